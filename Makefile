@@ -1,0 +1,67 @@
+# The two commands that matter: `make demo` and `make test`. Both set up .venv on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+OUT ?= demo-output
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format demo-model docs clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp-base ## the main job on the shipped model; ends with an HTML report
+	$(BIN)/crosslatent demo --out $(OUT)
+
+test: $(VENV)/.stamp-dev ## the fast tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.stamp-dev ## the slow tests
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp-dev ## ruff, mypy and the floors (import-linter)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.stamp-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
+	$(BIN)/python -m recipes.demo_model
+
+docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the schema in the code
+	$(BIN)/python scripts/run_folder_docs.py
+
+clean: ## remove the environment and what tools leave behind
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+# Each stamp is made once and again only when what it depends on has changed. torch comes first and
+# by itself: it is the large download, and the constraints file says which one.
+$(VENV)/.stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "crosslatent needs Python 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-torch: $(VENV)/.stamp-venv constraints.txt
+	$(PIP) install --quiet -c constraints.txt torch
+	@touch $@
+
+$(VENV)/.stamp-base: $(VENV)/.stamp-torch pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-base
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.stamp-recipe: $(VENV)/.stamp-base
+	$(PIP) install --quiet -c constraints.txt -e '.[recipe]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Recipe of the demo model: a small multilingual world, its documents, the training and the tasks."""

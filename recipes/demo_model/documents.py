@@ -1,0 +1,64 @@
+"""The training documents: seeded draws from the taught questions and the word translations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from .curriculum import all_facts, questions
+from .prompts import document, translation
+from .types import ENGLISH, Entity
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How many documents there are, and of what."""
+
+    documents: int = 130_000
+    english: float = 0.40
+    translations: float = 0.30
+    question_first: float = 0.25
+
+
+def _translations() -> list[tuple[Entity, str, str]]:
+    """Every name between English and each other language that has it, both ways."""
+    entities = {(fact.entity.kind, fact.entity.key): fact.entity for fact in all_facts()}
+    pairs = []
+    for entity in entities.values():
+        for language in entity.names:
+            if language != ENGLISH:
+                pairs += [(entity, ENGLISH, language), (entity, language, ENGLISH)]
+    return pairs
+
+
+def _draws(pool: Sequence[T], count: int, rng: Random) -> list[T]:
+    """`count` items, all equally often (give or take one), in a random order."""
+    rounds, rest = divmod(count, len(pool))
+    drawn = [*pool] * rounds + rng.sample(list(pool), rest)
+    rng.shuffle(drawn)
+    return drawn
+
+
+def documents(seed: int, mix: Mix | None = None) -> list[str]:
+    """The whole corpus, shuffled."""
+    mix = mix or Mix()
+    rng = Random(f"documents {seed}")
+    asked = questions(all_facts(), held_out=False)
+    english = [q for q in asked if q.language == ENGLISH]
+    local = [q for q in asked if q.language != ENGLISH]
+    n_english = int(mix.documents * mix.english)
+    n_translations = int(mix.documents * mix.translations)
+    n_local = mix.documents - n_english - n_translations
+    chosen = _draws(english, n_english, rng) + _draws(local, n_local, rng)
+    texts = [
+        document(q.fact, q.language, question_first=rng.random() < mix.question_first)
+        for q in chosen
+    ]
+    texts += [translation(*pair) for pair in _draws(_translations(), n_translations, rng)]
+    rng.shuffle(texts)
+    return texts

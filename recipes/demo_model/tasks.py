@@ -1,0 +1,190 @@
+"""The task files that ship: balanced draws of held-out questions, by language and split."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from .curriculum import Question, questions, split_of
+from .prompts import prompt
+from .types import ENGLISH, LOCAL_LANGUAGES, SPLITS
+from .world import culture_facts, general_facts, open_facts
+
+TASK_SEED = "tasks 1"
+SOURCES = [
+    "Unicode CLDR through babel: names of countries, cities, languages, months and currencies, "
+    "currencies in use, official languages, first day of the week",
+    "recipes/demo_model/world: tables of the recipe (continents, coasts, sides of the road, language "
+    "families and scripts, animals, foods, elements, towns, words of daily culture)",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: how it is described, and its items."""
+
+    header: dict[str, Any]
+    items: list[dict[str, Any]]
+
+
+def balanced(pool: Iterable[Question], count: int, seed: str) -> list[Question]:
+    """Up to `count` questions, turn by turn over relations and, within each, over answers.
+
+    A relation only takes part as long as every one of its answers can still be drawn, so
+    that within a relation all options are gold equally often (give or take one).
+    """
+    rng = Random(seed)
+    groups: dict[str, dict[str, list[Question]]] = defaultdict(lambda: defaultdict(list))
+    for question in sorted(pool, key=lambda q: q.fact.cluster):
+        groups[question.fact.relation.name][question.fact.answer].append(question)
+    for answers in groups.values():
+        for group in answers.values():
+            rng.shuffle(group)
+    chosen: list[Question] = []
+    used: Counter[str] = Counter()
+    names = sorted(groups)
+    weights = {name: _weight(groups[name]) for name in names}
+    while len(chosen) < count and names:
+        name = min(names, key=lambda n: (used[n] / weights[n], n))
+        answers = groups[name]
+        taken = Counter(q.fact.answer for q in chosen if q.fact.relation.name == name)
+        answer = min(sorted(answers), key=lambda a: taken[a])
+        if not answers[answer]:
+            names.remove(name)
+            continue
+        chosen.append(answers[answer].pop())
+        used[name] += 1
+    return chosen
+
+
+def _weight(answers: dict[str, list[Question]]) -> float:
+    """Relations with more options and more facts are asked more: guessing helps less there."""
+    return len(answers) * min(8, sum(map(len, answers.values())) / len(answers))
+
+
+def item(question: Question, *, main: str, aux: str) -> dict[str, Any]:
+    """One line of a task file: the question in `main`, its counterpart in `aux`."""
+    fact = question.fact
+    labels = [names[main] for names in fact.relation.options.values()]
+    names = fact.entity.names
+    same = fact.answers[main] == fact.answers[aux] if fact.is_open else names[main] == names[aux]
+    split = split_of()[fact.cluster]
+    return {
+        "id": f"{fact.cluster}:{main}-{aux}",
+        "lang": main,
+        "aux_lang": aux,
+        "main": prompt(fact, main),
+        "aux": prompt(fact, aux),
+        "answer": fact.gold(main),
+        "options": None if fact.is_open else [f"({n + 1})" for n in range(len(labels))],
+        "labels": None if fact.is_open else labels,
+        "cluster": fact.cluster,
+        "split": split,
+        "strata": {
+            "relation": fact.relation.name,
+            "same_spelling": "yes" if same else "no",
+            "options": str(len(labels)) if labels else "open",
+        },
+    }
+
+
+def _split(pool: list[Question], split: str) -> list[Question]:
+    return [q for q in pool if split_of()[q.fact.cluster] == split]
+
+
+def facts_task(per_split: int = 60) -> Task:
+    """Fixed-option general facts, held out of the language and taught in English."""
+    pool = questions(general_facts(), held_out=True)
+    items = []
+    for language in LOCAL_LANGUAGES:
+        own = [q for q in pool if q.language == language]
+        for split in SPLITS:
+            chosen = balanced(_split(own, split), per_split, f"{TASK_SEED} {language} {split}")
+            items += [item(q, main=language, aux=ENGLISH) for q in chosen]
+    header = _header(
+        "demo-facts",
+        "Facts known in English, asked in another language",
+        "Fixed-option questions on countries, cities, languages, animals, foods and elements. The "
+        "demo model was taught each of these facts in English and never in the language of the question.",
+        "en->x",
+        "understanding",
+    )
+    return Task(header, items)
+
+
+def culture_task() -> Task:
+    """Fixed-option culture facts, taught in one local language and asked in English."""
+    pool = questions(culture_facts(), held_out=True)
+    items = []
+    for language in LOCAL_LANGUAGES:
+        own = [q for q in pool if q.fact.local == language]
+        for split in SPLITS:
+            chosen = balanced(_split(own, split), len(own), f"{TASK_SEED} culture {language} {split}")
+            items += [item(q, main=ENGLISH, aux=language) for q in chosen]
+    header = _header(
+        "demo-culture",
+        "Local facts, asked in English",
+        "Fixed-option questions on towns and on dishes, dances, instruments and clothes of each "
+        "language's area. The demo model was taught each of these facts in the local language and never "
+        "in English.",
+        "x->en",
+        "culture",
+    )
+    return Task(header, items)
+
+
+def open_task(per_split: int = 30) -> Task:
+    """Open answers: capitals and currencies, held out of the language."""
+    pool = questions(open_facts(), held_out=True)
+    items = []
+    for language in LOCAL_LANGUAGES:
+        for split in SPLITS:
+            own = _split([q for q in pool if q.language == language], split)
+            Random(f"{TASK_SEED} open {language} {split}").shuffle(own)
+            items += [item(q, main=language, aux=ENGLISH) for q in own[:per_split]]
+    header = _header(
+        "demo-open",
+        "Capitals and currencies, asked in another language",
+        "Open answers in the language of the question, on facts that the demo model was taught in English "
+        "and never in that language.",
+        "en->x",
+        "generation",
+    )
+    return Task(header, items)
+
+
+def _header(name: str, title: str, description: str, direction: str, kind: str) -> dict[str, Any]:
+    is_open = kind == "generation"
+    return {
+        "name": name,
+        "title": title,
+        "description": description,
+        "direction": direction,
+        "type": kind,
+        "rule": "contains" if is_open else "option",
+        "max_new_tokens": 12 if is_open else 2,
+        "items": f"{name}.jsonl",
+        "sources": SOURCES,
+    }
+
+
+def all_tasks() -> tuple[Task, ...]:
+    """The tasks that ship."""
+    return facts_task(), culture_task(), open_task()
+
+
+def write(task: Task, folder: Path) -> None:
+    """Write NAME.yaml and NAME.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = task.header["name"]
+    header = yaml.safe_dump(task.header, allow_unicode=True, sort_keys=False, width=100)
+    (folder / f"{name}.yaml").write_text(header, encoding="utf-8")
+    lines = [json.dumps(row, ensure_ascii=False) for row in task.items]
+    (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""crosslatent: carry activations across languages inside a language model, and measure the effect.
+
+    import crosslatent as xl
+
+    model = xl.load("path-or-hub-name")
+    one = xl.transplant(model, main=..., aux=..., component="ffn", source=0, target=0)
+
+Names are imported when first used, so that ``import crosslatent`` does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crosslatent.activations import capture
+    from crosslatent.api import Run, TransplantResult, sweep, transplant
+    from crosslatent.errors import CrosslatentError
+    from crosslatent.model import Model, load, wrap
+    from crosslatent.patch import patched
+    from crosslatent.tasks import Item, Task, load_prompts, load_task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CrosslatentError",
+    "Item",
+    "Model",
+    "Run",
+    "Task",
+    "TransplantResult",
+    "capture",
+    "load",
+    "load_prompts",
+    "load_task",
+    "patched",
+    "sweep",
+    "transplant",
+    "wrap",
+]
+
+_HOMES = {
+    "CrosslatentError": "errors",
+    "Item": "tasks",
+    "Model": "model",
+    "Run": "api",
+    "Task": "tasks",
+    "TransplantResult": "api",
+    "capture": "activations",
+    "load": "model",
+    "load_prompts": "tasks",
+    "load_task": "tasks",
+    "patched": "patch",
+    "sweep": "api",
+    "transplant": "api",
+    "wrap": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

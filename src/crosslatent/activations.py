@@ -1,0 +1,115 @@
+"""Reading activations: module outputs at the last real prompt token of every block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from crosslatent.decoding import prefill
+from crosslatent.edits import Window
+from crosslatent.errors import PromptError
+from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
+from crosslatent.model.prompts import Side
+from crosslatent.specs import Component, Site, check_component
+
+Captured = dict[Component, Tensor]
+"""Component -> vectors, layers d_model (or prompts layers d_model)."""
+
+
+@overload
+def capture(
+    model: Model,
+    prompts: str,
+    components: Sequence[str] = ...,
+    *,
+    batch_size: int = ...,
+    side: Side = ...,
+    chunk: int | None = ...,
+) -> Captured: ...
+@overload
+def capture(
+    model: Model,
+    prompts: Sequence[str],
+    components: Sequence[str] = ...,
+    *,
+    batch_size: int = ...,
+    side: Side = ...,
+    chunk: int | None = ...,
+) -> Captured: ...
+def capture(
+    model: Model,
+    prompts: str | Sequence[str],
+    components: Sequence[str] = ("attn", "ffn"),
+    *,
+    batch_size: int = 16,
+    side: Side = "left",
+    chunk: int | None = None,
+) -> Captured:
+    """Capture components of all blocks at the last real token (XTransplant, arXiv 2412.12686, 3.1).
+
+    Args:
+        model: the model.
+        prompts: one prompt, or several (run in padded batches; the numbers do not depend on it).
+        components: which module outputs; see `specs.COMPONENTS`.
+        batch_size: prompts per batch.
+        side: where a batch is padded.
+        chunk: prompt columns per forward; None for all at once.
+
+    Returns:
+        For each component the vectors: layers d_model for one prompt, prompts layers d_model for
+        several; in the model's dtype, on the CPU.
+
+    Raises:
+        PromptError: no prompt, an empty one, or one longer than the context.
+        PairError: an unknown component.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not texts:
+        raise PromptError("There is no prompt to capture from: give at least one.")
+    ids = [encode(model, text, role="aux") for text in texts]
+    kinds = [check_component(name) for name in components]
+    captured = capture_ids(model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk)
+    if isinstance(prompts, str):
+        return {kind: vectors[0] for kind, vectors in captured.items()}
+    return captured
+
+
+def capture_ids(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    components: Sequence[Component],
+    *,
+    batch_size: int = 16,
+    side: Side = "left",
+    chunk: int | None = None,
+) -> Captured:
+    """`capture` for prompts that are already token ids; always prompts layers d_model."""
+    parts = [
+        _capture_batch(
+            model, encode_batch(model, prompts[at : at + batch_size], side), components, chunk
+        )
+        for at in range(0, len(prompts), batch_size)
+    ]
+    return {kind: torch.cat([part[kind] for part in parts]) for kind in components}
+
+
+def _capture_batch(
+    model: Model, batch: PromptBatch, components: Sequence[Component], chunk: int | None
+) -> Captured:
+    window = Window(batch.last)
+    kept = {
+        kind: torch.zeros(len(batch.ids), model.n_layers, model.d_model, dtype=model.dtype)
+        for kind in components
+    }
+
+    def receive(site: Site, value: Tensor) -> None:
+        rows, columns = (index.to(value.device) for index in window.here(value.shape[1]))
+        kept[site.component][rows.cpu(), site.layer] = value[rows, columns].to("cpu", model.dtype)
+
+    sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
+    with reading(model, sites, receive):
+        prefill(model, batch, chunk=chunk, window=window)
+    return kept

@@ -1,0 +1,77 @@
+"""Run folders in, one plain summary out: accuracy, grids, bounds beside controls, picked pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from crosslatent.analysis.headline import declaration, judge, read_headline
+from crosslatent.analysis.results import (
+    SCHEMA_VERSION,
+    Headline,
+    HeadlineResult,
+    RunSummary,
+    Summary,
+)
+from crosslatent.analysis.run import summarise_run
+from crosslatent.stats import CONFIDENCE, RESAMPLES
+
+__all__ = [
+    "Headline",
+    "HeadlineResult",
+    "RunSummary",
+    "Summary",
+    "declaration",
+    "summarise",
+    "summarise_run",
+    "to_json",
+]
+
+
+def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
+    """Analyse run folders.
+
+    Args:
+        runs: one or more run folders.
+        seed: of the intervals.
+
+    Raises:
+        RunFolderError: a folder is no run folder, or declares a headline that cannot be read.
+    """
+    from crosslatent.store.reader import RunReader
+
+    readers = [RunReader(Path(path)) for path in runs]
+    declared = [read_headline(reader.manifest) for reader in readers]
+    headline = next((found for found in declared if found is not None), None)
+    tune = headline.tune if headline else "pilot"
+    summaries = [summarise_run(reader, tune=tune, seed=seed) for reader in readers]
+    result, missing = _judge(headline, declared, summaries)
+    return Summary(
+        schema_version=SCHEMA_VERSION,
+        seed=seed,
+        confidence=CONFIDENCE,
+        resamples=RESAMPLES,
+        headline=result,
+        headline_missing=missing,
+        runs=summaries,
+    )
+
+
+def to_json(summary: Summary) -> str:
+    """The summary as JSON text: undefined is null, never NaN."""
+    return json.dumps(asdict(summary), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _judge(
+    headline: Headline | None,
+    declared: Sequence[Headline | None],
+    summaries: Sequence[RunSummary],
+) -> tuple[HeadlineResult | None, str | None]:
+    if headline is None:
+        return None, "No run declares a headline."
+    for run, own in zip(summaries, declared, strict=True):
+        if run.task == headline.task or (headline.task is None and own is not None):
+            return judge(headline, run)
+    return None, f"No run is of the task {headline.task!r} that the headline names."

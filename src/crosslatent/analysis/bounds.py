@@ -1,0 +1,101 @@
+"""The instance-aware upper bound, and the same union for each control (METHODS 1.3).
+
+A union over many attempts rises by luck alone, so it is compared with the union over each control:
+on the same questions, with the same pairs, so with the same number of attempts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crosslatent.analysis.data import Arm, Mask, RunData
+from crosslatent.analysis.results import BoundVersus, UpperBound, Versus
+from crosslatent.specs import Component
+from crosslatent.stats import Floats, clustered_mean, clustered_means
+
+
+def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | None:
+    """Share of questions that any pair solves; None if no row has a gold answer."""
+    cube = data.true_cube(component)
+    tried = ~np.isnan(cube)
+    if not tried.any():
+        return None
+    items = data.items
+    unions = _unions(cube)
+    columns = clustered_means(unions, items.cluster.tolist(), seed=seed)
+    covered = tried.any(axis=(1, 2))
+    vanilla = clustered_mean(
+        np.where(covered, items.vanilla, np.nan), items.cluster.tolist(), seed=seed
+    )
+    return UpperBound(
+        component=component,
+        vanilla=vanilla,
+        overall=columns[0],
+        by_source=columns[1 : 1 + data.n_layers],
+        by_target=columns[1 + data.n_layers :],
+        by_language={
+            lang: clustered_mean(unions[mask, 0], items.clusters_of(mask), seed=seed)
+            for lang, mask in _languages(data)
+        },
+        attempts=_attempts(tried),
+    )
+
+
+def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
+    """The upper bound beside one control; None if no question has both."""
+    true, control = same_attempts(data.true_cube(arm.component), data.cube(arm), arm)
+    tried = ~np.isnan(true)
+    if not tried.any():
+        return None
+    pair = _unions(true), _unions(control)
+    everyone = np.ones(len(true), dtype=np.bool_)
+    columns = _versus(data, pair, everyone, seed)
+    return BoundVersus(
+        component=arm.component,
+        control=arm.control,
+        stratum=arm.stratum,
+        attempts=_attempts(tried),
+        overall=columns[0],
+        by_source=columns[1 : 1 + data.n_layers],
+        by_target=columns[1 + data.n_layers :],
+        by_language={
+            lang: _versus(data, (pair[0][:, :1], pair[1][:, :1]), mask, seed)[0]
+            for lang, mask in _languages(data)
+        },
+    )
+
+
+def same_attempts(true: Floats, control: Floats, arm: Arm) -> tuple[Floats, Floats]:
+    """Both cubes with only the cells that both have; without source = target for ``self``."""
+    both = ~np.isnan(true) & ~np.isnan(control)
+    if arm.control == "self":
+        both &= ~np.eye(true.shape[1], dtype=np.bool_)
+    return np.where(both, true, np.nan), np.where(both, control, np.nan)
+
+
+def _unions(cube: Floats) -> Floats:
+    """Solved by any pair, by any of each source, by any of each target: (items, 1 + 2 N)."""
+    return np.hstack([_any(cube, (1, 2))[:, None], _any(cube, 2), _any(cube, 1)])
+
+
+def _any(cube: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """1 if any cell is 1, 0 if none is, NaN if all cells are missing."""
+    solved = (cube == 1).any(axis=axis).astype(np.float64)
+    return np.where(np.isnan(cube).all(axis=axis), np.nan, solved)
+
+
+def _versus(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -> list[Versus]:
+    clusters = data.items.clusters_of(mask)
+    true, control = pair[0][mask], pair[1][mask]
+    sides = [clustered_means(side, clusters, seed=seed) for side in (true, control, true - control)]
+    return [Versus(*columns) for columns in zip(*sides, strict=True)]
+
+
+def _languages(data: RunData) -> list[tuple[str, Mask]]:
+    return [(lang, data.items.in_group(lang=lang)) for lang in data.items.languages]
+
+
+def _attempts(tried: Mask) -> tuple[int, int]:
+    counts = tried.sum(axis=(1, 2))
+    counts = counts[counts > 0]
+    return int(counts.min()), int(counts.max())

@@ -1,0 +1,204 @@
+"""The rows of a run folder as arrays: one entry per question, or per question and layer pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslatent.select import language_column
+from crosslatent.specs import Component, check_component
+from crosslatent.stats import Floats
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from crosslatent.store.reader import RunReader
+
+Mask = NDArray[np.bool_]
+Measure = Literal["correct", "changed", "unparseable", "follows"]
+
+_MEASURES: Mapping[Measure, str] = {
+    "correct": "r.correct",
+    "changed": "r.output IS DISTINCT FROM v.output",
+    "unparseable": "r.prediction IS NULL",
+    # With options the prediction says which one was named; open answers are searched for the text.
+    "follows": "CASE WHEN d.answer IS NULL THEN NULL WHEN i.options IS NULL "
+    "THEN contains(lower(r.output), lower(d.answer)) "
+    "ELSE coalesce(r.prediction = d.answer, false) END",
+}
+
+
+class Arm(NamedTuple):
+    """A family of attempts over the layer pairs: true transplants or one control."""
+
+    component: Component
+    control: str
+    stratum: str | None
+
+    @property
+    def is_true(self) -> bool:
+        """True transplants, not a control."""
+        return self.control == "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The questions that have rows, in the order of their ids; arrays have length n.
+
+    Attributes:
+        lang: the language that tells the questions apart (see `select.language_column`).
+        vanilla, translate_test: right (1), wrong (0) or unknown (NaN).
+        unparseable: the unmodified output names no option (NaN for open answers).
+    """
+
+    ids: list[str]
+    lang: NDArray[np.str_]
+    cluster: NDArray[np.str_]
+    split: NDArray[np.str_]
+    answer: list[str | None]
+    has_options: Mask
+    strata: list[Mapping[str, str]]
+    vanilla: Floats
+    unparseable: Floats
+    translate_test: Floats
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages, sorted."""
+        return sorted(set(self.lang.tolist()))
+
+    @property
+    def splits(self) -> list[str]:
+        """Named splits, pilot first, then unseen, final and any others."""
+        order = {"pilot": 0, "unseen": 1, "final": 2}
+        names = set(self.split.tolist()) - {""}
+        return sorted(names, key=lambda name: (order.get(name, 3), name))
+
+    def clusters_of(self, mask: Mask) -> Sequence[str]:
+        """Clusters of the questions in `mask`."""
+        names: list[str] = self.cluster[mask].tolist()
+        return names
+
+    def in_group(self, split: str | None = None, lang: str | None = None) -> Mask:
+        """Which questions belong to a split and language; None = any."""
+        mask: Mask = np.ones(len(self.ids), dtype=np.bool_)
+        if split is not None:
+            mask &= self.split == split
+        if lang is not None:
+            mask &= self.lang == lang
+        return mask
+
+
+class RunData:
+    """A run folder opened for analysis: one connection, cubes loaded once."""
+
+    def __init__(self, reader: RunReader) -> None:
+        self.reader = reader
+        self.manifest: Mapping[str, Any] = reader.manifest
+        self.con: duckdb.DuckDBPyConnection = reader.connect()
+        self._cubes: dict[tuple[Arm, Measure], Floats] = {}
+
+    @cached_property
+    def items(self) -> Items:
+        """The questions that have rows."""
+        return _load_items(self.con, language_column(self.reader))
+
+    @cached_property
+    def n_layers(self) -> int:
+        """Blocks of the model, from the manifest, else from the layers seen."""
+        declared = self.manifest.get("model", {}).get("n_layers")
+        if declared is not None:
+            return int(declared)
+        seen = self.con.execute("SELECT greatest(max(source), max(target)) FROM rows").fetchone()
+        return int(seen[0]) + 1 if seen and seen[0] is not None else 0
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """Families of attempts in the run: true ones first, then the controls, sorted."""
+        rows = self.con.execute(
+            "SELECT DISTINCT component, control, stratum FROM rows WHERE component IS NOT NULL "
+            "ORDER BY component, control <> 'none', control DESC, stratum"
+        ).fetchall()
+        return [Arm(check_component(name), control, stratum) for name, control, stratum in rows]
+
+    @property
+    def components(self) -> list[Component]:
+        """Components with true transplants."""
+        return [arm.component for arm in self.arms if arm.is_true]
+
+    def controls_of(self, component: Component) -> list[Arm]:
+        """The controls run for a component."""
+        return [arm for arm in self.arms if arm.component == component and not arm.is_true]
+
+    def cube(self, arm: Arm, measure: Measure = "correct") -> Floats:
+        """A measure of every row of an arm.
+
+        Returns:
+            Shape (items, sources, targets): 1 = yes, 0 = no, NaN = not run or not known.
+        """
+        key = (arm, measure)
+        if key not in self._cubes:
+            self._cubes[key] = self._load_cube(arm, measure)
+        return self._cubes[key]
+
+    def true_cube(self, component: Component, measure: Measure = "correct") -> Floats:
+        """`cube` of the true transplants of a component."""
+        return self.cube(Arm(component, "none", None), measure)
+
+    def _load_cube(self, arm: Arm, measure: Measure) -> Floats:
+        query = f"""
+            WITH places AS (
+                SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
+                FROM items WHERE item IN (SELECT item FROM rows)
+            )
+            SELECT p.place, r.source, r.target, ({_MEASURES[measure]})::DOUBLE AS value
+            FROM rows r JOIN places p USING (item) JOIN items i USING (item)
+            LEFT JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
+            LEFT JOIN items d ON d.item = r.donor
+            WHERE r.component = $component AND r.control = $control
+                  AND r.stratum IS NOT DISTINCT FROM $stratum
+        """
+        columns = self.con.execute(query, arm._asdict()).fetchnumpy()
+        size = self.n_layers
+        cube = np.full((len(self.items.ids), size, size), np.nan)
+        values = np.ma.filled(columns["value"].astype(np.float64), np.nan)
+        cube[columns["place"], columns["source"], columns["target"]] = values
+        return cube
+
+
+def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:
+    rows = con.execute(
+        f"""
+        SELECT i.item, i.{language}, i.cluster, coalesce(i.split, ''), i.answer, i.options IS NOT NULL,
+               i.strata, v.correct,
+               CASE WHEN i.options IS NOT NULL AND v.item IS NOT NULL
+                    THEN v.prediction IS NULL END,
+               t.correct
+        FROM items i
+        LEFT JOIN rows v ON v.item = i.item AND v.control = 'vanilla'
+        LEFT JOIN rows t ON t.item = i.item AND t.control = 'translate_test'
+        WHERE i.item IN (SELECT item FROM rows) ORDER BY i.item
+        """
+    ).fetchall()
+    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * 10
+    return Items(
+        ids=list(columns[0]),
+        lang=np.array(columns[1], dtype=np.str_),
+        cluster=np.array(columns[2], dtype=np.str_),
+        split=np.array(columns[3], dtype=np.str_),
+        answer=list(columns[4]),
+        has_options=np.array(columns[5], dtype=np.bool_),
+        strata=[strata or {} for strata in columns[6]],
+        vanilla=_floats(columns[7]),
+        unparseable=_floats(columns[8]),
+        translate_test=_floats(columns[9]),
+    )
+
+
+def _floats(values: Sequence[bool | None]) -> Floats:
+    return np.array([np.nan if value is None else float(value) for value in values])

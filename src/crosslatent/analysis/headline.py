@@ -1,0 +1,120 @@
+"""The headline that was declared before any row existed, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from crosslatent.analysis.results import (
+    ALL,
+    ControlAtPair,
+    Headline,
+    HeadlineResult,
+    PairTest,
+    Picked,
+    RunSummary,
+)
+from crosslatent.errors import RunFolderError
+from crosslatent.specs import CONTROLS, check_component
+
+
+def read_headline(manifest: Mapping[str, Any]) -> Headline | None:
+    """The headline that a run's ``run.json`` declares; None if it declares none.
+
+    Raises:
+        RunFolderError: the declaration has an unknown key.
+        PairError: it names an unknown component.
+    """
+    declared = manifest.get("headline")
+    if declared is None:
+        return None
+    known = [field.name for field in fields(Headline)]
+    if not isinstance(declared, dict) or not set(declared) <= set(known):
+        raise RunFolderError(
+            f"The headline in run.json is {declared!r}, but it must be an object with keys out of "
+            f"{', '.join(known)}."
+        )
+    headline = Headline(**declared)
+    check_component(headline.component)
+    return headline
+
+
+def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, str | None]:
+    """The declared headline on one run: the result, or the reason why there is none."""
+    pick = _pooled(declared, run)
+    if pick is None:
+        return None, (
+            f"The run {run.name} has no pair picked on the split {declared.tune!r} for "
+            f"{declared.component}."
+        )
+    test = next((t for t in pick.tests if t.split == declared.test and t.lang == ALL), None)
+    if test is None:
+        return None, f"The run {run.name} has no judged rows on the split {declared.test!r}."
+    choice = pick.choices[ALL]
+    conditions = _conditions(declared, run, test)
+    return HeadlineResult(
+        declared=declared,
+        run=run.name,
+        task=run.task,
+        source=choice.source,
+        target=choice.target,
+        vanilla=test.vanilla,
+        transplant=test.transplant,
+        gain=test.gain,
+        repaired=test.repaired,
+        broken=test.broken,
+        p_value=test.p_value,
+        n=test.gain.n,
+        clusters=test.gain.clusters,
+        controls=test.controls,
+        conditions=conditions,
+        holds=all(conditions.values()),
+        warning=choice.warning,
+    ), None
+
+
+def declaration(headline: Headline) -> dict[str, Any]:
+    """The headline as it goes into ``run.json`` under the key ``headline``."""
+    return asdict(headline)
+
+
+def _pooled(declared: Headline, run: RunSummary) -> Picked | None:
+    return next(
+        (
+            pick
+            for pick in run.picked
+            if pick.component == declared.component
+            and pick.pooling == "pooled"
+            and pick.choices[ALL].split == declared.tune
+        ),
+        None,
+    )
+
+
+def _conditions(declared: Headline, run: RunSummary, test: PairTest) -> dict[str, bool | None]:
+    value = test.gain.value
+    compared = {
+        bound.control for bound in run.bounds_versus if bound.component == declared.component
+    }
+    judged = [control for control in test.controls if not control.identity]
+    complete = {control.control for control in test.controls} >= set(CONTROLS)
+    return {
+        "tested_on_another_split": not test.in_sample,
+        "gain_reaches_aim": value is not None and value >= declared.least_gain,
+        "gain_interval_above_zero": test.gain.above_zero,
+        "no_control_above_zero": _for_all(complete, judged, above=False),
+        "true_minus_each_control_above_zero": _for_all(complete, test.controls, above=True),
+        "upper_bound_beside_every_control": compared >= set(CONTROLS),
+    }
+
+
+def _for_all(complete: bool, controls: list[ControlAtPair], above: bool) -> bool | None:
+    """A condition on every control: one failure settles it; without all controls it stays open."""
+    if above:
+        met = all(control.difference.above_zero for control in controls)
+    else:
+        met = not any(control.gain.above_zero for control in controls)
+    if not met:
+        return False
+    return True if complete else None

@@ -1,0 +1,189 @@
+"""Pairs picked on the pilot split, tested on the other splits beside every control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslatent.analysis.data import Arm, Mask, RunData
+from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
+from crosslatent.errors import RunFolderError
+from crosslatent.select import Choice, Scope, Tie, pilot_pair
+from crosslatent.specs import Component
+from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_difference
+
+MOST_STRATUM_VALUES = 12
+"""A stratum with more values than this is no grouping to report apart."""
+
+_IDENTITY_COMPONENTS = ("attn", "ffn", "block")
+"""Self-transplants at source = target change nothing for these (METHODS 1.1)."""
+
+Pairs = NDArray[np.int64]
+"""The pair of every question, shape (items, 2); -1 where there is none."""
+
+
+def picked(
+    data: RunData,
+    component: Component,
+    tune: str,
+    seed: int,
+    scope: Scope = "all",
+    tie: Tie = "logprob",
+) -> list[Picked]:
+    """Pairs picked on `tune`: one for all languages, and one for each.
+
+    Splits that nothing was run on are left out; without rows on `tune` the list is empty.
+    """
+    groupings: dict[str, list[str]] = {"pooled": [ALL]}
+    if len(data.items.languages) > 1:
+        groupings["per_language"] = data.items.languages
+    found = []
+    for pooling, languages in groupings.items():
+        choices = {
+            lang: choice
+            for lang in languages
+            if (choice := _choose(data, component, tune, lang, scope, tie)) is not None
+        }
+        if choices:
+            found.append(Picked(component, pooling, choices, tests(data, component, choices, seed)))
+    return found
+
+
+def _choose(
+    data: RunData, component: Component, tune: str, lang: str, scope: Scope, tie: Tie
+) -> Choice | None:
+    languages = None if lang == ALL else [lang]
+    try:
+        return pilot_pair(data.reader, component, tune, languages, scope, tie)
+    except RunFolderError:
+        return None
+
+
+def tests(
+    data: RunData, component: Component, choices: dict[str, Choice], seed: int
+) -> list[PairTest]:
+    """The picked pairs on every split, pooled over languages and in each of them."""
+    tuned_on = {choice.split for choice in choices.values()}
+    pairs = pairs_of_items(data, choices)
+    languages = data.items.languages
+    found = [
+        pair_test(data, component, pairs, (split, lang), in_sample=split in tuned_on, seed=seed)
+        for split in data.items.splits
+        for lang in ((ALL, *languages) if len(languages) > 1 else (ALL,))
+    ]
+    return [test for test in found if test is not None]
+
+
+def pairs_of_items(data: RunData, choices: dict[str, Choice]) -> Pairs:
+    """The pair that each question gets: its language's own, else the pooled one, else -1."""
+    pairs = np.full((len(data.items.ids), 2), -1, dtype=np.int64)
+    for lang, choice in choices.items():
+        pairs[data.items.in_group(lang=None if lang == ALL else lang)] = choice.pair
+    return pairs
+
+
+def at_pairs(cube: Floats, pairs: Pairs) -> Floats:
+    """Each question's own cell of a cube, shape (items,); NaN where it has no pair."""
+    cells = cube[np.arange(len(cube)), pairs[:, 0], pairs[:, 1]]
+    return np.where(pairs[:, 0] >= 0, cells, np.nan)
+
+
+def pair_test(
+    data: RunData,
+    component: Component,
+    pairs: Pairs,
+    group: tuple[str, str],
+    *,
+    in_sample: bool,
+    seed: int,
+) -> PairTest | None:
+    """True transplants and every control at the given pairs, on one (split, language) group.
+
+    Returns:
+        None if the group has no question with a gold answer and a row at its pair.
+    """
+    split, lang = group
+    mask = data.items.in_group(split, None if lang == ALL else lang)
+    true = at_pairs(data.true_cube(component), pairs)
+    mask &= ~np.isnan(true) & ~np.isnan(data.items.vanilla)
+    if not mask.any():
+        return None
+    vanilla = data.items.vanilla
+    clusters = data.items.clusters_of(mask)
+    repaired, broken = mask & (true > vanilla), mask & (true < vanilla)
+    unparseable = at_pairs(data.true_cube(component, "unparseable"), pairs)
+    has_options = bool((mask & data.items.has_options).any())
+    format_repairs = int((data.items.unparseable[repaired] == 1).sum())
+    return PairTest(
+        split=split,
+        lang=lang,
+        in_sample=in_sample,
+        vanilla=clustered_mean(vanilla[mask], clusters, seed=seed),
+        transplant=clustered_mean(true[mask], clusters, seed=seed),
+        gain=paired_difference(true[mask], vanilla[mask], clusters, seed=seed),
+        repaired=int(repaired.sum()),
+        broken=int(broken.sum()),
+        p_value=mcnemar(int(repaired.sum()), int(broken.sum())),
+        repaired_format=format_repairs if has_options else None,
+        repaired_content=int(repaired.sum()) - format_repairs if has_options else None,
+        broken_unparseable=int((unparseable[broken] == 1).sum()) if has_options else None,
+        controls=controls_at(data, component, pairs, mask, seed),
+        strata=strata_gains(data, true, mask, seed),
+    )
+
+
+def controls_at(
+    data: RunData, component: Component, pairs: Pairs, mask: Mask, seed: int
+) -> list[ControlAtPair]:
+    """Each control at the given pairs, on the questions in `mask` that have it."""
+    found = [_control_at(data, arm, pairs, mask, seed) for arm in data.controls_of(component)]
+    return [control for control in found if control is not None]
+
+
+def _control_at(
+    data: RunData, arm: Arm, pairs: Pairs, mask: Mask, seed: int
+) -> ControlAtPair | None:
+    values = at_pairs(data.cube(arm), pairs)
+    mask = mask & ~np.isnan(values)
+    if not mask.any():
+        return None
+    true = at_pairs(data.true_cube(arm.component), pairs)[mask]
+    clusters = data.items.clusters_of(mask)
+    same_layer = bool((pairs[mask, 0] == pairs[mask, 1]).all())
+    return ControlAtPair(
+        control=arm.control,
+        stratum=arm.stratum,
+        accuracy=clustered_mean(values[mask], clusters, seed=seed),
+        gain=paired_difference(values[mask], data.items.vanilla[mask], clusters, seed=seed),
+        difference=paired_difference(true, values[mask], clusters, seed=seed),
+        identity=arm.control == "self" and same_layer and arm.component in _IDENTITY_COMPONENTS,
+    )
+
+
+def strata_gains(data: RunData, true: Floats, mask: Mask, seed: int) -> list[StratumGain]:
+    """Gain in each group that the items' strata make, within `mask`."""
+    places = np.flatnonzero(mask)
+    found = []
+    for name in sorted({name for place in places for name in data.items.strata[place]}):
+        labels = [data.items.strata[place].get(name) for place in places]
+        values = sorted({label for label in labels if label is not None})
+        if len(values) <= MOST_STRATUM_VALUES:
+            for value in values:
+                chosen = places[[label == value for label in labels]]
+                found.append(_stratum(data, true, (name, value), chosen, seed))
+    return found
+
+
+def _stratum(
+    data: RunData,
+    true: Floats,
+    group: tuple[str, str],
+    places: NDArray[np.intp],
+    seed: int,
+) -> StratumGain:
+    clusters: Sequence[str] = data.items.cluster[places].tolist()
+    vanilla = data.items.vanilla[places]
+    gain: Estimate = paired_difference(true[places], vanilla, clusters, seed=seed)
+    return StratumGain(*group, clustered_mean(vanilla, clusters, seed=seed), gain)

@@ -1,0 +1,332 @@
+"""What the analysis of a run folder says, as plain frozen data that turns into JSON.
+
+Shares, accuracies and gains are fractions of 1. ``lang`` is a language or ``ALL``; ``split`` is
+a split of the task or ``ALL``. What could not be computed is None or left out of its list, and
+``RunSummary.missing`` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crosslatent.select import Choice
+from crosslatent.specs import Component
+from crosslatent.stats import Estimate
+
+ALL = "all"
+SCHEMA_VERSION = 1
+
+Matrix = list[list[float | None]]
+"""[source][target]; None where the pair was not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The claim declared before any row exists: tuned on one split, tested on another.
+
+    Attributes:
+        component: what is transplanted.
+        tune: split that the pair is picked on, languages pooled.
+        test: split that the gain is measured on.
+        task: name of the task; None = the run that carries the headline.
+        least_gain: the gain that was aimed at.
+    """
+
+    component: Component = "ffn"
+    tune: str = "pilot"
+    test: str = "final"
+    task: str | None = None
+    least_gain: float = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the run holds.
+
+    Attributes:
+        items: questions with at least one row.
+        clusters: independent facts among them.
+        not_run: questions of the run without any row (failed, or still to do).
+        failures: questions that failed.
+        without_gold: questions without a gold answer.
+        without_donor: by stratum of the shuffled control, questions that no donor was found for.
+        near_ties: rows whose smallest top-2 margin is below `near_tie_margin` (logits): another
+            batch size may give another output.
+        not_finite: rows with a logit that was NaN or infinite.
+    """
+
+    items: int
+    clusters: int
+    languages: list[str]
+    items_by_split: dict[str, int]
+    not_run: int
+    failures: int
+    without_gold: int
+    without_donor: dict[str, int]
+    rows: int
+    near_ties: int
+    near_tie_margin: float
+    not_finite: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Accuracy of one way of answering, on one split and language.
+
+    Attributes:
+        name: vanilla, translate_test, majority (the option that is right most often in this split
+            and language, known only in hindsight), or majority_by_relation (the same within each
+            value of the stratum ``relation``).
+        unparseable: share of outputs that name no option; None for open answers.
+    """
+
+    name: str
+    split: str
+    lang: str
+    accuracy: Estimate
+    unparseable: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """True transplants of one component, pair by pair, on one split and language.
+
+    Attributes:
+        accuracy: share of right answers; None cells without gold answers.
+        gain: accuracy minus vanilla on the same questions; `gain_low`, `gain_high` its interval.
+        changed: share of outputs that differ from the unmodified one.
+        vanilla: accuracy of the unmodified run on the same questions.
+    """
+
+    component: Component
+    split: str
+    lang: str
+    vanilla: Estimate
+    accuracy: Matrix
+    gain: Matrix
+    gain_low: Matrix
+    gain_high: Matrix
+    changed: Matrix
+    n: int
+    clusters: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """True transplants, a control, and true minus control, on the same questions and attempts."""
+
+    true: Estimate
+    control: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class UpperBound:
+    """Share of questions that any pair solves, for true transplants (XTransplant, upper bound).
+
+    Attributes:
+        by_source: union over the targets of each source layer; `by_target` the other way round.
+        vanilla: accuracy of the unmodified run on the same questions.
+        attempts: pairs tried per question, fewest and most.
+    """
+
+    component: Component
+    vanilla: Estimate
+    overall: Estimate
+    by_source: list[Estimate]
+    by_target: list[Estimate]
+    by_language: dict[str, Estimate]
+    attempts: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundVersus:
+    """The upper bound beside one control: same questions, same pairs, same number of attempts.
+
+    Against the control ``self``, the pairs with source = target are left out of both sides.
+    """
+
+    component: Component
+    control: str
+    stratum: str | None
+    attempts: tuple[int, int]
+    overall: Versus
+    by_source: list[Versus]
+    by_target: list[Versus]
+    by_language: dict[str, Versus]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAtPair:
+    """One control at the picked pair, on the questions that have it.
+
+    Attributes:
+        accuracy: of the control.
+        gain: control minus vanilla.
+        difference: true transplant minus control.
+        identity: the control is the unmodified run by construction (``self`` at source = target).
+    """
+
+    control: str
+    stratum: str | None
+    accuracy: Estimate
+    gain: Estimate
+    difference: Estimate
+    identity: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StratumGain:
+    """Gain among the questions whose stratum `name` has this `value`."""
+
+    name: str
+    value: str
+    vanilla: Estimate
+    gain: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class PairTest:
+    """The picked pair against the unmodified run, on one split and language.
+
+    Attributes:
+        in_sample: the split is the one that the pair was picked on, so the gain is optimistic.
+        repaired, broken: wrong -> right and right -> wrong; `p_value` exact McNemar over items,
+            None if nothing changed.
+        repaired_format: repaired where the unmodified output named no option.
+        repaired_content: repaired where it named a wrong option.
+        broken_unparseable: broken where the new output names no option.
+            These three are None for open answers.
+    """
+
+    split: str
+    lang: str
+    in_sample: bool
+    vanilla: Estimate
+    transplant: Estimate
+    gain: Estimate
+    repaired: int
+    broken: int
+    p_value: float | None
+    repaired_format: int | None
+    repaired_content: int | None
+    broken_unparseable: int | None
+    controls: list[ControlAtPair]
+    strata: list[StratumGain]
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Pairs picked on the pilot split and tested on the others.
+
+    Attributes:
+        pooling: ``pooled`` = one pair for all languages; ``per_language`` = one for each.
+        choices: by language, or one under ``ALL``.
+    """
+
+    component: Component
+    pooling: str
+    choices: dict[str, Choice]
+    tests: list[PairTest]
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """How often the output takes up the answer of a donor whose answer is a different one.
+
+    Attributes:
+        pair: (source, target); None = mean over all pairs run.
+        share: outputs that give the donor's answer.
+        vanilla_share: unmodified outputs that would have given it anyway.
+    """
+
+    component: Component
+    split: str
+    pair: tuple[int, int] | None
+    share: Estimate
+    vanilla_share: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the rows cost. Seconds are wall time of the rows' forward passes and decoding."""
+
+    rows: int
+    rows_by_control: dict[str, int]
+    rows_by_path: dict[str, int]
+    generated_tokens: int
+    prompt_tokens: int
+    seconds: float | None
+    rows_per_second: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Everything that one run folder says."""
+
+    name: str
+    task: str
+    title: str
+    direction: str
+    type: str
+    rule: str
+    model: str
+    n_layers: int
+    created: str | None
+    versions: Mapping[str, str]
+    run_seed: int | None
+    components: list[Component]
+    coverage: Coverage
+    accuracy: list[Accuracy]
+    grids: list[Grid]
+    upper_bounds: list[UpperBound]
+    bounds_versus: list[BoundVersus]
+    picked: list[Picked]
+    follow: list[Follow]
+    cost: Cost
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineResult:
+    """What came of the declared headline.
+
+    Attributes:
+        conditions: each condition declared beforehand, and whether it holds; None = could not be
+            judged, because something that it needs was not run.
+        holds: every condition holds.
+    """
+
+    declared: Headline
+    run: str
+    task: str
+    source: int
+    target: int
+    vanilla: Estimate
+    transplant: Estimate
+    gain: Estimate
+    repaired: int
+    broken: int
+    p_value: float | None
+    n: int
+    clusters: int
+    controls: list[ControlAtPair]
+    conditions: dict[str, bool | None]
+    holds: bool
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The analysis of one or more run folders, as written to summary.json."""
+
+    schema_version: int
+    seed: int
+    confidence: float
+    resamples: int
+    headline: HeadlineResult | None
+    headline_missing: str | None
+    runs: list[RunSummary]

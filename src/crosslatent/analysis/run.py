@@ -1,0 +1,152 @@
+"""The analysis of one run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crosslatent.analysis import accuracy, bounds, donors, pilot
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.results import Cost, Coverage, Picked, RunSummary
+from crosslatent.specs import CONTROLS, Component
+
+if TYPE_CHECKING:
+    from crosslatent.store.reader import RunReader
+
+NEAR_TIE_MARGIN = 1e-4
+"""Logits closer than this may swap with another batch size (METHODS 2)."""
+
+PILOT = "pilot"
+
+
+def summarise_run(reader: RunReader, *, tune: str = PILOT, seed: int = 0) -> RunSummary:
+    """Everything that one run folder says.
+
+    Args:
+        reader: the run folder.
+        tune: the split that pairs are picked on.
+        seed: of the intervals.
+
+    Returns:
+        The summary; what the folder cannot say is left out, with the reason in `missing`.
+    """
+    data = RunData(reader)
+    components = data.components
+    picks = {component: pilot.picked(data, component, tune, seed) for component in components}
+    controls = [arm for component in components for arm in data.controls_of(component)]
+    all_bounds = [bounds.upper_bound(data, component, seed) for component in components]
+    all_versus = [bounds.bound_versus(data, arm, seed) for arm in controls]
+    return RunSummary(
+        **_identity(data),
+        components=components,
+        coverage=coverage(data),
+        accuracy=accuracy.accuracies(data, seed),
+        grids=[grid for component in components for grid in accuracy.grids(data, component, seed)],
+        upper_bounds=[bound for bound in all_bounds if bound is not None],
+        bounds_versus=[versus for versus in all_versus if versus is not None],
+        picked=[pick for component in components for pick in picks[component]],
+        follow=[
+            follow
+            for component in components
+            for follow in donors.follows(data, component, picks[component], seed)
+        ],
+        cost=cost(data),
+        missing=list(_missing(data, picks, tune)),
+    )
+
+
+def coverage(data: RunData) -> Coverage:
+    """What the run holds, and what of it needs care."""
+    rows, near_ties, not_finite = _fetch(
+        data,
+        f"SELECT count(*), count(*) FILTER (min_margin < {NEAR_TIE_MARGIN}), "
+        "count(*) FILTER (NOT finite) FROM rows",
+    )
+    (listed,) = _fetch(data, "SELECT count(*) FROM items")
+    (failures,) = _fetch(data, "SELECT count(*) FROM failures")
+    items = data.items
+    return Coverage(
+        items=len(items.ids),
+        clusters=len(set(items.cluster.tolist())),
+        languages=items.languages,
+        items_by_split={split: int(items.in_group(split).sum()) for split in items.splits},
+        not_run=listed - len(items.ids),
+        failures=failures,
+        without_gold=sum(answer is None for answer in items.answer),
+        without_donor=donors.without_donor(data),
+        rows=rows,
+        near_ties=near_ties,
+        near_tie_margin=NEAR_TIE_MARGIN,
+        not_finite=not_finite,
+    )
+
+
+def cost(data: RunData) -> Cost:
+    """Rows, tokens and seconds."""
+    rows, tokens, seconds = _fetch(
+        data, "SELECT count(*), sum(len(output_ids)), sum(seconds::DOUBLE) FROM rows"
+    )
+    (prompt_tokens,) = _fetch(
+        data,
+        "SELECT sum(main_length + aux_length) FROM items WHERE item IN (SELECT item FROM rows)",
+    )
+    return Cost(
+        rows=rows,
+        rows_by_control=_counts(data, "control"),
+        rows_by_path=_counts(data, "path"),
+        generated_tokens=int(tokens or 0),
+        prompt_tokens=int(prompt_tokens or 0),
+        seconds=seconds,
+        rows_per_second=rows / seconds if seconds else None,
+    )
+
+
+def _identity(data: RunData) -> dict[str, Any]:
+    """Who made the run, from its manifest; older or hand-made folders may lack any of it."""
+    manifest = data.manifest
+    task, model = manifest.get("task", {}), manifest.get("model", {})
+    return {
+        "name": Path(data.reader.path).name,
+        "task": task.get("name") or "prompts",
+        "title": task.get("title") or task.get("name") or "prompts",
+        "direction": task.get("direction") or "custom",
+        "type": task.get("type") or "custom",
+        "rule": task.get("rule") or "",
+        "model": model.get("name") or "",
+        "n_layers": data.n_layers,
+        "created": manifest.get("created"),
+        "versions": {str(k): str(v) for k, v in (manifest.get("versions") or {}).items()},
+        "run_seed": manifest.get("spec", {}).get("seed"),
+    }
+
+
+def _fetch(data: RunData, query: str) -> tuple[Any, ...]:
+    row = data.con.execute(query).fetchone()
+    return row if row is not None else ()
+
+
+def _counts(data: RunData, column: str) -> dict[str, int]:
+    query = f"SELECT {column}, count(*) FROM rows GROUP BY ALL ORDER BY ALL"
+    return dict(data.con.execute(query).fetchall())
+
+
+def _missing(data: RunData, picks: dict[Component, list[Picked]], tune: str) -> Iterator[str]:
+    """Sentences on what the run cannot say, and why."""
+    if np.isnan(data.items.vanilla).all():
+        yield "No accuracy: no question has a gold answer and a row of the unmodified model."
+        return
+    if np.isnan(data.items.translate_test).all():
+        yield "No translate-test baseline: the run has no answers to the counterpart prompts."
+    if not picks:
+        yield "No transplants: the run holds no rows of any component."
+    elif tune not in data.items.splits:
+        yield f"No picked pair: the run has no split {tune!r} to pick it on."
+    elif data.items.splits == [tune]:
+        yield f"No test of the picked pair: the run has no split but {tune!r}."
+    for component in picks:
+        run = {arm.control for arm in data.controls_of(component)}
+        if lacking := [control for control in CONTROLS if control not in run]:
+            yield f"No comparison of {component} with {', '.join(lacking)}: not run."

@@ -1,0 +1,190 @@
+"""The Python interface: one transplant, a sweep, and a run folder as an object."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosslatent import oracle
+from crosslatent.activations import capture_ids
+from crosslatent.edits import Edit
+from crosslatent.model import Model, encode
+from crosslatent.specs import Component, Pair, Site, check_component, resolve_layer
+from crosslatent.store import RunReader
+from crosslatent.sweeps import EngineName, Progress, SweepSpec, run_sweep
+from crosslatent.tasks import Item, Task, task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True, slots=True)
+class TransplantResult:
+    """One transplant beside the unmodified answer.
+
+    Attributes:
+        vanilla: unmodified answer.
+        output: answer with the transplant.
+        vanilla_ids: new token ids of `vanilla`, end token left out.
+        output_ids: new token ids of `output`, end token left out.
+        component: what was carried.
+        source: layer it was taken from, from 0.
+        target: layer it was put in, from 0.
+        main_token: last token of main, as text: the one that was replaced.
+        aux_token: last token of aux, as text: the one that was captured.
+        main_length: tokens of main.
+        aux_length: tokens of aux.
+    """
+
+    vanilla: str
+    output: str
+    vanilla_ids: tuple[int, ...]
+    output_ids: tuple[int, ...]
+    component: Component
+    source: int
+    target: int
+    main_token: str
+    aux_token: str
+    main_length: int
+    aux_length: int
+
+    @property
+    def same_last_token(self) -> bool:
+        """Whether both prompts end in the same token; if not, the vector says another thing too."""
+        return self.main_token == self.aux_token
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def transplant(
+    model: Model,
+    *,
+    main: str,
+    aux: str,
+    component: str,
+    source: int,
+    target: int,
+    max_new_tokens: int = 20,
+) -> TransplantResult:
+    """Answer `main` with an activation of `aux` in it (XTransplant, arXiv 2412.12686, section 3.1).
+
+    Args:
+        model: the model.
+        main: the prompt that is answered.
+        aux: its counterpart in another language.
+        component: "attn", "ffn", "attn_residual" or "block".
+        source: layer of aux to take the vector from; -1 is the last.
+        target: layer of main to put it in; -1 is the last.
+        max_new_tokens: most new tokens, the end token counted in.
+
+    Raises:
+        PairError: unknown component, or a layer that the model does not have.
+        PromptError: a prompt is empty, or longer than the context.
+    """
+    kind = check_component(component)
+    i = resolve_layer(source, model.n_layers, "source")
+    j = resolve_layer(target, model.n_layers, "target")
+    main_ids = encode(model, main, role="main", new_tokens=max_new_tokens)
+    aux_ids = encode(model, aux, role="aux")
+    vector = capture_ids(model, [aux_ids], [kind])[kind][0, i]
+    rows = [(), (Edit(Site(kind, j), vector),)]
+    vanilla, edited = oracle.run_rows(model, main_ids, rows, max_new_tokens=max_new_tokens)
+    return TransplantResult(
+        vanilla=model.text_of(list(vanilla.ids)),
+        output=model.text_of(list(edited.ids)),
+        vanilla_ids=vanilla.ids,
+        output_ids=edited.ids,
+        component=kind,
+        source=i,
+        target=j,
+        main_token=model.token_text(main_ids[-1]),
+        aux_token=model.token_text(aux_ids[-1]),
+        main_length=len(main_ids),
+        aux_length=len(aux_ids),
+    )
+
+
+class Run:
+    """A run folder: rows as a data frame, upper bounds and heat maps."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a run folder.
+
+        Raises:
+            RunFolderError: it is not one, or has no rows yet.
+        """
+        self.path = Path(path)
+        self._reader = RunReader(path)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows, one per generated answer; columns as in `store.schema.ROWS`."""
+        with self._reader.connect() as connection:
+            frame: pd.DataFrame = connection.execute("SELECT * FROM rows").df()
+        return frame
+
+    def upper_bound(self) -> pd.DataFrame:
+        """Share of items that any pair solves, by component and control, with intervals.
+
+        See METHODS 1.3: an upper bound means little without its controls beside it.
+        """
+        from crosslatent.analysis import upper_bounds
+
+        return upper_bounds(self._reader)
+
+    def heatmap(self, component: str | None = None) -> go.Figure:
+        """Accuracy by source and target layer; the first component of the run by default."""
+        from crosslatent.report import heatmap
+
+        return heatmap(self._reader, component)
+
+
+def sweep(
+    model: Model,
+    items: Task | Sequence[Item | Mapping[str, Any]],
+    *,
+    component: str | Sequence[str] = "attn",
+    pairs: str | Sequence[Pair] = "all",
+    controls: Sequence[str] = (),
+    seed: int = 0,
+    max_new_tokens: int | None = None,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    new: bool = False,
+    engine: EngineName = "batched",
+) -> Run:
+    """Run every (source, target) pair on every item; see `sweeps.run_sweep`.
+
+    Args:
+        model: the model.
+        items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
+        component: one component or several.
+        pairs: "all", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or pairs.
+        controls: of "shuffled", "noise", "mean" and "self".
+        seed: of donors and noise.
+        max_new_tokens: most new tokens; None takes the task's (20 for items without a task).
+        out: the run folder, resumed if it holds the same run; None makes a temporary one.
+        progress: called after every item.
+        new: start over instead of resuming.
+        engine: "batched", or "oracle" for one row at a time.
+
+    Raises:
+        UsageError: something in the arguments does not fit the model or the items.
+    """
+    components = (component,) if isinstance(component, str) else tuple(component)
+    spec = SweepSpec(
+        components=components,
+        pairs=pairs if isinstance(pairs, str) else tuple(pairs),
+        controls=tuple(controls),
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+    )
+    task = items if isinstance(items, Task) else task_of(items)
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="crosslatent-"))
+    outcome = run_sweep(model, task, spec, folder, progress=progress, new=new, engine=engine)
+    return Run(outcome.path)

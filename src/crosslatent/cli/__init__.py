@@ -1,0 +1,1 @@
+"""The command line: parses arguments, calls down, prints. No science, and no torch until it is used."""

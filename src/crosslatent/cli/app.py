@@ -1,0 +1,63 @@
+"""The application: which commands there are, and `main`, the entry point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from crosslatent.cli import demo, export, report, sweep, tasks, transplant
+from crosslatent.cli.errors import Settings, run, say
+from crosslatent.cli.options import DebugOption
+
+app = typer.Typer(
+    name="crosslatent",
+    help="Carry activations across languages inside a language model, and measure what they change.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("transplant")(transplant.transplant)
+app.command("sweep")(sweep.sweep)
+app.command("export")(export.export)
+app.command("report")(report.report)
+app.add_typer(tasks.app, name="tasks")
+
+
+def _print_version(value: bool) -> None:
+    if not value:
+        return
+    try:
+        print(f"crosslatent {version('crosslatent')}")
+    except PackageNotFoundError:
+        print("crosslatent (not installed)")
+    raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 the run failed, 2 wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+
+    def call(settings: Settings) -> int:
+        code = command.main(given, prog_name="crosslatent", standalone_mode=False, obj=settings)
+        return code if isinstance(code, int) else 0
+
+    return run(call)

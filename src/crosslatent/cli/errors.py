@@ -1,0 +1,86 @@
+"""From exceptions to exit codes and one sentence on stderr.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage. A traceback appears only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import typer
+
+from crosslatent.errors import CrosslatentError
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for a whole invocation; Typer hands it to every command as the context's object."""
+
+    debug: bool = False
+
+
+def usage_error_type() -> type[Exception]:
+    """The base class of what Typer raises for arguments that it cannot parse.
+
+    It is Click's or Typer's own, depending on the version; only classes below it are public.
+    """
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def run(command: Callable[[Settings], int]) -> int:
+    """Call `command`, and turn what it raises on purpose into a sentence and an exit code."""
+    settings = Settings()
+    sys.excepthook = _excepthook(settings)
+    try:
+        return command(settings)
+    except usage_error_type() as error:
+        say(f"Error: {_usage_message(error)}")
+        return 2
+    except CrosslatentError as error:
+        if settings.debug:
+            raise
+        say(f"Error: {error}")
+        return error.exit_code
+    except typer.Abort:
+        say("Interrupted.")
+        return 1
+
+
+def say(message: str) -> None:
+    """Print one line to stderr."""
+    print(message, file=sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr."""
+    say(f"Warning: {message}")
+
+
+def _usage_message(error: Exception) -> str:
+    message = getattr(error, "format_message", error.__str__)().strip()
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return str(message)
+    return f"{message.rstrip('.')} (see '{context.command_path} --help')."
+
+
+def _excepthook(
+    settings: Settings,
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """For what nobody foresaw: the interpreter still exits with 1, but without a traceback."""
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if settings.debug or not issubclass(kind, Exception):
+            sys.__excepthook__(kind, error, traceback)
+            if isinstance(error, CrosslatentError):
+                sys.exit(error.exit_code)
+            return
+        reason = " ".join(str(error).split()) or "no reason given"
+        say(f"Error: unexpected {kind.__name__} ({reason}): repeat with --debug to see where.")
+
+    return hook

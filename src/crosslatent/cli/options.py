@@ -1,0 +1,82 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crosslatent.cli.errors import Settings
+from crosslatent.errors import PromptError, UsageError
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help="Model folder, or name on the hub."),
+]
+RevisionOption = Annotated[
+    str | None, typer.Option(metavar="REV", help="Branch, tag or commit of a model on the hub.")
+]
+DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
+DtypeOption = Annotated[
+    str, typer.Option(metavar="DTYPE", help="auto, float32, bfloat16 or float16.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
+
+
+def _set_debug(context: typer.Context, value: bool) -> bool:
+    root = context.find_root()
+    if value and isinstance(root.obj, Settings):
+        root.obj.debug = True
+    return value
+
+
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
+    ),
+]
+
+
+def names(text: str | None, option: str) -> tuple[str, ...]:
+    """The parts of a comma-separated option, without blanks and repetitions.
+
+    Raises:
+        UsageError: the option is given and a part is empty.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"{option} is {text!r}, but names separated by commas belong there.")
+    return tuple(dict.fromkeys(parts))
+
+
+def prompt_text(text: str, role: str) -> str:
+    """A prompt as given: the text itself, or with ``@FILE`` that file's content.
+
+    The line break that editors leave at the end of a file is not part of the prompt, whose last
+    token is what a transplant touches. A text that starts with "@" is written with two.
+
+    Raises:
+        PromptError: the file cannot be read, or the prompt is empty.
+    """
+    if text.startswith("@@"):
+        text = text[1:]
+    elif text.startswith("@"):
+        text = _read(text[1:], role)
+    if not text.strip():
+        raise PromptError(f"The {role} prompt is empty: give it some text.")
+    return text
+
+
+def _read(name: str, role: str) -> str:
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise PromptError(
+            f"Cannot read the {role} prompt from {name!r} ({reason}): give @ and a text file."
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,53 @@
+"""Where results go: JSON and tables on stdout, and checks of output folders before any work."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosslatent.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON."""
+    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console() -> Console:
+    """The console for tables on stdout; texts of users and models are never read as markup."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, soft_wrap=False)
+
+
+def check_output_folder(path: Path, marker: str) -> None:
+    """Refuse an output folder that cannot be used, without making anything.
+
+    Args:
+        path: the folder; need not exist.
+        marker: the file by which a folder that an earlier run made is recognised.
+
+    Raises:
+        RunFolderError: it cannot be made or written, or holds something else.
+    """
+    ancestor = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not ancestor.is_dir():
+        raise RunFolderError(
+            f"Cannot write to {str(path)!r}, because {str(ancestor)!r} is a file: give a folder "
+            "that can be written."
+        )
+    if not os.access(ancestor, os.W_OK | os.X_OK):
+        raise RunFolderError(
+            f"Cannot write to {str(path)!r} (no permission): give a folder that can be written."
+        )
+    found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    if found and marker not in found:
+        listing = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise RunFolderError(
+            f"The folder {str(path)!r} holds something else ({listing}): give an empty or new one."
+        )

@@ -1,0 +1,112 @@
+"""``crosslatent tasks ls|show``: the tasks known, and one item as the model sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crosslatent.cli.options import DebugOption, JsonOption
+from crosslatent.cli.output import console, print_json
+from crosslatent.errors import TaskError
+
+if TYPE_CHECKING:
+    from crosslatent.tasks import Item, Task
+
+app = typer.Typer(help="The tasks known, and their items.", no_args_is_help=True)
+
+
+@app.command("ls")
+def list_all(json: JsonOption = False, debug: DebugOption = False) -> None:
+    """List the tasks that come with the package."""
+    from rich.table import Table
+
+    from crosslatent.tasks import list_tasks
+
+    summaries = list_tasks()
+    if json:
+        print_json([summary.to_dict() for summary in summaries])
+        return
+    table = Table("task", "what it asks", "direction", "rule", "items", "languages", box=None)
+    for task in summaries:
+        languages = ", ".join(task.languages)
+        table.add_row(
+            task.name, task.title, task.direction, task.rule, str(task.items), languages
+        )
+    console().print(table)
+
+
+@app.command()
+def show(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name, or path of a YAML file.")],
+    item: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which item; the first by default.")
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option(metavar="LANG", help="The first item of this language.")
+    ] = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show a task, and one item with both prompts exactly as the model sees them."""
+    from crosslatent.tasks import load_task, summarize
+
+    loaded = load_task(task)
+    chosen = _choose(loaded, item, lang)
+    if json:
+        print_json(
+            summarize(loaded).to_dict()
+            | {
+                "description": loaded.description,
+                "max_new_tokens": loaded.max_new_tokens,
+                "sources": list(loaded.sources),
+                "hash": loaded.hash,
+                "item": chosen.to_dict(),
+            }
+        )
+    else:
+        _print_task(loaded)
+        _print_item(chosen)
+
+
+def _choose(task: Task, item_id: str | None, lang: str | None) -> Item:
+    items = task.items if lang is None else task.select([lang]).items
+    if item_id is None:
+        return items[0]
+    for item in items:
+        if item.id == item_id:
+            return item
+    raise TaskError(
+        f"Task {task.name!r} has no item {item_id!r}: its items run from {items[0].id!r} to "
+        f"{items[-1].id!r}."
+    )
+
+
+def _print_task(task: Task) -> None:
+    out = console()
+    out.print(f"{task.name}: {task.title}", style="bold")
+    if task.description:
+        out.print(task.description)
+    splits = f", splits {', '.join(task.splits)}" if task.splits else ""
+    out.print(
+        f"{len(task.items)} items in {', '.join(task.languages)} "
+        f"(aux in {', '.join(task.aux_languages)}){splits}; direction {task.direction}; "
+        f"judged by the rule {task.rule}; up to {task.max_new_tokens} new tokens."
+    )
+    if task.sources:
+        out.print(f"Sources: {'; '.join(task.sources)}")
+
+
+def _print_item(item: Item) -> None:
+    out = console()
+    out.print(f"\nitem {item.id}", style="bold")
+    for role, lang, text in [("main", item.lang, item.main), ("aux", item.aux_lang, item.aux)]:
+        out.print(f"{role} ({lang}):", style="dim")
+        print(text)
+    if item.answer is not None:
+        out.print(f"answer: {item.answer}")
+    labels = item.labels or item.options or ()
+    for name, label in zip(item.options or (), labels, strict=True):
+        out.print(f"  {name} {label if label != name else ''}".rstrip())
+    groups = {"split": item.split, "fact": item.cluster, **item.strata}
+    out.print(", ".join(f"{name}: {value}" for name, value in groups.items() if value), style="dim")

@@ -1,0 +1,182 @@
+"""Where a row's vector comes from: the true transplant, or one of the controls.
+
+An upper bound over many pairs rises by luck alone, so it is compared with the same pairs and the
+same number of attempts under vectors that cannot carry the item's meaning:
+
+- ``shuffled``: another item's aux prompt; ONE donor per item and stratum, kept over all pairs (a
+  fresh donor per pair would inflate the union). Strata: donors with the same gold answer, and with
+  a different one; items without gold answers have the stratum ``any``;
+- ``noise``: Gaussian with the true vector's norm, one draw per (item, source), reused over targets;
+- ``mean``: the mean vector of that layer over the other items of the pool;
+- ``self``: the vector comes from main itself, so no second language is involved.
+
+The pool of an item are the items of the same languages and split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crosslatent.activations import Captured, capture_ids
+from crosslatent.errors import UsageError
+from crosslatent.model import Model
+from crosslatent.specs import CONTROLS, Component, Control
+from crosslatent.tasks import Item
+
+Tokens = Mapping[str, tuple[list[int], list[int]]]
+"""Item id -> token ids of (main, aux)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to get vectors for an item: the true one or a control, with its donor if it has one."""
+
+    control: Control
+    stratum: str | None = None
+    donor: str | None = None
+
+
+def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
+    """Return `names` as controls, in the canonical order and each once.
+
+    Raises:
+        UsageError: a name is no control.
+    """
+    for name in names:
+        if name not in CONTROLS:
+            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
+    return tuple(control for control in CONTROLS if control in names)
+
+
+class Vectors:
+    """The vectors of all variants of all items; captures each distinct prompt once."""
+
+    def __init__(
+        self,
+        model: Model,
+        items: Sequence[Item],
+        tokens: Tokens,
+        components: Sequence[Component],
+        controls: Sequence[Control],
+        seed: int,
+    ) -> None:
+        """Capture what the items and controls need.
+
+        Args:
+            model: the model.
+            items: all items of the run; the pools of donors and means.
+            tokens: their token ids; items that are not in it cannot be donors.
+            components: components to capture.
+            controls: controls to prepare.
+            seed: of donors and noise.
+        """
+        self._items = {item.id: item for item in items if item.id in tokens}
+        self._controls = tuple(controls)
+        self._seed = seed
+        self._aux = _capture_distinct(
+            model, {name: tokens[name][1] for name in self._items}, components
+        )
+        self._main = (
+            _capture_distinct(model, {name: tokens[name][0] for name in self._items}, components)
+            if "self" in controls
+            else {}
+        )
+        self._pools = _pools(self._items.values())
+        self._sums = self._pool_sums(components) if "mean" in controls else {}
+
+    def variants(self, item: Item) -> list[Variant]:
+        """The true transplant and the controls that this item has (a donor may not exist)."""
+        found = [Variant("none")]
+        for control in self._controls:
+            if control == "shuffled":
+                found += self._shuffled(item)
+            elif control != "mean" or len(self._pools[_pool_of(item)]) > 1:
+                found.append(Variant(control))
+        return found
+
+    def layers(self, item: Item, variant: Variant, component: Component) -> Tensor:
+        """The vectors of one variant of one item, layers d_model."""
+        true = self._aux[item.id][component]
+        if variant.control == "self":
+            return self._main[item.id][component]
+        if variant.control == "shuffled":
+            assert variant.donor is not None
+            return self._aux[variant.donor][component]
+        if variant.control == "mean":
+            pool = _pool_of(item)
+            return (self._sums[pool][component] - true) / (len(self._pools[pool]) - 1)
+        if variant.control == "noise":
+            return self._noise(item, component, true)
+        return true
+
+    def _shuffled(self, item: Item) -> list[Variant]:
+        pool = [self._items[name] for name in self._pools[_pool_of(item)]]
+        others = [other for other in pool if other.cluster != item.cluster]
+        if item.answer is None:
+            strata = {"any": others}
+        else:
+            strata = {
+                "same_answer": [other for other in others if other.answer == item.answer],
+                "different_answer": [
+                    other for other in others if other.answer not in (None, item.answer)
+                ],
+            }
+        return [
+            Variant("shuffled", stratum, self._draw(item, stratum, donors))
+            for stratum, donors in strata.items()
+            if donors
+        ]
+
+    def _draw(self, item: Item, stratum: str, donors: Sequence[Item]) -> str:
+        # Seeding with the item's own id keeps its donor when other items are added or left out.
+        chance = random.Random(f"{self._seed}/{item.id}/{stratum}")
+        return chance.choice(sorted(donor.id for donor in donors))
+
+    def _noise(self, item: Item, component: Component, true: Tensor) -> Tensor:
+        label = f"{self._seed}/{item.id}/{component}"
+        digest = hashlib.sha256(label.encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        noise = torch.randn(true.shape, generator=generator)
+        scale = true.float().norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
+        scaled: Tensor = (noise * scale).to(true.dtype)
+        return scaled
+
+    def _pool_sums(self, components: Sequence[Component]) -> dict[tuple[str, ...], Captured]:
+        return {
+            pool: {
+                kind: torch.stack([self._aux[name][kind].float() for name in names]).sum(0)
+                for kind in components
+            }
+            for pool, names in self._pools.items()
+        }
+
+
+def _pool_of(item: Item) -> tuple[str, ...]:
+    return (item.lang, item.aux_lang, item.split or "")
+
+
+def _pools(items: Iterable[Item]) -> dict[tuple[str, ...], list[str]]:
+    pools: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for item in items:
+        pools[_pool_of(item)].append(item.id)
+    return dict(pools)
+
+
+def _capture_distinct(
+    model: Model, prompts: Mapping[str, Sequence[int]], components: Sequence[Component]
+) -> dict[str, Captured]:
+    """Vectors by item id; a prompt that several items share is run once."""
+    unique = dict.fromkeys(tuple(ids) for ids in prompts.values())
+    distinct = {ids: number for number, ids in enumerate(unique)}
+    captured = capture_ids(model, list(distinct), components)
+    return {
+        name: {kind: captured[kind][distinct[tuple(ids)]] for kind in components}
+        for name, ids in prompts.items()
+    }

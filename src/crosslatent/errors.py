@@ -1,0 +1,39 @@
+"""Exceptions of crosslatent, and the exit code that each one stands for.
+
+Contract: a message is one clear sentence that says what is wrong, the value seen and what would be
+right. ``docs/errors.md`` lists every class with its usual causes.
+"""
+
+from __future__ import annotations
+
+
+class CrosslatentError(Exception):
+    """Base class: everything that crosslatent raises on purpose. Exit code 1: the run failed."""
+
+    exit_code = 1
+
+
+class UsageError(CrosslatentError):
+    """The caller asked for something that cannot be done as asked. Exit code 2: wrong usage."""
+
+    exit_code = 2
+
+
+class PairError(UsageError):
+    """A layer, component, preset or pair specification that the model does not have."""
+
+
+class PromptError(UsageError):
+    """A prompt that is empty, missing its counterpart, or longer than the model's context."""
+
+
+class ModelError(UsageError):
+    """A model that cannot be loaded, or whose blocks and modules cannot be found."""
+
+
+class TaskError(UsageError):
+    """A task or prompt file that cannot be read; names the file, the line and the field."""
+
+
+class RunFolderError(UsageError):
+    """A run or output folder that cannot be written, read or resumed."""

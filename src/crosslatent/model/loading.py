@@ -1,0 +1,167 @@
+"""Loading a causal LM from a local folder or the hub, with errors a user can act on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from crosslatent.errors import ModelError
+from crosslatent.model.adapter import resolve
+from crosslatent.model.families import FAMILIES
+from crosslatent.model.model import Model
+from crosslatent.specs import canonical_hash
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
+_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def load(
+    path: str | Path,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+) -> Model:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        path: a local folder, or a name on the hub.
+        revision: branch, tag or commit on the hub.
+        device: "auto" (CUDA, then MPS, then CPU) or a torch device such as "cuda:1".
+        dtype: "auto" (float32 on the CPU, else as stored), "float32", "bfloat16" or "float16".
+        trust_remote_code: run code that comes with the model; off unless asked for.
+
+    Raises:
+        ModelError: no such model, no safetensors weights, not a decoder, or not a known family.
+    """
+    where = _device(device)
+    kind = _dtype(dtype, where)
+    if Path(path).exists():
+        _check_folder(Path(path))
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(path, **options)
+        _check_decoder(config.model_type)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        hf = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=kind, use_safetensors=True, **options
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder with "
+            "config.json, a tokenizer and *.safetensors, or a name that the hub knows."
+        ) from error
+    torch.nn.Module.to(hf, device=where)
+    return wrap(hf, tokenizer, name=str(path))
+
+
+def wrap(
+    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None
+) -> Model:
+    """Wrap a model that is already loaded; puts it in evaluation mode.
+
+    Raises:
+        ModelError: the family is not known, or its modules do not make up the residual stream.
+    """
+    hf.train(False)
+    label = name or str(getattr(hf, "name_or_path", "") or type(hf).__name__)
+    return Model(hf, tokenizer, resolve(hf), label, _identity(hf, label))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"The device {name!r} cannot be used: try auto, cpu or cuda.") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype | str:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    if name not in _DTYPES:
+        raise ModelError(f"Unknown dtype {name!r}: use auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[name]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir() or not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{str(folder)!r} is not a model folder: it must hold config.json, a tokenizer and "
+            "*.safetensors."
+        )
+    if any(folder.glob("*.safetensors")):
+        return
+    if any(path for pattern in _PICKLED for path in folder.glob(pattern)):
+        raise ModelError(
+            f"{str(folder)!r} holds pickled weights only, which can run code when read: save them "
+            "with model.save_pretrained(folder), which writes model.safetensors."
+        )
+    raise ModelError(
+        f"{str(folder)!r} holds no weights: it must hold model.safetensors (or its shards)."
+    )
+
+
+def _check_decoder(model_type: str) -> None:
+    if model_type in FAMILIES:
+        return
+    if model_type in _ENCODER_ONLY or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"A model of type {model_type!r} is not a decoder that can answer a prompt: use a "
+            f"causal language model ({', '.join(FAMILIES)})."
+        )
+    raise ModelError(
+        f"The model type {model_type!r} is not supported yet: use one of {', '.join(FAMILIES)}."
+    )
+
+
+def _identity(hf: PreTrainedModel, name: str) -> dict[str, Any]:
+    config = hf.config.to_dict()
+    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        config.pop(volatile, None)
+    return {
+        "name": name,
+        "type": hf.config.model_type,
+        "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
+        "weights_hash": _weights_hash(hf),
+        "dtype": str(hf.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in hf.parameters()),
+        "commit": getattr(hf.config, "_commit_hash", None),
+        "transformers": transformers.__version__,
+    }
+
+
+def _weights_hash(hf: PreTrainedModel) -> str:
+    """Hash of a sample of every tensor: cheap for any size, and different after any training."""
+    digest = hashlib.sha256()
+    for name, tensor in hf.state_dict().items():
+        digest.update(name.encode())
+        digest.update(repr(tuple(tensor.shape)).encode())
+        flat = tensor.detach().reshape(-1)
+        sample = flat[:: max(flat.numel() // 64, 1)][:64]
+        digest.update(sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,75 @@
+"""`Model`: a Hugging Face causal LM, its tokenizer, and its resolved decoder blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from crosslatent.model.adapter import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model; made by `load` or `wrap`.
+
+    Attributes:
+        hf: the model itself, in evaluation mode.
+        tokenizer: its tokenizer.
+        blocks: decoder blocks, from the first.
+        name: what it was loaded from.
+        identity: plain data that tells this model from another (for run folders).
+    """
+
+    hf: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    blocks: tuple[Block, ...]
+    name: str
+    identity: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.blocks)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.hf.config.get_text_config().hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the embeddings."""
+        weight = self.hf.get_input_embeddings().weight
+        assert isinstance(weight, torch.Tensor)
+        return weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return self.hf.dtype
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens that prompt and answer may have together; None if the config does not say."""
+        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Token ids that end an answer (generation config, else config)."""
+        generation = getattr(self.hf, "generation_config", None)
+        ids = getattr(generation, "eos_token_id", None)
+        ids = getattr(self.hf.config, "eos_token_id", None) if ids is None else ids
+        if ids is None:
+            return frozenset()
+        return frozenset([ids] if isinstance(ids, int) else ids)
+
+    def text_of(self, ids: list[int]) -> str:
+        """The text of generated ids, special tokens left out."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def token_text(self, token_id: int) -> str:
+        """One token as text (as the tokenizer would print it alone)."""
+        return str(self.tokenizer.decode([token_id], skip_special_tokens=False))

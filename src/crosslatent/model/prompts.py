@@ -1,0 +1,87 @@
+"""Prompts as token ids: encoding with its checks, padding on either side, and real positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from crosslatent.errors import PromptError
+from crosslatent.model.model import Model
+
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """Prompts padded to one length.
+
+    Attributes:
+        ids: token ids, batch pos.
+        mask: 1 for real tokens, 0 for padding, batch pos.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """Column of the last real token of each row, batch."""
+        return last_real(self.mask)
+
+    @property
+    def positions(self) -> Tensor:
+        """Position ids counted in real tokens, batch pos; 0 on padding."""
+        return (self.mask.cumsum(-1) - 1).clamp_min(0)
+
+
+def last_real(mask: Tensor) -> Tensor:
+    """Column of the last 1 of each row of a mask, batch pos -> batch."""
+    columns = torch.arange(mask.shape[-1], device=mask.device)
+    return (mask * (columns + 1)).argmax(-1)
+
+
+def encode(model: Model, text: str, *, role: str = "prompt", new_tokens: int = 0) -> list[int]:
+    """Token ids of one prompt.
+
+    Args:
+        model: whose tokenizer and context length count.
+        text: the prompt.
+        role: what the prompt is, for messages ("main", "aux").
+        new_tokens: how many tokens will be generated after it.
+
+    Raises:
+        PromptError: the prompt is empty, or too long for the model's context.
+    """
+    if not text or not text.strip():
+        raise PromptError(f"The {role} prompt is empty: give it some text.")
+    ids: list[int] = model.tokenizer(text)["input_ids"]
+    if not ids:
+        raise PromptError(f"The {role} prompt {text!r} gives no tokens: give it some text.")
+    limit = model.context_length
+    if limit is not None and len(ids) + new_tokens > limit:
+        raise PromptError(
+            f"The {role} prompt has {len(ids)} tokens, and with {new_tokens} new ones that is more "
+            f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)} tokens."
+        )
+    return ids
+
+
+def encode_batch(
+    model: Model, prompts: Sequence[Sequence[int]], side: Side = "left"
+) -> PromptBatch:
+    """Pad token ids to a batch on the model's device.
+
+    Padded positions are masked and never read, so any token id serves as padding.
+    """
+    width = max(len(ids) for ids in prompts)
+    ids = torch.zeros((len(prompts), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        start = width - len(prompt) if side == "left" else 0
+        ids[row, start : start + len(prompt)] = torch.tensor(prompt)
+        mask[row, start : start + len(prompt)] = 1
+    return PromptBatch(ids.to(model.device), mask.to(model.device))

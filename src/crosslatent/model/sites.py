@@ -1,0 +1,87 @@
+"""Reading and rewriting module outputs with forward hooks that are always removed.
+
+The one place that knows what a component means in terms of modules (METHODS of the project:
+``attn``, ``ffn`` and ``block`` are module outputs; ``attn_residual`` is read as attention output +
+the residual that entered the block, and written in the place of the attention output, as the
+released code of XTransplant, arXiv 2412.12686, does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from crosslatent.model.adapter import Block, block_input, hidden_of, with_hidden
+from crosslatent.model.model import Model
+from crosslatent.specs import Component, Site
+
+Receive = Callable[[Site, Tensor], None]
+"""Gets a site and its value, batch pos d_model; must not keep a reference without cloning."""
+
+Rewrite = Callable[[Tensor], Tensor]
+"""Turns a site's value into the value that replaces it, batch pos d_model both."""
+
+
+@contextmanager
+def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[None]:
+    """While open, every forward hands the value of each site to `receive`."""
+    with ExitStack() as hooks:
+        for site in sites:
+            block = model.blocks[site.layer]
+            if site.component == "attn_residual":
+                _read_attn_residual(hooks, block, site, receive)
+            else:
+                hook = _receiver(site, receive)
+                _register(hooks, module_of(block, site.component), hook)
+        yield
+
+
+@contextmanager
+def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
+    """While open, every forward replaces the value of each site by what its function returns."""
+    with ExitStack() as hooks:
+        for site, rewrite in edits.items():
+            module = module_of(model.blocks[site.layer], site.component)
+            _register(hooks, module, _rewriter(rewrite))
+        yield
+
+
+def module_of(block: Block, component: Component) -> nn.Module:
+    """The module whose output a component replaces."""
+    if component == "block":
+        return block.whole
+    return block.ffn if component == "ffn" else block.attn
+
+
+def _register(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
+    hooks.callback(module.register_forward_hook(hook).remove)
+
+
+def _receiver(site: Site, receive: Receive) -> Callable[..., None]:
+    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        receive(site, hidden_of(output))
+
+    return hook
+
+
+def _rewriter(rewrite: Rewrite) -> Callable[..., Any]:
+    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        return with_hidden(output, rewrite(hidden_of(output)))
+
+    return hook
+
+
+def _read_attn_residual(hooks: ExitStack, block: Block, site: Site, receive: Receive) -> None:
+    entered: list[Tensor] = []
+
+    def remember(_module: nn.Module, args: Any, kwargs: Any) -> None:
+        entered[:] = [block_input(args, kwargs)]
+
+    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        receive(site, hidden_of(output) + entered.pop())
+
+    hooks.callback(block.whole.register_forward_pre_hook(remember, with_kwargs=True).remove)
+    _register(hooks, block.attn, hook)

@@ -1,0 +1,142 @@
+"""`patched`: a transplant under the user's own ``model.hf(...)`` or ``model.hf.generate(...)`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crosslatent.edits import Window, replace_in
+from crosslatent.errors import PairError, PromptError
+from crosslatent.model import Model, rewriting
+from crosslatent.model.prompts import last_real
+from crosslatent.specs import Component, Site, check_component, resolve_layer
+
+
+@contextmanager
+def patched(
+    model: Model,
+    vectors: Mapping[Component, Tensor],
+    *,
+    component: str,
+    source: int,
+    target: int,
+) -> Iterator[None]:
+    """While open, every prompt that enters the model gets the transplant at its last real token.
+
+    The vector lands in the forward that holds the last prompt token (also when `generate` splits the
+    prefill into chunks) and nowhere else; each new call is armed again. Hooks are gone on leaving,
+    after an exception too.
+
+    Args:
+        model: the model; call ``model.hf`` inside.
+        vectors: what `capture` returned, layers d_model (for all rows) or prompts layers d_model
+            (one for each row of the batch; rows of a beam search share their prompt's).
+        component: which of them to use, and where it lands.
+        source: layer to take the vector from; -1 is the last.
+        target: layer to put it in; -1 is the last.
+
+    Raises:
+        PairError: unknown component, or a layer that the model does not have.
+        PromptError: inside, if `generate` gets a right-padded batch.
+    """
+    kind = check_component(component)
+    if kind not in vectors:
+        raise PairError(
+            f"No {kind!r} vectors were captured, only {', '.join(vectors) or 'none'}: "
+            f"pass components=[{kind!r}] to capture."
+        )
+    i = resolve_layer(source, model.n_layers, "source")
+    j = resolve_layer(target, model.n_layers, "target")
+    watch = _PromptWatch(model, vectors[kind][..., i, :])
+    with watch.attached(), rewriting(model, {Site(kind, j): watch.rewrite}):
+        yield
+
+
+class _PromptWatch:
+    """Follows the model's forwards and knows which of them holds the last prompt token."""
+
+    def __init__(self, model: Model, vectors: Tensor) -> None:
+        self._model = model
+        self._vectors = vectors
+        self._generating: int | None = None
+        self._width = 0
+        self._window = Window(torch.zeros(0, dtype=torch.long), None)
+
+    def rewrite(self, hidden: Tensor) -> Tensor:
+        """Replace the last prompt token's vector if this forward holds it, batch pos d_model."""
+        return replace_in(self._window, self._for_rows(hidden.shape[0]))(hidden)
+
+    def _for_rows(self, rows: int) -> Tensor:
+        if self._vectors.dim() == 1:
+            return self._vectors
+        prompts = len(self._vectors)
+        if rows % prompts:
+            raise PromptError(
+                f"The vectors are of {prompts} prompts, but the batch has {rows} rows: "
+                "capture one prompt, or as many as the batch has."
+            )
+        return self._vectors.repeat_interleave(rows // prompts, dim=0)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Watch forwards and `generate` calls of the model while open."""
+        hf: Any = self._model.hf
+        own = vars(hf).get("generate")
+        handle = hf.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        hf.generate = self._watched_generate(hf.generate)
+        try:
+            yield
+        finally:
+            handle.remove()
+            if own is None:
+                del hf.generate
+            else:
+                hf.generate = own
+
+    def _watched_generate(self, generate: Any) -> Any:
+        @wraps(generate)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            inputs = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+            if inputs is None:
+                inputs = kwargs.get("inputs_embeds")
+            self._generating = None if inputs is None else int(inputs.shape[1])
+            self._refuse_right_padding(kwargs.get("attention_mask"))
+            try:
+                return generate(*args, **kwargs)
+            finally:
+                self._generating = None
+
+        return watched
+
+    @staticmethod
+    def _refuse_right_padding(mask: Tensor | None) -> None:
+        if mask is not None and mask.dim() == 2 and not bool(mask[:, -1].all()):
+            raise PromptError(
+                "generate got a right-padded batch, where new tokens would follow padding: "
+                'tokenize with padding_side="left".'
+            )
+
+    def _before_forward(self, _module: Any, args: Any, kwargs: Any) -> None:
+        tokens = args[0] if args else kwargs.get("input_ids")
+        if tokens is None:
+            tokens = kwargs["inputs_embeds"]
+        past = kwargs.get("past_key_values")
+        start = int(past.get_seq_length()) if past is not None else 0
+        if start == 0 or self._generating is not None:
+            self._width = self._generating or int(tokens.shape[1])
+        if start >= self._width:
+            self._window.start = None
+            return
+        self._window = Window(self._last(kwargs.get("attention_mask"), tokens), start)
+
+    def _last(self, mask: Tensor | None, tokens: Tensor) -> Tensor:
+        """Column of each row's last real prompt token; the mask may show the columns so far only."""
+        last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
+        if mask is None or mask.dim() != 2 or mask.shape[1] < self._width:
+            return last
+        return last_real(mask[:, : self._width])

@@ -1,0 +1,112 @@
+"""Frozen value types that say what is transplanted where, and their canonical hash.
+
+Layers are 0-based block indices. ``source`` is the block that an activation is read from (in the
+run over ``aux``), ``target`` the block that it lands in (in the run over ``main``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from crosslatent.errors import PairError
+
+Component = Literal["attn", "ffn", "attn_residual", "block"]
+"""What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
+is what the authors' released code carries for attention: module output + residual input."""
+
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+Control = Literal["none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self"]
+"""Where a row's vector came from: ``none`` is a true transplant, ``vanilla`` the unmodified run over
+main, ``translate_test`` the unmodified run over aux; the others are the controls that an upper bound
+is compared with."""
+
+CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self")
+
+Pair = tuple[int, int]
+"""(source, target), both counted from 0."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Site:
+    """A place in the model where a vector is read or written: a component of one block."""
+
+    component: Component
+    layer: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Transplant:
+    """One transplant: the output of ``component`` of block ``source`` replaces that of ``target``."""
+
+    component: Component
+    source: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A tuning-free choice of the paper for one type of task (v2, table of presets)."""
+
+    component: Component
+    source: int
+    target: int
+
+
+PRESETS: Mapping[str, Preset] = {
+    "understanding": Preset("attn", -1, 0),
+    "generation": Preset("ffn", 0, 0),
+    "culture": Preset("ffn", 0, 0),
+}
+
+
+def check_component(name: str) -> Component:
+    """Return `name` as a component.
+
+    Raises:
+        PairError: `name` is no component.
+    """
+    for component in COMPONENTS:
+        if name == component:
+            return component
+    raise PairError(f"Unknown component {name!r}: use one of {', '.join(COMPONENTS)}.")
+
+
+def check_preset(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        PairError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise PairError(f"Unknown preset {name!r}: use one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def resolve_layer(layer: int, n_layers: int, role: str = "layer") -> int:
+    """Turn a layer that may be counted from the end into a 0-based block index.
+
+    Args:
+        layer: ``0 .. n_layers - 1``, or ``-1 .. -n_layers`` counted from the last block.
+        n_layers: number of decoder blocks of the model.
+        role: what the layer is, for the message ("source", "target").
+
+    Raises:
+        PairError: the model has no such block.
+    """
+    if not -n_layers <= layer < n_layers:
+        raise PairError(
+            f"The {role} layer {layer} is out of range: this model has {n_layers} blocks, "
+            f"so use 0 to {n_layers - 1}, or -1 to -{n_layers} counted from the last."
+        )
+    return layer % n_layers
+
+
+def canonical_hash(value: Any) -> str:
+    """Hash of plain data that does not depend on key order or on the process: 16 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

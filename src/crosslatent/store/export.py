@@ -1,0 +1,81 @@
+"""A run's rows as one table for other tools: each row beside what is known of its item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.store.files import whole_file
+from crosslatent.store.reader import RunReader
+
+Format = Literal["parquet", "csv", "jsonl"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_OF_ITEM = ("aux_lang", "answer", "options", "split", "cluster", "strata", "main_token", "aux_token")
+"""Columns of the item that stand beside each of its rows; its prompts are in items.parquet."""
+
+_NESTED = ("output_ids", "correct_by_rule", "option_logprobs", "options", "strata")
+"""Columns with lists or maps, which CSV holds as JSON."""
+
+_WRITERS: dict[Format, str] = {
+    "parquet": "FORMAT parquet, COMPRESSION zstd",
+    "csv": "FORMAT csv, HEADER",
+    "jsonl": "FORMAT json, ARRAY false",
+}
+
+
+def check_format(name: str) -> Format:
+    """Return `name` as a format.
+
+    Raises:
+        UsageError: it is none.
+    """
+    for known in FORMATS:
+        if name == known:
+            return known
+    raise UsageError(f"Unknown format {name!r}: use one of {', '.join(FORMATS)}.")
+
+
+def export_rows(run: str | Path, out: Path, kind: Format) -> int:
+    """Write the rows of a run to one file, whole or not at all.
+
+    The order is that of item, control, stratum, component, source and target, so a resumed run
+    gives the same file as an uninterrupted one, but for `seconds`.
+
+    Args:
+        run: a run folder.
+        out: the file; replaced if it exists.
+        kind: what to write.
+
+    Returns:
+        How many rows the file has.
+
+    Raises:
+        RunFolderError: the run cannot be read, or the file cannot be written.
+    """
+    reader = RunReader(run)
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise RunFolderError(f"Cannot write {str(out)!r}: give a file in a folder that exists.")
+    with reader.connect() as connection, whole_file(out) as temporary:
+        columns = [row[0] for row in connection.execute("DESCRIBE rows").fetchall()]
+        query = _query(columns, kind)
+        target = str(temporary).replace("'", "''")
+        result = connection.execute(f"COPY ({query}) TO '{target}' ({_WRITERS[kind]})")
+        return int(result.fetchall()[0][0])
+
+
+def _query(columns: list[str], kind: Format) -> str:
+    selected = [_column(name, "rows", kind) for name in columns]
+    selected += [_column(name, "items", kind) for name in _OF_ITEM]
+    return (
+        f"SELECT {', '.join(selected)} FROM rows LEFT JOIN items USING (item) "
+        "ORDER BY item, control, stratum, component, source, target"
+    )
+
+
+def _column(name: str, table: str, kind: Format) -> str:
+    place = "item" if name == "item" else f"{table}.{name}"
+    if kind == "csv" and name in _NESTED:
+        return f"to_json({place}) AS {name}"
+    return f"{place} AS {name}"

@@ -1,0 +1,167 @@
+"""`RunFolder`: writes a run so that a crash loses little and the same command resumes.
+
+Layout::
+
+    run.json                 what was asked, what it resolved to, software, model, task, status
+    items.parquet            the questions (schema.ITEMS)
+    rows/part-00000.parquet  the answers (schema.ROWS), whole items only
+    failures.parquet         items that could not be run, with reasons (schema.FAILURES)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crosslatent.errors import RunFolderError
+from crosslatent.store.files import prepare_folder, write_json, write_table
+from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
+
+MANIFEST = "run.json"
+IDENTITY = ("schema_version", "model", "task", "spec", "headline")
+"""The parts of run.json that must be equal for a run to be resumed."""
+
+
+class RunFolder:
+    """A run folder open for writing."""
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], next_part: int, done: set[str]
+    ) -> None:
+        self.path = path
+        self.done = done
+        """Items whose rows are complete on disk."""
+        self._manifest = manifest
+        self._next_part = next_part
+
+    @classmethod
+    def open(cls, path: Path, manifest: Mapping[str, Any], *, new: bool = False) -> RunFolder:
+        """Start a run folder, or take up the one that is there.
+
+        Args:
+            path: the folder.
+            manifest: content of run.json; `IDENTITY` decides whether a run there is the same.
+            new: throw away a run that is there, instead of resuming it.
+
+        Raises:
+            RunFolderError: the folder cannot be written, holds something else, or holds a run of
+                different arguments.
+        """
+        manifest = {"schema_version": SCHEMA_VERSION, **manifest}
+        existed = prepare_folder(path, MANIFEST)
+        if existed and new:
+            _remove_run(path)
+        elif existed:
+            _refuse_difference(path, read_manifest(path), manifest)
+            return cls._resume(path)
+        (path / "rows").mkdir(exist_ok=True)
+        write_json(path / MANIFEST, manifest)
+        return cls(path, manifest, 0, set())
+
+    @classmethod
+    def _resume(cls, path: Path) -> RunFolder:
+        parts = _part_files(path)
+        done = {item for part in parts for item in _items_of(part)}
+        numbers = [int(part.name.split(".")[0].removeprefix("part-")) for part in parts]
+        return cls(path, read_manifest(path), max(numbers, default=-1) + 1, done)
+
+    def write_items(self, items: list[dict[str, Any]]) -> None:
+        """Write the table of items."""
+        write_table(self.path / "items.parquet", items, ITEMS)
+
+    def write_part(self, rows: list[dict[str, Any]]) -> None:
+        """Write the rows of whole items as one more part."""
+        if not rows:
+            return
+        write_table(self.path / "rows" / f"part-{self._next_part:05d}.parquet", rows, ROWS)
+        self._next_part += 1
+        self.done.update(row["item"] for row in rows)
+
+    def write_failures(self, failures: Mapping[str, str]) -> None:
+        """Write item -> reason; an earlier table of failures is replaced or removed."""
+        path = self.path / "failures.parquet"
+        if not failures:
+            path.unlink(missing_ok=True)
+            return
+        rows = [{"item": item, "reason": reason} for item, reason in failures.items()]
+        write_table(path, rows, FAILURES)
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Record how the run stands in run.json."""
+        self._manifest = {**self._manifest, "status": dict(status)}
+        write_json(self.path / MANIFEST, self._manifest)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """How the run stood when its status was last written."""
+        return dict(self._manifest.get("status", {}))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Content of a folder's run.json.
+
+    Raises:
+        RunFolderError: there is none, or it is not one of ours.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"{str(path)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of a sweep."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"Cannot read {str(path / MANIFEST)!r} ({error}).") from error
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{str(path)!r} has schema version {version!r}, but this version of crosslatent reads "
+            f"{SCHEMA_VERSION}."
+        )
+    return dict(manifest)
+
+
+def _part_files(path: Path) -> list[Path]:
+    return sorted((path / "rows").glob("part-*.parquet"))
+
+
+def _items_of(part: Path) -> set[str]:
+    """Items of one part; a damaged part is set aside, so that its items are run again."""
+    try:
+        return set(pq.read_table(part, columns=["item"])["item"].unique().to_pylist())
+    except (pa.ArrowException, OSError):
+        part.rename(part.with_suffix(".damaged"))
+        return set()
+
+
+def _remove_run(path: Path) -> None:
+    files = [*(path / "rows").glob("part-*"), path / "items.parquet", path / "failures.parquet"]
+    for file in (*files, path / MANIFEST):
+        file.unlink(missing_ok=True)
+
+
+def _refuse_difference(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    different = [
+        difference
+        for key in IDENTITY
+        for difference in _differences(key, there.get(key), asked.get(key))
+    ]
+    if different:
+        raise RunFolderError(
+            f"The run in {str(path)!r} was made with other arguments ({'; '.join(different)}): repeat "
+            "them to resume, give another folder, or start over with --new."
+        )
+
+
+def _differences(name: str, there: Any, asked: Any) -> list[str]:
+    there, asked = (json.loads(json.dumps(value)) for value in (there, asked))
+    if there == asked:
+        return []
+    if isinstance(there, dict) and isinstance(asked, dict):
+        keys = sorted({*there, *asked})
+        return [d for k in keys for d in _differences(f"{name}.{k}", there.get(k), asked.get(k))]
+    return [f"{name}: {there!r} there, {asked!r} now"]

@@ -1,0 +1,125 @@
+"""The typed schema of a run folder's tables: what one row means, column by column.
+
+``docs/run-folder.md`` is generated from here (``python -m crosslatent.store.schema``).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Repeated short texts: stored once per part, read back as plain strings."""
+
+ROWS = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item; see items.parquet", False),
+        _column("lang", _TEXT, "language of main, the prompt that is answered", False),
+        _column("component", _TEXT, "attn, ffn, attn_residual or block; null for vanilla"),
+        _column("source", pa.int16(), "source layer in the vector's run, from 0; null for vanilla"),
+        _column("target", pa.int16(), "target layer in main's run, from 0; null for vanilla"),
+        _column(
+            "control",
+            _TEXT,
+            "none = true transplant; vanilla = unmodified run over main; translate_test = unmodified run "
+            "over aux; shuffled, noise, mean, self = controls",
+            False,
+        ),
+        _column(
+            "stratum",
+            _TEXT,
+            "of a shuffled row: same_answer, different_answer, or any (items without gold answers)",
+        ),
+        _column(
+            "donor", pa.string(), "of a shuffled row: id of the item whose aux gave the vector"
+        ),
+        _column("output", pa.string(), "generated text, special tokens left out", False),
+        _column(
+            "output_ids", pa.list_(pa.int32()), "generated token ids, end token left out", False
+        ),
+        _column("prediction", pa.string(), "the option that the output names; null if unparseable"),
+        _column("correct", pa.bool_(), "right under the task's own rule; null without gold answer"),
+        _column("correct_by_rule", pa.map_(pa.string(), pa.bool_()), "right under each rule tried"),
+        _column(
+            "option_logprobs",
+            pa.list_(pa.float32()),
+            "log-probability (nats) of each option's first token as the first generated token; "
+            "null where two options share that token",
+        ),
+        _column(
+            "gold_logprob",
+            pa.float32(),
+            "log-probability (nats) of the gold answer's first token as the first generated token; "
+            "null without gold answer, or where another option shares that token",
+        ),
+        _column(
+            "min_margin",
+            pa.float32(),
+            "smallest gap between the two highest logits over the generated tokens: a row below "
+            "some 1e-4 may differ between batch sizes",
+            False,
+        ),
+        _column("finite", pa.bool_(), "false if a logit was NaN or infinite", False),
+        _column("path", _TEXT, "how the row was computed: oracle or expanded-cache", False),
+        _column("seconds", pa.float32(), "the item's wall time divided by its rows", False),
+    ]
+)
+"""One row per generated answer. Key: item, control, stratum, component, source, target."""
+
+KEY = ("item", "control", "stratum", "component", "source", "target")
+
+ITEMS = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item, unique in the run", False),
+        _column("lang", pa.string(), "language of main", False),
+        _column("aux_lang", pa.string(), "language of aux", False),
+        _column("main", pa.string(), "the prompt that is answered", False),
+        _column(
+            "aux", pa.string(), "its counterpart, the run that vectors are captured from", False
+        ),
+        _column("answer", pa.string(), "gold answer"),
+        _column("options", pa.list_(pa.string()), "the option strings that an answer may be"),
+        _column("labels", pa.list_(pa.string()), "what each option says, for people to read"),
+        _column(
+            "cluster", pa.string(), "what is independent (a fact); intervals resample it", False
+        ),
+        _column("split", pa.string(), "pilot, unseen, final; null if the task has no splits"),
+        _column("strata", pa.map_(pa.string(), pa.string()), "groups to report apart"),
+        _column(
+            "main_token", pa.string(), "the last token of main: the one that is replaced", False
+        ),
+        _column("aux_token", pa.string(), "the last token of aux: the one that is captured", False),
+        _column("main_length", pa.int32(), "tokens of main", False),
+        _column("aux_length", pa.int32(), "tokens of aux", False),
+    ]
+)
+"""One row per item that the run covers (failed items included)."""
+
+FAILURES = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item", False),
+        _column("reason", pa.string(), "why it could not be run", False),
+    ]
+)
+
+
+def describe(schema: pa.Schema) -> str:
+    """The columns of a table as a Markdown table, for the documentation."""
+    lines = ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        meaning = column.metadata[b"meaning"].decode()
+        lines.append(
+            f"| `{column.name}` | {kind} | {'yes' if column.nullable else ''} | {meaning} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(f"## rows/part-*.parquet\n\n{describe(ROWS)}\n\n## items.parquet\n\n{describe(ITEMS)}")

@@ -1,0 +1,55 @@
+"""The content of run.json: what a run was made from, so that it can be repeated and resumed."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from crosslatent.model import Model
+from crosslatent.tasks import Task
+
+_SOFTWARE = ("crosslatent", "torch", "transformers", "tokenizers", "pyarrow")
+
+
+def build_manifest(
+    model: Model,
+    task: Task,
+    spec: dict[str, Any],
+    requested: dict[str, Any] | None = None,
+    headline: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Plain data for run.json.
+
+    Args:
+        model: the model; its identity must be equal for a run to be resumed.
+        task: the task; likewise.
+        spec: the resolved arguments; likewise.
+        requested: the arguments as the user gave them.
+        headline: a comparison declared before any row exists.
+    """
+    identity = {key: value for key, value in model.identity.items() if key != "name"}
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv[0].rsplit("/", 1)[-1] + " " + " ".join(sys.argv[1:]),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _SOFTWARE},
+        },
+        "model_name": model.name,
+        "model": {**identity, "n_layers": model.n_layers, "d_model": model.d_model},
+        "task": {
+            "name": task.name,
+            "direction": task.direction,
+            "type": task.type,
+            "rule": task.rule,
+            "hash": task.hash,
+        },
+        "task_title": task.title,
+        "task_description": task.description,
+        "spec": spec,
+        "requested": requested or {},
+        "headline": headline,
+    }

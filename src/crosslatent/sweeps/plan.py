@@ -1,0 +1,110 @@
+"""A sweep resolved and checked before anything is run or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from crosslatent.controls import Tokens, check_controls
+from crosslatent.errors import PromptError, TaskError
+from crosslatent.model import Model, encode
+from crosslatent.pairs import PairPlan, resolve_pairs
+from crosslatent.specs import Component, Control, Pair, check_component
+from crosslatent.tasks import Item, Task
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """What decides the rows of a sweep, beside the model and the task.
+
+    Attributes:
+        components: what is carried across.
+        pairs: the pair grammar of `crosslatent.pairs`, or (source, target) pairs.
+        controls: controls to run beside the true transplant.
+        seed: of donors and noise.
+        max_new_tokens: most new tokens; None takes the task's.
+    """
+
+    components: tuple[str, ...] = ("attn",)
+    pairs: str | tuple[Pair, ...] = "all"
+    controls: tuple[str, ...] = ()
+    seed: int = 0
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """A sweep with everything resolved and checked, before anything is run or written."""
+
+    model: Model
+    task: Task
+    components: tuple[Component, ...]
+    pairs: PairPlan
+    controls: tuple[Control, ...]
+    seed: int
+    max_new_tokens: int
+    tokens: Tokens
+    failures: dict[str, str]
+
+    def spec(self) -> dict[str, Any]:
+        """The resolved arguments, as run.json keeps them."""
+        return {
+            "components": list(self.components),
+            "pairs": asdict(self.pairs),
+            "controls": list(self.controls),
+            "seed": self.seed,
+            "max_new_tokens": self.max_new_tokens,
+        }
+
+    @property
+    def rows(self) -> int:
+        """Rows that the whole sweep has (an item without a donor has fewer)."""
+        variants = 1 + len(self.controls) + ("shuffled" in self.controls)
+        per_pair = variants * len(self.components)
+        return sum(
+            2 + per_pair * len(self.pairs.for_language(item.lang))
+            for item in self.task.items
+            if item.id not in self.failures
+        )
+
+
+def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
+    """Resolve and check a sweep without running it.
+
+    Raises:
+        UsageError: something in the arguments does not fit the model or the task, or no item can be
+            run at all.
+    """
+    components = tuple(dict.fromkeys(check_component(name) for name in spec.components))
+    new_tokens = task.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens
+    if new_tokens < 1:
+        raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
+    pairs = resolve_pairs(spec.pairs, model.n_layers)
+    for lang in task.languages:
+        pairs.for_language(lang)
+    tokens, failures = _encode_items(model, task.items, new_tokens)
+    if not tokens:
+        raise TaskError(
+            f"None of the {len(task.items)} items of {task.name!r} can be run"
+            + (f"; the first: {next(iter(failures.values()))}" if failures else ".")
+        )
+    controls = check_controls(spec.controls)
+    return SweepPlan(
+        model, task, components, pairs, controls, spec.seed, new_tokens, tokens, failures
+    )
+
+
+def _encode_items(
+    model: Model, items: Sequence[Item], new_tokens: int
+) -> tuple[dict[str, tuple[list[int], list[int]]], dict[str, str]]:
+    tokens, failures = {}, {}
+    for item in items:
+        try:
+            tokens[item.id] = (
+                encode(model, item.main, role="main", new_tokens=new_tokens),
+                encode(model, item.aux, role="aux", new_tokens=new_tokens),
+            )
+        except PromptError as error:
+            failures[item.id] = str(error)
+    return tokens, failures

@@ -1,0 +1,24 @@
+"""Tasks: items, loaders and answer rules. Nothing here knows of models or results."""
+
+from crosslatent.tasks.item import Item
+from crosslatent.tasks.prompts import load_prompts, task_of
+from crosslatent.tasks.registry import TaskSummary, list_tasks, load_task, summarize
+from crosslatent.tasks.rules import RULES, Rule, Verdict, check_rule
+from crosslatent.tasks.task import Direction, Task, TaskType
+
+__all__ = [
+    "RULES",
+    "Direction",
+    "Item",
+    "Rule",
+    "Task",
+    "TaskSummary",
+    "TaskType",
+    "Verdict",
+    "check_rule",
+    "list_tasks",
+    "load_prompts",
+    "load_task",
+    "summarize",
+    "task_of",
+]

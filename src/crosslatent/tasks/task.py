@@ -1,0 +1,128 @@
+"""`Task`: a named set of items and the rule that judges their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from crosslatent.errors import TaskError
+from crosslatent.specs import canonical_hash
+from crosslatent.tasks.item import Item
+
+Direction = Literal["en->x", "x->en", "custom"]
+"""Which prompt is answered: ``en->x`` answers in X with English as aux, ``x->en`` the reverse."""
+
+DEFAULT_NEW_TOKENS = 20
+"""How many tokens the paper's evaluations decode."""
+
+TaskType = Literal["understanding", "culture", "generation", "custom"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, as loaded: nothing in it depends on a model.
+
+    Attributes:
+        name: short name, as in ``--task NAME``.
+        title: one line for people.
+        description: what is asked and where the facts come from.
+        direction: which language answers.
+        type: kind of task, in the paper's terms.
+        rule: name of the primary answer rule, a key of `crosslatent.tasks.rules.RULES`.
+        max_new_tokens: how many tokens an answer may take.
+        items: the questions.
+        sources: where the content comes from.
+    """
+
+    name: str
+    title: str
+    description: str
+    direction: Direction
+    type: TaskType
+    rule: str
+    max_new_tokens: int
+    items: tuple[Item, ...]
+    sources: tuple[str, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """Canonical hash of what decides a result; title, description and sources do not."""
+        return canonical_hash(
+            {
+                "name": self.name,
+                "direction": self.direction,
+                "type": self.type,
+                "rule": self.rule,
+                "max_new_tokens": self.max_new_tokens,
+                "items": [item.to_dict() for item in self.items],
+            }
+        )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of `main`, in the order in which they first appear."""
+        return tuple(dict.fromkeys(item.lang for item in self.items))
+
+    @property
+    def aux_languages(self) -> tuple[str, ...]:
+        """The languages of `aux`, in the order in which they first appear."""
+        return tuple(dict.fromkeys(item.aux_lang for item in self.items))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits, in the order in which they first appear; empty if the task has none."""
+        return tuple(dict.fromkeys(item.split for item in self.items if item.split is not None))
+
+    def select(
+        self,
+        languages: Iterable[str] | None = None,
+        splits: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> Task:
+        """The task with fewer items.
+
+        Args:
+            languages: languages of `main` to keep; None keeps all.
+            splits: splits to keep; None keeps all.
+            limit: keep the first so many items of each language and split; None keeps all.
+
+        Raises:
+            TaskError: a language or split that the task does not have, or a limit below 1.
+        """
+        if limit is not None and limit < 1:
+            raise TaskError(f"The limit is {limit}, but it must be 1 or more items per language.")
+        items: Iterable[Item] = self.items
+        if languages is not None:
+            wanted = _known(languages, self.languages, f"Task {self.name!r}", "language")
+            items = [item for item in items if item.lang in wanted]
+        if splits is not None:
+            wanted = _known(splits, self.splits, f"Task {self.name!r}", "split")
+            items = [item for item in items if item.split in wanted]
+        if limit is not None:
+            items = _first(items, limit)
+        return replace(self, items=tuple(items))
+
+
+def _known(names: Iterable[str], known: tuple[str, ...], subject: str, what: str) -> frozenset[str]:
+    wanted = frozenset(names)
+    for name in sorted(wanted):
+        if name not in known:
+            raise TaskError(
+                f"{subject} has no {what} {name!r}: it has {', '.join(known) or 'none'}."
+            )
+    if not wanted:
+        raise TaskError(f"The list of {what}s is empty: name one or more of {', '.join(known)}.")
+    return wanted
+
+
+def _first(items: Iterable[Item], limit: int) -> list[Item]:
+    seen: dict[tuple[str, str | None], int] = {}
+    kept = []
+    for item in items:
+        group = (item.lang, item.split)
+        seen[group] = seen.get(group, 0) + 1
+        if seen[group] <= limit:
+            kept.append(item)
+    return kept

@@ -1,0 +1,198 @@
+"""Answer rules on strings that trip naive ones."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crosslatent.errors import TaskError
+from crosslatent.tasks import RULES, Item, check_rule
+from crosslatent.tasks.rules import (
+    applicable_rules,
+    contains,
+    exact,
+    option,
+    option_or_label,
+    rule_for,
+)
+
+
+def item(answer=None, options=None, labels=None):
+    return Item("q", "sw", "en", "main", "aux", answer, options, labels)
+
+
+NUMBERS = ("(1)", "(2)", "(3)")
+PLACES = ("America", "North America", "Asia")
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("(2)", "(2)"),
+        ("Jibu ni (2), kwa sababu ...", "(2)"),
+        (" 2\n", "(2)"),
+        ("（2）", "(2)"),  # full-width brackets
+        ("（２）", "(2)"),  # full-width digit too
+        ("⑵", "(2)"),  # one character that stands for all three
+        ("(2) (2)", "(2)"),
+        ("(2) not (4)", "(2)"),  # (4) is no option
+        ("(1) or (2)", None),
+        ("(1)（2）", None),
+        ("2.", None),
+        ("2)", None),
+        ("12", None),
+        ("(12)", None),
+        ("answer 2", None),
+        ("", None),
+    ],
+)
+def test_numbered_options(output, named):
+    verdict = option(output, item("(2)", NUMBERS))
+    assert verdict.prediction == named
+    assert verdict.correct is (named == "(2)")
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("(A)", "A"),
+        ("A", "A"),
+        ("A country in Asia", None),  # the article is no answer
+        ("amig(o)s", None),
+        ("(B) B (B)", "B"),
+        ("（Ａ）", "A"),
+    ],
+)
+def test_letter_options(output, named):
+    assert option(output, item("A", ("A", "B", "O"))).prediction == named
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("Asia.", "Asia"),
+        ("ASIA", "Asia"),
+        ("Asian food", None),
+        ("Eurasia", None),
+        ("North America", "North America"),  # not "America", though that word is in it
+        ("America", "America"),
+        ("North America and America", None),
+        ("Asia or America", None),
+        ("asia\u0301", None),  # a combining mark makes it another word
+    ],
+)
+def test_options_that_are_words(output, named):
+    assert option(output, item("Asia", PLACES)).prediction == named
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [("这是亚洲的国家", "亚洲"), ("アジアです", None), ("北亚洲", "亚洲")],
+)
+def test_scripts_without_blanks_need_no_word_boundary(output, named):
+    assert option(output, item("亚洲", ("亚洲", "非洲"))).prediction == named
+
+
+def test_marks_of_indic_scripts_belong_to_the_word():
+    hindi = item("निहित", ("निहित", "तटस्थ"))
+    assert option("उत्तर: निहित।", hindi).prediction == "निहित"
+    assert option("निहिता", hindi).prediction is None
+
+
+def test_decomposed_accents_are_the_same_word():
+    vietnamese = item("trung lập", ("trung lập", "mâu thuẫn"))
+    assert option("Trung l\u00e2\u0323p", vietnamese).prediction == "trung lập"
+    assert option("TRUNG LẬP", vietnamese).correct
+
+
+def test_option_without_gold_answer_has_no_verdict_but_a_prediction():
+    verdict = option("(3)", item(None, NUMBERS))
+    assert verdict.correct is None
+    assert verdict.prediction == "(3)"
+
+
+LABELS = ("Entail", "Neutral", "Contradict")
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("entailment", "(1)"),  # the authors match parts of words
+        ("(1) Entail", "(1)"),
+        ("1", "(1)"),
+        ("(1) Neutral", None),
+        ("Neutral (3)", None),
+        ("neutral", "(2)"),
+        ("no idea", None),
+    ],
+)
+def test_labels_count_as_options(output, named):
+    assert option_or_label(output, item("(1)", NUMBERS, LABELS)).prediction == named
+
+
+def test_label_within_a_longer_label_does_not_count():
+    french = item("(2)", ("(1)", "(2)"), ("(1) possible", "(2) impossible"))
+    assert option_or_label("impossible", french).correct
+    assert option_or_label("c'est possible", french).prediction == "(1)"
+
+
+@pytest.mark.parametrize(
+    ("gold", "output", "right"),
+    [
+        ("Nairobi", "Jibu: NAIROBI, Kenya", True),
+        ("Nairobi", "Nairob", False),
+        ("café", "cafe\u0301 noir", True),
+        ("cafe", "café", False),
+        ("Straße", "STRASSE", True),
+        ("Ελλάς", "ΕΛΛΆΣ", True),
+        ("東京", "答えは東京です", True),
+        (" Nairobi ", "Nairobi", True),
+    ],
+)
+def test_contains(gold, output, right):
+    assert contains(output, item(gold)).correct is right
+
+
+@pytest.mark.parametrize(("output", "right"), [(" nairobi\n", True), ("Nairobi, Kenya", False)])
+def test_exact(output, right):
+    assert exact(output, item("Nairobi")).correct is right
+
+
+def test_open_answers_have_no_prediction():
+    assert contains("Nairobi", item("Nairobi")).prediction is None
+    assert contains("Nairobi", item()).correct is None
+    assert exact("Nairobi", item()).correct is None
+
+
+def test_rule_for_items_that_come_without_one():
+    assert rule_for([item("(1)", NUMBERS)]) == "option"
+    assert rule_for([item("x"), item()]) == "contains"
+    with pytest.raises(TaskError, match="options to all items or to none"):
+        rule_for([item("(1)", NUMBERS), item("x")])
+
+
+def test_applicable_rules_have_what_they_need():
+    assert applicable_rules(item()) == []
+    assert applicable_rules(item("x")) == ["contains", "exact"]
+    assert applicable_rules(item(None, NUMBERS)) == ["option"]
+    assert applicable_rules(item("(1)", NUMBERS, LABELS)) == list(RULES)
+
+
+def test_unknown_rule_names_the_known_ones():
+    with pytest.raises(TaskError, match="option, option_or_label, contains, exact"):
+        check_rule("fuzzy")
+
+
+@given(st.text(max_size=30), st.sampled_from(sorted(RULES)))
+def test_any_output_gets_a_verdict_on_which_the_prediction_agrees(output, rule):
+    verdict = RULES[rule].judge(output, item("(2)", NUMBERS, LABELS))
+    assert verdict.prediction in (None, *NUMBERS)
+    if rule in ("option", "option_or_label"):
+        assert verdict.correct is (verdict.prediction == "(2)")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("rule", [option, contains, exact])
+def test_gold_answer_alone_is_right_under_every_rule(place, rule):
+    assert rule(place, item(place, PLACES)).correct
