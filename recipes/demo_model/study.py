@@ -62,7 +62,6 @@ class LastToken:
 
     def logits(self) -> Tensor:
         """Next-token logits, (batch, vocabulary); the cache is left as it was."""
-        length = self.mask.shape[1] - 1
         with torch.no_grad():
             out = self.model(
                 input_ids=self.last,
@@ -70,7 +69,7 @@ class LastToken:
                 position_ids=self.mask.sum(1, keepdim=True) - 1,
                 past_key_values=self.cache,
             )
-        self.cache.crop(length)
+        self.cache.crop(-1)
         return out.logits[:, -1].float()
 
     def capture(self) -> dict[str, Tensor]:

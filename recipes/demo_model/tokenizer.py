@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 END, PAD = "<|end|>", "<|pad|>"
 OPTIONS = tuple(f"({number})" for number in range(1, 7))
 VOCABULARY = 4096
+CONTEXT = 128
 # Marks belong to the word: \p{L}+ alone would cut Devanagari words at every vowel sign.
 WORDS = r" ?[\p{L}\p{M}'’]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
 
@@ -32,4 +33,6 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(text, lstrip=True, normalized=False) for text in OPTIONS])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, model_max_length=CONTEXT
+    )

@@ -1,7 +1,7 @@
 """Prefill and greedy decoding with a key-value cache, over padded batches.
 
-Plain greedy: the highest logit wins, and nothing of the model's generation config but its end tokens
-is applied (no repetition penalty, no forced tokens), so that rows can be compared.
+Plain greedy: the highest logit wins, and nothing of the model's generation config but its end
+tokens is applied (no repetition penalty, no forced tokens), so that rows can be compared.
 """
 
 from __future__ import annotations

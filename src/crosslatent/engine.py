@@ -1,8 +1,8 @@
 """The batched engine: all rows of a prompt over keys and values of its prefix computed once.
 
-Attention is causal and only the last prompt token is edited, so the cache of the tokens before it is
-the same for every row (METHODS: the sweep's cost). Rows are then one-token inputs over that cache,
-expanded to the batch, and are decoded together. Same contract as `oracle.run_rows`.
+Attention is causal and only the last prompt token is edited, so the cache of the tokens before it
+is the same for every row. Rows are then one-token inputs over that cache, expanded to the batch,
+and are decoded together. Same contract as `oracle.run_rows`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The grammar of ``--pairs``: which (source, target) layer pairs a sweep runs.
 
-``all`` | ``target-first`` | ``source-last`` | ``preset:NAME`` | ``I:J,I:J`` | a JSON file with a list
-of ``[source, target]`` or with one such pair (or list of pairs) per language, the layout in which
-the authors of XTransplant published their pilot-tuned pairs.
+``all`` | ``target-first`` | ``source-last`` | ``preset:NAME`` | ``I:J,I:J`` | a JSON file with a
+list of ``[source, target]`` or with one such pair (or list of pairs) per language, the layout in
+which the authors of XTransplant published their pilot-tuned pairs.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ class PairPlan:
             raise PairError(f"The pairs file has no pair for language {lang!r}: it has {known}.")
         return pairs
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data in the grammar of this module: one text of pairs, or one for each language."""
+        if not self.by_language:
+            return {"all": _as_text(self.default)}
+        return {lang: _as_text(pairs) for lang, pairs in sorted(self.by_language.items())}
+
 
 def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
     """Resolve a pair specification for a model of `n_layers` blocks.
@@ -63,6 +69,10 @@ def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
     if Path(spec).is_file():
         return _from_file(Path(spec), n_layers)
     raise PairError(f"Cannot read the pairs {spec!r}: {_HELP}.")
+
+
+def _as_text(pairs: Iterable[Pair]) -> str:
+    return ",".join(f"{source}:{target}" for source, target in pairs)
 
 
 def _shape(name: str, n_layers: int) -> tuple[Pair, ...]:

@@ -1,4 +1,4 @@
-"""`patched`: a transplant under the user's own ``model.hf(...)`` or ``model.hf.generate(...)`` calls."""
+"""`patched`: a transplant under the user's own forward and ``generate`` calls of ``model.hf``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def patched(
 ) -> Iterator[None]:
     """While open, every prompt that enters the model gets the transplant at its last real token.
 
-    The vector lands in the forward that holds the last prompt token (also when `generate` splits the
-    prefill into chunks) and nowhere else; each new call is armed again. Hooks are gone on leaving,
-    after an exception too.
+    The vector lands in the forward that holds the last prompt token (also when `generate` splits
+    the prefill into chunks) and nowhere else; each new call is armed again. Hooks are gone on
+    leaving, after an exception too.
 
     Args:
         model: the model; call ``model.hf`` inside.
@@ -135,7 +135,7 @@ class _PromptWatch:
         self._window = Window(self._last(kwargs.get("attention_mask"), tokens), start)
 
     def _last(self, mask: Tensor | None, tokens: Tensor) -> Tensor:
-        """Column of each row's last real prompt token; the mask may show the columns so far only."""
+        """Column of each row's last real prompt token; a mask may show only the columns so far."""
         last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
         if mask is None or mask.dim() != 2 or mask.shape[1] < self._width:
             return last

@@ -61,10 +61,8 @@ class ItemScorer:
     def _judge(self, output: str) -> dict[str, Verdict]:
         """Verdicts of all rules that fit; rows of a sweep repeat few outputs many times."""
         if output not in self._verdicts:
-            rules = {self.rule, "option" if self.item.options else "contains", "exact"}
-            self._verdicts[output] = {
-                name: RULES[name](output, self.item) for name in sorted(rules)
-            }
+            names = sorted({self.rule, *applicable_rules(self.item)})
+            self._verdicts[output] = {name: RULES[name].judge(output, self.item) for name in names}
         return self._verdicts[output]
 
     def _chances(self, decoded: Decoded) -> Mapping[str, float]:

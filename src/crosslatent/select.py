@@ -148,6 +148,7 @@ def pair_scores(
     """
     # favg adds with compensation, and rounding hides what is left of the order of threads: the
     # same folder must always give the same choice.
+    language = language_column(reader)
     rows = reader.connect().execute(
         f"""
         SELECT r.source, r.target, count(*) FILTER (r.correct), count(*),
@@ -155,7 +156,7 @@ def pair_scores(
         FROM rows r JOIN items i USING (item)
         WHERE r.control = 'none' AND r.component = $component AND i.split = $split
               AND r.correct IS NOT NULL
-              AND ($languages IS NULL OR list_contains($languages::VARCHAR[], i.{language_column(reader)}))
+              AND ($languages IS NULL OR list_contains($languages::VARCHAR[], i.{language}))
         GROUP BY ALL ORDER BY r.target, r.source
         """,
         {

@@ -21,9 +21,9 @@ is what the authors' released code carries for attention: module output + residu
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 Control = Literal["none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self"]
-"""Where a row's vector came from: ``none`` is a true transplant, ``vanilla`` the unmodified run over
-main, ``translate_test`` the unmodified run over aux; the others are the controls that an upper bound
-is compared with."""
+"""Where a row's vector came from: ``none`` is a true transplant, ``vanilla`` the unmodified run
+over main, ``translate_test`` the unmodified run over aux; the others are the controls that an upper
+bound is compared with."""
 
 CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self")
 
@@ -41,7 +41,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Transplant:
-    """One transplant: the output of ``component`` of block ``source`` replaces that of ``target``."""
+    """The output of ``component`` of block ``source`` replaces that of block ``target``."""
 
     component: Component
     source: int

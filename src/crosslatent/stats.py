@@ -208,7 +208,7 @@ def _interval(
     return low, high
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _draws(clusters: int, seed: int, resamples: int) -> Floats:
     """How often each cluster is drawn in each resample, shape (resamples, clusters)."""
     generator = np.random.default_rng(seed)

@@ -174,8 +174,8 @@ class RunData:
 def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:
     rows = con.execute(
         f"""
-        SELECT i.item, i.{language}, i.cluster, coalesce(i.split, ''), i.answer, i.options IS NOT NULL,
-               i.strata, v.correct,
+        SELECT i.item, i.{language}, i.cluster, coalesce(i.split, ''), i.answer,
+               i.options IS NOT NULL, i.strata, v.correct,
                CASE WHEN i.options IS NOT NULL AND v.item IS NOT NULL
                     THEN v.prediction IS NULL END,
                t.correct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from crosslatent.analysis.results import (
@@ -14,9 +14,10 @@ from crosslatent.analysis.results import (
     PairTest,
     Picked,
     RunSummary,
+    control_name,
 )
 from crosslatent.errors import RunFolderError
-from crosslatent.specs import CONTROLS, check_component
+from crosslatent.specs import check_component
 
 
 def read_headline(manifest: Mapping[str, Any]) -> Headline | None:
@@ -36,6 +37,7 @@ def read_headline(manifest: Mapping[str, Any]) -> Headline | None:
             f"{', '.join(known)}."
         )
     headline = Headline(**declared)
+    headline = replace(headline, controls=tuple(headline.controls))
     check_component(headline.component)
     return headline
 
@@ -94,18 +96,20 @@ def _pooled(declared: Headline, run: RunSummary) -> Picked | None:
 
 def _conditions(declared: Headline, run: RunSummary, test: PairTest) -> dict[str, bool | None]:
     value = test.gain.value
+    controls = [c for c in test.controls if control_name(c.control, c.stratum) in declared.controls]
+    complete = len(controls) == len(declared.controls)
     compared = {
-        bound.control for bound in run.bounds_versus if bound.component == declared.component
+        control_name(bound.control, bound.stratum)
+        for bound in run.bounds_versus
+        if bound.component == declared.component
     }
-    judged = [control for control in test.controls if not control.identity]
-    complete = {control.control for control in test.controls} >= set(CONTROLS)
     return {
         "tested_on_another_split": not test.in_sample,
         "gain_reaches_aim": value is not None and value >= declared.least_gain,
         "gain_interval_above_zero": test.gain.above_zero,
-        "no_control_above_zero": _for_all(complete, judged, above=False),
-        "true_minus_each_control_above_zero": _for_all(complete, test.controls, above=True),
-        "upper_bound_beside_every_control": compared >= set(CONTROLS),
+        "no_control_above_zero": _for_all(complete, controls, above=False),
+        "true_minus_each_control_above_zero": _for_all(complete, controls, above=True),
+        "upper_bound_beside_every_control": compared >= set(declared.controls),
     }
 
 

@@ -47,7 +47,9 @@ def picked(
             if (choice := _choose(data, component, tune, lang, scope, tie)) is not None
         }
         if choices:
-            found.append(Picked(component, pooling, choices, tests(data, component, choices, seed)))
+            found.append(
+                Picked(component, pooling, choices, on_every_split(data, component, choices, seed))
+            )
     return found
 
 
@@ -61,7 +63,7 @@ def _choose(
         return None
 
 
-def tests(
+def on_every_split(
     data: RunData, component: Component, choices: dict[str, Choice], seed: int
 ) -> list[PairTest]:
     """The picked pairs on every split, pooled over languages and in each of them."""

@@ -21,6 +21,14 @@ Matrix = list[list[float | None]]
 """[source][target]; None where the pair was not run."""
 
 
+EVERY_CONTROL = ("shuffled/same_answer", "shuffled/different_answer", "noise", "mean", "self")
+
+
+def control_name(control: str, stratum: str | None) -> str:
+    """A control with its stratum, as it is named in figures: ``shuffled/same_answer``."""
+    return f"{control}/{stratum}" if stratum else control
+
+
 @dataclass(frozen=True, slots=True)
 class Headline:
     """The claim declared before any row exists: tuned on one split, tested on another.
@@ -31,6 +39,7 @@ class Headline:
         test: split that the gain is measured on.
         task: name of the task; None = the run that carries the headline.
         least_gain: the gain that was aimed at.
+        controls: controls that the claim must hold against, as `control_name` names them.
     """
 
     component: Component = "ffn"
@@ -38,6 +47,7 @@ class Headline:
     test: str = "final"
     task: str | None = None
     least_gain: float = 0.15
+    controls: tuple[str, ...] = EVERY_CONTROL
 
 
 @dataclass(frozen=True, slots=True)

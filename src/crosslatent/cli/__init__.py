@@ -1,1 +1,1 @@
-"""The command line: parses arguments, calls down, prints. No science, and no torch until it is used."""
+"""The command line: parses arguments, calls down, prints. No science; no torch until it is used."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from crosslatent.cli import demo, export, report, sweep, tasks, transplant
-from crosslatent.cli.errors import Settings, run, say
+from crosslatent.cli.errors import Settings, excepthook, run, say
 from crosslatent.cli.options import DebugOption
 
 app = typer.Typer(
     name="crosslatent",
-    help="Carry activations across languages inside a language model, and measure what they change.",
+    help="Carry activations across languages in a language model, and measure what they change.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -42,7 +42,9 @@ def _root(
     context: typer.Context,
     show_version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -51,13 +53,22 @@ def _root(
         raise typer.Exit(2)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 the run failed, 2 wrong usage."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    settings = settings or Settings()
     command = typer.main.get_command(app)
 
-    def call(settings: Settings) -> int:
-        code = command.main(given, prog_name="crosslatent", standalone_mode=False, obj=settings)
+    def call() -> int:
+        code = command.main(
+            list(arguments), prog_name="crosslatent", standalone_mode=False, obj=settings
+        )
         return code if isinstance(code, int) else 0
 
-    return run(call)
+    return run(call, settings)
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    settings = Settings()
+    sys.excepthook = excepthook(settings)
+    sys.exit(main(sys.argv[1:], settings))

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage. A traceback appears only wi
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,10 +15,12 @@ import typer
 
 from crosslatent.errors import CrosslatentError
 
+ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
+
 
 @dataclass(slots=True)
 class Settings:
-    """What holds for a whole invocation; Typer hands it to every command as the context's object."""
+    """What holds for a whole invocation; Typer hands it on as the context's object."""
 
     debug: bool = False
 
@@ -30,18 +33,16 @@ def usage_error_type() -> type[Exception]:
     return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
-def run(command: Callable[[Settings], int]) -> int:
+def run(command: Callable[[], int], settings: Settings) -> int:
     """Call `command`, and turn what it raises on purpose into a sentence and an exit code."""
-    settings = Settings()
-    sys.excepthook = _excepthook(settings)
     try:
-        return command(settings)
+        return command()
     except usage_error_type() as error:
         say(f"Error: {_usage_message(error)}")
         return 2
     except CrosslatentError as error:
         if settings.debug:
-            raise
+            traceback.print_exc()
         say(f"Error: {error}")
         return error.exit_code
     except typer.Abort:
@@ -67,18 +68,12 @@ def _usage_message(error: Exception) -> str:
     return f"{message.rstrip('.')} (see '{context.command_path} --help')."
 
 
-def _excepthook(
-    settings: Settings,
-) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+def excepthook(settings: Settings) -> ExceptHook:
     """For what nobody foresaw: the interpreter still exits with 1, but without a traceback."""
 
-    def hook(
-        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
+    def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         if settings.debug or not issubclass(kind, Exception):
-            sys.__excepthook__(kind, error, traceback)
-            if isinstance(error, CrosslatentError):
-                sys.exit(error.exit_code)
+            sys.__excepthook__(kind, error, where)
             return
         reason = " ".join(str(error).split()) or "no reason given"
         say(f"Error: unexpected {kind.__name__} ({reason}): repeat with --debug to see where.")

@@ -22,7 +22,9 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to; standard output for csv and jsonl if left out."),
+        typer.Option(
+            metavar="FILE", help="Where to; standard output for csv and jsonl if left out."
+        ),
     ] = None,
     debug: DebugOption = False,
 ) -> None:

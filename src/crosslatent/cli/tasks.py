@@ -30,9 +30,7 @@ def list_all(json: JsonOption = False, debug: DebugOption = False) -> None:
     table = Table("task", "what it asks", "direction", "rule", "items", "languages", box=None)
     for task in summaries:
         languages = ", ".join(task.languages)
-        table.add_row(
-            task.name, task.title, task.direction, task.rule, str(task.items), languages
-        )
+        table.add_row(task.name, task.title, task.direction, task.rule, str(task.items), languages)
     console().print(table)
 
 

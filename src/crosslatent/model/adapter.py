@@ -1,4 +1,4 @@
-"""Finds the decoder blocks and their modules in a Hugging Face model, and proves that they are right.
+"""Finds the decoder blocks and their modules in a Hugging Face model, and proves them right.
 
 The proof is a probe forward: in a block that adds its modules' outputs to the residual stream, the
 block's output must equal its input + attention output + feed-forward output. A wrong module cannot
@@ -29,7 +29,7 @@ class Block:
 
 
 def hidden_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The hidden states in a module's output: transformers returns a tensor or a tuple with it first."""
+    """The hidden states in a module's output, which is a tensor or a tuple that begins with it."""
     return output[0] if isinstance(output, tuple) else output
 
 
@@ -42,7 +42,7 @@ def resolve(hf: PreTrainedModel) -> tuple[Block, ...]:
     """Return the decoder blocks of `hf`, verified by a probe forward.
 
     Raises:
-        ModelError: the family is not known, or the modules found do not make up the residual stream.
+        ModelError: the family is not known, or its modules do not make up the residual stream.
     """
     family = _family_of(hf)
     blocks = tuple(
@@ -96,9 +96,9 @@ def _verify(hf: PreTrainedModel, blocks: tuple[Block, ...]) -> None:
         error = float((expected - left.double()).abs().max() / scale)
         if not error < _tolerance(left.dtype):
             raise ModelError(
-                f"Block {layer}: input + attention + feed-forward differs from the block's output by "
-                f"{error:.1e} (relative); this architecture does not add its modules directly, and "
-                "is not supported yet."
+                f"Block {layer}: input + attention + feed-forward differs from the block's output "
+                f"by {error:.1e} (relative); this architecture does not add its modules directly, "
+                "and is not supported yet."
             )
 
 
@@ -109,7 +109,7 @@ def _tolerance(dtype: torch.dtype) -> float:
 def _probe(
     hf: PreTrainedModel, blocks: tuple[Block, ...]
 ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Per block (input, attention output, feed-forward output, block output), each batch pos d_model."""
+    """Per block its input, attention, feed-forward and output, each batch pos d_model."""
     seen: dict[tuple[int, str], Tensor] = {}
     handles = []
 

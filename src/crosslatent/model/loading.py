@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -151,7 +150,6 @@ def _identity(hf: PreTrainedModel, name: str) -> dict[str, Any]:
         "dtype": str(hf.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in hf.parameters()),
         "commit": getattr(hf.config, "_commit_hash", None),
-        "transformers": transformers.__version__,
     }
 
 

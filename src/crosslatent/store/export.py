@@ -12,7 +12,16 @@ from crosslatent.store.reader import RunReader
 Format = Literal["parquet", "csv", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-_OF_ITEM = ("aux_lang", "answer", "options", "split", "cluster", "strata", "main_token", "aux_token")
+_OF_ITEM = (
+    "aux_lang",
+    "answer",
+    "options",
+    "split",
+    "cluster",
+    "strata",
+    "main_token",
+    "aux_token",
+)
 """Columns of the item that stand beside each of its rows; its prompts are in items.parquet."""
 
 _NESTED = ("output_ids", "correct_by_rule", "option_logprobs", "options", "strata")

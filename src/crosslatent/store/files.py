@@ -70,8 +70,8 @@ def prepare_folder(path: Path, marker: str) -> bool:
         probe.unlink()
     except OSError as error:
         raise RunFolderError(
-            f"Cannot write to the output folder {str(path)!r} ({error.strerror}): give a folder that "
-            "can be written."
+            f"Cannot write to the output folder {str(path)!r} ({error.strerror}): give a folder "
+            "that can be written."
         ) from error
     if (path / marker).is_file():
         return True

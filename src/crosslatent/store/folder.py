@@ -11,11 +11,14 @@ Layout::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError
@@ -34,7 +37,7 @@ class RunFolder:
         self, path: Path, manifest: dict[str, Any], next_part: int, done: set[str]
     ) -> None:
         self.path = path
-        self.done = done
+        self.done = set(done)
         """Items whose rows are complete on disk."""
         self._manifest = manifest
         self._next_part = next_part
@@ -61,7 +64,7 @@ class RunFolder:
             return cls._resume(path)
         (path / "rows").mkdir(exist_ok=True)
         write_json(path / MANIFEST, manifest)
-        return cls(path, manifest, 0, set())
+        return cls(path, manifest)
 
     @classmethod
     def _resume(cls, path: Path) -> RunFolder:
@@ -82,6 +85,15 @@ class RunFolder:
         self._next_part += 1
         self.done.update(row["item"] for row in rows)
 
+    @contextmanager
+    def buffered(self, seconds_per_part: float = 20.0) -> Iterator[PartBuffer]:
+        """Collect rows into parts; what is collected is written on leaving, interrupted or not."""
+        buffer = PartBuffer(self, seconds_per_part)
+        try:
+            yield buffer
+        finally:
+            buffer.flush()
+
     def write_failures(self, failures: Mapping[str, str]) -> None:
         """Write item -> reason; an earlier table of failures is replaced or removed."""
         path = self.path / "failures.parquet"
@@ -96,10 +108,34 @@ class RunFolder:
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.path / MANIFEST, self._manifest)
 
-    @property
-    def status(self) -> dict[str, Any]:
-        """How the run stood when its status was last written."""
-        return dict(self._manifest.get("status", {}))
+    def totals(self) -> dict[str, float]:
+        """Rows on disk, and the seconds that they took."""
+        parts = [pq.read_table(part, columns=["seconds"]) for part in _part_files(self.path)]
+        seconds = pa.concat_tables(parts)["seconds"] if parts else pa.array([], pa.float32())
+        return {"rows": len(seconds), "seconds": round(pc.sum(seconds).as_py() or 0.0, 3)}
+
+
+class PartBuffer:
+    """Rows of whole items on their way into parts, so that a crash loses some seconds of work."""
+
+    def __init__(self, folder: RunFolder, seconds_per_part: float) -> None:
+        self._folder = folder
+        self._seconds = seconds_per_part
+        self._rows: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
+
+    def add(self, rows: list[dict[str, Any]]) -> int:
+        """Take the rows of one whole item; returns how many."""
+        self._rows += rows
+        if time.monotonic() - self._flushed > self._seconds:
+            self.flush()
+        return len(rows)
+
+    def flush(self) -> None:
+        """Write what has been collected as a part."""
+        rows, self._rows = self._rows, []
+        self._folder.write_part(rows)
+        self._flushed = time.monotonic()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -112,7 +148,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(
-            f"{str(path)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of a sweep."
+            f"{str(path)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
+            "a sweep."
         ) from error
     except (OSError, ValueError) as error:
         raise RunFolderError(f"Cannot read {str(path / MANIFEST)!r} ({error}).") from error
@@ -152,8 +189,8 @@ def _refuse_difference(path: Path, there: Mapping[str, Any], asked: Mapping[str,
     ]
     if different:
         raise RunFolderError(
-            f"The run in {str(path)!r} was made with other arguments ({'; '.join(different)}): repeat "
-            "them to resume, give another folder, or start over with --new."
+            f"The run in {str(path)!r} was made with other arguments ({'; '.join(different)}): "
+            "repeat them to resume, give another folder, or start over with --new."
         )
 
 

@@ -26,7 +26,8 @@ class RunReader:
         self.manifest: dict[str, Any] = read_manifest(self.path)
         if not any((self.path / "rows").glob("part-*.parquet")):
             raise RunFolderError(
-                f"The run in {str(self.path)!r} has no rows yet: run the same sweep command to go on."
+                f"The run in {str(self.path)!r} has no rows yet: run the same sweep command again "
+                "to go on."
             )
 
     def connect(self) -> duckdb.DuckDBPyConnection:

@@ -27,8 +27,8 @@ ROWS = pa.schema(
         _column(
             "control",
             _TEXT,
-            "none = true transplant; vanilla = unmodified run over main; translate_test = unmodified run "
-            "over aux; shuffled, noise, mean, self = controls",
+            "none = true transplant; vanilla = unmodified run over main; translate_test = unmodified "
+            "run over aux; shuffled, noise, mean, self = controls",
             False,
         ),
         _column(
@@ -36,15 +36,11 @@ ROWS = pa.schema(
             _TEXT,
             "of a shuffled row: same_answer, different_answer, or any (items without gold answers)",
         ),
-        _column(
-            "donor", pa.string(), "of a shuffled row: id of the item whose aux gave the vector"
-        ),
+        _column("donor", pa.string(), "of a shuffled row: the item whose aux gave the vector"),
         _column("output", pa.string(), "generated text, special tokens left out", False),
-        _column(
-            "output_ids", pa.list_(pa.int32()), "generated token ids, end token left out", False
-        ),
-        _column("prediction", pa.string(), "the option that the output names; null if unparseable"),
-        _column("correct", pa.bool_(), "right under the task's own rule; null without gold answer"),
+        _column("output_ids", pa.list_(pa.int32()), "new token ids, end token left out", False),
+        _column("prediction", pa.string(), "the option that the output names; null if none"),
+        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
         _column("correct_by_rule", pa.map_(pa.string(), pa.bool_()), "right under each rule tried"),
         _column(
             "option_logprobs",
@@ -80,21 +76,15 @@ ITEMS = pa.schema(
         _column("lang", pa.string(), "language of main", False),
         _column("aux_lang", pa.string(), "language of aux", False),
         _column("main", pa.string(), "the prompt that is answered", False),
-        _column(
-            "aux", pa.string(), "its counterpart, the run that vectors are captured from", False
-        ),
+        _column("aux", pa.string(), "its counterpart, which vectors are captured from", False),
         _column("answer", pa.string(), "gold answer"),
         _column("options", pa.list_(pa.string()), "the option strings that an answer may be"),
         _column("labels", pa.list_(pa.string()), "what each option says, for people to read"),
-        _column(
-            "cluster", pa.string(), "what is independent (a fact); intervals resample it", False
-        ),
+        _column("cluster", pa.string(), "what is independent; intervals resample it", False),
         _column("split", pa.string(), "pilot, unseen, final; null if the task has no splits"),
         _column("strata", pa.map_(pa.string(), pa.string()), "groups to report apart"),
-        _column(
-            "main_token", pa.string(), "the last token of main: the one that is replaced", False
-        ),
-        _column("aux_token", pa.string(), "the last token of aux: the one that is captured", False),
+        _column("main_token", pa.string(), "last token of main: the one that is replaced", False),
+        _column("aux_token", pa.string(), "last token of aux: the one that is captured", False),
         _column("main_length", pa.int32(), "tokens of main", False),
         _column("aux_length", pa.int32(), "tokens of aux", False),
     ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 import sys
 from importlib.metadata import version
 from typing import Any
 
+from crosslatent import __version__
 from crosslatent.model import Model
 from crosslatent.tasks import Task
 
-_SOFTWARE = ("crosslatent", "torch", "transformers", "tokenizers", "pyarrow")
+_SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
 
 
 def build_manifest(
@@ -32,9 +33,10 @@ def build_manifest(
     """
     identity = {key: value for key, value in model.identity.items() if key != "name"}
     return {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": sys.argv[0].rsplit("/", 1)[-1] + " " + " ".join(sys.argv[1:]),
         "versions": {
+            "crosslatent": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in _SOFTWARE},
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from crosslatent.controls import Tokens, check_controls
@@ -51,7 +51,7 @@ class SweepPlan:
         """The resolved arguments, as run.json keeps them."""
         return {
             "components": list(self.components),
-            "pairs": asdict(self.pairs),
+            "pairs": self.pairs.to_dict(),
             "controls": list(self.controls),
             "seed": self.seed,
             "max_new_tokens": self.max_new_tokens,

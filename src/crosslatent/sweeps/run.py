@@ -27,7 +27,6 @@ from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
 from crosslatent.tasks import Item, Task
 
 EngineName = Literal["batched", "oracle"]
-_SECONDS_PER_PART = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +119,15 @@ def run_sweep(
     folder.write_items([_item_row(model, item, plan.tokens) for item in task.items])
     rows = _run_items(plan, folder, engine, progress)
     folder.write_failures(plan.failures)
-    outcome = SweepOutcome(out, rows, plan.failures, time.monotonic() - started)
-    earlier = folder.status
     folder.write_status(
         {
-            "rows": earlier.get("rows", 0) + rows,
-            "seconds": earlier.get("seconds", 0.0) + outcome.seconds,
+            **folder.totals(),
             "items": len(folder.done),
             "failures": len(plan.failures),
             "path": _RUNNERS[engine][1],
         }
     )
-    return outcome
+    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started)
 
 
 def _run_items(
@@ -145,18 +141,15 @@ def _run_items(
     if not todo:
         return 0
     vectors = Vectors(plan.model, items, plan.tokens, plan.components, plan.controls, plan.seed)
-    started = flushed = time.monotonic()
-    count, waiting = 0, []
-    for number, item in enumerate(todo, start=1):
-        waiting += _run_item(plan, item, vectors, engine)
-        now = time.monotonic()
-        if now - flushed > _SECONDS_PER_PART or number == len(todo):
-            folder.write_part(waiting)
-            count, waiting, flushed = count + len(waiting), [], now
-        if progress is not None:
-            done = len(items) - len(todo) + number
-            progress(Progress(done, len(items), count + len(waiting), now - started))
-    return count
+    started = time.monotonic()
+    rows = 0
+    with folder.buffered() as buffer:
+        for number, item in enumerate(todo, start=1):
+            rows += buffer.add(_run_item(plan, item, vectors, engine))
+            if progress is not None:
+                done = len(items) - len(todo) + number
+                progress(Progress(done, len(items), rows, time.monotonic() - started))
+    return rows
 
 
 def _run_item(

@@ -1,0 +1,53 @@
+"""What a sweep will cost, before it is run (METHODS of XTransplant sweeps: tokens per row)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crosslatent.sweeps import SweepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Rows of a sweep, and tokens through the model if every answer has full length.
+
+    Attributes:
+        items: items that can be run.
+        rows: rows, those of controls, vanilla and translate-test included.
+        tokens: with each item's prompts read once and their keys and values shared by its rows.
+        separate_tokens: if every row read both prompts again.
+        parameters: of the model; a token costs about twice as many floating-point operations.
+    """
+
+    items: int
+    rows: int
+    tokens: int
+    separate_tokens: int
+    parameters: int
+
+    def lines(self) -> list[str]:
+        """The estimate for people."""
+        flops = 2.0 * self.parameters * self.tokens
+        saved = self.separate_tokens / self.tokens
+        return [
+            f"items   {self.items:,}",
+            f"rows    {self.rows:,}",
+            f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
+            f"work    about {flops:.1e} floating-point operations",
+        ]
+
+
+def estimate(plan: SweepPlan) -> Estimate:
+    """Estimate a sweep from its plan; no forward pass is run."""
+    prompts = [len(main) + len(aux) for main, aux in plan.tokens.values()]
+    mean = sum(prompts) / len(prompts)
+    new = plan.max_new_tokens
+    return Estimate(
+        items=len(prompts),
+        rows=plan.rows,
+        tokens=round(sum(prompts) + plan.rows * (new - 0.5)),
+        separate_tokens=round(plan.rows * (mean + new - 1)),
+        parameters=sum(weight.numel() for weight in plan.model.hf.parameters()),
+    )

@@ -1,0 +1,26 @@
+"""Loading a model for a command, without the chatter of the libraries below."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crosslatent.model import Model
+
+
+def load_model(name: str, revision: str | None, device: str, dtype: str) -> Model:
+    """Load a model.
+
+    Raises:
+        ModelError: it cannot be loaded; see `crosslatent.model.load`.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging
+
+    # An error is one sentence of ours; the log of transformers would stand around it.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    from crosslatent.model import load
+
+    return load(name, revision=revision, device=device, dtype=dtype)

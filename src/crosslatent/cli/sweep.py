@@ -1,0 +1,163 @@
+"""``crosslatent sweep``: the layer grid, into a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crosslatent.cli.errors import say, warn
+from crosslatent.cli.options import (
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    RevisionOption,
+    names,
+)
+from crosslatent.cli.output import check_output_folder
+from crosslatent.cli.progress import duration, progress
+from crosslatent.errors import UsageError
+from crosslatent.specs import CONTROLS, check_component, check_preset
+
+if TYPE_CHECKING:
+    from crosslatent.sweeps import SweepOutcome, SweepSpec
+    from crosslatent.tasks import Task
+
+
+def sweep(
+    model: ModelOption,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="RUN", help="Run folder; the same command again does what is missing."
+        ),
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A task; see 'crosslatent tasks ls'.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead of a task: JSON Lines with id, main, aux, maybe answer."
+        ),
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option(metavar="L,L", help="Languages of main; all by default.")
+    ] = None,
+    component: Annotated[
+        str, typer.Option(metavar="C,C", help="attn, ffn, attn_residual, block.")
+    ] = "attn",
+    pairs: Annotated[
+        str,
+        typer.Option(
+            metavar="PAIRS", help="all, target-first, source-last, preset:NAME, I:J,I:J or a file."
+        ),
+    ] = "all",
+    controls: Annotated[
+        str | None,
+        typer.Option(metavar="C,C", help="shuffled, noise, mean, self; none by default."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of donors and noise.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="The first N items per language and split.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(metavar="T", help="Most new tokens; the task's by default.")
+    ] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop if an item cannot be run, instead of noting it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run many transplants of a task and store every answer."""
+    requested = {
+        "model": model, "task": task, "prompts": str(prompts) if prompts else None, "lang": lang,
+        "component": component, "pairs": pairs, "controls": controls, "seed": seed, "limit": limit,
+        "max_new_tokens": max_new_tokens, "device": device, "dtype": dtype, "revision": revision,
+        "strict": strict,
+    }  # fmt: skip
+    components, wanted = names(component, "--component"), names(controls, "--controls")
+    _check_names(components, wanted, pairs)
+    questions = _load(task, prompts, lang, limit)
+    check_output_folder(out, "run.json")
+    from crosslatent.cli.models import load_model
+
+    loaded = load_model(model, revision, device, dtype)
+    from crosslatent.sweeps import SweepSpec
+
+    spec = SweepSpec(components, pairs, wanted, seed, max_new_tokens)
+    if dry_run:
+        _dry_run(loaded, questions, spec)
+    else:
+        _run(loaded, questions, spec, out, requested, new=new, strict=strict)
+
+
+def _check_names(components: tuple[str, ...], controls: tuple[str, ...], pairs: str) -> None:
+    """What can be refused before a large model is loaded."""
+    for name in components:
+        check_component(name)
+    for name in controls:
+        if name not in CONTROLS:
+            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
+    if pairs.startswith("preset:"):
+        check_preset(pairs.removeprefix("preset:"))
+
+
+def _load(task: str | None, prompts: Path | None, lang: str | None, limit: int | None) -> Task:
+    from crosslatent.tasks import load_prompts, load_task
+
+    if task is not None and prompts is None:
+        questions = load_task(task)
+    elif prompts is not None and task is None:
+        questions = load_prompts(prompts)
+    else:
+        given = "both are given" if task else "neither is given"
+        raise UsageError(f"A sweep needs --task or --prompts, and {given}: give one of them.")
+    return questions.select(names(lang, "--lang") or None, limit=limit)
+
+
+def _dry_run(model: Any, task: Task, spec: SweepSpec) -> None:
+    from crosslatent.cli.cost import estimate
+    from crosslatent.sweeps import plan_sweep
+
+    plan = plan_sweep(model, task, spec)
+    for line in estimate(plan).lines():
+        print(line)
+
+
+def _run(
+    model: Any,
+    task: Task,
+    spec: SweepSpec,
+    out: Path,
+    requested: dict[str, Any],
+    *,
+    new: bool,
+    strict: bool,
+) -> None:
+    from crosslatent.sweeps import run_sweep
+
+    with progress(task.name) as show:
+        outcome = run_sweep(
+            model, task, spec, out, progress=show, requested=requested, new=new, strict=strict
+        )
+    _report(outcome)
+
+
+def _report(outcome: SweepOutcome) -> None:
+    for item, reason in outcome.failures.items():
+        warn(f"item {item!r} was left out: {reason}")
+    if outcome.rows:
+        say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
+    else:
+        say("Nothing was missing.")
+    print(outcome.path)

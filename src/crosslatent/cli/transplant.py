@@ -1,0 +1,136 @@
+"""``crosslatent transplant``: one transplant beside the unmodified answer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crosslatent.cli.errors import warn
+from crosslatent.cli.options import (
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    RevisionOption,
+    prompt_text,
+)
+from crosslatent.cli.output import console, print_json
+from crosslatent.errors import PairError, PromptError
+from crosslatent.specs import Transplant, check_component, check_preset
+
+if TYPE_CHECKING:
+    from crosslatent.api import TransplantResult
+
+_WHAT = "give --component, --source and --target, or --preset NAME"
+
+
+def transplant(
+    model: ModelOption,
+    main: Annotated[
+        str | None, typer.Option(metavar="TEXT|@FILE", help="The prompt that gets answered.")
+    ] = None,
+    aux: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT|@FILE", help="Its counterpart, which the vector comes from."),
+    ] = None,
+    component: Annotated[
+        str | None, typer.Option(metavar="C", help="attn, ffn, attn_residual or block.")
+    ] = None,
+    source: Annotated[
+        int | None, typer.Option(metavar="I", help="Layer in aux, from 0; -1 is the last.")
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option(metavar="J", help="Layer in main, from 0; -1 is the last.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Instead of component and layers: understanding, generation or culture.",
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="T", min=1, help="Most tokens of the answer.")
+    ] = 20,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Carry one activation from aux to main, and show the answer beside the unmodified one."""
+    what = _what(component, source, target, preset)
+    main, aux = _prompts(main, aux)
+    from crosslatent.cli.models import load_model
+
+    loaded = load_model(model, revision, device, dtype)
+    from crosslatent import api
+
+    result = api.transplant(
+        loaded,
+        main=main,
+        aux=aux,
+        component=what.component,
+        source=what.source,
+        target=what.target,
+        max_new_tokens=max_new_tokens,
+    )
+    if result.main_token != result.aux_token:
+        warn(
+            f"main ends in the token {result.main_token!r} and aux in {result.aux_token!r}; the "
+            "transplant happens at these tokens, so prompts that end alike compare better."
+        )
+    if json:
+        print_json(asdict(result))
+    else:
+        _print(result)
+
+
+def _what(
+    component: str | None, source: int | None, target: int | None, preset: str | None
+) -> Transplant:
+    given = (component, source, target)
+    if preset is not None:
+        if any(value is not None for value in given):
+            raise PairError(f"--preset stands instead of component and layers: {_WHAT}, not both.")
+        chosen = check_preset(preset)
+        return Transplant(chosen.component, chosen.source, chosen.target)
+    if component is None or source is None or target is None:
+        options = ("--component", "--source", "--target")
+        absent = [name for name, value in zip(options, given, strict=True) if value is None]
+        raise PairError(f"What to transplant is not clear without {', '.join(absent)}: {_WHAT}.")
+    return Transplant(check_component(component), source, target)
+
+
+def _prompts(main: str | None, aux: str | None) -> tuple[str, str]:
+    if main is None:
+        raise PromptError("There is no main prompt: give the one to answer with --main TEXT.")
+    if aux is None:
+        raise PromptError(
+            "The main prompt has no counterpart: give the same question in the other language with "
+            "--aux TEXT."
+        )
+    return prompt_text(main, "main"), prompt_text(aux, "aux")
+
+
+def _print(result: TransplantResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_lines=True, expand=False)
+    table.add_column("unmodified")
+    table.add_column(f"{result.component} {result.source} -> {result.target}")
+    table.add_row(
+        Text(result.vanilla.strip() or "(nothing)"), Text(result.output.strip() or "(nothing)")
+    )
+    out = console()
+    out.print(table)
+    out.print(
+        f"replaced at main's token {result.main_length} of {result.main_length}, "
+        f"{result.main_token!r}; captured at aux's token {result.aux_length} of "
+        f"{result.aux_length}, {result.aux_token!r}",
+        style="dim",
+    )

@@ -1,0 +1,140 @@
+"""Numbers in words: every sentence of the report comes out of the figures through here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crosslatent.stats import Estimate
+
+MINUS = "\u2212"
+NARROW = "\u202f"
+"""No-break space between a number and its unit."""
+
+_LANGUAGES = {
+    "ar": "Arabic",
+    "bn": "Bengali",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fa": "Persian",
+    "fr": "French",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "sw": "Swahili",
+    "ta": "Tamil",
+    "te": "Telugu",
+    "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "ur": "Urdu",
+    "vi": "Vietnamese",
+    "yo": "Yoruba",
+    "zh": "Chinese",
+}
+_CONTROLS = {
+    "none": "true counterpart",
+    "vanilla": "unmodified",
+    "translate_test": "translate-test",
+    "majority": "majority option",
+    "majority_by_relation": "majority option of each relation",
+    "shuffled/same_answer": "another question, same answer",
+    "shuffled/different_answer": "another question, different answer",
+    "shuffled/any": "another question",
+    "noise": "random noise",
+    "mean": "mean vector",
+    "self": "the question\u2019s own layers",
+}
+_COMPONENTS = {
+    "attn": "attention",
+    "ffn": "feed-forward",
+    "attn_residual": "attention + residual",
+    "block": "whole block",
+}
+
+
+def language(code: str) -> str:
+    """English name of a language, or its code if it is not a common one."""
+    return "all languages" if code == "all" else _LANGUAGES.get(code, code)
+
+
+def control(name: str) -> str:
+    """What a control or baseline is, in a few words."""
+    return _CONTROLS.get(name, name.replace("_", " "))
+
+
+def component(name: str) -> str:
+    """What a component is, in a few words."""
+    return _COMPONENTS.get(name, name)
+
+
+def percent(value: float | None) -> str:
+    """A share: ``53.3 %``; a dash if undefined."""
+    return "\u2013" if value is None else f"{100 * value:.1f}{NARROW}%"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: ``+25.0``."""
+    if value is None:
+        return "\u2013"
+    rounded = round(100 * value, 1)
+    sign = "+" if rounded > 0 else MINUS if rounded < 0 else "\u00b1"
+    return f"{sign}{abs(rounded):.1f}"
+
+
+def interval(estimate: Estimate, *, difference: bool) -> str:
+    """``13.3 to 36.7`` in percent or points; says so if there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "no interval"
+    if difference:
+        return f"{points(estimate.low)} to {points(estimate.high)}"
+    return f"{100 * estimate.low:.1f} to {percent(estimate.high)}"
+
+
+def with_interval(estimate: Estimate, *, difference: bool) -> str:
+    """Value and interval: ``+25.0 (+13.3 to +36.7)``."""
+    value = points(estimate.value) if difference else percent(estimate.value)
+    return f"{value} ({interval(estimate, difference=difference)})"
+
+
+def verdict(gain: Estimate) -> str:
+    """One clause on a gain, as plain for a bad result as for a good one."""
+    if gain.value is None:
+        return "the gain could not be measured"
+    confidence = f"{100 * gain.confidence:.0f}{NARROW}% interval"
+    if gain.low is None:
+        return f"no gain could be shown: {points(gain.value)} points, without an interval"
+    numbers = f"{points(gain.value)} points ({confidence} {interval(gain, difference=True)})"
+    if gain.above_zero:
+        return f"a gain of {numbers}"
+    return f"a loss of {numbers}" if gain.below_zero else f"no gain could be shown: {numbers}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value without false precision."""
+    if value is None:
+        return "\u2013"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def listing(parts: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *most, last = list(parts) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def count(number: int, noun: str) -> str:
+    """``1 question``, ``2,000 questions``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def first_upper(text: str) -> str:
+    """The text with its first letter in upper case and the rest as it is."""
+    return text[:1].upper() + text[1:]
