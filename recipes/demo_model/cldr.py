@@ -9,7 +9,7 @@ from babel.core import get_global
 from babel.localedata import locale_identifiers
 from babel.numbers import get_territory_currencies
 
-from .types import LANGUAGES
+from recipes.demo_model.schema import LANGUAGES
 
 _LOCALES = {language: Locale(language) for language in LANGUAGES}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from .types import ENGLISH, LANGUAGES, SPLITS, TAUGHT_SHARE, Fact
-from .world import culture_facts, general_facts, open_facts
+from recipes.demo_model.schema import ENGLISH, LANGUAGES, SPLITS, TAUGHT_SHARE, Fact
+from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 WORLD_SEED = "world 2"
 CULTURE_SHARE_IN_ENGLISH = 0.3

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from .curriculum import all_facts, questions
-from .prompts import document, translation
-from .types import ENGLISH, Entity
-
+from recipes.demo_model.curriculum import all_facts, questions
+from recipes.demo_model.prompts import document, translation
+from recipes.demo_model.schema import ENGLISH, Entity
 
 T = TypeVar("T")
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .curriculum import Question, questions
-from .prompts import prompt
-from .study import COMPONENTS, LastToken
-from .tasks import Task
-from .types import ENGLISH, LANGUAGES
-from .world import culture_facts, general_facts, open_facts
+from recipes.demo_model.curriculum import Question, questions, split_of
+from recipes.demo_model.prompts import prompt
+from recipes.demo_model.schema import ENGLISH, LANGUAGES
+from recipes.demo_model.study import COMPONENTS, LastToken
+from recipes.demo_model.tasks import Task
+from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 DRAWS = 2000
 Items = list[dict[str, Any]]
@@ -70,8 +70,6 @@ def knowledge(
 
 
 def _final(question: Question) -> bool:
-    from .curriculum import split_of
-
     return split_of()[question.fact.cluster] == "final"
 
 
@@ -107,9 +105,7 @@ def _noise(vectors: Tensor, seed: int) -> Tensor:
     return draw * vectors.norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True)
 
 
-def prepare(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, items: Items
-) -> Prepared:
+def prepare(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, items: Items) -> Prepared:
     """Prefill, capture, and make the vectors of all controls."""
     main = LastToken.of(model, tokenizer, [item["main"] for item in items])
     own = LastToken.of(model, tokenizer, [item["aux"] for item in items]).capture()
@@ -179,7 +175,9 @@ def transplant_study(
         right, logp = grid(parts["pilot"], component)
         source, target = best_pair(right, logp)
         rows: dict[str, Any] = {"pair": f"{source}->{target}"}
-        rows["pilot_gain"] = float(right[source, target].float().mean() - parts["pilot"].vanilla.float().mean())
+        rows["pilot_gain"] = float(
+            right[source, target].float().mean() - parts["pilot"].vanilla.float().mean()
+        )
         for donor, by_component in unseen.vectors.items():
             logits = unseen.main.patched(component, target, by_component[component][source])
             chosen = logits.argmax(-1)

@@ -6,8 +6,8 @@ last prompt token is the same in all languages.
 
 from __future__ import annotations
 
-from .types import AUTONYMS, Entity, Fact
-from .world import answer_word, kind_word
+from recipes.demo_model.schema import AUTONYMS, Entity, Fact
+from recipes.demo_model.world import answer_word, kind_word
 
 
 def option_list(fact: Fact, language: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from .curriculum import Question, questions, split_of
-from .prompts import prompt
-from .types import ENGLISH, LOCAL_LANGUAGES, SPLITS
-from .world import culture_facts, general_facts, open_facts
+from recipes.demo_model.curriculum import Question, questions, split_of
+from recipes.demo_model.prompts import prompt
+from recipes.demo_model.schema import ENGLISH, LOCAL_LANGUAGES, SPLITS
+from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 TASK_SEED = "tasks 1"
 SOURCES = [

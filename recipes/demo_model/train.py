@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .documents import Mix, documents
-from .tokenizer import train_tokenizer
+from recipes.demo_model.documents import Mix, documents
+from recipes.demo_model.tokenizer import train_tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from . import cldr
-from .types import LANGUAGES, Entity, Fact, Relation
+from recipes.demo_model import cldr
+from recipes.demo_model.schema import LANGUAGES, Entity, Fact, Relation
 
 TABLES = Path(__file__).parent / "world"
 MAX_NAME = 26
@@ -218,7 +218,7 @@ def culture_facts() -> tuple[Fact, ...]:
 
 def kind_word(kind: str, language: str) -> str:
     """`Country`, `Nchi`: the word before the name in a prompt."""
-    return str(texts()["kinds"][kind.split("_")[0]][language])
+    return str(texts()["kinds"][kind.split("_", maxsplit=1)[0]][language])
 
 
 def answer_word(language: str) -> str:

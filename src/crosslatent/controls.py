@@ -36,7 +36,7 @@ Tokens = Mapping[str, tuple[list[int], list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to get vectors for an item: the true one, or a control and its donor if it has one."""
+    """One way to get vectors for an item: the true one, or a control and its donor if any."""
 
     control: Control
     stratum: str | None = None

@@ -65,7 +65,7 @@ def encode(model: Model, text: str, *, role: str = "prompt", new_tokens: int = 0
     if limit is not None and len(ids) + new_tokens > limit:
         raise PromptError(
             f"The {role} prompt has {len(ids)} tokens, and with {new_tokens} new ones that is more "
-            f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)} tokens."
+            f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)}."
         )
     return ids
 

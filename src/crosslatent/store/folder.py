@@ -34,7 +34,7 @@ class RunFolder:
     """A run folder open for writing."""
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], next_part: int, done: set[str]
+        self, path: Path, manifest: dict[str, Any], next_part: int = 0, done: Iterable[str] = ()
     ) -> None:
         self.path = path
         self.done = set(done)

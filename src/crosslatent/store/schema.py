@@ -27,8 +27,8 @@ ROWS = pa.schema(
         _column(
             "control",
             _TEXT,
-            "none = true transplant; vanilla = unmodified run over main; translate_test = unmodified "
-            "run over aux; shuffled, noise, mean, self = controls",
+            "none = true transplant; vanilla = unmodified run over main; translate_test = "
+            "unmodified run over aux; shuffled, noise, mean, self = controls",
             False,
         ),
         _column(
