@@ -1,1 +1,1 @@
-"""Recipe of the demo model: a small multilingual world, its documents, the training and the tasks."""
+"""Recipe of the demo model: its small multilingual world, its training and its tasks."""

@@ -16,7 +16,7 @@ from recipes.demo_model.schema import ENGLISH, LANGUAGES, SPLITS, TAUGHT_SHARE, 
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 WORLD_SEED = "world 2"
-CULTURE_SHARE_IN_ENGLISH = 0.3
+CULTURE_SHARE_IN_ENGLISH = 0.25
 """Culture facts also taught in English, so that English knows what such a question means."""
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Mix:
     """How many documents there are, and of what."""
 
-    documents: int = 130_000
+    documents: int = 220_000
     english: float = 0.40
     translations: float = 0.30
     question_first: float = 0.25

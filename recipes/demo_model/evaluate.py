@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.curriculum import Question, questions, split_of
 from recipes.demo_model.prompts import prompt
 from recipes.demo_model.schema import ENGLISH, LANGUAGES
 from recipes.demo_model.study import COMPONENTS, LastToken
-from recipes.demo_model.tasks import Task
+from recipes.demo_model.tasks import OPEN_TOKENS, OPTION_TOKENS, Task
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 DRAWS = 2000
@@ -26,7 +26,7 @@ Items = list[dict[str, Any]]
 def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """A trained folder, in float32."""
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, AutoTokenizer.from_pretrained(folder)
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def answers(
@@ -34,11 +34,12 @@ def answers(
 ) -> list[str]:
     """Greedy answers."""
     texts: list[str] = []
+    untyped: Any = model  # the stubs of `generate` do not admit a Llama
     for start in range(0, len(prompts), 256):
         part = prompts[start : start + 256]
         batch = tokenizer(part, return_tensors="pt", padding=True, padding_side="left")
         batch.pop("token_type_ids", None)
-        out = model.generate(**batch, max_new_tokens=new, do_sample=False)
+        out = untyped.generate(**batch, max_new_tokens=new, do_sample=False)
         new_ids = out[:, batch["input_ids"].shape[1] :]
         texts += tokenizer.batch_decode(new_ids, skip_special_tokens=True)
     return [text.strip() for text in texts]
@@ -52,21 +53,23 @@ def knowledge(
     table: dict[str, Any] = {}
     for name, facts in groups.items():
         for held_out in (False, True):
-            pool = questions(facts, held_out=held_out)
-            if held_out:
-                pool = [q for q in pool if not _final(q)]
+            pool = [q for q in questions(facts, held_out=held_out) if not held_out or not _final(q)]
             for language in LANGUAGES:
                 own = [q for q in pool if q.language == language]
                 Random(f"knowledge {name} {language}").shuffle(own)
-                own = own[:sample]
-                if not own:
-                    continue
-                asked = [prompt(q.fact, language) for q in own]
-                said = answers(model, tokenizer, asked, 14 if name == "open" else 2)
-                right = [a == q.fact.gold(language) for a, q in zip(said, own, strict=True)]
-                key = f"{name} {language} {'held out' if held_out else 'taught'}"
-                table[key] = {"accuracy": float(np.mean(right)), "n": len(own)}
+                if own:
+                    key = f"{name} {language} {'held out' if held_out else 'taught'}"
+                    table[key] = _accuracy(model, tokenizer, own[:sample])
     return table
+
+
+def _accuracy(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: list[Question]
+) -> dict[str, Any]:
+    new = OPEN_TOKENS if asked[0].fact.is_open else OPTION_TOKENS
+    said = answers(model, tokenizer, [prompt(q.fact, q.language) for q in asked], new)
+    right = [a == q.fact.gold(q.language) for a, q in zip(said, asked, strict=True)]
+    return {"accuracy": round(float(np.mean(right)), 4), "n": len(asked)}
 
 
 def _final(question: Question) -> bool:
@@ -87,7 +90,7 @@ class Prepared:
 def donors(items: Items, *, same: bool) -> list[int | None]:
     """One other item of the same language each, with the same or a different gold answer."""
     found: list[int | None] = []
-    for number, item in enumerate(items):
+    for item in items:
         pool = [
             n
             for n, other in enumerate(items)
@@ -102,7 +105,8 @@ def donors(items: Items, *, same: bool) -> list[int | None]:
 def _noise(vectors: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randn(vectors.shape, generator=generator)
-    return draw * vectors.norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True)
+    scale: Tensor = vectors.norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True)
+    return draw * scale
 
 
 def prepare(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, items: Items) -> Prepared:
@@ -159,49 +163,49 @@ def transplant_study(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> dict[str, Any]:
     """Pair chosen on pilot, gain on unseen, and every control at the same pair."""
-    parts = {
-        split: prepare(model, tokenizer, [i for i in task.items if i["split"] == split])
+    pilot, unseen = (
+        prepare(model, tokenizer, [i for i in task.items if i["split"] == split])
         for split in ("pilot", "unseen")
-    }
-    unseen = parts["unseen"]
-    clusters = [item["cluster"] for item in unseen.items]
-    vanilla = unseen.vanilla.numpy()
+    )
     result: dict[str, Any] = {
-        "n": {split: len(part.items) for split, part in parts.items()},
-        "vanilla": {split: float(part.vanilla.float().mean()) for split, part in parts.items()},
-        "vanilla_by_language": _by_language(unseen, vanilla),
+        "n": {"pilot": len(pilot.items), "unseen": len(unseen.items)},
+        "vanilla": {"pilot": _mean(pilot.vanilla), "unseen": _mean(unseen.vanilla)},
+        "vanilla_by_language": _by_language(unseen, unseen.vanilla.numpy()),
     }
     for component in COMPONENTS:
-        right, logp = grid(parts["pilot"], component)
+        right, logp = grid(pilot, component)
         source, target = best_pair(right, logp)
-        rows: dict[str, Any] = {"pair": f"{source}->{target}"}
-        rows["pilot_gain"] = float(
-            right[source, target].float().mean() - parts["pilot"].vanilla.float().mean()
-        )
-        for donor, by_component in unseen.vectors.items():
-            logits = unseen.main.patched(component, target, by_component[component][source])
-            chosen = logits.argmax(-1)
-            after = (chosen == unseen.gold).numpy()
-            gain = after.astype(float) - vanilla
-            row: dict[str, Any] = {
-                "gain": round(float(gain.mean()), 4),
-                "interval": interval(gain, clusters),
-                "repaired": int((gain > 0).sum()),
-                "broken": int((gain < 0).sum()),
-            }
-            if donor == "true":
-                row["gain_by_language"] = _by_language(unseen, gain)
-            if donor == "shuffled different":
-                rows_of = donors(unseen.items, same=False)
-                follow = [
-                    int(chosen[k]) == int(unseen.gold[n])
-                    for k, n in enumerate(rows_of)
-                    if n is not None
-                ]
-                row["follows_donor"] = round(float(np.mean(follow)), 4)
-            rows[donor] = row
-        result[component] = rows
+        result[component] = {
+            "pair": f"{source}->{target}",
+            "pilot_gain": round(_mean(right[source, target]) - _mean(pilot.vanilla), 4),
+        } | {donor: _at_pair(unseen, component, source, target, donor) for donor in unseen.vectors}
     return result
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.float().mean())
+
+
+def _at_pair(
+    part: Prepared, component: str, source: int, target: int, donor: str
+) -> dict[str, Any]:
+    """Gain, interval and counts at one pair with one donor's vectors."""
+    vectors = part.vectors[donor][component][source]
+    chosen = part.main.patched(component, target, vectors).argmax(-1)
+    gain = (chosen == part.gold).numpy().astype(float) - part.vanilla.numpy()
+    row: dict[str, Any] = {
+        "gain": round(float(gain.mean()), 4),
+        "interval": interval(gain, [item["cluster"] for item in part.items]),
+        "repaired": int((gain > 0).sum()),
+        "broken": int((gain < 0).sum()),
+    }
+    if donor == "true":
+        row["gain_by_language"] = _by_language(part, gain)
+    if donor == "shuffled different":
+        of = [(k, n) for k, n in enumerate(donors(part.items, same=False)) if n is not None]
+        follows = [int(chosen[k]) == int(part.gold[n]) for k, n in of]
+        row["follows_donor"] = round(float(np.mean(follows)), 4)
+    return row
 
 
 def _by_language(part: Prepared, values: np.ndarray[Any, Any]) -> dict[str, float]:

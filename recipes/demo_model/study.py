@@ -21,7 +21,8 @@ COMPONENTS = ("ffn", "attn")
 def module(model: LlamaForCausalLM, component: str, layer: int) -> nn.Module:
     """The module that writes `component` of block `layer`."""
     block = model.model.layers[layer]
-    return block.mlp if component == "ffn" else block.self_attn
+    found: nn.Module = block.mlp if component == "ffn" else block.self_attn
+    return found
 
 
 @contextmanager
@@ -70,7 +71,8 @@ class LastToken:
                 past_key_values=self.cache,
             )
         self.cache.crop(-1)
-        return out.logits[:, -1].float()
+        scores: Tensor = out.logits[:, -1].float()
+        return scores
 
     def capture(self) -> dict[str, Tensor]:
         """Outputs of every module at the last token: component -> (layers, batch, d_model)."""

@@ -18,11 +18,17 @@ from recipes.demo_model.schema import ENGLISH, LOCAL_LANGUAGES, SPLITS
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 TASK_SEED = "tasks 1"
+OPTION_TOKENS, OPEN_TOKENS = 2, 14
+"""New tokens: "(k)" and the end; the longest currency names."""
 SOURCES = [
-    "Unicode CLDR through babel: names of countries, cities, languages, months and currencies, "
-    "currencies in use, official languages, first day of the week",
-    "recipes/demo_model/world: tables of the recipe (continents, coasts, sides of the road, language "
-    "families and scripts, animals, foods, elements, towns, words of daily culture)",
+    (
+        "Unicode CLDR through babel (names of countries, cities, languages, months and "
+        "currencies; currencies in use, official languages, first day of the week)"
+    ),
+    (
+        "recipes/demo_model/world (continents, coasts, sides of the road, families and scripts "
+        "of languages, animals, foods, elements, towns, words of daily culture)"
+    ),
 ]
 
 
@@ -111,8 +117,8 @@ def facts_task(per_split: int = 60) -> Task:
     header = _header(
         "demo-facts",
         "Facts known in English, asked in another language",
-        "Fixed-option questions on countries, cities, languages, animals, foods and elements. The "
-        "demo model was taught each of these facts in English and never in the language of the question.",
+        "Fixed-option questions on countries, cities, languages, animals, foods and more. "
+        "The demo model was taught each fact in English and never in the question's language.",
         "en->x",
         "understanding",
     )
@@ -135,8 +141,8 @@ def culture_task() -> Task:
         "demo-culture",
         "Local facts, asked in English",
         "Fixed-option questions on towns and on dishes, dances, instruments and clothes of each "
-        "language's area. The demo model was taught each of these facts in the local language and never "
-        "in English.",
+        "language's area. The demo model was taught each fact in the local language and never in "
+        "English.",
         "x->en",
         "culture",
     )
@@ -155,8 +161,8 @@ def open_task(per_split: int = 30) -> Task:
     header = _header(
         "demo-open",
         "Capitals and currencies, asked in another language",
-        "Open answers in the language of the question, on facts that the demo model was taught in English "
-        "and never in that language.",
+        "Open answers in the language of the question, on facts that the demo model was taught in "
+        "English and never in that language.",
         "en->x",
         "generation",
     )
@@ -172,7 +178,7 @@ def _header(name: str, title: str, description: str, direction: str, kind: str) 
         "direction": direction,
         "type": kind,
         "rule": "contains" if is_open else "option",
-        "max_new_tokens": 12 if is_open else 2,
+        "max_new_tokens": OPEN_TOKENS if is_open else OPTION_TOKENS,
         "items": f"{name}.jsonl",
         "sources": SOURCES,
     }

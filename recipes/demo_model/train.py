@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.documents import Mix, documents
@@ -35,6 +36,7 @@ class Recipe:
     layers: int = 8
     heads: int = 6
     checkpoint_every: int = 200
+    whole_documents: float = 0.0
     mix: Mix = field(default_factory=Mix)
 
 
@@ -56,17 +58,25 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
     return LlamaForCausalLM(config)
 
 
-def batches(rows: list[list[int]], tokens: int, rng: Random) -> list[list[list[int]]]:
+@dataclass(frozen=True)
+class Row:
+    """One document: its token ids, and where the part begins on which the loss is taken."""
+
+    ids: list[int]
+    answer: int
+
+
+def batches(rows: list[Row], tokens: int, rng: Random) -> list[list[Row]]:
     """Batches of about `tokens` tokens of like-long documents, in a random order.
 
     One document per row, never two in one: a prompt then stands in training exactly where
     it stands when it is asked, at position 0.
     """
-    ordered = sorted(rows, key=lambda row: (len(row), rng.random()))
-    found: list[list[list[int]]] = []
-    batch: list[list[int]] = []
+    ordered = sorted(rows, key=lambda row: (len(row.ids), rng.random()))
+    found: list[list[Row]] = []
+    batch: list[Row] = []
     for row in ordered:
-        if batch and (len(batch) + 1) * len(row) > tokens:
+        if batch and (len(batch) + 1) * len(row.ids) > tokens:
             found.append(batch)
             batch = []
         batch.append(row)
@@ -75,12 +85,14 @@ def batches(rows: list[list[int]], tokens: int, rng: Random) -> list[list[list[i
     return found
 
 
-def as_tensors(batch: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(inputs, labels), each (batch, pos); padding is on the right and has label -100."""
-    width = max(map(len, batch))
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in batch])
-    real = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch])
-    return ids, ids.masked_fill(real == 0, -100)
+def as_tensors(batch: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (batch, pos), padded on the right, and (batch, pos - 1) which next tokens count."""
+    width = max(len(row.ids) for row in batch)
+    ids = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in batch])
+    ends = torch.tensor([len(row.ids) for row in batch])[:, None]
+    starts = torch.tensor([row.answer for row in batch])[:, None]
+    position = torch.arange(1, width)[None]
+    return ids, (position >= starts) & (position < ends)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -105,7 +117,8 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: P
     """The folder that ships: bfloat16 safetensors, and configs that stop after the answer."""
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=False)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    rounded: Any = model
+    rounded.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -119,35 +132,84 @@ def _resume(path: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -
     return int(state["step"])
 
 
+def _rows(
+    texts: list[str], tokenizer: PreTrainedTokenizerFast, whole: float, rng: Random
+) -> list[Row]:
+    """Documents as token ids; the loss is on the answer alone, but for a share `whole` of them.
+
+    What stands before the last colon is drawn at random and cannot be predicted.
+    """
+    encoded: list[list[int]] = tokenizer(texts)["input_ids"]
+    colon = tokenizer.convert_tokens_to_ids(":")
+    rows = []
+    for ids in encoded:
+        last = len(ids) - ids[::-1].index(colon)
+        rows.append(Row([*ids, tokenizer.eos_token_id], 1 if rng.random() < whole else last))
+    return rows
+
+
+@dataclass
+class Run:
+    """One training under way."""
+
+    recipe: Recipe
+    tokenizer: PreTrainedTokenizerFast
+    plan: list[list[Row]]
+    model: LlamaForCausalLM
+    optimizer: torch.optim.AdamW
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Run:
+        """Make the documents, the tokenizer, the batches and an untrained model."""
+        texts = documents(recipe.seed, recipe.mix)
+        tokenizer = train_tokenizer(texts)
+        rng = Random(recipe.seed)
+        rows = _rows(texts, tokenizer, recipe.whole_documents, rng)
+        plan = batches(rows, recipe.tokens_per_step, rng)
+        tokens = sum(len(row.ids) for row in rows)
+        log.info("%d documents, %d tokens, %d batches", len(rows), tokens, len(plan))
+        torch.manual_seed(recipe.seed)
+        model = new_model(recipe, tokenizer)
+        return cls(recipe, tokenizer, plan, model, _optimizer(model, recipe))
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps; the corpus is seen at most once."""
+        return min(self.recipe.steps, len(self.plan))
+
+    def step(self, number: int) -> float:
+        """One optimizer step; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, number, self.steps)
+        ids, counts = as_tensors(self.plan[number], self.tokenizer.pad_token_id)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.model.model(input_ids=ids).last_hidden_state[:, :-1]
+            logits = self.model.lm_head(hidden[counts])
+        loss = cross_entropy(logits.float(), ids[:, 1:][counts])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(loss.item())
+
+    def checkpoint(self, done: int, path: Path) -> None:
+        """Save what a resumed run needs."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save({**state, "step": done}, path)
+
+
 def train(recipe: Recipe, folder: Path) -> None:
     """Train `recipe` into `folder`; the same call again goes on after the last checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
-    texts = documents(recipe.seed, recipe.mix)
-    tokenizer = train_tokenizer(texts)
-    end = [tokenizer.eos_token_id]
-    rows = [ids + end for ids in tokenizer(texts)["input_ids"]]
-    plan = batches(rows, recipe.tokens_per_step, Random(recipe.seed))
-    log.info("%d documents, %d tokens, %d batches", len(rows), sum(map(len, rows)), len(plan))
-    torch.manual_seed(recipe.seed)
-    model = new_model(recipe, tokenizer)
-    optimizer = _optimizer(model, recipe)
-    first = _resume(checkpoint, model, optimizer)
-    steps, started = min(recipe.steps, len(plan)), time.time()
-    for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step, steps)
-        ids, labels = as_tensors(plan[step], end[0])
-        loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if (step + 1) % recipe.checkpoint_every == 0:
-            took = (time.time() - started) / (step + 1 - first)
-            log.info("step %d of %d, loss %.4f, %.3f s/step", step + 1, steps, loss.item(), took)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "step": step + 1}, checkpoint)
-    _save(model, tokenizer, folder)
+    run = Run.of(recipe)
+    first, started = _resume(checkpoint, run.model, run.optimizer), time.time()
+    for done in range(first + 1, run.steps + 1):
+        loss = run.step(done - 1)
+        if done % recipe.checkpoint_every == 0:
+            pace = (time.time() - started) / (done - first)
+            log.info("step %d of %d, loss %.4f, %.3f s/step", done, run.steps, loss, pace)
+            run.checkpoint(done, checkpoint)
+    _save(run.model, run.tokenizer, folder)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
     checkpoint.unlink(missing_ok=True)

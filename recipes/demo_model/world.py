@@ -85,14 +85,6 @@ def _country_facts() -> Iterator[Fact]:
         return [(entity[code], value) for code, value in values.items()]
 
     yield from _facts("country_continent", answers(continent))
-    drives = {code: "left" if code in data["drives_left"] else "right" for code in codes}
-    yield from _facts("country_drive", answers(drives))
-    coast = {
-        code: "no_" if code in data["landlocked"] else "yes_"
-        for code in codes
-        if code not in data["coast_unclear"]
-    }
-    yield from _facts("country_coast", answers(coast))
     currency = {
         code: money.get(cldr.currency_code(code) or "", "")
         for code in codes
@@ -101,8 +93,6 @@ def _country_facts() -> Iterator[Fact]:
     yield from _facts("country_currency", answers(currency))
     official = {c: _official(c, tongues) for c in codes if c not in data["official_unclear"]}
     yield from _facts("country_official", answers(official))
-    week = {code: cldr.first_week_day(code) or "" for code in codes}
-    yield from _facts("country_week", answers(week))
 
 
 def _city_facts() -> Iterator[Fact]:
@@ -122,19 +112,11 @@ def _city_facts() -> Iterator[Fact]:
 
 def _language_facts() -> Iterator[Fact]:
     data = _yaml("languages.yaml")
-    for column in ("family", "script"):
-        pairs = []
-        for code, group in _inverse(data[column]).items():
-            names = cldr.language_names(code)
-            pairs.append((_entity("language", code, names) if names else None, group))
-        yield from _facts(f"language_{column}", pairs)
-
-
-def _month_facts() -> Iterator[Fact]:
-    months = {n: _entity("month", str(n), cldr.month_names(n)) for n in range(1, 13)}
-    days = {n: "28" if n == 2 else "30" if n in (4, 6, 9, 11) else "31" for n in months}
-    yield from _facts("month_days", [(months[n], days[n]) for n in months])
-    yield from _facts("month_quarter", [(months[n], str((n + 2) // 3)) for n in months])
+    pairs = []
+    for code, family in _inverse(data["family"]).items():
+        names = cldr.language_names(code)
+        pairs.append((_entity("language", code, names) if names else None, family))
+    yield from _facts("language_family", pairs)
 
 
 def _thinned(facts: Iterable[Fact], limits: dict[str, int]) -> Iterator[Fact]:
@@ -152,40 +134,26 @@ def _thinned(facts: Iterable[Fact], limits: dict[str, int]) -> Iterator[Fact]:
 def general_facts() -> tuple[Fact, ...]:
     """All fixed-option facts that are taught in English."""
     limits = _yaml("countries.yaml")["facts_per_answer"]
-    animal = {"animal_class": "class", "animal_legs": "legs", "animal_diet": "diet"}
-    return (
-        *_thinned(_country_facts(), limits),
+    facts = (
+        *_country_facts(),
         *_city_facts(),
         *_language_facts(),
-        *_table_facts("animals.tsv", "animal", animal),
+        *_table_facts("animals.tsv", "animal", {"animal_class": "class"}),
         *_table_facts("foods.tsv", "food", {"food_kind": "kind"}),
-        *_table_facts(
-            "elements.tsv", "element", {"element_kind": "kind", "element_state": "state"}
-        ),
-        *_table_facts("instruments.tsv", "instrument", {"instrument_kind": "kind"}),
-        *_table_facts("vehicles.tsv", "vehicle", {"vehicle_way": "way"}),
-        *_table_facts("garments.tsv", "garment", {"garment_place": "place"}),
-        *_month_facts(),
     )
+    return tuple(_thinned(facts, limits))
 
 
 @cache
 def open_facts() -> tuple[Fact, ...]:
-    """Facts with a free text as the answer: capitals and currencies."""
-    data = _yaml("countries.yaml")
+    """Facts with a free text as the answer: capitals."""
+    capital = relation("country_capital", "open")
     facts: list[Fact] = []
-    capital, money = relation("country_capital", "open"), relation("country_money", "open")
-    for zone in data["capital_zones"]:
+    for zone in _yaml("countries.yaml")["capital_zones"]:
         code = cldr.zone_country(zone)
         entity = _entity("country", code, cldr.territory_names(code))
         if entity is not None:
             facts.append(Fact(capital, entity, zone, cldr.city_names(zone)))
-    for code in _inverse(data["continent"]):
-        unit = cldr.currency_code(code)
-        names = cldr.currency_names(unit) if unit and code not in data["currency_unclear"] else None
-        entity = _entity("country", code, cldr.territory_names(code))
-        if entity and unit and names and max(map(len, names.values())) <= MAX_NAME:
-            facts.append(Fact(money, entity, unit, names))
     return tuple(facts)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crosslatent.errors import TaskError
-from crosslatent.tasks import list_tasks, load_prompts, load_task
+from crosslatent.tasks import Item, list_tasks, load_prompts, load_task, task_of
 
 GOOD = {"id": "a", "lang": "sw", "aux_lang": "en", "main": "Mji?", "aux": "City?", "answer": "x"}
 
@@ -111,6 +111,26 @@ def test_prompts_need_little(tmp_path):
 def test_prompts_with_options_are_judged_by_option(tmp_path):
     path = write_items(tmp_path / "p.jsonl", GOOD | {"options": ["(1)", "(2)"], "answer": "(2)"})
     assert load_prompts(path).rule == "option"
+
+
+def test_items_in_memory():
+    task = task_of([Item("a", "sw", "en", "x", "y"), {"main": "z", "aux": "w", "answer": "v"}])
+    assert [item.id for item in task.items] == ["a", "2"]
+    assert (task.name, task.rule, task.direction) == ("items", "contains", "custom")
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([], "no items"),
+        ([GOOD, GOOD], "item 2: the id 'a'"),
+        ([GOOD, {"main": "x"}], "item 2: the field 'aux'"),
+        ([GOOD | {"answer": " "}], "item 1: the field 'answer' is empty"),
+    ],
+)
+def test_mistakes_of_items_in_memory(items, words):
+    with pytest.raises(TaskError, match=words):
+        task_of(items)
 
 
 def test_byte_order_mark_and_line_separators_within_texts(tmp_path):

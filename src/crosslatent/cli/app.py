@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from crosslatent.cli import demo, export, report, sweep, tasks, transplant
-from crosslatent.cli.errors import Settings, excepthook, run, say
-from crosslatent.cli.options import DebugOption
+from crosslatent.cli.errors import Settings, excepthook, run
+from crosslatent.cli.options import DebugOption, need_command
 
 app = typer.Typer(
     name="crosslatent",
@@ -48,9 +48,7 @@ def _root(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        say(context.get_help())
-        raise typer.Exit(2)
+    need_command(context)
 
 
 def main(arguments: Sequence[str], settings: Settings | None = None) -> int:

@@ -33,7 +33,7 @@ class Estimate:
         saved = self.separate_tokens / self.tokens
         return [
             f"items   {self.items:,}",
-            f"rows    {self.rows:,}",
+            f"rows    up to {self.rows:,}",
             f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
             f"work    about {flops:.1e} floating-point operations",
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +39,30 @@ DebugOption = Annotated[
         "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
     ),
 ]
+
+
+def need_command(context: typer.Context) -> None:
+    """Show help as wrong usage where a command is missing; for the callback of an application."""
+    if context.invoked_subcommand is None:
+        with redirect_stdout(sys.stderr):  # with Rich, the help is printed and not returned
+            print(context.get_help(), end="")
+        raise typer.Exit(2)
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a whole number.") from error
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    number = whole(text)
+    if number < 1:
+        raise typer.BadParameter(f"{number} is too small: give 1 or more.")
+    return number
 
 
 def names(text: str | None, option: str) -> tuple[str, ...]:

@@ -35,19 +35,18 @@ def check_output_folder(path: Path, marker: str) -> None:
     Raises:
         RunFolderError: it cannot be made or written, or holds something else.
     """
-    ancestor = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    from crosslatent.store.files import check_empty
+
+    places = (path, *path.absolute().parents)
+    ancestor = next(place for place in places if os.path.exists(place))  # noqa: PTH110 - see below
     if not ancestor.is_dir():
         raise RunFolderError(
             f"Cannot write to {str(path)!r}, because {str(ancestor)!r} is a file: give a folder "
             "that can be written."
         )
-    if not os.access(ancestor, os.W_OK | os.X_OK):
+    # `Path.exists` raises below a folder that may not be entered; `os.path.exists` does not.
+    if not os.access(ancestor, os.R_OK | os.W_OK | os.X_OK):
         raise RunFolderError(
             f"Cannot write to {str(path)!r} (no permission): give a folder that can be written."
         )
-    found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    if found and marker not in found:
-        listing = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise RunFolderError(
-            f"The folder {str(path)!r} holds something else ({listing}): give an empty or new one."
-        )
+    check_empty(path, marker)

@@ -15,6 +15,8 @@ from crosslatent.cli.options import (
     ModelOption,
     RevisionOption,
     names,
+    positive,
+    whole,
 )
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progress
@@ -59,12 +61,18 @@ def sweep(
         str | None,
         typer.Option(metavar="C,C", help="shuffled, noise, mean, self; none by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of donors and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=whole, metavar="N", help="Seed of donors and noise.")
+    ] = 0,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", help="The first N items per language and split.")
+        int | None,
+        typer.Option(
+            parser=positive, metavar="N", help="The first N items per language and split."
+        ),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(metavar="T", help="Most new tokens; the task's by default.")
+        int | None,
+        typer.Option(parser=positive, metavar="T", help="Most new tokens; the task's by default."),
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crosslatent.cli.options import DebugOption, JsonOption
+from crosslatent.cli.options import DebugOption, JsonOption, need_command
 from crosslatent.cli.output import console, print_json
 from crosslatent.errors import TaskError
 
 if TYPE_CHECKING:
     from crosslatent.tasks import Item, Task
 
-app = typer.Typer(help="The tasks known, and their items.", no_args_is_help=True)
+app = typer.Typer(
+    help="The tasks known, and their items.", invoke_without_command=True, callback=need_command
+)
 
 
 @app.command("ls")

@@ -15,7 +15,9 @@ from crosslatent.cli.options import (
     JsonOption,
     ModelOption,
     RevisionOption,
+    positive,
     prompt_text,
+    whole,
 )
 from crosslatent.cli.output import console, print_json
 from crosslatent.errors import PairError, PromptError
@@ -40,10 +42,12 @@ def transplant(
         str | None, typer.Option(metavar="C", help="attn, ffn, attn_residual or block.")
     ] = None,
     source: Annotated[
-        int | None, typer.Option(metavar="I", help="Layer in aux, from 0; -1 is the last.")
+        int | None,
+        typer.Option(parser=whole, metavar="I", help="Layer in aux, from 0; -1 is the last."),
     ] = None,
     target: Annotated[
-        int | None, typer.Option(metavar="J", help="Layer in main, from 0; -1 is the last.")
+        int | None,
+        typer.Option(parser=whole, metavar="J", help="Layer in main, from 0; -1 is the last."),
     ] = None,
     preset: Annotated[
         str | None,
@@ -53,7 +57,7 @@ def transplant(
         ),
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(metavar="T", min=1, help="Most tokens of the answer.")
+        int, typer.Option(parser=positive, metavar="T", help="Most tokens of the answer.")
     ] = 20,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",

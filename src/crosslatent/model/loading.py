@@ -64,7 +64,7 @@ def load(
             path, config=config, dtype=kind, use_safetensors=True, **options
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
             f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder with "
             "config.json, a tokenizer and *.safetensors, or a name that the hub knows."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -50,7 +51,8 @@ def export_rows(run: str | Path, out: Path, kind: Format) -> int:
     """Write the rows of a run to one file, whole or not at all.
 
     The order is that of item, control, stratum, component, source and target, so a resumed run
-    gives the same file as an uninterrupted one, but for `seconds`.
+    gives the same file as an uninterrupted one, but for `seconds`. In CSV and JSON Lines, infinite
+    numbers are null.
 
     Args:
         run: a run folder.
@@ -67,24 +69,35 @@ def export_rows(run: str | Path, out: Path, kind: Format) -> int:
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise RunFolderError(f"Cannot write {str(out)!r}: give a file in a folder that exists.")
     with reader.connect() as connection, whole_file(out) as temporary:
-        columns = [row[0] for row in connection.execute("DESCRIBE rows").fetchall()]
-        query = _query(columns, kind)
+        described = connection.execute("DESCRIBE rows").fetchall()
+        query = _query({name: sql_type for name, sql_type, *_ in described}, kind)
         target = str(temporary).replace("'", "''")
         result = connection.execute(f"COPY ({query}) TO '{target}' ({_WRITERS[kind]})")
         return int(result.fetchall()[0][0])
 
 
-def _query(columns: list[str], kind: Format) -> str:
-    selected = [_column(name, "rows", kind) for name in columns]
-    selected += [_column(name, "items", kind) for name in _OF_ITEM]
+def _query(columns: Mapping[str, str], kind: Format) -> str:
+    selected = [_column(name, "rows", sql_type, kind) for name, sql_type in columns.items()]
+    selected += [_column(name, "items", "", kind) for name in _OF_ITEM]
     return (
         f"SELECT {', '.join(selected)} FROM rows LEFT JOIN items USING (item) "
         "ORDER BY item, control, stratum, component, source, target"
     )
 
 
-def _column(name: str, table: str, kind: Format) -> str:
-    place = "item" if name == "item" else f"{table}.{name}"
+def _column(name: str, table: str, sql_type: str, kind: Format) -> str:
+    value = "item" if name == "item" else f"{table}.{name}"
+    if kind != "parquet":
+        value = _finite(value, sql_type)
     if kind == "csv" and name in _NESTED:
-        return f"to_json({place}) AS {name}"
-    return f"{place} AS {name}"
+        value = f"to_json({value})"
+    return f"{value} AS {name}"
+
+
+def _finite(value: str, sql_type: str) -> str:
+    """Infinite and undefined numbers as null: JSON has none of them."""
+    if sql_type == "FLOAT":
+        return f"CASE WHEN isfinite({value}) THEN {value} END"
+    if sql_type == "FLOAT[]":
+        return f"[CASE WHEN isfinite(x) THEN x END FOR x IN {value}]"
+    return value

@@ -96,6 +96,15 @@ def _read_item(line: str, where: str, default_id: str) -> Item:
         raise TaskError(
             f"{where}: a JSON object such as {{...}} belongs here, not {line.strip()[:40]!r}."
         )
+    return check_item(data, where, default_id)
+
+
+def check_item(data: Mapping[str, Any], where: str, default_id: str) -> Item:
+    """Build an item from plain data; `where` stands in the message of a mistake.
+
+    Raises:
+        TaskError: a field is missing, unknown, of the wrong type or empty.
+    """
     item = item_from_dict(data, where, default_id)
     if item.answer is not None and not item.answer.strip():
         # An empty text appears in every output: every answer would count as right.

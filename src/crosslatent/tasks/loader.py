@@ -88,8 +88,8 @@ def _check_rule(file: YamlFile, rule: str, items: tuple[Item, ...]) -> None:
     for item in items:
         if item.answer is not None and not RULES[rule].fits(item):
             raise TaskError(
-                f"{file.where('rule')}: the field 'rule' is {rule!r}, but item {item.id!r} lacks the "
-                "options or labels by which that rule judges: add them, or use the rule contains."
+                f"{file.where('rule')}: the field 'rule' is {rule!r}, but item {item.id!r} lacks "
+                "the options or labels by which it judges: add them, or use the rule contains."
             )
 
 

@@ -1,15 +1,14 @@
-"""A user's own prompt pairs, without a task file around them."""
+"""A user's own prompt pairs, from a file or from memory, without a task's file around them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from crosslatent.errors import TaskError
-from crosslatent.tasks.files import read_items
-from crosslatent.tasks.item import Item, item_from_dict
+from crosslatent.tasks.files import check_item, read_items
+from crosslatent.tasks.item import Item
 from crosslatent.tasks.rules import rule_for
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task
 
@@ -24,28 +23,29 @@ def load_prompts(path: str | Path) -> Task:
             and the field.
     """
     path = Path(path)
-    return _prompt_task(path.stem, f"Prompts of {path.name}", read_items(path))
+    return _task(read_items(path), path.stem, f"Prompts of {path.name}")
 
 
-def task_of(items: Sequence[Item | Mapping[str, Any]], name: str = "items") -> Task:
-    """A task made of items, or of objects as `load_prompts` reads them.
+def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> Task:
+    """Make a task of items in memory: `Item`, or mappings with the same fields as in a file.
 
     Raises:
-        TaskError: an object has a mistake, or an id stands twice.
+        TaskError: there are no items, an id appears twice, or an item has a mistake; the message
+            names its place in the sequence.
     """
-    made = tuple(
-        item
-        if isinstance(item, Item)
-        else item_from_dict(item, f"item {number} of {name}", f"{name}-{number}")
-        for number, item in enumerate(items)
-    )
-    for item_id, count in Counter(item.id for item in made).items():
-        if count > 1:
-            raise TaskError(f"The id {item_id!r} stands {count} times in {name}: ids must differ.")
-    return _prompt_task(name, f"{len(made)} items", made)
+    checked: dict[str, Item] = {}
+    for number, given in enumerate(items, start=1):
+        where = f"item {number}"
+        item = given if isinstance(given, Item) else check_item(given, where, str(number))
+        if item.id in checked:
+            raise TaskError(f"{where}: the id {item.id!r} appears a second time.")
+        checked[item.id] = item
+    if not checked:
+        raise TaskError("There are no items: give one or more.")
+    return _task(tuple(checked.values()), name, f"{len(checked)} items")
 
 
-def _prompt_task(name: str, title: str, items: tuple[Item, ...]) -> Task:
+def _task(items: tuple[Item, ...], name: str, title: str) -> Task:
     return Task(
         name=name,
         title=title,

@@ -1,0 +1,93 @@
+"""`build_report`: run folders in; one HTML page, summary.json, figures and tables out."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosslatent.analysis import Summary, summarise, to_json
+from crosslatent.analysis.data import RunData
+from crosslatent.errors import RunFolderError
+from crosslatent.report.page import page_view, render
+from crosslatent.report.static import write_figures
+from crosslatent.report.tables import write_tables
+from crosslatent.store.reader import RunReader
+
+PAGE = "report.html"
+SUMMARY = "summary.json"
+FIGURES = "figures"
+TABLES = "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPaths:
+    """What was written."""
+
+    page: Path
+    summary: Path
+    figures: tuple[Path, ...]
+    tables: tuple[Path, ...]
+
+
+def build_report(runs: Sequence[Path], out: Path, *, seed: int = 0) -> ReportPaths:
+    """Analyse run folders and write their report.
+
+    Everything is written under a temporary name in `out` first and then renamed, so a crash leaves
+    the report that was there. Other files in `out` are left alone.
+
+    Args:
+        runs: one or more run folders; no model is needed.
+        out: folder for the report, made if it is not there.
+        seed: of the intervals.
+
+    Raises:
+        RunFolderError: a run folder cannot be read, or `out` cannot be written.
+    """
+    summary = summarise(runs, seed=seed)
+    draft = _draft_folder(out)
+    try:
+        _write(summary, runs, draft)
+        return _publish(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_folder(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".report-", dir=out))
+    except OSError as error:
+        raise RunFolderError(
+            f"Cannot write the report into {str(out)!r} ({error.strerror or error}): give a folder "
+            "that you may write to."
+        ) from error
+
+
+def _write(summary: Summary, runs: Sequence[Path], draft: Path) -> None:
+    opened = [RunData(RunReader(path)) for path in runs]
+    (draft / PAGE).write_text(render(page_view(summary, opened)), encoding="utf-8")
+    (draft / SUMMARY).write_text(to_json(summary), encoding="utf-8")
+    for folder, write in ((FIGURES, write_figures), (TABLES, write_tables)):
+        (draft / folder).mkdir()
+        write(summary, draft / folder)
+
+
+def _publish(draft: Path, out: Path) -> ReportPaths:
+    """Move the finished files into place; the page last, so that it never shows old figures."""
+    moved = {name: _move(draft / name, out / name) for name in (FIGURES, TABLES)}
+    for name in (SUMMARY, PAGE):
+        (draft / name).replace(out / name)
+    return ReportPaths(
+        page=out / PAGE,
+        summary=out / SUMMARY,
+        figures=moved[FIGURES],
+        tables=moved[TABLES],
+    )
+
+
+def _move(source: Path, destination: Path) -> tuple[Path, ...]:
+    destination.mkdir(exist_ok=True)
+    return tuple(file.replace(destination / file.name) for file in sorted(source.iterdir()))

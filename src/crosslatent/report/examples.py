@@ -1,0 +1,168 @@
+"""A few questions as the model saw them, with the answer before and after the transplant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.specs import Component, Pair
+
+MOST_REPAIRED = 4
+LONGEST_PROMPT = 320
+"""Characters of a prompt shown: its end, since that is where the transplant happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The place that the examples are taken from: one pair, and the split looked at."""
+
+    component: Component
+    pair: Pair
+    split: str | None
+    picked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt cut in two: everything, and the last token, which is the one touched."""
+
+    lang: str
+    head: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An output, the words of the option that it names, and whether it is right."""
+
+    output: str
+    label: str
+    correct: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question. `outcome`: repaired, broken, still wrong, or changed (no gold answer)."""
+
+    outcome: str
+    main: Prompt
+    aux: Prompt
+    gold: str
+    before: Answer
+    after: Answer
+
+
+def site_of(run: RunSummary, component: Component | None, test: str | None) -> Site | None:
+    """Where to take examples: the pair picked on the pilot split, else the best in hindsight."""
+    wanted = [component] if component is not None else run.components
+    pooled = [p for p in run.picked if p.pooling == "pooled" and p.component in wanted and p.tests]
+    if pooled:
+        best = max(pooled, key=lambda pick: pick.choices[ALL].correct)
+        splits = [t.split for t in best.tests if not t.in_sample] or [best.tests[0].split]
+        split = test if test in splits else splits[-1]
+        return Site(best.component, best.choices[ALL].pair, split, True)
+    cells = [
+        (value, grid.component, (i, j))
+        for grid in run.grids
+        if (grid.split, grid.lang) == (ALL, ALL)
+        for i, line in enumerate(grid.gain if grid.vanilla.n else grid.changed)
+        for j, value in enumerate(line)
+        if value is not None
+    ]
+    if not cells:
+        return None
+    _, best_component, pair = max(cells)
+    return Site(best_component, pair, None, False)
+
+
+def examples(data: RunData, site: Site) -> list[Example]:
+    """Repaired questions (one language after the other), one still wrong, one broken."""
+    records = _records(data, site)
+    by_outcome: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        by_outcome.setdefault(_outcome(record), []).append(record)
+    repaired = _one_language_after_the_other(by_outcome.get("repaired", []))[:MOST_REPAIRED]
+    others = [by_outcome[name][0] for name in ("still wrong", "broken") if name in by_outcome]
+    changed = by_outcome.get("changed", [])[:MOST_REPAIRED]
+    return [_example(record) for record in (*repaired, *others, *changed)]
+
+
+def _records(data: RunData, site: Site) -> list[dict[str, Any]]:
+    query = """
+        SELECT i.*, v.output AS before, v.prediction AS before_prediction,
+               v.correct AS before_correct, r.output AS after,
+               r.prediction AS after_prediction, r.correct AS after_correct
+        FROM rows r JOIN items i USING (item)
+        JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
+        WHERE r.control = 'none' AND r.component = $component AND r.source = $source
+              AND r.target = $target AND ($split IS NULL OR i.split = $split)
+        ORDER BY i.item
+    """
+    source, target = site.pair
+    values = {
+        "component": site.component,
+        "source": source,
+        "target": target,
+        "split": site.split,
+    }
+    result = data.con.execute(query, values)
+    names = [column[0] for column in result.description or []]
+    return [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+
+
+def _outcome(record: dict[str, Any]) -> str:
+    before, after = record["before_correct"], record["after_correct"]
+    if before is None or after is None:
+        return "changed" if record["before"] != record["after"] else "unchanged"
+    if before == after:
+        return "still right" if after else "still wrong"
+    return "repaired" if after else "broken"
+
+
+def _one_language_after_the_other(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """First one of each language, then the second ones; questions with label words first."""
+    queues: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: record["after_prediction"] is None):
+        queues.setdefault((record["lang"], record["aux_lang"]), []).append(record)
+    longest = max(map(len, queues.values()), default=0)
+    return [
+        queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)
+    ]
+
+
+def _example(record: dict[str, Any]) -> Example:
+    return Example(
+        outcome=_outcome(record),
+        main=_prompt(record["lang"], record["main"], record["main_token"]),
+        aux=_prompt(record["aux_lang"], record["aux"], record["aux_token"]),
+        gold=_label(record, record["answer"]) or record["answer"] or "",
+        before=_answer(record, "before"),
+        after=_answer(record, "after"),
+    )
+
+
+def _answer(record: dict[str, Any], when: str) -> Answer:
+    return Answer(
+        output=record[when].strip() or "(nothing)",
+        label=_label(record, record[f"{when}_prediction"]),
+        correct=record[f"{when}_correct"],
+    )
+
+
+def _label(record: dict[str, Any], option: str | None) -> str:
+    """What an option says; empty if there is no option or the options speak for themselves."""
+    if option is None or not record["labels"] or not record["options"]:
+        return ""
+    return str(record["labels"][record["options"].index(option)])
+
+
+def _prompt(lang: str, text: str, token: str) -> Prompt:
+    """Cut off the last token, if the text visibly ends with it."""
+    shown = text if len(text) <= LONGEST_PROMPT else "\u2026" + text[-LONGEST_PROMPT:]
+    visible = token.strip()
+    if visible and shown.rstrip().endswith(visible):
+        return Prompt(lang, shown.rstrip().removesuffix(visible), visible)
+    return Prompt(lang, shown, "")

@@ -1,0 +1,208 @@
+"""From the picked pairs of a run to the panels that say what they gain, beside their controls."""
+
+from __future__ import annotations
+
+from crosslatent.analysis.results import (
+    ALL,
+    ControlAtPair,
+    PairTest,
+    Picked,
+    RunSummary,
+    StratumGain,
+    control_name,
+)
+from crosslatent.report import words
+from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Row, row, sizes
+from crosslatent.report.views import Panel, Table
+from crosslatent.specs import Component
+from crosslatent.stats import Estimate
+
+
+def judged_split(run: RunSummary, wanted: str | None) -> str | None:
+    """The split that gains are shown on: the declared one, else the last that was not tuned on."""
+    splits = {test.split: None for pick in run.picked for test in pick.tests if not test.in_sample}
+    if wanted in splits:
+        return wanted
+    return list(splits)[-1] if splits else None
+
+
+def pooled(run: RunSummary, component: Component) -> Picked | None:
+    """The pair picked over all languages, of one component."""
+    picks = (p for p in run.picked if p.component == component and p.pooling == "pooled")
+    return next(picks, None)
+
+
+def outcome(pick: Picked | None, split: str | None, lang: str = ALL) -> PairTest | None:
+    """One test of a picked pair."""
+    tests = pick.tests if pick is not None else []
+    return next((test for test in tests if (test.split, test.lang) == (split, lang)), None)
+
+
+def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
+    """The picked pair of each component on the test split, in words."""
+    sentences = []
+    for component in run.components:
+        pick = pooled(run, component)
+        test = outcome(pick, split)
+        if pick is None or test is None:
+            continue
+        choice = pick.choices[ALL]
+        sentences.append(
+            f"{words.first_upper(words.component(component))}: the pair {choice.source} \u2192 "
+            f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
+            f"{choice.n} right). On the {split} questions, which had no part in that choice, it "
+            f"gives {words.verdict(test.gain)}: {words.count(test.repaired, 'answer')} repaired, "
+            f"{test.broken} broken (exact McNemar p {equals(test.p_value)}).{_repairs(test)}"
+        )
+        if choice.warning:
+            sentences.append(choice.warning)
+    return sentences
+
+
+def equals(value: float | None) -> str:
+    text = words.p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _repairs(test: PairTest) -> str:
+    if test.repaired_format is None or not test.repaired:
+        return ""
+    return (
+        f" Of the repaired ones, {test.repaired_format} had named no option before (format) and "
+        f"{test.repaired_content} a wrong one (content)."
+    )
+
+
+def gain_panels(run: RunSummary, split: str | None) -> list[Panel]:
+    """Gain by language at the pooled pair, one panel for each component."""
+    panels = []
+    for component in run.components:
+        pick = pooled(run, component)
+        tests = [t for t in pick.tests if t.split == split] if pick else []
+        if pick and tests:
+            rows = [_gain_row(test) for test in tests]
+            caption = (
+                f"Points gained or lost on the {split} questions at the pair picked on "
+                f"{pick.choices[ALL].split}. {sizes([t.gain for t in tests])}. {SPREAD}"
+            )
+            source, target = pick.choices[ALL].pair
+            title = f"{words.first_upper(words.component(component))}, {source} \u2192 {target}"
+            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
+    return panels
+
+
+def _gain_row(test: PairTest) -> Row:
+    detail = f"{test.repaired} repaired, {test.broken} broken"
+    return row(words.first_upper(words.language(test.lang)), "true", test.gain, detail)
+
+
+def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
+    """Ways of answering the test split side by side."""
+    ways = {a.name: a.accuracy for a in run.accuracy if (a.split, a.lang) == (split, ALL)}
+    tests = {c: outcome(pooled(run, c), split) for c in run.components}
+    if "vanilla" not in ways or not any(tests.values()):
+        return None
+    rows = [
+        *(_way_row(way, "majority", ways) for way in ("majority", "majority_by_relation")),
+        _way_row("vanilla", "base", ways),
+        *(
+            row(f"Transplant, {words.component(component)}", "true", test.transplant)
+            for component, test in tests.items()
+            if test is not None
+        ),
+        _way_row("translate_test", "reference", ways),
+    ]
+    caption = (
+        f"Share of right answers on the {split} questions. {sizes([ways['vanilla']])}. {SPREAD}"
+    )
+    kept = tuple(line for line in rows if line is not None)
+    return Panel("Beside other ways of answering", [], Forest(kept, False, caption))
+
+
+def _way_row(way: str, kind: str, ways: dict[str, Estimate]) -> Row | None:
+    if way not in ways:
+        return None
+    details = {
+        "translate_test": "answers the counterpart prompt itself",
+        "majority": "always names what is right most often",
+    }
+    label = words.first_upper(words.control(way))
+    return row(label, kind, ways[way], details.get(way, ""))
+
+
+def gain_table(run: RunSummary) -> Table | None:
+    """Every picked pair on every split, pooled over languages."""
+    rows = [
+        [
+            words.component(pick.component),
+            _pairs(pick),
+            f"{test.split}{' (tuned on)' if test.in_sample else ''}",
+            words.with_interval(test.gain, difference=True),
+            f"{test.repaired} / {test.broken}",
+            words.p_value(test.p_value),
+        ]
+        for pick in run.picked
+        for test in pick.tests
+        if test.lang == ALL
+    ]
+    head = ["component", "pair", "split", "gain, points", "repaired / broken", "p"]
+    caption = (
+        "Every pick on every split. Gains on the split that a pair was tuned on are optimistic by "
+        "construction. p: exact McNemar test over questions."
+    )
+    return Table(head, rows, caption, frozenset({3, 4, 5})) if rows else None
+
+
+def _pairs(pick: Picked) -> str:
+    if pick.pooling == "pooled":
+        return f"{pick.choices[ALL].source} \u2192 {pick.choices[ALL].target}, all languages"
+    return ", ".join(f"{lang} {c.source}\u2192{c.target}" for lang, c in pick.choices.items())
+
+
+def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
+    """True transplant and every control at the same pair, one panel for each component."""
+    panels = []
+    for component in run.components:
+        test = outcome(pooled(run, component), split)
+        if test is not None and test.controls:
+            rows = [row("True counterpart", "true", test.gain), *map(_control_row, _sorted(test))]
+            caption = (
+                f"Points gained or lost against the unmodified answers on the {split} questions, "
+                f"all at one pair. {sizes([test.gain, *(c.gain for c in test.controls)])}. {SPREAD}"
+            )
+            title = words.first_upper(words.component(component))
+            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
+    return panels
+
+
+def _sorted(test: PairTest) -> list[ControlAtPair]:
+    names = {control_name(c.control, c.stratum): c for c in test.controls}
+    return [names[name] for name in CONTROL_ORDER if name in names]
+
+
+def _control_row(control: ControlAtPair) -> Row:
+    name = words.first_upper(words.control(control_name(control.control, control.stratum)))
+    if control.identity:
+        return row(name, "control", control.gain, "changes nothing by construction")
+    gap = words.with_interval(control.difference, difference=True)
+    return row(name, "control", control.gain, f"true minus this: {gap}")
+
+
+def strata_panels(run: RunSummary, split: str | None) -> list[Panel]:
+    """Gains in the groups that the task names, at the pooled pair."""
+    panels = []
+    for component in run.components:
+        test = outcome(pooled(run, component), split)
+        if test is not None and test.strata:
+            rows = [_stratum_row(stratum) for stratum in test.strata]
+            caption = f"Points gained or lost on the {split} questions of each group. {SPREAD}"
+            title = words.first_upper(words.component(component))
+            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
+    return panels
+
+
+def _stratum_row(stratum: StratumGain) -> Row:
+    label = f"{stratum.name.replace('_', ' ')}: {stratum.value}"
+    unmodified = words.percent(stratum.vanilla.value)
+    detail = f"unmodified {unmodified}, n\u202f=\u202f{stratum.gain.n}"
+    return row(words.first_upper(label), "true", stratum.gain, detail)

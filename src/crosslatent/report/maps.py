@@ -1,0 +1,203 @@
+"""Heat maps over (source, target) as Plotly figures: gain over the unmodified run, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from crosslatent.analysis.accuracy import grid as grid_of
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.results import ALL, Grid, Matrix
+from crosslatent.report import colours, words
+from crosslatent.specs import Component, Pair
+
+if TYPE_CHECKING:
+    from crosslatent.store.reader import RunReader
+
+LABELLED_LAYERS = 12
+"""Models with more layers than this get no numbers in the cells: they would not fit."""
+
+LEAST_LIMIT = 0.05
+"""The colour scale spans at least this gain, so that noise does not look like an effect."""
+
+
+def heatmap(
+    reader: RunReader,
+    component: Component,
+    *,
+    split: str | None = None,
+    lang: str | None = None,
+    mark: Pair | None = None,
+    seed: int = 0,
+) -> go.Figure:
+    """Gain of every (source, target) pair of a run; share of changed outputs without gold answers.
+
+    Args:
+        reader: the run folder.
+        component: what was transplanted.
+        split: split to look at; None = all.
+        lang: language to look at; None = all.
+        mark: a pair to outline.
+        seed: of the intervals shown on hover.
+    """
+    data = RunData(reader)
+    mask = data.items.in_group(split, lang)
+    return figure(grid_of(data, component, split or ALL, lang or ALL, mask, seed), mark=mark)
+
+
+def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) -> go.Figure:
+    """One grid as a figure.
+
+    Args:
+        grid: the grid.
+        mark: a pair to outline.
+        limit: gain at the ends of the colour scale, as a share; None = largest gain or loss.
+    """
+    view = map_view(grid)
+    result = go.Figure(
+        go.Heatmap(
+            z=view.z,
+            text=view.labels,
+            hovertext=view.hover,
+            hoverinfo="text",
+            texttemplate="%{text}",
+            xgap=1,
+            ygap=1,
+            coloraxis="coloraxis",
+        )
+    )
+    end = 100 * (limit or largest_gain([grid]))
+    result.update_layout(
+        template="none",
+        margin={"l": 46, "r": 8, "t": 8, "b": 46},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12, "color": colours.INK},
+        xaxis=_axis("target layer (where the vector lands)"),
+        yaxis=_axis("source layer (where it is read)"),
+        coloraxis=_colour_axis(view.has_gain, end),
+        shapes=[_outline(mark)] if mark is not None else [],
+    )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class MapView:
+    """What one grid shows: z in points (or percent changed), cell labels, texts on hover."""
+
+    title: str
+    has_gain: bool
+    z: Matrix
+    labels: list[list[str]]
+    hover: list[list[str]]
+    n: int
+
+
+def map_view(grid: Grid) -> MapView:
+    """Turn a grid into what a heat map shows, [source][target]."""
+    has_gain = grid.vanilla.value is not None
+    shares = grid.gain if has_gain else grid.changed
+    size = len(shares)
+    return MapView(
+        title=f"{words.first_upper(words.language(grid.lang))}, {_split(grid.split)}",
+        has_gain=has_gain,
+        z=[[None if cell is None else round(100 * cell, 2) for cell in line] for line in shares],
+        labels=[[_label(cell, size, has_gain) for cell in line] for line in shares],
+        hover=[[_hover(grid, i, j) for j in range(size)] for i in range(size)],
+        n=grid.n,
+    )
+
+
+def largest_gain(grids: Sequence[Grid]) -> float:
+    """Largest gain or loss in some grids, at least `LEAST_LIMIT`; 1 without any gains."""
+    gains = [abs(cell) for grid in grids for cell in _cells(grid.gain)]
+    return max(LEAST_LIMIT, *gains) if gains else 1.0
+
+
+def _cells(matrix: Matrix) -> Iterator[float]:
+    return (cell for line in matrix for cell in line if cell is not None)
+
+
+def _label(cell: float | None, size: int, has_gain: bool) -> str:
+    if cell is None or size > LABELLED_LAYERS:
+        return ""
+    rounded = round(100 * cell)
+    if not has_gain:
+        return str(rounded)
+    return f"{words.MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded)}"
+
+
+def _hover(grid: Grid, source: int, target: int) -> str:
+    changed = grid.changed[source][target]
+    if changed is None:
+        return f"{source} \u2192 {target}: not run"
+    lines = [f"<b>source {source} \u2192 target {target}</b>"]
+    gain, accuracy = grid.gain[source][target], grid.accuracy[source][target]
+    if gain is not None:
+        low, high = grid.gain_low[source][target], grid.gain_high[source][target]
+        ends = f"{words.points(low)} to {words.points(high)}" if low is not None else "no interval"
+        lines.append(f"gain {words.points(gain)} points ({ends})")
+        lines.append(
+            f"accuracy {words.percent(accuracy)}, unmodified {words.percent(grid.vanilla.value)}"
+        )
+    lines.append(f"changes {words.percent(changed)} of outputs; n = {grid.n}")
+    return "<br>".join(lines)
+
+
+def _split(name: str) -> str:
+    return "all questions" if name == ALL else f"{name} questions"
+
+
+def _axis(title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "standoff": 6, "font": {"size": 12}},
+        "dtick": 1,
+        "tickfont": {"size": 11},
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "constrain": "domain",
+        "fixedrange": True,
+    }
+
+
+def _colour_axis(has_gain: bool, end: float) -> dict[str, Any]:
+    scale = colours.DIVERGING_LIGHT if has_gain else colours.SEQUENTIAL_LIGHT
+    return {
+        "colorscale": scale,
+        "cmin": -end if has_gain else 0,
+        "cmax": end,
+        "colorbar": {
+            "orientation": "h",
+            "thickness": 8,
+            "len": 0.6,
+            "y": -0.2,
+            "yanchor": "top",
+            "outlinewidth": 0,
+            "ticks": "",
+            "nticks": 5,
+            "tickfont": {"size": 11},
+            "title": {
+                "text": "points above or below the unmodified answers"
+                if has_gain
+                else "% of outputs changed",
+                "side": "bottom",
+                "font": {"size": 11},
+            },
+        },
+    }
+
+
+def _outline(pair: Pair) -> dict[str, Any]:
+    source, target = pair
+    return {
+        "type": "rect",
+        "x0": target - 0.5,
+        "x1": target + 0.5,
+        "y0": source - 0.5,
+        "y1": source + 0.5,
+        "line": {"color": colours.INK, "width": 2.5},
+    }

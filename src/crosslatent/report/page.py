@@ -1,0 +1,259 @@
+"""The HTML page: views from summaries, and the template filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.results import ALL, Grid, HeadlineResult, RunSummary, Summary
+from crosslatent.report import colours, forest, gains, maps, sections, words
+from crosslatent.report.examples import Example, Site, examples, site_of
+from crosslatent.report.views import (
+    Condition,
+    Fact,
+    HeadlineView,
+    MapPanel,
+    PageView,
+    RunView,
+)
+from crosslatent.stats import METHOD
+
+_CONDITIONS = {
+    "tested_on_another_split": "tested on questions that had no part in choosing the pair",
+    "gain_reaches_aim": "the gain reaches the {aim} points aimed at",
+    "gain_interval_above_zero": "the interval of the gain lies above zero",
+    "no_control_above_zero": "no control at the same pair has an interval above zero",
+    "true_minus_each_control_above_zero": "true minus each control lies above zero",
+    "upper_bound_beside_every_control": "the upper bound stands beside every control",
+}
+
+
+def render(page: PageView) -> str:
+    """The page as one self-contained HTML text."""
+    environment = Environment(
+        loader=PackageLoader("crosslatent.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(words=words, number=forest.number)
+    folder = files("crosslatent.report") / "templates"
+    return environment.get_template("report.html.j2").render(
+        page=page,
+        css=Markup((folder / "report.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()) if any(run.maps for run in page.runs) else "",
+    )
+
+
+def page_view(summary: Summary, data: Sequence[RunData]) -> PageView:
+    """Everything the page shows.
+
+    Args:
+        summary: the analysis.
+        data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
+    """
+    headline = summary.headline
+    return PageView(
+        title=_title(headline),
+        standfirst=_standfirst(summary.runs),
+        headline=_headline_view(headline) if headline is not None else None,
+        headline_missing=summary.headline_missing,
+        runs=[
+            run_view(run, opened, headline, f"run-{place}")
+            for place, (run, opened) in enumerate(zip(summary.runs, data, strict=True))
+        ],
+        method=_method(summary),
+    )
+
+
+def run_view(
+    run: RunSummary, data: RunData, headline: HeadlineResult | None, anchor: str
+) -> RunView:
+    """One run folder's part of the page."""
+    declared = headline.declared if headline is not None else None
+    split = gains.judged_split(run, declared.test if declared else None)
+    component = declared.component if declared and declared.component in run.components else None
+    site = site_of(run, component, split)
+    overview = [grid for grid in run.grids if (grid.split, grid.lang) == (ALL, ALL)]
+    return RunView(
+        anchor=anchor,
+        title=run.title,
+        intro=_intro(run),
+        missing=run.missing,
+        site=site,
+        site_sentence=_site_sentence(site) if site is not None else "",
+        examples=examples(data, site) if site is not None else [],
+        accuracy=sections.accuracy_panel(run),
+        map_sentence=_map_sentence(overview),
+        map_views=[maps.map_view(grid).title for grid in _grids(run, run.components[:1])],
+        maps=[_map_panel(run, place, anchor) for place in range(len(run.components))],
+        bounds_sentence=sections.bounds_sentence(run),
+        bounds=sections.bound_panels(run),
+        gain_sentences=gains.gain_sentences(run, split),
+        gains=gains.gain_panels(run, split),
+        compared=gains.compared_panel(run, split),
+        gain_table=gains.gain_table(run),
+        controls=gains.control_panels(run, split),
+        follow=sections.follow_panel(run, split),
+        strata=gains.strata_panels(run, split),
+        cost=sections.cost_facts(run),
+        notes=list(sections.notes(run)),
+    )
+
+
+def _title(headline: HeadlineResult | None) -> str:
+    if headline is None:
+        return "Carrying one activation from one language to another"
+    return (
+        f"Carrying one activation across: {words.count(headline.repaired, 'answer')} repaired, "
+        f"{headline.broken} broken"
+    )
+
+
+def _standfirst(runs: Sequence[RunSummary]) -> list[str]:
+    models = words.listing(dict.fromkeys(run.model for run in runs if run.model))
+    return [
+        "A multilingual language model often knows a fact in one language and fails to give it in "
+        "another. Here every question is answered twice: once by the unmodified model, and once "
+        "after a single activation of the same question in the other language was copied in, at "
+        "one layer, at the last token of the prompt. Nothing is trained.",
+        "This page says how often that repairs an answer, how often it breaks one, and how much "
+        f"of the effect is luck.{f' Model: {models}.' if models else ''}",
+    ]
+
+
+def _headline_view(headline: HeadlineResult) -> HeadlineView:
+    gain = headline.gain
+    declared = headline.declared
+    sentences = [
+        f"{words.first_upper(words.verdict(gain))} on {headline.n} {declared.test} questions about "
+        f"{headline.clusters} facts: {words.percent(headline.vanilla.value)} right unmodified, "
+        f"{words.percent(headline.transplant.value)} with the {words.component(declared.component)} "
+        f"output of block {headline.source} carried to block {headline.target}.",
+        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
+        f"McNemar p {gains.equals(headline.p_value)}). The pair was picked on the "
+        f"{declared.tune} questions; this comparison was declared before any answer existed.",
+    ]
+    if headline.warning:
+        sentences.append(headline.warning)
+    return HeadlineView(
+        number=words.points(gain.value),
+        unit="points",
+        sentences=sentences,
+        conditions=[
+            Condition(_CONDITIONS[name].format(aim=words.points(declared.least_gain)), _state(held))
+            for name, held in headline.conditions.items()
+        ],
+        verdict="Every condition declared beforehand holds."
+        if headline.holds
+        else "Not every condition declared beforehand holds.",
+    )
+
+
+def _state(held: bool | None) -> str:
+    return "open" if held is None else "holds" if held else "fails"
+
+
+def _intro(run: RunSummary) -> str:
+    languages = words.listing(words.language(lang) for lang in run.coverage.languages)
+    asked = {
+        "en->x": f"asked in {languages}; the counterpart that the activation comes from is English",
+        "x->en": f"asked in English; the counterpart that the activation comes from is {languages}",
+    }.get(run.direction, f"in {languages}")
+    return (
+        f"{words.count(run.coverage.items, 'question')} about "
+        f"{words.count(run.coverage.clusters, 'independent fact')}, {asked}."
+    )
+
+
+def _site_sentence(site: Site) -> str:
+    source, target = site.pair
+    what = (
+        f"the {words.component(site.component)} output of block {source} carried to block {target}"
+    )
+    if site.picked:
+        return (
+            f"From the {site.split} questions, with {what}, the pair picked beforehand. The marked "
+            "token is the only one touched: read in the counterpart, replaced in the question."
+        )
+    return f"With {what}, the best pair in hindsight. The marked token is the only one touched."
+
+
+def _map_sentence(overview: Sequence[Grid]) -> str:
+    if not overview:
+        return ""
+    if overview[0].vanilla.value is None:
+        return "Each cell is one pair: the share of answers that the transplant changes."
+    return (
+        "Each cell is one pair: a vector read in block \u201csource\u201d of the counterpart "
+        "replaces the one in block \u201ctarget\u201d of the question. Blue cells answer more "
+        "questions right than the unmodified model, orange ones fewer. The outline marks the pair "
+        "picked on the pilot questions. The best cell of a map is optimistic; the test further "
+        "down is not."
+    )
+
+
+def _grids(run: RunSummary, components: Sequence[str]) -> list[Grid]:
+    """Grids of some components; a split or language that is all there is is not shown twice."""
+    found = [grid for grid in run.grids if grid.component in components]
+    splits = {grid.split for grid in found if grid.split != ALL}
+    langs = {grid.lang for grid in found if grid.lang != ALL}
+    return [
+        grid
+        for grid in found
+        if (grid.split == ALL or len(splits) > 1) and (grid.lang == ALL or len(langs) > 1)
+    ]
+
+
+def _map_panel(run: RunSummary, place: int, anchor: str) -> MapPanel:
+    component = run.components[place]
+    grids = _grids(run, [component])
+    pick = gains.pooled(run, component)
+    mark = pick.choices[ALL].pair if pick is not None else None
+    figure = maps.figure(grids[0], mark=mark, limit=maps.largest_gain(run.grids))
+    views = [maps.map_view(grid) for grid in grids]
+    payload: dict[str, Any] = {
+        "figure": json.loads(figure.to_json()),
+        "views": [{"z": v.z, "text": v.labels, "hover": v.hover, "n": v.n} for v in views],
+        "light": colours.DIVERGING_LIGHT if views[0].has_gain else colours.SEQUENTIAL_LIGHT,
+        "dark": colours.DIVERGING_DARK if views[0].has_gain else colours.SEQUENTIAL_DARK,
+    }
+    sizes = forest.sizes([grids[0].vanilla]) if views[0].has_gain else f"n = {grids[0].n}"
+    return MapPanel(
+        key=f"{anchor}-{component}",
+        title=words.first_upper(words.component(component)),
+        note=f"All questions: {sizes}; unmodified {words.percent(grids[0].vanilla.value)}.",
+        # A "</script>" inside a text of the run must not end the element that holds the JSON.
+        payload=Markup(json.dumps(payload, ensure_ascii=False).replace("</", "<\\/")),
+    )
+
+
+def _method(summary: Summary) -> list[Fact]:
+    versions = {name: v for run in summary.runs for name, v in run.versions.items()}
+    seeds = sorted({run.run_seed for run in summary.runs if run.run_seed is not None})
+    return [
+        Fact(
+            f"{METHOD}, {summary.resamples:,} resamples, seed {summary.seed}, "
+            f"{100 * summary.confidence:.0f}\u202f% confidence",
+            "intervals",
+        ),
+        Fact(words.listing(map(str, seeds)) or "not recorded", "seed of the controls"),
+        Fact(
+            words.listing(f"{name} {version}" for name, version in versions.items())
+            or "not recorded",
+            "software",
+        ),
+        Fact(words.listing(run.created for run in summary.runs if run.created), "runs made"),
+    ]
+
+
+__all__ = ["Example", "page_view", "render", "run_view"]

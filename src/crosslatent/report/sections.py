@@ -1,0 +1,212 @@
+"""From a run's summary to panels: accuracy, upper bound, donors, cost, what needs care."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crosslatent.analysis.results import ALL, Accuracy, Follow, RunSummary, control_name
+from crosslatent.report import words
+from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Mark, Row, row, sizes
+from crosslatent.report.views import Fact, Panel
+from crosslatent.specs import Component
+
+_WAYS = ("vanilla", "translate_test", "majority")
+
+
+def accuracy_panel(run: RunSummary) -> Panel | None:
+    """The unmodified model by language, over all splits, with its baselines on the same row."""
+    by_lang: dict[str, dict[str, Accuracy]] = {}
+    for entry in run.accuracy:
+        if entry.split == ALL:
+            by_lang.setdefault(entry.lang, {})[entry.name] = entry
+    if len(by_lang) == 2:
+        del by_lang[ALL]
+    rows = [_accuracy_row(lang, ways) for lang, ways in by_lang.items() if "vanilla" in ways]
+    if not rows:
+        return None
+    marks = [line.marks[0].estimate for line in rows]
+    caption = f"Share of right answers. {sizes(marks)}. {SPREAD}"
+    return Panel("", [_accuracy_sentence(by_lang)], Forest(tuple(rows), False, caption))
+
+
+def _accuracy_row(lang: str, ways: dict[str, Accuracy]) -> Row:
+    kinds = ("base", "reference", "majority")
+    marks = tuple(
+        Mark(kind, words.control(way), ways[way].accuracy)
+        for kind, way in zip(kinds, _WAYS, strict=False)
+        if way in ways
+    )
+    unparseable = ways["vanilla"].unparseable
+    detail = f"{words.percent(unparseable.value)} name no option" if unparseable else ""
+    return Row(words.first_upper(words.language(lang)), marks, detail)
+
+
+def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]]) -> str:
+    scores = {
+        lang: ways["vanilla"].accuracy.value or 0.0
+        for lang, ways in by_lang.items()
+        if lang != ALL and "vanilla" in ways
+    }
+    best, worst = max(scores, key=lambda k: scores[k]), min(scores, key=lambda k: scores[k])
+    if len(scores) == 1:
+        return (
+            f"Unmodified, the model answers {words.percent(scores[best])} of the questions right."
+        )
+    return (
+        f"Unmodified, the model is right on {words.percent(scores[best])} of the questions in "
+        f"{words.language(best)} and on {words.percent(scores[worst])} in {words.language(worst)}."
+    )
+
+
+def bound_panels(run: RunSummary) -> list[Panel]:
+    """Upper bound and the same union over each control, one panel for each component."""
+    return [
+        panel for component in run.components if (panel := _bound_panel(run, component)) is not None
+    ]
+
+
+def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
+    bound = next((b for b in run.upper_bounds if b.component == component), None)
+    if bound is None:
+        return None
+    rows = [
+        row("Unmodified, one attempt", "base", bound.vanilla),
+        row("True counterpart, any pair", "true", bound.overall),
+    ]
+    versus = {
+        control_name(b.control, b.stratum): b for b in run.bounds_versus if b.component == component
+    }
+    for name in [name for name in CONTROL_ORDER if name in versus]:
+        sides = versus[name].overall
+        gap = words.with_interval(sides.difference, difference=True)
+        rows.append(
+            row(
+                words.first_upper(words.control(name)),
+                "control",
+                sides.control,
+                f"true minus this: {gap}",
+            )
+        )
+    low, high = bound.attempts
+    tries = f"{low}" if low == high else f"{low}\u2013{high}"
+    caption = (
+        f"Share of questions that at least one of {tries} pairs solves. {sizes([bound.overall])}. "
+        f"{SPREAD} Each \u201ctrue minus this\u201d uses only questions and pairs that both have."
+    )
+    return Panel(
+        words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)
+    )
+
+
+def bounds_sentence(run: RunSummary) -> str:
+    """How much of the upper bound is luck, from the strongest control that knows no answer."""
+    blind = [b for b in run.bounds_versus if b.control in ("noise", "mean", "self")]
+    if not run.upper_bounds:
+        return ""
+    bound = run.upper_bounds[-1]
+    start = (
+        f"Counting a question as solved if any of up to {bound.attempts[1]} pairs solves it lifts "
+        f"{words.component(bound.component)} from {words.percent(bound.vanilla.value)} to "
+        f"{words.percent(bound.overall.value)}. "
+    )
+    rivals = [b for b in blind if b.component == bound.component]
+    if not rivals:
+        return start + "No control was run, so how much of that is luck is not known."
+    rival = max(rivals, key=lambda b: b.overall.control.value or 0.0)
+    gap = rival.overall.difference
+    shown = (
+        "The counterpart adds"
+        if gap.above_zero
+        else "That the counterpart adds anything could not be shown:"
+    )
+    return (
+        start + f"But as many attempts with {_vectors(rival.control)} reach "
+        f"{words.percent(rival.overall.control.value)}. {shown} "
+        f"{words.with_interval(gap, difference=True)} points to that."
+    )
+
+
+def _vectors(control: str) -> str:
+    names = {
+        "noise": "random vectors of the same size",
+        "mean": "the mean vector of the other questions",
+        "self": "the question\u2019s own vectors, moved between layers,",
+    }
+    return names[control]
+
+
+def follow_panel(run: RunSummary, split: str | None) -> Panel | None:
+    """How often a different-answer donor's answer comes out."""
+    entries = [f for f in run.follow if f.split == (split or ALL)]
+    if not entries:
+        return None
+    rows = [line for entry in entries for line in _follow_rows(entry)]
+    at_pair = [entry for entry in entries if entry.pair is not None] or entries
+    caption = (
+        f"Share of outputs that give the donor\u2019s answer, {split or 'all'} questions. "
+        f"{sizes([entry.share for entry in entries])}. {SPREAD}"
+    )
+    sentences = [_follow_sentence(entry) for entry in at_pair]
+    return Panel("", sentences, Forest(tuple(rows), False, caption))
+
+
+def _follow_rows(entry: Follow) -> list[Row]:
+    where = "all pairs, mean" if entry.pair is None else f"{entry.pair[0]} \u2192 {entry.pair[1]}"
+    label = f"{words.first_upper(words.component(entry.component))}, {where}"
+    gap = words.with_interval(entry.difference, difference=True)
+    marks = (
+        Mark("true", "with the donor\u2019s vector", entry.share),
+        Mark("base", "unmodified", entry.vanilla_share),
+    )
+    return [Row(label, marks, f"more than unmodified: {gap}")]
+
+
+def _follow_sentence(entry: Follow) -> str:
+    where = "over all pairs" if entry.pair is None else "at the picked pair"
+    text = (
+        f"{words.first_upper(words.component(entry.component))}: {where}, "
+        f"{words.percent(entry.share.value)} of the outputs give the donor\u2019s answer; "
+        f"unmodified, {words.percent(entry.vanilla_share.value)} would have matched it anyway."
+    )
+    if entry.difference.above_zero:
+        return f"{text} The output follows the donor, so the vector carries an answer."
+    return f"{text} That the output follows the donor could not be shown."
+
+
+def cost_facts(run: RunSummary) -> list[Fact]:
+    """Rows, tokens, time."""
+    cost = run.cost
+    facts = [
+        Fact(f"{cost.rows:,}", "answers generated"),
+        Fact(f"{cost.generated_tokens:,}", "tokens generated"),
+        Fact(f"{cost.prompt_tokens:,}", "prompt tokens"),
+    ]
+    if cost.seconds is not None and cost.rows_per_second is not None:
+        facts.append(Fact(f"{cost.seconds:,.1f}\u202fs", "of forward passes and decoding"))
+        facts.append(Fact(f"{cost.rows_per_second:,.0f}", "answers per second"))
+    return facts
+
+
+def notes(run: RunSummary) -> Sequence[str]:
+    """What of the run needs care."""
+    seen = run.coverage
+    ties = seen.near_ties
+    found = [
+        f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens within "
+        f"{seen.near_tie_margin:g} logits of each other somewhere: those may differ between batch "
+        "sizes."
+    ]
+    for stratum, number in seen.without_donor.items():
+        if number:
+            name = words.control(control_name("shuffled", stratum))
+            found.append(f"{words.count(number, 'question')} had no donor for \u201c{name}\u201d.")
+    if seen.not_finite:
+        found.append(f"{words.count(seen.not_finite, 'answer')} had a logit that was not finite.")
+    if seen.not_run:
+        found.append(
+            f"{words.count(seen.not_run, 'question')} of the run have no answers "
+            f"({seen.failures} failed)."
+        )
+    if seen.without_gold:
+        found.append(f"{words.count(seen.without_gold, 'question')} have no gold answer.")
+    return found

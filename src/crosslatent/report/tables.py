@@ -1,0 +1,227 @@
+"""The figures of a summary as flat tables: CSV for programs, LaTeX for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from crosslatent.analysis.results import ALL, RunSummary, Summary, Versus, control_name
+from crosslatent.report import words
+from crosslatent.stats import Estimate
+
+Cell = str | int | float | bool | None
+Record = dict[str, Cell]
+
+_LONG = frozenset({"grid", "bounds_by_layer"})
+"""Tables with a row for every layer or pair: CSV only, since no paper prints them."""
+
+
+def write_tables(summary: Summary, folder: Path) -> None:
+    """Write every table that has rows as ``NAME.csv``, and the short ones as ``NAME.tex``."""
+    for name, make in TABLES.items():
+        records = [{"task": run.task, **record} for run in summary.runs for record in make(run)]
+        if records:
+            frame = pd.DataFrame.from_records(records)
+            frame.to_csv(folder / f"{name}.csv", index=False)
+            if name not in _LONG:
+                (folder / f"{name}.tex").write_text(_latex(frame), encoding="utf-8")
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    """Estimates folded into one column each, ``value (low to high)``, so that the table fits."""
+    shown = frame.copy()
+    for column in [name for name in shown.columns if f"{name}_low" in shown.columns]:
+        difference = column in ("gain", "difference")
+        shown[column] = [
+            words.with_interval(_estimate(record, column), difference=difference)
+            for record in frame.to_dict("records")
+        ]
+        parts = [f"{column}_{part}" for part in ("low", "high", "n", "clusters", "seed")]
+        shown = shown.drop(columns=parts)
+    text = str(shown.to_latex(index=False, escape=True, na_rep="--"))
+    # pdfLaTeX knows none of these characters.
+    for character, plain in ((words.MINUS, "$-$"), (words.NARROW, "\\,"), ("\u2013", "--")):
+        text = text.replace(character, plain)
+    return text.replace("\u00b1", "$\\pm$")
+
+
+def _estimate(record: Mapping[str, float], column: str) -> Estimate:
+    def number(name: str) -> float | None:
+        value = record[name]
+        return None if value is None or pd.isna(value) else float(value)
+
+    return Estimate(
+        value=number(column),
+        low=number(f"{column}_low"),
+        high=number(f"{column}_high"),
+        n=int(record[f"{column}_n"]),
+        clusters=int(record[f"{column}_clusters"]),
+        seed=int(record[f"{column}_seed"]),
+    )
+
+
+def _flat(name: str, estimate: Estimate) -> Record:
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        f"{name}_n": estimate.n,
+        f"{name}_clusters": estimate.clusters,
+        f"{name}_seed": estimate.seed,
+    }
+
+
+def _accuracy(run: RunSummary) -> Iterator[Record]:
+    for entry in run.accuracy:
+        share = entry.unparseable.value if entry.unparseable is not None else None
+        yield {
+            "answered_by": entry.name,
+            "split": entry.split,
+            "lang": entry.lang,
+            **_flat("accuracy", entry.accuracy),
+            "unparseable": share,
+        }
+
+
+def _grid(run: RunSummary) -> Iterator[Record]:
+    for grid in run.grids:
+        for source, line in enumerate(grid.changed):
+            for target, changed in enumerate(line):
+                if changed is not None:
+                    yield {
+                        "component": grid.component,
+                        "split": grid.split,
+                        "lang": grid.lang,
+                        "source": source,
+                        "target": target,
+                        "accuracy": grid.accuracy[source][target],
+                        "gain": grid.gain[source][target],
+                        "gain_low": grid.gain_low[source][target],
+                        "gain_high": grid.gain_high[source][target],
+                        "changed": changed,
+                        "n": grid.n,
+                        "clusters": grid.clusters,
+                        "seed": grid.seed,
+                    }
+
+
+def _versus(sides: Versus) -> Record:
+    return {
+        **_flat("true", sides.true),
+        **_flat("control_union", sides.control),
+        **_flat("difference", sides.difference),
+    }
+
+
+def _bounds(run: RunSummary) -> Iterator[Record]:
+    for bound in run.bounds_versus:
+        name = control_name(bound.control, bound.stratum)
+        for lang, sides in ((ALL, bound.overall), *bound.by_language.items()):
+            yield {"component": bound.component, "control": name, "lang": lang, **_versus(sides)}
+
+
+def _bounds_by_layer(run: RunSummary) -> Iterator[Record]:
+    for bound in run.bounds_versus:
+        name = control_name(bound.control, bound.stratum)
+        for side, layers in (("source", bound.by_source), ("target", bound.by_target)):
+            for layer, sides in enumerate(layers):
+                yield {
+                    "component": bound.component,
+                    "control": name,
+                    "side": side,
+                    "layer": layer,
+                    **_versus(sides),
+                }
+
+
+def _picked(run: RunSummary) -> Iterator[Record]:
+    for pick in run.picked:
+        pairs = [f"{lang} {c.source}-{c.target}" for lang, c in pick.choices.items()]
+        for test in pick.tests:
+            yield {
+                "component": pick.component,
+                "pooling": pick.pooling,
+                "pairs": " ".join(pairs),
+                "split": test.split,
+                "lang": test.lang,
+                "in_sample": test.in_sample,
+                **_flat("vanilla", test.vanilla),
+                **_flat("transplant", test.transplant),
+                **_flat("gain", test.gain),
+                "repaired": test.repaired,
+                "broken": test.broken,
+                "p": test.p_value,
+                "repaired_format": test.repaired_format,
+                "repaired_content": test.repaired_content,
+            }
+
+
+def _controls_at_pair(run: RunSummary) -> Iterator[Record]:
+    for pick in run.picked:
+        for test in pick.tests:
+            for control in test.controls:
+                yield {
+                    "component": pick.component,
+                    "pooling": pick.pooling,
+                    "split": test.split,
+                    "lang": test.lang,
+                    "control": control_name(control.control, control.stratum),
+                    **_flat("gain", control.gain),
+                    **_flat("difference", control.difference),
+                    "identity": control.identity,
+                }
+
+
+def _strata(run: RunSummary) -> Iterator[Record]:
+    for pick in run.picked:
+        for test in pick.tests:
+            for stratum in test.strata:
+                yield {
+                    "component": pick.component,
+                    "pooling": pick.pooling,
+                    "split": test.split,
+                    "lang": test.lang,
+                    "stratum": stratum.name,
+                    "value": stratum.value,
+                    **_flat("vanilla", stratum.vanilla),
+                    **_flat("gain", stratum.gain),
+                }
+
+
+def _follow(run: RunSummary) -> Iterator[Record]:
+    for entry in run.follow:
+        yield {
+            "component": entry.component,
+            "split": entry.split,
+            "pair": "all" if entry.pair is None else f"{entry.pair[0]}-{entry.pair[1]}",
+            **_flat("share", entry.share),
+            **_flat("vanilla_share", entry.vanilla_share),
+            **_flat("difference", entry.difference),
+        }
+
+
+def _cost(run: RunSummary) -> Iterator[Record]:
+    yield {
+        "model": run.model,
+        "rows": run.cost.rows,
+        "generated_tokens": run.cost.generated_tokens,
+        "prompt_tokens": run.cost.prompt_tokens,
+        "seconds": run.cost.seconds,
+        "rows_per_second": run.cost.rows_per_second,
+    }
+
+
+TABLES: Mapping[str, Callable[[RunSummary], Iterator[Record]]] = {
+    "accuracy": _accuracy,
+    "grid": _grid,
+    "bounds": _bounds,
+    "bounds_by_layer": _bounds_by_layer,
+    "picked": _picked,
+    "controls_at_pair": _controls_at_pair,
+    "strata": _strata,
+    "follow": _follow,
+    "cost": _cost,
+}
+"""Name of each table and where its rows come from."""

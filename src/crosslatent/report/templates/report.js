@@ -1,0 +1,53 @@
+(function () {
+  "use strict";
+  var dark = window.matchMedia("(prefers-color-scheme: dark)");
+  var plots = Array.prototype.slice.call(document.querySelectorAll(".plot"));
+  var payloads = {};
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function theme(payload) {
+    var change = {
+      "font.color": colour("--ink"),
+      "coloraxis.colorscale": dark.matches ? payload.dark : payload.light,
+      "hoverlabel.bgcolor": colour("--card"),
+      "hoverlabel.font.color": colour("--ink"),
+      "hoverlabel.bordercolor": colour("--grey")
+    };
+    if ((payload.figure.layout.shapes || []).length) {
+      change["shapes[0].line.color"] = colour("--ink");
+    }
+    return change;
+  }
+
+  function draw(plot) {
+    var payload = JSON.parse(document.getElementById(plot.id + "-data").textContent);
+    payloads[plot.id] = payload;
+    Plotly.newPlot(plot, payload.figure.data, payload.figure.layout, {
+      displayModeBar: false,
+      responsive: true
+    }).then(function () {
+      Plotly.relayout(plot, theme(payload));
+    });
+  }
+
+  plots.forEach(draw);
+
+  dark.addEventListener("change", function () {
+    plots.forEach(function (plot) {
+      Plotly.relayout(plot, theme(payloads[plot.id]));
+    });
+  });
+
+  document.querySelectorAll("select[data-run]").forEach(function (select) {
+    select.addEventListener("change", function () {
+      plots.forEach(function (plot) {
+        if (plot.dataset.run !== select.dataset.run) return;
+        var view = payloads[plot.id].views[Number(select.value)];
+        Plotly.restyle(plot, { z: [view.z], text: [view.text], hovertext: [view.hover] });
+      });
+    });
+  });
+})();

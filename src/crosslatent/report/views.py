@@ -1,0 +1,104 @@
+"""What the page shows, ready for the template: no figure is computed below this point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crosslatent.report.examples import Example, Site
+from crosslatent.report.forest import Forest
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A titled block: sentences, then rows of dots with intervals."""
+
+    title: str
+    sentences: list[str]
+    forest: Forest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A small table; cells are text. `numeric` tells which columns are set flush right."""
+
+    head: list[str]
+    rows: list[list[str]]
+    caption: str
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MapPanel:
+    """One heat map: its payload is JSON with a figure and the views that it can switch between."""
+
+    key: str
+    title: str
+    note: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One figure with what it is: ``137,256`` ``answers generated``."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition declared beforehand. `state`: holds, fails, or open (could not be judged)."""
+
+    text: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineView:
+    """The card at the top."""
+
+    number: str
+    unit: str
+    sentences: list[str]
+    conditions: list[Condition]
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run folder's part of the page; parts that the run cannot fill are None or empty."""
+
+    anchor: str
+    title: str
+    intro: str
+    missing: list[str]
+    site: Site | None
+    site_sentence: str
+    examples: list[Example]
+    accuracy: Panel | None
+    map_sentence: str
+    map_views: list[str]
+    maps: list[MapPanel]
+    bounds_sentence: str
+    bounds: list[Panel]
+    gain_sentences: list[str]
+    gains: list[Panel]
+    compared: Panel | None
+    gain_table: Table | None
+    controls: list[Panel]
+    follow: Panel | None
+    strata: list[Panel]
+    cost: list[Fact]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The whole page."""
+
+    title: str
+    standfirst: list[str]
+    headline: HeadlineView | None
+    headline_missing: str | None
+    runs: list[RunView]
+    method: list[Fact]

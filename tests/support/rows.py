@@ -1,0 +1,43 @@
+"""Prompts, vectors and rows that tests of the row runners share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crosslatent import wrap
+from crosslatent.activations import capture_ids
+from crosslatent.edits import Edit, Row
+from crosslatent.model import Model
+from crosslatent.specs import COMPONENTS, Component, Site
+from support.models import tiny_model
+
+MAIN = "Mji mkuu wa Kenya ni upi? Jibu:"
+AUX = "What is the capital of Kenya? Answer:"
+
+
+def wrapped(family: str = "llama", seed: int = 0, **overrides: object) -> Model:
+    """A tiny model of `family`, wrapped."""
+    hf, tokenizer = tiny_model(family, seed, **overrides)
+    return wrap(hf, tokenizer)
+
+
+def ids_of(model: Model, text: str) -> list[int]:
+    """Token ids of a text."""
+    ids: list[int] = model.tokenizer(text)["input_ids"]
+    return ids
+
+
+def all_rows(
+    model: Model, aux: Sequence[int], components: Sequence[Component] = COMPONENTS
+) -> list[Row]:
+    """The unmodified row, then every (component, source, target) of true transplants."""
+    vectors = capture_ids(model, [aux], components)
+    layers = range(model.n_layers)
+    rows: list[Row] = [()]
+    rows += [
+        (Edit(Site(kind, target), vectors[kind][0, source]),)
+        for kind in components
+        for source in layers
+        for target in layers
+    ]
+    return rows
