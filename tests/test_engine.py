@@ -83,6 +83,7 @@ def test_two_edits_in_one_row_equal_the_oracle():
 
 def _wrong_position(monkeypatch):
     """Edit the first token of the batch's input in place of the last prompt token."""
+
     def shifted(rows, vectors):
         return lambda hidden: hidden
 

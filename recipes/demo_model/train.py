@@ -12,11 +12,12 @@ from random import Random
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.documents import Mix, documents
-from recipes.demo_model.tokenizer import train_tokenizer
+from recipes.demo_model.tokenizer import CONTEXT, train_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Recipe:
 
     seed: int = 1
     steps: int = 2600
-    tokens_per_step: int = 1024
+    lines_per_step: int = 8
     learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.1
@@ -49,7 +50,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.heads,
-        max_position_embeddings=128,
+        max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -66,33 +67,51 @@ class Row:
     answer: int
 
 
-def batches(rows: list[Row], tokens: int, rng: Random) -> list[list[Row]]:
-    """Batches of about `tokens` tokens of like-long documents, in a random order.
+def packed(rows: list[Row], width: int) -> list[list[Row]]:
+    """Documents put side by side, in the given order, into lines of at most `width` tokens."""
+    lines: list[list[Row]] = [[]]
+    used = 0
+    for row in rows:
+        if used + len(row.ids) > width:
+            lines.append([])
+            used = 0
+        lines[-1].append(row)
+        used += len(row.ids)
+    return lines
 
-    One document per row, never two in one: a prompt then stands in training exactly where
-    it stands when it is asked, at position 0.
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines of documents as tensors; no document sees another one.
+
+    `ids` and `positions` are (batch, pos), `mask` (batch, 1, pos, pos) is true where a token
+    may look, `counts` (batch, pos) is true where the token is one to predict. Positions begin
+    at 0 in each document, so a prompt stands in training exactly where it stands when asked.
     """
-    ordered = sorted(rows, key=lambda row: (len(row.ids), rng.random()))
-    found: list[list[Row]] = []
-    batch: list[Row] = []
-    for row in ordered:
-        if batch and (len(batch) + 1) * len(row.ids) > tokens:
-            found.append(batch)
-            batch = []
-        batch.append(row)
-    found.append(batch)
-    rng.shuffle(found)
-    return found
 
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    counts: Tensor
 
-def as_tensors(batch: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (batch, pos), padded on the right, and (batch, pos - 1) which next tokens count."""
-    width = max(len(row.ids) for row in batch)
-    ids = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in batch])
-    ends = torch.tensor([len(row.ids) for row in batch])[:, None]
-    starts = torch.tensor([row.answer for row in batch])[:, None]
-    position = torch.arange(1, width)[None]
-    return ids, (position >= starts) & (position < ends)
+    @classmethod
+    def of(cls, lines: list[list[Row]], width: int, pad: int) -> Batch:
+        """Put lines together; what is left of a line is filled with one-token documents."""
+        ids = torch.full((len(lines), width), pad)
+        positions = torch.zeros_like(ids)
+        document = torch.arange(width).repeat(len(lines), 1) + width  # padding: each by itself
+        counts = torch.zeros_like(ids, dtype=torch.bool)
+        for number, line in enumerate(lines):
+            start = 0
+            for which, row in enumerate(line):
+                end = start + len(row.ids)
+                ids[number, start:end] = torch.tensor(row.ids)
+                positions[number, start:end] = torch.arange(end - start)
+                document[number, start:end] = which
+                counts[number, start + row.answer : end] = True
+                start = end
+        same = document[:, :, None] == document[:, None, :]
+        return cls(ids, positions, (same & same.new_ones(width, width).tril())[:, None], counts)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -154,7 +173,7 @@ class Run:
 
     recipe: Recipe
     tokenizer: PreTrainedTokenizerFast
-    plan: list[list[Row]]
+    lines: list[list[Row]]
     model: LlamaForCausalLM
     optimizer: torch.optim.AdamW
 
@@ -163,29 +182,32 @@ class Run:
         """Make the documents, the tokenizer, the batches and an untrained model."""
         texts = documents(recipe.seed, recipe.mix)
         tokenizer = train_tokenizer(texts)
-        rng = Random(recipe.seed)
-        rows = _rows(texts, tokenizer, recipe.whole_documents, rng)
-        plan = batches(rows, recipe.tokens_per_step, rng)
+        rows = _rows(texts, tokenizer, recipe.whole_documents, Random(recipe.seed))
+        lines = packed(rows, CONTEXT)
         tokens = sum(len(row.ids) for row in rows)
-        log.info("%d documents, %d tokens, %d batches", len(rows), tokens, len(plan))
+        log.info("%d documents, %d tokens, %d lines", len(rows), tokens, len(lines))
         torch.manual_seed(recipe.seed)
         model = new_model(recipe, tokenizer)
-        return cls(recipe, tokenizer, plan, model, _optimizer(model, recipe))
+        return cls(recipe, tokenizer, lines, model, _optimizer(model, recipe))
 
     @property
     def steps(self) -> int:
         """Number of optimizer steps; the corpus is seen at most once."""
-        return min(self.recipe.steps, len(self.plan))
+        return min(self.recipe.steps, len(self.lines) // self.recipe.lines_per_step)
 
     def step(self, number: int) -> float:
         """One optimizer step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, number, self.steps)
-        ids, counts = as_tensors(self.plan[number], self.tokenizer.pad_token_id)
+        count = self.recipe.lines_per_step
+        lines = self.lines[number * count : (number + 1) * count]
+        batch = Batch.of(lines, CONTEXT, self.tokenizer.pad_token_id)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.model.model(input_ids=ids).last_hidden_state[:, :-1]
-            logits = self.model.lm_head(hidden[counts])
-        loss = cross_entropy(logits.float(), ids[:, 1:][counts])
+            hidden = self.model.model(
+                input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask
+            ).last_hidden_state
+            logits = self.model.lm_head(hidden[:, :-1][batch.counts[:, 1:]])
+        loss = cross_entropy(logits.float(), batch.ids[batch.counts])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

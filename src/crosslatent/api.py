@@ -148,7 +148,7 @@ def sweep(
     model: Model,
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
-    component: str | Sequence[str] = "attn",
+    component: str | Sequence[str] = (),
     pairs: str | Sequence[Pair] = "all",
     controls: Sequence[str] = (),
     seed: int = 0,
@@ -163,7 +163,7 @@ def sweep(
     Args:
         model: the model.
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
-        component: one component or several.
+        component: one component or several; none given means the preset's, else "attn".
         pairs: "all", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or pairs.
         controls: of "shuffled", "noise", "mean" and "self".
         seed: of donors and noise.

@@ -78,7 +78,6 @@ class Vectors:
             seed: of donors and noise.
         """
         self._items = {item.id: item for item in items if item.id in tokens}
-        self._controls = tuple(controls)
         self._seed = seed
         self._aux = _capture_distinct(
             model, {name: tokens[name][1] for name in self._items}, components
@@ -91,10 +90,10 @@ class Vectors:
         self._pools = _pools(self._items.values())
         self._sums = self._pool_sums(components) if "mean" in controls else {}
 
-    def variants(self, item: Item) -> list[Variant]:
-        """The true transplant and the controls that this item has (a donor may not exist)."""
+    def variants(self, item: Item, controls: Sequence[Control]) -> list[Variant]:
+        """The true transplant, and those of `controls` that exist (a donor may not)."""
         found = [Variant("none")]
-        for control in self._controls:
+        for control in controls:
             if control == "shuffled":
                 found += self._shuffled(item)
             elif control != "mean" or len(self._pools[_pool_of(item)]) > 1:

@@ -17,6 +17,7 @@ from typing import Any
 from crosslatent.errors import PairError
 from crosslatent.specs import Pair, check_preset, resolve_layer
 
+PRESET = "preset:"
 SHAPES = ("all", "target-first", "source-last")
 _HELP = "use all, target-first, source-last, preset:NAME, a list such as 0:3,7:-1, or a JSON file"
 
@@ -61,8 +62,8 @@ def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
         return PairPlan(_resolve_all(spec, n_layers))
     if spec in SHAPES:
         return PairPlan(_shape(spec, n_layers))
-    if spec.startswith("preset:"):
-        preset = check_preset(spec.removeprefix("preset:"))
+    if spec.startswith(PRESET):
+        preset = check_preset(spec.removeprefix(PRESET))
         return PairPlan(_resolve_all([(preset.source, preset.target)], n_layers))
     if re.fullmatch(r"\s*-?\d+:-?\d+\s*(,\s*-?\d+:-?\d+\s*)*", spec):
         return PairPlan(_resolve_all((_parse_pair(part) for part in spec.split(",")), n_layers))

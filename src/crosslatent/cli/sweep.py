@@ -49,8 +49,9 @@ def sweep(
         str | None, typer.Option(metavar="L,L", help="Languages of main; all by default.")
     ] = None,
     component: Annotated[
-        str, typer.Option(metavar="C,C", help="attn, ffn, attn_residual, block.")
-    ] = "attn",
+        str | None,
+        typer.Option(metavar="C,C", help="attn (default), ffn, attn_residual, block."),
+    ] = None,
     pairs: Annotated[
         str,
         typer.Option(
@@ -102,7 +103,7 @@ def sweep(
     loaded = load_model(model, revision, device, dtype)
     from crosslatent.sweeps import SweepSpec
 
-    spec = SweepSpec(components, pairs, wanted, seed, max_new_tokens)
+    spec = SweepSpec(components, pairs, wanted, seed=seed, max_new_tokens=max_new_tokens)
     if dry_run:
         _dry_run(loaded, questions, spec)
     else:

@@ -70,9 +70,7 @@ class Forest:
         low, high = self.limits
         count = round((high - low) / self._step)
         values = [low + k * self._step for k in range(count + 1)]
-        return [
-            (value, words.points(value).replace(".0", "").replace("\u00b1", "")) for value in values
-        ]
+        return [(value, words.points(value).replace(".0", "")) for value in values]
 
     def place(self, value: float) -> float:
         """Position of a value along the scale, in percent."""

@@ -174,7 +174,7 @@ def _colour_axis(has_gain: bool, end: float) -> dict[str, Any]:
             "orientation": "h",
             "thickness": 8,
             "len": 0.6,
-            "y": -0.2,
+            "y": -0.15,
             "yanchor": "top",
             "outlinewidth": 0,
             "ticks": "",

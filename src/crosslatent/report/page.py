@@ -12,7 +12,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import ALL, Grid, HeadlineResult, RunSummary, Summary
+from crosslatent.analysis.results import (
+    ALL,
+    Grid,
+    HeadlineResult,
+    RunSummary,
+    Summary,
+    control_name,
+)
 from crosslatent.report import colours, forest, gains, maps, sections, words
 from crosslatent.report.examples import Example, Site, examples, site_of
 from crosslatent.report.views import (
@@ -98,6 +105,7 @@ def run_view(
         maps=[_map_panel(run, place, anchor) for place in range(len(run.components))],
         bounds_sentence=sections.bounds_sentence(run),
         bounds=sections.bound_panels(run),
+        bound_layers=sections.layer_panels(run),
         gain_sentences=gains.gain_sentences(run, split),
         gains=gains.gain_panels(run, split),
         compared=gains.compared_panel(run, split),
@@ -134,11 +142,12 @@ def _standfirst(runs: Sequence[RunSummary]) -> list[str]:
 def _headline_view(headline: HeadlineResult) -> HeadlineView:
     gain = headline.gain
     declared = headline.declared
+    what, aim = words.component(declared.component), words.points(declared.least_gain)
+    carried = f"{what} output of block {headline.source} carried to block {headline.target}"
     sentences = [
         f"{words.first_upper(words.verdict(gain))} on {headline.n} {declared.test} questions about "
         f"{headline.clusters} facts: {words.percent(headline.vanilla.value)} right unmodified, "
-        f"{words.percent(headline.transplant.value)} with the {words.component(declared.component)} "
-        f"output of block {headline.source} carried to block {headline.target}.",
+        f"{words.percent(headline.transplant.value)} with the {carried}.",
         f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
         f"McNemar p {gains.equals(headline.p_value)}). The pair was picked on the "
         f"{declared.tune} questions; this comparison was declared before any answer existed.",
@@ -147,15 +156,31 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
         sentences.append(headline.warning)
     return HeadlineView(
         number=words.points(gain.value),
-        unit="points",
+        unit=f"points, {words.interval(gain, difference=True)}",
         sentences=sentences,
         conditions=[
-            Condition(_CONDITIONS[name].format(aim=words.points(declared.least_gain)), _state(held))
+            Condition(_CONDITIONS[name].format(aim=aim), _state(held), _against(headline, name))
             for name, held in headline.conditions.items()
         ],
         verdict="Every condition declared beforehand holds."
         if headline.holds
         else "Not every condition declared beforehand holds.",
+    )
+
+
+def _against(headline: HeadlineResult, condition: str) -> str:
+    """The controls that a condition fails for, with their figures."""
+    failing = {
+        "no_control_above_zero": [(c, c.gain) for c in headline.controls if c.gain.above_zero],
+        "true_minus_each_control_above_zero": [
+            (c, c.difference) for c in headline.controls if not c.difference.above_zero
+        ],
+    }.get(condition, [])
+    return "; ".join(
+        f"{words.control(control_name(control.control, control.stratum))}: "
+        f"{words.with_interval(estimate, difference=True)}"
+        for control, estimate in failing
+        if control_name(control.control, control.stratum) in headline.declared.controls
     )
 
 
@@ -219,11 +244,15 @@ def _map_panel(run: RunSummary, place: int, anchor: str) -> MapPanel:
     grids = _grids(run, [component])
     pick = gains.pooled(run, component)
     mark = pick.choices[ALL].pair if pick is not None else None
-    figure = maps.figure(grids[0], mark=mark, limit=maps.largest_gain(run.grids))
+    figure = maps.figure(grids[0], mark=mark, limit=_limit(run, grids[0]))
     views = [maps.map_view(grid) for grid in grids]
+    limits = [100 * _limit(run, grid) for grid in grids]
     payload: dict[str, Any] = {
         "figure": json.loads(figure.to_json()),
-        "views": [{"z": v.z, "text": v.labels, "hover": v.hover, "n": v.n} for v in views],
+        "views": [
+            {"z": view.z, "text": view.labels, "hover": view.hover, "limit": limit}
+            for view, limit in zip(views, limits, strict=True)
+        ],
         "light": colours.DIVERGING_LIGHT if views[0].has_gain else colours.SEQUENTIAL_LIGHT,
         "dark": colours.DIVERGING_DARK if views[0].has_gain else colours.SEQUENTIAL_DARK,
     }
@@ -234,6 +263,13 @@ def _map_panel(run: RunSummary, place: int, anchor: str) -> MapPanel:
         note=f"All questions: {sizes}; unmodified {words.percent(grids[0].vanilla.value)}.",
         # A "</script>" inside a text of the run must not end the element that holds the JSON.
         payload=Markup(json.dumps(payload, ensure_ascii=False).replace("</", "<\\/")),
+    )
+
+
+def _limit(run: RunSummary, grid: Grid) -> float:
+    """End of the colour scale: one for all components, so that their maps can be compared."""
+    return maps.largest_gain(
+        [other for other in run.grids if (other.split, other.lang) == (grid.split, grid.lang)]
     )
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.results import ALL, Accuracy, Follow, RunSummary, control_name
+from crosslatent.analysis.results import (
+    ALL,
+    Accuracy,
+    BoundVersus,
+    Follow,
+    RunSummary,
+    control_name,
+)
 from crosslatent.report import words
 from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Mark, Row, row, sizes
 from crosslatent.report.views import Fact, Panel
 from crosslatent.specs import Component
 
+_BLIND = ("noise", "mean", "self")
 _WAYS = ("vanilla", "translate_test", "majority")
 
 
@@ -98,9 +106,50 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     )
 
 
+def layer_panels(run: RunSummary) -> list[Panel]:
+    """Unions per target and per source layer, beside the strongest control that knows no answer."""
+    panels = []
+    for component in run.components:
+        rival = _strongest_blind(run, component)
+        for side in ("target", "source"):
+            if rival is not None and run.n_layers > 1:
+                panels.append(_layer_panel(rival, side))
+    return panels
+
+
+def _layer_panel(bound: BoundVersus, side: str) -> Panel:
+    other = "source" if side == "target" else "target"
+    layers = bound.by_target if side == "target" else bound.by_source
+    name = words.control(control_name(bound.control, bound.stratum))
+    rows = tuple(
+        Row(
+            f"{side} layer {layer}",
+            (Mark("true", "true counterpart", both.true), Mark("control", name, both.control)),
+            f"true minus {name}: {words.with_interval(both.difference, difference=True)}",
+        )
+        for layer, both in enumerate(layers)
+        if both.true.n
+    )
+    caption = (
+        f"Share of questions that any {other} layer solves, for each {side} layer. Filled: true "
+        f"counterpart; open: {name}. {sizes([both.true for both in layers])}. {SPREAD}"
+    )
+    title = f"{words.first_upper(words.component(bound.component))}, by {side} layer"
+    return Panel(title, [], Forest(rows, False, caption))
+
+
+def _strongest_blind(run: RunSummary, component: Component) -> BoundVersus | None:
+    """The control with the highest union among those that know nothing of another question."""
+    blind = [
+        bound
+        for bound in run.bounds_versus
+        if bound.component == component and bound.control in _BLIND
+    ]
+    return max(blind, key=lambda bound: bound.overall.control.value or 0.0, default=None)
+
+
 def bounds_sentence(run: RunSummary) -> str:
     """How much of the upper bound is luck, from the strongest control that knows no answer."""
-    blind = [b for b in run.bounds_versus if b.control in ("noise", "mean", "self")]
     if not run.upper_bounds:
         return ""
     bound = run.upper_bounds[-1]
@@ -109,10 +158,9 @@ def bounds_sentence(run: RunSummary) -> str:
         f"{words.component(bound.component)} from {words.percent(bound.vanilla.value)} to "
         f"{words.percent(bound.overall.value)}. "
     )
-    rivals = [b for b in blind if b.component == bound.component]
-    if not rivals:
+    rival = _strongest_blind(run, bound.component)
+    if rival is None:
         return start + "No control was run, so how much of that is luck is not known."
-    rival = max(rivals, key=lambda b: b.overall.control.value or 0.0)
     gap = rival.overall.difference
     shown = (
         "The counterpart adds"
@@ -169,7 +217,9 @@ def _follow_sentence(entry: Follow) -> str:
         f"unmodified, {words.percent(entry.vanilla_share.value)} would have matched it anyway."
     )
     if entry.difference.above_zero:
-        return f"{text} The output follows the donor, so the vector carries an answer."
+        return (
+            f"{text} The output follows the donor, so part of what the vector carries is an answer."
+        )
     return f"{text} That the output follows the donor could not be shown."
 
 

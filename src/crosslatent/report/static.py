@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from crosslatent.report.forest import Forest, Mark, number
 from crosslatent.report.views import Panel
 
 FORMATS = ("png", "pdf", "svg")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -81,7 +82,7 @@ def _heatmaps(run: RunSummary, grids: Sequence[Grid]) -> Figure:
     figure = Figure(figsize=(3.6 * len(grids) + 0.6, 3.9), layout="constrained")
     axes = [figure.add_subplot(1, len(grids), place + 1) for place in range(len(grids))]
     has_gain = grids[0].vanilla.value is not None
-    end = 100 * maps.largest_gain(run.grids)
+    end = 100 * maps.largest_gain(grids)
     stops = colours.DIVERGING_LIGHT if has_gain else colours.SEQUENTIAL_LIGHT
     scale = LinearSegmentedColormap.from_list("scale", list(stops))
     image = None

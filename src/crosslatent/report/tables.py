@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,13 +45,13 @@ def _latex(frame: pd.DataFrame) -> str:
     # pdfLaTeX knows none of these characters.
     for character, plain in ((words.MINUS, "$-$"), (words.NARROW, "\\,"), ("\u2013", "--")):
         text = text.replace(character, plain)
-    return text.replace("\u00b1", "$\\pm$")
+    return text
 
 
-def _estimate(record: Mapping[str, float], column: str) -> Estimate:
+def _estimate(record: Mapping[str, Any], column: str) -> Estimate:
     def number(name: str) -> float | None:
         value = record[name]
-        return None if value is None or pd.isna(value) else float(value)
+        return None if pd.isna(value) else float(value)
 
     return Estimate(
         value=number(column),

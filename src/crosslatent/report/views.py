@@ -51,6 +51,8 @@ class Condition:
 
     text: str
     state: str
+    against: str
+    """What speaks against it; empty if nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class RunView:
     maps: list[MapPanel]
     bounds_sentence: str
     bounds: list[Panel]
+    bound_layers: list[Panel]
     gain_sentences: list[str]
     gains: list[Panel]
     compared: Panel | None

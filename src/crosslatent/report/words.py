@@ -85,7 +85,7 @@ def points(value: float | None) -> str:
     if value is None:
         return "\u2013"
     rounded = round(100 * value, 1)
-    sign = "+" if rounded > 0 else MINUS if rounded < 0 else "\u00b1"
+    sign = "+" if rounded > 0 else MINUS if rounded < 0 else ""
     return f"{sign}{abs(rounded):.1f}"
 
 

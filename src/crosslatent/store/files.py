@@ -83,10 +83,10 @@ def check_empty(path: Path, marker: str) -> None:
     """Refuse a folder that holds something else than what `marker` stands for.
 
     Raises:
-        RunFolderError: the folder has files, and not the marker.
+        RunFolderError: the folder has files, but not the marker (a path below it).
     """
     found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    if found and marker not in found:
+    if found and not (path / marker).is_file():
         raise RunFolderError(
             f"The output folder {str(path)!r} holds something else ({', '.join(found[:3])}"
             f"{', ...' if len(found) > 3 else ''}): give an empty or new folder."

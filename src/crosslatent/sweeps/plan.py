@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosslatent.controls import Tokens, check_controls
-from crosslatent.errors import PromptError, TaskError
+from crosslatent.errors import PairError, PromptError, TaskError
 from crosslatent.model import Model, encode
-from crosslatent.pairs import PairPlan, resolve_pairs
-from crosslatent.specs import Component, Control, Pair, check_component
+from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
+from crosslatent.specs import Component, Control, Pair, check_component, check_preset
 from crosslatent.tasks import Item, Task
 
 
@@ -19,16 +19,18 @@ class SweepSpec:
     """What decides the rows of a sweep, beside the model and the task.
 
     Attributes:
-        components: what is carried across.
+        components: what is carried across; none given means the preset's component, else "attn".
         pairs: the pair grammar of `crosslatent.pairs`, or (source, target) pairs.
         controls: controls to run beside the true transplant.
+        control_splits: splits whose items get the controls; None for all.
         seed: of donors and noise.
         max_new_tokens: most new tokens; None takes the task's.
     """
 
-    components: tuple[str, ...] = ("attn",)
+    components: tuple[str, ...] = ()
     pairs: str | tuple[Pair, ...] = "all"
     controls: tuple[str, ...] = ()
+    control_splits: tuple[str, ...] | None = None
     seed: int = 0
     max_new_tokens: int | None = None
 
@@ -42,6 +44,7 @@ class SweepPlan:
     components: tuple[Component, ...]
     pairs: PairPlan
     controls: tuple[Control, ...]
+    control_splits: tuple[str, ...] | None
     seed: int
     max_new_tokens: int
     tokens: Tokens
@@ -53,20 +56,25 @@ class SweepPlan:
             "components": list(self.components),
             "pairs": self.pairs.to_dict(),
             "controls": list(self.controls),
+            "control_splits": None if self.control_splits is None else list(self.control_splits),
             "seed": self.seed,
             "max_new_tokens": self.max_new_tokens,
         }
 
+    def controls_for(self, item: Item) -> tuple[Control, ...]:
+        """The controls that one item gets."""
+        wanted = self.control_splits is None or item.split in self.control_splits
+        return self.controls if wanted else ()
+
     @property
     def rows(self) -> int:
         """Rows that the whole sweep has (an item without a donor has fewer)."""
-        variants = 1 + len(self.controls) + ("shuffled" in self.controls)
-        per_pair = variants * len(self.components)
-        return sum(
-            2 + per_pair * len(self.pairs.for_language(item.lang))
-            for item in self.task.items
-            if item.id not in self.failures
-        )
+        return sum(self._rows_of(item) for item in self.task.items if item.id in self.tokens)
+
+    def _rows_of(self, item: Item) -> int:
+        controls = self.controls_for(item)
+        variants = 1 + len(controls) + ("shuffled" in controls)
+        return 2 + variants * len(self.components) * len(self.pairs.for_language(item.lang))
 
 
 def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
@@ -76,7 +84,7 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
         UsageError: something in the arguments does not fit the model or the task, or no item can be
             run at all.
     """
-    components = tuple(dict.fromkeys(check_component(name) for name in spec.components))
+    components = _components(spec)
     new_tokens = task.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens
     if new_tokens < 1:
         raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
@@ -89,10 +97,32 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
             f"None of the {len(task.items)} items of {task.name!r} can be run"
             + (f"; the first: {next(iter(failures.values()))}" if failures else ".")
         )
-    controls = check_controls(spec.controls)
     return SweepPlan(
-        model, task, components, pairs, controls, spec.seed, new_tokens, tokens, failures
+        model=model,
+        task=task,
+        components=components,
+        pairs=pairs,
+        controls=check_controls(spec.controls),
+        control_splits=spec.control_splits,
+        seed=spec.seed,
+        max_new_tokens=new_tokens,
+        tokens=tokens,
+        failures=failures,
     )
+
+
+def _components(spec: SweepSpec) -> tuple[Component, ...]:
+    asked = tuple(dict.fromkeys(check_component(name) for name in spec.components))
+    if not isinstance(spec.pairs, str) or not spec.pairs.startswith(PRESET):
+        return asked or ("attn",)
+    name = spec.pairs.removeprefix(PRESET)
+    preset = check_preset(name)
+    if asked not in ((), (preset.component,)):
+        raise PairError(
+            f"The preset {name!r} carries {preset.component}, but {', '.join(asked)} was asked: "
+            "leave the component out, or name the pairs."
+        )
+    return (preset.component,)
 
 
 def _encode_items(

@@ -177,7 +177,7 @@ def _run_item(
 
 
 def _planned(plan: SweepPlan, item: Item, vectors: Vectors) -> Iterator[tuple[dict[str, Any], Row]]:
-    for variant in vectors.variants(item):
+    for variant in vectors.variants(item, plan.controls_for(item)):
         for component in plan.components:
             layers = vectors.layers(item, variant, component)
             for source, target in plan.pairs.for_language(item.lang):

@@ -22,14 +22,19 @@
     return change;
   }
 
+  function size(plot) {
+    return { width: plot.clientWidth, height: plot.clientHeight };
+  }
+
   function draw(plot) {
     var payload = JSON.parse(document.getElementById(plot.id + "-data").textContent);
     payloads[plot.id] = payload;
-    Plotly.newPlot(plot, payload.figure.data, payload.figure.layout, {
-      displayModeBar: false,
-      responsive: true
-    }).then(function () {
+    var layout = Object.assign({}, payload.figure.layout, size(plot));
+    Plotly.newPlot(plot, payload.figure.data, layout, { displayModeBar: false }).then(function () {
       Plotly.relayout(plot, theme(payload));
+      new ResizeObserver(function () {
+        Plotly.relayout(plot, size(plot));
+      }).observe(plot);
     });
   }
 
@@ -46,7 +51,9 @@
       plots.forEach(function (plot) {
         if (plot.dataset.run !== select.dataset.run) return;
         var view = payloads[plot.id].views[Number(select.value)];
-        Plotly.restyle(plot, { z: [view.z], text: [view.text], hovertext: [view.hover] });
+        var change = { z: [view.z], text: [view.text], hovertext: [view.hover] };
+        var lowest = payloads[plot.id].figure.layout.coloraxis.cmin === 0 ? 0 : -view.limit;
+        Plotly.update(plot, change, { "coloraxis.cmin": lowest, "coloraxis.cmax": view.limit });
       });
     });
   });

@@ -1,0 +1,100 @@
+"""The main job on the shipped model: sweep its tasks, pick a pair on the pilot split, report.
+
+Everything that decides the outcome is fixed here and written to each run's ``run.json`` before a
+row exists: seed, splits, controls, and the one comparison that counts (`HEADLINE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from crosslatent.analysis import Headline
+from crosslatent.model import Model, load
+from crosslatent.report import ReportPaths, build_report
+from crosslatent.specs import CONTROLS
+from crosslatent.sweeps import Progress, SweepSpec, run_sweep
+from crosslatent.tasks import load_task
+
+TUNE, TEST = "pilot", "final"
+HEADLINE = Headline(task="demo-facts", component="ffn", tune=TUNE, test=TEST)
+TASKS = ("demo-facts", "demo-culture")
+SEED = 0
+RUNS = "runs"
+MARKER = f"{RUNS}/{TASKS[0]}/run.json"
+"""What an earlier demo leaves behind first; by it a folder is known as a demo's."""
+
+SPEC = SweepSpec(
+    components=("attn", "ffn"),
+    pairs="all",
+    controls=CONTROLS,
+    # Controls answer for the figures that are reported; on the pilot split nothing is.
+    control_splits=(TEST,),
+    seed=SEED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOutcome:
+    """What the demo left behind.
+
+    Attributes:
+        report: the files of the report.
+        runs: the run folders.
+        rows: answers of this call.
+        seconds: wall time of the sweeps of this call.
+    """
+
+    report: ReportPaths
+    runs: tuple[Path, ...]
+    rows: int
+    seconds: float
+
+
+def shipped_model(device: str = "cpu") -> Model:
+    """The small multilingual model that comes with the package.
+
+    It runs on the CPU in float32 unless asked otherwise, so that everybody sees the same figures.
+    """
+    folder = files("crosslatent") / "data" / "demo" / "model"
+    return load(str(folder), device=device, dtype="float32")
+
+
+def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = None) -> DemoOutcome:
+    """Run the demo into `out`, or what is missing of it, and write its report.
+
+    Args:
+        out: gets ``report.html``, ``summary.json``, figures, tables and the run folders.
+        progress: called after every item, with the task's name.
+
+    Raises:
+        RunFolderError: `out` cannot be written, or holds something else.
+    """
+    model = shipped_model()
+    runs, rows, seconds = [], 0, 0.0
+    for name in TASKS:
+        task = load_task(name).select(splits=(TUNE, TEST))
+        outcome = run_sweep(
+            model,
+            task,
+            SPEC,
+            out / RUNS / name,
+            progress=_labelled(progress, name),
+            requested={"task": name, **asdict(SPEC)},
+            headline=asdict(HEADLINE) if name == HEADLINE.task else None,
+        )
+        runs.append(outcome.path)
+        rows += outcome.rows
+        seconds += outcome.seconds
+    return DemoOutcome(build_report(runs, out, seed=SEED), tuple(runs), rows, seconds)
+
+
+def _labelled(
+    progress: Callable[[str, Progress], None] | None, name: str
+) -> Callable[[Progress], Any] | None:
+    if progress is None:
+        return None
+    return lambda state: progress(name, state)

@@ -1,0 +1,62 @@
+"""The documentation says what the code does: generated parts, error classes, CLI options."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from crosslatent import errors
+from crosslatent.tasks import RULES
+from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
+from crosslatent.tasks.loader import FIELDS as TASK_FIELDS
+from scripts.run_folder_docs import RUN_JSON, TARGET, render
+
+ROOT = Path(__file__).parent.parent
+GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def test_run_folder_document_is_up_to_date():
+    assert TARGET.read_text(encoding="utf-8") == render(), "run `make docs`"
+
+
+def test_run_json_of_a_sweep_has_the_documented_keys(tmp_path, tiny_folder):
+    import crosslatent as xl
+
+    xl.sweep(xl.load(tiny_folder), [{"main": "a", "aux": "b"}], pairs="0:0", out=tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert set(manifest) == set(RUN_JSON)
+
+
+def test_every_error_is_in_the_index():
+    index = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    classes = [name for name, value in vars(errors).items() if inspect.isclass(value)]
+    assert [name for name in classes if f"`{name}`" not in index] == []
+
+
+def test_every_field_and_rule_of_a_task_is_documented():
+    guide = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    assert [n for n in (*ITEM_FIELDS, *TASK_FIELDS, *RULES) if f"`{n}`" not in guide] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_links_lead_somewhere(guide):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", guide.read_text(encoding="utf-8"))
+    assert [link for link in links if not (guide.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_options_in_examples_exist(guide, capsys):
+    from crosslatent.cli.app import main
+
+    text = guide.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^crosslatent (.+)$", text, flags=re.MULTILINE):
+        words = line.split("#")[0].split()
+        path = words[:2] if words[0] == "tasks" else words[:1]
+        assert main([*path, "--help"]) == 0, line
+        help_text = capsys.readouterr().out
+        options = [word.split("=")[0] for word in words if word.startswith("--")]
+        assert [option for option in options if option not in help_text] == [], line
