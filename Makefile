@@ -34,7 +34,7 @@ format: $(VENV)/.stamp-dev ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
-	$(BIN)/python -m recipes.demo_model
+	$(BIN)/python -m recipes.demo_model build
 
 docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the schema in the code
 	$(BIN)/python scripts/run_folder_docs.py

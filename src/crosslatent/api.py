@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crosslatent import oracle
 from crosslatent.activations import capture_ids
 from crosslatent.edits import Edit
+from crosslatent.errors import PairError
 from crosslatent.model import Model, encode
 from crosslatent.specs import Component, Pair, Site, check_component, resolve_layer
 from crosslatent.store import RunReader
@@ -133,15 +134,22 @@ class Run:
 
         See METHODS 1.3: an upper bound means little without its controls beside it.
         """
-        from crosslatent.analysis import upper_bounds
+        from crosslatent.analysis.frames import upper_bounds
 
         return upper_bounds(self._reader)
 
     def heatmap(self, component: str | None = None) -> go.Figure:
-        """Accuracy by source and target layer; the first component of the run by default."""
+        """Gain over vanilla by source and target layer; by default of the run's first component.
+
+        Raises:
+            PairError: the run does not have this component.
+        """
         from crosslatent.report import heatmap
 
-        return heatmap(self._reader, component)
+        ran: list[Component] = self._reader.manifest["spec"]["components"]
+        if component is not None and component not in ran:
+            raise PairError(f"The run has no {component!r} rows: it has {', '.join(ran)}.")
+        return heatmap(self._reader, check_component(component or ran[0]))
 
 
 def sweep(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tests.support.runs import Record, item, row, write_run
+
+from support.runs import Record, item, row, write_run
 
 KNOWN = {"en": 0.95, "es": 0.75, "id": 0.6, "hi": 0.45, "sw": 0.35}
 QUESTIONS = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from crosslatent.cli.errors import say
 from crosslatent.cli.options import DebugOption
 from crosslatent.cli.output import check_output_folder
+from crosslatent.cli.progress import duration, progresses
 
 
 def demo(
@@ -18,5 +22,77 @@ def demo(
     debug: DebugOption = False,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
-    check_output_folder(out, "summary.json")
-    raise NotImplementedError
+    from crosslatent.cli.models import quiet
+
+    quiet()
+    from crosslatent.demo import MARKER, run_demo
+
+    check_output_folder(out, MARKER)
+    with progresses() as show:
+        outcome = run_demo(out, progress=show)
+    if outcome.rows:
+        say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")
+    summary = json.loads(outcome.report.summary.read_text(encoding="utf-8"))
+    for line in summary_lines(summary):
+        print(line)
+    print(f"\nFigures:  {outcome.report.summary}\nReport:   {outcome.report.page}")
+
+
+def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What summary.json says, in a few lines for people."""
+    headline = summary["headline"]
+    if headline is None:
+        yield f"No headline: {summary['headline_missing']}"
+    else:
+        yield from _headline(headline)
+    for run in summary["runs"]:
+        if run["upper_bounds"]:
+            yield f"\n{run['title']}: solved by any pair of layers, beside the controls"
+            yield from _bounds(run)
+
+
+def _headline(headline: Mapping[str, Any]) -> Iterator[str]:
+    declared = headline["declared"]
+    yield (
+        f"Declared before the run: {declared['component']} {headline['source']} -> "
+        f"{headline['target']}, picked on the {declared['tune']} questions, tested on the "
+        f"{headline['n']} {declared['test']} ones."
+    )
+    yield f"  unmodified         {_percent(headline['vanilla'])}"
+    yield f"  with transplant    {_percent(headline['transplant'])}"
+    yield (
+        f"  gain               {_points(headline['gain'])}; {headline['repaired']} repaired, "
+        f"{headline['broken']} broken"
+    )
+    for control in headline["controls"]:
+        name = control["stratum"] or control["control"]
+        yield f"  control {name.replace('_', ' '):<18} {_points(control['gain'])}"
+    failed = [name for name, holds in headline["conditions"].items() if not holds]
+    yield (
+        f"  not met: {'; '.join(failed)}" if failed else "  Every condition declared for it holds."
+    )
+
+
+def _bounds(run: Mapping[str, Any]) -> Iterator[str]:
+    for bound in run["upper_bounds"]:
+        controls = [
+            f"{versus['stratum'] or versus['control']} {_percent(versus['overall']['control'])}"
+            for versus in run["bounds_versus"]
+            if versus["component"] == bound["component"]
+        ]
+        beside = f" beside {', '.join(controls)}" if controls else ""
+        yield f"  {bound['component']:<5} {_percent(bound['overall'])}{beside}".replace("_", " ")
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    value = estimate["value"]
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _points(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    text = f"{100 * estimate['value']:+.1f} points"
+    if estimate["low"] is None:
+        return text
+    return f"{text} ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"

@@ -15,12 +15,16 @@ def load_model(name: str, revision: str | None, device: str, dtype: str) -> Mode
     Raises:
         ModelError: it cannot be loaded; see `crosslatent.model.load`.
     """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
-
-    # An error is one sentence of ours; the log of transformers would stand around it.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     from crosslatent.model import load
 
     return load(name, revision=revision, device=device, dtype=dtype)
+
+
+def quiet() -> None:
+    """Silence the log of transformers: an error is one sentence of ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from crosslatent.cli.errors import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _SECONDS_PER_LINE = 15.0
 
@@ -33,7 +36,7 @@ class State(Protocol):
         """Time that this run has taken."""
 
 
-Show = Callable[[State], None]
+Show = Callable[[str, State], None]
 
 
 @dataclass(slots=True)
@@ -63,36 +66,53 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Show]:
+def progress(label: str) -> Iterator[Callable[[State], None]]:
     """Yield a function that shows a state of the sweep called `label`."""
+    with progresses() as show:
+        yield lambda state: show(label, state)
+
+
+@contextmanager
+def progresses() -> Iterator[Show]:
+    """Yield a function that shows a state of one of several sweeps, given its label."""
     if not sys.stderr.isatty():
-        yield _lines(label)
+        yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("items"),
-        TextColumn("{task.fields[pace]}"),
-    )  # fmt: skip
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=None, pace="")
-        pace = Pace()
-        yield lambda state: bars.update(
-            task, completed=state.done, total=state.total, pace=pace.text(state)
-        )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    more = (TextColumn("items"), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, *more, console=Console(stderr=True), transient=True) as bars:
+        yield Bars(bars)
 
 
-def _lines(label: str) -> Show:
-    pace = Pace()
-    shown = 0.0
+@dataclass(slots=True)
+class Lines:
+    """Progress as a line of text every now and then."""
 
-    def show(state: State) -> None:
-        nonlocal shown
-        text = pace.text(state)
-        if state.seconds - shown >= _SECONDS_PER_LINE:
-            shown = state.seconds
+    _paces: dict[str, Pace] = field(default_factory=dict)
+    _shown: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, label: str, state: State) -> None:
+        """Print the state, if the last line is old."""
+        text = self._paces.setdefault(label, Pace()).text(state)
+        if state.seconds - self._shown.get(label, 0.0) >= _SECONDS_PER_LINE:
+            self._shown[label] = state.seconds
             say(f"{label}: {state.done} of {state.total} items, {state.rows:,} rows, {text}")
 
-    return show
+
+@dataclass(slots=True)
+class Bars:
+    """Progress as one bar for each sweep."""
+
+    _display: Progress
+    _sweeps: dict[str, tuple[TaskID, Pace]] = field(default_factory=dict)
+
+    def __call__(self, label: str, state: State) -> None:
+        """Move the sweep's bar."""
+        if label not in self._sweeps:
+            self._sweeps[label] = (self._display.add_task(label, total=None, pace=""), Pace())
+        bar, pace = self._sweeps[label]
+        text = pace.text(state)
+        self._display.update(bar, completed=state.done, total=state.total, pace=text)

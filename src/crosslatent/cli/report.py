@@ -20,4 +20,5 @@ def report(
     check_output_folder(out, "summary.json")
     from crosslatent.report import build_report
 
-    print(build_report(runs, out))
+    paths = build_report(runs, out)
+    print(f"Figures:  {paths.summary}\nReport:   {paths.page}")

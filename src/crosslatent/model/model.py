@@ -23,9 +23,9 @@ class Model:
         identity: plain data that tells this model from another (for run folders).
     """
 
-    hf: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    blocks: tuple[Block, ...]
+    hf: PreTrainedModel = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    blocks: tuple[Block, ...] = field(repr=False)
     name: str
     identity: dict[str, Any] = field(default_factory=dict)
 

@@ -60,6 +60,7 @@ def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
 
 
 def equals(value: float | None) -> str:
+    """A p-value after the letter p: ``= 0.016``, ``< 0.001``."""
     text = words.p_value(value)
     return text if text.startswith("<") else f"= {text}"
 

@@ -8,7 +8,6 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from crosslatent.analysis.data import RunData
@@ -55,9 +54,9 @@ def render(page: PageView) -> str:
     folder = files("crosslatent.report") / "templates"
     return environment.get_template("report.html.j2").render(
         page=page,
-        css=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "report.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()) if any(run.maps for run in page.runs) else "",
+        css=(folder / "report.css").read_text(encoding="utf-8"),
+        script=(folder / "report.js").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs() if any(run.maps for run in page.runs) else "",
     )
 
 
@@ -130,12 +129,16 @@ def _title(headline: HeadlineResult | None) -> str:
 def _standfirst(runs: Sequence[RunSummary]) -> list[str]:
     models = words.listing(dict.fromkeys(run.model for run in runs if run.model))
     return [
-        "A multilingual language model often knows a fact in one language and fails to give it in "
-        "another. Here every question is answered twice: once by the unmodified model, and once "
-        "after a single activation of the same question in the other language was copied in, at "
-        "one layer, at the last token of the prompt. Nothing is trained.",
-        "This page says how often that repairs an answer, how often it breaks one, and how much "
-        f"of the effect is luck.{f' Model: {models}.' if models else ''}",
+        (
+            "A multilingual language model often knows a fact in one language and fails to give it in "
+            "another. Here every question is answered twice: once by the unmodified model, and once "
+            "after a single activation of the same question in the other language was copied in, at "
+            "one layer, at the last token of the prompt. Nothing is trained."
+        ),
+        (
+            "This page says how often that repairs an answer, how often it breaks one, and how much "
+            f"of the effect is luck.{f' Model: {models}.' if models else ''}"
+        ),
     ]
 
 
@@ -145,12 +148,16 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
     what, aim = words.component(declared.component), words.points(declared.least_gain)
     carried = f"{what} output of block {headline.source} carried to block {headline.target}"
     sentences = [
-        f"{words.first_upper(words.verdict(gain))} on {headline.n} {declared.test} questions about "
-        f"{headline.clusters} facts: {words.percent(headline.vanilla.value)} right unmodified, "
-        f"{words.percent(headline.transplant.value)} with the {carried}.",
-        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
-        f"McNemar p {gains.equals(headline.p_value)}). The pair was picked on the "
-        f"{declared.tune} questions; this comparison was declared before any answer existed.",
+        (
+            f"{words.first_upper(words.verdict(gain))} on {headline.n} {declared.test} questions about "
+            f"{headline.clusters} facts: {words.percent(headline.vanilla.value)} right unmodified, "
+            f"{words.percent(headline.transplant.value)} with the {carried}."
+        ),
+        (
+            f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
+            f"McNemar p {gains.equals(headline.p_value)}). The pair was picked on the "
+            f"{declared.tune} questions; this comparison was declared before any answer existed."
+        ),
     ]
     if headline.warning:
         sentences.append(headline.warning)
@@ -262,7 +269,7 @@ def _map_panel(run: RunSummary, place: int, anchor: str) -> MapPanel:
         title=words.first_upper(words.component(component)),
         note=f"All questions: {sizes}; unmodified {words.percent(grids[0].vanilla.value)}.",
         # A "</script>" inside a text of the run must not end the element that holds the JSON.
-        payload=Markup(json.dumps(payload, ensure_ascii=False).replace("</", "<\\/")),
+        payload=json.dumps(payload, ensure_ascii=False).replace("<", "\\u003c"),
     )
 
 

@@ -111,9 +111,8 @@ def layer_panels(run: RunSummary) -> list[Panel]:
     panels = []
     for component in run.components:
         rival = _strongest_blind(run, component)
-        for side in ("target", "source"):
-            if rival is not None and run.n_layers > 1:
-                panels.append(_layer_panel(rival, side))
+        if rival is not None and run.n_layers > 1:
+            panels += [_layer_panel(rival, side) for side in ("target", "source")]
     return panels
 
 
@@ -242,9 +241,11 @@ def notes(run: RunSummary) -> Sequence[str]:
     seen = run.coverage
     ties = seen.near_ties
     found = [
-        f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens within "
-        f"{seen.near_tie_margin:g} logits of each other somewhere: those may differ between batch "
-        "sizes."
+        (
+            f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens within "
+            f"{seen.near_tie_margin:g} logits of each other somewhere: those may differ between batch "
+            "sizes."
+        )
     ]
     for stratum, number in seen.without_donor.items():
         if number:

@@ -136,9 +136,9 @@ def _forests(panels: Sequence[Panel]) -> Figure:
 def _forest(axis: Axes, forest: Forest) -> None:
     for place, line in enumerate(forest.rows):
         for mark in reversed(line.marks):
-            _mark(axis, mark, place)
+            _mark(axis, mark, place, whisker=mark is line.marks[0])
         axis.text(
-            1.02, place, number(forest, line), transform=axis.get_yaxis_transform(), va="center"
+            1.04, place, number(forest, line), transform=axis.get_yaxis_transform(), va="center"
         )
     axis.set_yticks(range(len(forest.rows)), [line.label for line in forest.rows])
     axis.set_ylim(len(forest.rows) - 0.5, -0.5)
@@ -148,16 +148,31 @@ def _forest(axis: Axes, forest: Forest) -> None:
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x", color=colours.PALE, linewidth=0.5)
     axis.set_axisbelow(True)
+    if any(len(line.marks) > 1 for line in forest.rows):
+        _legend(axis)
     if forest.difference:
         axis.axvline(0, color=colours.INK, linewidth=0.8)
 
 
-def _mark(axis: Axes, mark: Mark, place: int) -> None:
+def _legend(axis: Axes) -> None:
+    """Name the marks of rows that have several, above the plot."""
+    handles, labels = axis.get_legend_handles_labels()
+    named = dict(zip(labels, handles, strict=True))
+    axis.legend(
+        named.values(),
+        named.keys(),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        frameon=False,
+    )
+
+
+def _mark(axis: Axes, mark: Mark, place: int, *, whisker: bool) -> None:
     estimate = mark.estimate
     if estimate.value is None:
         return
     colour = _COLOURS.get(mark.kind, colours.GREY)
-    whisker = mark.kind not in _MARKERS
     if estimate.low is not None and estimate.high is not None and whisker:
         axis.hlines(place, estimate.low, estimate.high, color=colour, linewidth=1.6)
     axis.plot(
@@ -166,5 +181,8 @@ def _mark(axis: Axes, mark: Mark, place: int) -> None:
         marker=_MARKERS.get(mark.kind, "o"),
         markersize=7 if mark.kind == "majority" else 5,
         color=colour,
+        linestyle="none",
+        clip_on=False,
+        label=mark.name,
         markerfacecolor="white" if mark.kind in ("control", "reference") else colour,
     )

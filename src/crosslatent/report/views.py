@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class MapPanel:
-    """One heat map: its payload is JSON with a figure and the views that it can switch between."""
+    """One heat map: its payload is JSON with a figure and the views to switch between, safe in HTML."""
 
     key: str
     title: str

@@ -26,8 +26,15 @@ from crosslatent.store.files import prepare_folder, write_json, write_table
 from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
 
 MANIFEST = "run.json"
-IDENTITY = ("schema_version", "model", "task", "spec", "headline")
-"""The parts of run.json that must be equal for a run to be resumed."""
+IDENTITY: Mapping[str, tuple[str, ...]] = {
+    "schema_version": (),
+    "model": ("name",),
+    "task": ("title", "description"),
+    "spec": (),
+    "headline": (),
+}
+"""The parts of run.json that must be equal for a run to be resumed, each with the fields in it that
+only describe and may differ."""
 
 
 class RunFolder:
@@ -185,7 +192,7 @@ def _refuse_difference(path: Path, there: Mapping[str, Any], asked: Mapping[str,
     different = [
         difference
         for key in IDENTITY
-        for difference in _differences(key, there.get(key), asked.get(key))
+        for difference in _differences(key, _identity(there, key), _identity(asked, key))
     ]
     if different:
         raise RunFolderError(
@@ -194,8 +201,15 @@ def _refuse_difference(path: Path, there: Mapping[str, Any], asked: Mapping[str,
         )
 
 
+def _identity(manifest: Mapping[str, Any], key: str) -> Any:
+    """One part of a manifest without the fields that only describe, as it reads from JSON."""
+    part = json.loads(json.dumps(manifest.get(key)))
+    if isinstance(part, dict):
+        return {name: value for name, value in part.items() if name not in IDENTITY[key]}
+    return part
+
+
 def _differences(name: str, there: Any, asked: Any) -> list[str]:
-    there, asked = (json.loads(json.dumps(value)) for value in (there, asked))
     if there == asked:
         return []
     if isinstance(there, dict) and isinstance(asked, dict):

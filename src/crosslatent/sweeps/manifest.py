@@ -31,7 +31,6 @@ def build_manifest(
         requested: the arguments as the user gave them.
         headline: a comparison declared before any row exists.
     """
-    identity = {key: value for key, value in model.identity.items() if key != "name"}
     return {
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": sys.argv[0].rsplit("/", 1)[-1] + " " + " ".join(sys.argv[1:]),
@@ -40,17 +39,16 @@ def build_manifest(
             "python": platform.python_version(),
             **{name: version(name) for name in _SOFTWARE},
         },
-        "model_name": model.name,
-        "model": {**identity, "n_layers": model.n_layers, "d_model": model.d_model},
+        "model": {**model.identity, "n_layers": model.n_layers, "d_model": model.d_model},
         "task": {
             "name": task.name,
+            "title": task.title,
+            "description": task.description,
             "direction": task.direction,
             "type": task.type,
             "rule": task.rule,
             "hash": task.hash,
         },
-        "task_title": task.title,
-        "task_description": task.description,
         "spec": spec,
         "requested": requested or {},
         "headline": headline,

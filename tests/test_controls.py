@@ -1,0 +1,146 @@
+"""Controls follow their rules: one donor per item and stratum, seeded noise, means of the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crosslatent.activations import capture_ids
+from crosslatent.controls import Variant, Vectors, check_controls
+from crosslatent.errors import UsageError
+from crosslatent.specs import CONTROLS
+from crosslatent.tasks import Item
+from support.rows import ids_of, wrapped
+
+KINDS = ("attn", "ffn")
+
+
+def item(number, lang="sw", answer=None, split="pilot", cluster=None):
+    return Item(
+        id=f"{lang}-{number}",
+        lang=lang,
+        aux_lang="en",
+        main=f"Swali {lang} {number}:",
+        aux=f"Question {number}:",
+        answer=f"({number % 3 + 1})" if answer is None else answer,
+        options=("(1)", "(2)", "(3)"),
+        cluster=cluster or f"fact-{number}",
+        split=split,
+    )
+
+
+ITEMS = [item(n, lang) for lang in ("sw", "hi") for n in range(9)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return wrapped()
+
+
+def vectors_of(model, items, seed=0):
+    tokens = {one.id: (ids_of(model, one.main), ids_of(model, one.aux)) for one in items}
+    return Vectors(model, items, tokens, KINDS, CONTROLS, seed)
+
+
+@pytest.fixture(scope="module")
+def vectors(model):
+    return vectors_of(model, ITEMS)
+
+
+def variant_of(vectors, one, control, stratum=None):
+    return next(
+        variant
+        for variant in vectors.variants(one, CONTROLS)
+        if variant.control == control and variant.stratum == stratum
+    )
+
+
+def test_donors_are_of_the_same_languages_and_of_their_stratum(vectors):
+    by_id = {one.id: one for one in ITEMS}
+    for one in ITEMS:
+        same = by_id[variant_of(vectors, one, "shuffled", "same_answer").donor]
+        other = by_id[variant_of(vectors, one, "shuffled", "different_answer").donor]
+        assert same.answer == one.answer != other.answer
+        assert same.lang == other.lang == one.lang
+        assert same.cluster != one.cluster
+
+
+def test_a_donor_is_never_the_same_fact_and_never_of_another_split(model):
+    items = [item(0), item(3, cluster="fact-0"), item(6, split="final"), item(1)]
+    vectors = vectors_of(model, items)
+    found = {v.stratum: v.donor for v in vectors.variants(items[0], ["shuffled"])}
+    # Items 3 and 6 have its answer, but one is the same fact and the other of another split.
+    assert found == {None: None, "different_answer": "sw-1"}
+
+
+def test_donors_differ_between_seeds_and_not_between_calls(model, vectors):
+    def donors(some):
+        return [variant_of(some, one, "shuffled", "different_answer").donor for one in ITEMS]
+
+    assert donors(vectors) == donors(vectors_of(model, ITEMS))
+    assert donors(vectors) != donors(vectors_of(model, ITEMS, seed=1))
+
+
+def test_items_without_gold_answers_have_one_stratum(model):
+    items = [replace(one, answer=None, options=None) for one in ITEMS[:4]]
+    found = vectors_of(model, items).variants(items[0], ["shuffled"])
+    assert [variant.stratum for variant in found] == [None, "any"]
+
+
+def test_shuffled_vectors_are_the_donors(model, vectors):
+    one = ITEMS[0]
+    variant = variant_of(vectors, one, "shuffled", "same_answer")
+    donor = next(other for other in ITEMS if other.id == variant.donor)
+    expected = capture_ids(model, [ids_of(model, donor.aux)], KINDS)
+    for kind in KINDS:
+        assert torch.allclose(vectors.layers(one, variant, kind), expected[kind][0], atol=1e-5)
+
+
+def test_self_vectors_come_from_main(model, vectors):
+    one = ITEMS[0]
+    expected = capture_ids(model, [ids_of(model, one.main)], KINDS)
+    got = vectors.layers(one, Variant("self"), "ffn")
+    assert torch.allclose(got, expected["ffn"][0], atol=1e-5)
+
+
+def test_noise_has_the_true_norm_and_one_draw_per_source(model, vectors):
+    one = ITEMS[0]
+    true = vectors.layers(one, Variant("none"), "attn")
+    noise = vectors.layers(one, Variant("noise"), "attn")
+    assert torch.allclose(noise.norm(dim=-1), true.norm(dim=-1), rtol=1e-4)
+    assert torch.equal(noise, vectors.layers(one, Variant("noise"), "attn"))
+    cosine = torch.nn.functional.cosine_similarity(noise, true, dim=-1)
+    assert cosine.abs().max() < 0.8
+    other = vectors_of(model, ITEMS, seed=1).layers(one, Variant("noise"), "attn")
+    assert not torch.allclose(noise, other)
+    # Different sources, items and components get different draws.
+    directions = [
+        noise[0],
+        noise[1],
+        vectors.layers(one, Variant("noise"), "ffn")[0],
+        vectors.layers(ITEMS[1], Variant("noise"), "attn")[0],
+    ]
+    unit = torch.stack([vector / vector.norm() for vector in directions])
+    assert (unit @ unit.T - torch.eye(4)).abs().max() < 0.95
+
+
+def test_the_mean_leaves_the_item_itself_out(vectors):
+    pool = [one for one in ITEMS if one.lang == "sw"]
+    true = torch.stack([vectors.layers(one, Variant("none"), "ffn") for one in pool])
+    mean = vectors.layers(pool[2], Variant("mean"), "ffn")
+    others = torch.cat([true[:2], true[3:]]).mean(0)
+    assert torch.allclose(mean, others, atol=1e-5)
+
+
+def test_a_pool_of_one_has_neither_mean_nor_donor(model):
+    alone = [item(0)]
+    found = vectors_of(model, alone).variants(alone[0], CONTROLS)
+    assert [variant.control for variant in found] == ["none", "noise", "self"]
+
+
+def test_unknown_controls_are_refused():
+    assert check_controls(["self", "noise", "self"]) == ("noise", "self")
+    with pytest.raises(UsageError, match="Unknown control 'placebo': use shuffled, noise"):
+        check_controls(["placebo"])

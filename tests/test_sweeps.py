@@ -1,0 +1,232 @@
+"""Sweeps write every row once, resume where they stopped, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import crosslatent as xl
+from crosslatent.errors import PairError, RunFolderError, TaskError, UsageError
+from crosslatent.specs import CONTROLS
+from crosslatent.store import RunReader
+from crosslatent.store.schema import ITEMS, KEY, ROWS
+from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
+from crosslatent.tasks import Item, task_of
+from support.rows import wrapped
+
+SPEC = SweepSpec(components=("attn", "ffn"), controls=CONTROLS, max_new_tokens=3)
+STABLE = [column for column in ROWS.names if column not in ("seconds", "path")]
+
+
+def make_item(number, **changes):
+    fields = {
+        "id": f"q{number}",
+        "lang": "sw",
+        "aux_lang": "en",
+        "main": f"Swali la {number} ni lipi? Jibu:",
+        "aux": f"What is question {number}? Answer:",
+        "answer": f"({number % 2 + 1})",
+        "options": ("(1)", "(2)"),
+        "cluster": f"fact-{number}",
+        "split": "pilot" if number % 2 else "final",
+    }
+    return Item(**(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return wrapped()
+
+
+@pytest.fixture(scope="module")
+def task():
+    return task_of([make_item(n) for n in range(8)])
+
+
+def table(path):
+    """All rows in a canonical order, as the stable columns."""
+    with RunReader(path).connect() as connection:
+        frame = connection.execute(f"SELECT * FROM rows ORDER BY {', '.join(KEY)}").df()
+    return frame[STABLE]
+
+
+def assert_same_rows(one, other):
+    pd.testing.assert_frame_equal(table(one), table(other), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole(model, task, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run_sweep(model, task, SPEC, out)
+    return out
+
+
+def test_every_row_is_there_once(model, task, whole):
+    rows = table(whole)
+    assert not rows.duplicated(list(KEY)).any()
+    plan = plan_sweep(model, task, SPEC)
+    # Two facts of a split share an answer at most with each other: no same-answer donor is missing.
+    assert len(rows) <= plan.rows
+    counts = rows.groupby("control").size()
+    assert counts["vanilla"] == counts["translate_test"] == 8
+    assert counts["none"] == counts["noise"] == counts["mean"] == counts["self"] == 8 * 2 * 16
+
+
+def test_tables_have_the_documented_schema(whole):
+    part = next((whole / "rows").glob("*.parquet"))
+    assert pq.read_schema(part).equals(ROWS)
+    assert pq.read_schema(whole / "items.parquet").equals(ITEMS)
+
+
+def test_self_at_the_same_layer_equals_vanilla(whole):
+    rows = table(whole)
+    vanilla = rows[rows.control == "vanilla"].set_index("item").output
+    diagonal = rows[(rows.control == "self") & (rows.source == rows.target)]
+    assert len(diagonal) == 8 * 2 * 4
+    assert (diagonal.output == diagonal.item.map(vanilla)).all()
+    true = rows[rows.control == "none"]
+    assert (true.output != true.item.map(vanilla)).any()
+
+
+def test_the_oracle_gives_the_same_rows(model, task, whole, tmp_path):
+    run_sweep(model, task, SPEC, tmp_path / "slow", engine="oracle")
+    one, other = table(whole), table(tmp_path / "slow")
+    floats = ["gold_logprob", "min_margin", "option_logprobs"]
+    pd.testing.assert_frame_equal(one.drop(columns=floats), other.drop(columns=floats))
+    assert one.min_margin.to_numpy() == pytest.approx(other.min_margin.to_numpy(), abs=1e-3)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5])
+def test_an_interrupted_run_resumes_to_the_same_rows(model, task, whole, tmp_path, stop_after):
+    out = tmp_path / "run"
+
+    def interrupt(state):
+        if state.done == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(model, task, SPEC, out, progress=interrupt)
+    assert RunReader(out).connect().execute("SELECT count(DISTINCT item) FROM rows").fetchone() == (
+        stop_after,
+    )
+    seen = []
+    run_sweep(model, task, SPEC, out, progress=seen.append)
+    assert [state.done for state in seen] == list(range(stop_after + 1, 9))
+    assert_same_rows(out, whole)
+    assert json.loads((out / "run.json").read_text())["status"]["rows"] == len(table(whole))
+
+
+def test_a_finished_run_does_nothing(model, task, whole):
+    before = {path: path.stat().st_mtime_ns for path in (whole / "rows").iterdir()}
+    assert run_sweep(model, task, SPEC, whole).rows == 0
+    assert {path: path.stat().st_mtime_ns for path in (whole / "rows").iterdir()} == before
+
+
+def test_a_damaged_part_is_set_aside_and_run_again(model, task, whole, tmp_path):
+    out = tmp_path / "run"
+    run_sweep(model, task, SPEC, out)
+    part = next((out / "rows").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:200])
+    run_sweep(model, task, SPEC, out)
+    assert_same_rows(out, whole)
+    assert (out / "rows" / "part-00000.damaged").exists()
+
+
+def test_other_arguments_are_refused_with_what_differs(model, task, whole):
+    other = SweepSpec(components=("ffn",), controls=CONTROLS, max_new_tokens=3, seed=5)
+    with pytest.raises(RunFolderError) as error:
+        run_sweep(model, task, other, whole)
+    assert "spec.components: ['attn', 'ffn'] there, ['ffn'] now" in str(error.value)
+    assert "spec.seed: 0 there, 5 now" in str(error.value)
+    with pytest.raises(RunFolderError, match=r"model\.weights_hash"):
+        run_sweep(wrapped(seed=1), task, SPEC, whole)
+    with pytest.raises(RunFolderError, match=r"task\.hash"):
+        run_sweep(model, task.select(limit=1), SPEC, whole)
+
+
+def test_new_starts_over(model, task, tmp_path):
+    out = tmp_path / "run"
+    run_sweep(model, task, SPEC, out)
+    only = SweepSpec(pairs="0:0", max_new_tokens=2)
+    assert run_sweep(model, task, only, out, new=True).rows == 8 * 3
+    assert len(table(out)) == 8 * 3
+
+
+def test_controls_of_some_splits_only(model, task, tmp_path):
+    spec = SweepSpec(pairs="0:1", controls=("noise",), control_splits=("final",), max_new_tokens=1)
+    plan = plan_sweep(model, task, spec)
+    outcome = run_sweep(model, task, spec, tmp_path / "run")
+    rows = table(outcome.path)
+    assert set(rows[rows.control == "noise"].item) == {"q0", "q2", "q4", "q6"}
+    assert plan.rows == outcome.rows == 8 * 3 + 4
+
+
+def test_a_bad_item_is_recorded_and_the_run_goes_on(model, tmp_path):
+    task = task_of([make_item(0), make_item(1, main="x" * 400), make_item(2)])
+    spec = SweepSpec(pairs="0:0", max_new_tokens=2)
+    outcome = run_sweep(model, task, spec, tmp_path / "run")
+    assert list(outcome.failures) == ["q1"]
+    assert "400 tokens" in outcome.failures["q1"]
+    with RunReader(outcome.path).connect() as connection:
+        assert connection.execute("SELECT item FROM failures").fetchall() == [("q1",)]
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (3,)
+    with pytest.raises(TaskError, match="'q1' cannot be run"):
+        run_sweep(model, task, spec, tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_nothing_is_written_when_no_item_can_be_run(model, tmp_path):
+    task = task_of([make_item(0, main="x" * 400)])
+    with pytest.raises(TaskError, match="None of the 1 items"):
+        run_sweep(model, task, SPEC, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_presets_bring_their_component(model, task):
+    plan = plan_sweep(model, task, SweepSpec(pairs="preset:culture"))
+    assert plan.components == ("ffn",)
+    assert plan_sweep(model, task, SweepSpec()).components == ("attn",)
+    with pytest.raises(PairError, match="preset 'culture' carries ffn, but attn was asked"):
+        plan_sweep(model, task, SweepSpec(components=("attn",), pairs="preset:culture"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SweepSpec(components=("mlp",)),
+        SweepSpec(pairs="9:0"),
+        SweepSpec(controls=("placebo",)),
+        SweepSpec(max_new_tokens=0),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(model, task, tmp_path, spec):
+    with pytest.raises(UsageError):
+        run_sweep(model, task, spec, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_python_interface(model, tmp_path):
+    items = [{"main": f"Swali {n}:", "aux": f"Question {n}:", "answer": "a"} for n in range(3)]
+    run = xl.sweep(model, items, component="ffn", pairs=[(0, 0)], max_new_tokens=2)
+    frame = run.to_pandas()
+    assert len(frame) == 9
+    assert set(frame.item) == {"1", "2", "3"}
+    assert xl.Run(run.path).to_pandas().equals(frame)
+
+
+def test_upper_bounds_and_heatmap_of_a_run(whole):
+    run = xl.Run(whole)
+    bounds = run.upper_bound()
+    true = bounds[(bounds.component == "attn") & (bounds.control == "none")].iloc[0]
+    rows = table(whole)
+    solved = (
+        rows[(rows.component == "attn") & (rows.control == "none")].groupby("item").correct.any()
+    )
+    assert true.value == pytest.approx(solved.mean())
+    assert {"shuffled", "noise", "mean", "self"} < set(bounds.control)
+    assert run.heatmap("ffn").data
+    with pytest.raises(PairError, match="no 'block' rows: it has attn, ffn"):
+        run.heatmap("block")
