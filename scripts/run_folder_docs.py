@@ -16,12 +16,9 @@ RUN_JSON = {
     "created": "when the run was started, ISO 8601, UTC",
     "command": "the command line that started it",
     "versions": "crosslatent, Python and the libraries that decide a result",
-    "model_name": "folder or hub name, as given",
-    "model": "identity of the model: type, hashes of config and weights, dtype, number of "
-    "parameters, `n_layers`, `d_model`",
-    "task": "identity of the task: name, direction, type, answer rule, hash of its items",
-    "task_title": "one line for people",
-    "task_description": "what is asked, for people",
+    "model": "name as given, type, hashes of config and weights, dtype, number of parameters, "
+    "`n_layers`, `d_model`",
+    "task": "name, title, description, direction, type, answer rule, hash of its items",
     "spec": "the resolved arguments: components, pairs, controls, seed, max_new_tokens",
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
@@ -45,15 +42,15 @@ RUN/
 
 Every file is written under a temporary name and renamed, so a file that is there is whole. The same
 `crosslatent sweep` command again runs only the items that no part holds. It refuses a folder whose
-`schema_version`, `model`, `task`, `spec` or `headline` differ from what is asked now; `--new` starts
-over.
+`schema_version`, `model`, `task`, `spec` or `headline` differ from what is asked now; `--new`
+starts over.
 
 Read it with DuckDB, pandas, polars or anything else that knows Parquet:
 
 ```python
 from crosslatent.store import RunReader
 
-with RunReader("RUN").connect() as db:          # views: rows, items, failures
+with RunReader("RUN").connect() as db:  # views: rows, items, failures
     db.sql("SELECT control, component, avg(correct::int) FROM rows GROUP BY ALL").show()
 ```
 

@@ -52,7 +52,8 @@ def test_links_lead_somewhere(guide):
 def test_options_in_examples_exist(guide, capsys):
     from crosslatent.cli.app import main
 
-    text = guide.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"```sh\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = "".join(blocks).replace("\\\n", " ")
     for line in re.findall(r"^crosslatent (.+)$", text, flags=re.MULTILINE):
         words = line.split("#")[0].split()
         path = words[:2] if words[0] == "tasks" else words[:1]

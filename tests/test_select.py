@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.runs import Record, item, row, write_run
 
 from crosslatent.errors import RunFolderError, UsageError
 from crosslatent.select import PairScore, best_pair, pilot_pair
 from crosslatent.store.reader import RunReader
+from support.runs import Record, item, row, write_run
 
 
 def at(source: int, target: int, name: str, correct: bool, logprob: float = -1.0) -> Record:

@@ -1,4 +1,4 @@
-"""Clustered bootstrap and McNemar: hand-computed values, degenerate cases, and scipy's intervals."""
+"""Clustered bootstrap and McNemar: hand-computed, degenerate cases, and scipy's intervals."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ from recipes.demo_model.schema import ENGLISH, LOCAL_LANGUAGES, SPLITS
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 TASK_SEED = "tasks 1"
+SLACK = 2
 OPTION_TOKENS, OPEN_TOKENS = 2, 14
-"""New tokens: "(k)" and the end; the longest currency names."""
+"""New tokens: "(k)" and the end; the longest names."""
 SOURCES = [
     (
         "Unicode CLDR through babel (names of countries, cities, languages, months and "
@@ -43,8 +44,8 @@ class Task:
 def balanced(pool: Iterable[Question], count: int, seed: str) -> list[Question]:
     """Up to `count` questions, turn by turn over relations and, within each, over answers.
 
-    A relation only takes part as long as every one of its answers can still be drawn, so
-    that within a relation all options are gold equally often (give or take one).
+    A relation takes part as long as its answers stay within `SLACK` of each other in number,
+    so that no option of a relation is a good guess.
     """
     rng = Random(seed)
     groups: dict[str, dict[str, list[Question]]] = defaultdict(lambda: defaultdict(list))
@@ -53,20 +54,19 @@ def balanced(pool: Iterable[Question], count: int, seed: str) -> list[Question]:
     for answers in groups.values():
         for group in answers.values():
             rng.shuffle(group)
+    weights = {name: _weight(answers) for name, answers in groups.items()}
+    taken = {name: Counter(dict.fromkeys(answers, 0)) for name, answers in groups.items()}
     chosen: list[Question] = []
-    used: Counter[str] = Counter()
     names = sorted(groups)
-    weights = {name: _weight(groups[name]) for name in names}
     while len(chosen) < count and names:
-        name = min(names, key=lambda n: (used[n] / weights[n], n))
-        answers = groups[name]
-        taken = Counter(q.fact.answer for q in chosen if q.fact.relation.name == name)
-        answer = min(sorted(answers), key=lambda a: taken[a])
-        if not answers[answer]:
+        name = min(names, key=lambda n: (taken[n].total() / weights[n], n))
+        left = [answer for answer in sorted(groups[name]) if groups[name][answer]]
+        answer = min(left, key=lambda a: taken[name][a], default=None)
+        if answer is None or taken[name][answer] - min(taken[name].values()) >= SLACK:
             names.remove(name)
             continue
-        chosen.append(answers[answer].pop())
-        used[name] += 1
+        chosen.append(groups[name][answer].pop())
+        taken[name][answer] += 1
     return chosen
 
 

@@ -70,7 +70,7 @@ def page_view(summary: Summary, data: Sequence[RunData]) -> PageView:
     headline = summary.headline
     return PageView(
         title=_title(headline),
-        standfirst=_standfirst(summary.runs),
+        models=words.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
         headline=_headline_view(headline) if headline is not None else None,
         headline_missing=summary.headline_missing,
         runs=[
@@ -126,38 +126,25 @@ def _title(headline: HeadlineResult | None) -> str:
     )
 
 
-def _standfirst(runs: Sequence[RunSummary]) -> list[str]:
-    models = words.listing(dict.fromkeys(run.model for run in runs if run.model))
-    return [
-        (
-            "A multilingual language model often knows a fact in one language and fails to give it in "
-            "another. Here every question is answered twice: once by the unmodified model, and once "
-            "after a single activation of the same question in the other language was copied in, at "
-            "one layer, at the last token of the prompt. Nothing is trained."
-        ),
-        (
-            "This page says how often that repairs an answer, how often it breaks one, and how much "
-            f"of the effect is luck.{f' Model: {models}.' if models else ''}"
-        ),
-    ]
-
-
 def _headline_view(headline: HeadlineResult) -> HeadlineView:
     gain = headline.gain
     declared = headline.declared
     what, aim = words.component(declared.component), words.points(declared.least_gain)
     carried = f"{what} output of block {headline.source} carried to block {headline.target}"
+    where = f"{headline.n} {declared.test} questions about {headline.clusters} facts"
+    before, after = words.percent(headline.vanilla.value), words.percent(headline.transplant.value)
+    changes = (
+        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
+        f"McNemar p {gains.equals(headline.p_value)})."
+    )
+    picked = (
+        f"The pair was picked on the {declared.tune} questions; this comparison was declared "
+        "before any answer existed."
+    )
     sentences = [
-        (
-            f"{words.first_upper(words.verdict(gain))} on {headline.n} {declared.test} questions about "
-            f"{headline.clusters} facts: {words.percent(headline.vanilla.value)} right unmodified, "
-            f"{words.percent(headline.transplant.value)} with the {carried}."
-        ),
-        (
-            f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
-            f"McNemar p {gains.equals(headline.p_value)}). The pair was picked on the "
-            f"{declared.tune} questions; this comparison was declared before any answer existed."
-        ),
+        f"{words.first_upper(words.verdict(gain))} on {where}: {before} right unmodified, {after} "
+        f"with the {carried}.",
+        f"{changes} {picked}",
     ]
     if headline.warning:
         sentences.append(headline.warning)

@@ -240,13 +240,12 @@ def notes(run: RunSummary) -> Sequence[str]:
     """What of the run needs care."""
     seen = run.coverage
     ties = seen.near_ties
-    found = [
-        (
-            f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens within "
-            f"{seen.near_tie_margin:g} logits of each other somewhere: those may differ between batch "
-            "sizes."
-        )
-    ]
+    near = (
+        f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens within "
+        f"{seen.near_tie_margin:g} logits of each other somewhere: another batch size may change "
+        "those."
+    )
+    found = [near]
     for stratum, number in seen.without_donor.items():
         if number:
             name = words.control(control_name("shuffled", stratum))

@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class MapPanel:
-    """One heat map: its payload is JSON with a figure and the views to switch between, safe in HTML."""
+    """One heat map. `payload`: JSON, safe in HTML, with a figure and the views to switch between."""
 
     key: str
     title: str
@@ -100,7 +100,7 @@ class PageView:
     """The whole page."""
 
     title: str
-    standfirst: list[str]
+    models: str
     headline: HeadlineView | None
     headline_missing: str | None
     runs: list[RunView]

@@ -1,0 +1,54 @@
+"""`crosslatent report` and what `demo` says at its end, from runs that are written by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crosslatent.cli.demo import summary_lines
+from support.runs import item, row, write_run
+
+HEADLINE = {"task": "facts", "component": "ffn", "tune": "pilot", "test": "final"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    names = [f"{split}{k}" for split in ("pilot", "final") for k in range(6)]
+    rows = []
+    for k, name in enumerate(names):
+        rows += [row(name, "vanilla", correct=k % 3 == 0), row(name), row(name, target=1)]
+        rows += [row(name, "noise", correct=k % 2 == 0), row(name, "translate_test")]
+    items = [item(name, split=name[:-1]) for name in names]
+    return write_run(tmp_path / "run", items, rows, headline=HEADLINE)
+
+
+def test_report_says_where_it_is(cli, run, tmp_path):
+    result = cli("report", run, f"--out={tmp_path / 'report'}")
+    assert result.code == 0, result
+    assert str(tmp_path / "report" / "summary.json") in result.out
+    page = tmp_path / "report" / "report.html"
+    assert str(page) in result.out
+    assert "<html" in page.read_text(encoding="utf-8")
+    again = cli("report", run, f"--out={tmp_path / 'report'}")
+    assert again.code == 0
+
+
+def test_summary_lines_name_the_figures_that_count(cli, run, tmp_path):
+    cli("report", run, f"--out={tmp_path / 'report'}")
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text(encoding="utf-8"))
+    text = "\n".join(summary_lines(summary))
+    assert "Declared before the run: ffn 0 -> 0, picked on the pilot questions" in text
+    assert "tested on the 6 final ones" in text
+    assert "unmodified         33.3 %" in text
+    assert "with transplant    100.0 %" in text
+    assert "gain               +66.7 points" in text
+    assert "4 repaired, 0 broken" in text
+    assert "control noise" in text
+    assert "not met" in text  # the other controls were not run
+    assert "ffn   100.0 % beside noise" in text
+
+
+def test_summary_lines_without_a_headline():
+    lines = list(summary_lines({"headline": None, "headline_missing": "None.", "runs": []}))
+    assert lines == ["No headline: None."]

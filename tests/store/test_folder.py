@@ -1,0 +1,107 @@
+"""Run folders: refusals, whole files, and what a reader needs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crosslatent.errors import RunFolderError
+from crosslatent.store import RunFolder, RunReader
+from crosslatent.store.files import whole_file, write_json
+
+MANIFEST = {"model": {"name": "a"}, "task": {"name": "t", "title": "T"}, "spec": {"seed": 0}}
+
+
+def row(item):
+    return {
+        "item": item,
+        "lang": "sw",
+        "control": "vanilla",
+        "output": "x",
+        "output_ids": [1],
+        "correct_by_rule": {"exact": True},
+        "min_margin": 1.0,
+        "finite": True,
+        "path": "oracle",
+        "seconds": 0.5,
+    }
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunFolderError, match=r"holds something else \(thesis\.tex\)"):
+        RunFolder.open(tmp_path, MANIFEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_new_removes_only_what_a_run_wrote(tmp_path):
+    folder = RunFolder.open(tmp_path, MANIFEST)
+    folder.write_part([row("a")])
+    (tmp_path / "notes.md").write_text("mine")
+    again = RunFolder.open(tmp_path, {**MANIFEST, "spec": {"seed": 1}}, new=True)
+    assert not again.done
+    assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_a_place_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="Cannot write to the output folder"):
+        RunFolder.open(tmp_path / "file" / "run", MANIFEST)
+
+
+def test_names_and_titles_may_change_between_calls(tmp_path):
+    RunFolder.open(tmp_path, MANIFEST).write_part([row("a")])
+    moved = {**MANIFEST, "model": {"name": "b"}, "task": {"name": "t", "title": "New"}}
+    assert RunFolder.open(tmp_path, moved).done == {"a"}
+
+
+def test_parts_are_numbered_on_and_totalled(tmp_path):
+    RunFolder.open(tmp_path, MANIFEST).write_part([row("a"), row("b")])
+    folder = RunFolder.open(tmp_path, MANIFEST)
+    folder.write_part([row("c")])
+    assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
+    assert folder.totals() == {"rows": 3, "seconds": 1.5}
+    with RunReader(tmp_path).connect() as connection:
+        assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+def test_what_is_buffered_is_written_when_interrupted(tmp_path):
+    folder = RunFolder.open(tmp_path, MANIFEST)
+    with pytest.raises(KeyboardInterrupt), folder.buffered() as buffer:
+        buffer.add([row("a")])
+        raise KeyboardInterrupt
+    assert RunFolder.open(tmp_path, MANIFEST).done == {"a"}
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "data.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(ZeroDivisionError), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "is not a run folder"),
+        ("{", "Cannot read"),
+        (
+            '{"schema_version": 99}',
+            "has schema version 99, but this version of crosslatent reads 1",
+        ),
+        ('{"schema_version": 1}', "has no rows yet"),
+    ],
+)
+def test_readers_say_what_is_wrong(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RunFolderError, match=says):
+        RunReader(tmp_path)
