@@ -34,7 +34,8 @@ def test_padding_batching_and_chunks_change_nothing(family, side, chunk):
     for component in COMPONENTS:
         expected = torch.stack([vectors[component] for vectors in alone])
         assert together[component].shape == (len(TEXTS), model.n_layers, model.d_model)
-        assert torch.allclose(together[component], expected, atol=2e-5)
+        # Float32 on values that reach 30, whose sums are taken in another order.
+        assert torch.allclose(together[component], expected, atol=1e-4)
         assert expected.std() > 0.01
 
 

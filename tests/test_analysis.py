@@ -10,9 +10,18 @@ from typing import Any
 
 import pytest
 
-from crosslatent.analysis import Headline, RunSummary, Summary, declaration, summarise, to_json
+from crosslatent.analysis import (
+    Headline,
+    RunSummary,
+    Summary,
+    declaration,
+    summarise,
+    to_json,
+)
+from crosslatent.analysis.frames import upper_bounds
 from crosslatent.analysis.results import ALL, Accuracy, BoundVersus, Picked
 from crosslatent.errors import CrosslatentError, RunFolderError
+from crosslatent.store.reader import RunReader
 from support.runs import Record, item, row, write_run
 from support.simulated import simulate
 
@@ -114,6 +123,30 @@ def test_upper_bound_is_the_union_overall_and_per_layer(tmp_path: Path) -> None:
     assert bound.attempts == (4, 4)
 
 
+def test_upper_bound_covers_the_splits_that_its_controls_cover(tmp_path: Path) -> None:
+    rows = [
+        *(row(name, "vanilla", False) for name in "pab"),
+        *sweep("p", "1111"),
+        *sweep("a", "0100"),
+        *sweep("b", "0000"),
+        *sweep("a", "0000", "shuffled", stratum="same_answer", donor="b"),
+    ]
+    items = [item("p"), item("a", split="final"), item("b", split="final")]
+    run = summary_of(tmp_path, items, rows)
+    bound = run.upper_bounds[0]
+    assert (bound.splits, bound.overall.value, bound.overall.n) == (["final"], 0.5, 2)
+    assert run.coverage.without_donor == {"same_answer": 1}, "b has none; p was not to have one"
+
+
+def test_upper_bounds_as_a_data_frame(tmp_path: Path) -> None:
+    rows = [row("a", "vanilla", False), *sweep("a", "0100"), *sweep("a", "0001", "mean")]
+    path = write_run(tmp_path / "run", [item("a")], [*rows, *sweep("a", "0000", "noise")])
+    frame = upper_bounds(RunReader(path)).set_index("control")
+    assert frame["value"].to_dict() == {"none": 1.0, "noise": 0.0, "mean": 1.0}
+    assert frame.loc["noise", "minus_control"] == 1.0
+    assert frame["attempts"].tolist() == [4, 4, 4]
+
+
 def test_a_control_is_compared_over_its_own_questions_and_attempts(tmp_path: Path) -> None:
     rows = [
         *(row(name, "vanilla", False) for name in "abc"),
@@ -150,7 +183,7 @@ def test_self_is_compared_without_its_identities_on_both_sides(tmp_path: Path) -
 
 
 def test_picked_pair_is_tested_on_the_other_split(tmp_path: Path) -> None:
-    items = [item("p"), *(item(name, split="final") for name in "abcd")]
+    items = [item("p"), *(item(name, split="final") for name in "abcde")]
     rows = [
         row("p", "vanilla", False),
         *sweep("p", "0100"),
@@ -162,6 +195,8 @@ def test_picked_pair_is_tested_on_the_other_split(tmp_path: Path) -> None:
         row("c", correct=False, source=0, target=1, prediction=None),
         row("d", "vanilla", True),
         *sweep("d", "1111"),
+        row("e", "vanilla", False, prediction=None),
+        *sweep("e", "0100"),
         *sweep("a", "0000", "noise"),
         *sweep("d", "0000", "noise"),
     ]
@@ -169,9 +204,9 @@ def test_picked_pair_is_tested_on_the_other_split(tmp_path: Path) -> None:
     assert pick.choices[ALL].pair == (0, 1)
     pilot, final = pick.tests
     assert (pilot.split, pilot.in_sample, pilot.gain.value) == ("pilot", True, 1.0)
-    assert (final.split, final.in_sample, final.gain.value) == ("final", False, 0.25)
-    assert (final.repaired, final.broken, final.p_value) == (2, 1, 1.0)
-    assert (final.repaired_format, final.repaired_content) == (1, 1)
+    assert (final.split, final.in_sample, final.gain.value) == ("final", False, 0.4)
+    assert (final.repaired, final.broken, final.p_value) == (3, 1, 0.625)
+    assert (final.repaired_format, final.repaired_content) == (2, 1)
     assert final.broken_unparseable == 1
     (noise,) = final.controls
     assert (noise.gain.value, noise.difference.value, noise.gain.n) == (-0.5, 1.0, 2)
@@ -284,7 +319,7 @@ def headline_run(path: Path, noise: str = "0", **manifest: Any) -> Path:
     ]
     rows: list[Record] = []
     for one in items:
-        name, number = one["item"], int(one["item"].lstrip("pilotfnal"))
+        name, number = one["item"], int(one["item"].removeprefix(one["split"]))
         rows.append(row(name, "vanilla", False))
         rows += sweep(name, "0100" if number % 4 else "0000")
         for control, stratum in controls:

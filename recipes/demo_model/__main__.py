@@ -7,10 +7,12 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from recipes.demo_model import evaluate, tasks
+from crosslatent.tasks import load_task
+from recipes.demo_model import evaluate, study, tasks
 from recipes.demo_model.train import Recipe, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,14 +44,14 @@ def run_tasks(args: argparse.Namespace) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """Knowledge and transplant study on pilot and unseen, into evaluation.json."""
-    model, tokenizer = evaluate.load(_trained(args))
-    found = {"knowledge": evaluate.knowledge(model, tokenizer)}
-    for task in tasks.all_tasks():
-        if task.header["rule"] == "option":
-            name = task.header["name"]
-            found[name] = evaluate.transplant_study(model, tokenizer, task)
+    folder = _trained(args)
+    model, tokenizer = evaluate.load(folder)
+    found: dict[str, Any] = {"knowledge": evaluate.knowledge(model, tokenizer)}
+    for name in ("demo-facts", "demo-culture", "demo-open"):
+        task = load_task(str(Path(args.out) / "tasks" / f"{name}.yaml"))
+        found[name] = study.transplant_study(folder, task, folder / "runs")
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    (_trained(args) / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
@@ -16,23 +16,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Mix:
-    """How many documents there are, and of what."""
+    """How many documents there are, and of what; `translated` shares out the translations."""
 
     documents: int = 220_000
     english: float = 0.40
     translations: float = 0.30
     question_first: float = 0.25
+    translated: dict[str, float] = field(
+        default_factory=lambda: {"es": 0.27, "id": 0.22, "hi": 0.35, "sw": 0.16}
+    )
 
 
-def _translations() -> list[tuple[Entity, str, str]]:
-    """Every name between English and each other language that has it, both ways."""
+def _translations(language: str) -> list[tuple[Entity, str, str]]:
+    """Every name between English and `language`, both ways."""
     entities = {(fact.entity.kind, fact.entity.key): fact.entity for fact in all_facts()}
-    pairs = []
-    for entity in entities.values():
-        for language in entity.names:
-            if language != ENGLISH:
-                pairs += [(entity, ENGLISH, language), (entity, language, ENGLISH)]
-    return pairs
+    known = [entity for entity in entities.values() if language in entity.names]
+    return [
+        (entity, *way) for entity in known for way in ((ENGLISH, language), (language, ENGLISH))
+    ]
 
 
 def _draws(pool: Sequence[T], count: int, rng: Random) -> list[T]:
@@ -58,6 +59,8 @@ def documents(seed: int, mix: Mix | None = None) -> list[str]:
         document(q.fact, q.language, question_first=rng.random() < mix.question_first)
         for q in chosen
     ]
-    texts += [translation(*pair) for pair in _draws(_translations(), n_translations, rng)]
+    for language, share in mix.translated.items():
+        count = int(n_translations * share)
+        texts += [translation(*pair) for pair in _draws(_translations(language), count, rng)]
     rng.shuffle(texts)
     return texts

@@ -1,104 +1,88 @@
-"""A small transplant study by itself: captures, replaces, first answer token only.
+"""The transplant study of a trained model, with the package itself: pilot and unseen splits only.
 
-It serves the tuning of the recipe, where every question's answer is one token. The last
-prompt token is run alone over the cached keys and values of the tokens before it, so that
-one (source, target) pair costs one single-token pass for the whole batch.
+The final split is not opened here: the recipe was tuned on what this module prints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerFast
+from crosslatent.analysis.results import ALL, PairTest, RunSummary
+from crosslatent.analysis.run import summarise_run
+from crosslatent.model import load
+from crosslatent.specs import CONTROLS
+from crosslatent.stats import Estimate
+from crosslatent.store.reader import RunReader
+from crosslatent.sweeps import SweepSpec, run_sweep
+from crosslatent.tasks import Task
 
-COMPONENTS = ("ffn", "attn")
+TUNE, TEST = "pilot", "unseen"
+SPEC = SweepSpec(components=("ffn", "attn"), pairs="all", controls=CONTROLS, control_splits=(TEST,))
 
 
-def module(model: LlamaForCausalLM, component: str, layer: int) -> nn.Module:
-    """The module that writes `component` of block `layer`."""
-    block = model.model.layers[layer]
-    found: nn.Module = block.mlp if component == "ffn" else block.self_attn
+def transplant_study(folder: Path, task: Task, runs: Path) -> dict[str, Any]:
+    """Sweep `task` into `runs`, pick a pair on pilot, test it and every control on unseen."""
+    model = load(str(folder), device="cpu", dtype="float32")
+    outcome = run_sweep(model, task.select(splits=(TUNE, TEST)), SPEC, runs / task.name)
+    return digest(summarise_run(RunReader(outcome.path), tune=TUNE))
+
+
+def digest(summary: RunSummary) -> dict[str, Any]:
+    """The figures that the recipe's README reports."""
+    found: dict[str, Any] = {
+        "items": summary.coverage.items_by_split,
+        "accuracy": {
+            f"{row.name} {row.split} {row.lang}": _estimate(row.accuracy)
+            for row in summary.accuracy
+        },
+        "upper bound": {
+            f"{bound.component} {bound.control} {bound.stratum or ''}".strip(): {
+                "true": _estimate(bound.overall.true),
+                "control": _estimate(bound.overall.control),
+                "difference": _estimate(bound.overall.difference),
+            }
+            for bound in summary.bounds_versus
+        },
+        "follows a donor with another answer": {
+            f"{follow.component} {follow.pair}": _estimate(follow.share)
+            for follow in summary.follow
+            if follow.pair is not None
+        },
+    }
+    for pick in summary.picked:
+        if pick.pooling == "pooled":
+            choice = pick.choices[ALL]
+            found[pick.component] = {
+                "pair": f"{choice.source}->{choice.target}",
+                "unseen": {t.lang: _test(t) for t in pick.tests if t.split == TEST},
+            }
     return found
 
 
-@contextmanager
-def _hooked(target: nn.Module, hook: object) -> Iterator[None]:
-    handle = target.register_forward_hook(hook)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        handle.remove()
+def _test(test: PairTest) -> dict[str, Any]:
+    """The picked pair on one language of the unseen split."""
+    return {
+        "vanilla": _estimate(test.vanilla),
+        "gain": _estimate(test.gain),
+        "repaired": test.repaired,
+        "broken": test.broken,
+        "controls": {
+            f"{control.control} {control.stratum or ''}".strip(): {
+                "gain": _estimate(control.gain),
+                "true minus control": _estimate(control.difference),
+            }
+            for control in test.controls
+        },
+        "strata": {
+            f"{stratum.name} {stratum.value}": _estimate(stratum.gain) for stratum in test.strata
+        },
+    }
 
 
-@dataclass
-class LastToken:
-    """A batch of prompts, run up to their last token; left-padded, so the ends line up."""
-
-    model: LlamaForCausalLM
-    cache: DynamicCache
-    last: Tensor  # (batch, 1)
-    mask: Tensor  # (batch, pos)
-
-    @classmethod
-    def of(
-        cls, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str]
-    ) -> LastToken:
-        """Prefill everything but the last token of each prompt."""
-        batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=model.config)
-        with torch.no_grad():
-            model(
-                input_ids=ids[:, :-1],
-                attention_mask=mask[:, :-1],
-                position_ids=positions[:, :-1],
-                past_key_values=cache,
-            )
-        return cls(model, cache, ids[:, -1:], mask)
-
-    def logits(self) -> Tensor:
-        """Next-token logits, (batch, vocabulary); the cache is left as it was."""
-        with torch.no_grad():
-            out = self.model(
-                input_ids=self.last,
-                attention_mask=self.mask,
-                position_ids=self.mask.sum(1, keepdim=True) - 1,
-                past_key_values=self.cache,
-            )
-        self.cache.crop(-1)
-        scores: Tensor = out.logits[:, -1].float()
-        return scores
-
-    def capture(self) -> dict[str, Tensor]:
-        """Outputs of every module at the last token: component -> (layers, batch, d_model)."""
-        found: dict[str, list[Tensor]] = {name: [] for name in COMPONENTS}
-        handles = []
-        for name in COMPONENTS:
-            for layer in range(self.model.config.num_hidden_layers):
-
-                def keep(_m: nn.Module, _i: object, out: object, name: str = name) -> None:
-                    found[name].append((out[0] if isinstance(out, tuple) else out)[:, -1])  # type: ignore[index]
-
-                handles.append(module(self.model, name, layer).register_forward_hook(keep))
-        try:
-            self.logits()
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {name: torch.stack(rows) for name, rows in found.items()}
-
-    def patched(self, component: str, target: int, vectors: Tensor) -> Tensor:
-        """Next-token logits with `vectors` (batch, d_model) as the output of block `target`."""
-
-        def replace(_m: nn.Module, _i: object, out: object) -> object:
-            if isinstance(out, tuple):
-                return (vectors[:, None].to(out[0].dtype), *out[1:])
-            return vectors[:, None]
-
-        with _hooked(module(self.model, component, target), replace):
-            return self.logits()
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    """Value, 95 % interval (clustered by fact) and n, rounded to a tenth of a point."""
+    rounded = [
+        None if x is None else round(x, 3) for x in (estimate.value, estimate.low, estimate.high)
+    ]
+    return {"value": rounded[0], "interval": rounded[1:], "n": estimate.n}

@@ -19,6 +19,7 @@ from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
 TASK_SEED = "tasks 1"
 SLACK = 2
+SAME_SPELLING = 0.2
 OPTION_TOKENS, OPEN_TOKENS = 2, 14
 """New tokens: "(k)" and the end; the longest names."""
 SOURCES = [
@@ -105,14 +106,29 @@ def _split(pool: list[Question], split: str) -> list[Question]:
     return [q for q in pool if split_of()[q.fact.cluster] == split]
 
 
-def facts_task(per_split: int = 60) -> Task:
+def _same_spelling(question: Question) -> bool:
+    """Whether the name is written as it is in English; such a question is half English."""
+    names = question.fact.entity.names
+    return names[question.language] == names[ENGLISH]
+
+
+def _mostly_different(pool: list[Question], seed: str) -> list[Question]:
+    """Keep only so many names that are spelled as in English as make `SAME_SPELLING` of all."""
+    same = [question for question in pool if _same_spelling(question)]
+    different = [question for question in pool if not _same_spelling(question)]
+    Random(f"{seed} spelling").shuffle(same)
+    return different + same[: int(len(different) * SAME_SPELLING / (1 - SAME_SPELLING))]
+
+
+def facts_task(per_split: int = 50) -> Task:
     """Fixed-option general facts, held out of the language and taught in English."""
     pool = questions(general_facts(), held_out=True)
     items = []
     for language in LOCAL_LANGUAGES:
         own = [q for q in pool if q.language == language]
         for split in SPLITS:
-            chosen = balanced(_split(own, split), per_split, f"{TASK_SEED} {language} {split}")
+            seed = f"{TASK_SEED} {language} {split}"
+            chosen = balanced(_mostly_different(_split(own, split), seed), per_split, seed)
             items += [item(q, main=language, aux=ENGLISH) for q in chosen]
     header = _header(
         "demo-facts",

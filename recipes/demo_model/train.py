@@ -37,7 +37,7 @@ class Recipe:
     layers: int = 8
     heads: int = 6
     checkpoint_every: int = 200
-    whole_documents: float = 0.0
+    whole_documents: float = 1.0
     mix: Mix = field(default_factory=Mix)
 
 
@@ -159,7 +159,7 @@ def _rows(
     What stands before the last colon is drawn at random and cannot be predicted.
     """
     encoded: list[list[int]] = tokenizer(texts)["input_ids"]
-    colon = tokenizer.convert_tokens_to_ids(":")
+    (colon,) = tokenizer(":")["input_ids"]
     rows = []
     for ids in encoded:
         last = len(ids) - ids[::-1].index(colon)

@@ -63,7 +63,7 @@ def change_type(folder, model_type):
         (folder_with_pickle, "pickled weights only"),
         (folder_of_an_encoder, "type 'bert' is not a decoder"),
         (folder_of_an_unknown_family, "'gpt2' is not supported yet: use one of llama"),
-        (folder_without_tokenizer, "give a folder with config.json, a tokenizer"),
+        (folder_without_tokenizer, "holds no tokenizer: it must hold tokenizer.json"),
     ],
 )
 def test_broken_folders_are_refused(tmp_path, break_it, says):

@@ -35,6 +35,8 @@ class Wrapper(nn.Module):
     def __init__(self, original: nn.Module, replacement: Tensor | None) -> None:
         super().__init__()
         self.original = original
+        # Some versions of transformers read this from a block to choose its attention mask.
+        self.attention_type = getattr(original, "attention_type", None)
         self.replacement = replacement
         self.kept: Tensor | None = None
 
@@ -71,6 +73,7 @@ class InPlaceLayer(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer = layer
+        self.attention_type = getattr(layer, "attention_type", None)
 
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
         layer: Any = self.layer

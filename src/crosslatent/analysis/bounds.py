@@ -15,12 +15,17 @@ from crosslatent.stats import Floats, clustered_mean, clustered_means
 
 
 def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | None:
-    """Share of questions that any pair solves; None if no row has a gold answer."""
-    cube = data.true_cube(component)
+    """Share of questions that any pair solves; None if no row has a gold answer.
+
+    Where controls were run on some splits only, so is this: it is to be seen beside them.
+    """
+    items = data.items
+    splits = data.splits_of(data.controls_of(component)) or sorted(set(items.split.tolist()))
+    cube = data.true_cube(component).copy()
+    cube[~np.isin(items.split, splits)] = np.nan
     tried = ~np.isnan(cube)
     if not tried.any():
         return None
-    items = data.items
     unions = _unions(cube)
     columns = clustered_means(unions, items.cluster.tolist(), seed=seed)
     covered = tried.any(axis=(1, 2))
@@ -29,6 +34,7 @@ def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | 
     )
     return UpperBound(
         component=component,
+        splits=[split for split in items.splits if split in splits],
         vanilla=vanilla,
         overall=columns[0],
         by_source=columns[1 : 1 + data.n_layers],

@@ -146,6 +146,13 @@ class RunData:
             self._cubes[key] = self._load_cube(arm, measure)
         return self._cubes[key]
 
+    def splits_of(self, arms: Sequence[Arm]) -> list[str]:
+        """Splits that any of some arms was run on; questions without a split are in ``""``."""
+        run = np.zeros(len(self.items.ids), dtype=np.bool_)
+        for arm in arms:
+            run |= ~np.isnan(self.cube(arm, "changed")).all(axis=(1, 2))
+        return sorted(set(self.items.split[run].tolist()))
+
     def true_cube(self, component: Component, measure: Measure = "correct") -> Floats:
         """`cube` of the true transplants of a component."""
         return self.cube(Arm(component, "none", None), measure)

@@ -52,12 +52,13 @@ def follows(data: RunData, component: Component, picks: list[Picked], seed: int)
 
 
 def without_donor(data: RunData) -> dict[str, int]:
-    """Questions with true rows but no shuffled rows, by stratum that the run holds."""
+    """Questions with true rows but no shuffled ones, by stratum, where that stratum was run."""
     missing: dict[str, int] = {}
     for arm in data.arms:
         if arm.control == "shuffled" and arm.stratum is not None:
             true = (~np.isnan(data.true_cube(arm.component, "changed"))).any(axis=(1, 2))
             given = (~np.isnan(data.cube(arm, "changed"))).any(axis=(1, 2))
+            true &= np.isin(data.items.split, data.splits_of([arm]))
             missing[arm.stratum] = max(missing.get(arm.stratum, 0), int((true & ~given).sum()))
     return missing
 

@@ -137,12 +137,14 @@ class UpperBound:
     """Share of questions that any pair solves, for true transplants (XTransplant, upper bound).
 
     Attributes:
+        splits: those that it covers: all of the run, or those that controls were run on.
         by_source: union over the targets of each source layer; `by_target` the other way round.
         vanilla: accuracy of the unmodified run on the same questions.
         attempts: pairs tried per question, fewest and most.
     """
 
     component: Component
+    splits: list[str]
     vanilla: Estimate
     overall: Estimate
     by_source: list[Estimate]

@@ -10,7 +10,14 @@ import numpy as np
 
 from crosslatent.analysis import accuracy, bounds, donors, pilot
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import Cost, Coverage, Picked, RunSummary
+from crosslatent.analysis.results import (
+    BoundVersus,
+    Cost,
+    Coverage,
+    Picked,
+    RunSummary,
+    UpperBound,
+)
 from crosslatent.specs import CONTROLS, Component
 
 if TYPE_CHECKING:
@@ -36,17 +43,15 @@ def summarise_run(reader: RunReader, *, tune: str = PILOT, seed: int = 0) -> Run
     data = RunData(reader)
     components = data.components
     picks = {component: pilot.picked(data, component, tune, seed) for component in components}
-    controls = [arm for component in components for arm in data.controls_of(component)]
-    all_bounds = [bounds.upper_bound(data, component, seed) for component in components]
-    all_versus = [bounds.bound_versus(data, arm, seed) for arm in controls]
+    found, versus = _bounds(data, seed)
     return RunSummary(
         **_identity(data),
         components=components,
         coverage=coverage(data),
         accuracy=accuracy.accuracies(data, seed),
         grids=[grid for component in components for grid in accuracy.grids(data, component, seed)],
-        upper_bounds=[bound for bound in all_bounds if bound is not None],
-        bounds_versus=[versus for versus in all_versus if versus is not None],
+        upper_bounds=found,
+        bounds_versus=versus,
         picked=[pick for component in components for pick in picks[component]],
         follow=[
             follow
@@ -56,6 +61,16 @@ def summarise_run(reader: RunReader, *, tune: str = PILOT, seed: int = 0) -> Run
         cost=cost(data),
         missing=list(_missing(data, picks, tune)),
     )
+
+
+def _bounds(data: RunData, seed: int) -> tuple[list[UpperBound], list[BoundVersus]]:
+    found = [bounds.upper_bound(data, component, seed) for component in data.components]
+    versus = [
+        bounds.bound_versus(data, arm, seed)
+        for component in data.components
+        for arm in data.controls_of(component)
+    ]
+    return [b for b in found if b is not None], [v for v in versus if v is not None]
 
 
 def coverage(data: RunData) -> Coverage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _DTYPES = {
     "float16": torch.float16,
 }
 _ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -113,9 +115,14 @@ def _check_folder(folder: Path) -> None:
             f"{str(folder)!r} is not a model folder: it must hold config.json, a tokenizer and "
             "*.safetensors."
         )
-    if any(folder.glob("*.safetensors")):
+    # Some versions of transformers make up an empty tokenizer where there is none.
+    if not _holds(folder, _TOKENIZERS):
+        raise ModelError(
+            f"{str(folder)!r} holds no tokenizer: it must hold tokenizer.json beside config.json."
+        )
+    if _holds(folder, ("*.safetensors",)):
         return
-    if any(path for pattern in _PICKLED for path in folder.glob(pattern)):
+    if _holds(folder, _PICKLED):
         raise ModelError(
             f"{str(folder)!r} holds pickled weights only, which can run code when read: save them "
             "with model.save_pretrained(folder), which writes model.safetensors."
@@ -123,6 +130,10 @@ def _check_folder(folder: Path) -> None:
     raise ModelError(
         f"{str(folder)!r} holds no weights: it must hold model.safetensors (or its shards)."
     )
+
+
+def _holds(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(path for pattern in patterns for path in folder.glob(pattern))
 
 
 def _check_decoder(model_type: str) -> None:

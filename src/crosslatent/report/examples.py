@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question. `outcome`: repaired, broken, still wrong, or changed (no gold answer)."""
+    """One question. `outcome`: repaired, broken, still wrong, still right, changed, unchanged."""
 
     outcome: str
     main: Prompt
@@ -87,7 +87,9 @@ def examples(data: RunData, site: Site) -> list[Example]:
     repaired = _one_language_after_the_other(by_outcome.get("repaired", []))[:MOST_REPAIRED]
     others = [by_outcome[name][0] for name in ("still wrong", "broken") if name in by_outcome]
     changed = by_outcome.get("changed", [])[:MOST_REPAIRED]
-    return [_example(record) for record in (*repaired, *others, *changed)]
+    chosen = [*repaired, *others, *changed]
+    # Where nothing changed at all, one question still shows what was asked.
+    return [_example(record) for record in chosen or records[:1]]
 
 
 def _records(data: RunData, site: Site) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from crosslatent.analysis.results import (
 from crosslatent.report import words
 from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Row, row, sizes
 from crosslatent.report.views import Panel, Table
+from crosslatent.select import Choice
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate
 
@@ -39,24 +40,25 @@ def outcome(pick: Picked | None, split: str | None, lang: str = ALL) -> PairTest
 
 
 def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
-    """The picked pair of each component on the test split, in words."""
-    sentences = []
-    for component in run.components:
-        pick = pooled(run, component)
-        test = outcome(pick, split)
-        if pick is None or test is None:
-            continue
-        choice = pick.choices[ALL]
-        sentences.append(
-            f"{words.first_upper(words.component(component))}: the pair {choice.source} \u2192 "
-            f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
-            f"{choice.n} right). On the {split} questions, which had no part in that choice, it "
-            f"gives {words.verdict(test.gain)}: {words.count(test.repaired, 'answer')} repaired, "
-            f"{test.broken} broken (exact McNemar p {equals(test.p_value)}).{_repairs(test)}"
-        )
-        if choice.warning:
-            sentences.append(choice.warning)
-    return sentences
+    """The picked pair of each component on the test split, in words; then what to beware of."""
+    picks = [(c, pooled(run, c)) for c in run.components]
+    found = [
+        (component, pick.choices[ALL], test)
+        for component, pick in picks
+        if pick is not None and (test := outcome(pick, split)) is not None
+    ]
+    sentences = [_gain_sentence(component, choice, test) for component, choice, test in found]
+    return [*sentences, *dict.fromkeys(c.warning for _, c, _ in found if c.warning is not None)]
+
+
+def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
+    return (
+        f"{words.first_upper(words.component(component))}: the pair {choice.source} \u2192 "
+        f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
+        f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
+        f"{words.verdict(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
+        f"{test.broken} broken (exact McNemar p {equals(test.p_value)}).{_repairs(test)}"
+    )
 
 
 def equals(value: float | None) -> str:

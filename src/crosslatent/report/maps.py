@@ -76,10 +76,11 @@ def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) 
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 12, "color": colours.INK},
-        xaxis=_axis("target layer (where the vector lands)"),
-        yaxis=_axis("source layer (where it is read)"),
+        xaxis=_axis("target layer (where the vector lands)", len(view.z)),
+        yaxis=_axis("source layer (where it is read)", len(view.z)),
         coloraxis=_colour_axis(view.has_gain, end),
-        shapes=[_outline(mark)] if mark is not None else [],
+        # Two outlines, so that one of them stands out from any cell.
+        shapes=[] if mark is None else [_outline(mark, "white", 5), _outline(mark, colours.INK, 2)],
     )
     return result
 
@@ -151,10 +152,11 @@ def _split(name: str) -> str:
     return "all questions" if name == ALL else f"{name} questions"
 
 
-def _axis(title: str) -> dict[str, Any]:
+def _axis(title: str, size: int) -> dict[str, Any]:
     return {
         "title": {"text": title, "standoff": 6, "font": {"size": 12}},
-        "dtick": 1,
+        "dtick": 1 if size <= LABELLED_LAYERS else 4,
+        "tickangle": 0,
         "tickfont": {"size": 11},
         "showgrid": False,
         "zeroline": False,
@@ -191,7 +193,7 @@ def _colour_axis(has_gain: bool, end: float) -> dict[str, Any]:
     }
 
 
-def _outline(pair: Pair) -> dict[str, Any]:
+def _outline(pair: Pair, colour: str, width: float) -> dict[str, Any]:
     source, target = pair
     return {
         "type": "rect",
@@ -199,5 +201,5 @@ def _outline(pair: Pair) -> dict[str, Any]:
         "x1": target + 0.5,
         "y0": source - 0.5,
         "y1": source + 0.5,
-        "line": {"color": colours.INK, "width": 2.5},
+        "line": {"color": colour, "width": width},
     }

@@ -141,9 +141,9 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
         f"The pair was picked on the {declared.tune} questions; this comparison was declared "
         "before any answer existed."
     )
+    shares = f"{before} right unmodified, {after} with the {carried}."
     sentences = [
-        f"{words.first_upper(words.verdict(gain))} on {where}: {before} right unmodified, {after} "
-        f"with the {carried}.",
+        f"{words.first_upper(words.verdict(gain))} on {where}: {shares}",
         f"{changes} {picked}",
     ]
     if headline.warning:

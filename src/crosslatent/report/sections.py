@@ -16,6 +16,7 @@ from crosslatent.report import words
 from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Mark, Row, row, sizes
 from crosslatent.report.views import Fact, Panel
 from crosslatent.specs import Component
+from crosslatent.stats import Estimate
 
 _BLIND = ("noise", "mean", "self")
 _WAYS = ("vanilla", "translate_test", "majority")
@@ -98,8 +99,9 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     low, high = bound.attempts
     tries = f"{low}" if low == high else f"{low}\u2013{high}"
     caption = (
-        f"Share of questions that at least one of {tries} pairs solves. {sizes([bound.overall])}. "
-        f"{SPREAD} Each \u201ctrue minus this\u201d uses only questions and pairs that both have."
+        f"Share of {_of(bound.splits)}questions that at least one of {tries} pairs solves. "
+        f"{sizes([bound.overall])}. {SPREAD} Each \u201ctrue minus this\u201d uses only questions "
+        "and pairs that both have."
     )
     return Panel(
         words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)
@@ -153,24 +155,30 @@ def bounds_sentence(run: RunSummary) -> str:
         return ""
     bound = run.upper_bounds[-1]
     start = (
-        f"Counting a question as solved if any of up to {bound.attempts[1]} pairs solves it lifts "
-        f"{words.component(bound.component)} from {words.percent(bound.vanilla.value)} to "
-        f"{words.percent(bound.overall.value)}. "
+        f"With {words.component(bound.component)} transplants, counting a {_of(bound.splits)}"
+        "question as solved if "
+        f"any of up to {bound.attempts[1]:,} pairs solves it lifts the share of right answers from "
+        f"{words.percent(bound.vanilla.value)} to {words.percent(bound.overall.value)}."
     )
     rival = _strongest_blind(run, bound.component)
     if rival is None:
-        return start + "No control was run, so how much of that is luck is not known."
-    gap = rival.overall.difference
-    shown = (
-        "The counterpart adds"
-        if gap.above_zero
-        else "That the counterpart adds anything could not be shown:"
-    )
+        return f"{start} No control was run, so how much of that is luck is not known."
     return (
-        start + f"But as many attempts with {_vectors(rival.control)} reach "
-        f"{words.percent(rival.overall.control.value)}. {shown} "
-        f"{words.with_interval(gap, difference=True)} points to that."
+        f"{start} But as many attempts with {_vectors(rival.control)} reach "
+        f"{words.percent(rival.overall.control.value)}. {_added(rival.overall.difference)}"
     )
+
+
+def _added(gap: Estimate) -> str:
+    numbers = f"{words.points(gap.value)} points ({words.interval(gap, difference=True)})"
+    if gap.above_zero:
+        return f"The counterpart adds {numbers} to that."
+    return f"That the counterpart adds anything to that could not be shown: {numbers}."
+
+
+def _of(splits: list[str]) -> str:
+    """``final `` before the word question, if only one split is meant."""
+    return f"{splits[0]} " if len(splits) == 1 else ""
 
 
 def _vectors(control: str) -> str:

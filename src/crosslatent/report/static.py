@@ -68,6 +68,9 @@ def _figures(run: RunSummary, split: str | None) -> Iterator[tuple[str, Figure]]
 
 def _save(figure: Figure, stem: Path) -> None:
     FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    # The layout that this drawing found holds for every format: finding it again takes seconds.
+    figure.set_layout_engine("none")
     for kind in FORMATS:
         # Without a date two reports of one run folder are the same file.
         metadata = {"png": None, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
@@ -117,7 +120,8 @@ def _label_cells(axis: Axes, view: maps.MapView, end: float) -> None:
 
 def _outline(axis: Axes, source: int, target: int) -> None:
     corner = (target - 0.5, source - 0.5)
-    axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=colours.INK, linewidth=1.8))
+    for colour, width in (("white", 3.6), (colours.INK, 1.6)):
+        axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=colour, linewidth=width))
 
 
 def _forests(panels: Sequence[Panel]) -> Figure:

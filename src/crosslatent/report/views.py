@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class MapPanel:
-    """One heat map. `payload`: JSON, safe in HTML, with a figure and the views to switch between."""
+    """One heat map. `payload`: JSON, safe in HTML: a figure and the views to switch between."""
 
     key: str
     title: str

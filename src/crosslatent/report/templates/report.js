@@ -17,7 +17,8 @@
       "hoverlabel.bordercolor": colour("--grey")
     };
     if ((payload.figure.layout.shapes || []).length) {
-      change["shapes[0].line.color"] = colour("--ink");
+      change["shapes[0].line.color"] = colour("--card");
+      change["shapes[1].line.color"] = colour("--ink");
     }
     return change;
   }
