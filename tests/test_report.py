@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from crosslatent.analysis import Headline, declaration
+from crosslatent.analysis.data import RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.report import ReportPaths, build, build_report, heatmap, static, words
+from crosslatent.report.examples import Site, examples
 from crosslatent.report.forest import Forest
 from crosslatent.report.forest import row as line
 from crosslatent.stats import Estimate
@@ -155,6 +158,20 @@ def test_examples_mark_the_touched_token_and_say_the_options_words(
     assert 'lang="hi"' in shown
 
 
+def test_examples_go_through_languages_and_kinds_of_questions(tmp_path: Path) -> None:
+    kinds = {"a": ("sw", "x"), "b": ("sw", "y"), "c": ("hi", "x"), "d": ("hi", "y")}
+    items = [
+        item(name, lang=lang, strata={"relation": kind}) for name, (lang, kind) in kinds.items()
+    ]
+    rows = [one for name in kinds for one in (row(name, "vanilla", False), row(name))]
+    data = RunData(RunReader(write_run(tmp_path / "run", items, rows)))
+    shown = examples(data, Site("ffn", (0, 0), "pilot", picked=True))
+    assert [example.main.head for example in shown[:2]] == ["Swali a", "Swali d"]
+    assert {example.outcome for example in shown} == {"repaired"}
+    assert shown[0].before.label == "la"
+    assert shown[0].after.label == "ndiyo"
+
+
 def test_latex_tables_hold_no_characters_that_pdflatex_refuses(
     built: tuple[Path, ReportPaths],
 ) -> None:
@@ -271,7 +288,8 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
         (estimate(0.25, 0.13, 0.37), "a gain of +25.0 points"),
         (estimate(-0.25, -0.37, -0.13), "a loss of \u221225.0 points"),
         (estimate(0.04, -0.03, 0.11), "no gain could be shown: +4.0 points"),
-        (estimate(0.25), "no gain could be shown: +25.0 points, without an interval"),
+        (estimate(0.25), "no gain could be shown: +25.0 points (no variation)"),
+        (replace(estimate(1.0), clusters=6), "a gain of +100.0 points (no variation)"),
         (estimate(None), "the gain could not be measured"),
     ],
 )
@@ -282,7 +300,8 @@ def test_verdict_follows_from_the_interval(gain: Estimate, start: str) -> None:
 def test_numbers_in_words() -> None:
     assert words.points(-0.0001) == "0.0"
     assert words.percent(None) == "\u2013"
-    assert words.interval(estimate(1.0), difference=False) == "no interval"
+    assert words.interval(estimate(1.0), difference=False) == "no variation"
+    assert words.interval(replace(estimate(1.0), clusters=1), difference=False) == "no interval"
     assert words.listing(["a", "b", "c"]) == "a, b and c"
     assert words.listing([]) == ""
     assert words.p_value(0.0004) == "< 0.001"

@@ -86,6 +86,16 @@ def test_a_pair_without_log_probabilities_loses_the_tie() -> None:
     assert best_pair(scores, "logprob")[0].source == 1
 
 
+def test_a_log_probability_that_is_not_finite_does_not_spoil_the_tie(tmp_path: Path) -> None:
+    rows = [
+        at(0, 0, "a", True, float("nan")),
+        at(0, 0, "b", True, -1.0),
+        at(1, 1, "a", True, -2.0),
+        at(1, 1, "b", True, -2.0),
+    ]
+    assert pilot_pair(open_run(tmp_path, [item("a"), item("b")], rows), "ffn").pair == (0, 0)
+
+
 def test_a_small_pilot_is_called_noise_and_a_large_one_is_not(tmp_path: Path) -> None:
     for size, warned in ((49, True), (50, False)):
         names = [f"q{k}" for k in range(size)]

@@ -96,6 +96,15 @@ def test_interval_above_and_below_zero() -> None:
     assert clustered_mean([-gain for gain in gains], clusters).below_zero
 
 
+def test_without_variation_the_sign_test_over_clusters_decides() -> None:
+    six = [f"c{k}" for k in range(6)]
+    assert clustered_mean([1.0] * 6, six).above_zero
+    assert clustered_mean([-0.5] * 6, six).below_zero
+    assert not clustered_mean([0.0] * 6, six).above_zero
+    assert not clustered_mean([1.0] * 5, six[:5]).above_zero
+    assert not clustered_mean([1.0] * 12, six[:1] * 12).above_zero
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(11)
     clusters = [f"c{k // 4}" for k in range(200)]

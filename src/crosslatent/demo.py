@@ -7,7 +7,7 @@ row exists: seed, splits, controls, and the one comparison that counts (`HEADLIN
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def shipped_model(device: str = "cpu") -> Model:
     It runs on the CPU in float32 unless asked otherwise, so that everybody sees the same figures.
     """
     folder = files("crosslatent") / "data" / "demo" / "model"
-    return load(str(folder), device=device, dtype="float32")
+    model = load(str(folder), device=device, dtype="float32")
+    return replace(model, name="crosslatent demo model")
 
 
 def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = None) -> DemoOutcome:

@@ -152,7 +152,7 @@ def pair_scores(
     rows = reader.connect().execute(
         f"""
         SELECT r.source, r.target, count(*) FILTER (r.correct), count(*),
-               round(favg(r.gold_logprob::DOUBLE), 9)
+               round(favg(r.gold_logprob::DOUBLE) FILTER (isfinite(r.gold_logprob)), 9)
         FROM rows r JOIN items i USING (item)
         WHERE r.control = 'none' AND r.component = $component AND i.split = $split
               AND r.correct IS NOT NULL

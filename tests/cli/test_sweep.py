@@ -64,7 +64,9 @@ def test_run_json_keeps_what_was_asked(sweep, tmp_path):
 
 
 def test_languages_limit_and_controls(sweep, tmp_path):
-    done = sweep("--lang=hi", "--limit=1", "--pairs=0:0,1:1", "--controls=noise,self")
+    done = sweep(
+        "--lang=hi", "--aux-lang=en", "--limit=1", "--pairs=0:0,1:1", "--controls=noise,self"
+    )
     assert done.code == 0
     run = tmp_path / "run"
     assert count(run, "lang <> 'hi'") == 0

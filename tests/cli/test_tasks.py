@@ -10,7 +10,8 @@ from crosslatent.tasks import list_tasks
 
 ITEMS = [
     {"id": "a", "lang": "sw", "aux_lang": "en", "main": "Mji [1]?\n(1) x", "aux": "City?",
-     "answer": "(1)", "options": ["(1)", "(2)"], "labels": ["Nairobi", "Lagos"], "split": "pilot"},
+     "answer": "(1)", "options": ["(1)", "(2)"], "labels": ["Nairobi", "Lagos"], "split": "pilot",
+     "cluster": "animal:eagle:x"},
     {"id": "b", "lang": "hi", "aux_lang": "en", "main": "शहर?", "aux": "City?", "answer": "(2)",
      "options": ["(1)", "(2)"]},
 ]  # fmt: skip
@@ -39,11 +40,14 @@ def test_show_prints_prompts_verbatim(cli, task):
     assert "mine: Capitals" in result.out
     assert "Mji [1]?\n(1) x\n" in result.out
     assert "(2) Lagos" in result.out
+    assert "fact: animal:eagle:x" in result.out  # and not an emoji
     assert "answer: (1)" in result.out
 
 
 def test_show_chooses_items(cli, task):
     assert "शहर?" in cli("tasks", "show", task, "--lang=hi").out
+    assert "Mji" in cli("tasks", "show", task, "--aux-lang=en").out
+    cli("tasks", "show", task, "--aux-lang=hi").assert_refused("aux language 'hi'", "it has en")
     assert cli("tasks", "show", task, "--item=b", "--json").json["item"]["id"] == "b"
     cli("tasks", "show", task, "--item=c").assert_refused("'c'", "'a'", "'b'")
     cli("tasks", "show", task, "--lang=fr").assert_refused("'fr'", "sw, hi")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -186,11 +187,31 @@ def test_select_by_language_split_and_limit(task):
     assert len(task.select(["sw"], ["unseen"], 2).items) == 2
 
 
+def test_select_by_the_language_of_aux(tmp_path):
+    rows = [
+        GOOD | {"id": f"{aux}{k}", "lang": "en", "aux_lang": aux}
+        for k in range(3)
+        for aux in ("sw", "hi")
+    ]
+    culture = load_task(write_task(tmp_path, rows=rows))
+    assert culture.languages == ("en",)
+    assert {item.aux_lang for item in culture.select(aux_languages=["hi"]).items} == {"hi"}
+    assert [item.id for item in culture.select(limit=1).items] == ["sw0", "hi0"]
+
+
+def test_select_that_leaves_nothing(task):
+    only_pilot = task.select(["sw"], ["pilot"])
+    both = replace(task, items=(*only_pilot.items, *task.select(["hi"], ["unseen"]).items))
+    with pytest.raises(TaskError, match="no items that are all"):
+        both.select(["sw"], ["unseen"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"languages": ["fr"]}, "no language 'fr': it has sw, hi"),
         ({"splits": ["final"]}, "no split 'final'"),
+        ({"aux_languages": ["fr"]}, "no aux language 'fr': it has en"),
         ({"languages": []}, "empty"),
         ({"limit": 0}, "1 or more"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,12 +130,18 @@ def _identity(data: RunData) -> dict[str, Any]:
         "direction": task.get("direction") or "custom",
         "type": task.get("type") or "custom",
         "rule": task.get("rule") or "",
-        "model": model.get("name") or "",
+        "model": _model_name(model.get("name") or ""),
         "n_layers": data.n_layers,
         "created": manifest.get("created"),
         "versions": {str(k): str(v) for k, v in (manifest.get("versions") or {}).items()},
         "run_seed": manifest.get("spec", {}).get("seed"),
     }
+
+
+def _model_name(name: str) -> str:
+    """The name without the folders above it: those are nobody's business in a shared report."""
+    path = PurePath(name)
+    return path.name if path.is_absolute() else name
 
 
 def _fetch(data: RunData, query: str) -> tuple[Any, ...]:

@@ -22,7 +22,12 @@ def console() -> Console:
     """The console for tables on stdout; texts of users and models are never read as markup."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, soft_wrap=False)
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def print_text(text: str, style: str | None = None) -> None:
+    """Print text on stdout; the terminal wraps long lines, and a file gets them whole."""
+    console().print(text, style=style, soft_wrap=True)
 
 
 def check_output_folder(path: Path, marker: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
+    context: typer.Context,
     model: ModelOption,
     out: Annotated[
         Path,
@@ -47,6 +48,9 @@ def sweep(
     ] = None,
     lang: Annotated[
         str | None, typer.Option(metavar="L,L", help="Languages of main; all by default.")
+    ] = None,
+    aux_lang: Annotated[
+        str | None, typer.Option(metavar="L,L", help="Languages of aux; all by default.")
     ] = None,
     component: Annotated[
         str | None,
@@ -88,15 +92,13 @@ def sweep(
     debug: DebugOption = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
-    requested = {
-        "model": model, "task": task, "prompts": str(prompts) if prompts else None, "lang": lang,
-        "component": component, "pairs": pairs, "controls": controls, "seed": seed, "limit": limit,
-        "max_new_tokens": max_new_tokens, "device": device, "dtype": dtype, "revision": revision,
-        "strict": strict,
-    }  # fmt: skip
     components, wanted = names(component, "--component"), names(controls, "--controls")
     _check_names(components, wanted, pairs)
-    questions = _load(task, prompts, lang, limit)
+    questions = _load(task, prompts).select(
+        names(lang, "--lang") or None,
+        limit=limit,
+        aux_languages=names(aux_lang, "--aux-lang") or None,
+    )
     check_output_folder(out, "run.json")
     from crosslatent.cli.models import load_model
 
@@ -107,7 +109,17 @@ def sweep(
     if dry_run:
         _dry_run(loaded, questions, spec)
     else:
-        _run(loaded, questions, spec, out, requested, new=new, strict=strict)
+        _run(loaded, questions, spec, out, _requested(context), new=new, strict=strict)
+
+
+def _requested(context: typer.Context) -> dict[str, Any]:
+    """The arguments as given, for run.json; what does not decide a result is left out."""
+    aside = ("out", "new", "dry_run", "debug")
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in context.params.items()
+        if name not in aside
+    }
 
 
 def _check_names(components: tuple[str, ...], controls: tuple[str, ...], pairs: str) -> None:
@@ -121,17 +133,15 @@ def _check_names(components: tuple[str, ...], controls: tuple[str, ...], pairs: 
         check_preset(pairs.removeprefix("preset:"))
 
 
-def _load(task: str | None, prompts: Path | None, lang: str | None, limit: int | None) -> Task:
+def _load(task: str | None, prompts: Path | None) -> Task:
     from crosslatent.tasks import load_prompts, load_task
 
     if task is not None and prompts is None:
-        questions = load_task(task)
-    elif prompts is not None and task is None:
-        questions = load_prompts(prompts)
-    else:
-        given = "both are given" if task else "neither is given"
-        raise UsageError(f"A sweep needs --task or --prompts, and {given}: give one of them.")
-    return questions.select(names(lang, "--lang") or None, limit=limit)
+        return load_task(task)
+    if prompts is not None and task is None:
+        return load_prompts(prompts)
+    given = "both are given" if task else "neither is given"
+    raise UsageError(f"A sweep needs --task or --prompts, and {given}: give one of them.")
 
 
 def _dry_run(model: Any, task: Task, spec: SweepSpec) -> None:

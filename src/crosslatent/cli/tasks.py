@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crosslatent.cli.options import DebugOption, JsonOption, need_command
-from crosslatent.cli.output import console, print_json
+from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.errors import TaskError
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def list_all(json: JsonOption = False, debug: DebugOption = False) -> None:
     if json:
         print_json([summary.to_dict() for summary in summaries])
         return
-    table = Table("task", "what it asks", "direction", "rule", "items", "languages", box=None)
+    table = Table("task", "what it asks", "items", "main in", "aux in", "judged by", box=None)
     for task in summaries:
-        languages = ", ".join(task.languages)
-        table.add_row(task.name, task.title, task.direction, task.rule, str(task.items), languages)
+        main, aux = ", ".join(task.languages), ", ".join(task.aux_languages)
+        table.add_row(task.name, task.title, str(task.items), main, aux, task.rule)
     console().print(table)
 
 
@@ -43,7 +43,10 @@ def show(
         str | None, typer.Option(metavar="ID", help="Which item; the first by default.")
     ] = None,
     lang: Annotated[
-        str | None, typer.Option(metavar="LANG", help="The first item of this language.")
+        str | None, typer.Option(metavar="LANG", help="The first item with this language of main.")
+    ] = None,
+    aux_lang: Annotated[
+        str | None, typer.Option(metavar="LANG", help="The first item with this language of aux.")
     ] = None,
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -52,7 +55,7 @@ def show(
     from crosslatent.tasks import load_task, summarize
 
     loaded = load_task(task)
-    chosen = _choose(loaded, item, lang)
+    chosen = _choose(_within(loaded, lang, aux_lang), item)
     if json:
         print_json(
             summarize(loaded).to_dict()
@@ -69,8 +72,14 @@ def show(
         _print_item(chosen)
 
 
-def _choose(task: Task, item_id: str | None, lang: str | None) -> Item:
-    items = task.items if lang is None else task.select([lang]).items
+def _within(task: Task, lang: str | None, aux_lang: str | None) -> Task:
+    return task.select(
+        None if lang is None else [lang], aux_languages=None if aux_lang is None else [aux_lang]
+    )
+
+
+def _choose(task: Task, item_id: str | None) -> Item:
+    items = task.items
     if item_id is None:
         return items[0]
     for item in items:
@@ -83,30 +92,30 @@ def _choose(task: Task, item_id: str | None, lang: str | None) -> Item:
 
 
 def _print_task(task: Task) -> None:
-    out = console()
-    out.print(f"{task.name}: {task.title}", style="bold")
+    print_text(f"{task.name}: {task.title}", style="bold")
     if task.description:
-        out.print(task.description)
+        print_text(task.description)
     splits = f", splits {', '.join(task.splits)}" if task.splits else ""
-    out.print(
+    print_text(
         f"{len(task.items)} items in {', '.join(task.languages)} "
         f"(aux in {', '.join(task.aux_languages)}){splits}; direction {task.direction}; "
         f"judged by the rule {task.rule}; up to {task.max_new_tokens} new tokens."
     )
     if task.sources:
-        out.print(f"Sources: {'; '.join(task.sources)}")
+        print_text(f"Sources: {'; '.join(task.sources)}")
 
 
 def _print_item(item: Item) -> None:
-    out = console()
-    out.print(f"\nitem {item.id}", style="bold")
+    print_text(f"\nitem {item.id}", style="bold")
     for role, lang, text in [("main", item.lang, item.main), ("aux", item.aux_lang, item.aux)]:
-        out.print(f"{role} ({lang}):", style="dim")
+        print_text(f"{role} ({lang}):", style="dim")
         print(text)
     if item.answer is not None:
-        out.print(f"answer: {item.answer}")
+        print_text(f"answer: {item.answer}")
     labels = item.labels or item.options or ()
     for name, label in zip(item.options or (), labels, strict=True):
-        out.print(f"  {name} {label if label != name else ''}".rstrip())
+        print_text(f"  {name} {label if label != name else ''}".rstrip())
     groups = {"split": item.split, "fact": item.cluster, **item.strata}
-    out.print(", ".join(f"{name}: {value}" for name, value in groups.items() if value), style="dim")
+    print_text(
+        ", ".join(f"{name}: {value}" for name, value in groups.items() if value), style="dim"
+    )

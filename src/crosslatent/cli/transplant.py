@@ -19,7 +19,7 @@ from crosslatent.cli.options import (
     prompt_text,
     whole,
 )
-from crosslatent.cli.output import console, print_json
+from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.errors import PairError, PromptError
 from crosslatent.specs import Transplant, check_component, check_preset
 
@@ -130,9 +130,8 @@ def _print(result: TransplantResult) -> None:
     table.add_row(
         Text(result.vanilla.strip() or "(nothing)"), Text(result.output.strip() or "(nothing)")
     )
-    out = console()
-    out.print(table)
-    out.print(
+    console().print(table)
+    print_text(
         f"replaced at main's token {result.main_length} of {result.main_length}, "
         f"{result.main_token!r}; captured at aux's token {result.aux_length} of "
         f"{result.aux_length}, {result.aux_token!r}",

@@ -85,7 +85,7 @@ def wrap(
     """
     hf.train(False)
     label = name or str(getattr(hf, "name_or_path", "") or type(hf).__name__)
-    return Model(hf, tokenizer, resolve(hf), label, _identity(hf, label))
+    return Model(hf, tokenizer, resolve(hf), label, _identity(hf))
 
 
 def _device(name: str) -> torch.device:
@@ -149,12 +149,11 @@ def _check_decoder(model_type: str) -> None:
     )
 
 
-def _identity(hf: PreTrainedModel, name: str) -> dict[str, Any]:
+def _identity(hf: PreTrainedModel) -> dict[str, Any]:
     config = hf.config.to_dict()
     for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
         config.pop(volatile, None)
     return {
-        "name": name,
         "type": hf.config.model_type,
         "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
         "weights_hash": _weights_hash(hf),

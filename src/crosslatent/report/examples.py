@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crosslatent.analysis.accuracy import RELATION
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.results import ALL, RunSummary
 from crosslatent.specs import Component, Pair
@@ -84,7 +85,7 @@ def examples(data: RunData, site: Site) -> list[Example]:
     by_outcome: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         by_outcome.setdefault(_outcome(record), []).append(record)
-    repaired = _one_language_after_the_other(by_outcome.get("repaired", []))[:MOST_REPAIRED]
+    repaired = _varied(by_outcome.get("repaired", []))
     others = [by_outcome[name][0] for name in ("still wrong", "broken") if name in by_outcome]
     changed = by_outcome.get("changed", [])[:MOST_REPAIRED]
     chosen = [*repaired, *others, *changed]
@@ -124,15 +125,25 @@ def _outcome(record: dict[str, Any]) -> str:
     return "repaired" if after else "broken"
 
 
-def _one_language_after_the_other(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """First one of each language, then the second ones; questions with label words first."""
+def _varied(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """First one of each language, then the second ones, kinds of questions as varied as can be."""
     queues: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in sorted(records, key=lambda record: record["after_prediction"] is None):
+    for record in records:
         queues.setdefault((record["lang"], record["aux_lang"]), []).append(record)
-    longest = max(map(len, queues.values()), default=0)
-    return [
-        queue[turn] for turn in range(longest) for queue in queues.values() if turn < len(queue)
-    ]
+    chosen: list[dict[str, Any]] = []
+    shown: list[str] = []
+    while any(queues.values()) and len(chosen) < MOST_REPAIRED:
+        for queue in filter(None, queues.values()):
+            # min keeps the order of the ids among kinds that were shown equally often.
+            record = min(queue, key=lambda record: shown.count(_kind(record)))
+            queue.remove(record)
+            chosen.append(record)
+            shown.append(_kind(record))
+    return chosen[:MOST_REPAIRED]
+
+
+def _kind(record: dict[str, Any]) -> str:
+    return str((record["strata"] or {}).get(RELATION, ""))
 
 
 def _example(record: dict[str, Any]) -> Example:

@@ -57,14 +57,16 @@ def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
         f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
         f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
         f"{words.verdict(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
-        f"{test.broken} broken (exact McNemar p {equals(test.p_value)}).{_repairs(test)}"
+        f"{test.broken} broken{mcnemar_note(test.p_value)}.{_repairs(test)}"
     )
 
 
-def equals(value: float | None) -> str:
-    """A p-value after the letter p: ``= 0.016``, ``< 0.001``."""
+def mcnemar_note(value: float | None) -> str:
+    """The p-value in brackets, after a space; nothing if no answer changed."""
+    if value is None:
+        return ""
     text = words.p_value(value)
-    return text if text.startswith("<") else f"= {text}"
+    return f" (exact McNemar p {text if text.startswith('<') else f'= {text}'})"
 
 
 def _repairs(test: PairTest) -> str:

@@ -134,8 +134,8 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
     where = f"{headline.n} {declared.test} questions about {headline.clusters} facts"
     before, after = words.percent(headline.vanilla.value), words.percent(headline.transplant.value)
     changes = (
-        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken (exact "
-        f"McNemar p {gains.equals(headline.p_value)})."
+        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
+        f"{gains.mcnemar_note(headline.p_value)}."
     )
     picked = (
         f"The pair was picked on the {declared.tune} questions; this comparison was declared "

@@ -19,6 +19,7 @@ from crosslatent.specs import Component
 from crosslatent.stats import Estimate
 
 _BLIND = ("noise", "mean", "self")
+_SELF_NOTE = "; against the question\u2019s own layers, source = target is left out of both sides"
 _WAYS = ("vanilla", "translate_test", "majority")
 
 
@@ -101,7 +102,8 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     caption = (
         f"Share of {_of(bound.splits)}questions that at least one of {tries} pairs solves. "
         f"{sizes([bound.overall])}. {SPREAD} Each \u201ctrue minus this\u201d uses only questions "
-        "and pairs that both have."
+        "and pairs that both have"
+        f"{_SELF_NOTE if 'self' in versus else ''}."
     )
     return Panel(
         words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)
@@ -155,8 +157,8 @@ def bounds_sentence(run: RunSummary) -> str:
         return ""
     bound = run.upper_bounds[-1]
     start = (
-        f"With {words.component(bound.component)} transplants, counting a {_of(bound.splits)}"
-        "question as solved if "
+        f"With {words.component(bound.component)} transplants, counting a question"
+        f"{f' of the {bound.splits[0]} split' if len(bound.splits) == 1 else ''} as solved if "
         f"any of up to {bound.attempts[1]:,} pairs solves it lifts the share of right answers from "
         f"{words.percent(bound.vanilla.value)} to {words.percent(bound.overall.value)}."
     )
@@ -213,7 +215,7 @@ def _follow_rows(entry: Follow) -> list[Row]:
         Mark("true", "with the donor\u2019s vector", entry.share),
         Mark("base", "unmodified", entry.vanilla_share),
     )
-    return [Row(label, marks, f"more than unmodified: {gap}")]
+    return [Row(label, marks, f"{gap} over unmodified")]
 
 
 def _follow_sentence(entry: Follow) -> str:

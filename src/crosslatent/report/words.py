@@ -90,9 +90,9 @@ def points(value: float | None) -> str:
 
 
 def interval(estimate: Estimate, *, difference: bool) -> str:
-    """``13.3 to 36.7`` in percent or points; says so if there is none."""
+    """``13.3 to 36.7`` in percent or points; says why if there is none."""
     if estimate.low is None or estimate.high is None:
-        return "no interval"
+        return "no variation" if estimate.clusters > 1 else "no interval"
     if difference:
         return f"{points(estimate.low)} to {points(estimate.high)}"
     return f"{100 * estimate.low:.1f} to {percent(estimate.high)}"
@@ -108,13 +108,19 @@ def verdict(gain: Estimate) -> str:
     """One clause on a gain, as plain for a bad result as for a good one."""
     if gain.value is None:
         return "the gain could not be measured"
-    confidence = f"{100 * gain.confidence:.0f}{NARROW}% interval"
-    if gain.low is None:
-        return f"no gain could be shown: {points(gain.value)} points, without an interval"
-    numbers = f"{points(gain.value)} points ({confidence} {interval(gain, difference=True)})"
+    numbers = f"{points(gain.value)} points ({_confidence(gain)})"
     if gain.above_zero:
         return f"a gain of {numbers}"
     return f"a loss of {numbers}" if gain.below_zero else f"no gain could be shown: {numbers}"
+
+
+def _confidence(estimate: Estimate) -> str:
+    ends = interval(estimate, difference=True)
+    return (
+        ends
+        if estimate.low is None
+        else f"{100 * estimate.confidence:.0f}{NARROW}% interval {ends}"
+    )
 
 
 def p_value(value: float | None) -> str:

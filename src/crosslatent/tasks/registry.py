@@ -24,6 +24,7 @@ class TaskSummary:
     rule: str
     items: int
     languages: tuple[str, ...]
+    aux_languages: tuple[str, ...]
     splits: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def summarize(task: Task) -> TaskSummary:
         rule=task.rule,
         items=len(task.items),
         languages=task.languages,
+        aux_languages=task.aux_languages,
         splits=task.splits,
     )
 

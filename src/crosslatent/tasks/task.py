@@ -80,16 +80,19 @@ class Task:
         languages: Iterable[str] | None = None,
         splits: Iterable[str] | None = None,
         limit: int | None = None,
+        aux_languages: Iterable[str] | None = None,
     ) -> Task:
         """The task with fewer items.
 
         Args:
             languages: languages of `main` to keep; None keeps all.
             splits: splits to keep; None keeps all.
-            limit: keep the first so many items of each language and split; None keeps all.
+            limit: keep the first so many items of each pair of languages and split; None keeps all.
+            aux_languages: languages of `aux` to keep; None keeps all.
 
         Raises:
-            TaskError: a language or split that the task does not have, or a limit below 1.
+            TaskError: a language or split that the task does not have, a limit below 1, or nothing
+                is left.
         """
         if limit is not None and limit < 1:
             raise TaskError(f"The limit is {limit}, but it must be 1 or more items per language.")
@@ -97,12 +100,20 @@ class Task:
         if languages is not None:
             wanted = _known(languages, self.languages, f"Task {self.name!r}", "language")
             items = [item for item in items if item.lang in wanted]
+        if aux_languages is not None:
+            wanted = _known(
+                aux_languages, self.aux_languages, f"Task {self.name!r}", "aux language"
+            )
+            items = [item for item in items if item.aux_lang in wanted]
         if splits is not None:
             wanted = _known(splits, self.splits, f"Task {self.name!r}", "split")
             items = [item for item in items if item.split in wanted]
         if limit is not None:
             items = _first(items, limit)
-        return replace(self, items=tuple(items))
+        kept = tuple(items)
+        if not kept:
+            raise TaskError(f"Task {self.name!r} has no items that are all of what was chosen.")
+        return replace(self, items=kept)
 
 
 def _known(names: Iterable[str], known: tuple[str, ...], subject: str, what: str) -> frozenset[str]:
@@ -118,10 +129,10 @@ def _known(names: Iterable[str], known: tuple[str, ...], subject: str, what: str
 
 
 def _first(items: Iterable[Item], limit: int) -> list[Item]:
-    seen: dict[tuple[str, str | None], int] = {}
+    seen: dict[tuple[str, str, str | None], int] = {}
     kept = []
     for item in items:
-        group = (item.lang, item.split)
+        group = (item.lang, item.aux_lang, item.split)
         seen[group] = seen.get(group, 0) + 1
         if seen[group] <= limit:
             kept.append(item)
