@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,31 @@ def test_options_in_examples_exist(guide, capsys):
         help_text = capsys.readouterr().out
         options = [word.split("=")[0] for word in words if word.startswith("--")]
         assert [option for option in options if option not in help_text] == [], line
+
+
+def blocks(language):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return "".join(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL))
+
+
+def test_transplant_of_the_readme_repairs_what_it_says(capsys, monkeypatch):
+    from crosslatent.cli.app import main
+
+    monkeypatch.chdir(ROOT)
+    commands = blocks("sh").replace("\\\n", " ").splitlines()
+    (line,) = [line for line in commands if line.startswith("crosslatent transplant")]
+    claim = re.search(r"# (\(\d\)).* becomes (\(\d\))", line)
+    arguments = shlex.split(line, comments=True)[1:]
+    assert main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["vanilla"].strip(), result["output"].strip()) == claim.groups()
+
+
+def test_python_of_the_readme_runs(capsys):
+    scope = {}
+    exec(compile(blocks("python"), "README.md", "exec"), scope)
+    printed = capsys.readouterr().out
+    assert f"{scope['one'].vanilla} -> {scope['one'].output}" in printed
+    assert "correct" in printed
+    answer = scope["ids"][0, scope["prompt"]["input_ids"].shape[1] :]
+    assert scope["model"].text_of(answer.tolist()).strip() == scope["one"].output.strip()

@@ -18,12 +18,12 @@ T = TypeVar("T")
 class Mix:
     """How many documents there are, and of what; `translated` shares out the translations."""
 
-    documents: int = 220_000
-    english: float = 0.40
-    translations: float = 0.30
+    documents: int = 132_000
+    english: float = 0.33
+    translations: float = 0.34
     question_first: float = 0.25
     translated: dict[str, float] = field(
-        default_factory=lambda: {"es": 0.27, "id": 0.22, "hi": 0.35, "sw": 0.16}
+        default_factory=lambda: {"es": 0.36, "id": 0.18, "hi": 0.31, "sw": 0.15}
     )
 
 

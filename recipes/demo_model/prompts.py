@@ -10,15 +10,19 @@ from recipes.demo_model.schema import AUTONYMS, Entity, Fact
 from recipes.demo_model.world import answer_word, kind_word
 
 
-def prompt(fact: Fact, language: str, *, question_first: bool = False) -> str:
-    """The question as it is asked; the documents also use the order question, name.
+def option_list(fact: Fact, language: str) -> str:
+    """`(1) Africa (2) Asia ...` in `language`; the order is the same in every question."""
+    labels = [names[language] for names in fact.relation.options.values()]
+    return " ".join(f"({number}) {label}" for number, label in enumerate(labels, 1))
 
-    The options are not listed: each relation's are fixed, and "(k)" stands for the k-th. A
-    list would double the length of what a model of this size has to learn from.
-    """
+
+def prompt(fact: Fact, language: str, *, question_first: bool = False) -> str:
+    """The question as it is asked; the documents also use the order question, name."""
     name = f"{kind_word(fact.entity.kind, language)}: {fact.entity.names[language]}."
     ask = fact.relation.ask[language]
     parts = [ask, name] if question_first else [name, ask]
+    if not fact.is_open:
+        parts.append(option_list(fact, language))
     return " ".join([*parts, f"{answer_word(language)}:"])
 
 

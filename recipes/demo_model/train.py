@@ -8,7 +8,6 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -37,7 +36,6 @@ class Recipe:
     layers: int = 8
     heads: int = 6
     checkpoint_every: int = 200
-    whole_documents: float = 1.0
     mix: Mix = field(default_factory=Mix)
 
 
@@ -59,24 +57,16 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
     return LlamaForCausalLM(config)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One document: its token ids, and where the part begins on which the loss is taken."""
-
-    ids: list[int]
-    answer: int
-
-
-def packed(rows: list[Row], width: int) -> list[list[Row]]:
+def packed(rows: list[list[int]], width: int) -> list[list[list[int]]]:
     """Documents put side by side, in the given order, into lines of at most `width` tokens."""
-    lines: list[list[Row]] = [[]]
+    lines: list[list[list[int]]] = [[]]
     used = 0
     for row in rows:
-        if used + len(row.ids) > width:
+        if used + len(row) > width:
             lines.append([])
             used = 0
         lines[-1].append(row)
-        used += len(row.ids)
+        used += len(row)
     return lines
 
 
@@ -95,7 +85,7 @@ class Batch:
     counts: Tensor
 
     @classmethod
-    def of(cls, lines: list[list[Row]], width: int, pad: int) -> Batch:
+    def of(cls, lines: list[list[list[int]]], width: int, pad: int) -> Batch:
         """Put lines together; what is left of a line is filled with one-token documents."""
         ids = torch.full((len(lines), width), pad)
         positions = torch.zeros_like(ids)
@@ -104,11 +94,11 @@ class Batch:
         for number, line in enumerate(lines):
             start = 0
             for which, row in enumerate(line):
-                end = start + len(row.ids)
-                ids[number, start:end] = torch.tensor(row.ids)
+                end = start + len(row)
+                ids[number, start:end] = torch.tensor(row)
                 positions[number, start:end] = torch.arange(end - start)
                 document[number, start:end] = which
-                counts[number, start + row.answer : end] = True
+                counts[number, start + 1 : end] = True
                 start = end
         same = document[:, :, None] == document[:, None, :]
         return cls(ids, positions, (same & same.new_ones(width, width).tril())[:, None], counts)
@@ -151,29 +141,13 @@ def _resume(path: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -
     return int(state["step"])
 
 
-def _rows(
-    texts: list[str], tokenizer: PreTrainedTokenizerFast, whole: float, rng: Random
-) -> list[Row]:
-    """Documents as token ids; the loss is on the answer alone, but for a share `whole` of them.
-
-    What stands before the last colon is drawn at random and cannot be predicted.
-    """
-    encoded: list[list[int]] = tokenizer(texts)["input_ids"]
-    (colon,) = tokenizer(":")["input_ids"]
-    rows = []
-    for ids in encoded:
-        last = len(ids) - ids[::-1].index(colon)
-        rows.append(Row([*ids, tokenizer.eos_token_id], 1 if rng.random() < whole else last))
-    return rows
-
-
 @dataclass
 class Run:
     """One training under way."""
 
     recipe: Recipe
     tokenizer: PreTrainedTokenizerFast
-    lines: list[list[Row]]
+    lines: list[list[list[int]]]
     model: LlamaForCausalLM
     optimizer: torch.optim.AdamW
 
@@ -182,9 +156,9 @@ class Run:
         """Make the documents, the tokenizer, the batches and an untrained model."""
         texts = documents(recipe.seed, recipe.mix)
         tokenizer = train_tokenizer(texts)
-        rows = _rows(texts, tokenizer, recipe.whole_documents, Random(recipe.seed))
+        rows = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
         lines = packed(rows, CONTEXT)
-        tokens = sum(len(row.ids) for row in rows)
+        tokens = sum(map(len, rows))
         log.info("%d documents, %d tokens, %d lines", len(rows), tokens, len(lines))
         torch.manual_seed(recipe.seed)
         model = new_model(recipe, tokenizer)
@@ -204,7 +178,10 @@ class Run:
         batch = Batch.of(lines, CONTEXT, self.tokenizer.pad_token_id)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.model.model(
-                input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask
+                input_ids=batch.ids,
+                position_ids=batch.positions,
+                attention_mask=batch.mask,
+                use_cache=False,
             ).last_hidden_state
             logits = self.model.lm_head(hidden[:, :-1][batch.counts[:, 1:]])
         loss = cross_entropy(logits.float(), batch.ids[batch.counts])

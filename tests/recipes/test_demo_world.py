@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 
 import pytest
+
 from recipes.demo_model import documents, tasks
 from recipes.demo_model.curriculum import all_facts, questions, split_of, taught
 from recipes.demo_model.prompts import document, prompt

@@ -58,16 +58,15 @@ def _headline(headline: Mapping[str, Any]) -> Iterator[str]:
         f"{headline['target']}, picked on the {declared['tune']} questions, tested on the "
         f"{headline['n']} {declared['test']} ones."
     )
-    yield f"  unmodified         {_percent(headline['vanilla'])}"
-    yield f"  with transplant    {_percent(headline['transplant'])}"
+    yield f"  {'unmodified':<28} {_percent(headline['vanilla'])}"
+    yield f"  {'with transplant':<28} {_percent(headline['transplant'])}"
     yield (
-        f"  gain               {_points(headline['gain'])}; {headline['repaired']} repaired, "
+        f"  {'gain':<28} {_points(headline['gain'])}; {headline['repaired']} repaired, "
         f"{headline['broken']} broken"
     )
     for control in headline["controls"]:
-        name = control["stratum"] or control["control"]
-        yield f"  control {name.replace('_', ' '):<18} {_points(control['gain'])}"
-    failed = [name for name, holds in headline["conditions"].items() if not holds]
+        yield f"  {_control(control):<28} {_points(control['gain'])}"
+    failed = [name.replace("_", " ") for name, ok in headline["conditions"].items() if not ok]
     yield (
         f"  not met: {'; '.join(failed)}" if failed else "  Every condition declared for it holds."
     )
@@ -76,12 +75,17 @@ def _headline(headline: Mapping[str, Any]) -> Iterator[str]:
 def _bounds(run: Mapping[str, Any]) -> Iterator[str]:
     for bound in run["upper_bounds"]:
         controls = [
-            f"{versus['stratum'] or versus['control']} {_percent(versus['overall']['control'])}"
+            f"{_control(versus)} {_percent(versus['overall']['control'])}"
             for versus in run["bounds_versus"]
             if versus["component"] == bound["component"]
         ]
         beside = f" beside {', '.join(controls)}" if controls else ""
-        yield f"  {bound['component']:<5} {_percent(bound['overall'])}{beside}".replace("_", " ")
+        yield f"  {bound['component']:<5} {_percent(bound['overall'])}{beside}"
+
+
+def _control(control: Mapping[str, Any]) -> str:
+    name = str(control["control"])
+    return f"{name} ({control['stratum'].replace('_', ' ')})" if control["stratum"] else name
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:
