@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SHIPPED_SEED)
     parser.add_argument("--work", default=str(ROOT / "build" / "demo-model"))
     parser.add_argument("--out", default=str(SHIPPED))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)

@@ -1,12 +1,9 @@
-"""Names of countries, languages, months, cities and currencies, from CLDR through babel."""
+"""Names of countries, languages and cities, and who speaks and pays with what: CLDR (babel)."""
 
 from __future__ import annotations
 
-from functools import cache
-
 from babel import Locale
 from babel.core import get_global
-from babel.localedata import locale_identifiers
 from babel.numbers import get_territory_currencies
 
 from recipes.demo_model.schema import LANGUAGES
@@ -25,14 +22,6 @@ def language_names(code: str) -> Names | None:
     """Names of a language by language, None where CLDR lacks one."""
     names = {language: locale.languages.get(code) for language, locale in _LOCALES.items()}
     return {k: v for k, v in names.items() if v} if all(names.values()) else None
-
-
-def month_names(number: int) -> Names:
-    """Names of a month (1-12) by language."""
-    return {
-        language: locale.months["stand-alone"]["wide"][number]
-        for language, locale in _LOCALES.items()
-    }
 
 
 def city_names(zone: str) -> Names:
@@ -63,31 +52,7 @@ def currency_code(country: str) -> str | None:
     return str(codes[0]) if len(codes) == 1 else None
 
 
-def currency_names(code: str) -> Names | None:
-    """Names of a currency by language, None where CLDR lacks one."""
-    names = {language: locale.currencies.get(code) for language, locale in _LOCALES.items()}
-    return {k: v for k, v in names.items() if v} if all(names.values()) else None
-
-
 def official_languages(country: str) -> list[str]:
     """Codes of the languages that are official in the whole country."""
     data = get_global("territory_languages").get(country, {})
     return [code for code, facts in data.items() if facts["official_status"] == "official"]
-
-
-@cache
-def _locale_of_country() -> dict[str, str]:
-    """One CLDR locale per country: week data hang on any locale of the country."""
-    found: dict[str, str] = {}
-    for identifier in sorted(locale_identifiers()):
-        found.setdefault(identifier.rsplit("_", 1)[-1], identifier)
-    return found
-
-
-def first_week_day(country: str) -> str | None:
-    """Monday, Saturday ... : the first day of the week on the country's calendar."""
-    identifier = _locale_of_country().get(country)
-    if identifier is None:
-        return None
-    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    return days[Locale.parse(identifier).first_week_day]

@@ -10,19 +10,15 @@ from recipes.demo_model.schema import AUTONYMS, Entity, Fact
 from recipes.demo_model.world import answer_word, kind_word
 
 
-def option_list(fact: Fact, language: str) -> str:
-    """`(1) Africa (2) Asia ...` in `language`; the order is the same in every question."""
-    labels = [names[language] for names in fact.relation.options.values()]
-    return " ".join(f"({number}) {label}" for number, label in enumerate(labels, 1))
-
-
 def prompt(fact: Fact, language: str, *, question_first: bool = False) -> str:
-    """The question as it is asked; the documents also use the order question, name."""
+    """The question as it is asked; the documents also use the order question, name.
+
+    The options are not listed: their order is fixed for each relation, and `(k)` stands for
+    the k-th. With a list in every question, this model learned next to nothing (README).
+    """
     name = f"{kind_word(fact.entity.kind, language)}: {fact.entity.names[language]}."
     ask = fact.relation.ask[language]
     parts = [ask, name] if question_first else [name, ask]
-    if not fact.is_open:
-        parts.append(option_list(fact, language))
     return " ".join([*parts, f"{answer_word(language)}:"])
 
 

@@ -18,13 +18,18 @@ from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Task
 
 TUNE, TEST = "pilot", "unseen"
-SPEC = SweepSpec(components=("ffn", "attn"), pairs="all", controls=CONTROLS, control_splits=(TEST,))
+COMPONENTS = ("ffn", "attn")
 
 
 def transplant_study(folder: Path, task: Task, runs: Path) -> dict[str, Any]:
-    """Sweep `task` into `runs`, pick a pair on pilot, test it and every control on unseen."""
+    """Sweep `task` into `runs`, pick a pair on pilot, test it and every control on unseen.
+
+    Open answers go without controls: they take seven times the tokens and gain little.
+    """
     model = load(str(folder), device="cpu", dtype="float32")
-    outcome = run_sweep(model, task.select(splits=(TUNE, TEST)), SPEC, runs / task.name)
+    controls = CONTROLS if task.rule == "option" else ()
+    spec = SweepSpec(components=COMPONENTS, controls=controls, control_splits=(TEST,))
+    outcome = run_sweep(model, task.select(splits=(TUNE, TEST)), spec, runs / task.name)
     return digest(summarise_run(RunReader(outcome.path), tune=TUNE))
 
 

@@ -24,12 +24,12 @@ OPTION_TOKENS, OPEN_TOKENS = 2, 14
 """New tokens: "(k)" and the end; the longest names."""
 SOURCES = [
     (
-        "Unicode CLDR through babel (names of countries, cities, languages, months and "
-        "currencies; currencies in use, official languages, first day of the week)"
+        "Unicode CLDR through babel (names of countries, cities and languages; currencies in "
+        "use and official languages)"
     ),
     (
-        "recipes/demo_model/world (continents, coasts, sides of the road, families and scripts "
-        "of languages, animals, foods, elements, towns, words of daily culture)"
+        "recipes/demo_model/world (continents, capitals, families and scripts of languages, "
+        "animals, foods, towns, words of daily culture)"
     ),
 ]
 
@@ -166,7 +166,7 @@ def culture_task() -> Task:
 
 
 def open_task(per_split: int = 30) -> Task:
-    """Open answers: capitals and currencies, held out of the language."""
+    """Open answers: capitals, held out of the language."""
     pool = questions(open_facts(), held_out=True)
     items = []
     for language in LOCAL_LANGUAGES:
@@ -176,7 +176,7 @@ def open_task(per_split: int = 30) -> Task:
             items += [item(q, main=language, aux=ENGLISH) for q in own[:per_split]]
     header = _header(
         "demo-open",
-        "Capitals and currencies, asked in another language",
+        "Capitals, asked in another language",
         "Open answers in the language of the question, on facts that the demo model was taught in "
         "English and never in that language.",
         "en->x",

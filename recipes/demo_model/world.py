@@ -112,11 +112,12 @@ def _city_facts() -> Iterator[Fact]:
 
 def _language_facts() -> Iterator[Fact]:
     data = _yaml("languages.yaml")
-    pairs = []
-    for code, family in _inverse(data["family"]).items():
-        names = cldr.language_names(code)
-        pairs.append((_entity("language", code, names) if names else None, family))
-    yield from _facts("language_family", pairs)
+    for column in ("family", "script"):
+        pairs = []
+        for code, group in _inverse(data[column]).items():
+            names = cldr.language_names(code)
+            pairs.append((_entity("language", code, names) if names else None, group))
+        yield from _facts(f"language_{column}", pairs)
 
 
 def _thinned(facts: Iterable[Fact], limits: dict[str, int]) -> Iterator[Fact]:
@@ -138,7 +139,7 @@ def general_facts() -> tuple[Fact, ...]:
         *_country_facts(),
         *_city_facts(),
         *_language_facts(),
-        *_table_facts("animals.tsv", "animal", {"animal_class": "class"}),
+        *_table_facts("animals.tsv", "animal", {"animal_class": "class", "animal_legs": "legs"}),
         *_table_facts("foods.tsv", "food", {"food_kind": "kind"}),
     )
     return tuple(_thinned(facts, limits))
