@@ -1,4 +1,4 @@
-"""Controls follow their rules: one donor per item and stratum, seeded noise, means of the others."""
+"""Controls follow their rules: one donor per item and stratum, seeded noise, means of others."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def load(
     except (OSError, ValueError, KeyError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder with "
-            "config.json, a tokenizer and *.safetensors, or a name that the hub knows."
+            f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
+            "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
         ) from error
     torch.nn.Module.to(hf, device=where)
     return wrap(hf, tokenizer, name=str(path))

@@ -39,7 +39,12 @@ def build_manifest(
             "python": platform.python_version(),
             **{name: version(name) for name in _SOFTWARE},
         },
-        "model": {"name": model.name, **model.identity, "n_layers": model.n_layers, "d_model": model.d_model},
+        "model": {
+            "name": model.name,
+            **model.identity,
+            "n_layers": model.n_layers,
+            "d_model": model.d_model,
+        },
         "task": {
             "name": task.name,
             "title": task.title,
