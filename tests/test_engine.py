@@ -102,8 +102,8 @@ def _shared_suffix(monkeypatch):
     def stale(*args):
         start = right(*args)
         for layer in start.cache.layers:
-            layer.keys = layer.keys[:1].expand_as(layer.keys)
-            layer.values = layer.values[:1].expand_as(layer.values)
+            layer.keys.copy_(layer.keys[:1].clone().expand_as(layer.keys))
+            layer.values.copy_(layer.values[:1].clone().expand_as(layer.values))
         return start
 
     monkeypatch.setattr(engine, "_last_token", stale)

@@ -1,25 +1,24 @@
 """The batched engine: all rows of a prompt over keys and values of its prefix computed once.
 
 Attention is causal and only the last prompt token is edited, so the cache of the tokens before it
-is the same for every row. Rows are then one-token inputs over that cache, expanded to the batch,
-and are decoded together. Same contract as `oracle.run_rows`.
+is the same for every row. Rows are then one-token inputs over that cache (`prefix.PrefixRows`), and
+are decoded together. Same contract as `oracle.run_rows`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from crosslatent.decoding import Decoded, Prefilled, greedy, prefill
 from crosslatent.edits import Row
 from crosslatent.model import Model, encode_batch, rewriting
 from crosslatent.model.sites import Rewrite
+from crosslatent.prefix import PrefixRows
 from crosslatent.specs import Site
 
 PATH = "expanded-cache"
@@ -46,11 +45,13 @@ def run_rows(
         chunk: prefix tokens per forward; None for all at once.
         batch_rows: rows per batch; the answers do not depend on it, but for exact near-ties.
     """
-    prefix = _prefix_cache(model, main[:-1], chunk)
+    prefix = PrefixRows(
+        _prefix_cache(model, main[:-1], chunk), min(batch_rows, len(rows)), max_new_tokens
+    )
     decoded: list[Decoded] = []
     for at in range(0, len(rows), batch_rows):
         batch = rows[at : at + batch_rows]
-        start = _last_token(model, main, batch, prefix)
+        start = _last_token(model, main, batch, prefix.cache(len(batch)))
         decoded += greedy(model, start, max_new_tokens, watch)
     return decoded
 
@@ -62,10 +63,9 @@ def _prefix_cache(model: Model, prefix: Sequence[int], chunk: int | None) -> Cac
 
 
 @torch.no_grad()
-def _last_token(model: Model, main: Sequence[int], rows: Sequence[Row], prefix: Cache) -> Prefilled:
+def _last_token(model: Model, main: Sequence[int], rows: Sequence[Row], cache: Cache) -> Prefilled:
     """The last prompt token of every row through the model, each with its own edits."""
     n_rows, length = len(rows), len(main)
-    cache = _expanded(prefix, n_rows)
     mask = torch.ones((n_rows, length), dtype=torch.long, device=model.device)
     with rewriting(model, _edits_by_site(rows)):
         out = model.hf(
@@ -77,16 +77,6 @@ def _last_token(model: Model, main: Sequence[int], rows: Sequence[Row], prefix: 
             logits_to_keep=1,
         )
     return Prefilled(cache, out.logits[:, -1], mask)
-
-
-def _expanded(prefix: Cache, n_rows: int) -> Cache:
-    """The prefix's cache for `n_rows` rows, as views: memory is taken when a layer first grows."""
-    cache = copy.deepcopy(prefix)
-    for layer in cache.layers:
-        if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None:
-            layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
-            layer.values = layer.values.expand(n_rows, -1, -1, -1)
-    return cache
 
 
 def _edits_by_site(rows: Sequence[Row]) -> Mapping[Site, Rewrite]:
