@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.curriculum import Question, questions, split_of
 from recipes.demo_model.prompts import prompt
-from recipes.demo_model.schema import LANGUAGES
+from recipes.demo_model.schema import ENGLISH, LANGUAGES
 from recipes.demo_model.tasks import OPEN_TOKENS, OPTION_TOKENS
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
@@ -39,22 +38,30 @@ def answers(
     return [text.strip() for text in texts]
 
 
-def knowledge(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, sample: int = 300
-) -> dict[str, Any]:
-    """Accuracy by kind of fact, language, and taught or held out (pilot and unseen facts)."""
+def knowledge(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Accuracy by kind of fact and language: taught, and held out (pilot and unseen facts).
+
+    Held-out general facts also without the names that are spelled as in English: what is left
+    shows how well a language is known.
+    """
     groups = {"general": general_facts(), "open": open_facts(), "culture": culture_facts()}
     table: dict[str, Any] = {}
     for name, facts in groups.items():
-        for held_out in (False, True):
-            pool = [q for q in questions(facts, held_out=held_out) if not held_out or not _final(q)]
+        held_out = [q for q in questions(facts, held_out=True) if not _final(q)]
+        kinds = {"taught": questions(facts, held_out=False), "held out": held_out}
+        if name == "general":
+            kinds["held out, other spelling"] = [q for q in held_out if not _same_spelling(q)]
+        for kind, asked in kinds.items():
             for language in LANGUAGES:
-                own = [q for q in pool if q.language == language]
-                Random(f"knowledge {name} {language}").shuffle(own)
+                own = [q for q in asked if q.language == language]
                 if own:
-                    key = f"{name} {language} {'held out' if held_out else 'taught'}"
-                    table[key] = _accuracy(model, tokenizer, own[:sample])
+                    table[f"{name} {language} {kind}"] = _accuracy(model, tokenizer, own)
     return table
+
+
+def _same_spelling(question: Question) -> bool:
+    names = question.fact.entity.names
+    return names[question.language] == names[ENGLISH]
 
 
 def _accuracy(

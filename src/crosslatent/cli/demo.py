@@ -25,14 +25,9 @@ def demo(
     from crosslatent.cli.models import quiet
 
     quiet()
-    import torch
-
     from crosslatent.demo import MARKER, run_demo
 
     check_output_folder(out, MARKER)
-    # A model this small needs no second thread, and on a busy machine threads wait for each other:
-    # 300 rows a second with two of them, 2,200 with one.
-    torch.set_num_threads(1)
     with progresses() as show:
         outcome = run_demo(out, progress=show)
     if outcome.rows:

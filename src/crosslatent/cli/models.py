@@ -22,8 +22,13 @@ def load_model(name: str, revision: str | None, device: str, dtype: str) -> Mode
 
 
 def quiet() -> None:
-    """Silence the log of transformers: an error is one sentence of ours."""
+    """Prepare for torch and transformers; must come before their first import.
+
+    Silences the log of transformers, since an error is one sentence of ours, and keeps threads that
+    wait for each other from spinning: on a busy machine that makes small models many times slower.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from transformers.utils import logging
 
     logging.set_verbosity_error()
