@@ -338,7 +338,7 @@ def test_headline_that_holds(tmp_path: Path) -> None:
     assert headline.gain.value == 0.75
     assert (headline.repaired, headline.broken, headline.n, headline.clusters) == (30, 0, 40, 40)
     assert all(headline.conditions.values())
-    assert len(headline.controls) == 5
+    assert len(headline.controls) == 6  # the five that were run, and the blind draw
 
 
 def test_headline_fails_by_the_condition_that_fails(tmp_path: Path) -> None:
@@ -461,3 +461,23 @@ def test_every_estimate_says_n_clusters_and_seed(simulated: Summary) -> None:
 def test_culture_runs_are_reported_by_local_language(simulated: Summary) -> None:
     assert simulated.runs[1].coverage.languages == ["es", "hi", "id", "sw"]
     assert set(simulated.runs[1].upper_bounds[0].by_language) == {"es", "hi", "id", "sw"}
+
+
+def test_a_donor_drawn_blindly_weighs_the_strata_by_how_many_donors_they_hold(
+    tmp_path: Path,
+) -> None:
+    # One pilot question picks the pair. Of the final ones, a has a same-answer donor (b) and two
+    # others, so a same-answer donor comes up in a third of the draws; likewise b. c and d have only
+    # each other and two others.
+    answers = {"a": "(1)", "b": "(1)", "c": "(2)", "d": "(2)"}
+    items = [item("p"), *(item(name, split="final", answer=gold) for name, gold in answers.items())]
+    rows = [*sweep("p", "1000"), row("p", "vanilla", False)]
+    for name in answers:
+        rows += [row(name, "vanilla", False), *sweep(name, "1000")]
+        rows += sweep(name, "1000", "shuffled", stratum="same_answer")
+        rows += sweep(name, "0000", "shuffled", stratum="different_answer")
+    test = next(t for t in pooled(summary_of(tmp_path, items, rows)).tests if t.split == "final")
+    found = {(c.control, c.stratum): c.gain.value for c in test.controls}
+    assert found["shuffled", "same_answer"] == 1.0
+    assert found["shuffled", "different_answer"] == 0.0
+    assert found["shuffled", "any"] == pytest.approx(1 / 3)

@@ -27,6 +27,11 @@ class Question:
     fact: Fact
     language: str
 
+    @property
+    def same_spelling(self) -> bool:
+        """Whether the name is written as it is in English: then the question is half English."""
+        return self.fact.entity.names[self.language] == self.fact.entity.names[ENGLISH]
+
 
 def _by_answer(facts: Iterable[Fact]) -> dict[tuple[str, str], list[Fact]]:
     """Facts grouped by relation and answer (open facts: by relation alone)."""

@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.curriculum import Question, questions, split_of
 from recipes.demo_model.prompts import prompt
-from recipes.demo_model.schema import ENGLISH, LANGUAGES
+from recipes.demo_model.schema import LANGUAGES
 from recipes.demo_model.tasks import OPEN_TOKENS, OPTION_TOKENS
 from recipes.demo_model.world import culture_facts, general_facts, open_facts
 
@@ -50,18 +50,13 @@ def knowledge(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> di
         held_out = [q for q in questions(facts, held_out=True) if not _final(q)]
         kinds = {"taught": questions(facts, held_out=False), "held out": held_out}
         if name == "general":
-            kinds["held out, other spelling"] = [q for q in held_out if not _same_spelling(q)]
+            kinds["held out, other spelling"] = [q for q in held_out if not q.same_spelling]
         for kind, asked in kinds.items():
             for language in LANGUAGES:
                 own = [q for q in asked if q.language == language]
                 if own:
                     table[f"{name} {language} {kind}"] = _accuracy(model, tokenizer, own)
     return table
-
-
-def _same_spelling(question: Question) -> bool:
-    names = question.fact.entity.names
-    return names[question.language] == names[ENGLISH]
 
 
 def _accuracy(

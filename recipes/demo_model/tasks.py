@@ -106,16 +106,10 @@ def _split(pool: list[Question], split: str) -> list[Question]:
     return [q for q in pool if split_of()[q.fact.cluster] == split]
 
 
-def _same_spelling(question: Question) -> bool:
-    """Whether the name is written as it is in English; such a question is half English."""
-    names = question.fact.entity.names
-    return names[question.language] == names[ENGLISH]
-
-
 def _mostly_different(pool: list[Question], seed: str) -> list[Question]:
     """Keep only so many names that are spelled as in English as make `SAME_SPELLING` of all."""
-    same = [question for question in pool if _same_spelling(question)]
-    different = [question for question in pool if not _same_spelling(question)]
+    same = [question for question in pool if question.same_spelling]
+    different = [question for question in pool if not question.same_spelling]
     Random(f"{seed} spelling").shuffle(same)
     return different + same[: int(len(different) * SAME_SPELLING / (1 - SAME_SPELLING))]
 

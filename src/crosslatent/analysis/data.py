@@ -146,6 +146,24 @@ class RunData:
             self._cubes[key] = self._load_cube(arm, measure)
         return self._cubes[key]
 
+    def same_answer_share(self) -> Floats:
+        """Of the donors that each question may have, the share with its own gold answer.
+
+        Donors are the other facts of the same languages and split (see `controls`). NaN where there
+        is no donor or no gold answer, shape (items,).
+        """
+        rows = self.con.execute(
+            """
+            SELECT i.item, avg((d.answer = i.answer)::DOUBLE) FROM items i JOIN items d
+            ON d.lang = i.lang AND d.aux_lang = i.aux_lang AND d.split IS NOT DISTINCT FROM i.split
+               AND d.cluster <> i.cluster
+            WHERE i.item IN (SELECT item FROM rows) AND d.item IN (SELECT item FROM rows)
+            GROUP BY i.item
+            """
+        ).fetchall()
+        shares = {item: share for item, share in rows if share is not None}
+        return np.array([shares.get(item, np.nan) for item in self.items.ids])
+
     def splits_of(self, arms: Sequence[Arm]) -> list[str]:
         """Splits that any of some arms was run on; questions without a split are in ``""``."""
         run = np.zeros(len(self.items.ids), dtype=np.bool_)

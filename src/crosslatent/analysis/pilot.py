@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,14 +140,36 @@ def controls_at(
     data: RunData, component: Component, pairs: Pairs, mask: Mask, seed: int
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
-    found = [_control_at(data, arm, pairs, mask, seed) for arm in data.controls_of(component)]
+    values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
+    blind = _drawn_blindly(data, component, values)
+    if blind is not None:
+        values[Arm(component, "shuffled", "any")] = blind
+    found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
     return [control for control in found if control is not None]
 
 
+def _drawn_blindly(
+    data: RunData, component: Component, values: Mapping[Arm, Floats]
+) -> Floats | None:
+    """What a donor drawn without a look at its answer gives: its strata, weighted by their size.
+
+    The stratum ``same_answer`` knows the gold answer, so it says what is carried and not what luck
+    does; this expectation over both strata is the control that knows nothing.
+    """
+    same = values.get(Arm(component, "shuffled", "same_answer"))
+    different = values.get(Arm(component, "shuffled", "different_answer"))
+    if same is None or different is None:
+        return None
+    share = data.same_answer_share()
+    weighted = np.where(share > 0, share * same, 0) + np.where(
+        share < 1, (1 - share) * different, 0
+    )
+    return np.where(np.isnan(share), np.nan, weighted)
+
+
 def _control_at(
-    data: RunData, arm: Arm, pairs: Pairs, mask: Mask, seed: int
+    data: RunData, arm: Arm, values: Floats, pairs: Pairs, mask: Mask, seed: int
 ) -> ControlAtPair | None:
-    values = at_pairs(data.cube(arm), pairs)
     mask = mask & ~np.isnan(values)
     if not mask.any():
         return None

@@ -174,6 +174,9 @@ class BoundVersus:
 class ControlAtPair:
     """One control at the picked pair, on the questions that have it.
 
+    The control ``shuffled`` with the stratum ``any`` is computed and not run: what a donor gives on
+    average that is drawn without a look at its answer.
+
     Attributes:
         accuracy: of the control.
         gain: control minus vanilla.

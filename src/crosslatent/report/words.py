@@ -47,7 +47,7 @@ _CONTROLS = {
     "majority_by_relation": "majority option of each relation",
     "shuffled/same_answer": "another question, same answer",
     "shuffled/different_answer": "another question, different answer",
-    "shuffled/any": "another question",
+    "shuffled/any": "another question, drawn blindly",
     "noise": "random noise",
     "mean": "mean vector",
     "self": "the question\u2019s own layers",
