@@ -36,7 +36,8 @@ def accuracy_panel(run: RunSummary) -> Panel | None:
         return None
     marks = [line.marks[0].estimate for line in rows]
     caption = f"Share of right answers. {sizes(marks)}. {SPREAD}"
-    return Panel("", [_accuracy_sentence(by_lang)], Forest(tuple(rows), False, caption))
+    sentence = _accuracy_sentence(by_lang, run.direction)
+    return Panel("", [sentence], Forest(tuple(rows), False, caption))
 
 
 def _accuracy_row(lang: str, ways: dict[str, Accuracy]) -> Row:
@@ -51,7 +52,7 @@ def _accuracy_row(lang: str, ways: dict[str, Accuracy]) -> Row:
     return Row(words.first_upper(words.language(lang)), marks, detail)
 
 
-def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]]) -> str:
+def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]], direction: str) -> str:
     scores = {
         lang: ways["vanilla"].accuracy.value or 0.0
         for lang, ways in by_lang.items()
@@ -62,9 +63,12 @@ def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]]) -> str:
         return (
             f"Unmodified, the model answers {words.percent(scores[best])} of the questions right."
         )
+    # Culture tasks ask in one language; what tells their questions apart is the counterpart's.
+    which = "whose counterpart is in" if direction == "x->en" else "in"
     return (
-        f"Unmodified, the model is right on {words.percent(scores[best])} of the questions in "
-        f"{words.language(best)} and on {words.percent(scores[worst])} in {words.language(worst)}."
+        f"Unmodified, the model is right on {words.percent(scores[best])} of the questions {which} "
+        f"{words.language(best)} and on {words.percent(scores[worst])} of those in "
+        f"{words.language(worst)}."
     )
 
 
