@@ -33,6 +33,7 @@ def test_layers_from_the_end_are_resolved_and_the_touched_tokens_named():
         ({"main": " "}, "main prompt is empty"),
         ({"aux": ""}, "aux prompt is empty"),
         ({"main": "x" * 300}, "main prompt has 300 tokens"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
     ],
 )
 def test_mistakes_say_what_would_be_right(changes, says):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from crosslatent.activations import capture_ids
-from crosslatent.controls import Variant, Vectors, check_controls
+from crosslatent.controls import Variant, Vectors
 from crosslatent.errors import UsageError
-from crosslatent.specs import CONTROLS
+from crosslatent.specs import CONTROLS, check_controls
 from crosslatent.tasks import Item
 from support.rows import ids_of, wrapped
 
@@ -132,6 +132,17 @@ def test_the_mean_leaves_the_item_itself_out(vectors):
     mean = vectors.layers(pool[2], Variant("mean"), "ffn")
     others = torch.cat([true[:2], true[3:]]).mean(0)
     assert torch.allclose(mean, others, atol=1e-5)
+
+
+def test_an_item_with_the_same_aux_prompt_is_neither_donor_nor_part_of_the_mean(model):
+    items = [item(n) for n in range(4)]
+    items[3] = replace(items[3], aux=items[0].aux, answer="(2)")
+    vectors = vectors_of(model, items)
+    donors = {v.stratum: v.donor for v in vectors.variants(items[0], ["shuffled"])}
+    assert donors["different_answer"] in ("sw-1", "sw-2")
+    others = [vectors.layers(items[n], Variant("none"), "ffn") for n in (1, 2)]
+    mean = vectors.layers(items[0], Variant("mean"), "ffn")
+    assert torch.allclose(mean, torch.stack(others).mean(0), atol=1e-5)
 
 
 def test_a_pool_of_one_has_neither_mean_nor_donor(model):

@@ -81,13 +81,14 @@ def test_two_edits_in_one_row_equal_the_oracle():
     assert slow[0].ids != slow[1].ids
 
 
-def _wrong_position(monkeypatch):
-    """Edit the first token of the batch's input in place of the last prompt token."""
+def _edit_left_out(monkeypatch):
+    monkeypatch.setattr(engine, "_replace_rows", lambda rows, vectors: lambda hidden: hidden)
 
-    def shifted(rows, vectors):
-        return lambda hidden: hidden
 
-    monkeypatch.setattr(engine, "_replace_rows", shifted)
+def _wrong_row(monkeypatch):
+    """Each edit lands in the row after its own."""
+    right = engine._replace_rows
+    monkeypatch.setattr(engine, "_replace_rows", lambda rows, v: right((rows + 1) % 65, v))
 
 
 def _prefix_off_by_one(monkeypatch):
@@ -109,7 +110,9 @@ def _shared_suffix(monkeypatch):
     monkeypatch.setattr(engine, "_last_token", stale)
 
 
-@pytest.mark.parametrize("sabotage", [_wrong_position, _prefix_off_by_one, _shared_suffix])
+@pytest.mark.parametrize(
+    "sabotage", [_edit_left_out, _wrong_row, _prefix_off_by_one, _shared_suffix]
+)
 def test_the_comparison_notices_a_broken_engine(monkeypatch, sabotage):
     model = wrapped()
     ids, rows = ids_of(model, MAIN), all_rows(model, ids_of(model, AUX))

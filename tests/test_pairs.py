@@ -59,6 +59,8 @@ def test_a_file_may_be_one_list(tmp_path):
         ("diagonal", "Cannot read the pairs 'diagonal': use all, target-first"),
         ("", "Cannot read the pairs ''"),
         ("1:2:3", "Cannot read the pairs '1:2:3'"),
+        ("0;1" * 200, "Cannot read the pairs '0;10;1"),
+        ("nowhere.json", "Cannot read the pairs file nowhere.json (No such file"),
     ],
 )
 def test_mistakes_say_what_would_be_right(spec, says):

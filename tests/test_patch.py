@@ -80,6 +80,9 @@ def test_a_vector_for_each_row(model):
     assert together == alone
     with patch(model, aux=auxes), pytest.raises(xl.CrosslatentError, match="2 prompts"):
         generated(model, [MAIN])
+    rows = model.tokenizer([MAIN] * 4, return_tensors="pt")
+    with patch(model, aux=auxes), pytest.raises(xl.CrosslatentError, match="has 4 rows"):
+        model.hf(**rows)
 
 
 def test_chunked_prefill_changes_nothing(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pandas as pd
@@ -215,6 +216,19 @@ def test_the_python_interface(model, tmp_path):
     assert len(frame) == 9
     assert set(frame.item) == {"1", "2", "3"}
     assert xl.Run(run.path).to_pandas().equals(frame)
+
+
+def test_items_made_by_hand_are_their_own_clusters_and_are_checked(model, tmp_path):
+    items = [
+        xl.Item(f"q{n}", "sw", "en", f"Swali {n}:", f"Q {n}:", f"({n % 2 + 1})", ("(1)", "(2)"))
+        for n in range(4)
+    ]
+    spec = {"pairs": "0:0", "controls": ["shuffled"], "max_new_tokens": 1}
+    rows = xl.sweep(model, items, **spec, out=tmp_path / "run").to_pandas()
+    assert len(rows[rows.control == "shuffled"]) == 8
+    wrong = dataclasses.replace(items[0], answer="(3)")
+    with pytest.raises(TaskError, match=r"'\(3\)' is none of the options"):
+        xl.sweep(model, [wrong], out=tmp_path / "wrong")
 
 
 def test_upper_bounds_and_heatmap_of_a_run(whole):

@@ -23,7 +23,7 @@ Captured = dict[Component, Tensor]
 def capture(
     model: Model,
     prompts: str,
-    components: Sequence[str] = ...,
+    components: str | Sequence[str] = ...,
     *,
     batch_size: int = ...,
     side: Side = ...,
@@ -33,7 +33,7 @@ def capture(
 def capture(
     model: Model,
     prompts: Sequence[str],
-    components: Sequence[str] = ...,
+    components: str | Sequence[str] = ...,
     *,
     batch_size: int = ...,
     side: Side = ...,
@@ -42,7 +42,7 @@ def capture(
 def capture(
     model: Model,
     prompts: str | Sequence[str],
-    components: Sequence[str] = ("attn", "ffn"),
+    components: str | Sequence[str] = ("attn", "ffn"),
     *,
     batch_size: int = 16,
     side: Side = "left",
@@ -70,7 +70,8 @@ def capture(
     if not texts:
         raise PromptError("There is no prompt to capture from: give at least one.")
     ids = [encode(model, text, role="aux") for text in texts]
-    kinds = [check_component(name) for name in components]
+    names = [components] if isinstance(components, str) else components
+    kinds = [check_component(name) for name in names]
     captured = capture_ids(model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk)
     if isinstance(prompts, str):
         return {kind: vectors[0] for kind, vectors in captured.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crosslatent import oracle
 from crosslatent.activations import capture_ids
 from crosslatent.edits import Edit
-from crosslatent.errors import PairError
+from crosslatent.errors import PairError, PromptError
 from crosslatent.model import Model, encode
 from crosslatent.specs import Component, Pair, Site, check_component, resolve_layer
 from crosslatent.store import RunReader
@@ -89,6 +89,8 @@ def transplant(
         PromptError: a prompt is empty, or longer than the context.
     """
     kind = check_component(component)
+    if max_new_tokens < 1:
+        raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
     i = resolve_layer(source, model.n_layers, "source")
     j = resolve_layer(target, model.n_layers, "target")
     main_ids = encode(model, main, role="main", new_tokens=max_new_tokens)

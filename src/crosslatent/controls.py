@@ -7,10 +7,11 @@ same number of attempts under vectors that cannot carry the item's meaning:
   fresh donor per pair would inflate the union). Strata: donors with the same gold answer, and with
   a different one; items without gold answers have the stratum ``any``;
 - ``noise``: Gaussian with the true vector's norm, one draw per (item, source), reused over targets;
-- ``mean``: the mean vector of that layer over the other items of the pool;
+- ``mean``: the mean vector of that layer over the other questions of the pool;
 - ``self``: the vector comes from main itself, so no second language is involved.
 
-The pool of an item are the items of the same languages and split.
+The pool of an item are the items of the same languages and split; items about the same fact, or
+with the same aux prompt, are the same question.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ import torch
 from torch import Tensor
 
 from crosslatent.activations import Captured, capture_ids
-from crosslatent.errors import UsageError
 from crosslatent.model import Model
-from crosslatent.specs import CONTROLS, Component, Control
+from crosslatent.specs import Component, Control
 from crosslatent.tasks import Item
 
 Tokens = Mapping[str, tuple[list[int], list[int]]]
@@ -41,18 +41,6 @@ class Variant:
     control: Control
     stratum: str | None = None
     donor: str | None = None
-
-
-def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
-    """Return `names` as controls, in the canonical order and each once.
-
-    Raises:
-        UsageError: a name is no control.
-    """
-    for name in names:
-        if name not in CONTROLS:
-            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
-    return tuple(control for control in CONTROLS if control in names)
 
 
 class Vectors:
@@ -78,6 +66,7 @@ class Vectors:
             seed: of donors and noise.
         """
         self._items = {item.id: item for item in items if item.id in tokens}
+        self._tokens = tokens
         self._seed = seed
         self._aux = _capture_distinct(
             model, {name: tokens[name][1] for name in self._items}, components
@@ -96,7 +85,7 @@ class Vectors:
         for control in controls:
             if control == "shuffled":
                 found += self._shuffled(item)
-            elif control != "mean" or len(self._pools[_pool_of(item)]) > 1:
+            elif control != "mean" or len(self._same(item)) < len(self._pools[_pool_of(item)]):
                 found.append(Variant(control))
         return found
 
@@ -109,15 +98,27 @@ class Vectors:
             assert variant.donor is not None
             return self._aux[variant.donor][component]
         if variant.control == "mean":
-            pool = _pool_of(item)
-            return (self._sums[pool][component] - true) / (len(self._pools[pool]) - 1)
+            return self._mean(item, component)
         if variant.control == "noise":
             return self._noise(item, component, true)
         return true
 
+    def _same_question(self, one: Item, other: Item) -> bool:
+        """The same fact or the same aux prompt: its vector could carry the item's own meaning."""
+        return one.cluster == other.cluster or self._tokens[one.id][1] == self._tokens[other.id][1]
+
+    def _same(self, item: Item) -> list[str]:
+        pool = self._pools[_pool_of(item)]
+        return [name for name in pool if self._same_question(item, self._items[name])]
+
+    def _mean(self, item: Item, component: Component) -> Tensor:
+        pool, same = _pool_of(item), self._same(item)
+        left_out = torch.stack([self._aux[name][component].float() for name in same]).sum(0)
+        return (self._sums[pool][component] - left_out) / (len(self._pools[pool]) - len(same))
+
     def _shuffled(self, item: Item) -> list[Variant]:
         pool = [self._items[name] for name in self._pools[_pool_of(item)]]
-        others = [other for other in pool if other.cluster != item.cluster]
+        others = [other for other in pool if not self._same_question(item, other)]
         if item.answer is None:
             strata = {"any": others}
         else:
@@ -134,7 +135,7 @@ class Vectors:
         ]
 
     def _draw(self, item: Item, stratum: str, donors: Sequence[Item]) -> str:
-        # Seeding with the item's own id keeps its donor when other items are added or left out.
+        # Seeding with the item's own id makes the draw independent of the order of items.
         chance = random.Random(f"{self._seed}/{item.id}/{stratum}")
         return chance.choice(sorted(donor.id for donor in donors))
 

@@ -40,7 +40,7 @@ class Decoded:
         ids: new token ids, without the end token.
         watched: log-probabilities (nats) of the watched tokens as the first new token.
         min_margin: smallest gap between the two highest logits over the steps taken.
-        finite: False if a logit was NaN or infinite.
+        finite: False if a logit was NaN or the highest one infinite.
     """
 
     ids: tuple[int, ...]

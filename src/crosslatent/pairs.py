@@ -8,6 +8,7 @@ which the authors of XTransplant published their pilot-tuned pairs.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
         return PairPlan(_resolve_all([(preset.source, preset.target)], n_layers))
     if re.fullmatch(r"\s*-?\d+:-?\d+\s*(,\s*-?\d+:-?\d+\s*)*", spec):
         return PairPlan(_resolve_all((_parse_pair(part) for part in spec.split(",")), n_layers))
-    if Path(spec).is_file():
+    if spec.endswith(".json") or os.path.isfile(spec):  # noqa: PTH113 - no error on long texts
         return _from_file(Path(spec), n_layers)
     raise PairError(f"Cannot read the pairs {spec!r}: {_HELP}.")
 
@@ -104,6 +105,8 @@ def _resolve_all(pairs: Iterable[Pair], n_layers: int) -> tuple[Pair, ...]:
 def _from_file(path: Path, n_layers: int) -> PairPlan:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PairError(f"Cannot read the pairs file {path} ({error.strerror}).") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise PairError(
             f"The pairs file {path} is not JSON ({error}): write a list of [source, target], "

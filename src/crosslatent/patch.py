@@ -29,8 +29,9 @@ def patched(
     """While open, every prompt that enters the model gets the transplant at its last real token.
 
     The vector lands in the forward that holds the last prompt token (also when `generate` splits
-    the prefill into chunks) and nowhere else; each new call is armed again. Hooks are gone on
-    leaving, after an exception too.
+    the prefill into chunks) and nowhere else; each new call is armed again. Outside `generate`, the
+    prompt is what the first forward with an empty cache holds. Hooks are gone on leaving, after an
+    exception too.
 
     Args:
         model: the model; call ``model.hf`` inside.
@@ -75,7 +76,8 @@ class _PromptWatch:
         if self._vectors.dim() == 1:
             return self._vectors
         prompts = len(self._vectors)
-        if rows % prompts:
+        # Only `generate` makes several rows of one prompt (beams), and it keeps them together.
+        if rows % prompts or (rows != prompts and self._generating is None):
             raise PromptError(
                 f"The vectors are of {prompts} prompts, but the batch has {rows} rows: "
                 "capture one prompt, or as many as the batch has."

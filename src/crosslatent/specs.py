@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from crosslatent.errors import PairError
+from crosslatent.errors import PairError, UsageError
 
 Component = Literal["attn", "ffn", "attn_residual", "block"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
@@ -74,6 +74,18 @@ def check_component(name: str) -> Component:
         if name == component:
             return component
     raise PairError(f"Unknown component {name!r}: use one of {', '.join(COMPONENTS)}.")
+
+
+def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
+    """Return `names` as controls, in the canonical order and each once.
+
+    Raises:
+        UsageError: a name is no control.
+    """
+    for name in names:
+        if name not in CONTROLS:
+            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
+    return tuple(control for control in CONTROLS if control in names)
 
 
 def check_preset(name: str) -> Preset:

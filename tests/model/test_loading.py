@@ -38,6 +38,11 @@ def folder_with_pickle(folder):
     torch.save({}, folder / "pytorch_model.bin")
 
 
+def folder_with_half_the_weights(folder):
+    path = next(folder.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:1000])
+
+
 def folder_of_an_encoder(folder):
     change_type(folder, "bert")
 
@@ -61,6 +66,7 @@ def change_type(folder, model_type):
     [
         (folder_without_weights, "holds no weights: it must hold model.safetensors"),
         (folder_with_pickle, "pickled weights only"),
+        (folder_with_half_the_weights, "Cannot load a causal language model"),
         (folder_of_an_encoder, "type 'bert' is not a decoder"),
         (folder_of_an_unknown_family, "'gpt2' is not supported yet: use one of llama"),
         (folder_without_tokenizer, "holds no tokenizer: it must hold tokenizer.json"),

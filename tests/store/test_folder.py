@@ -39,10 +39,34 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
 def test_new_removes_only_what_a_run_wrote(tmp_path):
     folder = RunFolder.open(tmp_path, MANIFEST)
     folder.write_part([row("a")])
+    folder.close()
     (tmp_path / "notes.md").write_text("mine")
     again = RunFolder.open(tmp_path, {**MANIFEST, "spec": {"seed": 1}}, new=True)
     assert not again.done
     assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_new_throws_nothing_away_that_is_not_a_run(tmp_path):
+    (tmp_path / "run.json").write_text('{"mine": 1}')
+    (tmp_path / "items.parquet").write_text("precious")
+    with pytest.raises(RunFolderError, match="is not one of ours"):
+        RunFolder.open(tmp_path, MANIFEST, new=True)
+    assert (tmp_path / "items.parquet").read_text() == "precious"
+
+
+def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
+    first = RunFolder.open(tmp_path, MANIFEST)
+    with pytest.raises(RunFolderError, match="Another process is writing"):
+        RunFolder.open(tmp_path, MANIFEST)
+    first.close()
+    RunFolder.open(tmp_path, MANIFEST).close()
+
+
+def test_folders_may_have_names_that_look_like_patterns(tmp_path):
+    path = tmp_path / "r[1]*?"
+    RunFolder.open(path, MANIFEST).write_part([row("a")])
+    with RunReader(path).connect() as connection:
+        assert connection.execute("SELECT item FROM rows").fetchall() == [("a",)]
 
 
 def test_a_place_below_a_file_cannot_be_written(tmp_path):
@@ -65,7 +89,7 @@ def test_parts_are_numbered_on_and_totalled(tmp_path):
         "part-00000.parquet",
         "part-00001.parquet",
     ]
-    assert folder.totals() == {"rows": 3, "seconds": 1.5}
+    assert folder.totals() == {"rows": 3, "seconds": 1.5, "paths": ["oracle"]}
     with RunReader(tmp_path).connect() as connection:
         assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
@@ -76,6 +100,7 @@ def test_what_is_buffered_is_written_when_interrupted(tmp_path):
     with suppress(KeyboardInterrupt), folder.buffered() as buffer:
         buffer.add([row("a")])
         raise KeyboardInterrupt
+    folder.close()
     assert RunFolder.open(tmp_path, MANIFEST).done == {"a"}
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def upper_bounds(reader: RunReader, *, seed: int = 0) -> pd.DataFrame:
     """Upper bounds of a run, true transplants and controls, one row each.
 
-    Columns: `component`; `control` and `stratum` ("none" for true transplants); `value` with its
+    Columns: `component`; `control` ("none" for true transplants) and `stratum`; `value` with its
     interval `low` to `high`; `minus_control` with `minus_low` to `minus_high`, true minus control
     on the same questions and attempts; `n` questions in `clusters`; `attempts` per question.
 

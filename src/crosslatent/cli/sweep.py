@@ -21,7 +21,7 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progress
 from crosslatent.errors import UsageError
-from crosslatent.specs import CONTROLS, check_component, check_preset
+from crosslatent.specs import check_component, check_controls, check_preset
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepOutcome, SweepSpec
@@ -126,9 +126,7 @@ def _check_names(components: tuple[str, ...], controls: tuple[str, ...], pairs: 
     """What can be refused before a large model is loaded."""
     for name in components:
         check_component(name)
-    for name in controls:
-        if name not in CONTROLS:
-            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
+    check_controls(controls)
     if pairs.startswith("preset:"):
         check_preset(pairs.removeprefix("preset:"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,13 +81,13 @@ def transplant(
         target=what.target,
         max_new_tokens=max_new_tokens,
     )
-    if result.main_token != result.aux_token:
+    if not result.same_last_token:
         warn(
             f"main ends in the token {result.main_token!r} and aux in {result.aux_token!r}; the "
             "transplant happens at these tokens, so prompts that end alike compare better."
         )
     if json:
-        print_json(asdict(result))
+        print_json(result.to_dict())
     else:
         _print(result)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -65,7 +66,7 @@ def load(
         hf = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
             f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
@@ -85,7 +86,7 @@ def wrap(
     """
     hf.train(False)
     label = name or str(getattr(hf, "name_or_path", "") or type(hf).__name__)
-    return Model(hf, tokenizer, resolve(hf), label, _identity(hf))
+    return Model(hf, tokenizer, resolve(hf), label, _identity(hf, tokenizer))
 
 
 def _device(name: str) -> torch.device:
@@ -149,7 +150,7 @@ def _check_decoder(model_type: str) -> None:
     )
 
 
-def _identity(hf: PreTrainedModel) -> dict[str, Any]:
+def _identity(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     config = hf.config.to_dict()
     for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
         config.pop(volatile, None)
@@ -157,14 +158,20 @@ def _identity(hf: PreTrainedModel) -> dict[str, Any]:
         "type": hf.config.model_type,
         "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
         "weights_hash": _weights_hash(hf),
+        "tokenizer_hash": _tokenizer_hash(tokenizer),
         "dtype": str(hf.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in hf.parameters()),
         "commit": getattr(hf.config, "_commit_hash", None),
     }
 
 
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return canonical_hash(tokenizer.get_vocab() if backend is None else backend.to_str())
+
+
 def _weights_hash(hf: PreTrainedModel) -> str:
-    """Hash of a sample of every tensor: cheap for any size, and different after any training."""
+    """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
     digest = hashlib.sha256()
     for name, tensor in hf.state_dict().items():
         digest.update(name.encode())

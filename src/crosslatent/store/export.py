@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
+import duckdb
+
 from crosslatent.errors import RunFolderError, UsageError
 from crosslatent.store.files import whole_file
 from crosslatent.store.reader import RunReader
@@ -68,6 +70,17 @@ def export_rows(run: str | Path, out: Path, kind: Format) -> int:
     reader = RunReader(run)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise RunFolderError(f"Cannot write {str(out)!r}: give a file in a folder that exists.")
+    try:
+        return _copy(reader, out, kind)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise RunFolderError(
+            f"Cannot export the run in {str(reader.path)!r} to {str(out)!r} ({reason}): run its "
+            "sweep again if a table is damaged, or write somewhere else."
+        ) from error
+
+
+def _copy(reader: RunReader, out: Path, kind: Format) -> int:
     with reader.connect() as connection, whole_file(out) as temporary:
         described = connection.execute("DESCRIBE rows").fetchall()
         query = _query({name: sql_type for name, sql_type, *_ in described}, kind)

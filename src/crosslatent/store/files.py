@@ -15,6 +15,10 @@ import pyarrow.parquet as pq
 from crosslatent.errors import RunFolderError
 
 
+LOCK = ".lock"
+"""Held by the process that writes to a folder; the file itself stays and says nothing."""
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it becomes `path` if nothing is raised.
@@ -85,7 +89,8 @@ def check_empty(path: Path, marker: str) -> None:
     Raises:
         RunFolderError: the folder has files, but not the marker (a path below it).
     """
-    found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    entries = path.iterdir() if path.is_dir() else ()
+    found = sorted(entry.name for entry in entries if entry.name != LOCK)
     if found and not (path / marker).is_file():
         raise RunFolderError(
             f"The output folder {str(path)!r} holds something else ({', '.join(found[:3])}"

@@ -13,16 +13,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.files import prepare_folder, write_json, write_table
+from crosslatent.store.files import LOCK, prepare_folder, write_json, write_table
 from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
 
 MANIFEST = "run.json"
@@ -41,12 +42,18 @@ class RunFolder:
     """A run folder open for writing."""
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], next_part: int = 0, done: Iterable[str] = ()
+        self,
+        path: Path,
+        manifest: dict[str, Any],
+        lock: FileLock,
+        next_part: int = 0,
+        done: Iterable[str] = (),
     ) -> None:
         self.path = path
         self.done = set(done)
         """Items whose rows are complete on disk."""
         self._manifest = manifest
+        self._lock = lock
         self._next_part = next_part
 
     @classmethod
@@ -60,25 +67,41 @@ class RunFolder:
 
         Raises:
             RunFolderError: the folder cannot be written, holds something else, or holds a run of
-                different arguments.
+                different arguments; or another process is writing to it.
         """
         manifest = {"schema_version": SCHEMA_VERSION, **manifest}
         existed = prepare_folder(path, MANIFEST)
-        if existed and new:
-            _remove_run(path)
-        elif existed:
-            _refuse_difference(path, read_manifest(path), manifest)
-            return cls._resume(path)
-        (path / "rows").mkdir(exist_ok=True)
-        write_json(path / MANIFEST, manifest)
-        return cls(path, manifest)
+        with ExitStack() as unlock:
+            lock = _locked(path)
+            unlock.callback(lock.release)
+            folder = cls._enter(path, manifest, lock, existed=existed, new=new)
+            unlock.pop_all()
+        return folder
 
     @classmethod
-    def _resume(cls, path: Path) -> RunFolder:
+    def _enter(
+        cls, path: Path, manifest: dict[str, Any], lock: FileLock, *, existed: bool, new: bool
+    ) -> RunFolder:
+        if existed and not new:
+            _refuse_difference(path, read_manifest(path), manifest)
+            return cls._resume(path, lock)
+        if existed:
+            _check_ours(path)
+            _remove_run(path)
+        (path / "rows").mkdir(exist_ok=True)
+        write_json(path / MANIFEST, manifest)
+        return cls(path, manifest, lock)
+
+    @classmethod
+    def _resume(cls, path: Path, lock: FileLock) -> RunFolder:
         parts = _part_files(path)
         done = {item for part in parts for item in _items_of(part)}
         numbers = [int(part.name.split(".")[0].removeprefix("part-")) for part in parts]
-        return cls(path, read_manifest(path), max(numbers, default=-1) + 1, done)
+        return cls(path, read_manifest(path), lock, max(numbers, default=-1) + 1, done)
+
+    def close(self) -> None:
+        """Let other processes write to the folder."""
+        self._lock.release()
 
     def write_items(self, items: list[dict[str, Any]]) -> None:
         """Write the table of items."""
@@ -115,11 +138,18 @@ class RunFolder:
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.path / MANIFEST, self._manifest)
 
-    def totals(self) -> dict[str, float]:
-        """Rows on disk, and the seconds that they took."""
-        parts = [pq.read_table(part, columns=["seconds"]) for part in _part_files(self.path)]
-        seconds = pa.concat_tables(parts)["seconds"] if parts else pa.array([], pa.float32())
-        return {"rows": len(seconds), "seconds": round(pc.sum(seconds).as_py() or 0.0, 3)}
+    def totals(self) -> dict[str, Any]:
+        """Rows on disk, the seconds that they took, and the paths by which they were computed."""
+        columns = ["seconds", "path"]
+        parts = [pq.read_table(part, columns=columns) for part in _part_files(self.path)]
+        rows = (
+            pa.concat_tables(parts, promote_options="permissive") if parts else ROWS.empty_table()
+        )
+        return {
+            "rows": len(rows),
+            "seconds": round(pc.sum(rows["seconds"]).as_py() or 0.0, 3),
+            "paths": sorted(set(rows["path"].cast(pa.string()).to_pylist())),
+        }
 
 
 class PartBuffer:
@@ -167,6 +197,31 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}."
         )
     return dict(manifest)
+
+
+def _locked(path: Path) -> FileLock:
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            f"Another process is writing to the run in {str(path)!r}: wait for it, or give another "
+            "folder."
+        ) from error
+    return lock
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse to throw away what no version of ours wrote."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or "schema_version" not in manifest:
+        raise RunFolderError(
+            f"The {MANIFEST} in {str(path)!r} is not one of ours, so nothing there is thrown away: "
+            "give an empty or new folder."
+        )
 
 
 def _part_files(path: Path) -> list[Path]:

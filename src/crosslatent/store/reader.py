@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class RunReader:
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, files: Path, schema: pa.Schema) -> None:
     if any(files.parent.glob(files.name)):
-        pattern = str(files).replace("'", "''")
+        # Only the last part of the path is a pattern; the folder may have any name.
+        pattern = f"{glob.escape(str(files.parent))}/{files.name}".replace("'", "''")
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{pattern}')")
     else:
         connection.register(name, schema.empty_table())

@@ -45,13 +45,14 @@ ROWS = pa.schema(
         _column(
             "option_logprobs",
             pa.list_(pa.float32()),
-            "log-probability (nats) of each option's first token as the first generated token; "
+            "log-probability (nats) of each option's first token (with or without a blank before "
+            "it) as the first generated token; "
             "null where two options share that token",
         ),
         _column(
             "gold_logprob",
             pa.float32(),
-            "log-probability (nats) of the gold answer's first token as the first generated token; "
+            "log-probability (nats) of the gold answer's first token, likewise; "
             "null without gold answer, or where another option shares that token",
         ),
         _column(
@@ -61,7 +62,9 @@ ROWS = pa.schema(
             "some 1e-4 may differ between batch sizes",
             False,
         ),
-        _column("finite", pa.bool_(), "false if a logit was NaN or infinite", False),
+        _column(
+            "finite", pa.bool_(), "false if a logit was NaN or the highest one infinite", False
+        ),
         _column("path", _TEXT, "how the row was computed: oracle or expanded-cache", False),
         _column("seconds", pa.float32(), "the item's wall time divided by its rows", False),
     ]

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crosslatent.controls import Tokens, check_controls
+from crosslatent.controls import Tokens
 from crosslatent.errors import PairError, PromptError, TaskError
 from crosslatent.model import Model, encode
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
-from crosslatent.specs import Component, Control, Pair, check_component, check_preset
+from crosslatent.specs import (
+    Component,
+    Control,
+    Pair,
+    check_component,
+    check_controls,
+    check_preset,
+)
 from crosslatent.tasks import Item, Task
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -114,19 +115,13 @@ def run_sweep(
         name, reason = next(iter(plan.failures.items()))
         raise TaskError(f"Item {name!r} cannot be run ({reason})")
     manifest = build_manifest(model, task, plan.spec(), requested, headline)
-    folder = RunFolder.open(out, manifest, new=new)
     started = time.monotonic()
-    folder.write_items([_item_row(model, item, plan.tokens) for item in task.items])
-    rows = _run_items(plan, folder, engine, progress)
-    folder.write_failures(plan.failures)
-    folder.write_status(
-        {
-            **folder.totals(),
-            "items": len(folder.done),
-            "failures": len(plan.failures),
-            "path": _RUNNERS[engine][1],
-        }
-    )
+    with closing(RunFolder.open(out, manifest, new=new)) as folder:
+        folder.write_items([_item_row(model, item, plan.tokens) for item in task.items])
+        rows = _run_items(plan, folder, engine, progress)
+        folder.write_failures(plan.failures)
+        counts = {"items": len(folder.done), "failures": len(plan.failures)}
+        folder.write_status({**folder.totals(), **counts})
     return SweepOutcome(out, rows, plan.failures, time.monotonic() - started)
 
 

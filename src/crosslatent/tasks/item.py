@@ -22,7 +22,8 @@ class Item:
         answer: gold answer; with `options`, exactly one of them. None if unknown.
         options: the strings that an answer may be, such as "(1)" and "(2)". None for open answers.
         labels: what each option says, for people to read. None if the options speak for themselves.
-        cluster: what is independent (a fact, asked in several languages); intervals resample it.
+        cluster: what is independent (a fact, asked in several languages), which intervals resample;
+            the item itself if empty.
         split: "pilot", "unseen" or "final"; None if the task has no splits.
         strata: groups to report apart, such as ``{"relation": "continent"}``.
     """
@@ -39,9 +40,17 @@ class Item:
     split: str | None = None
     strata: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """An item is its own cluster unless told otherwise."""
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.id)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for hashing and for JSON."""
-        return asdict(self)
+        data = asdict(self)
+        return {
+            name: list(part) if isinstance(part, tuple) else part for name, part in data.items()
+        }
 
 
 _REQUIRED = ("main", "aux")

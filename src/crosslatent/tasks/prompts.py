@@ -36,7 +36,8 @@ def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> T
     checked: dict[str, Item] = {}
     for number, given in enumerate(items, start=1):
         where = f"item {number}"
-        item = given if isinstance(given, Item) else check_item(given, where, str(number))
+        fields = given.to_dict() if isinstance(given, Item) else given
+        item = check_item(fields, where, str(number))
         if item.id in checked:
             raise TaskError(f"{where}: the id {item.id!r} appears a second time.")
         checked[item.id] = item
