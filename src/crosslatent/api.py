@@ -134,7 +134,7 @@ class Run:
     def upper_bound(self) -> pd.DataFrame:
         """Share of items that any pair solves, by component and control, with intervals.
 
-        See METHODS 1.3: an upper bound means little without its controls beside it.
+        See docs/methods.md 1.3: an upper bound means little without its controls beside it.
         """
         from crosslatent.analysis.frames import upper_bounds
 

@@ -1,7 +1,7 @@
 """Pick the (source, target) pair that works best on one split: rows in, choice out.
 
 The choice is optimistic on its own split by construction: report it on another one.
-Source: XTransplant (arXiv 2412.12686 v1), the pilot-tuned pairs; METHODS 1.2 for the tie rules.
+Source: XTransplant (arXiv 2412.12686 v1), the pilot-tuned pairs; docs/methods.md 1.2 for the tie rules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Scope = Literal["all", "target-first"]
 Tie = Literal["logprob", "authors"]
 
 ENOUGH_PILOT_ITEMS = 50
-"""Below this many pilot questions the choice is close to noise (METHODS 1.2)."""
+"""Below this many pilot questions the choice is close to noise (docs/methods.md 1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def language_column(reader: RunReader) -> Literal["lang", "aux_lang"]:
     """The column of the items table that tells the languages of a run apart.
 
     It is the language of main, but of aux for culture tasks: those are asked in English, and the
-    local language is aux's (METHODS 1).
+    local language is aux's (docs/methods.md 1).
     """
     if reader.manifest.get("task", {}).get("direction") == "x->en":
         return "aux_lang"

@@ -1,4 +1,4 @@
-"""The instance-aware upper bound, and the same union for each control (METHODS 1.3).
+"""The instance-aware upper bound, and the same union for each control (docs/methods.md 1.3).
 
 A union over many attempts rises by luck alone, so it is compared with the union over each control:
 on the same questions, with the same pairs, so with the same number of attempts.

@@ -18,7 +18,7 @@ MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
 
 _IDENTITY_COMPONENTS = ("attn", "ffn", "block")
-"""Self-transplants at source = target change nothing for these (METHODS 1.1)."""
+"""Self-transplants at source = target change nothing for these (docs/methods.md 1.1)."""
 
 Pairs = NDArray[np.int64]
 """The pair of every question, shape (items, 2); -1 where there is none."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from crosslatent.store.reader import RunReader
 
 NEAR_TIE_MARGIN = 1e-4
-"""Logits closer than this may swap with another batch size (METHODS 2)."""
+"""Logits closer than this may swap with another batch size (docs/methods.md 2)."""
 
 PILOT = "pilot"
 

@@ -1,4 +1,4 @@
-"""What a sweep will cost, before it is run (METHODS of XTransplant sweeps: tokens per row)."""
+"""What a sweep will cost, before it is run (docs/methods.md, 2)."""
 
 from __future__ import annotations
 

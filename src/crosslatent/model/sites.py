@@ -1,6 +1,6 @@
 """Reading and rewriting module outputs with forward hooks that are always removed.
 
-The one place that knows what a component means in terms of modules (METHODS of the project:
+The one place that knows what a component means in terms of modules (docs/methods.md, 1.1:
 ``attn``, ``ffn`` and ``block`` are module outputs; ``attn_residual`` is read as attention output +
 the residual that entered the block, and written in the place of the attention output, as the
 released code of XTransplant, arXiv 2412.12686, does).

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError
 
-
 LOCK = ".lock"
 """Held by the process that writes to a folder; the file itself stays and says nothing."""
 
