@@ -1,7 +1,7 @@
 """Pick the (source, target) pair that works best on one split: rows in, choice out.
 
 The choice is optimistic on its own split by construction: report it on another one.
-Source: XTransplant (arXiv 2412.12686 v1), the pilot-tuned pairs; docs/methods.md 1.2 for the tie rules.
+Source: XTransplant (arXiv 2412.12686 v1), the pilot-tuned pairs; tie rules: docs/methods.md 1.2.
 """
 
 from __future__ import annotations

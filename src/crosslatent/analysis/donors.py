@@ -78,7 +78,7 @@ def _views(
 def _vanilla_gives_donor_answer(data: RunData, arm: Arm) -> Floats:
     """Whether the unmodified output already gives the donor's answer; NaN if unknown.
 
-    One donor serves all pairs of a question (docs/methods.md 1.3); if an item has several, the mean.
+    One donor serves all pairs of a question (docs/methods.md 1.3); of several, the mean.
     """
     rows = data.con.execute(
         """
