@@ -16,13 +16,14 @@ RUN_JSON = {
     "created": "when the run was started, ISO 8601, UTC",
     "command": "the command line that started it",
     "versions": "crosslatent, Python and the libraries that decide a result",
-    "model": "name as given, type, hashes of config and weights, dtype, number of parameters, "
-    "`n_layers`, `d_model`",
+    "model": "name as given, type, hashes of config, weights and tokenizer, dtype, number of "
+    "parameters, `n_layers`, `d_model`",
     "task": "name, title, description, direction, type, answer rule, hash of its items",
-    "spec": "the resolved arguments: components, pairs, controls, seed, max_new_tokens",
+    "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
+    "max_new_tokens",
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
-    "status": "how the run stands: items, rows, failures, seconds, path taken",
+    "status": "how the run stands: items, rows, failures, seconds, paths taken",
 }
 
 TEXT = """# The run folder

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from crosslatent.analysis import Headline
+from crosslatent.analysis import Headline, declaration
 from crosslatent.model import Model, load
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.specs import CONTROLS
@@ -85,7 +85,7 @@ def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = No
             out / RUNS / name,
             progress=_labelled(progress, name),
             requested={"task": name, **asdict(SPEC)},
-            headline=asdict(HEADLINE) if name == HEADLINE.task else None,
+            headline=declaration(HEADLINE) if name == HEADLINE.task else None,
         )
         runs.append(outcome.path)
         rows += outcome.rows

@@ -48,20 +48,12 @@ class Transplant:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A tuning-free choice of the paper for one type of task (v2, table of presets)."""
-
-    component: Component
-    source: int
-    target: int
-
-
-PRESETS: Mapping[str, Preset] = {
-    "understanding": Preset("attn", -1, 0),
-    "generation": Preset("ffn", 0, 0),
-    "culture": Preset("ffn", 0, 0),
+PRESETS: Mapping[str, Transplant] = {
+    "understanding": Transplant("attn", -1, 0),
+    "generation": Transplant("ffn", 0, 0),
+    "culture": Transplant("ffn", 0, 0),
 }
+"""Tuning-free choices by type of task (XTransplant v2, table of presets); -1 is the last layer."""
 
 
 def check_component(name: str) -> Component:
@@ -88,7 +80,7 @@ def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
     return tuple(control for control in CONTROLS if control in names)
 
 
-def check_preset(name: str) -> Preset:
+def check_preset(name: str) -> Transplant:
     """Return the preset called `name`.
 
     Raises:

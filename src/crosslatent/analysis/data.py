@@ -149,14 +149,14 @@ class RunData:
     def same_answer_share(self) -> Floats:
         """Of the donors that each question may have, the share with its own gold answer.
 
-        Donors are the other facts of the same languages and split (see `controls`). NaN where there
-        is no donor or no gold answer, shape (items,).
+        Donors are the questions of the same languages and split, on another fact and with another
+        aux prompt, as in `controls`. NaN where there is no donor or no gold answer, shape (items,).
         """
         rows = self.con.execute(
             """
             SELECT i.item, avg((d.answer = i.answer)::DOUBLE) FROM items i JOIN items d
             ON d.lang = i.lang AND d.aux_lang = i.aux_lang AND d.split IS NOT DISTINCT FROM i.split
-               AND d.cluster <> i.cluster
+               AND d.cluster <> i.cluster AND d.aux <> i.aux
             WHERE i.item IN (SELECT item FROM rows) AND d.item IN (SELECT item FROM rows)
             GROUP BY i.item
             """

@@ -16,7 +16,6 @@ from crosslatent.specs import Component
 from crosslatent.stats import Floats, clustered_mean, paired_difference
 
 DIFFERENT = "different_answer"
-STRATA = ("same_answer", DIFFERENT)
 
 
 def follows(data: RunData, component: Component, picks: list[Picked], seed: int) -> list[Follow]:

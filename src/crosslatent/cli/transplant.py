@@ -99,8 +99,7 @@ def _what(
     if preset is not None:
         if any(value is not None for value in given):
             raise PairError(f"--preset stands instead of component and layers: {_WHAT}, not both.")
-        chosen = check_preset(preset)
-        return Transplant(chosen.component, chosen.source, chosen.target)
+        return check_preset(preset)
     if component is None or source is None or target is None:
         options = ("--component", "--source", "--target")
         absent = [name for name, value in zip(options, given, strict=True) if value is None]

@@ -20,7 +20,7 @@ def build_manifest(
     task: Task,
     spec: dict[str, Any],
     requested: dict[str, Any] | None = None,
-    headline: dict[str, str] | None = None,
+    headline: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Plain data for run.json.
 

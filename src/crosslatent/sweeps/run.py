@@ -21,7 +21,7 @@ from crosslatent.edits import Edit, Row
 from crosslatent.errors import TaskError
 from crosslatent.model import Model
 from crosslatent.scoring import ItemScorer
-from crosslatent.specs import Component, Control, Site
+from crosslatent.specs import Component, Site
 from crosslatent.store import RunFolder
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
@@ -87,7 +87,7 @@ def run_sweep(
     *,
     progress: Callable[[Progress], None] | None = None,
     requested: dict[str, Any] | None = None,
-    headline: dict[str, str] | None = None,
+    headline: dict[str, Any] | None = None,
     new: bool = False,
     strict: bool = False,
     engine: EngineName = "batched",
@@ -154,7 +154,7 @@ def _run_item(
     runner, path = _RUNNERS[engine]
     started = time.monotonic()
     scorer = ItemScorer(plan.model, item, plan.task.rule)
-    heads: list[dict[str, Any]] = [_head(item, "vanilla")]
+    heads: list[dict[str, Any]] = [_head(item, Variant("vanilla"))]
     rows: list[Row] = [()]
     for head, row in _planned(plan, item, vectors):
         heads.append(head)
@@ -162,7 +162,7 @@ def _run_item(
     main, aux = plan.tokens[item.id]
     options: dict[str, Any] = {"max_new_tokens": plan.max_new_tokens, "watch": scorer.watch}
     decoded = runner(plan.model, main, rows, **options)
-    heads.append(_head(item, "translate_test"))
+    heads.append(_head(item, Variant("translate_test")))
     decoded += runner(plan.model, aux, [()], **options)
     seconds = (time.monotonic() - started) / len(heads)
     return [
@@ -182,13 +182,11 @@ def _planned(plan: SweepPlan, item: Item, vectors: Vectors) -> Iterator[tuple[di
 
 def _head(
     item: Item,
-    variant: Variant | Control,
+    variant: Variant,
     component: Component | None = None,
     pair: tuple[int | None, int | None] = (None, None),
 ) -> dict[str, Any]:
     """The columns that say what a row is."""
-    if not isinstance(variant, Variant):
-        variant = Variant(variant)
     return {
         "item": item.id,
         "lang": item.lang,
