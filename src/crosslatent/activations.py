@@ -1,4 +1,4 @@
-"""Reading activations: module outputs at the last real prompt token of every block."""
+"""Reading activations: module outputs at the last real prompt tokens of every block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crosslatent.decoding import prefill
 from crosslatent.edits import Window
 from crosslatent.errors import PromptError
 from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
-from crosslatent.model.prompts import Side
+from crosslatent.model.prompts import Side, check_positions
 from crosslatent.specs import Component, Site, check_component
 
 Captured = dict[Component, Tensor]
@@ -28,6 +28,7 @@ def capture(
     batch_size: int = ...,
     side: Side = ...,
     chunk: int | None = ...,
+    positions: int = ...,
 ) -> Captured: ...
 @overload
 def capture(
@@ -38,6 +39,7 @@ def capture(
     batch_size: int = ...,
     side: Side = ...,
     chunk: int | None = ...,
+    positions: int = ...,
 ) -> Captured: ...
 def capture(
     model: Model,
@@ -47,6 +49,7 @@ def capture(
     batch_size: int = 16,
     side: Side = "left",
     chunk: int | None = None,
+    positions: int = 1,
 ) -> Captured:
     """Capture components of all blocks at the last real token (XTransplant, arXiv 2412.12686, 3.1).
 
@@ -57,13 +60,16 @@ def capture(
         batch_size: prompts per batch.
         side: where a batch is padded.
         chunk: prompt columns per forward; None for all at once.
+        positions: how many of the last tokens to capture.
 
     Returns:
         For each component the vectors: layers d_model for one prompt, prompts layers d_model for
-        several; in the model's dtype, on the CPU.
+        several; in the model's dtype, on the CPU. With more than one position, these stand before
+        d_model, the last token's last.
 
     Raises:
-        PromptError: no prompt, an empty one, or one longer than the context.
+        PromptError: no prompt, an empty one, one longer than the context, or one with fewer tokens
+            than `positions`.
         PairError: an unknown component.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -72,7 +78,9 @@ def capture(
     ids = [encode(model, text, role="aux") for text in texts]
     names = [components] if isinstance(components, str) else components
     kinds = [check_component(name) for name in names]
-    captured = capture_ids(model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk)
+    captured = capture_ids(
+        model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk, positions=positions
+    )
     if isinstance(prompts, str):
         return {kind: vectors[0] for kind, vectors in captured.items()}
     return captured
@@ -86,29 +94,48 @@ def capture_ids(
     batch_size: int = 16,
     side: Side = "left",
     chunk: int | None = None,
+    positions: int = 1,
 ) -> Captured:
     """`capture` for prompts that are already token ids; always prompts layers d_model."""
+    check_positions(positions, *prompts)
     parts = [
         _capture_batch(
-            model, encode_batch(model, prompts[at : at + batch_size], side), components, chunk
+            model,
+            encode_batch(model, prompts[at : at + batch_size], side),
+            components,
+            chunk,
+            positions,
         )
         for at in range(0, len(prompts), batch_size)
     ]
-    return {kind: torch.cat([part[kind] for part in parts]) for kind in components}
+    captured = {kind: torch.cat([part[kind] for part in parts]) for kind in components}
+    if positions == 1:
+        return {kind: vectors[:, :, 0] for kind, vectors in captured.items()}
+    return captured
 
 
 def _capture_batch(
-    model: Model, batch: PromptBatch, components: Sequence[Component], chunk: int | None
+    model: Model,
+    batch: PromptBatch,
+    components: Sequence[Component],
+    chunk: int | None,
+    positions: int,
 ) -> Captured:
+    """Vectors of one batch, prompts layers positions d_model."""
     window = Window(batch.last)
-    kept = {
-        kind: torch.zeros(len(batch.ids), model.n_layers, model.d_model, dtype=model.dtype)
-        for kind in components
-    }
+    shape = (len(batch.ids), model.n_layers, positions, model.d_model)
+    kept = {kind: torch.zeros(shape, dtype=model.dtype) for kind in components}
 
     def receive(site: Site, value: Tensor) -> None:
-        rows, columns = (index.to(value.device) for index in window.here(value.shape[1]))
-        kept[site.component][rows.cpu(), site.layer] = value[rows, columns].to("cpu", model.dtype)
+        for back in range(positions):
+            at = window.here(value.shape[1], back)
+            if not len(at[0]):
+                continue
+            rows, columns = (index.to(value.device) for index in at)
+            place = positions - 1 - back
+            kept[site.component][rows.cpu(), site.layer, place] = value[rows, columns].to(
+                "cpu", model.dtype
+            )
 
     sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
     with reading(model, sites, receive):

@@ -13,9 +13,10 @@ from crosslatent.activations import capture_ids
 from crosslatent.edits import Edit
 from crosslatent.errors import PairError, PromptError
 from crosslatent.model import Model, encode
-from crosslatent.specs import Component, Pair, Site, check_component, resolve_layer
+from crosslatent.model.prompts import check_positions
+from crosslatent.specs import Component, Pair, Site, Transplant, check_component, resolve_layer
 from crosslatent.store import RunReader
-from crosslatent.sweeps import EngineName, Progress, SweepSpec, run_sweep
+from crosslatent.sweeps import AUTO, Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class TransplantResult:
         component: what was carried.
         source: layer it was taken from, from 0.
         target: layer it was put in, from 0.
+        also: further transplants in the same answer.
+        strength: alpha of all of them; 1 is the paper's replacement.
+        positions: how many of the last tokens were carried over.
         main_token: last token of main, as text: the one that was replaced.
         aux_token: last token of aux, as text: the one that was captured.
         main_length: tokens of main.
@@ -48,6 +52,9 @@ class TransplantResult:
     component: Component
     source: int
     target: int
+    also: tuple[Transplant, ...]
+    strength: float
+    positions: int
     main_token: str
     aux_token: str
     main_length: int
@@ -71,6 +78,9 @@ def transplant(
     component: str,
     source: int,
     target: int,
+    also: Sequence[Transplant] = (),
+    strength: float = 1.0,
+    positions: int = 1,
     max_new_tokens: int = 20,
 ) -> TransplantResult:
     """Answer `main` with an activation of `aux` in it (XTransplant, arXiv 2412.12686, section 3.1).
@@ -82,34 +92,54 @@ def transplant(
         component: "attn", "ffn", "attn_residual" or "block".
         source: layer of aux to take the vector from; -1 is the last.
         target: layer of main to put it in; -1 is the last.
+        also: more transplants in the same answer.
+        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
+        positions: how many of the last tokens are carried over, aligned from the end.
         max_new_tokens: most new tokens, the end token counted in.
 
     Raises:
-        PairError: unknown component, or a layer that the model does not have.
-        PromptError: a prompt is empty, or longer than the context.
+        PairError: unknown component, a layer that the model does not have, or a place that is
+            edited twice.
+        PromptError: a prompt is empty, longer than the context, or shorter than `positions`.
     """
-    kind = check_component(component)
     if max_new_tokens < 1:
         raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
-    i = resolve_layer(source, model.n_layers, "source")
-    j = resolve_layer(target, model.n_layers, "target")
+    asked = [Transplant(check_component(component), source, target), *also]
+    edits = [_resolved(model, one) for one in asked]
     main_ids = encode(model, main, role="main", new_tokens=max_new_tokens)
     aux_ids = encode(model, aux, role="aux")
-    vector = capture_ids(model, [aux_ids], [kind])[kind][0, i]
-    rows = [(), (Edit(Site(kind, j), vector),)]
-    vanilla, edited = oracle.run_rows(model, main_ids, rows, max_new_tokens=max_new_tokens)
+    check_positions(positions, main_ids, aux_ids)
+    kinds = sorted({edit.component for edit in edits})
+    vectors = capture_ids(model, [aux_ids], kinds, positions=positions)
+    row = tuple(
+        Edit(Site(edit.component, edit.target), vectors[edit.component][0, edit.source], strength)
+        for edit in edits
+    )
+    vanilla, edited = oracle.run_rows(model, main_ids, [(), row], max_new_tokens=max_new_tokens)
+    first = edits[0]
     return TransplantResult(
         vanilla=model.text_of(list(vanilla.ids)),
         output=model.text_of(list(edited.ids)),
         vanilla_ids=vanilla.ids,
         output_ids=edited.ids,
-        component=kind,
-        source=i,
-        target=j,
+        component=first.component,
+        source=first.source,
+        target=first.target,
+        also=tuple(edits[1:]),
+        strength=strength,
+        positions=positions,
         main_token=model.token_text(main_ids[-1]),
         aux_token=model.token_text(aux_ids[-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
+    )
+
+
+def _resolved(model: Model, asked: Transplant) -> Transplant:
+    return Transplant(
+        check_component(asked.component),
+        resolve_layer(asked.source, model.n_layers, "source"),
+        resolve_layer(asked.target, model.n_layers, "target"),
     )
 
 
@@ -166,7 +196,13 @@ def sweep(
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     new: bool = False,
-    engine: EngineName = "batched",
+    score_only: bool = False,
+    score_options: bool = False,
+    strength: float = 1.0,
+    positions: int = 1,
+    exact: bool = False,
+    engine: str = AUTO,
+    batch_rows: int | None = None,
 ) -> Run:
     """Run every (source, target) pair on every item; see `sweeps.run_sweep`.
 
@@ -181,7 +217,14 @@ def sweep(
         out: the run folder, resumed if it holds the same run; None makes a temporary one.
         progress: called after every item.
         new: start over instead of resuming.
-        engine: "batched", or "oracle" for one row at a time.
+        score_only: no decoding: the likeliest option is the answer.
+        score_options: score whole options by teacher forcing, beside decoding.
+        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
+        positions: how many of the last tokens are carried over.
+        exact: answer near-ties again in float32, one by one.
+        engine: "auto" (the fastest that is proven right for the model), "shared-prefix",
+            "expanded-cache", or "oracle" for one row at a time.
+        batch_rows: rows per batch; None for what memory holds.
 
     Raises:
         UsageError: something in the arguments does not fit the model or the items.
@@ -193,8 +236,22 @@ def sweep(
         controls=tuple(controls),
         seed=seed,
         max_new_tokens=max_new_tokens,
+        score_only=score_only,
+        score_options=score_options,
+        strength=strength,
+        positions=positions,
+        exact=exact,
     )
     task = items if isinstance(items, Task) else task_of(items)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="crosslatent-"))
-    outcome = run_sweep(model, task, spec, folder, progress=progress, new=new, engine=engine)
+    outcome = run_sweep(
+        model,
+        task,
+        spec,
+        folder,
+        progress=progress,
+        new=new,
+        engine=engine,
+        batch_rows=batch_rows,
+    )
     return Run(outcome.path)

@@ -54,6 +54,9 @@ class Vectors:
         components: Sequence[Component],
         controls: Sequence[Control],
         seed: int,
+        *,
+        positions: int = 1,
+        batch_size: int = 16,
     ) -> None:
         """Capture what the items and controls need.
 
@@ -64,18 +67,19 @@ class Vectors:
             components: components to capture.
             controls: controls to prepare.
             seed: of donors and noise.
+            positions: how many of the last tokens to capture.
+            batch_size: prompts that are captured together.
         """
         self._items = {item.id: item for item in items if item.id in tokens}
         self._tokens = tokens
         self._seed = seed
-        self._aux = _capture_distinct(
-            model, {name: tokens[name][1] for name in self._items}, components
-        )
-        self._main = (
-            _capture_distinct(model, {name: tokens[name][0] for name in self._items}, components)
-            if "self" in controls
-            else {}
-        )
+
+        def captured(which: int) -> dict[str, Captured]:
+            prompts = {name: tokens[name][which] for name in self._items}
+            return _capture_distinct(model, prompts, components, positions, batch_size)
+
+        self._aux = captured(1)
+        self._main = captured(0) if "self" in controls else {}
         self._pools = _pools(self._items.values())
         self._sums = self._pool_sums(components) if "mean" in controls else {}
 
@@ -90,7 +94,7 @@ class Vectors:
         return found
 
     def layers(self, item: Item, variant: Variant, component: Component) -> Tensor:
-        """The vectors of one variant of one item, layers d_model."""
+        """The vectors of one variant of one item, layers (positions, if several) d_model."""
         true = self._aux[item.id][component]
         if variant.control == "self":
             return self._main[item.id][component]
@@ -170,12 +174,18 @@ def _pools(items: Iterable[Item]) -> dict[tuple[str, ...], list[str]]:
 
 
 def _capture_distinct(
-    model: Model, prompts: Mapping[str, Sequence[int]], components: Sequence[Component]
+    model: Model,
+    prompts: Mapping[str, Sequence[int]],
+    components: Sequence[Component],
+    positions: int,
+    batch_size: int,
 ) -> dict[str, Captured]:
     """Vectors by item id; a prompt that several items share is run once."""
     unique = dict.fromkeys(tuple(ids) for ids in prompts.values())
     distinct = {ids: number for number, ids in enumerate(unique)}
-    captured = capture_ids(model, list(distinct), components)
+    captured = capture_ids(
+        model, list(distinct), components, batch_size=batch_size, positions=positions
+    )
     return {
         name: {kind: captured[kind][distinct[tuple(ids)]] for kind in components}
         for name, ids in prompts.items()

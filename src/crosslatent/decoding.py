@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,20 +17,68 @@ from transformers import Cache, DynamicCache
 from crosslatent.edits import Window
 from crosslatent.model import Model, PromptBatch
 
+_WORTH_LEAVING = 0.9
+"""Rows that have ended leave the batch when fewer than this share of it go on: leaving copies the
+caches of those that stay."""
+
+
+class Rows(Protocol):
+    """Rows that have read their prompts and go on, one token each at a time."""
+
+    @property
+    def logits(self) -> Tensor:
+        """At the last token that each row has read, rows vocab."""
+        ...
+
+    def feed(self, tokens: Tensor) -> None:
+        """Read one more token in every row, rows."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Let only these rows go on, in this order."""
+        ...
+
 
 @dataclass(slots=True)
 class Prefilled:
-    """A prompt batch after its prefill.
+    """A prompt batch after its prefill, over an ordinary cache.
 
     Attributes:
-        cache: keys and values of all prompt columns.
+        model: what has read it.
+        cache: keys and values of all prompt columns; grows.
         logits: at the last real token of each row, batch vocab.
-        mask: of the prompt, batch pos.
+        mask: of the prompt, batch pos; grows.
     """
 
+    model: Model
     cache: Cache
     logits: Tensor
     mask: Tensor
+
+    def feed(self, tokens: Tensor) -> None:
+        """Read one more token in every row, rows."""
+        self.logits = self.read(tokens[:, None])[:, -1]
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor) -> Tensor:
+        """Read more tokens in every row, rows pos, and return their logits, rows pos vocab."""
+        n_rows, width = tokens.shape
+        self.mask = torch.cat([self.mask, self.mask.new_ones((n_rows, width))], dim=-1)
+        logits: Tensor = self.model.hf(
+            input_ids=tokens.to(self.mask.device),
+            attention_mask=self.mask,
+            position_ids=self.mask.cumsum(-1)[:, -width:] - 1,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=width,
+        ).logits
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Let only these rows go on, in this order."""
+        rows = rows.to(self.mask.device)
+        self.cache.batch_select_indices(rows)
+        self.mask, self.logits = self.mask[rows], self.logits[rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +90,14 @@ class Decoded:
         watched: log-probabilities (nats) of the watched tokens as the first new token.
         min_margin: smallest gap between the two highest logits over the steps taken.
         finite: False if a logit was NaN or the highest one infinite.
+        scores: log-probability (nats) of each option as the continuation of the prompt.
     """
 
     ids: tuple[int, ...]
     watched: tuple[float, ...]
     min_margin: float
     finite: bool
+    scores: tuple[float, ...] = ()
 
 
 @torch.no_grad()
@@ -83,68 +134,83 @@ def prefill(
         logits[rows] = out[rows, torch.searchsorted(keep, columns)]
     window.start = None
     assert logits is not None
-    return Prefilled(cache, logits, batch.mask)
+    return Prefilled(model, cache, logits, batch.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Greedy answers of a batch, one entry a row.
+
+    Attributes:
+        ids: new token ids, without the end token.
+        margins: smallest gap between the two highest logits over the steps taken.
+        finite: False if a logit was NaN or the highest one infinite.
+    """
+
+    ids: list[tuple[int, ...]]
+    margins: list[float]
+    finite: list[bool]
+
+    def row(
+        self, at: int, watched: tuple[float, ...] = (), scores: tuple[float, ...] = ()
+    ) -> Decoded:
+        """One row, with what was read of it beside decoding."""
+        return Decoded(self.ids[at], watched, self.margins[at], self.finite[at], scores)
 
 
 @torch.no_grad()
-def greedy(
-    model: Model, start: Prefilled, max_new_tokens: int, watch: Sequence[int] = ()
-) -> list[Decoded]:
-    """Decode greedily from a prefill, all rows together, until each has ended.
+def greedy(rows: Rows, max_new_tokens: int, eos_ids: frozenset[int]) -> Answers:
+    """Decode greedily, all rows together; a row that has ended leaves the batch.
 
     Args:
-        model: the model.
-        start: changed by this call (its cache grows).
+        rows: rows that have read their prompts; used up by this call.
         max_new_tokens: most tokens per row, the end token counted in.
-        watch: token ids whose log-probability as first token is wanted.
+        eos_ids: tokens that end an answer.
     """
-    logits, mask = start.logits, start.mask
-    watched = _log_probabilities(logits, watch)
-    n_rows = logits.shape[0]
-    ids: list[list[int]] = [[] for _ in range(n_rows)]
+    n_rows = len(rows.logits)
+    ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
+    lengths = torch.zeros(n_rows, dtype=torch.long)
     margins = torch.full((n_rows,), torch.inf)
     finite = torch.ones(n_rows, dtype=torch.bool)
+    ends = torch.tensor(sorted(eos_ids), dtype=torch.long)
+    here = torch.arange(n_rows)
+    """The row of the answer that each row of the batch writes."""
     alive = torch.ones(n_rows, dtype=torch.bool)
+    """Of the rows in the batch, those that have not ended."""
     for step in range(max_new_tokens):
-        token, margin, sane = (part.cpu() for part in _choose(logits))
-        margins = torch.where(alive, torch.minimum(margins, margin), margins)
-        finite &= sane | ~alive
-        alive &= ~torch.isin(token, torch.tensor(sorted(model.eos_ids), dtype=token.dtype))
-        for row in torch.nonzero(alive).flatten().tolist():
-            ids[row].append(int(token[row]))
-        if not alive.any() or step == max_new_tokens - 1:
+        token, margin, sane = (part.cpu() for part in _choose(rows.logits))
+        at = here[alive]
+        margins[at] = torch.minimum(margins[at], margin[alive])
+        finite[at] &= sane[alive]
+        alive &= ~torch.isin(token, ends)
+        at = here[alive]
+        ids[at, step] = token[alive]
+        lengths[at] += 1
+        if not len(at) or step == max_new_tokens - 1:
             break
-        mask = torch.cat([mask, mask.new_ones((n_rows, 1))], dim=-1)
-        logits = _step(model, token.to(mask.device), mask, start.cache)
-    return [
-        Decoded(tuple(ids[row]), watched[row], float(margins[row]), bool(finite[row]))
-        for row in range(n_rows)
+        if len(at) < _WORTH_LEAVING * len(here):
+            rows.keep(torch.nonzero(alive).flatten())
+            here, token, alive = at, token[alive], alive[alive]
+        rows.feed(token)
+    answers = [
+        tuple(row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)
     ]
-
-
-def _step(model: Model, token: Tensor, mask: Tensor, cache: Cache) -> Tensor:
-    out = model.hf(
-        input_ids=token[:, None],
-        attention_mask=mask,
-        position_ids=mask.sum(-1, keepdim=True) - 1,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: Tensor = out.logits[:, -1]
-    return logits
+    return Answers(answers, margins.tolist(), finite.tolist())
 
 
 def _choose(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy token, top-2 margin and finiteness of each row; the lowest id wins an exact tie."""
-    best, token = logits.max(-1)
-    top = logits.float().topk(2, dim=-1).values
-    return token, top[:, 0] - top[:, 1], torch.isfinite(best)
+    token = logits.argmax(-1, keepdim=True)
+    best = logits.gather(-1, token)
+    second = logits.scatter(-1, token, -torch.inf).amax(-1, keepdim=True)
+    margin = best.float() - second.float()
+    return token[:, 0], margin[:, 0], torch.isfinite(best)[:, 0]
 
 
-def _log_probabilities(logits: Tensor, watch: Sequence[int]) -> list[tuple[float, ...]]:
-    if not watch:
-        return [()] * logits.shape[0]
-    index = torch.tensor(list(watch), device=logits.device)
-    chosen = logits.float().log_softmax(-1)[:, index]
-    return [tuple(row) for row in chosen.tolist()]
+def log_probabilities(logits: Tensor, tokens: Sequence[int]) -> list[tuple[float, ...]]:
+    """Log-probabilities (nats) of some tokens in every row of logits, rows vocab."""
+    if not tokens:
+        return [()] * len(logits)
+    index = torch.tensor(list(tokens), device=logits.device)
+    total = logits.float().logsumexp(-1, keepdim=True)
+    return [tuple(row) for row in (logits[:, index].float() - total).tolist()]

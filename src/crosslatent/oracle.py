@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.decoding import Decoded, greedy, prefill
-from crosslatent.edits import Row, Window, replace_in
+import torch
+
+from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
+from crosslatent.edits import Row, Window, check_row, replace_in
 from crosslatent.model import Model, encode_batch, rewriting
 
 PATH = "oracle"
@@ -21,6 +23,7 @@ def run_rows(
     *,
     max_new_tokens: int,
     watch: Sequence[int] = (),
+    options: Sequence[Sequence[int]] = (),
     chunk: int | None = None,
 ) -> list[Decoded]:
     """Answer `main` once for each row, with that row's edits (XTransplant, arXiv 2412.12686, 3.1).
@@ -31,22 +34,41 @@ def run_rows(
         rows: the edits of each answer; an empty row is the unmodified run.
         max_new_tokens: most new tokens, the end token counted in.
         watch: token ids whose log-probability as first token is wanted.
+        options: continuations, as token ids, whose log-probability is wanted.
         chunk: prompt tokens per forward; None for all at once.
+
+    Raises:
+        PairError: a row edits a site twice, or more tokens than the prompt has.
     """
-    return [_run_row(model, main, row, max_new_tokens, watch, chunk) for row in rows]
+    decoded = []
+    for row in rows:
+        start = read_prompt(model, main, row, chunk)
+        watched = log_probabilities(start.logits, watch)[0]
+        answers = greedy(start, max_new_tokens, model.eos_ids)
+        scores = tuple(_score(model, main, row, option) for option in options)
+        decoded.append(answers.row(0, watched, scores))
+    return decoded
 
 
-def _run_row(
-    model: Model,
-    main: Sequence[int],
-    row: Row,
-    max_new_tokens: int,
-    watch: Sequence[int],
-    chunk: int | None,
-) -> Decoded:
+def read_prompt(model: Model, main: Sequence[int], row: Row, chunk: int | None = None) -> Prefilled:
+    """The whole prompt through the model, with one row's edits at its end."""
+    check_row(row, len(main))
     prompt = encode_batch(model, [main])
     window = Window(prompt.last)
-    edits = {edit.site: replace_in(window, edit.vector) for edit in row}
+    edits = {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
     with rewriting(model, edits):
-        start = prefill(model, prompt, chunk=chunk, window=window)
-    return greedy(model, start, max_new_tokens, watch)[0]
+        return prefill(model, prompt, chunk=chunk, window=window)
+
+
+@torch.no_grad()
+def _score(model: Model, main: Sequence[int], row: Row, option: Sequence[int]) -> float:
+    """Log-probability (nats) of one continuation, read as one text with the prompt."""
+    whole = encode_batch(model, [[*main, *option]])
+    window = Window(torch.tensor([len(main) - 1], device=model.device))
+    edits = {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
+    with rewriting(model, edits):
+        logits = model.hf(
+            input_ids=whole.ids, attention_mask=whole.mask, logits_to_keep=len(option) + 1
+        ).logits[0, :-1]
+    chosen = torch.tensor(list(option), device=logits.device)[:, None]
+    return float(logits.float().log_softmax(-1).gather(-1, chosen).sum())

@@ -25,6 +25,7 @@ def patched(
     component: str,
     source: int,
     target: int,
+    strength: float = 1.0,
 ) -> Iterator[None]:
     """While open, every prompt that enters the model gets the transplant at its last real token.
 
@@ -40,6 +41,7 @@ def patched(
         component: which of them to use, and where it lands.
         source: layer to take the vector from; -1 is the last.
         target: layer to put it in; -1 is the last.
+        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
 
     Raises:
         PairError: unknown component, or a layer that the model does not have.
@@ -53,7 +55,7 @@ def patched(
         )
     i = resolve_layer(source, model.n_layers, "source")
     j = resolve_layer(target, model.n_layers, "target")
-    watch = _PromptWatch(model, vectors[kind][..., i, :])
+    watch = _PromptWatch(model, vectors[kind][..., i, :], strength)
     with watch.attached(), rewriting(model, {Site(kind, j): watch.rewrite}):
         yield
 
@@ -61,8 +63,9 @@ def patched(
 class _PromptWatch:
     """Follows the model's forwards and knows which of them holds the last prompt token."""
 
-    def __init__(self, model: Model, vectors: Tensor) -> None:
+    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
         self._model = model
+        self._strength = strength
         self._vectors = vectors
         self._generating: int | None = None
         self._width = 0
@@ -70,11 +73,12 @@ class _PromptWatch:
 
     def rewrite(self, hidden: Tensor) -> Tensor:
         """Replace the last prompt token's vector if this forward holds it, batch pos d_model."""
-        return replace_in(self._window, self._for_rows(hidden.shape[0]))(hidden)
+        vectors = self._for_rows(hidden.shape[0])[:, None]
+        return replace_in(self._window, vectors, self._strength)(hidden)
 
     def _for_rows(self, rows: int) -> Tensor:
         if self._vectors.dim() == 1:
-            return self._vectors
+            return self._vectors[None]
         prompts = len(self._vectors)
         # Only `generate` makes several rows of one prompt (beams), and it keeps them together.
         if rows % prompts or (rows != prompts and self._generating is None):

@@ -13,6 +13,11 @@ from crosslatent.model import Model
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.rules import applicable_rules
 
+LIKELIHOOD = "likelihood"
+"""Rule: the option with the highest log-probability as a whole."""
+LIKELIHOOD_MEAN = "likelihood_mean"
+"""Rule: the option with the highest log-probability per token, so that long ones are no worse."""
+
 
 @dataclass(slots=True)
 class ItemScorer:
@@ -20,28 +25,41 @@ class ItemScorer:
 
     Attributes:
         watch: token ids whose first-step log-probability the decoder must report.
+        continuations: what the decoder must score as continuations; empty if nothing.
     """
 
     model: Model
     item: Item
     rule: str
+    """The task's rule, or `LIKELIHOOD_MEAN`."""
+    whole: bool = False
+    """Whether whole options (or the gold answer, if there are none) are scored."""
     watch: list[int] = field(init=False)
+    continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
     _starts: dict[str, list[int]] = field(init=False)
+    _spellings: list[str] = field(init=False, default_factory=list)
+    _texts: dict[tuple[int, ...], str] = field(init=False, default_factory=dict)
     _verdicts: dict[str, dict[str, Verdict]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find the first tokens that tell the item's options (or its gold answer) apart."""
+        """Find the tokens that tell the item's options (or its gold answer) apart."""
         answers = self.item.options or ((self.item.answer,) if self.item.answer else ())
         self._starts = distinct_starts(self.model, answers)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
+        if self.whole:
+            spelled = [
+                (answer, tokens) for answer in answers for tokens in spellings(self.model, answer)
+            ]
+            self._spellings = [answer for answer, _ in spelled]
+            self.continuations = tuple(tokens for _, tokens in spelled)
 
     def record(self, decoded: Decoded) -> dict[str, Any]:
         """The columns of `store.schema.ROWS` that follow from the answer."""
-        output = self.model.text_of(list(decoded.ids))
-        verdicts = self._judge(output)
+        output = self._text(decoded.ids)
         chances = self._chances(decoded)
-        options = self.item.options
-        gold = self.item.answer
+        scores = self._scores(decoded)
+        verdicts = self._judge(output) | self._likeliest(scores)
+        options, gold = self.item.options, self.item.answer
         return {
             "output": output,
             "output_ids": list(decoded.ids),
@@ -54,14 +72,26 @@ class ItemScorer:
             },
             "option_logprobs": [chances.get(option) for option in options] if options else None,
             "gold_logprob": chances.get(gold) if gold is not None else None,
+            "option_scores": [scores[option][0] for option in options]
+            if scores and options
+            else None,
+            "option_means": [scores[option][1] for option in options]
+            if scores and options
+            else None,
+            "gold_score": scores[gold][0] if scores and gold is not None else None,
             "min_margin": decoded.min_margin,
             "finite": decoded.finite,
         }
 
+    def _text(self, ids: tuple[int, ...]) -> str:
+        if ids not in self._texts:
+            self._texts[ids] = self.model.text_of(list(ids))
+        return self._texts[ids]
+
     def _judge(self, output: str) -> dict[str, Verdict]:
         """Verdicts of all rules that fit; rows of a sweep repeat few outputs many times."""
         if output not in self._verdicts:
-            names = sorted({self.rule, *applicable_rules(self.item)})
+            names = sorted({self.rule, *applicable_rules(self.item)} & set(RULES))
             self._verdicts[output] = {name: RULES[name].judge(output, self.item) for name in names}
         return self._verdicts[output]
 
@@ -73,14 +103,40 @@ class ItemScorer:
             if starts
         }
 
+    def _scores(self, decoded: Decoded) -> dict[str, tuple[float, float]]:
+        """Answer -> log-probability of its likelier spelling, as a whole and per token."""
+        found: dict[str, tuple[float, float]] = {}
+        for answer, tokens, score in zip(
+            self._spellings, self.continuations, decoded.scores, strict=True
+        ):
+            if answer not in found or score > found[answer][0]:
+                found[answer] = (score, score / len(tokens))
+        return found
+
+    def _likeliest(self, scores: Mapping[str, tuple[float, float]]) -> dict[str, Verdict]:
+        """Verdicts of the likelihood rules; without options, they cannot say what was chosen."""
+        if not self.whole:
+            return {}
+        return {
+            rule: self._verdict({option: scores[option][at] for option in self.item.options or ()})
+            for at, rule in enumerate((LIKELIHOOD, LIKELIHOOD_MEAN))
+        }
+
+    def _verdict(self, values: Mapping[str, float]) -> Verdict:
+        if not values or not all(map(math.isfinite, values.values())):
+            return Verdict(None, None)
+        best = max(values, key=lambda option: values[option])
+        gold = self.item.answer
+        return Verdict(None if gold is None else best == gold, best)
+
 
 def distinct_starts(model: Model, answers: Sequence[str]) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no other answer begins with.
 
-    An answer may follow the prompt with or without a space; tokens shared by several answers tell
-    nothing and are left out, so an answer may end up with none.
+    Tokens shared by several answers tell nothing and are left out, so an answer may end up with
+    none.
     """
-    starts = {answer: _first_tokens(model, answer) for answer in answers}
+    starts = {answer: {ids[0] for ids in spellings(model, answer)} for answer in answers}
     shared = Counter(token for tokens in starts.values() for token in tokens)
     return {
         answer: sorted(token for token in tokens if shared[token] == 1)
@@ -88,10 +144,11 @@ def distinct_starts(model: Model, answers: Sequence[str]) -> dict[str, list[int]
     }
 
 
-def _first_tokens(model: Model, answer: str) -> set[int]:
-    spellings = (answer, f" {answer}")
-    encoded = (model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in spellings)
-    return {ids[0] for ids in encoded if ids}
+def spellings(model: Model, answer: str) -> list[tuple[int, ...]]:
+    """Token ids of an answer, which may follow the prompt with or without a blank."""
+    texts = (answer, f" {answer}")
+    encoded = (model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    return list(dict.fromkeys(tuple(ids) for ids in encoded if ids))
 
 
 def _log_sum(values: Sequence[float]) -> float:

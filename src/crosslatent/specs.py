@@ -56,6 +56,21 @@ PRESETS: Mapping[str, Transplant] = {
 """Tuning-free choices by type of task (XTransplant v2, table of presets); -1 is the last layer."""
 
 
+_NEAR_TIE = {"float32": 1e-3, "float64": 1e-3, "float16": 0.03, "bfloat16": 0.25}
+
+
+def near_tie_margin(dtype: str) -> float:
+    """Gap of the two highest logits below which the batch may decide a step (docs/methods.md, 2).
+
+    Some twenty times what batching moves logits by in float32, and some times the rounding of
+    logits of ordinary size in the half-precision types.
+
+    Args:
+        dtype: of the weights, such as "float32".
+    """
+    return _NEAR_TIE.get(dtype, _NEAR_TIE["bfloat16"])
+
+
 def check_component(name: str) -> Component:
     """Return `name` as a component.
 

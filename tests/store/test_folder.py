@@ -89,7 +89,12 @@ def test_parts_are_numbered_on_and_totalled(tmp_path):
         "part-00000.parquet",
         "part-00001.parquet",
     ]
-    assert folder.totals() == {"rows": 3, "seconds": 1.5, "paths": ["oracle"]}
+    assert folder.totals(near_tie_margin=1.5) == {
+        "rows": 3,
+        "seconds": 1.5,
+        "paths": {"oracle": {"rows": 3, "seconds": 1.5}},
+        "near_ties": {"rows": 3, "margin": 1.5},
+    }
     with RunReader(tmp_path).connect() as connection:
         assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
@@ -121,9 +126,9 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         ("{", "Cannot read"),
         (
             '{"schema_version": 99}',
-            "has schema version 99, but this version of crosslatent reads 1",
+            "has schema version 99, but this version of crosslatent reads 2",
         ),
-        ('{"schema_version": 1}', "has no rows yet"),
+        ('{"schema_version": 2}', "has no rows yet"),
     ],
 )
 def test_readers_say_what_is_wrong(tmp_path, content, says):

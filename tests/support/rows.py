@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from crosslatent import wrap
 from crosslatent.activations import capture_ids
+from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit, Row
 from crosslatent.model import Model
 from crosslatent.specs import COMPONENTS, Component, Site
@@ -41,3 +44,18 @@ def all_rows(
         for target in layers
     ]
     return rows
+
+
+def answers(decoded: Sequence[Decoded]) -> list[tuple[int, ...]]:
+    """The generated ids of every row."""
+    return [answer.ids for answer in decoded]
+
+
+def assert_equal(fast: Sequence[Decoded], slow: Sequence[Decoded]) -> None:
+    """Same tokens, and the same numbers up to the rounding of float32."""
+    assert answers(fast) == answers(slow)
+    for one, other in zip(fast, slow, strict=True):
+        assert one.watched == pytest.approx(other.watched, abs=1e-3)
+        assert one.scores == pytest.approx(other.scores, abs=1e-3)
+        assert one.min_margin == pytest.approx(other.min_margin, abs=1e-3)
+        assert one.finite == other.finite

@@ -18,13 +18,10 @@ from crosslatent.analysis.results import (
     RunSummary,
     UpperBound,
 )
-from crosslatent.specs import CONTROLS, Component
+from crosslatent.specs import CONTROLS, Component, near_tie_margin
 
 if TYPE_CHECKING:
     from crosslatent.store.reader import RunReader
-
-NEAR_TIE_MARGIN = 1e-4
-"""Logits closer than this may swap with another batch size (docs/methods.md 2)."""
 
 PILOT = "pilot"
 
@@ -75,9 +72,10 @@ def _bounds(data: RunData, seed: int) -> tuple[list[UpperBound], list[BoundVersu
 
 def coverage(data: RunData) -> Coverage:
     """What the run holds, and what of it needs care."""
+    margin = near_tie_margin(data.manifest.get("model", {}).get("dtype", "float32"))
     rows, near_ties, not_finite = _fetch(
         data,
-        f"SELECT count(*), count(*) FILTER (min_margin < {NEAR_TIE_MARGIN}), "
+        f"SELECT count(*), count(*) FILTER (min_margin < {margin}), "
         "count(*) FILTER (NOT finite) FROM rows",
     )
     (listed,) = _fetch(data, "SELECT count(*) FROM items")
@@ -94,7 +92,7 @@ def coverage(data: RunData) -> Coverage:
         without_donor=donors.without_donor(data),
         rows=rows,
         near_ties=near_ties,
-        near_tie_margin=NEAR_TIE_MARGIN,
+        near_tie_margin=margin,
         not_finite=not_finite,
     )
 

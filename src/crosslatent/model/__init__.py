@@ -3,6 +3,16 @@
 from crosslatent.model.loading import load, wrap
 from crosslatent.model.model import Model
 from crosslatent.model.prompts import PromptBatch, encode, encode_batch
-from crosslatent.model.sites import reading, rewriting
+from crosslatent.model.sites import entering, reading, rewriting
 
-__all__ = ["Model", "PromptBatch", "encode", "encode_batch", "load", "reading", "rewriting", "wrap"]
+__all__ = [
+    "Model",
+    "PromptBatch",
+    "encode",
+    "encode_batch",
+    "entering",
+    "load",
+    "reading",
+    "rewriting",
+    "wrap",
+]

@@ -70,6 +70,20 @@ def encode(model: Model, text: str, *, role: str = "prompt", new_tokens: int = 0
     return ids
 
 
+def check_positions(positions: int, *prompts: Sequence[int]) -> None:
+    """Refuse to touch more of the last tokens than prompts have.
+
+    Raises:
+        PromptError: `positions` is below 1, or more than the tokens of the shortest prompt.
+    """
+    shortest = min(len(prompt) for prompt in prompts)
+    if not 1 <= positions <= shortest:
+        raise PromptError(
+            f"Cannot carry over the last {positions} tokens where a prompt has {shortest}: give 1 "
+            f"to {shortest} positions."
+        )
+
+
 def encode_batch(
     model: Model, prompts: Sequence[Sequence[int]], side: Side = "left"
 ) -> PromptBatch:

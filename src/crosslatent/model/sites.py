@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -23,6 +23,18 @@ Receive = Callable[[Site, Tensor], None]
 
 Rewrite = Callable[[Tensor], Tensor]
 """Turns a site's value into the value that replaces it, batch pos d_model both."""
+
+
+class Enter(Protocol):
+    """Changes what enters a block."""
+
+    def hidden(self, layer: int, value: Tensor) -> Tensor:
+        """The hidden states, batch pos d_model."""
+        ...
+
+    def context(self, layer: int, value: Any) -> Any:
+        """Any other argument, such as position embeddings."""
+        ...
 
 
 @contextmanager
@@ -46,6 +58,27 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
         for site, rewrite in edits.items():
             module = module_of(model.blocks[site.layer], site.component)
             _register(hooks, module, _rewriter(rewrite))
+        yield
+
+
+@contextmanager
+def entering(model: Model, change: Enter) -> Iterator[None]:
+    """While open, the inputs of every block pass through `change`."""
+
+    def hook_of(layer: int) -> Callable[..., tuple[Any, Any]]:
+        def hook(_module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+            hidden = change.hidden(layer, block_input(args, kwargs))
+            kwargs = {name: change.context(layer, value) for name, value in kwargs.items()}
+            if not args:
+                return args, kwargs | {"hidden_states": hidden}
+            return (hidden, *(change.context(layer, value) for value in args[1:])), kwargs
+
+        return hook
+
+    with ExitStack() as hooks:
+        for layer, block in enumerate(model.blocks):
+            handle = block.whole.register_forward_pre_hook(hook_of(layer), with_kwargs=True)
+            hooks.callback(handle.remove)
         yield
 
 

@@ -138,17 +138,23 @@ class RunFolder:
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.path / MANIFEST, self._manifest)
 
-    def totals(self) -> dict[str, Any]:
-        """Rows on disk, the seconds that they took, and the paths by which they were computed."""
-        columns = ["seconds", "path"]
+    def totals(self, near_tie_margin: float) -> dict[str, Any]:
+        """Rows on disk, what they took by path, and how many hang on the last bits.
+
+        Args:
+            near_tie_margin: rows with a smaller margin are near-ties.
+        """
+        columns = ["seconds", "path", "min_margin"]
         parts = [pq.read_table(part, columns=columns) for part in _part_files(self.path)]
         rows = (
             pa.concat_tables(parts, promote_options="permissive") if parts else ROWS.empty_table()
         )
+        close = pc.sum(pc.less(rows["min_margin"], near_tie_margin)).as_py() or 0
         return {
             "rows": len(rows),
-            "seconds": round(pc.sum(rows["seconds"]).as_py() or 0.0, 3),
-            "paths": sorted(set(rows["path"].cast(pa.string()).to_pylist())),
+            "seconds": _total(rows["seconds"]),
+            "paths": _by_path(rows),
+            "near_ties": {"rows": close, "margin": near_tie_margin},
         }
 
 
@@ -173,6 +179,19 @@ class PartBuffer:
         rows, self._rows = self._rows, []
         self._folder.write_part(rows)
         self._flushed = time.monotonic()
+
+
+def _by_path(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    paths = rows["path"].cast(pa.string())
+    found = {}
+    for path in sorted(set(paths.to_pylist())):
+        seconds = rows.filter(pc.equal(paths, path))["seconds"]
+        found[path] = {"rows": len(seconds), "seconds": _total(seconds)}
+    return found
+
+
+def _total(seconds: pa.ChunkedArray) -> float:
+    return round(pc.sum(seconds).as_py() or 0.0, 3)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
@@ -56,17 +56,38 @@ ROWS = pa.schema(
             "null without gold answer, or where another option shares that token",
         ),
         _column(
+            "option_scores",
+            pa.list_(pa.float32()),
+            "log-probability (nats) of each whole option after the prompt (the likelier of its "
+            "spellings with and without a blank before it); null unless scored",
+        ),
+        _column(
+            "option_means",
+            pa.list_(pa.float32()),
+            "the same, divided by the tokens of the option",
+        ),
+        _column(
+            "gold_score",
+            pa.float32(),
+            "log-probability (nats) of the whole gold answer, likewise; null unless scored",
+        ),
+        _column(
             "min_margin",
             pa.float32(),
             "smallest gap between the two highest logits over the generated tokens: a row below "
-            "some 1e-4 may differ between batch sizes",
+            "the margin in run.json (status, near_ties) may differ between batch sizes",
             False,
         ),
         _column(
             "finite", pa.bool_(), "false if a logit was NaN or the highest one infinite", False
         ),
-        _column("path", _TEXT, "how the row was computed: oracle or expanded-cache", False),
-        _column("seconds", pa.float32(), "the item's wall time divided by its rows", False),
+        _column(
+            "path",
+            _TEXT,
+            "how the row was computed: shared-prefix, expanded-cache or oracle",
+            False,
+        ),
+        _column("seconds", pa.float32(), "its share of the wall time of its batch", False),
     ]
 )
 """One row per generated answer. Key: item, control, stratum, component, source, target."""

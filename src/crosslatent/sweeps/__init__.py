@@ -1,10 +1,11 @@
-"""Sweeps over layer pairs: planned (`plan`), described (`manifest`), run and stored (`run`)."""
+"""Sweeps over layer pairs: planned (`plan`), asked (`questions`), run and stored (`run`)."""
 
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
-from crosslatent.sweeps.run import EngineName, Progress, SweepOutcome, run_sweep
+from crosslatent.sweeps.run import AUTO, ENGINES, Progress, SweepOutcome, run_sweep
 
 __all__ = [
-    "EngineName",
+    "AUTO",
+    "ENGINES",
     "Progress",
     "SweepOutcome",
     "SweepPlan",

@@ -9,28 +9,25 @@ from importlib.metadata import version
 from typing import Any
 
 from crosslatent import __version__
-from crosslatent.model import Model
-from crosslatent.tasks import Task
+from crosslatent.sweeps.plan import SweepPlan
 
 _SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
 
 
 def build_manifest(
-    model: Model,
-    task: Task,
-    spec: dict[str, Any],
+    plan: SweepPlan,
     requested: dict[str, Any] | None = None,
     headline: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Plain data for run.json.
 
     Args:
-        model: the model; its identity must be equal for a run to be resumed.
-        task: the task; likewise.
-        spec: the resolved arguments; likewise.
+        plan: the sweep; its model, task and resolved arguments must be equal for a run to be
+            resumed.
         requested: the arguments as the user gave them.
         headline: a comparison declared before any row exists.
     """
+    model, task = plan.model, plan.task
     return {
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": sys.argv[0].rsplit("/", 1)[-1] + " " + " ".join(sys.argv[1:]),
@@ -51,10 +48,10 @@ def build_manifest(
             "description": task.description,
             "direction": task.direction,
             "type": task.type,
-            "rule": task.rule,
+            "rule": plan.rule,
             "hash": task.hash,
         },
-        "spec": spec,
+        "spec": plan.spec(),
         "requested": requested or {},
         "headline": headline,
     }

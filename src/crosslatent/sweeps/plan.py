@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from crosslatent.controls import Tokens
 from crosslatent.errors import PairError, PromptError, TaskError
 from crosslatent.model import Model, encode
+from crosslatent.model.prompts import check_positions
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
+from crosslatent.scoring import LIKELIHOOD_MEAN
 from crosslatent.specs import (
     Component,
     Control,
@@ -32,6 +35,11 @@ class SweepSpec:
         control_splits: splits whose items get the controls; None for all.
         seed: of donors and noise.
         max_new_tokens: most new tokens; None takes the task's.
+        score_only: no decoding: the likeliest option is the answer.
+        score_options: score whole options by teacher forcing, beside decoding.
+        strength: alpha of the transplants; 1 is the paper's replacement.
+        positions: how many of the last tokens are carried over.
+        exact: near-ties are answered again in float32, one by one.
     """
 
     components: tuple[str, ...] = ()
@@ -40,6 +48,11 @@ class SweepSpec:
     control_splits: tuple[str, ...] | None = None
     seed: int = 0
     max_new_tokens: int | None = None
+    score_only: bool = False
+    score_options: bool = False
+    strength: float = 1.0
+    positions: int = 1
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,11 @@ class SweepPlan:
     control_splits: tuple[str, ...] | None
     seed: int
     max_new_tokens: int
+    score_only: bool
+    score_options: bool
+    strength: float
+    positions: int
+    exact: bool
     tokens: Tokens
     failures: dict[str, str]
 
@@ -66,7 +84,17 @@ class SweepPlan:
             "control_splits": None if self.control_splits is None else list(self.control_splits),
             "seed": self.seed,
             "max_new_tokens": self.max_new_tokens,
+            "score_only": self.score_only,
+            "score_options": self.score_options,
+            "strength": self.strength,
+            "positions": self.positions,
+            "exact": self.exact,
         }
+
+    @property
+    def rule(self) -> str:
+        """The rule that judges the answers."""
+        return LIKELIHOOD_MEAN if self.score_only else self.task.rule
 
     def controls_for(self, item: Item) -> tuple[Control, ...]:
         """The controls that one item gets."""
@@ -92,13 +120,12 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
             run at all.
     """
     components = _components(spec)
-    new_tokens = task.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens
-    if new_tokens < 1:
-        raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
+    new_tokens = _new_tokens(task, spec)
+    _check_edit(spec.strength, spec.positions)
     pairs = resolve_pairs(spec.pairs, model.n_layers)
     for lang in task.languages:
         pairs.for_language(lang)
-    tokens, failures = _encode_items(model, task.items, new_tokens)
+    tokens, failures = _encode_items(model, task.items, new_tokens, spec.positions)
     if not tokens:
         raise TaskError(
             f"None of the {len(task.items)} items of {task.name!r} can be run"
@@ -113,9 +140,35 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
         control_splits=spec.control_splits,
         seed=spec.seed,
         max_new_tokens=new_tokens,
+        score_only=spec.score_only,
+        score_options=spec.score_only or spec.score_options,
+        strength=float(spec.strength),
+        positions=spec.positions,
+        exact=spec.exact,
         tokens=tokens,
         failures=failures,
     )
+
+
+def _new_tokens(task: Task, spec: SweepSpec) -> int:
+    if spec.score_only:
+        if not any(item.options or item.answer for item in task.items):
+            raise TaskError(
+                f"No item of {task.name!r} has options or a gold answer, so there is nothing to "
+                "score: leave --score-only out."
+            )
+        return 1
+    new_tokens = task.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens
+    if new_tokens < 1:
+        raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
+    return new_tokens
+
+
+def _check_edit(strength: float, positions: int) -> None:
+    if not math.isfinite(strength):
+        raise PairError(f"The strength is {strength}: it must be a finite number.")
+    if positions < 1:
+        raise PairError(f"The number of positions is {positions}: it must be 1 or more.")
 
 
 def _components(spec: SweepSpec) -> tuple[Component, ...]:
@@ -133,15 +186,15 @@ def _components(spec: SweepSpec) -> tuple[Component, ...]:
 
 
 def _encode_items(
-    model: Model, items: Sequence[Item], new_tokens: int
+    model: Model, items: Sequence[Item], new_tokens: int, positions: int
 ) -> tuple[dict[str, tuple[list[int], list[int]]], dict[str, str]]:
     tokens, failures = {}, {}
     for item in items:
         try:
-            tokens[item.id] = (
-                encode(model, item.main, role="main", new_tokens=new_tokens),
-                encode(model, item.aux, role="aux", new_tokens=new_tokens),
-            )
+            main = encode(model, item.main, role="main", new_tokens=new_tokens)
+            aux = encode(model, item.aux, role="aux", new_tokens=new_tokens)
+            check_positions(positions, main, aux)
+            tokens[item.id] = (main, aux)
         except PromptError as error:
             failures[item.id] = str(error)
     return tokens, failures

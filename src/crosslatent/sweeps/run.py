@@ -1,33 +1,35 @@
 """The sweep itself: every item, every variant, every (source, target) pair, into a run folder.
 
-A row runner (`engine.run_rows` or `oracle.run_rows`, same contract) answers the planned rows; the
-answers are judged and stored. A faster runner needs no change here.
+The engine answers the planned rows on one of its paths; the answers are judged and stored.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from crosslatent import engine as batched
-from crosslatent import oracle
-from crosslatent.controls import Tokens, Variant, Vectors
-from crosslatent.decoding import Decoded
-from crosslatent.edits import Edit, Row
-from crosslatent.errors import TaskError
+from crosslatent import engine
+from crosslatent.controls import Tokens, Vectors
+from crosslatent.engine import Path as EnginePath
+from crosslatent.engine import TieBreaker
+from crosslatent.errors import TaskError, UsageError
 from crosslatent.model import Model
-from crosslatent.scoring import ItemScorer
-from crosslatent.specs import Component, Site
+from crosslatent.requests import Request
+from crosslatent.specs import near_tie_margin
 from crosslatent.store import RunFolder
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
+from crosslatent.sweeps.questions import Question
 from crosslatent.tasks import Item, Task
 
-EngineName = Literal["batched", "oracle"]
+AUTO = "auto"
+"""The fastest engine that is proven right for the model."""
+ENGINES = (AUTO, *engine.PATHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +51,16 @@ class SweepOutcome:
         rows: rows written by this call.
         failures: item -> reason, for items that could not be run.
         seconds: wall time of this call.
+        engine: how rows were computed, and why no faster way was taken.
+        status: totals of the whole run, as in run.json.
     """
 
     path: Path
     rows: int
     failures: dict[str, str]
     seconds: float
-
-
-class RowRunner(Protocol):
-    """Answers one prompt once for each row; the seam between the sweep and its engines."""
-
-    def __call__(
-        self,
-        model: Model,
-        main: Sequence[int],
-        rows: Sequence[Row],
-        *,
-        max_new_tokens: int,
-        watch: Sequence[int] = (),
-    ) -> list[Decoded]:
-        """Return one answer per row, in order."""
-        ...
-
-
-_RUNNERS: dict[EngineName, tuple[RowRunner, str]] = {
-    "batched": (batched.run_rows, batched.PATH),
-    "oracle": (oracle.run_rows, oracle.PATH),
-}
+    engine: EnginePath
+    status: dict[str, Any]
 
 
 def run_sweep(
@@ -90,7 +74,8 @@ def run_sweep(
     headline: dict[str, Any] | None = None,
     new: bool = False,
     strict: bool = False,
-    engine: EngineName = "batched",
+    engine: str = AUTO,
+    batch_rows: int | None = None,
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it.
 
@@ -104,99 +89,112 @@ def run_sweep(
         headline: a comparison declared before any row exists, kept in run.json.
         new: start over instead of resuming.
         strict: an item that cannot be run stops the sweep.
-        engine: which row runner answers.
+        engine: one of `ENGINES`.
+        batch_rows: rows per batch; None for what memory holds.
 
     Raises:
-        UsageError: see `plan_sweep`; with `strict`, an item that cannot be run.
+        UsageError: see `plan_sweep`; an engine that does not serve the model; with `strict`, an
+            item that cannot be run.
+        ModelError: memory does not suffice for one row.
         RunFolderError: the folder cannot be written, or holds something else.
     """
     plan = plan_sweep(model, task, spec)
     if strict and plan.failures:
         name, reason = next(iter(plan.failures.items()))
         raise TaskError(f"Item {name!r} cannot be run ({reason})")
-    manifest = build_manifest(model, task, plan.spec(), requested, headline)
+    path = _engine(model, engine)
+    manifest = build_manifest(plan, requested, headline)
     started = time.monotonic()
     with closing(RunFolder.open(out, manifest, new=new)) as folder:
         folder.write_items([_item_row(model, item, plan.tokens) for item in task.items])
-        rows = _run_items(plan, folder, engine, progress)
+        rows = _run_items(plan, folder, path, batch_rows, progress)
         folder.write_failures(plan.failures)
         counts = {"items": len(folder.done), "failures": len(plan.failures)}
-        folder.write_status({**folder.totals(), **counts})
-    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started)
+        status = {**folder.totals(near_tie_margin(manifest["model"]["dtype"])), **counts}
+        folder.write_status(status)
+    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started, path, status)
+
+
+def _engine(model: Model, name: str) -> EnginePath:
+    if name == AUTO:
+        return engine.best_path(model)
+    if name not in ENGINES:
+        raise UsageError(f"Unknown engine {name!r}: use {', '.join(ENGINES)}.")
+    reason = engine.why_not(model, name)
+    if reason:
+        raise UsageError(
+            f"The engine {name!r} does not serve this model ({reason}): use {AUTO!r}, which takes "
+            "the fastest that does."
+        )
+    return EnginePath(name)
 
 
 def _run_items(
     plan: SweepPlan,
     folder: RunFolder,
-    engine: EngineName,
+    path: EnginePath,
+    batch_rows: int | None,
     progress: Callable[[Progress], None] | None,
 ) -> int:
     items = [item for item in plan.task.items if item.id in plan.tokens]
     todo = [item for item in items if item.id not in folder.done]
     if not todo:
         return 0
-    vectors = Vectors(plan.model, items, plan.tokens, plan.components, plan.controls, plan.seed)
     started = time.monotonic()
     rows = 0
     with folder.buffered() as buffer:
-        for number, item in enumerate(todo, start=1):
-            rows += buffer.add(_run_item(plan, item, vectors, engine))
+        for number, records in enumerate(_answered(plan, items, todo, path, batch_rows), start=1):
+            rows += buffer.add(records)
             if progress is not None:
                 done = len(items) - len(todo) + number
                 progress(Progress(done, len(items), rows, time.monotonic() - started))
     return rows
 
 
-def _run_item(
-    plan: SweepPlan, item: Item, vectors: Vectors, engine: EngineName
-) -> list[dict[str, Any]]:
-    """All rows of one item: vanilla, translate-test, and every variant of every pair."""
-    runner, path = _RUNNERS[engine]
-    started = time.monotonic()
-    scorer = ItemScorer(plan.model, item, plan.task.rule)
-    heads: list[dict[str, Any]] = [_head(item, Variant("vanilla"))]
-    rows: list[Row] = [()]
-    for head, row in _planned(plan, item, vectors):
-        heads.append(head)
-        rows.append(row)
-    main, aux = plan.tokens[item.id]
-    options: dict[str, Any] = {"max_new_tokens": plan.max_new_tokens, "watch": scorer.watch}
-    decoded = runner(plan.model, main, rows, **options)
-    heads.append(_head(item, Variant("translate_test")))
-    decoded += runner(plan.model, aux, [()], **options)
-    seconds = (time.monotonic() - started) / len(heads)
-    return [
-        {**head, **scorer.record(answer), "path": path, "seconds": seconds}
-        for head, answer in zip(heads, decoded, strict=True)
-    ]
+def _answered(
+    plan: SweepPlan,
+    items: Sequence[Item],
+    todo: Sequence[Item],
+    path: EnginePath,
+    batch_rows: int | None,
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each item that is to do, in order."""
+    vectors = Vectors(
+        plan.model,
+        items,
+        plan.tokens,
+        plan.components,
+        plan.controls,
+        plan.seed,
+        positions=plan.positions,
+        # Padding rounds otherwise than no padding: exact answers come from prompts run alone.
+        batch_size=1 if plan.exact else 16,
+    )
+    waiting: deque[Question] = deque()
 
+    def requests() -> Iterator[Request]:
+        for item in todo:
+            question = Question.of(plan, item, vectors)
+            waiting.append(question)
+            yield from question.requests
 
-def _planned(plan: SweepPlan, item: Item, vectors: Vectors) -> Iterator[tuple[dict[str, Any], Row]]:
-    for variant in vectors.variants(item, plan.controls_for(item)):
-        for component in plan.components:
-            layers = vectors.layers(item, variant, component)
-            for source, target in plan.pairs.for_language(item.lang):
-                edit = Edit(Site(component, target), layers[source])
-                yield _head(item, variant, component, (source, target)), (edit,)
-
-
-def _head(
-    item: Item,
-    variant: Variant,
-    component: Component | None = None,
-    pair: tuple[int | None, int | None] = (None, None),
-) -> dict[str, Any]:
-    """The columns that say what a row is."""
-    return {
-        "item": item.id,
-        "lang": item.lang,
-        "component": component,
-        "source": pair[0],
-        "target": pair[1],
-        "control": variant.control,
-        "stratum": variant.stratum,
-        "donor": variant.donor,
-    }
+    breaker = TieBreaker(plan.model, plan.max_new_tokens) if plan.exact else None
+    answers = engine.run(
+        plan.model,
+        requests(),
+        max_new_tokens=plan.max_new_tokens,
+        path=path,
+        batch_rows=batch_rows,
+    )
+    for main in answers:
+        both = [main, next(answers)]
+        question = waiting.popleft()
+        if breaker is not None:
+            both = [
+                breaker.settle(request, answered)
+                for request, answered in zip(question.requests, both, strict=True)
+            ]
+        yield question.records(both)
 
 
 def _item_row(model: Model, item: Item, tokens: Tokens) -> dict[str, Any]:

@@ -74,6 +74,13 @@ class _RowLayer(DynamicLayer):
         self._buffer.values[: self._rows, :, start:stop] = value_states
         return self._show(stop)
 
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep only these rows; all have one prefix, so the buffer serves later batches too."""
+        self._rows = len(indices)
+        for part in (self._buffer.keys, self._buffer.values):
+            part[: self._rows] = part[indices]
+        self._show(self.get_seq_length())
+
     def _show(self, stop: int) -> tuple[Tensor, Tensor]:
         keys = self._buffer.keys[: self._rows, :, :stop]
         values = self._buffer.values[: self._rows, :, :stop]

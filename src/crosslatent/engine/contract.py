@@ -1,0 +1,35 @@
+"""What the paths of the engine have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from crosslatent.decoding import Decoded
+
+Pick = tuple[int, int]
+"""(request, row): one answer that is asked for."""
+
+
+class Prompts(Protocol):
+    """Prompts that have been read, on one of the paths."""
+
+    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
+        """Answer the picked rows together, in their order."""
+        ...
+
+
+@dataclass(slots=True)
+class Answered:
+    """The answers to one request, one entry a row.
+
+    Attributes:
+        rows: the answers.
+        paths: how each was computed; see `engine.PATHS`.
+        seconds: its share of the wall time of its batch.
+    """
+
+    rows: list[Decoded]
+    paths: list[str]
+    seconds: list[float]

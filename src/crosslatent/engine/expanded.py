@@ -1,0 +1,88 @@
+"""The middle path: rows of one prompt in a batch, its prefix copied into a cache of every row.
+
+For models whose attention cannot be replaced. Every block is computed for every row, and the prefix
+is held once per row, so it takes more time and much more memory than `shared`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from transformers import Cache, DynamicCache
+
+from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
+from crosslatent.edits import Row
+from crosslatent.engine.contract import Pick
+from crosslatent.engine.rewrites import rewrites
+from crosslatent.model import Model, encode_batch, rewriting
+from crosslatent.prefix import PrefixRows
+from crosslatent.requests import Request
+
+NAME = "expanded-cache"
+
+
+class ExpandedPrompts:
+    """One prompt that has been read up to the end that its rows may edit."""
+
+    def __init__(self, model: Model, requests: Sequence[Request], chunk: int | None = None) -> None:
+        """Read the prompt.
+
+        Args:
+            model: the model.
+            requests: one.
+            chunk: prompt tokens per forward; None for all at once.
+        """
+        (self._request,) = requests
+        self._model = model
+        self._prefix = _read_prefix(model, self._request.main[: -self._request.tail], chunk)
+        self._buffers: tuple[tuple[int, int], PrefixRows] | None = None
+
+    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
+        """Answer the picked (0, row) together, in their order."""
+        request = self._request
+        room = request.tail + max([max_new_tokens, *map(len, request.options)])
+        start = self._read_end([request.rows[row] for _, row in picks], room)
+        watched = log_probabilities(start.logits, request.watch)
+        columns = [_score(start, option) for option in request.options]
+        scores = list(zip(*columns, strict=True)) or [()] * len(picks)
+        answers = greedy(start, max_new_tokens, self._model.eos_ids)
+        return [answers.row(at, watched[at], scores[at]) for at in range(len(picks))]
+
+    @torch.no_grad()
+    def _read_end(self, rows: Sequence[Row], room: int) -> Prefilled:
+        """The end of the prompt through the model in every row, each with its own edits."""
+        request, model = self._request, self._model
+        before = len(request.main) - request.tail
+        mask = torch.ones((len(rows), before), dtype=torch.long, device=model.device)
+        start = Prefilled(model, self._cache(len(rows), room), torch.empty(0), mask)
+        end = torch.tensor(request.main[-request.tail :])
+        with rewriting(model, rewrites(rows)):
+            start.logits = start.read(end.expand(len(rows), -1))[:, -1]
+        return start
+
+    def _cache(self, n_rows: int, room: int) -> Cache:
+        """A cache for so many rows; the buffers of an earlier, larger batch serve again."""
+        if self._buffers is None or self._buffers[0] < (n_rows, room):
+            self._buffers = ((n_rows, room), PrefixRows(self._prefix, n_rows, room))
+        return self._buffers[1].cache(n_rows)
+
+
+def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None) -> Cache:
+    if not prefix:
+        return DynamicCache(config=model.hf.config)
+    return prefill(model, encode_batch(model, [prefix]), chunk=chunk).cache
+
+
+@torch.no_grad()
+def _score(start: Prefilled, option: Sequence[int]) -> list[float]:
+    """Log-probability (nats) of one continuation in every row; leaves the rows as they were."""
+    logits = start.logits[:, None]
+    if len(option) > 1:
+        rows = Prefilled(start.model, copy.deepcopy(start.cache), start.logits, start.mask)
+        read = torch.tensor(option[:-1]).expand(len(start.logits), -1)
+        logits = torch.cat([logits, rows.read(read)], dim=1)
+    chosen = torch.tensor(option, device=logits.device).expand(len(logits), -1)[..., None]
+    total: list[float] = logits.float().log_softmax(-1).gather(-1, chosen).sum((1, 2)).tolist()
+    return total

@@ -1,0 +1,79 @@
+"""How many rows a batch may have, and what to do when memory runs out all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+import torch
+
+from crosslatent.model import Model
+from crosslatent.requests import Request
+
+_SHARE = 0.5
+"""Part of the free memory that a batch may take: the estimate below is rough."""
+MOST_ROWS = {"cpu": 512}
+MOST_ROWS_ELSEWHERE = 4096
+"""More rows make a batch hardly faster."""
+MOST_TOKENS = {"cpu": 4096}
+MOST_TOKENS_ELSEWHERE = 16384
+"""Prompt tokens that are read together."""
+
+
+def most_tokens(model: Model) -> int:
+    """How many prompt tokens are read in one batch."""
+    return MOST_TOKENS.get(model.device.type, MOST_TOKENS_ELSEWHERE)
+
+
+def rows_that_fit(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
+    """Rows of these prompts that free memory holds, at least 1."""
+    most = MOST_ROWS.get(model.device.type, MOST_ROWS_ELSEWHERE)
+    need = bytes_per_row(model, requests, max_new_tokens)
+    return max(1, min(most, int(free_bytes(model.device) * _SHARE / need)))
+
+
+def bytes_per_row(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
+    """A generous estimate of what one row of a batch takes."""
+    config = model.hf.config.get_text_config()
+    heads = config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    width = getattr(config, "head_dim", None) or model.d_model // heads
+    length = max(len(request.main) for request in requests)
+    read = max(sum(len(option) for option in request.options) for request in requests)
+    own = max(request.tail for request in requests) + max(max_new_tokens, read)
+    at_once = max(1, read)
+    cache = 2 * model.n_layers * kv_heads * width * own * model.dtype.itemsize
+    # Scores and their softmax are float32, as are logits where they are compared.
+    scores = 3 * heads * (length + own) * at_once * 4
+    logits = 3 * config.vocab_size * at_once * 4
+    wide = getattr(config, "intermediate_size", None) or 4 * model.d_model
+    hidden = (6 * model.d_model + 3 * wide) * at_once * model.dtype.itemsize
+    return int(cache + scores + logits + hidden)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    said = "out of memory" in text or "can't allocate memory" in text or "not enough mem" in text
+    return isinstance(error, RuntimeError) and said
+
+
+def release(device: torch.device) -> None:
+    """Give back what failed batches left behind."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

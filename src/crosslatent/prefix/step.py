@@ -1,0 +1,75 @@
+"""What the tokens of one forward may see: of the prefix, of the row's own past, of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Mask = Tensor | None
+"""True where a key is hidden, groups 1 1 1 pos key (1 group if all are alike); None hides none."""
+
+
+@dataclass(slots=True)
+class Step:
+    """The tokens of one forward, alike for all rows of a group.
+
+    Attributes:
+        depths: place of each token, counted from the first one after the prefix, groups pos (1
+            group if all are alike).
+        seen: which tokens of this forward each may see, groups pos pos.
+    """
+
+    depths: Tensor
+    seen: Tensor
+    _made: dict[object, Tensor | None] = field(default_factory=dict)
+
+    @classmethod
+    def chain(cls, start: int, width: int) -> Step:
+        """`width` tokens one after the other, the first at depth `start`."""
+        depths = torch.arange(start, start + width)[None]
+        return cls(depths, torch.ones(1, width, width, dtype=torch.bool).tril())
+
+    def hides_prefix(
+        self, pads: Tensor, length: int, kept: int, window: int | None, device: torch.device
+    ) -> Mask:
+        """Which prefix columns the tokens may not see.
+
+        Args:
+            pads: columns of padding in front of each group's prefix, groups.
+            length: columns of the prefix.
+            kept: how many of them, the last ones, there are keys for.
+            window: keys that a token may look back on, itself included; None for all.
+            device: where the mask is wanted.
+        """
+        key = ("prefix", kept, window, device)
+        if key not in self._made:
+            columns = torch.arange(length - kept, length)
+            hidden = columns < pads[:, None, None]
+            if window is not None:
+                hidden = hidden | (length + self.depths[..., None] - columns >= window)
+            self._made[key] = _mask(hidden, device)
+        return self._made[key]
+
+    def hides_suffix(self, past: int, window: int | None, device: torch.device) -> Mask:
+        """Which of the row's own tokens may not be seen: `past` ones, then those of this forward.
+
+        Args:
+            past: tokens that rows have read after the prefix, at depths 0 .. past - 1.
+            window: see `hides_prefix`.
+            device: where the mask is wanted.
+        """
+        key = ("suffix", past, window, device)
+        if key not in self._made:
+            hidden = torch.cat([self.seen.new_zeros(*self.seen.shape[:2], past), ~self.seen], -1)
+            if window is not None:
+                old = torch.arange(past).expand(len(self.depths), -1)
+                keys = torch.cat([old, self.depths], -1)
+                hidden = hidden | (self.depths[..., None] - keys[:, None] >= window)
+            self._made[key] = _mask(hidden, device)
+        return self._made[key]
+
+
+def _mask(hidden: Tensor, device: torch.device) -> Mask:
+    return hidden[:, None, None, None].to(device) if bool(hidden.any()) else None

@@ -1,0 +1,37 @@
+"""What the row runners are asked: a prompt, and the rows to answer it with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crosslatent.edits import Row, check_row, tail
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt and its rows.
+
+    Attributes:
+        main: token ids of the prompt.
+        rows: the edits of each answer; an empty row is the unmodified run.
+        watch: token ids whose log-probability as first token is wanted.
+        options: continuations, as token ids, whose log-probability is wanted.
+
+    Raises:
+        PairError: a row edits a site twice, or more tokens than the prompt has.
+    """
+
+    main: tuple[int, ...]
+    rows: tuple[Row, ...]
+    watch: tuple[int, ...] = ()
+    options: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse rows that the prompt cannot have."""
+        for row in self.rows:
+            check_row(row, len(self.main))
+
+    @property
+    def tail(self) -> int:
+        """How many tokens at the end of the prompt its rows may touch."""
+        return max((tail(row) for row in self.rows), default=1)

@@ -1,0 +1,130 @@
+"""Batches hold what memory allows, and shrink when it runs out, without loss or change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crosslatent import engine, oracle
+from crosslatent.engine import Path, memory, shared
+from crosslatent.errors import ModelError
+from crosslatent.requests import Request
+from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
+
+SIZES: list[tuple[int, int]] = []
+"""(prompts, rows) of every batch that was answered or tried."""
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """Memory that holds so many rows and prompt tokens at once, and a record of what was tried."""
+    SIZES.clear()
+
+    def limit(rows, tokens=10_000, error=None):
+        error = error or torch.OutOfMemoryError("CUDA out of memory.")
+        answer, read = shared.SharedPrompts.answer, shared._read_prefixes
+
+        def limited_answer(self, picks, max_new_tokens):
+            SIZES.append((len(self._requests), len(picks)))
+            if len(picks) > rows:
+                raise error
+            return answer(self, picks, max_new_tokens)
+
+        def limited_read(model, starts, chunk):
+            if sum(map(len, starts)) > tokens:
+                raise error
+            return read(model, starts, chunk)
+
+        monkeypatch.setattr(shared.SharedPrompts, "answer", limited_answer)
+        monkeypatch.setattr(shared, "_read_prefixes", limited_read)
+
+    return limit
+
+
+def requests_of(model, texts=(MAIN, AUX, MAIN[:9])):
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"]))
+    return [Request(tuple(ids_of(model, text)), rows) for text in texts]
+
+
+def check(model, requests, **settings):
+    found = engine.run(model, requests, max_new_tokens=4, path=Path(shared.NAME), **settings)
+    for request, answered in zip(requests, found, strict=True):
+        slow = oracle.run_rows(model, request.main, request.rows, max_new_tokens=4)
+        assert_equal(answered.rows, slow)
+        assert answered.paths == [shared.NAME] * len(slow)
+        assert all(seconds > 0 for seconds in answered.seconds)
+
+
+def test_small_requests_share_a_batch_and_large_ones_are_cut_evenly(limited):
+    model = wrapped()
+    limited(rows=1000)
+    check(model, requests_of(model), batch_rows=40)
+    assert SIZES == [(2, 34), (1, 17)]
+    SIZES.clear()
+    check(model, requests_of(model), batch_rows=1000)
+    assert SIZES == [(3, 51)]
+    SIZES.clear()
+    check(model, requests_of(model)[:1], batch_rows=15)
+    assert SIZES == [(1, 9), (1, 8)]
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("MPS backend out of memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])
+def test_batches_halve_until_they_fit(limited, error):
+    model = wrapped()
+    limited(rows=10, error=error)
+    check(model, requests_of(model), batch_rows=40)
+    tried = [rows for _, rows in SIZES]
+    assert tried[:3] == [34, 17, 7]
+    assert max(tried[2:7]) == 7
+
+
+def test_prompts_that_do_not_fit_together_are_read_apart(limited):
+    model = wrapped()
+    limited(rows=1000, tokens=45)
+    check(model, requests_of(model), batch_rows=1000)
+    assert [prompts for prompts, _ in SIZES] == [1, 2]
+
+
+@pytest.mark.parametrize("limits", [{"rows": 0}, {"rows": 10, "tokens": 3}])
+def test_too_little_memory_for_one_row_is_said(limited, limits):
+    model = wrapped()
+    limited(**limits)
+    with pytest.raises(ModelError, match="Memory does not suffice for one row of this model"):
+        check(model, requests_of(model))
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(limited):
+    model = wrapped()
+    limited(rows=5, error=RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        check(model, requests_of(model))
+
+
+def test_the_estimate_grows_with_what_a_row_takes():
+    model = wrapped()
+    (short,), (long,) = (requests_of(model, [text]) for text in (MAIN, MAIN * 3))
+    scored = Request(short.main, short.rows, (), ((1, 2, 3), (4, 5)))
+    small = memory.bytes_per_row(model, [short], 1)
+    assert small < memory.bytes_per_row(model, [short], 20)
+    assert small < memory.bytes_per_row(model, [long], 1)
+    assert small < memory.bytes_per_row(model, [scored], 1)
+
+
+@pytest.mark.parametrize(("free", "rows"), [(0, 1), (10**6, None), (10**12, 512)])
+def test_rows_follow_free_memory(monkeypatch, free, rows):
+    model = wrapped()
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    fit = memory.rows_that_fit(model, requests_of(model), 4)
+    assert fit == rows if rows is not None else 1 < fit < 512
+
+
+def test_free_memory_of_this_machine_is_known():
+    assert memory.free_bytes(torch.device("cpu")) > 10**7

@@ -1,0 +1,118 @@
+"""Which path a model takes is proven, not guessed; what cannot be shared falls back and says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crosslatent import engine, oracle
+from crosslatent.engine import Path, best_path, paths, why_not
+from crosslatent.engine.expanded import ExpandedPrompts
+from crosslatent.engine.shared import SharedPrompts
+from crosslatent.requests import Request
+from support.models import FAMILIES
+from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
+
+WITHOUT_INTERFACE = ("falcon", "falcon-alibi")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_takes_the_fastest_path_that_it_can(family):
+    path = best_path(wrapped(family))
+    if family in WITHOUT_INTERFACE:
+        assert path.name == "expanded-cache"
+        assert "AttentionInterface" in path.reason
+    else:
+        assert path == Path("shared-prefix")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_proof_holds_for_the_middle_path_too(family):
+    assert not why_not(wrapped(family), "expanded-cache")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_proof_holds_in_half_precision(dtype):
+    model = wrapped()
+    model.hf.to(dtype)
+    assert best_path(model) == Path("shared-prefix")
+
+
+def wrong(monkeypatch, prompts):
+    """Make a path give the answers to another prompt."""
+    right = prompts.__init__
+
+    def another(self, model, requests, chunk=None):
+        moved = [
+            Request(tuple(reversed(request.main)), request.rows, request.watch, request.options)
+            for request in requests
+        ]
+        right(self, model, moved, chunk)
+
+    monkeypatch.setattr(prompts, "__init__", another)
+
+
+def test_a_path_that_is_wrong_is_not_taken(monkeypatch):
+    wrong(monkeypatch, SharedPrompts)
+    path = best_path(wrapped())
+    assert path.name == "expanded-cache"
+    assert "shared-prefix: its log-probabilities differ by" in path.reason
+    wrong(monkeypatch, ExpandedPrompts)
+    path = best_path(wrapped())
+    assert path.name == "oracle"
+    assert "expanded-cache: its log-probabilities differ" in path.reason
+
+
+def test_a_path_that_fails_is_not_taken(monkeypatch):
+    def fails(self, picks, max_new_tokens):
+        raise TypeError("forward() got an unexpected keyword argument 'position_ids'")
+
+    monkeypatch.setattr(SharedPrompts, "answer", fails)
+    path = best_path(wrapped())
+    assert path.name == "expanded-cache"
+    assert "TypeError in a trial (forward() got an unexpected" in path.reason
+
+
+def test_decoding_is_part_of_the_proof(monkeypatch):
+    """Right first tokens do not make a path right."""
+    right = SharedPrompts.answer
+
+    def stops(self, picks, max_new_tokens):
+        return right(self, picks, 1)
+
+    monkeypatch.setattr(SharedPrompts, "answer", stops)
+    assert "shared-prefix: its answers differ" in best_path(wrapped()).reason
+
+
+def test_the_proof_is_made_once_for_a_model_and_its_dtype(monkeypatch):
+    model = wrapped()
+    calls = []
+    monkeypatch.setattr(paths, "why_not", lambda *args: calls.append(args) or "")
+    best_path(model)
+    best_path(model)
+    assert len(calls) == 1
+    model.hf.to(torch.bfloat16)
+    best_path(model)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_embeddings_that_change_with_the_length_take_the_oracle_beyond_it(rope):
+    factors = {"long_factor": [1.0, 2.0, 4.0, 8.0], "short_factor": [1.0] * 4, "factor": 4.0}
+    scaled = {"rope_type": rope, "rope_theta": 10000.0, "factor": 4.0}
+    if rope == "longrope":
+        scaled |= factors | {"original_max_position_embeddings": 40}
+    model = wrapped(rope_parameters=scaled, max_position_embeddings=40)
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"]))
+    requests = [Request(tuple(ids_of(model, text)), rows) for text in (MAIN, MAIN * 2, AUX)]
+    taken = []
+    for request, answered in zip(
+        requests, engine.run(model, requests, max_new_tokens=4), strict=True
+    ):
+        taken.append(answered.paths[0])
+        # With "dynamic", long texts change what transformers computes for later ones.
+        if rope == "longrope":
+            slow = oracle.run_rows(model, request.main, rows, max_new_tokens=4)
+            assert_equal(answered.rows, slow)
+            assert len(set(answers(slow))) >= 3
+    assert taken == ["shared-prefix", "oracle", "oracle"]

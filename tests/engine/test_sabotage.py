@@ -1,0 +1,184 @@
+"""The comparison with the oracle fails when the engine is broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from crosslatent import engine, oracle
+from crosslatent.engine import Path, growth, options, rewrites, shared
+from crosslatent.prefix import Prefix, SharedCache, Step
+from crosslatent.prefix.attention import Scoring
+from crosslatent.prefix.cache import SuffixLayer
+from crosslatent.prefix.slots import Slots
+from crosslatent.requests import Request
+from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
+
+OPTIONS = ((40, 41, 42), (40, 41, 43), (70, 71), (60,))
+
+
+def compare() -> None:
+    """Rows of three prompts, decoded and scored, against the oracle, with windows and without.
+
+    The prompts have different lengths, and answers end early, each row's at another time.
+    """
+    for window in (None, 9):
+        model = wrapped("mistral", sliding_window=window)
+        rows = tuple(all_rows(model, ids_of(model, AUX)))
+        model.hf.generation_config.eos_token_id = list(range(0, 256, 9))
+        requests = [
+            Request(tuple(ids_of(model, text)), rows, (5,), OPTIONS)
+            for text in (MAIN, MAIN[:20], AUX)
+        ]
+        fast = engine.run(model, requests, max_new_tokens=5, path=Path(shared.NAME))
+        for request, answered in zip(requests, fast, strict=True):
+            slow = oracle.run_rows(
+                model, request.main, rows, max_new_tokens=5, watch=(5,), options=OPTIONS
+            )
+            assert_equal(answered.rows, slow)
+
+
+def test_the_engine_as_it_is_passes():
+    compare()
+
+
+def replaced(place: object, name: str) -> Callable:
+    """Decorator: a sabotage is a function that gets the right one and its arguments."""
+
+    def decorate(wrong: Callable) -> Callable[[pytest.MonkeyPatch], None]:
+        def apply(monkeypatch: pytest.MonkeyPatch) -> None:
+            right = getattr(place, name)
+            monkeypatch.setattr(place, name, lambda *args, **kw: wrong(right, *args, **kw))
+
+        apply.__name__ = wrong.__name__
+        return apply
+
+    return decorate
+
+
+@replaced(shared.SharedRows, "read")
+def wrong_position(right, rows, tokens, step, lengths, keep):
+    return right(rows, tokens, step, lengths + 1, keep)
+
+
+@replaced(shared, "_read_prefixes")
+def prefix_off_by_one(right, model, starts, chunk):
+    return right(model, [start[1:] for start in starts], chunk)
+
+
+@replaced(shared, "rewrites")
+def edits_left_out(right, rows, first):
+    return {}
+
+
+@replaced(shared, "rewrites")
+def edits_one_row_on(right, rows, first):
+    return right(rows[:-1], first + 1)
+
+
+@replaced(rewrites, "blend")
+def strength_ignored(right, own, vector, strength):
+    return right(own, vector, 0.5)
+
+
+@replaced(SuffixLayer, "update")
+def stale_suffix(right, layer, keys, values):
+    """New tokens overwrite the first one instead of standing behind it."""
+    layer.length = 0
+    return right(layer, keys, values)
+
+
+@replaced(SuffixLayer, "update")
+def suffix_of_the_first_row(right, layer, keys, values):
+    return right(layer, keys[:1].expand_as(keys), values[:1].expand_as(values))
+
+
+@replaced(SharedCache, "keep")
+def caches_do_not_follow_their_rows(right, cache, rows):
+    right(cache, rows.flip(0))
+
+
+@replaced(SharedCache, "forget")
+def options_are_not_forgotten(right, cache, tokens):
+    right(cache, 0)
+
+
+@replaced(growth.Growth, "hidden")
+def rows_join_from_another_prompt(right, plan, layer, value):
+    plan.groups[plan._n_groups :] = plan.groups[plan._n_groups :].roll(1)
+    return right(plan, layer, value)
+
+
+@replaced(growth.Growth, "rows_at")
+def rows_join_too_late(right, plan, layer):
+    return right(plan, layer - 1) if layer < 3 else right(plan, layer)
+
+
+@replaced(growth.Growth, "context")
+def positions_of_the_first_rows_only(right, plan, layer, value):
+    wide = right(plan, layer, value)
+    return wide[:1].expand_as(wide) if isinstance(wide, torch.Tensor) else wide
+
+
+@replaced(Step, "hides_prefix")
+def padding_is_seen(right, step, pads, *rest):
+    return right(step, pads * 0, *rest)
+
+
+@replaced(Step, "hides_prefix")
+def window_is_ignored(right, step, pads, length, kept, window, device):
+    return right(step, pads, length, kept, None, device)
+
+
+@replaced(options, "Step")
+def options_see_each_other(right, depths, seen):
+    return right(depths, torch.ones_like(seen).tril())
+
+
+@replaced(Slots, "gather")
+def prefixes_are_mixed_up(right, slots, rows):
+    return right(slots, rows).roll(1, 0)
+
+
+@replaced(Scoring, "weights")
+def one_softmax_for_the_prefix_alone(right, scoring, scores, hidden):
+    return right(scoring, scores, hidden) * 0.9
+
+
+@replaced(Prefix, "of")
+def values_of_the_prefix_are_lost(right, cache, pads, length):
+    prefix = right(cache, pads, length)
+    for layer in prefix.layers:
+        layer.values = layer.values * 0
+    return prefix
+
+
+SABOTAGES = [
+    wrong_position,
+    prefix_off_by_one,
+    edits_left_out,
+    edits_one_row_on,
+    strength_ignored,
+    stale_suffix,
+    suffix_of_the_first_row,
+    caches_do_not_follow_their_rows,
+    options_are_not_forgotten,
+    rows_join_from_another_prompt,
+    rows_join_too_late,
+    positions_of_the_first_rows_only,
+    padding_is_seen,
+    window_is_ignored,
+    options_see_each_other,
+    prefixes_are_mixed_up,
+    one_softmax_for_the_prefix_alone,
+    values_of_the_prefix_are_lost,
+]
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.__name__)
+def test_the_comparison_notices(monkeypatch, sabotage):
+    sabotage(monkeypatch)
+    with pytest.raises((AssertionError, RuntimeError, IndexError)):
+        compare()
