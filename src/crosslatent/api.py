@@ -14,9 +14,17 @@ from crosslatent.edits import Edit
 from crosslatent.errors import PairError, PromptError
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import check_positions
-from crosslatent.specs import Component, Pair, Site, Transplant, check_component, resolve_layer
+from crosslatent.specs import (
+    AUTO,
+    Component,
+    Pair,
+    Site,
+    Transplant,
+    check_component,
+    resolve_layer,
+)
 from crosslatent.store import RunReader
-from crosslatent.sweeps import AUTO, Progress, SweepSpec, run_sweep
+from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:

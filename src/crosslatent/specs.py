@@ -27,6 +27,12 @@ bound is compared with."""
 
 CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self")
 
+PATHS = ("shared-prefix", "expanded-cache", "oracle")
+"""Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
+
+AUTO = "auto"
+"""The fastest path that is proven right for the model."""
+
 Pair = tuple[int, int]
 """(source, target), both counted from 0."""
 
@@ -93,6 +99,17 @@ def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
         if name not in CONTROLS:
             raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
     return tuple(control for control in CONTROLS if control in names)
+
+
+def check_engine(name: str) -> str:
+    """Return `name` as a path, or `AUTO`.
+
+    Raises:
+        UsageError: there is no such path.
+    """
+    if name not in (AUTO, *PATHS):
+        raise UsageError(f"Unknown engine {name!r}: use {AUTO}, {', '.join(PATHS)}.")
+    return name
 
 
 def check_preset(name: str) -> Transplant:

@@ -153,3 +153,87 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
     assert "facts" in terminal.getvalue()
     assert "2/4" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def rows_of(path):
+    with RunReader(path).connect() as connection:
+        return connection.execute("SELECT * FROM rows ORDER BY item, control, source, target").df()
+
+
+def test_scores_without_decoding(sweep, tmp_path):
+    assert sweep("--score-only", "--pairs=target-first").code == 0
+    rows = rows_of(tmp_path / "run")
+    assert set(rows.prediction) <= {"(1)", "(2)"}
+    assert rows.prediction.notna().all()
+    assert (rows.output_ids.str.len() <= 1).all()
+    best = [
+        ("(1)", "(2)")[int(means[1] > means[0])] for means in rows.option_means
+    ]  # what the two options say per token
+    assert list(rows.prediction) == best
+    # An option has three bytes, or four with a blank before it.
+    tokens = rows.option_scores.explode().astype(float) / rows.option_means.explode().astype(float)
+    assert set(tokens.round(3)) <= {3.0, 4.0}
+    manifest = RunReader(tmp_path / "run").manifest
+    assert manifest["task"]["rule"] == "likelihood_mean"
+    assert manifest["spec"]["score_only"]
+
+
+def test_options_are_scored_beside_decoding(sweep, tmp_path):
+    assert sweep("--score-options", "--pairs=0:1").code == 0
+    rows = rows_of(tmp_path / "run")
+    assert (rows.output_ids.str.len() > 1).any()
+    assert rows.gold_score.notna().all()
+    assert all(
+        {"likelihood", "likelihood_mean"} < dict(each).keys() for each in rows.correct_by_rule
+    )
+
+
+def test_near_ties_are_counted_and_settled(sweep, tmp_path, monkeypatch):
+    from crosslatent.engine import ties
+    from crosslatent.sweeps import run
+
+    for module in (ties, run):
+        monkeypatch.setattr(module, "near_tie_margin", lambda dtype: 0.5)
+    plain = sweep("--pairs=target-first")
+    assert (
+        "have a margin below 0.5 logits: other batch sizes may answer them otherwise" in plain.err
+    )
+    exact = sweep("--pairs=target-first", "--exact", out=tmp_path / "exact")
+    assert "were answered again in float32, one by one" in exact.err
+    rows = rows_of(tmp_path / "exact")
+    assert ((rows.path == "oracle") == (rows.min_margin < 0.5)).all()
+    assert set(rows.path) == {"oracle", "shared-prefix"}
+    assert list(rows.output) == list(rows_of(tmp_path / "run").output)
+    status = RunReader(tmp_path / "exact").manifest["status"]
+    assert status["near_ties"] == {"rows": int((rows.path == "oracle").sum()), "margin": 0.5}
+    assert status["paths"]["oracle"]["seconds"] > 0
+
+
+def test_strength_and_positions_decide_the_rows(sweep, tmp_path):
+    outputs = {}
+    for name, options in {
+        "plain": [],
+        "weak": ["--strength=0.1"],
+        "two": ["--positions=3"],
+    }.items():
+        assert sweep("--component=ffn", *options, out=tmp_path / name).code == 0
+        outputs[name] = list(rows_of(tmp_path / name).output)
+    assert outputs["plain"] != outputs["weak"]
+    assert outputs["plain"] != outputs["two"]
+    refused = sweep("--component=ffn", "--strength=0.2", out=tmp_path / "plain")
+    assert refused.code == 2
+    assert "spec.strength: 1.0 there, 0.2 now" in refused.err
+
+
+def test_every_engine_gives_the_same_rows(sweep, tmp_path):
+    outputs = []
+    for engine in ("auto", "shared-prefix", "expanded-cache", "oracle"):
+        out = tmp_path / engine
+        assert sweep(f"--engine={engine}", "--batch-rows=5", out=out).code == 0
+        rows = rows_of(out)
+        assert set(rows.path) == {"shared-prefix" if engine == "auto" else engine}
+        outputs.append(list(rows.output))
+    assert all(one == outputs[0] for one in outputs)
+    refused = sweep("--engine=fast", out=tmp_path / "fast")
+    assert refused.code == 2
+    assert "Unknown engine 'fast': use auto, shared-prefix" in refused.err

@@ -6,7 +6,7 @@ import pytest
 
 FIELDS = [
     "vanilla", "output", "vanilla_ids", "output_ids", "component", "source", "target",
-    "main_token", "aux_token", "main_length", "aux_length",
+    "also", "strength", "positions", "main_token", "aux_token", "main_length", "aux_length",
 ]  # fmt: skip
 
 
@@ -85,3 +85,42 @@ def test_table_shows_both_answers_and_the_tokens(transplant):
 def test_texts_are_not_read_as_markup(transplant):
     result = transplant(*WHAT, main="[/bold] [red]Mji?", aux="[/x]?")
     assert result.code == 0
+
+
+def test_more_than_the_paper_says(transplant):
+    plain = transplant(*WHAT, "--json").json
+    data = transplant(
+        *WHAT, "--also=attn:-1:0", "--also=attn:1:3", "--strength=0.5", "--positions=2", "--json"
+    ).json
+    assert data["also"] == [
+        {"component": "attn", "source": 3, "target": 0},
+        {"component": "attn", "source": 1, "target": 3},
+    ]
+    assert (data["strength"], data["positions"]) == (0.5, 2)
+    assert (plain["also"], plain["strength"], plain["positions"]) == ([], 1.0, 1)
+    assert data["output_ids"] != plain["output_ids"]
+    nothing = transplant(*WHAT, "--strength=0", "--json").json
+    assert nothing["output_ids"] == nothing["vanilla_ids"]
+    table = transplant(*WHAT, "--also=attn:-1:0", "--strength=0.5", "--positions=2").out
+    assert "attn 3 -> 0" in table
+    assert "strength 0.5" in table
+    assert "and 1 before it" in table
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--also=ffn:1", "--also is 'ffn:1', but component, source and target belong there"),
+        ("--also=ffn:x:1", "--also is 'ffn:x:1', but component, source and target belong there"),
+        ("--also=mlp:1:1", "Unknown component 'mlp'"),
+        ("--also=ffn:0:2", "edits ffn of block 2 more than once"),
+        ("--strength=much", "'much' is not a number"),
+        ("--strength=inf", "'inf' is not a finite number"),
+        ("--positions=0", "0 is too small"),
+        ("--positions=9", "Cannot carry over the last 9 tokens where a prompt has 8"),
+    ],
+)
+def test_what_cannot_be_is_refused(transplant, option, says):
+    result = transplant(*WHAT, option)
+    assert result.code == 2
+    assert says in " ".join(result.err.replace("│", " ").split())

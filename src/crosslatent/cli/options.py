@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -63,6 +64,27 @@ def positive(text: str) -> int:
     if number < 1:
         raise typer.BadParameter(f"{number} is too small: give 1 or more.")
     return number
+
+
+def real(text: str) -> float:
+    """A finite number."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a number.") from error
+    if not math.isfinite(number):
+        raise typer.BadParameter(f"{text!r} is not a finite number.")
+    return number
+
+
+StrengthOption = Annotated[
+    float,
+    typer.Option(parser=real, metavar="ALPHA", help="own + ALPHA * (vector - own); 1 replaces it."),
+]
+PositionsOption = Annotated[
+    int,
+    typer.Option(parser=positive, metavar="K", help="How many of the last tokens to carry over."),
+]
 
 
 def names(text: str | None, option: str) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from crosslatent.cli.options import (
     DeviceOption,
     DtypeOption,
     ModelOption,
+    PositionsOption,
     RevisionOption,
+    StrengthOption,
     names,
     positive,
     whole,
@@ -21,7 +23,7 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progress
 from crosslatent.errors import UsageError
-from crosslatent.specs import check_component, check_controls, check_preset
+from crosslatent.specs import check_component, check_controls, check_engine, check_preset
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepOutcome, SweepSpec
@@ -79,6 +81,29 @@ def sweep(
         int | None,
         typer.Option(parser=positive, metavar="T", help="Most new tokens; the task's by default."),
     ] = None,
+    score_only: Annotated[
+        bool,
+        typer.Option("--score-only", help="No decoding: the likeliest option is the answer."),
+    ] = False,
+    score_options: Annotated[
+        bool, typer.Option("--score-options", help="Score whole options, beside decoding.")
+    ] = False,
+    strength: StrengthOption = 1.0,
+    positions: PositionsOption = 1,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Answer near-ties again in float32, one row at a time."),
+    ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="auto, shared-prefix, expanded-cache or oracle."),
+    ] = "auto",
+    batch_rows: Annotated[
+        int | None,
+        typer.Option(
+            parser=positive, metavar="N", help="Rows per batch; what memory holds by default."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
@@ -94,6 +119,7 @@ def sweep(
     """Run many transplants of a task and store every answer."""
     components, wanted = names(component, "--component"), names(controls, "--controls")
     _check_names(components, wanted, pairs)
+    check_engine(engine)
     questions = _load(task, prompts).select(
         names(lang, "--lang") or None,
         limit=limit,
@@ -105,16 +131,42 @@ def sweep(
     loaded = load_model(model, revision, device, dtype)
     from crosslatent.sweeps import SweepSpec
 
-    spec = SweepSpec(components, pairs, wanted, seed=seed, max_new_tokens=max_new_tokens)
+    spec = SweepSpec(
+        components,
+        pairs,
+        wanted,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        score_only=score_only,
+        score_options=score_options,
+        strength=strength,
+        positions=positions,
+        exact=exact,
+    )
     if dry_run:
         _dry_run(loaded, questions, spec)
-    else:
-        _run(loaded, questions, spec, out, _requested(context), new=new, strict=strict)
+        return
+    from crosslatent.sweeps import run_sweep
+
+    with progress(questions.name) as show:
+        outcome = run_sweep(
+            loaded,
+            questions,
+            spec,
+            out,
+            progress=show,
+            requested=_requested(context),
+            new=new,
+            strict=strict,
+            engine=engine,
+            batch_rows=batch_rows,
+        )
+    _report(outcome)
 
 
 def _requested(context: typer.Context) -> dict[str, Any]:
     """The arguments as given, for run.json; what does not decide a result is left out."""
-    aside = ("out", "new", "dry_run", "debug")
+    aside = ("out", "new", "dry_run", "debug", "batch_rows")
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in context.params.items()
@@ -151,30 +203,31 @@ def _dry_run(model: Any, task: Task, spec: SweepSpec) -> None:
         print(line)
 
 
-def _run(
-    model: Any,
-    task: Task,
-    spec: SweepSpec,
-    out: Path,
-    requested: dict[str, Any],
-    *,
-    new: bool,
-    strict: bool,
-) -> None:
-    from crosslatent.sweeps import run_sweep
-
-    with progress(task.name) as show:
-        outcome = run_sweep(
-            model, task, spec, out, progress=show, requested=requested, new=new, strict=strict
-        )
-    _report(outcome)
-
-
 def _report(outcome: SweepOutcome) -> None:
     for item, reason in outcome.failures.items():
         warn(f"item {item!r} was left out: {reason}")
+    if outcome.engine.reason:
+        warn(f"rows took the {outcome.engine.name} path ({outcome.engine.reason})")
     if outcome.rows:
         say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
     else:
         say("Nothing was missing.")
+    _say_near_ties(outcome.status)
     print(outcome.path)
+
+
+def _say_near_ties(status: dict[str, Any]) -> None:
+    """How many answers hang on the last bits, and whether they were settled."""
+    close, paths = status["near_ties"], status["paths"]
+    if not close["rows"]:
+        return
+    share = close["rows"] / status["rows"]
+    text = f"{close['rows']:,} rows ({share:.2%}) have a margin below {close['margin']:g} logits"
+    again = paths.get("oracle")
+    if again and len(paths) > 1:
+        say(
+            f"{text}; {again['rows']:,} were answered again in float32, one by one, in "
+            f"{duration(again['seconds'])}."
+        )
+    else:
+        say(f"{text}: other batch sizes may answer them otherwise (--exact settles them).")

@@ -13,7 +13,9 @@ from crosslatent.cli.options import (
     DtypeOption,
     JsonOption,
     ModelOption,
+    PositionsOption,
     RevisionOption,
+    StrengthOption,
     positive,
     prompt_text,
     whole,
@@ -55,6 +57,14 @@ def transplant(
             help="Instead of component and layers: understanding, generation or culture.",
         ),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="C:I:J", help="One more transplant in the same answer; may be repeated."
+        ),
+    ] = None,
+    strength: StrengthOption = 1.0,
+    positions: PositionsOption = 1,
     max_new_tokens: Annotated[
         int, typer.Option(parser=positive, metavar="T", help="Most tokens of the answer.")
     ] = 20,
@@ -66,6 +76,7 @@ def transplant(
 ) -> None:
     """Carry one activation from aux to main, and show the answer beside the unmodified one."""
     what = _what(component, source, target, preset)
+    more = [_more(text) for text in also or ()]
     main, aux = _prompts(main, aux)
     from crosslatent.cli.models import load_model
 
@@ -79,6 +90,9 @@ def transplant(
         component=what.component,
         source=what.source,
         target=what.target,
+        also=more,
+        strength=strength,
+        positions=positions,
         max_new_tokens=max_new_tokens,
     )
     if not result.same_last_token:
@@ -107,6 +121,17 @@ def _what(
     return Transplant(check_component(component), source, target)
 
 
+def _more(text: str) -> Transplant:
+    try:
+        component, source, target = text.split(":")
+        what = Transplant(check_component(component), int(source), int(target))
+    except ValueError as error:
+        raise PairError(
+            f"--also is {text!r}, but component, source and target belong there, such as ffn:3:0."
+        ) from error
+    return what
+
+
 def _prompts(main: str | None, aux: str | None) -> tuple[str, str]:
     if main is None:
         raise PromptError("There is no main prompt: give the one to answer with --main TEXT.")
@@ -124,14 +149,22 @@ def _print(result: TransplantResult) -> None:
 
     table = Table(show_lines=True, expand=False)
     table.add_column("unmodified")
-    table.add_column(f"{result.component} {result.source} -> {result.target}")
+    table.add_column(_title(result))
     table.add_row(
         Text(result.vanilla.strip() or "(nothing)"), Text(result.output.strip() or "(nothing)")
     )
     console().print(table)
+    before = f", and {result.positions - 1} before it" if result.positions > 1 else ""
     print_text(
         f"replaced at main's token {result.main_length} of {result.main_length}, "
-        f"{result.main_token!r}; captured at aux's token {result.aux_length} of "
-        f"{result.aux_length}, {result.aux_token!r}",
+        f"{result.main_token!r}{before}; captured at aux's token {result.aux_length} of "
+        f"{result.aux_length}, {result.aux_token!r}{before}",
         style="dim",
     )
+
+
+def _title(result: TransplantResult) -> str:
+    first = Transplant(result.component, result.source, result.target)
+    names = [f"{one.component} {one.source} -> {one.target}" for one in (first, *result.also)]
+    strength = f" (strength {result.strength:g})" if result.strength != 1 else ""
+    return ", ".join(names) + strength

@@ -26,7 +26,7 @@ class Answered:
 
     Attributes:
         rows: the answers.
-        paths: how each was computed; see `engine.PATHS`.
+        paths: how each was computed; see `specs.PATHS`.
         seconds: its share of the wall time of its batch.
     """
 

@@ -24,10 +24,9 @@ from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.model import Model
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
-from crosslatent.specs import Component, Site
+from crosslatent.specs import PATHS, Component, Site
 
 ORACLE = oracle.PATH
-PATHS = (shared.NAME, expanded.NAME, ORACLE)
 
 _PROBES = ((11, 7, 5, 3, 13, 2, 17, 19, 23), (4, 9, 6, 15))
 """Two prompts of different lengths, as token ids (modulo the vocabulary)."""
@@ -43,7 +42,7 @@ class Path:
     """How rows are computed.
 
     Attributes:
-        name: one of `PATHS`.
+        name: one of `specs.PATHS`.
         reason: why no faster path is taken; empty for the fastest.
     """
 

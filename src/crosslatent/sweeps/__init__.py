@@ -1,11 +1,9 @@
 """Sweeps over layer pairs: planned (`plan`), asked (`questions`), run and stored (`run`)."""
 
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
-from crosslatent.sweeps.run import AUTO, ENGINES, Progress, SweepOutcome, run_sweep
+from crosslatent.sweeps.run import Progress, SweepOutcome, run_sweep
 
 __all__ = [
-    "AUTO",
-    "ENGINES",
     "Progress",
     "SweepOutcome",
     "SweepPlan",

@@ -20,16 +20,12 @@ from crosslatent.engine import TieBreaker
 from crosslatent.errors import TaskError, UsageError
 from crosslatent.model import Model
 from crosslatent.requests import Request
-from crosslatent.specs import near_tie_margin
+from crosslatent.specs import AUTO, check_engine, near_tie_margin
 from crosslatent.store import RunFolder
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
 from crosslatent.sweeps.questions import Question
 from crosslatent.tasks import Item, Task
-
-AUTO = "auto"
-"""The fastest engine that is proven right for the model."""
-ENGINES = (AUTO, *engine.PATHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ def run_sweep(
         headline: a comparison declared before any row exists, kept in run.json.
         new: start over instead of resuming.
         strict: an item that cannot be run stops the sweep.
-        engine: one of `ENGINES`.
+        engine: "auto", or one of `specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
 
     Raises:
@@ -116,10 +112,8 @@ def run_sweep(
 
 
 def _engine(model: Model, name: str) -> EnginePath:
-    if name == AUTO:
+    if check_engine(name) == AUTO:
         return engine.best_path(model)
-    if name not in ENGINES:
-        raise UsageError(f"Unknown engine {name!r}: use {', '.join(ENGINES)}.")
     reason = engine.why_not(model, name)
     if reason:
         raise UsageError(
