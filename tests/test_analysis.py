@@ -291,17 +291,17 @@ def test_open_answers_follow_the_donor_when_they_contain_its_answer(tmp_path: Pa
 def test_coverage_counts_what_needs_care(tmp_path: Path) -> None:
     items = [item("a"), item("b"), item("gone")]
     rows = [
-        row("a", "vanilla", True, min_margin=5e-5),
-        row("b", "vanilla", True, finite=False),
+        row("a", "vanilla", True, min_margin=5e-4, path="shared-prefix"),
+        row("b", "vanilla", True, finite=False, min_margin=5e-4),
         row("a", correct=True),
-        row("b", correct=True, min_margin=1e-4),
+        row("b", correct=True, min_margin=2e-3, path="shared-prefix"),
         row("a", "shuffled", True, stratum="same_answer", donor="b"),
     ]
     failures = [{"item": "gone", "reason": "too long"}]
     run = summary_of(tmp_path, items, rows, failures=failures)
     seen = run.coverage
     assert (seen.items, seen.not_run, seen.failures) == (2, 1, 1)
-    assert (seen.near_ties, seen.not_finite) == (1, 1)
+    assert (seen.near_ties, seen.near_ties_settled, seen.not_finite) == (1, 1, 1)
     assert seen.without_donor == {"same_answer": 1}
     assert (run.cost.rows, run.cost.generated_tokens, run.cost.prompt_tokens) == (5, 10, 18)
     assert run.cost.rows_per_second == pytest.approx(100, rel=1e-4)

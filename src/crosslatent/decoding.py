@@ -200,11 +200,34 @@ def greedy(rows: Rows, max_new_tokens: int, eos_ids: frozenset[int]) -> Answers:
 
 def _choose(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy token, top-2 margin and finiteness of each row; the lowest id wins an exact tie."""
-    token = logits.argmax(-1, keepdim=True)
-    best = logits.gather(-1, token)
-    second = logits.scatter(-1, token, -torch.inf).amax(-1, keepdim=True)
-    margin = best.float() - second.float()
-    return token[:, 0], margin[:, 0], torch.isfinite(best)[:, 0]
+    token, best, second = top_two(logits)
+    return token, best.float() - second.float(), torch.isfinite(best)
+
+
+def top_two(logits: Tensor, width: int = 128) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit and the next of every row, rows vocab.
+
+    Looks for the block of `width` tokens that holds the highest logit, and then only in there: on
+    the CPU, an argmax over a whole vocabulary takes ten times as long as its maximum.
+
+    Returns:
+        Token id of the highest logit (the lowest id if several are equal), that logit, and the
+        second highest (equal to it then); rows each.
+    """
+    vocab = logits.shape[-1]
+    whole = vocab - vocab % width
+    peaks = logits[:, :whole].unflatten(-1, (-1, width)).amax(-1)
+    if whole < vocab:
+        peaks = torch.cat([peaks, logits[:, whole:].amax(-1, keepdim=True)], -1)
+    block = peaks.argmax(-1, keepdim=True)
+    columns = block * width + torch.arange(width, device=logits.device)
+    inside = logits.gather(-1, columns.clamp_max(vocab - 1))
+    inside = inside.masked_fill(columns >= vocab, -torch.inf)
+    at = inside.argmax(-1, keepdim=True)
+    beside = inside.scatter(-1, at, -torch.inf).amax(-1)
+    elsewhere = peaks.scatter(-1, block, -torch.inf).amax(-1)
+    best = inside.gather(-1, at)[:, 0]
+    return (block * width + at)[:, 0], best, torch.maximum(beside, elsewhere)
 
 
 def log_probabilities(logits: Tensor, tokens: Sequence[int]) -> list[tuple[float, ...]]:

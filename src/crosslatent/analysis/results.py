@@ -61,8 +61,9 @@ class Coverage:
         failures: questions that failed.
         without_gold: questions without a gold answer.
         without_donor: by stratum of the shuffled control, questions that no donor was found for.
-        near_ties: rows whose smallest top-2 margin is below `near_tie_margin` (logits): another
-            batch size may give another output.
+        near_ties: rows of a batch whose smallest top-2 margin is below `near_tie_margin` (logits):
+            another batch size may give another output.
+        near_ties_settled: rows as close that were answered one by one, and depend on no batch.
         not_finite: rows with a logit that was NaN or infinite.
     """
 
@@ -76,6 +77,7 @@ class Coverage:
     without_donor: dict[str, int]
     rows: int
     near_ties: int
+    near_ties_settled: int
     near_tie_margin: float
     not_finite: int
 

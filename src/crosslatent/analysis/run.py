@@ -73,9 +73,10 @@ def _bounds(data: RunData, seed: int) -> tuple[list[UpperBound], list[BoundVersu
 def coverage(data: RunData) -> Coverage:
     """What the run holds, and what of it needs care."""
     margin = near_tie_margin(data.manifest.get("model", {}).get("dtype", "float32"))
-    rows, near_ties, not_finite = _fetch(
+    rows, near_ties, settled, not_finite = _fetch(
         data,
-        f"SELECT count(*), count(*) FILTER (min_margin < {margin}), "
+        f"SELECT count(*), count(*) FILTER (min_margin < {margin} AND path <> 'oracle'), "
+        f"count(*) FILTER (min_margin < {margin} AND path = 'oracle'), "
         "count(*) FILTER (NOT finite) FROM rows",
     )
     (listed,) = _fetch(data, "SELECT count(*) FROM items")
@@ -92,6 +93,7 @@ def coverage(data: RunData) -> Coverage:
         without_donor=donors.without_donor(data),
         rows=rows,
         near_ties=near_ties,
+        near_ties_settled=settled,
         near_tie_margin=margin,
         not_finite=not_finite,
     )

@@ -26,6 +26,10 @@ from crosslatent.requests import Request
 NAME = "shared-prefix"
 
 
+_WORTH_KEEPING = 0.9
+"""Dropping rows copies the caches of the others; below this share of them it pays."""
+
+
 class SharedPrompts:
     """Prompts that have been read up to the ends that their rows may edit."""
 
@@ -179,7 +183,8 @@ class _Batch:
     Attributes:
         growth: the rows with edits, and where they join.
         edits: their edits.
-        stay: the places of the batch that are asked for.
+        stay: the places of the batch that go on: those asked for, and a few others if dropping
+            them would cost more.
         place: for each pick, which of `stay` answers it.
     """
 
@@ -196,7 +201,10 @@ class _Batch:
         growth = Growth(len(requests), [group for group, _ in edited], first)
         at = {edited[row]: len(requests) + place for place, row in enumerate(growth.order)}
         places = [at.get(pick, pick[0]) for pick in picks]
+        total = len(growth.groups)
         stay = sorted(set(places))
+        if len(stay) > _WORTH_KEEPING * total:
+            stay = list(range(total))
         number = {place: n for n, place in enumerate(stay)}
         return cls(growth, edits, stay, [number[place] for place in places])
 
