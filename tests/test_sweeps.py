@@ -105,7 +105,7 @@ def test_an_interrupted_run_resumes_to_the_same_rows(model, task, whole, tmp_pat
     out = tmp_path / "run"
 
     def interrupt(state):
-        if state.done == stop_after:
+        if (state.stage, state.done) == ("answer", stop_after):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -115,9 +115,24 @@ def test_an_interrupted_run_resumes_to_the_same_rows(model, task, whole, tmp_pat
     )
     seen = []
     run_sweep(model, task, SPEC, out, progress=seen.append)
-    assert [state.done for state in seen] == list(range(stop_after + 1, 9))
+    answers = [state for state in seen if state.stage == "answer"]
+    assert sorted({state.done for state in answers}) == list(range(stop_after, 9))
+    assert answers[-1].rows == len(table(out)) - len(table(whole)) * stop_after // 8
     assert_same_rows(out, whole)
     assert json.loads((out / "run.json").read_text())["status"]["rows"] == len(table(whole))
+
+
+def test_progress_is_told_within_batches(model, task, tmp_path):
+    seen = []
+    run_sweep(model, task, SPEC, tmp_path / "run", progress=seen.append, batch_rows=50)
+    read = [state for state in seen if state.stage == "capture"]
+    assert [(state.done, state.total) for state in read] == [(8, 8), (8, 8)]
+    answers = [state for state in seen if state.stage == "answer"]
+    assert [state.rows for state in answers] == sorted(state.rows for state in answers)
+    assert len(answers) > 2 * len(table(tmp_path / "run")) / 50
+    assert any(state.rows % 1 for state in answers)
+    assert answers[-1].done == answers[-1].total == 8
+    assert answers[-1].rows == len(table(tmp_path / "run")) <= answers[-1].all_rows
 
 
 def test_a_finished_run_does_nothing(model, task, whole):

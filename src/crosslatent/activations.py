@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import overload
 
 import torch
@@ -95,19 +95,19 @@ def capture_ids(
     side: Side = "left",
     chunk: int | None = None,
     positions: int = 1,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Captured:
-    """`capture` for prompts that are already token ids; always prompts layers d_model."""
+    """`capture` for prompts that are already token ids; always prompts layers d_model.
+
+    `advance` is told after every batch how many prompts of how many are done.
+    """
     check_positions(positions, *prompts)
-    parts = [
-        _capture_batch(
-            model,
-            encode_batch(model, prompts[at : at + batch_size], side),
-            components,
-            chunk,
-            positions,
-        )
-        for at in range(0, len(prompts), batch_size)
-    ]
+    parts = []
+    for at in range(0, len(prompts), batch_size):
+        batch = encode_batch(model, prompts[at : at + batch_size], side)
+        parts.append(_capture_batch(model, batch, components, chunk, positions))
+        if advance is not None:
+            advance(min(at + batch_size, len(prompts)), len(prompts))
     captured = {kind: torch.cat([part[kind] for part in parts]) for kind in components}
     if positions == 1:
         return {kind: vectors[:, :, 0] for kind, vectors in captured.items()}

@@ -223,7 +223,7 @@ def sweep(
         seed: of donors and noise.
         max_new_tokens: most new tokens; None takes the task's (20 for items without a task).
         out: the run folder, resumed if it holds the same run; None makes a temporary one.
-        progress: called after every item.
+        progress: called after every step of every batch.
         new: start over instead of resuming.
         score_only: no decoding: the likeliest option is the answer.
         score_options: score whole options by teacher forcing, beside decoding.

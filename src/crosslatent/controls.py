@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +57,7 @@ class Vectors:
         *,
         positions: int = 1,
         batch_size: int = 16,
+        advance: Callable[[int, int], None] | None = None,
     ) -> None:
         """Capture what the items and controls need.
 
@@ -69,6 +70,7 @@ class Vectors:
             seed: of donors and noise.
             positions: how many of the last tokens to capture.
             batch_size: prompts that are captured together.
+            advance: told how many prompts of how many have been captured.
         """
         self._items = {item.id: item for item in items if item.id in tokens}
         self._tokens = tokens
@@ -76,7 +78,7 @@ class Vectors:
 
         def captured(which: int) -> dict[str, Captured]:
             prompts = {name: tokens[name][which] for name in self._items}
-            return _capture_distinct(model, prompts, components, positions, batch_size)
+            return _capture_distinct(model, prompts, components, positions, batch_size, advance)
 
         self._aux = captured(1)
         self._main = captured(0) if "self" in controls else {}
@@ -179,12 +181,18 @@ def _capture_distinct(
     components: Sequence[Component],
     positions: int,
     batch_size: int,
+    advance: Callable[[int, int], None] | None,
 ) -> dict[str, Captured]:
     """Vectors by item id; a prompt that several items share is run once."""
     unique = dict.fromkeys(tuple(ids) for ids in prompts.values())
     distinct = {ids: number for number, ids in enumerate(unique)}
     captured = capture_ids(
-        model, list(distinct), components, batch_size=batch_size, positions=positions
+        model,
+        list(distinct),
+        components,
+        batch_size=batch_size,
+        positions=positions,
+        advance=advance,
     )
     return {
         name: {kind: captured[kind][distinct[tuple(ids)]] for kind in components}

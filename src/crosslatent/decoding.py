@@ -6,7 +6,7 @@ tokens is applied (no repetition penalty, no forced tokens), so that rows can be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,14 @@ from crosslatent.model import Model, PromptBatch
 _WORTH_LEAVING = 0.9
 """Rows that have ended leave the batch when fewer than this share of it go on: leaving copies the
 caches of those that stay."""
+
+
+Tick = Callable[[float], None]
+"""Is told which share of a batch is done, from 0 to 1."""
+
+
+def silent(_share: float) -> None:
+    """The `Tick` that nobody listens to."""
 
 
 class Rows(Protocol):
@@ -159,13 +167,16 @@ class Answers:
 
 
 @torch.no_grad()
-def greedy(rows: Rows, max_new_tokens: int, eos_ids: frozenset[int]) -> Answers:
+def greedy(
+    rows: Rows, max_new_tokens: int, eos_ids: frozenset[int], tick: Tick = silent
+) -> Answers:
     """Decode greedily, all rows together; a row that has ended leaves the batch.
 
     Args:
         rows: rows that have read their prompts; used up by this call.
         max_new_tokens: most tokens per row, the end token counted in.
         eos_ids: tokens that end an answer.
+        tick: told after every step which share of the tokens is done at least.
     """
     n_rows = len(rows.logits)
     ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
@@ -186,6 +197,7 @@ def greedy(rows: Rows, max_new_tokens: int, eos_ids: frozenset[int]) -> Answers:
         at = here[alive]
         ids[at, step] = token[alive]
         lengths[at] += 1
+        tick((step + 1) / max_new_tokens)
         if not len(at) or step == max_new_tokens - 1:
             break
         if len(at) < _WORTH_LEAVING * len(here):

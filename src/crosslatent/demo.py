@@ -69,7 +69,7 @@ def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = No
 
     Args:
         out: gets ``report.html``, ``summary.json``, figures, tables and the run folders.
-        progress: called after every item, with the task's name.
+        progress: called after every step of every batch, with the task's name.
 
     Raises:
         RunFolderError: `out` cannot be written, or holds something else.

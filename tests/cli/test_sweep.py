@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
 
 import pytest
 
-from crosslatent.cli.progress import Pace, duration, progress
+from crosslatent.cli.progress import duration, pace, progress
 from crosslatent.store.reader import RunReader
+from crosslatent.sweeps import Progress
 from support.models import CONTEXT
 
 ROWS = [
@@ -107,18 +107,17 @@ def test_strict_refuses_it_before_anything_is_written(sweep, tmp_path, too_long)
     assert not (tmp_path / "run").exists()
 
 
-@dataclass
-class State:
-    done: int
-    total: int
-    rows: int
-    seconds: float
+def state(done, total, rows, all_rows, seconds, stage="answer"):
+    return Progress(stage, done, total, rows, all_rows, seconds)
 
 
-def test_pace_counts_only_what_this_run_did():
-    pace = Pace()
-    assert pace.text(State(81, 100, 50, 2.0)) == "25 rows/s, 38 s left"
-    assert pace.text(State(90, 100, 500, 20.0)) == "25 rows/s, 20 s left"
+def test_pace_counts_only_what_this_run_does():
+    # 80 of the 100 items were done by an earlier run.
+    assert pace(state(81, 100, 50, 1000, 2.0)) == "81 of 100 items, 50 rows, 25 rows/s, 38 s left"
+    # Half of a large batch is progress too.
+    assert pace(state(80, 100, 500.4, 1000, 20)).endswith("500 rows, 25 rows/s, 20 s left")
+    assert pace(state(80, 100, 0, 1000, 0.0)).endswith("0 rows, 0 rows/s, some time left")
+    assert pace(state(32, 128, 0, 1000, 3.0, "capture")) == "read 32 of 128 prompts, 9 s left"
 
 
 @pytest.mark.parametrize(
@@ -131,12 +130,16 @@ def test_durations(seconds, text):
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(capsys):
     with progress("facts") as show:
-        show(State(1, 4, 10, 1.0))
-        show(State(2, 4, 20, 16.0))
-        show(State(3, 4, 30, 17.0))
+        show(state(8, 16, 0, 40, 16.0, "capture"))
+        show(state(1, 4, 10, 40, 1.0))
+        show(state(2, 4, 20, 40, 16.0))
+        show(state(3, 4, 30, 40, 17.0))
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "facts: 2 of 4 items, 20 rows, 1 rows/s, 16 s left\n"
+    assert captured.err.splitlines() == [
+        "facts: read 8 of 16 prompts, 16 s left",
+        "facts: 2 of 4 items, 20 rows, 1 rows/s, 16 s left",
+    ]
 
 
 class Terminal(io.StringIO):
@@ -149,9 +152,9 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with progress("facts") as show:
-        show(State(2, 4, 20, 16.0))
+        show(state(2, 4, 20, 40, 16.0))
     assert "facts" in terminal.getvalue()
-    assert "2/4" in terminal.getvalue()
+    assert "2 of 4 items" in terminal.getvalue()
     assert capsys.readouterr().out == ""
 
 

@@ -24,11 +24,11 @@ def limited(monkeypatch):
         error = error or torch.OutOfMemoryError("CUDA out of memory.")
         answer, read = shared.SharedPrompts.answer, shared._read_prefixes
 
-        def limited_answer(self, picks, max_new_tokens):
+        def limited_answer(self, picks, *rest):
             SIZES.append((len(self._requests), len(picks)))
             if len(picks) > rows:
                 raise error
-            return answer(self, picks, max_new_tokens)
+            return answer(self, picks, *rest)
 
         def limited_read(model, starts, chunk):
             if sum(map(len, starts)) > tokens:

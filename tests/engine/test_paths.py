@@ -64,7 +64,7 @@ def test_a_path_that_is_wrong_is_not_taken(monkeypatch):
 
 
 def test_a_path_that_fails_is_not_taken(monkeypatch):
-    def fails(self, picks, max_new_tokens):
+    def fails(self, *_args):
         raise TypeError("forward() got an unexpected keyword argument 'position_ids'")
 
     monkeypatch.setattr(SharedPrompts, "answer", fails)
@@ -77,7 +77,7 @@ def test_decoding_is_part_of_the_proof(monkeypatch):
     """Right first tokens do not make a path right."""
     right = SharedPrompts.answer
 
-    def stops(self, picks, max_new_tokens):
+    def stops(self, picks, max_new_tokens, *rest):
         return right(self, picks, 1)
 
     monkeypatch.setattr(SharedPrompts, "answer", stops)

@@ -84,14 +84,14 @@ def strength_ignored(right, own, vector, strength):
 
 
 @replaced(SuffixLayer, "update")
-def stale_suffix(right, layer, keys, values):
+def stale_suffix(right, layer, keys, values, *_rest):
     """New tokens overwrite the first one instead of standing behind it."""
     layer.length = 0
     return right(layer, keys, values)
 
 
 @replaced(SuffixLayer, "update")
-def suffix_of_the_first_row(right, layer, keys, values):
+def suffix_of_the_first_row(right, layer, keys, values, *_rest):
     return right(layer, keys[:1].expand_as(keys), values[:1].expand_as(values))
 
 

@@ -20,39 +20,51 @@ class State(Protocol):
     """How far a sweep is (`crosslatent.sweeps.Progress`)."""
 
     @property
+    def stage(self) -> str:
+        """What is being done: "capture", then "answer"."""
+
+    @property
     def done(self) -> int:
-        """Items that are finished, with those of an earlier run."""
+        """Prompts, or items, that are finished; with those of an earlier run."""
 
     @property
     def total(self) -> int:
-        """Items that the sweep has."""
+        """Prompts, or items, that there are."""
 
     @property
-    def rows(self) -> int:
+    def rows(self) -> float:
         """Rows of this run."""
 
     @property
+    def all_rows(self) -> int:
+        """Rows that this run has to answer."""
+
+    @property
     def seconds(self) -> float:
-        """Time that this run has taken."""
+        """Time that this stage has taken."""
 
 
 Show = Callable[[str, State], None]
 
 
-@dataclass(slots=True)
-class Pace:
-    """Rate and time left; items that an earlier run had done do not count as fast ones."""
+def share(state: State) -> float:
+    """How much of this stage of this run is done, from 0 to 1."""
+    if state.stage == "capture":
+        return state.done / state.total
+    return min(state.rows / state.all_rows, 1.0) if state.all_rows else 1.0
 
-    _before: int | None = field(default=None, init=False)
 
-    def text(self, state: State) -> str:
-        """Rows a second and the time left, for people."""
-        if self._before is None:
-            self._before = state.done - 1
-        here = state.done - self._before
-        left = state.seconds / here * (state.total - state.done)
-        rate = state.rows / state.seconds if state.seconds else 0.0
-        return f"{rate:,.0f} rows/s, {duration(left)} left"
+def pace(state: State) -> str:
+    """What is done, the rate and the time left, for people."""
+    part = share(state)
+    left = duration(state.seconds / part * (1 - part)) if part else "some time"
+    if state.stage == "capture":
+        return f"read {state.done:,} of {state.total:,} prompts, {left} left"
+    rate = state.rows / state.seconds if state.seconds else 0.0
+    return (
+        f"{state.done:,} of {state.total:,} items, {state.rows:,.0f} rows, {rate:,.0f} rows/s, "
+        f"{left} left"
+    )
 
 
 def duration(seconds: float) -> str:
@@ -79,11 +91,10 @@ def progresses() -> Iterator[Show]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    more = (TextColumn("items"), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, *more, console=Console(stderr=True), transient=True) as bars:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         yield Bars(bars)
 
 
@@ -91,15 +102,14 @@ def progresses() -> Iterator[Show]:
 class Lines:
     """Progress as a line of text every now and then."""
 
-    _paces: dict[str, Pace] = field(default_factory=dict)
-    _shown: dict[str, float] = field(default_factory=dict)
+    _shown: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __call__(self, label: str, state: State) -> None:
         """Print the state, if the last line is old."""
-        text = self._paces.setdefault(label, Pace()).text(state)
-        if state.seconds - self._shown.get(label, 0.0) >= _SECONDS_PER_LINE:
-            self._shown[label] = state.seconds
-            say(f"{label}: {state.done} of {state.total} items, {state.rows:,} rows, {text}")
+        key = (label, state.stage)
+        if state.seconds - self._shown.get(key, 0.0) >= _SECONDS_PER_LINE:
+            self._shown[key] = state.seconds
+            say(f"{label}: {pace(state)}")
 
 
 @dataclass(slots=True)
@@ -107,12 +117,10 @@ class Bars:
     """Progress as one bar for each sweep."""
 
     _display: Progress
-    _sweeps: dict[str, tuple[TaskID, Pace]] = field(default_factory=dict)
+    _sweeps: dict[str, TaskID] = field(default_factory=dict)
 
     def __call__(self, label: str, state: State) -> None:
         """Move the sweep's bar."""
         if label not in self._sweeps:
-            self._sweeps[label] = (self._display.add_task(label, total=None, pace=""), Pace())
-        bar, pace = self._sweeps[label]
-        text = pace.text(state)
-        self._display.update(bar, completed=state.done, total=state.total, pace=text)
+            self._sweeps[label] = self._display.add_task(label, total=1.0, pace="")
+        self._display.update(self._sweeps[label], completed=share(state), pace=pace(state))

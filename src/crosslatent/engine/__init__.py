@@ -6,9 +6,9 @@ every row of a sweep: it is read once (docs/methods.md, 2). Same contract as `or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from crosslatent.decoding import Decoded
+from crosslatent.decoding import Decoded, silent
 from crosslatent.edits import Row
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.contract import Answered
@@ -28,6 +28,7 @@ def run(
     path: Path | None = None,
     chunk: int | None = None,
     batch_rows: int | None = None,
+    advance: Callable[[float], None] = silent,
 ) -> Iterator[Answered]:
     """Answer requests, in their order; rows of several share a batch.
 
@@ -39,6 +40,7 @@ def run(
         chunk: prompt tokens per forward; None for all at once.
         batch_rows: rows per batch; None for what memory holds. The answers do not depend on it,
             but for exact near-ties.
+        advance: told how many rows have been answered, parts of those under way included.
 
     Yields:
         The answers to one request.
@@ -46,7 +48,7 @@ def run(
     Raises:
         ModelError: memory does not suffice for one row.
     """
-    batches = Batches(model, path or best_path(model), max_new_tokens, batch_rows, chunk)
+    batches = Batches(model, path or best_path(model), max_new_tokens, batch_rows, chunk, advance)
     yield from batches.run(requests)
 
 

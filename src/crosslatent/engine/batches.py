@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from crosslatent.decoding import Decoded
+from crosslatent.decoding import Decoded, Tick, silent
 from crosslatent.engine import memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
 from crosslatent.engine.paths import Path, path_of
@@ -26,6 +26,7 @@ class Batches:
         max_new_tokens: most new tokens, the end token counted in.
         rows: rows per batch; None for what memory holds.
         chunk: prompt tokens per forward; None for all at once.
+        advance: told how many rows have been answered, parts of those under way included.
     """
 
     model: Model
@@ -33,6 +34,7 @@ class Batches:
     max_new_tokens: int
     rows: int | None = None
     chunk: int | None = None
+    advance: Callable[[float], None] = silent
 
     def run(self, requests: Iterable[Request]) -> Iterator[Answered]:
         """Answer requests in their order.
@@ -40,8 +42,10 @@ class Batches:
         Raises:
             ModelError: memory does not even suffice for one row.
         """
+        before = 0
         for path, group in self._groups(requests):
-            yield from self._answer(path, group)
+            yield from self._answer(path, group, before)
+            before += sum(len(request.rows) for request in group)
 
     def _groups(self, requests: Iterable[Request]) -> Iterator[tuple[Path, list[Request]]]:
         """Consecutive requests that fit into one batch, or a single one that does not."""
@@ -72,19 +76,20 @@ class Batches:
             return self.rows
         return memory.rows_that_fit(self.model, requests, self.max_new_tokens)
 
-    def _answer(self, path: Path, group: list[Request]) -> list[Answered]:
-        """All rows of a group; smaller batches if memory runs out."""
+    def _answer(self, path: Path, group: list[Request], before: int) -> list[Answered]:
+        """All rows of a group, after `before` others; smaller batches if memory runs out."""
         picks = [(at, row) for at, request in enumerate(group) for row in range(len(request.rows))]
         size = min(self._most_rows(group), max(len(picks), 1))
         answers: dict[Pick, tuple[Decoded, float]] = {}
         prompts: Prompts | None = None
         while len(answers) < len(picks):
             part = _next_part(picks[len(answers) :], size)
+            tick = self._ticker(before + len(answers), len(part))
             failed = None
             started = time.monotonic()
             try:
                 prompts = prompts or path.open(self.model, group, self.chunk)
-                decoded = prompts.answer(part, self.max_new_tokens)
+                decoded = prompts.answer(part, self.max_new_tokens, tick)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -97,9 +102,15 @@ class Batches:
             memory.release(self.model.device)
             if prompts is None and len(group) > 1:
                 middle = len(group) // 2
-                return self._answer(path, group[:middle]) + self._answer(path, group[middle:])
+                first = self._answer(path, group[:middle], before)
+                before += sum(len(request.rows) for request in group[:middle])
+                return first + self._answer(path, group[middle:], before)
             size = _half(size, failed if prompts is None or size == 1 else None)
+        self.advance(before + len(picks))
         return [_answered(path, at, request, answers) for at, request in enumerate(group)]
+
+    def _ticker(self, done: int, rows: int) -> Tick:
+        return lambda share: self.advance(done + share * rows)
 
 
 def _next_part(todo: Sequence[Pick], size: int) -> Sequence[Pick]:

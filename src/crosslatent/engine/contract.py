@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from crosslatent.decoding import Decoded
+from crosslatent.decoding import Decoded, Tick, silent
 
 Pick = tuple[int, int]
 """(request, row): one answer that is asked for."""
@@ -15,8 +15,10 @@ Pick = tuple[int, int]
 class Prompts(Protocol):
     """Prompts that have been read, on one of the paths."""
 
-    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
-        """Answer the picked rows together, in their order."""
+    def answer(
+        self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
+    ) -> list[Decoded]:
+        """Answer the picked rows together, in their order; tell `tick` how far it is."""
         ...
 
 

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import torch
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
+from crosslatent.decoding import (
+    Decoded,
+    Prefilled,
+    Tick,
+    greedy,
+    log_probabilities,
+    prefill,
+    silent,
+)
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
 from crosslatent.engine.rewrites import rewrites
@@ -39,7 +47,9 @@ class ExpandedPrompts:
         self._prefix = _read_prefix(model, self._request.main[: -self._request.tail], chunk)
         self._buffers: tuple[tuple[int, int], PrefixRows] | None = None
 
-    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
+    def answer(
+        self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
+    ) -> list[Decoded]:
         """Answer the picked (0, row) together, in their order."""
         request = self._request
         room = request.tail + max([max_new_tokens, *map(len, request.options)])
@@ -47,7 +57,7 @@ class ExpandedPrompts:
         watched = log_probabilities(start.logits, request.watch)
         columns = [_score(start, option) for option in request.options]
         scores = list(zip(*columns, strict=True)) or [()] * len(picks)
-        answers = greedy(start, max_new_tokens, self._model.eos_ids)
+        answers = greedy(start, max_new_tokens, self._model.eos_ids, tick)
         return [answers.row(at, watched[at], scores[at]) for at in range(len(picks))]
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from crosslatent import oracle
 from crosslatent.activations import capture_ids
-from crosslatent.decoding import Decoded
+from crosslatent.decoding import Decoded, Tick, silent
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import expanded, shared
 from crosslatent.engine.contract import Pick, Prompts
@@ -66,10 +66,13 @@ class OraclePrompts:
         """Keep what is asked."""
         self._model, self._requests, self._chunk = model, requests, chunk
 
-    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
+    def answer(
+        self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
+    ) -> list[Decoded]:
         """Answer the picked rows, one after the other."""
         answers = []
-        for at, row in picks:
+        for number, (at, row) in enumerate(picks):
+            tick(number / len(picks))
             request = self._requests[at]
             answers += oracle.run_rows(
                 self._model,

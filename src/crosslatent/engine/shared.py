@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import Decoded, greedy, log_probabilities, prefill
+from crosslatent.decoding import Decoded, Tick, greedy, log_probabilities, prefill, silent
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
 from crosslatent.engine.growth import Growth
@@ -55,7 +55,9 @@ class SharedPrompts:
         self._prefix = _read_prefixes(model, starts, chunk)
 
     @torch.inference_mode()
-    def answer(self, picks: Sequence[Pick], max_new_tokens: int) -> list[Decoded]:
+    def answer(
+        self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
+    ) -> list[Decoded]:
         """Answer the picked rows together, in their order."""
         batch = _Batch.of(picks, self._requests)
         read = max((len(self._trees[group].tokens) for group, _ in picks), default=0)
@@ -70,7 +72,7 @@ class SharedPrompts:
                 groups = groups[batch.stay]
             watched = self._watched(rows.logits, groups)
             scored = self._scored(rows, groups)
-            answers = greedy(rows, max_new_tokens, self._model.eos_ids)
+            answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick)
         return [answers.row(at, watched[at], scored[at]) for at in batch.place]
 
     def _read_ends(self, rows: SharedRows, batch: _Batch) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,11 @@ class SweepPlan:
     @property
     def rows(self) -> int:
         """Rows that the whole sweep has (an item without a donor has fewer)."""
-        return sum(self._rows_of(item) for item in self.task.items if item.id in self.tokens)
+        return self.rows_of(self.task.items)
+
+    def rows_of(self, items: Iterable[Item]) -> int:
+        """Rows that some of its items have, likewise."""
+        return sum(self._rows_of(item) for item in items if item.id in self.tokens)
 
     def _rows_of(self, item: Item) -> int:
         controls = self.controls_for(item)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +24,9 @@ from crosslatent.specs import AUTO, check_engine, near_tie_margin
 from crosslatent.store import RunFolder
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
+from crosslatent.sweeps.progress import Progress, Show, Tracker
 from crosslatent.sweeps.questions import Question
 from crosslatent.tasks import Item, Task
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a sweep is: items done (in earlier runs too), all items, rows of this run."""
-
-    done: int
-    total: int
-    rows: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,7 @@ def run_sweep(
     spec: SweepSpec,
     out: Path,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Show | None = None,
     requested: dict[str, Any] | None = None,
     headline: dict[str, Any] | None = None,
     new: bool = False,
@@ -80,7 +71,7 @@ def run_sweep(
         task: the questions.
         spec: what to run.
         out: the run folder; a run of the same arguments that is there is resumed.
-        progress: called after every item.
+        progress: called after every step of every batch.
         requested: the arguments as the user gave them, kept in run.json.
         headline: a comparison declared before any row exists, kept in run.json.
         new: start over instead of resuming.
@@ -128,21 +119,23 @@ def _run_items(
     folder: RunFolder,
     path: EnginePath,
     batch_rows: int | None,
-    progress: Callable[[Progress], None] | None,
+    progress: Show | None,
 ) -> int:
     items = [item for item in plan.task.items if item.id in plan.tokens]
     todo = [item for item in items if item.id not in folder.done]
     if not todo:
         return 0
-    started = time.monotonic()
+    tracker = Tracker(progress or _silent, len(items) - len(todo), len(items), plan.rows_of(todo))
     rows = 0
     with folder.buffered() as buffer:
-        for number, records in enumerate(_answered(plan, items, todo, path, batch_rows), start=1):
+        for records in _answered(plan, items, todo, path, batch_rows, tracker):
             rows += buffer.add(records)
-            if progress is not None:
-                done = len(items) - len(todo) + number
-                progress(Progress(done, len(items), rows, time.monotonic() - started))
+            tracker.finished()
     return rows
+
+
+def _silent(_state: Progress) -> None:
+    """What shows the progress that nobody asked to see."""
 
 
 def _answered(
@@ -151,6 +144,7 @@ def _answered(
     todo: Sequence[Item],
     path: EnginePath,
     batch_rows: int | None,
+    tracker: Tracker,
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of each item that is to do, in order."""
     vectors = Vectors(
@@ -163,6 +157,7 @@ def _answered(
         positions=plan.positions,
         # Padding rounds otherwise than no padding: exact answers come from prompts run alone.
         batch_size=1 if plan.exact else 16,
+        advance=tracker.captured,
     )
     waiting: deque[Question] = deque()
 
@@ -179,6 +174,7 @@ def _answered(
         max_new_tokens=plan.max_new_tokens,
         path=path,
         batch_rows=batch_rows,
+        advance=tracker.answered,
     )
     for main in answers:
         both = [main, next(answers)]
