@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format demo-model docs clean
+.PHONY: help demo test test-slow lint format bench demo-model docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ format: $(VENV)/.stamp-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (an hour; BENCH_ARGS="--quick" to try)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
 	$(BIN)/python -m recipes.demo_model build
 
@@ -40,7 +43,7 @@ docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the schema in the cod
 	$(BIN)/python scripts/run_folder_docs.py
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 # Each stamp is made once and again only when what it depends on has changed. torch comes first and
 # by itself: it is the large download, and the constraints file says which one.

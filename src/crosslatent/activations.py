@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
-from crosslatent.decoding import prefill
 from crosslatent.edits import Window
 from crosslatent.errors import PromptError
 from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
@@ -139,5 +139,24 @@ def _capture_batch(
 
     sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
     with reading(model, sites, receive):
-        prefill(model, batch, chunk=chunk, window=window)
+        _read(model, batch, chunk, window)
     return kept
+
+
+@torch.no_grad()
+def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
+    """The prompts through all blocks; logits are not wanted, so the head is left out."""
+    decoder: Any = model.hf.base_model
+    width = batch.ids.shape[1]
+    step = chunk or width
+    cache = DynamicCache(config=model.hf.config) if step < width else None
+    for start in range(0, width, step):
+        stop = min(start + step, width)
+        window.start = start
+        decoder(
+            input_ids=batch.ids[:, start:stop],
+            attention_mask=batch.mask[:, :stop],
+            position_ids=batch.positions[:, start:stop],
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks import counting, gpu, machine, tables, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import TINY, cases
 from benchmarks.contenders import CONTENDERS, Contender, authors, engine, expanded, hooks
 from benchmarks.instance import make_task, save_model
 from benchmarks.measure import Settings, measure
 from benchmarks.task import Component, Mode, Shape, Task
-
-from benchmarks import counting, gpu, machine, tables, worker
 
 
 class LocalWorker:

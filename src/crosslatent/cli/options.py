@@ -20,7 +20,9 @@ ModelOption = Annotated[
 RevisionOption = Annotated[
     str | None, typer.Option(metavar="REV", help="Branch, tag or commit of a model on the hub.")
 ]
-DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
+DeviceOption = Annotated[
+    str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1, mps, or spread over all.")
+]
 DtypeOption = Annotated[
     str, typer.Option(metavar="DTYPE", help="auto, float32, bfloat16 or float16.")
 ]

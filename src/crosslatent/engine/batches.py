@@ -99,7 +99,7 @@ class Batches:
                 answers.update((pick, (row, each)) for pick, row in zip(part, decoded, strict=True))
                 continue
             # Outside the handler: the exception holds on to the tensors of the batch that failed.
-            memory.release(self.model.device)
+            memory.release(self.model)
             if prompts is None and len(group) > 1:
                 middle = len(group) // 2
                 first = self._answer(path, group[:middle], before)

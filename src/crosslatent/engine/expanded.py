@@ -18,14 +18,13 @@ from crosslatent.decoding import (
     Tick,
     greedy,
     log_probabilities,
-    prefill,
     silent,
 )
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
 from crosslatent.engine.rewrites import rewrites
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.prefix import PrefixRows
+from crosslatent.prefix import PrefixRows, read
 from crosslatent.requests import Request
 
 NAME = "expanded-cache"
@@ -82,7 +81,7 @@ class ExpandedPrompts:
 def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None) -> Cache:
     if not prefix:
         return DynamicCache(config=model.hf.config)
-    return prefill(model, encode_batch(model, [prefix]), chunk=chunk).cache
+    return read(model, encode_batch(model, [prefix]), chunk)
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
 import torch
 
 from crosslatent.model import Model
@@ -28,8 +27,9 @@ def most_tokens(model: Model) -> int:
 def rows_that_fit(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
     """Rows of these prompts that free memory holds, at least 1."""
     most = MOST_ROWS.get(model.device.type, MOST_ROWS_ELSEWHERE)
+    free = min(map(free_bytes, model.devices))
     need = bytes_per_row(model, requests, max_new_tokens)
-    return max(1, min(most, int(free_bytes(model.device) * _SHARE / need)))
+    return max(1, min(most, int(free * _SHARE / need)))
 
 
 def bytes_per_row(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
@@ -59,6 +59,8 @@ def free_bytes(device: torch.device) -> int:
         return int(free + unused)
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    import psutil
+
     return int(psutil.virtual_memory().available)
 
 
@@ -71,9 +73,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and said
 
 
-def release(device: torch.device) -> None:
+def release(model: Model) -> None:
     """Give back what failed batches left behind."""
-    if device.type == "cuda":
+    kinds = {device.type for device in model.devices}
+    if "cuda" in kinds:
         torch.cuda.empty_cache()
-    elif device.type == "mps":
+    if "mps" in kinds:
         torch.mps.empty_cache()

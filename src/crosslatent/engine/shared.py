@@ -13,21 +13,17 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import Decoded, Tick, greedy, log_probabilities, prefill, silent
+from crosslatent.decoding import Decoded, Tick, greedy, log_probabilities, silent
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
 from crosslatent.engine.growth import Growth
 from crosslatent.engine.options import OptionTree, read_all, scores
 from crosslatent.engine.rewrites import rewrites
 from crosslatent.model import Model, encode_batch, entering, rewriting
-from crosslatent.prefix import Prefix, SharedCache, Step, Unshareable, shared_attention
+from crosslatent.prefix import Prefix, SharedCache, Step, Unshareable, read, shared_attention
 from crosslatent.requests import Request
 
 NAME = "shared-prefix"
-
-
-_WORTH_KEEPING = 0.9
-"""Dropping rows copies the caches of the others; below this share of them it pays."""
 
 
 class SharedPrompts:
@@ -185,8 +181,7 @@ class _Batch:
     Attributes:
         growth: the rows with edits, and where they join.
         edits: their edits.
-        stay: the places of the batch that go on: those asked for, and a few others if dropping
-            them would cost more.
+        stay: the places of the batch that are asked for.
         place: for each pick, which of `stay` answers it.
     """
 
@@ -203,10 +198,7 @@ class _Batch:
         growth = Growth(len(requests), [group for group, _ in edited], first)
         at = {edited[row]: len(requests) + place for place, row in enumerate(growth.order)}
         places = [at.get(pick, pick[0]) for pick in picks]
-        total = len(growth.groups)
         stay = sorted(set(places))
-        if len(stay) > _WORTH_KEEPING * total:
-            stay = list(range(total))
         number = {place: n for n, place in enumerate(stay)}
         return cls(growth, edits, stay, [number[place] for place in places])
 
@@ -220,4 +212,4 @@ def _read_prefixes(model: Model, starts: Sequence[Sequence[int]], chunk: int | N
     # A prompt without a prefix reads some token all the same: a row of nothing but padding has no
     # softmax. As padding it is seen by nobody.
     batch = encode_batch(model, [start or (0,) for start in starts], "left")
-    return Prefix.of(prefill(model, batch, chunk=chunk).cache, pads, length)
+    return Prefix.of(read(model, batch, chunk), pads, length)

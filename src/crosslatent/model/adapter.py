@@ -69,6 +69,16 @@ def resolve(hf: PreTrainedModel) -> tuple[Block, ...]:
     return blocks
 
 
+def input_device(hf: PreTrainedModel) -> torch.device:
+    """Where token ids go: the device of the embeddings."""
+    embeddings = hf.get_input_embeddings()
+    weight = embeddings.weight
+    assert isinstance(weight, Tensor)
+    if weight.device.type == "meta":  # kept elsewhere until it is used; accelerate knows where to
+        return torch.device(getattr(embeddings, "_hf_hook").execution_device)  # noqa: B009
+    return weight.device
+
+
 def _family_of(hf: PreTrainedModel) -> Family:
     model_type = hf.config.model_type
     if model_type not in FAMILIES:
@@ -239,7 +249,7 @@ def _verify_causal(hf: PreTrainedModel) -> None:
 
 def _forward(hf: PreTrainedModel, last: int = 0) -> Tensor:
     """Logits of the probe's tokens, batch pos vocab; `last` picks another last token."""
-    ids = torch.arange(_PROBE_TOKENS, device=hf.device)[None]
+    ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
     ids[:, -1] += last
     with torch.no_grad():
         out = hf(input_ids=ids % hf.config.get_text_config().vocab_size, use_cache=False)

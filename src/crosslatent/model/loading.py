@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+SPREAD = "spread"
 _ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -47,24 +51,27 @@ def load(
     Args:
         path: a local folder, or a name on the hub.
         revision: branch, tag or commit on the hub.
-        device: "auto" (CUDA, then MPS, then CPU) or a torch device such as "cuda:1".
+        device: "auto" (CUDA, then MPS, then CPU), a torch device such as "cuda:1", or "spread":
+            over all GPUs, and what does not fit over CPU and disk (accelerate's device map).
         dtype: "auto" (float32 on the CPU, else as stored), "float32", "bfloat16" or "float16".
         trust_remote_code: run code that comes with the model; off unless asked for.
 
     Raises:
         ModelError: no such model, no safetensors weights, not a decoder, or not a known family.
     """
-    where = _device(device)
+    spread = device == SPREAD
+    where = _device("auto" if spread else device)
     kind = _dtype(dtype, where)
     if Path(path).exists():
         _check_folder(Path(path))
+    placed = _spread() if spread else {}
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(path, **options)
         _check_decoder(config.model_type)
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         hf = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=kind, use_safetensors=True, **options
+            path, config=config, dtype=kind, use_safetensors=True, **options, **placed
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -72,7 +79,8 @@ def load(
             f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
             "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
         ) from error
-    torch.nn.Module.to(hf, device=where)
+    if not spread:
+        torch.nn.Module.to(hf, device=where)
     return wrap(hf, tokenizer, name=str(path))
 
 
@@ -100,6 +108,15 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"The device {name!r} cannot be used: try auto, cpu or cuda.") from error
     return device
+
+
+def _spread() -> dict[str, Any]:
+    """Arguments that place a model over several devices."""
+    if find_spec("accelerate") is None:
+        raise ModelError(
+            f"--device {SPREAD} needs accelerate, which is not installed: pip install accelerate."
+        )
+    return {"device_map": "auto", "offload_folder": tempfile.mkdtemp(prefix="crosslatent-")}
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype | str:
@@ -170,13 +187,28 @@ def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return canonical_hash(tokenizer.get_vocab() if backend is None else backend.to_str())
 
 
+@contextmanager
+def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """A weight, fetched if accelerate keeps it elsewhere until it is used."""
+    if tensor.device.type != "meta":
+        yield tensor
+        return
+    from accelerate.utils import align_module_device
+
+    owner, _, attribute = name.rpartition(".")
+    module = hf.get_submodule(owner)
+    with align_module_device(module, "cpu"):
+        yield getattr(module, attribute)
+
+
 def _weights_hash(hf: PreTrainedModel) -> str:
     """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
     digest = hashlib.sha256()
-    for name, tensor in hf.state_dict().items():
-        digest.update(name.encode())
-        digest.update(repr(tuple(tensor.shape)).encode())
-        flat = tensor.detach().reshape(-1)
-        sample = flat[:: max(flat.numel() // 64, 1)][:64]
-        digest.update(sample.float().cpu().numpy().tobytes())
+    for name, placed in hf.state_dict().items():
+        with _fetched(hf, name, placed) as tensor:
+            digest.update(name.encode())
+            digest.update(repr(tuple(tensor.shape)).encode())
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(flat.numel() // 64, 1)][:64]
+            digest.update(sample.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

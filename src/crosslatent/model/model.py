@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from crosslatent.model.adapter import Block
+from crosslatent.model.adapter import Block, input_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,13 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where inputs go: the device of the embeddings."""
-        weight = self.hf.get_input_embeddings().weight
-        assert isinstance(weight, torch.Tensor)
-        return weight.device
+        return input_device(self.hf)
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where the weights are."""
+        placed = {weight.device for weight in self.hf.parameters()}
+        return [device for device in placed if device.type != "meta"] or [self.device]
 
     @property
     def dtype(self) -> torch.dtype:

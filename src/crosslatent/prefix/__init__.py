@@ -11,6 +11,7 @@ every row of a sweep (docs/methods.md, 2). Two forms:
 from crosslatent.prefix.attention import Unshareable, shared_attention
 from crosslatent.prefix.cache import Prefix, SharedCache
 from crosslatent.prefix.expanded import PrefixRows
+from crosslatent.prefix.reading import read
 from crosslatent.prefix.step import Step
 
-__all__ = ["Prefix", "PrefixRows", "SharedCache", "Step", "Unshareable", "shared_attention"]
+__all__ = ["Prefix", "PrefixRows", "SharedCache", "Step", "Unshareable", "read", "shared_attention"]

@@ -177,10 +177,15 @@ class SuffixLayer(DynamicLayer):
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
 
     def keep(self, rows: Tensor) -> None:
-        """Keep only these rows."""
-        if self._buffers is not None:
+        """Keep only these rows; neighbours stay where they are, others are copied together."""
+        if self._buffers is None:
+            return
+        first, n_rows = int(rows[0]), len(rows)
+        if torch.equal(rows, torch.arange(first, first + n_rows)):
+            keys, values = (buffer[first : first + n_rows] for buffer in self._buffers)
+        else:
             keys, values = (buffer[rows.to(buffer.device)] for buffer in self._buffers)
-            self._buffers = (keys, values)
+        self._buffers = (keys, values)
 
     def _buffer(self, states: Tensor) -> Tensor:
         shape = (len(self._batch.groups), states.shape[1], self._batch.room, states.shape[3])

@@ -1,0 +1,59 @@
+"""Reading prompts for their keys and values alone: nothing after the last of them is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from crosslatent.model import Model, PromptBatch
+
+
+class _EnoughError(Exception):
+    """The last block has its keys and values; what it makes of them is not wanted."""
+
+
+class _KeysAndValues(DynamicCache):
+    """A cache that ends the forward once its last layer is filled."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Store, and end the forward if this was the last layer."""
+        stored = super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        if layer_idx == len(self.layers) - 1:
+            raise _EnoughError
+        return stored
+
+
+@torch.no_grad()
+def read(model: Model, batch: PromptBatch, chunk: int | None = None) -> DynamicCache:
+    """Keys and values of prompts.
+
+    Args:
+        model: the model.
+        batch: prompts, padded on either side.
+        chunk: columns per forward; None for all at once.
+    """
+    # accelerate's hooks must see the end of every module: they put fetched weights away there.
+    whole = hasattr(model.hf, "hf_device_map")
+    cache = DynamicCache(config=model.hf.config)
+    filled = cache if whole else _KeysAndValues(config=model.hf.config)
+    cache.layers = filled.layers
+    width = batch.ids.shape[1]
+    for start in range(0, width, chunk or width):
+        stop = min(start + (chunk or width), width)
+        try:
+            model.hf(
+                input_ids=batch.ids[:, start:stop],
+                attention_mask=batch.mask[:, :stop],
+                position_ids=batch.positions[:, start:stop],
+                past_key_values=filled,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        except _EnoughError:
+            continue
+    return cache
