@@ -22,6 +22,8 @@ _WORTH_LEAVING = 0.9
 caches of those that stay."""
 
 
+_LOGITS_AT_ONCE = 2**20
+
 Tick = Callable[[float], None]
 """Is told which share of a batch is done, from 0 to 1."""
 
@@ -242,10 +244,27 @@ def top_two(logits: Tensor, width: int = 128) -> tuple[Tensor, Tensor, Tensor]:
     return (block * width + at)[:, 0], best, torch.maximum(beside, elsewhere)
 
 
-def log_probabilities(logits: Tensor, tokens: Sequence[int]) -> list[tuple[float, ...]]:
-    """Log-probabilities (nats) of some tokens in every row of logits, rows vocab."""
+def log_mass(logits: Tensor) -> Tensor:
+    """Log of the summed exponentials of every row in float32, rows vocab -> rows.
+
+    Some rows at a time: what is made of them on the way then fits into the cache of a CPU.
+    """
+    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
+    return torch.cat([part.float().logsumexp(-1) for part in logits.split(rows)])
+
+
+def log_probabilities(
+    logits: Tensor, tokens: Sequence[int], mass: Tensor | None = None
+) -> list[tuple[float, ...]]:
+    """Log-probabilities (nats) of some tokens in every row.
+
+    Args:
+        logits: rows vocab.
+        tokens: token ids.
+        mass: `log_mass` of the logits, if it is known.
+    """
     if not tokens:
         return [()] * len(logits)
+    mass = log_mass(logits) if mass is None else mass
     index = torch.tensor(list(tokens), device=logits.device)
-    total = logits.float().logsumexp(-1, keepdim=True)
-    return [tuple(row) for row in (logits[:, index].float() - total).tolist()]
+    return [tuple(row) for row in (logits[:, index].float() - mass[:, None]).tolist()]

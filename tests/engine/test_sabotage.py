@@ -9,6 +9,7 @@ import torch
 
 from crosslatent import engine, oracle
 from crosslatent.engine import Path, growth, options, rewrites, shared
+from crosslatent.engine.rows import SharedRows
 from crosslatent.prefix import Prefix, SharedCache, Step
 from crosslatent.prefix.attention import Scoring
 from crosslatent.prefix.cache import SuffixLayer
@@ -58,9 +59,10 @@ def replaced(place: object, name: str) -> Callable:
     return decorate
 
 
-@replaced(shared.SharedRows, "read")
-def wrong_position(right, rows, tokens, step, lengths, keep):
-    return right(rows, tokens, step, lengths + 1, keep)
+@replaced(SharedRows, "read")
+def wrong_position(right, rows, tokens, step, keep):
+    rows._lengths = rows._lengths + (rows.depth == 0)
+    return right(rows, tokens, step, keep)
 
 
 @replaced(shared, "_read_prefixes")

@@ -7,6 +7,7 @@ edits (docs/methods.md, 2).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,13 +32,13 @@ class Growth:
             first: the first block that each row edits.
         """
         self.order = sorted(range(len(groups)), key=lambda row: first[row])
-        self._first = torch.tensor([first[row] for row in self.order])
+        self._first = sorted(first)
         self._n_groups = n_groups
         self.groups = torch.tensor([*range(n_groups), *(groups[row] for row in self.order)])
 
     def rows_at(self, layer: int) -> int:
         """How many rows block `layer` computes."""
-        return self._n_groups + int((self._first <= layer).sum())
+        return self._n_groups + bisect_right(self._first, layer)
 
     def hidden(self, layer: int, value: Tensor) -> Tensor:
         """Let the rows that join at this block in, rows pos d_model."""

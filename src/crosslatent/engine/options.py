@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from crosslatent.decoding import log_mass
 from crosslatent.prefix import Step
 
 ROOT = -1
@@ -81,20 +82,21 @@ def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
     return tokens, Step(depths, seen)
 
 
-def scores(tree: OptionTree, root: Tensor, nodes: Tensor | None) -> Tensor:
+def scores(tree: OptionTree, root: Tensor, mass: Tensor, nodes: Tensor | None) -> Tensor:
     """Log-probability (nats) of each option in each row, rows options.
 
     Args:
         tree: the options.
         root: logits at the end of the prompt, rows vocab.
+        mass: their `decoding.log_mass`, rows.
         nodes: logits at the tokens that were read, rows pos vocab; None if there were none.
     """
     total = root.new_zeros((len(root), len(tree.paths)), dtype=torch.float32)
-    mass = {ROOT: root.float().logsumexp(-1)}
+    masses = {ROOT: mass}
     for option, path in enumerate(tree.paths):
         for node, token in path:
             logits = root if node == ROOT or nodes is None else nodes[:, node]
-            if node not in mass:
-                mass[node] = logits.float().logsumexp(-1)
-            total[:, option] += logits[:, token].float() - mass[node]
+            if node not in masses:
+                masses[node] = log_mass(logits)
+            total[:, option] += logits[:, token].float() - masses[node]
     return total

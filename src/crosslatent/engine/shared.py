@@ -13,14 +13,23 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import Decoded, Tick, greedy, log_probabilities, silent
+from crosslatent.decoding import Decoded, Tick, greedy, log_mass, log_probabilities, silent
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
 from crosslatent.engine.growth import Growth
 from crosslatent.engine.options import OptionTree, read_all, scores
 from crosslatent.engine.rewrites import rewrites
+from crosslatent.engine.rows import SharedRows
 from crosslatent.model import Model, encode_batch, entering, rewriting
-from crosslatent.prefix import Prefix, SharedCache, Step, Unshareable, read, shared_attention
+from crosslatent.prefix import (
+    Prefix,
+    SharedCache,
+    Step,
+    Unshareable,
+    read,
+    select,
+    shared_attention,
+)
 from crosslatent.requests import Request
 
 NAME = "shared-prefix"
@@ -60,118 +69,51 @@ class SharedPrompts:
         room = self._tail + max(max_new_tokens - 1, read)
         cache = SharedCache(self._prefix, batch.growth.groups, room)
         with shared_attention(self._model, cache):
-            rows = SharedRows(self._model, cache, self._lengths[batch.growth.groups])
+            rows = SharedRows(self._model, cache, self._lengths)
             rows.logits = self._read_ends(rows, batch)
-            groups = batch.growth.groups
-            if len(batch.stay) < len(groups):
+            if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
-                groups = groups[batch.stay]
-            watched = self._watched(rows.logits, groups)
-            scored = self._scored(rows, groups)
+            watched, scored = self._chances(rows)
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick)
         return [answers.row(at, watched[at], scored[at]) for at in batch.place]
 
     def _read_ends(self, rows: SharedRows, batch: _Batch) -> Tensor:
         """The ends of the prompts through the model, each row with its edits: rows vocab."""
         ends = torch.tensor([request.main[-self._tail :] for request in self._requests])
-        growth = batch.growth
+        edits = [batch.edits[row] for row in batch.growth.order]
         first = len(self._requests)
-        edits = [batch.edits[row] for row in growth.order]
-        with entering(self._model, growth), rewriting(self._model, rewrites(edits, first)):
-            logits = rows.read(ends, Step.chain(0, self._tail), self._lengths, keep=1)
-        return logits[:, -1]
+        with entering(self._model, batch.growth), rewriting(self._model, rewrites(edits, first)):
+            return rows.read(ends, Step.chain(0, self._tail), keep=1)[:, -1]
 
-    def _watched(self, logits: Tensor, groups: Tensor) -> list[tuple[float, ...]]:
-        found: list[tuple[float, ...]] = [()] * len(logits)
-        for group, request in enumerate(self._requests):
-            at = torch.nonzero(groups == group).flatten()
-            if len(at) and request.watch:
-                chosen = log_probabilities(logits[at.to(logits.device)], request.watch)
-                for row, values in zip(at.tolist(), chosen, strict=True):
-                    found[row] = values
-        return found
+    def _chances(self, rows: SharedRows) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+        """Log-probabilities of watched tokens and of options, a tuple a row each.
 
-    def _scored(self, rows: SharedRows, groups: Tensor) -> list[tuple[float, ...]]:
-        """Score every row's options; leaves the rows as they were."""
-        found: list[tuple[float, ...]] = [()] * len(groups)
-        if not any(tree.paths for tree in self._trees):
-            return found
-        logits = None
-        if any(tree.tokens for tree in self._trees):
-            tokens, step = read_all(self._trees, rows.depth)
-            chosen = Step(step.depths, step.seen)
-            logits = rows.read(tokens[groups], chosen, self._lengths[groups], keep=tokens.shape[1])
-            rows.forget(tokens.shape[1])
-        for group, tree in enumerate(self._trees):
-            at = torch.nonzero(groups == group).flatten()
-            if len(at) and tree.paths:
-                index = at.to(rows.logits.device)
-                nodes = None if logits is None else logits[index]
-                values = scores(tree, rows.logits[index], nodes).tolist()
-                for row, value in zip(at.tolist(), values, strict=True):
-                    found[row] = tuple(value)
-        return found
-
-
-class SharedRows:
-    """Rows in a batch, of `decoding.Rows`."""
-
-    def __init__(self, model: Model, cache: SharedCache, lengths: Tensor) -> None:
-        """Start.
-
-        Args:
-            model: the model, inside `shared_attention`.
-            cache: of the rows.
-            lengths: tokens of each row's prefix, rows.
+        Leaves the rows as they were.
         """
-        self._model = model
-        self._cache = cache
-        self._lengths = lengths
-        self.depth = 0
-        """Tokens that every row has read after its prefix."""
-        self.logits = torch.empty(0)
+        watched: list[tuple[float, ...]] = [()] * len(rows.groups)
+        scored = list(watched)
+        nodes = self._read_options(rows)
+        for group in rows.groups.unique().tolist():
+            request, tree = self._requests[group], self._trees[group]
+            if not (request.watch or tree.paths):
+                continue
+            at = torch.nonzero(rows.groups == group).flatten()
+            logits = select(rows.logits, at)
+            mass = log_mass(logits)
+            found = scores(tree, logits, mass, None if nodes is None else select(nodes, at))
+            chosen = log_probabilities(logits, request.watch, mass)
+            for row, *values in zip(at.tolist(), chosen, found.tolist(), strict=True):
+                watched[row], scored[row] = map(tuple, values)
+        return watched, scored
 
-    def read(self, tokens: Tensor, step: Step, lengths: Tensor, keep: int) -> Tensor:
-        """Read tokens in every row.
-
-        Args:
-            tokens: token ids, rows pos.
-            step: their depths and what they may see.
-            lengths: tokens of each row's prefix, rows.
-            keep: of how many last positions logits are wanted.
-
-        Returns:
-            Logits, rows pos vocab.
-        """
-        device = self._model.device
-        self._cache.begin(step)
-        groups = self._cache.groups[: len(tokens)]
-        depths = step.depths[groups] if len(step.depths) > 1 else step.depths
-        logits: Tensor = self._model.hf(
-            input_ids=tokens.to(device),
-            position_ids=(lengths[:, None] + depths).to(device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
-        self.depth += tokens.shape[1]
+    def _read_options(self, rows: SharedRows) -> Tensor | None:
+        """Logits at the tokens of the option trees, rows pos vocab; None if there are none."""
+        if not any(tree.tokens for tree in self._trees):
+            return None
+        tokens, step = read_all(self._trees, rows.depth)
+        logits = rows.read(tokens[rows.groups], step, keep=tokens.shape[1])
+        rows.forget(tokens.shape[1])
         return logits
-
-    def feed(self, tokens: Tensor) -> None:
-        """Read one more token in every row, rows."""
-        step = Step.chain(self.depth, 1)
-        self.logits = self.read(tokens[:, None], step, self._lengths, keep=1)[:, -1]
-
-    def forget(self, tokens: int) -> None:
-        """Drop the last tokens of every row; the logits stay."""
-        self._cache.forget(tokens)
-        self.depth -= tokens
-
-    def keep(self, rows: Tensor) -> None:
-        """Let only these rows go on, in this order."""
-        self._cache.keep(rows)
-        self._lengths = self._lengths[rows]
-        self.logits = self.logits[rows.to(self.logits.device)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,16 @@ from crosslatent.prefix.attention import Unshareable, shared_attention
 from crosslatent.prefix.cache import Prefix, SharedCache
 from crosslatent.prefix.expanded import PrefixRows
 from crosslatent.prefix.reading import read
+from crosslatent.prefix.slots import select
 from crosslatent.prefix.step import Step
 
-__all__ = ["Prefix", "PrefixRows", "SharedCache", "Step", "Unshareable", "read", "shared_attention"]
+__all__ = [
+    "Prefix",
+    "PrefixRows",
+    "SharedCache",
+    "Step",
+    "Unshareable",
+    "read",
+    "select",
+    "shared_attention",
+]

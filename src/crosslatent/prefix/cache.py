@@ -11,7 +11,7 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from crosslatent.prefix.attention import Scoring, Unshareable, attend
-from crosslatent.prefix.slots import Slots
+from crosslatent.prefix.slots import Slots, select
 from crosslatent.prefix.step import Step
 
 
@@ -177,15 +177,10 @@ class SuffixLayer(DynamicLayer):
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
 
     def keep(self, rows: Tensor) -> None:
-        """Keep only these rows; neighbours stay where they are, others are copied together."""
-        if self._buffers is None:
-            return
-        first, n_rows = int(rows[0]), len(rows)
-        if torch.equal(rows, torch.arange(first, first + n_rows)):
-            keys, values = (buffer[first : first + n_rows] for buffer in self._buffers)
-        else:
-            keys, values = (buffer[rows.to(buffer.device)] for buffer in self._buffers)
-        self._buffers = (keys, values)
+        """Keep only these rows."""
+        if self._buffers is not None:
+            keys, values = (select(buffer, rows) for buffer in self._buffers)
+            self._buffers = (keys, values)
 
     def _buffer(self, states: Tensor) -> Tensor:
         shape = (len(self._batch.groups), states.shape[1], self._batch.room, states.shape[3])

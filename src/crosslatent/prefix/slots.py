@@ -20,6 +20,10 @@ class Slots:
             groups: which group each row belongs to, rows, on the CPU.
             n_groups: how many groups there are; a group may be without rows.
         """
+        self._moved: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        if n_groups == 1:
+            self._shape, self._in_order = (1, len(groups)), True
+            return
         counts = torch.bincount(groups, minlength=n_groups)
         self._shape = (n_groups, int(counts.max()))
         order = torch.argsort(groups, stable=True)
@@ -31,7 +35,6 @@ class Slots:
         self._row_of_slot = torch.zeros(n_groups * self._shape[1], dtype=torch.long)
         self._row_of_slot[self._slot_of_row] = torch.arange(len(groups))
         self._in_order = torch.equal(self._row_of_slot, torch.arange(len(groups)))
-        self._moved: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows ... -> groups slots ..."""
@@ -49,3 +52,16 @@ class Slots:
         if device not in self._moved:
             self._moved[device] = (self._slot_of_row.to(device), self._row_of_slot.to(device))
         return self._moved[device]
+
+
+def select(values: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of a tensor, in this order; neighbours are not copied.
+
+    Args:
+        values: rows ..., on any device.
+        rows: which, on the CPU.
+    """
+    first, n_rows = int(rows[0]), len(rows)
+    if torch.equal(rows, torch.arange(first, first + n_rows)):
+        return values[first : first + n_rows]
+    return values[rows.to(values.device)]

@@ -1,0 +1,72 @@
+"""Rows over shared prefixes, reading on together (`decoding.Rows`)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crosslatent.model import Model
+from crosslatent.prefix import SharedCache, Step, select
+
+
+class SharedRows:
+    """Rows in a batch; used inside `prefix.shared_attention`."""
+
+    def __init__(self, model: Model, cache: SharedCache, lengths: Tensor) -> None:
+        """Start.
+
+        Args:
+            model: the model.
+            cache: of the rows.
+            lengths: tokens of each prompt's prefix, groups.
+        """
+        self._model = model
+        self._cache = cache
+        self._lengths = lengths
+        self.depth = 0
+        """Tokens that every row has read after its prefix."""
+        self.logits = torch.empty(0)
+
+    @property
+    def groups(self) -> Tensor:
+        """The prompt of each row, rows, on the CPU."""
+        return self._cache.groups
+
+    def read(self, tokens: Tensor, step: Step, keep: int) -> Tensor:
+        """Read tokens in the first rows, or in all.
+
+        Args:
+            tokens: token ids, rows pos.
+            step: their depths and what they may see.
+            keep: of how many last positions logits are wanted.
+
+        Returns:
+            Logits, rows pos vocab.
+        """
+        device = self._model.device
+        self._cache.begin(step)
+        groups = self.groups[: len(tokens)]
+        depths = step.depths[groups] if len(step.depths) > 1 else step.depths
+        logits: Tensor = self._model.hf(
+            input_ids=tokens.to(device),
+            position_ids=(self._lengths[groups, None] + depths).to(device),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        ).logits
+        self.depth += tokens.shape[1]
+        return logits
+
+    def feed(self, tokens: Tensor) -> None:
+        """Read one more token in every row, rows."""
+        self.logits = self.read(tokens[:, None], Step.chain(self.depth, 1), keep=1)[:, -1]
+
+    def forget(self, tokens: int) -> None:
+        """Drop the last tokens of every row; the logits stay."""
+        self._cache.forget(tokens)
+        self.depth -= tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Let only these rows go on, in this order."""
+        self._cache.keep(rows)
+        self.logits = select(self.logits, rows)
