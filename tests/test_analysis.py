@@ -292,7 +292,7 @@ def test_coverage_counts_what_needs_care(tmp_path: Path) -> None:
     items = [item("a"), item("b"), item("gone")]
     rows = [
         row("a", "vanilla", True, min_margin=5e-4, path="shared-prefix"),
-        row("b", "vanilla", True, finite=False, min_margin=5e-4),
+        row("b", "vanilla", True, finite=False, min_margin=5e-4, path="exact"),
         row("a", correct=True),
         row("b", correct=True, min_margin=2e-3, path="shared-prefix"),
         row("a", "shuffled", True, stratum="same_answer", donor="b"),

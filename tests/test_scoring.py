@@ -8,7 +8,7 @@ import pytest
 
 from crosslatent import oracle
 from crosslatent.decoding import Decoded
-from crosslatent.scoring import ItemScorer, distinct_starts
+from crosslatent.scoring import LIKELIHOOD_MEAN, ItemScorer, distinct_starts
 from crosslatent.tasks import Item
 from support.rows import ids_of, wrapped
 
@@ -66,3 +66,46 @@ def test_open_answers_and_items_without_gold(model):
     assert nothing["correct"] is None
     assert nothing["correct_by_rule"] == {}
     assert not nothing["finite"]
+
+
+def scored(model, scores, margin=5.0, options=("A", "B"), rule="option"):
+    """By how much a row was decided whose options are scored so, spelling by spelling."""
+    scorer = ItemScorer(model, item(options=options, answer=options[0]), rule, whole=True)
+    assert len(scorer.continuations) == len(scores)
+    return scorer.margin(Decoded((), (0.0,) * len(scorer.watch), margin, True, scores))
+
+
+@pytest.mark.parametrize(
+    ("scores", "gap"),
+    [
+        # A, " A", B, " B": one token, two, one, two. A wins by 2 as a whole, and by 1.5 per token.
+        ((-2.0, -9.0, -4.0, -7.0), 2.0),
+        # As wholes they are far apart, per token they are not.
+        ((-2.0, -9.0, -7.0, -4.0001), 0.00005),
+        # Which spelling of A is the likelier decides what it has per token.
+        ((-6.0, -6.0003, -2.0, -9.0), 0.0003),
+        # A token of the answer was closer.
+        ((-2.0, -9.0, -8.0, -9.0), 1.0),
+    ],
+)
+def test_the_margin_is_that_of_the_closest_choice(model, scores, gap):
+    assert scored(model, scores, margin=1.0 if gap == 1.0 else 5.0) == pytest.approx(gap, rel=1e-3)
+
+
+def test_tokens_decide_nothing_where_nothing_is_decoded(model):
+    assert scored(model, (-2.0, -9.0, -4.0, -7.0), 0.1, rule=LIKELIHOOD_MEAN) == pytest.approx(2.0)
+    scorer = ItemScorer(model, item(options=("A", "B"), answer="A"), LIKELIHOOD_MEAN, whole=True)
+    decoded = Decoded((5,), (0.0,) * len(scorer.watch), 0.1, True, (-2.0, -9.0, -4.0, -7.0))
+    record = scorer.record(decoded)
+    assert record["correct_by_rule"] == {"likelihood": True, "likelihood_mean": True}
+    assert (record["prediction"], record["option_scores"], record["option_means"]) == (
+        "A", [-2.0, -4.0], [-2.0, -4.0],
+    )  # fmt: skip
+
+
+def test_scores_that_are_not_numbers_choose_nothing(model):
+    scorer = ItemScorer(model, item(options=("A", "B"), answer="A"), LIKELIHOOD_MEAN, whole=True)
+    decoded = Decoded((5,), (0.0,) * len(scorer.watch), 0.1, False, (math.nan,) * 4)
+    record = scorer.record(decoded)
+    assert (record["prediction"], record["correct"]) == (None, None)
+    assert record["min_margin"] == math.inf

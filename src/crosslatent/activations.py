@@ -102,6 +102,9 @@ def capture_ids(
     `advance` is told after every batch how many prompts of how many are done.
     """
     check_positions(positions, *prompts)
+    limit = model.rotary_limit
+    if limit is not None and max(map(len, prompts)) > limit:
+        batch_size = 1  # a long prompt would change the embeddings of the short ones beside it
     parts = []
     for at in range(0, len(prompts), batch_size):
         batch = encode_batch(model, prompts[at : at + batch_size], side)

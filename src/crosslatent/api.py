@@ -230,7 +230,7 @@ def sweep(
         strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
         positions: how many of the last tokens are carried over.
         exact: answer near-ties again in float32, one by one.
-        engine: "auto" (the fastest that is proven right for the model), "shared-prefix",
+        engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
             "expanded-cache", or "oracle" for one row at a time.
         batch_rows: rows per batch; None for what memory holds.
 

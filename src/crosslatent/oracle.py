@@ -13,8 +13,6 @@ from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, 
 from crosslatent.edits import Row, Window, check_row, replace_in
 from crosslatent.model import Model, encode_batch, rewriting
 
-PATH = "oracle"
-
 
 def run_rows(
     model: Model,

@@ -16,6 +16,8 @@ class Request:
         rows: the edits of each answer; an empty row is the unmodified run.
         watch: token ids whose log-probability as first token is wanted.
         options: continuations, as token ids, whose log-probability is wanted.
+        least_tail: tokens at the end of the prompt that are read with the rows in any case, so that
+            it can share a batch with requests whose rows touch as many.
 
     Raises:
         PairError: a row edits a site twice, or more tokens than the prompt has.
@@ -25,6 +27,7 @@ class Request:
     rows: tuple[Row, ...]
     watch: tuple[int, ...] = ()
     options: tuple[tuple[int, ...], ...] = ()
+    least_tail: int = 1
 
     def __post_init__(self) -> None:
         """Refuse rows that the prompt cannot have."""
@@ -33,5 +36,5 @@ class Request:
 
     @property
     def tail(self) -> int:
-        """How many tokens at the end of the prompt its rows may touch."""
-        return max((tail(row) for row in self.rows), default=1)
+        """How many tokens at the end of the prompt are read with the rows."""
+        return max([self.least_tail, *map(tail, self.rows)])

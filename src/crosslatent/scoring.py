@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ class ItemScorer:
 
     def __post_init__(self) -> None:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
-        answers = self.item.options or ((self.item.answer,) if self.item.answer else ())
+        answers = _answers(self.item)
         self._starts = distinct_starts(self.model, answers)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
         if self.whole:
@@ -79,9 +79,30 @@ class ItemScorer:
             if scores and options
             else None,
             "gold_score": scores[gold][0] if scores and gold is not None else None,
-            "min_margin": decoded.min_margin,
+            "min_margin": self.margin(decoded),
             "finite": decoded.finite,
         }
+
+    def margin(self, decoded: Decoded) -> float:
+        """By how much the row was decided, in logits: its closest choice of a token or an option.
+
+        A token counts if the row was decoded; of the options, the two best as wholes, the two best
+        per token, and the two spellings of each.
+        """
+        totals: dict[str, list[float]] = defaultdict(list)
+        for answer, score in zip(self._spellings, decoded.scores, strict=True):
+            totals[answer].append(score)
+        choices = list(totals.values())
+        if self.item.options:
+            scores = self._scores(decoded).values()
+            choices += [[score[at] for score in scores] for at in (0, 1)]
+        gaps = [_gap(values) for values in choices]
+        return min([*gaps, decoded.min_margin] if self._decodes else gaps, default=math.inf)
+
+    @property
+    def _decodes(self) -> bool:
+        """Whether answers are texts, or only options that are scored."""
+        return self.rule in RULES
 
     def _text(self, ids: tuple[int, ...]) -> str:
         if ids not in self._texts:
@@ -91,7 +112,7 @@ class ItemScorer:
     def _judge(self, output: str) -> dict[str, Verdict]:
         """Verdicts of all rules that fit; rows of a sweep repeat few outputs many times."""
         if output not in self._verdicts:
-            names = sorted({self.rule, *applicable_rules(self.item)} & set(RULES))
+            names = sorted({self.rule, *applicable_rules(self.item)}) if self._decodes else []
             self._verdicts[output] = {name: RULES[name].judge(output, self.item) for name in names}
         return self._verdicts[output]
 
@@ -144,11 +165,27 @@ def distinct_starts(model: Model, answers: Sequence[str]) -> dict[str, list[int]
     }
 
 
+def continuations(model: Model, item: Item) -> list[tuple[int, ...]]:
+    """What is scored for an item: every spelling of its options, or of its gold answer."""
+    return [tokens for answer in _answers(item) for tokens in spellings(model, answer)]
+
+
+def _answers(item: Item) -> tuple[str, ...]:
+    return tuple(item.options or ((item.answer,) if item.answer else ()))
+
+
 def spellings(model: Model, answer: str) -> list[tuple[int, ...]]:
     """Token ids of an answer, which may follow the prompt with or without a blank."""
     texts = (answer, f" {answer}")
     encoded = (model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
     return list(dict.fromkeys(tuple(ids) for ids in encoded if ids))
+
+
+def _gap(values: Sequence[float]) -> float:
+    """Between the two highest; infinite if there are not two."""
+    best = sorted(values, reverse=True)[:2]
+    gap = best[0] - best[1] if len(best) == 2 else math.inf
+    return math.inf if math.isnan(gap) else gap
 
 
 def _log_sum(values: Sequence[float]) -> float:

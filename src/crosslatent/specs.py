@@ -27,11 +27,14 @@ bound is compared with."""
 
 CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self")
 
-PATHS = ("shared-prefix", "expanded-cache", "oracle")
+SHARED_PREFIX, EXPANDED_CACHE, ORACLE = PATHS = ("shared-prefix", "expanded-cache", "oracle")
 """Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
 
+EXACT = "exact"
+"""How a near-tie was settled: answered again by the oracle, in float32 (`engine.ties`)."""
+
 AUTO = "auto"
-"""The fastest path that is proven right for the model."""
+"""The fastest path that passes a trial on the model."""
 
 Pair = tuple[int, int]
 """(source, target), both counted from 0."""
@@ -68,8 +71,8 @@ _NEAR_TIE = {"float32": 1e-3, "float64": 1e-3, "float16": 0.03, "bfloat16": 0.25
 def near_tie_margin(dtype: str) -> float:
     """Gap of the two highest logits below which the batch may decide a step (docs/methods.md, 2).
 
-    Some twenty times what batching moves logits by in float32, and some times the rounding of
-    logits of ordinary size in the half-precision types.
+    Some twenty times what batching was seen to move logits by in float32. For the half-precision
+    types it is some times the rounding of logits of ordinary size, and has not been measured.
 
     Args:
         dtype: of the weights, such as "float32".

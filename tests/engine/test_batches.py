@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from crosslatent import engine, oracle
-from crosslatent.engine import Path, memory, shared
+from crosslatent.engine import EnginePath, memory, shared
+from crosslatent.engine.growth import Growth
 from crosslatent.errors import ModelError
+from crosslatent.prefix import PrefixRows
 from crosslatent.requests import Request
+from crosslatent.specs import EXPANDED_CACHE, SHARED_PREFIX
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
 SIZES: list[tuple[int, int]] = []
@@ -22,20 +25,21 @@ def limited(monkeypatch):
 
     def limit(rows, tokens=10_000, error=None):
         error = error or torch.OutOfMemoryError("CUDA out of memory.")
-        answer, read = shared.SharedPrompts.answer, shared._read_prefixes
+        grow, read = Growth.__init__, shared._read_prefixes
 
-        def limited_answer(self, picks, *rest):
-            SIZES.append((len(self._requests), len(picks)))
-            if len(picks) > rows:
+        def limited_growth(self, n_groups, groups, first):
+            # What a batch really holds: its rows, and an unmodified one for every prompt.
+            SIZES.append((n_groups, n_groups + len(groups)))
+            if n_groups + len(groups) > rows:
                 raise error
-            return answer(self, picks, *rest)
+            grow(self, n_groups, groups, first)
 
         def limited_read(model, starts, chunk):
             if sum(map(len, starts)) > tokens:
                 raise error
             return read(model, starts, chunk)
 
-        monkeypatch.setattr(shared.SharedPrompts, "answer", limited_answer)
+        monkeypatch.setattr(Growth, "__init__", limited_growth)
         monkeypatch.setattr(shared, "_read_prefixes", limited_read)
 
     return limit
@@ -47,11 +51,13 @@ def requests_of(model, texts=(MAIN, AUX, MAIN[:9])):
 
 
 def check(model, requests, **settings):
-    found = engine.run(model, requests, max_new_tokens=4, path=Path(shared.NAME), **settings)
+    found = engine.run(
+        model, requests, max_new_tokens=4, path=EnginePath(SHARED_PREFIX), **settings
+    )
     for request, answered in zip(requests, found, strict=True):
         slow = oracle.run_rows(model, request.main, request.rows, max_new_tokens=4)
         assert_equal(answered.rows, slow)
-        assert answered.paths == [shared.NAME] * len(slow)
+        assert answered.paths == [SHARED_PREFIX] * len(slow)
         assert all(seconds > 0 for seconds in answered.seconds)
 
 
@@ -65,13 +71,14 @@ def test_small_requests_share_a_batch_and_large_ones_are_cut_evenly(limited):
     assert SIZES == [(3, 51)]
     SIZES.clear()
     check(model, requests_of(model)[:1], batch_rows=15)
-    assert SIZES == [(1, 9), (1, 8)]
+    assert SIZES == [(1, 9), (1, 9)]  # 9 rows, the unmodified one among them; then 8 and that one
 
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
     RuntimeError("MPS backend out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     MemoryError(),
 ]
 
@@ -81,16 +88,27 @@ def test_batches_halve_until_they_fit(limited, error):
     model = wrapped()
     limited(rows=10, error=error)
     check(model, requests_of(model), batch_rows=40)
-    tried = [rows for _, rows in SIZES]
-    assert tried[:3] == [34, 17, 7]
-    assert max(tried[2:7]) == 7
+    # Two prompts together, each by itself, then parts of one; the third is small from the start.
+    assert SIZES[:2] == [(2, 34), (1, 17)]
+    assert max(rows for _, rows in SIZES[2:]) <= 9
+    assert {prompts for prompts, _ in SIZES[1:]} == {1}
+
+
+def test_many_prompts_of_few_rows_are_taken_apart(limited):
+    model = wrapped()
+    limited(rows=4)
+    rows = requests_of(model)[0].rows[:2]
+    requests = [Request(tuple(ids_of(model, f"Swali {n}?")), rows) for n in range(12)]
+    check(model, requests, batch_rows=40)
+    assert SIZES[0] == (12, 24)
+    assert max(rows for _, rows in SIZES[-6:]) <= 4
 
 
 def test_prompts_that_do_not_fit_together_are_read_apart(limited):
     model = wrapped()
     limited(rows=1000, tokens=45)
     check(model, requests_of(model), batch_rows=1000)
-    assert [prompts for prompts, _ in SIZES] == [1, 2]
+    assert [prompts for prompts, _ in SIZES] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("limits", [{"rows": 0}, {"rows": 10, "tokens": 3}])
@@ -99,6 +117,25 @@ def test_too_little_memory_for_one_row_is_said(limited, limits):
     limited(**limits)
     with pytest.raises(ModelError, match="Memory does not suffice for one row of this model"):
         check(model, requests_of(model))
+
+
+def test_expanded_batches_shrink_with_their_buffers(monkeypatch):
+    model = wrapped()
+    sizes, make = [], PrefixRows.__init__
+
+    def limited_rows(self, prefix, max_rows, room):
+        sizes.append(max_rows)
+        if max_rows > 8:
+            raise MemoryError
+        make(self, prefix, max_rows, room)
+
+    monkeypatch.setattr(PrefixRows, "__init__", limited_rows)
+    request = requests_of(model)[0]
+    path = EnginePath(EXPANDED_CACHE)
+    fast = engine.run_rows(model, request.main, request.rows, max_new_tokens=4, path=path)
+    assert_equal(fast, oracle.run_rows(model, request.main, request.rows, max_new_tokens=4))
+    assert sizes[0] == 17
+    assert sizes[-1] <= 8
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(limited):
@@ -116,6 +153,10 @@ def test_the_estimate_grows_with_what_a_row_takes():
     assert small < memory.bytes_per_row(model, [short], 20)
     assert small < memory.bytes_per_row(model, [long], 1)
     assert small < memory.bytes_per_row(model, [scored], 1)
+    copied = memory.bytes_per_row(model, [long], 1, copies_prefix=True)
+    added = copied - memory.bytes_per_row(model, [long], 1)
+    # Keys and values of four blocks with two heads of width 8, in float32, for all its tokens.
+    assert added == 2 * 4 * 2 * 8 * 4 * len(long.main)
 
 
 @pytest.mark.parametrize(("free", "rows"), [(0, 1), (10**6, None), (10**12, 512)])

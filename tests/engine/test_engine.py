@@ -8,14 +8,15 @@ import torch
 from crosslatent import engine, oracle
 from crosslatent.activations import capture_ids
 from crosslatent.edits import Edit
-from crosslatent.engine import Path
+from crosslatent.engine import EnginePath
+from crosslatent.engine.batches import Batches
 from crosslatent.errors import PairError
 from crosslatent.requests import Request
 from crosslatent.specs import Site
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 
-SHARED, EXPANDED = Path("shared-prefix"), Path("expanded-cache")
+SHARED, EXPANDED = EnginePath("shared-prefix"), EnginePath("expanded-cache")
 NEW_TOKENS = 6
 PROMPTS = {"one-token": "A", "short": MAIN, "long": MAIN * 4}
 OPTIONS = ((40, 41, 42), (40, 41, 43), (40, 50), (60,), (70, 71))
@@ -183,6 +184,30 @@ def test_positions_from_prompts_of_different_tails_do_not_share_a_batch_by_mista
     for request, answered in zip(requests, found, strict=True):
         slow = oracle.run_rows(model, request.main, request.rows, max_new_tokens=NEW_TOKENS)
         assert_equal(answered.rows, slow)
+
+
+def test_requests_that_touch_fewer_tokens_can_share_a_batch():
+    model = wrapped()
+    aux = ids_of(model, AUX)
+    requests = [
+        Request(tuple(ids_of(model, MAIN)), tuple(rich_rows(model, aux, 3))),
+        Request(tuple(aux), ((),), (5,), OPTIONS, least_tail=3),
+    ]
+    (group,) = Batches(model, SHARED, NEW_TOKENS)._groups(requests)
+    assert len(group[1]) == 2
+    found = list(engine.run(model, requests, max_new_tokens=NEW_TOKENS))
+    asked = {"max_new_tokens": NEW_TOKENS, "watch": (5,), "options": OPTIONS}
+    assert_equal(found[1].rows, oracle.run_rows(model, aux, [()], **asked))
+
+
+def test_long_options_are_scored():
+    model = wrapped()
+    ids = ids_of(model, "Jibu:")
+    option = tuple(ids_of(model, MAIN * 6))
+    asked = {"max_new_tokens": 1, "options": [option, option[:100], (), option[:1]]}
+    fast = engine.run_rows(model, ids, [()], **asked, path=SHARED)
+    slow = oracle.run_rows(model, ids, [()], **asked)
+    assert fast[0].scores == pytest.approx(slow[0].scores, abs=1e-2)
 
 
 def test_rows_that_cannot_be_are_refused():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 from crosslatent import engine, oracle
-from crosslatent.engine import Path, best_path, paths, why_not
+from crosslatent.activations import capture_ids
+from crosslatent.engine import EnginePath, best_path, paths, why_not
 from crosslatent.engine.expanded import ExpandedPrompts
 from crosslatent.engine.shared import SharedPrompts
 from crosslatent.requests import Request
@@ -23,7 +27,7 @@ def test_every_family_takes_the_fastest_path_that_it_can(family):
         assert path.name == "expanded-cache"
         assert "AttentionInterface" in path.reason
     else:
-        assert path == Path("shared-prefix")
+        assert path == EnginePath("shared-prefix")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -35,7 +39,7 @@ def test_the_proof_holds_for_the_middle_path_too(family):
 def test_the_proof_holds_in_half_precision(dtype):
     model = wrapped()
     model.hf.to(dtype)
-    assert best_path(model) == Path("shared-prefix")
+    assert best_path(model) == EnginePath("shared-prefix")
 
 
 def wrong(monkeypatch, prompts):
@@ -87,7 +91,7 @@ def test_decoding_is_part_of_the_proof(monkeypatch):
 def test_the_proof_is_made_once_for_a_model_and_its_dtype(monkeypatch):
     model = wrapped()
     calls = []
-    monkeypatch.setattr(paths, "why_not", lambda *args: calls.append(args) or "")
+    monkeypatch.setattr(paths._Trial, "why_not", lambda *args: calls.append(args) or "")
     best_path(model)
     best_path(model)
     assert len(calls) == 1
@@ -96,12 +100,54 @@ def test_the_proof_is_made_once_for_a_model_and_its_dtype(monkeypatch):
     assert len(calls) == 2
 
 
+def test_numbers_that_are_not_finite_prove_nothing(monkeypatch):
+    right = SharedPrompts.answer
+
+    def broken(self, *args):
+        return [replace(row, scores=(math.nan,) * len(row.scores)) for row in right(self, *args)]
+
+    monkeypatch.setattr(SharedPrompts, "answer", broken)
+    assert "shared-prefix: its log-probabilities differ by nan" in best_path(wrapped()).reason
+    model = wrapped()
+    model.hf.lm_head.weight.data[3] = math.nan
+    assert best_path(model).name == "oracle"
+    assert "not finite, so there is nothing to compare" in best_path(model).reason
+
+
+LONG = {"long_factor": [1.0, 2.0, 4.0, 8.0], "short_factor": [1.0] * 4, "factor": 4.0}
+
+
+def test_long_prompts_do_not_change_what_is_captured_beside_them():
+    scaled = {"rope_type": "longrope", "rope_theta": 10000.0, **LONG}
+    scaled["original_max_position_embeddings"] = 40
+    model = wrapped(rope_parameters=scaled)
+    prompts = [ids_of(model, text) for text in (MAIN, MAIN * 2, AUX)]
+    together = capture_ids(model, prompts, ["ffn"])["ffn"]
+    for ids, vectors in zip(prompts, together, strict=True):
+        assert torch.allclose(vectors, capture_ids(model, [ids], ["ffn"])["ffn"][0], atol=1e-4)
+
+
+def test_embeddings_of_one_type_of_layer_count_too():
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
+    scaled = {"rope_type": "longrope", "rope_theta": 10000.0, **LONG}
+    scaled["original_max_position_embeddings"] = 40
+    model = wrapped(
+        "gemma3_text", rope_parameters={"full_attention": scaled, "sliding_attention": plain}
+    )
+    assert model.rotary_limit == 40
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"]))
+    request = Request(tuple(ids_of(model, MAIN * 2)), rows)
+    (answered,) = engine.run(model, [request], max_new_tokens=4)
+    assert_equal(answered.rows, oracle.run_rows(model, request.main, rows, max_new_tokens=4))
+    assert set(answered.paths) == {"oracle"}
+    assert "change beyond 40 tokens" in answered.reason
+
+
 @pytest.mark.parametrize("rope", ["dynamic", "longrope"])
 def test_embeddings_that_change_with_the_length_take_the_oracle_beyond_it(rope):
-    factors = {"long_factor": [1.0, 2.0, 4.0, 8.0], "short_factor": [1.0] * 4, "factor": 4.0}
     scaled = {"rope_type": rope, "rope_theta": 10000.0, "factor": 4.0}
     if rope == "longrope":
-        scaled |= factors | {"original_max_position_embeddings": 40}
+        scaled |= LONG | {"original_max_position_embeddings": 40}
     model = wrapped(rope_parameters=scaled, max_position_embeddings=40)
     rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"]))
     requests = [Request(tuple(ids_of(model, text)), rows) for text in (MAIN, MAIN * 2, AUX)]

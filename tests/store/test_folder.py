@@ -93,7 +93,7 @@ def test_parts_are_numbered_on_and_totalled(tmp_path):
         "rows": 3,
         "seconds": 1.5,
         "paths": {"oracle": {"rows": 3, "seconds": 1.5}},
-        "near_ties": {"rows": 3, "margin": 1.5},
+        "near_ties": {"rows": 3, "settled": 0, "margin": 1.5},
     }
     with RunReader(tmp_path).connect() as connection:
         assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)

@@ -61,9 +61,9 @@ class Coverage:
         failures: questions that failed.
         without_gold: questions without a gold answer.
         without_donor: by stratum of the shuffled control, questions that no donor was found for.
-        near_ties: rows of a batch whose smallest top-2 margin is below `near_tie_margin` (logits):
+        near_ties: rows whose smallest margin is below `near_tie_margin` (logits):
             another batch size may give another output.
-        near_ties_settled: rows as close that were answered one by one, and depend on no batch.
+        near_ties_settled: rows as close that were answered again in float32, one by one.
         not_finite: rows with a logit that was NaN or infinite.
     """
 

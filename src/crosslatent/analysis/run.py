@@ -75,8 +75,8 @@ def coverage(data: RunData) -> Coverage:
     margin = near_tie_margin(data.manifest.get("model", {}).get("dtype", "float32"))
     rows, near_ties, settled, not_finite = _fetch(
         data,
-        f"SELECT count(*), count(*) FILTER (min_margin < {margin} AND path <> 'oracle'), "
-        f"count(*) FILTER (min_margin < {margin} AND path = 'oracle'), "
+        f"SELECT count(*), count(*) FILTER (min_margin < {margin} AND path <> 'exact'), "
+        f"count(*) FILTER (min_margin < {margin} AND path = 'exact'), "
         "count(*) FILTER (NOT finite) FROM rows",
     )
     (listed,) = _fetch(data, "SELECT count(*) FROM items")

@@ -47,7 +47,21 @@ def estimate(plan: SweepPlan) -> Estimate:
     return Estimate(
         items=len(prompts),
         rows=plan.rows,
-        tokens=round(sum(prompts) + plan.rows * (new - 0.5)),
-        separate_tokens=round(plan.rows * (mean + new - 1)),
+        tokens=round(sum(prompts) + plan.rows * (new - 0.5) + _option_tokens(plan)),
+        separate_tokens=round(plan.rows * (mean + new - 1) + _option_tokens(plan)),
         parameters=sum(weight.numel() for weight in plan.model.hf.parameters()),
+    )
+
+
+def _option_tokens(plan: SweepPlan) -> int:
+    """Tokens of options that are read to score them, in all rows."""
+    if not plan.score_options:
+        return 0
+    from crosslatent.engine.options import OptionTree
+    from crosslatent.scoring import continuations
+
+    return sum(
+        plan.rows_of([item]) * len(OptionTree.of(continuations(plan.model, item)).tokens)
+        for item in plan.task.items
+        if item.id in plan.tokens
     )

@@ -23,7 +23,7 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progress
 from crosslatent.errors import UsageError
-from crosslatent.specs import check_component, check_controls, check_engine, check_preset
+from crosslatent.specs import EXACT, check_component, check_controls, check_engine, check_preset
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepOutcome, SweepSpec
@@ -206,8 +206,9 @@ def _dry_run(model: Any, task: Task, spec: SweepSpec) -> None:
 def _report(outcome: SweepOutcome) -> None:
     for item, reason in outcome.failures.items():
         warn(f"item {item!r} was left out: {reason}")
-    if outcome.engine.reason:
-        warn(f"rows took the {outcome.engine.name} path ({outcome.engine.reason})")
+    for path in outcome.paths:
+        if path.reason:
+            warn(f"rows took the {path.name} path ({path.reason})")
     if outcome.rows:
         say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
     else:
@@ -218,16 +219,14 @@ def _report(outcome: SweepOutcome) -> None:
 
 def _say_near_ties(status: dict[str, Any]) -> None:
     """How many answers hang on the last bits, and whether they were settled."""
-    close, paths = status["near_ties"], status["paths"]
+    close = status["near_ties"]
     if not close["rows"]:
         return
     share = close["rows"] / status["rows"]
     text = f"{close['rows']:,} rows ({share:.2%}) have a margin below {close['margin']:g} logits"
-    again = paths.get("oracle")
-    if again and len(paths) > 1:
-        say(
-            f"{text}; {again['rows']:,} were answered again in float32, one by one, in "
-            f"{duration(again['seconds'])}."
-        )
+    if close["settled"]:
+        seconds = duration(status["paths"][EXACT]["seconds"])
+        settled = f"{close['settled']:,} were answered again in float32, one by one"
+        say(f"{text}; {settled}, in {seconds}.")
     else:
         say(f"{text}: other batch sizes may answer them otherwise (--exact settles them).")

@@ -12,12 +12,12 @@ from crosslatent.decoding import Decoded, silent
 from crosslatent.edits import Row
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.contract import Answered
-from crosslatent.engine.paths import Path, best_path, why_not
+from crosslatent.engine.paths import EnginePath, best_path, why_not
 from crosslatent.engine.ties import TieBreaker
 from crosslatent.model import Model
 from crosslatent.requests import Request
 
-__all__ = ["Answered", "Path", "TieBreaker", "best_path", "run", "run_rows", "why_not"]
+__all__ = ["Answered", "EnginePath", "TieBreaker", "best_path", "run", "run_rows", "why_not"]
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     requests: Iterable[Request],
     *,
     max_new_tokens: int,
-    path: Path | None = None,
+    path: EnginePath | None = None,
     chunk: int | None = None,
     batch_rows: int | None = None,
     advance: Callable[[float], None] = silent,
@@ -60,7 +60,7 @@ def run_rows(
     max_new_tokens: int,
     watch: Sequence[int] = (),
     options: Sequence[Sequence[int]] = (),
-    path: Path | None = None,
+    path: EnginePath | None = None,
     chunk: int | None = None,
     batch_rows: int | None = None,
 ) -> list[Decoded]:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from crosslatent.decoding import Decoded, Tick, silent
 from crosslatent.engine import memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
-from crosslatent.engine.paths import Path, path_of
+from crosslatent.engine.paths import EnginePath, path_of
 from crosslatent.errors import ModelError
 from crosslatent.model import Model
+from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
 
+Timed = tuple[Decoded, float]
+"""An answer, and its share of the seconds of its batch."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Batches:
     """Answers requests in batches.
 
@@ -30,11 +35,15 @@ class Batches:
     """
 
     model: Model
-    path: Path
+    path: EnginePath
     max_new_tokens: int
     rows: int | None = None
     chunk: int | None = None
     advance: Callable[[float], None] = silent
+    _ceiling: float = field(default=math.inf, init=False)
+    """Half of what was too much for memory."""
+    _done: int = field(default=0, init=False)
+    """Rows that have been answered."""
 
     def run(self, requests: Iterable[Request]) -> Iterator[Answered]:
         """Answer requests in their order.
@@ -42,12 +51,13 @@ class Batches:
         Raises:
             ModelError: memory does not even suffice for one row.
         """
-        before = 0
         for path, group in self._groups(requests):
-            yield from self._answer(path, group, before)
-            before += sum(len(request.rows) for request in group)
+            # Rows are arranged by prompt: it helps if prompts with as many rows are neighbours.
+            order = sorted(range(len(group)), key=lambda at: -len(group[at].rows))
+            found = self._answer(path, [group[at] for at in order])
+            yield from (found[order.index(at)] for at in range(len(group)))
 
-    def _groups(self, requests: Iterable[Request]) -> Iterator[tuple[Path, list[Request]]]:
+    def _groups(self, requests: Iterable[Request]) -> Iterator[tuple[EnginePath, list[Request]]]:
         """Consecutive requests that fit into one batch, or a single one that does not."""
         group: list[Request] = []
         path, most = self.path, 0
@@ -57,12 +67,12 @@ class Batches:
                 yield path, group
                 group = []
             if not group:
-                path, most = its_path, self._most_rows([request])
+                path, most = its_path, self._most_rows(its_path, [request])
             group.append(request)
         if group:
             yield path, group
 
-    def _fits(self, path: Path, group: Sequence[Request], most: int) -> bool:
+    def _fits(self, path: EnginePath, group: Sequence[Request], most: int) -> bool:
         return (
             len(group) <= path.prompts_together
             and len({request.tail for request in group}) == 1
@@ -71,46 +81,71 @@ class Batches:
             and sum(len(request.rows) for request in group) <= most
         )
 
-    def _most_rows(self, requests: Sequence[Request]) -> int:
-        if self.rows is not None:
-            return self.rows
-        return memory.rows_that_fit(self.model, requests, self.max_new_tokens)
+    def _most_rows(self, path: EnginePath, requests: Sequence[Request]) -> int:
+        most = self.rows or memory.rows_that_fit(
+            self.model, requests, self.max_new_tokens, copies_prefix=path.copies_prefix
+        )
+        return int(min(most, self._ceiling))
 
-    def _answer(self, path: Path, group: list[Request], before: int) -> list[Answered]:
-        """All rows of a group, after `before` others; smaller batches if memory runs out."""
-        picks = [(at, row) for at, request in enumerate(group) for row in range(len(request.rows))]
-        size = min(self._most_rows(group), max(len(picks), 1))
-        answers: dict[Pick, tuple[Decoded, float]] = {}
+    def _answer(self, path: EnginePath, group: list[Request]) -> list[Answered]:
+        """All rows of a group; fewer prompts, then fewer rows at a time, if memory runs out."""
+        todo = [(at, row) for at, request in enumerate(group) for row in range(len(request.rows))]
+        answers: dict[Pick, Timed] = {}
         prompts: Prompts | None = None
-        while len(answers) < len(picks):
-            part = _next_part(picks[len(answers) :], size)
-            tick = self._ticker(before + len(answers), len(part))
-            failed = None
-            started = time.monotonic()
-            try:
-                prompts = prompts or path.open(self.model, group, self.chunk)
-                decoded = prompts.answer(part, self.max_new_tokens, tick)
-            except (RuntimeError, MemoryError) as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                failed = str(error)
-            if failed is None:
-                each = (time.monotonic() - started) / len(part)
-                answers.update((pick, (row, each)) for pick, row in zip(part, decoded, strict=True))
+        while todo:
+            part = _next_part(todo, self._most_rows(path, group))
+            work = partial(self._part, path, group, prompts, part)
+            done, failed = memory.attempt(work)
+            if done is not None:
+                prompts, rows = done
+                answers.update(zip(part, rows, strict=True))
+                todo = todo[len(part) :]
+                self._done += len(part)
                 continue
-            # Outside the handler: the exception holds on to the tensors of the batch that failed.
+            # What was read may hold buffers for as many rows: it is read again.
+            del work
+            prompts = None
             memory.release(self.model)
-            if prompts is None and len(group) > 1:
+            self._shrink(len(part), len(group), failed)
+            if len(group) > 1:
+                self._done -= len(answers)
                 middle = len(group) // 2
-                first = self._answer(path, group[:middle], before)
-                before += sum(len(request.rows) for request in group[:middle])
-                return first + self._answer(path, group[middle:], before)
-            size = _half(size, failed if prompts is None or size == 1 else None)
-        self.advance(before + len(picks))
+                return self._answer(path, group[:middle]) + self._answer(path, group[middle:])
+        self.advance(self._done)
         return [_answered(path, at, request, answers) for at, request in enumerate(group)]
 
-    def _ticker(self, done: int, rows: int) -> Tick:
+    def _part(
+        self,
+        path: EnginePath,
+        group: Sequence[Request],
+        prompts: Prompts | None,
+        part: Sequence[Pick],
+    ) -> tuple[Prompts, list[Timed]]:
+        """Some rows of a group, and its prompts, which are read if they have not been yet."""
+        started = time.monotonic()
+        try:
+            prompts = prompts or path.open(self.model, group, self.chunk)
+            decoded = prompts.answer(part, self.max_new_tokens, self._ticker(len(part)))
+        except Unshareable as reason:
+            raise ModelError(
+                "The engine 'shared-prefix' passed its trial, but this model's rows cannot share a "
+                f"prefix ({reason}): use --engine expanded-cache."
+            ) from reason
+        each = (time.monotonic() - started) / len(part)
+        return prompts, [(row, each) for row in decoded]
+
+    def _ticker(self, rows: int) -> Tick:
+        done = self._done
         return lambda share: self.advance(done + share * rows)
+
+    def _shrink(self, rows: int, prompts: int, reason: str) -> None:
+        """Remember that a batch was too much for memory."""
+        if rows == prompts == 1:
+            raise ModelError(
+                "Memory does not suffice for one row of this model "
+                f"({reason}): use a smaller dtype or model, shorter prompts, or another device."
+            )
+        self._ceiling = max(1, rows // 2)
 
 
 def _next_part(todo: Sequence[Pick], size: int) -> Sequence[Pick]:
@@ -118,19 +153,11 @@ def _next_part(todo: Sequence[Pick], size: int) -> Sequence[Pick]:
     return todo[: math.ceil(len(todo) / math.ceil(len(todo) / size))]
 
 
-def _half(size: int, reason: str | None) -> int:
-    if reason is not None:
-        raise ModelError(
-            f"Memory does not suffice for one row of this model ({reason.splitlines()[0]}): use a "
-            "smaller dtype or model, shorter prompts, or another device."
-        )
-    return size // 2
-
-
-def _answered(
-    path: Path, at: int, request: Request, answers: dict[Pick, tuple[Decoded, float]]
-) -> Answered:
+def _answered(path: EnginePath, at: int, request: Request, answers: dict[Pick, Timed]) -> Answered:
     mine = [answers[at, row] for row in range(len(request.rows))]
     return Answered(
-        [row for row, _ in mine], [path.name] * len(mine), [seconds for _, seconds in mine]
+        [row for row, _ in mine],
+        [path.name] * len(mine),
+        [seconds for _, seconds in mine],
+        path.reason,
     )

@@ -30,8 +30,10 @@ class Answered:
         rows: the answers.
         paths: how each was computed; see `specs.PATHS`.
         seconds: its share of the wall time of its batch.
+        reason: why no faster path was taken; empty for the fastest.
     """
 
     rows: list[Decoded]
     paths: list[str]
     seconds: list[float]
+    reason: str = ""

@@ -27,8 +27,6 @@ from crosslatent.model import Model, encode_batch, rewriting
 from crosslatent.prefix import PrefixRows, read
 from crosslatent.requests import Request
 
-NAME = "expanded-cache"
-
 
 class ExpandedPrompts:
     """One prompt that has been read up to the end that its rows may edit."""
@@ -73,7 +71,7 @@ class ExpandedPrompts:
 
     def _cache(self, n_rows: int, room: int) -> Cache:
         """A cache for so many rows; the buffers of an earlier, larger batch serve again."""
-        if self._buffers is None or self._buffers[0] < (n_rows, room):
+        if self._buffers is None or n_rows > self._buffers[0][0] or room > self._buffers[0][1]:
             self._buffers = ((n_rows, room), PrefixRows(self._prefix, n_rows, room))
         return self._buffers[1].cache(n_rows)
 

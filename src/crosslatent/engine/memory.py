@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from crosslatent.model import Model
 from crosslatent.requests import Request
+
+T = TypeVar("T")
+
+_SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""What the allocators of CPU, CUDA, cuBLAS and MPS say when memory is short."""
 
 _SHARE = 0.5
 """Part of the free memory that a batch may take: the estimate below is rough."""
@@ -24,16 +30,28 @@ def most_tokens(model: Model) -> int:
     return MOST_TOKENS.get(model.device.type, MOST_TOKENS_ELSEWHERE)
 
 
-def rows_that_fit(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
-    """Rows of these prompts that free memory holds, at least 1."""
+def rows_that_fit(
+    model: Model, requests: Sequence[Request], max_new_tokens: int, *, copies_prefix: bool = False
+) -> int:
+    """Rows of these prompts that free memory holds, at least 1; see `bytes_per_row`."""
     most = MOST_ROWS.get(model.device.type, MOST_ROWS_ELSEWHERE)
     free = min(map(free_bytes, model.devices))
-    need = bytes_per_row(model, requests, max_new_tokens)
+    need = bytes_per_row(model, requests, max_new_tokens, copies_prefix=copies_prefix)
     return max(1, min(most, int(free * _SHARE / need)))
 
 
-def bytes_per_row(model: Model, requests: Sequence[Request], max_new_tokens: int) -> int:
-    """A generous estimate of what one row of a batch takes."""
+def bytes_per_row(
+    model: Model, requests: Sequence[Request], max_new_tokens: int, *, copies_prefix: bool = False
+) -> int:
+    """A generous estimate of what one row of a batch takes.
+
+    Args:
+        model: the model.
+        requests: the prompts that rows belong to.
+        max_new_tokens: most new tokens.
+        copies_prefix: whether every row holds keys and values of the whole prompt; twice, while
+            options are scored.
+    """
     config = model.hf.config.get_text_config()
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
@@ -42,7 +60,8 @@ def bytes_per_row(model: Model, requests: Sequence[Request], max_new_tokens: int
     read = max(sum(len(option) for option in request.options) for request in requests)
     own = max(request.tail for request in requests) + max(max_new_tokens, read)
     at_once = max(1, read)
-    cache = 2 * model.n_layers * kv_heads * width * own * model.dtype.itemsize
+    held = own + length * (1 + bool(read)) if copies_prefix else own
+    cache = 2 * model.n_layers * kv_heads * width * held * model.dtype.itemsize
     # Scores and their softmax are float32, as are logits where they are compared.
     scores = 3 * heads * (length + own) * at_once * 4
     logits = 3 * config.vocab_size * at_once * 4
@@ -69,8 +88,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    said = "out of memory" in text or "can't allocate memory" in text or "not enough mem" in text
-    return isinstance(error, RuntimeError) and said
+    return isinstance(error, RuntimeError) and any(said in text for said in _SAID)
+
+
+def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
+    """Do some work.
+
+    Returns:
+        Its result; or, if memory ran out, None and what was said. Nothing of what failed is held on
+        to then, as the exception would.
+    """
+    try:
+        return work(), ""
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, next(iter(str(error).splitlines()), "out of memory")
 
 
 def release(model: Model) -> None:

@@ -26,38 +26,37 @@ class OptionTree:
 
     Attributes:
         tokens: tokens to read, parents before children.
-        parents: for each, what comes before it: another, or `ROOT`.
+        pasts: for each, the tokens that it may see: those before it in the option, and itself.
         paths: for each option its steps: what was read last, and the token whose probability after
             it counts.
     """
 
     tokens: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
+    pasts: list[list[int]] = field(default_factory=list)
     paths: list[list[tuple[int, int]]] = field(default_factory=list)
 
     @classmethod
     def of(cls, options: Sequence[Sequence[int]]) -> OptionTree:
         """Build the tree of options, given as token ids."""
         tree = cls()
-        known: dict[tuple[int, ...], int] = {(): ROOT}
+        children: dict[tuple[int, int], int] = {}
         for option in options:
-            tree.paths.append([])
+            node, path = ROOT, []
             for at, token in enumerate(option):
-                before = tuple(option[:at])
-                if before not in known:
-                    known[before] = len(tree.tokens)
-                    tree.tokens.append(before[-1])
-                    tree.parents.append(known[before[:-1]])
-                tree.paths[-1].append((known[before], token))
+                path.append((node, token))
+                if at < len(option) - 1:
+                    node = tree._child(children, node, token)
+            tree.paths.append(path)
         return tree
 
-    def depth(self, node: int) -> int:
-        """How many tokens of the option come before a token that is read."""
-        return 0 if self.parents[node] == ROOT else 1 + self.depth(self.parents[node])
-
-    def past(self, node: int) -> list[int]:
-        """The tokens that a token may see: itself and those before it."""
-        return [node] if self.parents[node] == ROOT else [node, *self.past(self.parents[node])]
+    def _child(self, children: dict[tuple[int, int], int], parent: int, token: int) -> int:
+        """The token after `parent`, entered if it is new."""
+        if (parent, token) not in children:
+            node = children[parent, token] = len(self.tokens)
+            before = [] if parent == ROOT else self.pasts[parent]
+            self.tokens.append(token)
+            self.pasts.append([*before, node])
+        return children[parent, token]
 
 
 def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
@@ -77,8 +76,8 @@ def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
     for group, tree in enumerate(trees):
         for node, token in enumerate(tree.tokens):
             tokens[group, node] = token
-            depths[group, node] = start + tree.depth(node)
-            seen[group, node, tree.past(node)] = True
+            depths[group, node] = start + len(tree.pasts[node]) - 1
+            seen[group, node, tree.pasts[node]] = True
     return tokens, Step(depths, seen)
 
 

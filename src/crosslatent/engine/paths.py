@@ -1,7 +1,8 @@
-"""Which path a model's rows take, decided by proof: it must give what the oracle gives.
+"""Which path a model's rows take, decided by trial: it must give what the oracle gives.
 
 A path is tried on a few tokens before it is used. What it cannot do is found there, and the next
-one is taken; nothing is silently wrong.
+one is taken; the reason goes with it. The trial is short: what shows only in long texts (windows,
+rotary embeddings that change with the length) is known beforehand or tested on small models.
 """
 
 from __future__ import annotations
@@ -24,21 +25,28 @@ from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.model import Model
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
-from crosslatent.specs import PATHS, Component, Site
-
-ORACLE = oracle.PATH
+from crosslatent.specs import (
+    EXPANDED_CACHE,
+    ORACLE,
+    PATHS,
+    SHARED_PREFIX,
+    Component,
+    Pair,
+    Site,
+)
 
 _PROBES = ((11, 7, 5, 3, 13, 2, 17, 19, 23), (4, 9, 6, 15))
 """Two prompts of different lengths, as token ids (modulo the vocabulary)."""
+_OPTIONS = ((8, 3, 5), (8, 2))
 _NEW_TOKENS = 3
-_ROPE_BY_LENGTH = ("dynamic", "longrope")
+_WATCHED = 64
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _TOLERANCE_ELSEWHERE = 0.1
 """Largest difference of log-probabilities, as a share of their spread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class EnginePath:
     """How rows are computed.
 
     Attributes:
@@ -52,7 +60,12 @@ class Path:
     @property
     def prompts_together(self) -> int:
         """How many prompts may share a batch."""
-        return 1024 if self.name == shared.NAME else 1
+        return 1024 if self.name == SHARED_PREFIX else 1
+
+    @property
+    def copies_prefix(self) -> bool:
+        """Whether every row holds keys and values of the whole prompt."""
+        return self.name != SHARED_PREFIX
 
     def open(self, model: Model, requests: Sequence[Request], chunk: int | None = None) -> Prompts:
         """Read the prompts of requests."""
@@ -87,16 +100,16 @@ class OraclePrompts:
 
 
 _OPEN: dict[str, Callable[[Model, Sequence[Request], int | None], Prompts]] = {
-    shared.NAME: shared.SharedPrompts,
-    expanded.NAME: expanded.ExpandedPrompts,
+    SHARED_PREFIX: shared.SharedPrompts,
+    EXPANDED_CACHE: expanded.ExpandedPrompts,
     ORACLE: OraclePrompts,
 }
 
-_chosen: WeakKeyDictionary[PreTrainedModel, tuple[Any, Path]] = WeakKeyDictionary()
+_chosen: WeakKeyDictionary[PreTrainedModel, tuple[Any, EnginePath]] = WeakKeyDictionary()
 
 
-def best_path(model: Model) -> Path:
-    """The fastest path that is proven right for this model; proven once."""
+def best_path(model: Model) -> EnginePath:
+    """The fastest path that passes its trial on this model; tried once."""
     state = (model.dtype, model.device)
     known = _chosen.get(model.hf)
     if known is None or known[0] != state:
@@ -105,79 +118,81 @@ def best_path(model: Model) -> Path:
     return known[1]
 
 
-def _choose(model: Model) -> Path:
-    reasons: list[str] = []
-    for name in PATHS:
-        reason = why_not(model, name)
-        if not reason:
-            return Path(name, "; ".join(reasons))
-        reasons.append(f"{name}: {reason}")
-    raise AssertionError("the oracle always serves")
-
-
-def path_of(model: Model, path: Path, request: Request, max_new_tokens: int) -> Path:
+def path_of(model: Model, path: EnginePath, request: Request, max_new_tokens: int) -> EnginePath:
     """The path for one request: the oracle, if its prompt must not be read in parts.
 
     Some rotary embeddings change with the length of the whole text; keys that were computed for a
     shorter one are then not those of the prompt read at once.
     """
-    config = model.hf.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in _ROPE_BY_LENGTH:
-        return path
-    usual = (
-        rope.get("original_max_position_embeddings")
-        or getattr(config, "original_max_position_embeddings", None)
-        or config.max_position_embeddings
-    )
+    limit = model.rotary_limit
     added = max([max_new_tokens, *map(len, request.options)])
-    if len(request.main) + added <= int(usual):
+    if limit is None or path.name == ORACLE or len(request.main) + added <= limit:
         return path
-    return Path(ORACLE, f"its rotary embedding changes beyond {usual} tokens")
+    return EnginePath(ORACLE, f"rotary embeddings of this model change beyond {limit} tokens")
 
 
 def why_not(model: Model, name: str) -> str:
     """Why a path does not serve a model; empty if it does."""
-    if name == ORACLE:
-        return ""
-    requests = _probe_requests(model)
-    together = [requests] if name == shared.NAME else [[request] for request in requests]
-    expected = [
-        OraclePrompts(model, requests).answer([(at, row)], _NEW_TOKENS)[0]
-        for at, request in enumerate(requests)
-        for row in range(len(request.rows))
-    ]
-    found: list[Decoded] = []
-    try:
-        for group in together:
-            picks = [(at, row) for at, asked in enumerate(group) for row in range(len(asked.rows))]
-            found += _OPEN[name](model, group, None).answer(picks, _NEW_TOKENS)
-    except Unshareable as reason:
-        return str(reason)
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        # Whatever the model's own code stumbles over is a reason to take another path.
-        return f"{type(error).__name__} in a trial ({next(iter(str(error).splitlines()), '')})"
-    return _difference(expected, found, model.dtype)
+    return "" if name == ORACLE else _Trial(model).why_not(name)
+
+
+def _choose(model: Model) -> EnginePath:
+    trial = _Trial(model)
+    reasons: list[str] = []
+    for name in PATHS:
+        reason = "" if name == ORACLE else trial.why_not(name)
+        if not reason:
+            break
+        reasons.append(f"{name}: {reason}")
+    return EnginePath(name, "; ".join(reasons))
+
+
+class _Trial:
+    """A few rows of two short prompts, and what the oracle says to them."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._requests = _probe_requests(model)
+        self._expected = self._answers(ORACLE, self._requests)
+
+    def why_not(self, name: str) -> str:
+        """Why a path does not serve the model; empty if it does."""
+        groups = [self._requests] if name == SHARED_PREFIX else [[one] for one in self._requests]
+        try:
+            found = [row for group in groups for row in self._answers(name, group)]
+        except Unshareable as reason:
+            return str(reason)
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            # Whatever the model's own code stumbles over is a reason to take another path.
+            return f"{type(error).__name__} in a trial ({next(iter(str(error).splitlines()), '')})"
+        return _difference(self._expected, found, self._model.dtype)
+
+    def _answers(self, name: str, requests: Sequence[Request]) -> list[Decoded]:
+        picks = [(at, row) for at, asked in enumerate(requests) for row in range(len(asked.rows))]
+        return _OPEN[name](self._model, requests, None).answer(picks, _NEW_TOKENS)
 
 
 def _probe_requests(model: Model) -> list[Request]:
+    """Prompts that edit each other's vectors into first, middle and last blocks."""
     vocab = model.hf.config.get_text_config().vocab_size
-    prompts = [[token % vocab for token in probe] for probe in _PROBES]
-    kinds: tuple[Component, ...] = ("attn", "ffn")
-    vectors = capture_ids(model, prompts, kinds)
+    prompts = [tuple(token % vocab for token in probe) for probe in _PROBES]
+    options = tuple(tuple(token % vocab for token in option) for option in _OPTIONS)
     last = model.n_layers - 1
+    edits: list[tuple[Component, Pair]] = [
+        ("attn", (last, 0)),
+        ("ffn", (0, last)),
+        ("ffn", (last // 2, last // 2)),
+    ]
+    vectors = capture_ids(model, prompts, ["attn", "ffn"])
     requests = []
     for at, prompt in enumerate(prompts):
-        other = 1 - at
         rows: list[Row] = [()]
         rows += [
-            (Edit(Site(kind, target), vectors[kind][other, source]),)
-            for kind in kinds
-            for source, target in ((last, 0), (0, last), (last // 2, last // 2))
+            (Edit(Site(kind, target), vectors[kind][1 - at, source]),)
+            for kind, (source, target) in edits
         ]
-        options = tuple(tuple(t % vocab for t in option) for option in ((8, 3, 5), (8, 2), (1,)))
-        watch = tuple(range(min(vocab, 64)))
-        requests.append(Request(tuple(prompt), tuple(rows), watch, options))
+        watch = tuple(range(min(vocab, _WATCHED)))
+        requests.append(Request(prompt, tuple(rows), watch, options))
     return requests
 
 
@@ -186,9 +201,12 @@ def _difference(expected: Sequence[Decoded], found: Sequence[Decoded], dtype: to
     tolerance = _TOLERANCE.get(dtype, _TOLERANCE_ELSEWHERE)
     for one, other in zip(expected, found, strict=True):
         right, values = (*one.watched, *one.scores), (*other.watched, *other.scores)
+        if not all(map(math.isfinite, right)):
+            return "single rows give numbers that are not finite, so there is nothing to compare"
         allowed = tolerance * max(max(right) - min(right), 1.0)
-        worst = max(abs(a - b) for a, b in zip(right, values, strict=True))
-        if not worst <= allowed and all(map(math.isfinite, right)):
+        distances = [abs(a - b) for a, b in zip(right, values, strict=True)]
+        if not all(distance <= allowed for distance in distances):
+            worst = next((d for d in distances if math.isnan(d)), max(distances))
             return f"its log-probabilities differ by {worst:.2g} from those of single rows"
         if one.min_margin > allowed and one.ids != other.ids:
             return "its answers differ from those of single rows"

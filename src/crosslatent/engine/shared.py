@@ -32,8 +32,6 @@ from crosslatent.prefix import (
 )
 from crosslatent.requests import Request
 
-NAME = "shared-prefix"
-
 
 class SharedPrompts:
     """Prompts that have been read up to the ends that their rows may edit."""
@@ -64,7 +62,7 @@ class SharedPrompts:
         self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
     ) -> list[Decoded]:
         """Answer the picked rows together, in their order."""
-        batch = _Batch.of(picks, self._requests)
+        batch = _Arrangement.of(picks, self._requests)
         read = max((len(self._trees[group].tokens) for group, _ in picks), default=0)
         room = self._tail + max(max_new_tokens - 1, read)
         cache = SharedCache(self._prefix, batch.growth.groups, room)
@@ -77,7 +75,7 @@ class SharedPrompts:
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick)
         return [answers.row(at, watched[at], scored[at]) for at in batch.place]
 
-    def _read_ends(self, rows: SharedRows, batch: _Batch) -> Tensor:
+    def _read_ends(self, rows: SharedRows, batch: _Arrangement) -> Tensor:
         """The ends of the prompts through the model, each row with its edits: rows vocab."""
         ends = torch.tensor([request.main[-self._tail :] for request in self._requests])
         edits = [batch.edits[row] for row in batch.growth.order]
@@ -117,7 +115,7 @@ class SharedPrompts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _Arrangement:
     """How the picked rows stand in a batch that begins with one unmodified row per prompt.
 
     Attributes:
@@ -133,7 +131,7 @@ class _Batch:
     place: list[int]
 
     @classmethod
-    def of(cls, picks: Sequence[Pick], requests: Sequence[Request]) -> _Batch:
+    def of(cls, picks: Sequence[Pick], requests: Sequence[Request]) -> _Arrangement:
         edited = [(group, row) for group, row in picks if requests[group].rows[row]]
         edits = [requests[group].rows[row] for group, row in edited]
         first = [min(edit.site.layer for edit in row) for row in edits]

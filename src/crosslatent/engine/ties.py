@@ -1,14 +1,13 @@
-"""Answers that hang on the last bits, run again where they do not depend on the batch.
+"""Answers that hang on the last bits, given again where they do not depend on the batch.
 
-Batched arithmetic rounds otherwise than single rows. Where the two highest logits of a step are
-almost equal, the batch can decide which wins; such rows are counted, and with `--exact` answered
-again by the oracle in float32.
+Batched arithmetic rounds otherwise than single rows. Where the two highest logits of a step (or two
+options) are almost equal, the batch can decide which wins; such rows are counted, and with
+`--exact` answered again by the oracle in float32.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,11 +17,13 @@ import torch
 from crosslatent import oracle
 from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit
+from crosslatent.engine import memory
 from crosslatent.engine.contract import Answered
+from crosslatent.errors import ModelError
 from crosslatent.model import Model
 from crosslatent.model.adapter import resolve
 from crosslatent.requests import Request
-from crosslatent.specs import near_tie_margin
+from crosslatent.specs import EXACT, ORACLE, near_tie_margin
 
 
 class TieBreaker:
@@ -37,21 +38,33 @@ class TieBreaker:
         Args:
             model: the model that answered.
             max_new_tokens: most new tokens, the end token counted in.
+
+        Raises:
+            ModelError: memory does not suffice for the model in float32.
         """
-        self._margin = near_tie_margin(str(model.dtype).removeprefix("torch."))
-        self._model = model if model.dtype == torch.float32 else _in_float32(model)
+        self._threshold = near_tie_margin(str(model.dtype).removeprefix("torch."))
+        self._is_exact = model.dtype == torch.float32
+        self._model = model if self._is_exact else _in_float32(model)
         self._max_new_tokens = max_new_tokens
 
-    def settle(self, request: Request, answered: Answered) -> Answered:
-        """The answers to a request, near-ties among them run again."""
+    def settle(self, request: Request, answered: Answered, margins: Sequence[float]) -> Answered:
+        """The answers to a request, near-ties among them given again.
+
+        Args:
+            request: what was asked.
+            answered: what was answered.
+            margins: by how much each row was decided, in logits.
+        """
         rows, paths, seconds = list(answered.rows), list(answered.paths), list(answered.seconds)
-        for at, decoded in enumerate(rows):
-            if paths[at] == oracle.PATH or not is_near_tie(decoded, request, self._margin):
+        for at, margin in enumerate(margins):
+            if not margin < self._threshold:
                 continue
-            started = time.monotonic()
-            rows[at], paths[at] = self._again(request, at), oracle.PATH
-            seconds[at] = time.monotonic() - started
-        return Answered(rows, paths, seconds)
+            if not (paths[at] == ORACLE and self._is_exact):
+                started = time.monotonic()
+                rows[at] = self._again(request, at)
+                seconds[at] = time.monotonic() - started
+            paths[at] = EXACT
+        return Answered(rows, paths, seconds, answered.reason)
 
     def _again(self, request: Request, at: int) -> Decoded:
         edits = [Edit(edit.site, edit.vector.float(), edit.strength) for edit in request.rows[at]]
@@ -66,26 +79,14 @@ class TieBreaker:
         return decoded
 
 
-def is_near_tie(decoded: Decoded, request: Request, margin: float) -> bool:
-    """Whether the next token of a step, or the likeliest option, was decided by less than `margin`.
-
-    Options are compared by their whole and by their mean log-probability.
-    """
-    if decoded.min_margin < margin:
-        return True
-    means = [
-        score / len(option) for score, option in zip(decoded.scores, request.options, strict=True)
-    ]
-    return any(_gap(values) < margin for values in (decoded.scores, means))
-
-
-def _gap(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return math.inf
-    first, second = sorted(values, reverse=True)[:2]
-    return first - second
-
-
 def _in_float32(model: Model) -> Model:
-    hf = copy.deepcopy(model.hf).float()
+    try:
+        hf = copy.deepcopy(model.hf).float()
+    except (RuntimeError, MemoryError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        raise ModelError(
+            "Memory does not suffice for the model in float32 beside itself, which --exact needs: "
+            "load it with --dtype float32, or leave --exact out."
+        ) from error
     return replace(model, hf=hf, blocks=resolve(hf))

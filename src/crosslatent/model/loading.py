@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -64,7 +65,8 @@ def load(
     kind = _dtype(dtype, where)
     if Path(path).exists():
         _check_folder(Path(path))
-    placed = _spread() if spread else {}
+    offload = TemporaryDirectory(prefix="crosslatent-") if spread else None
+    placed = {} if offload is None else _spread(offload.name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(path, **options)
@@ -79,8 +81,10 @@ def load(
             f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
             "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
         ) from error
-    if not spread:
+    if offload is None:
         torch.nn.Module.to(hf, device=where)
+    else:
+        weakref.finalize(hf, offload.cleanup)
     return wrap(hf, tokenizer, name=str(path))
 
 
@@ -110,13 +114,13 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _spread() -> dict[str, Any]:
+def _spread(folder: str) -> dict[str, Any]:
     """Arguments that place a model over several devices."""
     if find_spec("accelerate") is None:
         raise ModelError(
             f"--device {SPREAD} needs accelerate, which is not installed: pip install accelerate."
         )
-    return {"device_map": "auto", "offload_folder": tempfile.mkdtemp(prefix="crosslatent-")}
+    return {"device_map": "auto", "offload_folder": folder}
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype | str:

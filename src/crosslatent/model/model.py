@@ -61,6 +61,25 @@ class Model:
         return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
 
     @property
+    def rotary_limit(self) -> int | None:
+        """Tokens up to which rotary embeddings stay as they are; None if they always do.
+
+        Dynamic and LongRoPE embeddings change for the whole text once it is longer.
+        """
+        config = self.hf.config.get_text_config()
+        rope = getattr(config, "rope_parameters", None) or {}
+        # One set of parameters, or one for each type of layer.
+        nested = [value for value in rope.values() if isinstance(value, dict)]
+        limits = [
+            each.get("original_max_position_embeddings")
+            or getattr(config, "original_max_position_embeddings", None)
+            or config.max_position_embeddings
+            for each in (rope, *nested)
+            if each.get("rope_type") in ("dynamic", "longrope")
+        ]
+        return min(limits, default=None)
+
+    @property
     def eos_ids(self) -> frozenset[int]:
         """Token ids that end an answer (generation config, else config)."""
         generation = getattr(self.hf, "generation_config", None)

@@ -114,7 +114,9 @@ def _read_attn_residual(hooks: ExitStack, block: Block, site: Site, receive: Rec
         entered[:] = [block_input(args, kwargs)]
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        receive(site, hidden_of(output) + entered.pop())
+        out = hidden_of(output)
+        # A block of a model on several devices may be handed its input on another one.
+        receive(site, out + entered.pop().to(out.device))
 
     hooks.callback(block.whole.register_forward_pre_hook(remember, with_kwargs=True).remove)
     _register(hooks, block.attn, hook)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from crosslatent.prefix.slots import Slots
+from crosslatent.prefix.slots import Part, Slots
 from crosslatent.prefix.step import Mask
 
 if TYPE_CHECKING:
@@ -91,20 +91,35 @@ def attend(
     # Heads that share keys (grouped-query attention) stand together: rows kv share pos d_head.
     query = (query * scoring.scale).unflatten(1, (kv, heads // kv))
     own = (query.flatten(2, 3) @ keys.mT).unflatten(2, (-1, width))
-    scores = slots.gather(own).transpose(1, 2)
-    length = 0
+    after, before = [], []
+    for part in slots.parts:
+        scores = part.gather(own).transpose(1, 2)
+        length = 0
+        if prefix is not None:
+            length = prefix[0].shape[-2]
+            over = _over_prefix(part.gather(query), prefix[0][part.groups])
+            scores = torch.cat([over, scores], -1)
+        columns = (slice(0, length), slice(length, None))
+        weights = scoring.weights(scores, _masks(columns, hidden, part)).to(values.dtype)
+        after.append(weights[..., length:].transpose(1, 2))
+        if prefix is not None:
+            before.append(_mix(weights[..., :length], prefix[1][part.groups]))
+    mixed = (slots.scatter(after).flatten(2, 3) @ values).unflatten(2, (-1, width))
     if prefix is not None:
-        length = prefix[0].shape[-2]
-        scores = torch.cat([_over_prefix(slots.gather(query), prefix[0]), scores], -1)
-    masks = zip((slice(0, length), slice(length, None)), hidden, strict=True)
-    weights = scoring.weights(scores, [(at, mask) for at, mask in masks if mask is not None])
-    weights = weights.to(values.dtype)
-    after = slots.scatter(weights[..., length:].transpose(1, 2)).flatten(2, 3)
-    mixed = (after @ values).unflatten(2, (-1, width))
-    if prefix is not None:
-        mixed = mixed + slots.scatter(_mix(weights[..., :length], prefix[1]))
+        mixed = mixed + slots.scatter(before)
     joined: Tensor = mixed.flatten(1, 2)
     return joined
+
+
+def _masks(
+    columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: Part
+) -> list[tuple[slice, Tensor]]:
+    """The masks that there are, with their columns, for the groups of a part."""
+    return [
+        (at, mask if len(mask) == 1 else mask[part.groups])
+        for at, mask in zip(columns, hidden, strict=True)
+        if mask is not None
+    ]
 
 
 def _over_prefix(query: Tensor, keys: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Prefix:
 
 
 @dataclass(slots=True)
-class _Batch:
+class _Common:
     """What all layers of a cache must agree on."""
 
     prefix: Prefix
@@ -64,13 +64,14 @@ class _Batch:
     room: int
     """Most tokens that a row will hold."""
     step: Step = field(default_factory=lambda: Step.chain(0, 1))
-    _slots: dict[int, Slots] = field(default_factory=dict)
+    _slots: dict[tuple[int, torch.device], Slots] = field(default_factory=dict)
 
-    def slots(self, n_rows: int) -> Slots:
+    def slots(self, n_rows: int, device: torch.device) -> Slots:
         """The arrangement of the first `n_rows` rows; lower blocks may see fewer than all."""
-        if n_rows not in self._slots:
-            self._slots[n_rows] = Slots(self.groups[:n_rows], len(self.prefix.pads))
-        return self._slots[n_rows]
+        key = (n_rows, device)
+        if key not in self._slots:
+            self._slots[key] = Slots.of(self.groups[:n_rows], len(self.prefix.pads), device)
+        return self._slots[key]
 
     def keep(self, rows: Tensor) -> None:
         self.groups = self.groups[rows]
@@ -92,7 +93,7 @@ class SharedCache(Cache):
             groups: which of its prompts each row continues, rows.
             room: most tokens that a row will hold.
         """
-        self._batch = _Batch(prefix, groups, room)
+        self._batch = _Common(prefix, groups, room)
         self._suffixes = [SuffixLayer(layer, self._batch) for layer in prefix.layers]
         super().__init__(layers=list(self._suffixes))
 
@@ -124,7 +125,7 @@ class SharedCache(Cache):
 class SuffixLayer(DynamicLayer):
     """One layer's keys and values of the rows' own tokens, rows heads pos d_head."""
 
-    def __init__(self, prefix: Any, batch: _Batch) -> None:
+    def __init__(self, prefix: Any, batch: _Common) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._prefix = prefix
         self._batch = batch
@@ -173,7 +174,7 @@ class SuffixLayer(DynamicLayer):
                 query.device,
             )
         hides_suffix = step.hides_suffix(past, self.window, query.device)
-        slots = batch.slots(query.shape[0])
+        slots = batch.slots(query.shape[0], query.device)
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
 
     def keep(self, rows: Tensor) -> None:

@@ -1,57 +1,103 @@
 """Rows of a batch arranged by the prefix that they share.
 
-A product of all rows with their prefixes is one batched product when every group of rows has its
-own line: groups slots, with as many slots as the largest group has rows.
+A product of all rows with their prefixes is one batched product where every group of rows has its
+own line: groups slots, with as many slots as the largest group has rows. Groups of very different
+sizes are arranged apart, so that the small ones are not filled up to the large ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+_LIKE = 2
+"""Groups of which none has more than so many times the rows of another share an arrangement."""
 
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring groups of like size.
+
+    Attributes:
+        groups: which.
+        shape: groups slots.
+        row_of_slot: the row in each slot; None if that is its own number.
+    """
+
+    groups: slice
+    shape: tuple[int, int]
+    row_of_slot: Tensor | None
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows ... -> groups slots ..."""
+        if self.row_of_slot is not None:
+            rows = rows.index_select(0, self.row_of_slot)
+        arranged: Tensor = rows.unflatten(0, self.shape)
+        return arranged
+
+
+@dataclass(frozen=True, slots=True)
 class Slots:
-    """The arrangement of rows into groups slots, and back."""
+    """The arrangement of rows, in parts, and the way back.
 
-    def __init__(self, groups: Tensor, n_groups: int) -> None:
+    Attributes:
+        parts: every row is in one of them.
+        slot_of_row: the slot of each row, counted through all parts; None if its own number.
+    """
+
+    parts: tuple[Part, ...]
+    slot_of_row: Tensor | None
+
+    @classmethod
+    def of(cls, groups: Tensor, n_groups: int, device: torch.device) -> Slots:
         """Arrange rows.
 
         Args:
             groups: which group each row belongs to, rows, on the CPU.
             n_groups: how many groups there are; a group may be without rows.
+            device: where rows are arranged.
         """
-        self._moved: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if n_groups == 1:
-            self._shape, self._in_order = (1, len(groups)), True
-            return
+            return cls((Part(slice(0, 1), (1, len(groups)), None),), None)
         counts = torch.bincount(groups, minlength=n_groups)
-        self._shape = (n_groups, int(counts.max()))
-        order = torch.argsort(groups, stable=True)
         first = counts.cumsum(0) - counts
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(groups)) - first[groups[order]]
-        self._slot_of_row = groups * self._shape[1] + rank
-        # A slot without a row of its own repeats the first row; nothing reads its result.
-        self._row_of_slot = torch.zeros(n_groups * self._shape[1], dtype=torch.long)
-        self._row_of_slot[self._slot_of_row] = torch.arange(len(groups))
-        self._in_order = torch.equal(self._row_of_slot, torch.arange(len(groups)))
+        by_group = torch.argsort(groups, stable=True)
+        slot_of_row = torch.empty_like(by_group)
+        parts, slots = [], 0
+        for start, stop in _alike(counts.tolist()):
+            width = int(counts[start:stop].max())
+            ranks = torch.arange(width).expand(stop - start, -1)
+            filled = ranks < counts[start:stop, None]
+            # A slot without a row of its own repeats the group's first; nothing reads its result.
+            place = first[start:stop, None] + torch.where(filled, ranks, 0)
+            row_of_slot = by_group[place]
+            numbers = torch.arange(slots, slots + filled.numel()).view_as(filled)
+            slot_of_row[row_of_slot[filled]] = numbers[filled]
+            shape = (stop - start, width)
+            parts.append(Part(slice(start, stop), shape, row_of_slot.flatten().to(device)))
+            slots += filled.numel()
+        return cls(tuple(parts), slot_of_row.to(device))
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """Rows ... -> groups slots ..."""
-        if not self._in_order:
-            rows = rows.index_select(0, self._on(rows.device)[1])
-        arranged: Tensor = rows.unflatten(0, self._shape)
-        return arranged
+    def scatter(self, parts: Sequence[Tensor]) -> Tensor:
+        """Groups slots ... of every part -> rows ..."""
+        slots = [part.flatten(0, 1) for part in parts]
+        joined = slots[0] if len(slots) == 1 else torch.cat(slots)
+        return joined if self.slot_of_row is None else joined.index_select(0, self.slot_of_row)
 
-    def scatter(self, slots: Tensor) -> Tensor:
-        """Groups slots ... -> rows ..."""
-        rows = slots.flatten(0, 1)
-        return rows if self._in_order else rows.index_select(0, self._on(rows.device)[0])
 
-    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if device not in self._moved:
-            self._moved[device] = (self._slot_of_row.to(device), self._row_of_slot.to(device))
-        return self._moved[device]
+def _alike(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of like groups, as (first, one past the last); groups without rows are left out."""
+    start = 0
+    for group in range(len(counts) + 1):
+        run = counts[start : group + 1]
+        if group < len(counts) and min(run) and max(run) <= _LIKE * min(run):
+            continue
+        if group > start:
+            yield start, group
+        start = group + (group < len(counts) and not counts[group])
 
 
 def select(values: Tensor, rows: Tensor) -> Tensor:

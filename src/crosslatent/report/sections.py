@@ -255,14 +255,14 @@ def notes(run: RunSummary) -> Sequence[str]:
     seen = run.coverage
     ties = seen.near_ties
     near = (
-        f"{words.count(ties, 'answer')} of {seen.rows:,} came from a batch and had two next tokens "
-        f"within {seen.near_tie_margin:g} logits of each other somewhere: another batch size may "
-        "change those."
+        f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens (or options) within "
+        f"{seen.near_tie_margin:g} logits of each other somewhere: another batch size may change "
+        "those."
     )
     found = [near]
     if seen.near_ties_settled:
         settled = words.count(seen.near_ties_settled, "answer")
-        found.append(f"{settled} as close came from single rows, which depend on no batch.")
+        found.append(f"{settled} as close were given again in float32, one by one.")
     for stratum, number in seen.without_donor.items():
         if number:
             name = words.control(control_name("shuffled", stratum))

@@ -27,7 +27,15 @@ _OF_ITEM = (
 )
 """Columns of the item that stand beside each of its rows; its prompts are in items.parquet."""
 
-_NESTED = ("output_ids", "correct_by_rule", "option_logprobs", "options", "strata")
+_NESTED = (
+    "output_ids",
+    "correct_by_rule",
+    "option_logprobs",
+    "option_scores",
+    "option_means",
+    "options",
+    "strata",
+)
 """Columns with lists or maps, which CSV holds as JSON."""
 
 _WRITERS: dict[Format, str] = {

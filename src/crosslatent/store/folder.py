@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from crosslatent.errors import RunFolderError
+from crosslatent.specs import EXACT
 from crosslatent.store.files import LOCK, prepare_folder, write_json, write_table
 from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
 
@@ -150,11 +151,13 @@ class RunFolder:
             pa.concat_tables(parts, promote_options="permissive") if parts else ROWS.empty_table()
         )
         close = pc.sum(pc.less(rows["min_margin"], near_tie_margin)).as_py() or 0
+        by_path = _by_path(rows)
+        settled = by_path.get(EXACT, {"rows": 0})["rows"]
         return {
             "rows": len(rows),
             "seconds": _total(rows["seconds"]),
-            "paths": _by_path(rows),
-            "near_ties": {"rows": close, "margin": near_tie_margin},
+            "paths": by_path,
+            "near_ties": {"rows": close, "settled": settled, "margin": near_tie_margin},
         }
 
 

@@ -74,8 +74,10 @@ ROWS = pa.schema(
         _column(
             "min_margin",
             pa.float32(),
-            "smallest gap between the two highest logits over the generated tokens: a row below "
-            "the margin in run.json (status, near_ties) may differ between batch sizes",
+            "by how little the row was decided: the smallest gap between the two highest logits "
+            "over the generated tokens and, where options are scored, between the best two of "
+            "them. Below the margin in run.json (status, near_ties), another batch size may decide "
+            "otherwise, unless path is exact",
             False,
         ),
         _column(
@@ -84,7 +86,8 @@ ROWS = pa.schema(
         _column(
             "path",
             _TEXT,
-            "how the row was computed: shared-prefix, expanded-cache or oracle",
+            "how the row was computed: shared-prefix, expanded-cache, oracle, or exact (a near-tie "
+            "answered again by the oracle in float32)",
             False,
         ),
         _column("seconds", pa.float32(), "its share of the wall time of its batch", False),

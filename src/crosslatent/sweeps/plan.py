@@ -12,7 +12,7 @@ from crosslatent.errors import PairError, PromptError, TaskError
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import check_positions
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
-from crosslatent.scoring import LIKELIHOOD_MEAN
+from crosslatent.scoring import LIKELIHOOD_MEAN, continuations
 from crosslatent.specs import (
     Component,
     Control,
@@ -129,7 +129,8 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
     pairs = resolve_pairs(spec.pairs, model.n_layers)
     for lang in task.languages:
         pairs.for_language(lang)
-    tokens, failures = _encode_items(model, task.items, new_tokens, spec.positions)
+    scoring = spec.score_only or spec.score_options
+    tokens, failures = _encode_items(model, task.items, new_tokens, spec.positions, scoring=scoring)
     if not tokens:
         raise TaskError(
             f"None of the {len(task.items)} items of {task.name!r} can be run"
@@ -145,7 +146,7 @@ def plan_sweep(model: Model, task: Task, spec: SweepSpec) -> SweepPlan:
         seed=spec.seed,
         max_new_tokens=new_tokens,
         score_only=spec.score_only,
-        score_options=spec.score_only or spec.score_options,
+        score_options=scoring,
         strength=float(spec.strength),
         positions=spec.positions,
         exact=spec.exact,
@@ -190,13 +191,14 @@ def _components(spec: SweepSpec) -> tuple[Component, ...]:
 
 
 def _encode_items(
-    model: Model, items: Sequence[Item], new_tokens: int, positions: int
+    model: Model, items: Sequence[Item], new_tokens: int, positions: int, *, scoring: bool
 ) -> tuple[dict[str, tuple[list[int], list[int]]], dict[str, str]]:
     tokens, failures = {}, {}
     for item in items:
         try:
-            main = encode(model, item.main, role="main", new_tokens=new_tokens)
-            aux = encode(model, item.aux, role="aux", new_tokens=new_tokens)
+            added = max([new_tokens, *map(len, continuations(model, item) if scoring else ())])
+            main = encode(model, item.main, role="main", new_tokens=added)
+            aux = encode(model, item.aux, role="aux", new_tokens=added)
             check_positions(positions, main, aux)
             tokens[item.id] = (main, aux)
         except PromptError as error:

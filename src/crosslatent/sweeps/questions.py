@@ -43,9 +43,13 @@ class Question:
         watch, options = tuple(scorer.watch), scorer.continuations
         requests = (
             Request(main, tuple(rows), watch, options),
-            Request(aux, ((),), watch, options),
+            Request(aux, ((),), watch, options, least_tail=plan.positions),
         )
         return cls(item, requests, scorer, (heads, [_head(item, Variant("translate_test"))]))
+
+    def margins(self, answered: Answered) -> list[float]:
+        """By how much each row was decided, in logits."""
+        return [self._scorer.margin(row) for row in answered.rows]
 
     def records(self, answered: Sequence[Answered]) -> list[dict[str, Any]]:
         """The rows of `store.schema.ROWS`, from the answers to both requests."""

@@ -15,8 +15,7 @@ from typing import Any
 
 from crosslatent import engine
 from crosslatent.controls import Tokens, Vectors
-from crosslatent.engine import Path as EnginePath
-from crosslatent.engine import TieBreaker
+from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.errors import TaskError, UsageError
 from crosslatent.model import Model
 from crosslatent.requests import Request
@@ -38,7 +37,7 @@ class SweepOutcome:
         rows: rows written by this call.
         failures: item -> reason, for items that could not be run.
         seconds: wall time of this call.
-        engine: how rows were computed, and why no faster way was taken.
+        paths: how rows were computed by this call, and why no faster way was taken.
         status: totals of the whole run, as in run.json.
     """
 
@@ -46,7 +45,7 @@ class SweepOutcome:
     rows: int
     failures: dict[str, str]
     seconds: float
-    engine: EnginePath
+    paths: tuple[EnginePath, ...]
     status: dict[str, Any]
 
 
@@ -94,12 +93,12 @@ def run_sweep(
     started = time.monotonic()
     with closing(RunFolder.open(out, manifest, new=new)) as folder:
         folder.write_items([_item_row(model, item, plan.tokens) for item in task.items])
-        rows = _run_items(plan, folder, path, batch_rows, progress)
+        rows, paths = _run_items(plan, folder, path, batch_rows, progress)
         folder.write_failures(plan.failures)
         counts = {"items": len(folder.done), "failures": len(plan.failures)}
         status = {**folder.totals(near_tie_margin(manifest["model"]["dtype"])), **counts}
         folder.write_status(status)
-    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started, path, status)
+    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started, paths, status)
 
 
 def _engine(model: Model, name: str) -> EnginePath:
@@ -120,18 +119,20 @@ def _run_items(
     path: EnginePath,
     batch_rows: int | None,
     progress: Show | None,
-) -> int:
+) -> tuple[int, tuple[EnginePath, ...]]:
     items = [item for item in plan.task.items if item.id in plan.tokens]
     todo = [item for item in items if item.id not in folder.done]
     if not todo:
-        return 0
+        return 0, ()
     tracker = Tracker(progress or _silent, len(items) - len(todo), len(items), plan.rows_of(todo))
     rows = 0
+    paths: dict[EnginePath, None] = {}
     with folder.buffered() as buffer:
-        for records in _answered(plan, items, todo, path, batch_rows, tracker):
+        for records, taken in _answered(plan, items, todo, path, batch_rows, tracker):
             rows += buffer.add(records)
+            paths.update(dict.fromkeys(taken))
             tracker.finished()
-    return rows
+    return rows, tuple(paths)
 
 
 def _silent(_state: Progress) -> None:
@@ -145,8 +146,8 @@ def _answered(
     path: EnginePath,
     batch_rows: int | None,
     tracker: Tracker,
-) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each item that is to do, in order."""
+) -> Iterator[tuple[list[dict[str, Any]], list[EnginePath]]]:
+    """The rows of each item that is to do, in order, and the paths that they took."""
     vectors = Vectors(
         plan.model,
         items,
@@ -179,12 +180,13 @@ def _answered(
     for main in answers:
         both = [main, next(answers)]
         question = waiting.popleft()
+        taken = [EnginePath(answered.paths[0], answered.reason) for answered in both]
         if breaker is not None:
             both = [
-                breaker.settle(request, answered)
+                breaker.settle(request, answered, question.margins(answered))
                 for request, answered in zip(question.requests, both, strict=True)
             ]
-        yield question.records(both)
+        yield question.records(both), taken
 
 
 def _item_row(model: Model, item: Item, tokens: Tokens) -> dict[str, Any]:
