@@ -18,14 +18,15 @@ RUN_JSON = {
     "versions": "crosslatent, Python and the libraries that decide a result",
     "model": "name as given, type, hashes of config, weights and tokenizer, dtype, number of "
     "parameters, `n_layers`, `d_model`",
-    "task": "name, title, description, direction, type, hash of its items, and the rule that judged: "
-    "the task's, or `likelihood_mean` where nothing was decoded",
+    "task": "name, title, description, direction, type, hash of its items, and the rule that "
+    "judged: the task's, or `likelihood_mean` where nothing was decoded",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact",
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
-    "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by the "
-    "way they were computed; `near_ties`: rows whose smallest margin is below `margin` logits",
+    "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
+    "the way they were computed; `near_ties`: rows whose smallest margin is below `margin` logits, "
+    "and how many of them were settled",
 }
 
 TEXT = """# The run folder
