@@ -198,11 +198,9 @@ def test_near_ties_are_counted_and_settled(sweep, tmp_path, monkeypatch):
     for module in (ties, run):
         monkeypatch.setattr(module, "near_tie_margin", lambda dtype: 0.5)
     plain = sweep("--pairs=target-first")
-    assert (
-        "have a margin below 0.5 logits: other batch sizes may answer them otherwise" in plain.err
-    )
+    assert "decided by less than 0.5 logits" in plain.err
     exact = sweep("--pairs=target-first", "--exact", out=tmp_path / "exact")
-    assert "were answered again in float32, one by one" in exact.err
+    assert "of them answered again in float32, one by one" in exact.err
     rows = rows_of(tmp_path / "exact")
     assert ((rows.path == "exact") == (rows.min_margin < 0.5)).all()
     assert set(rows.path) == {"exact", "shared-prefix"}
@@ -277,3 +275,23 @@ def test_estimates_count_the_tokens_of_options(sweep):
 
     # Of "(1)", " (1)", "(2)" and " (2)": a tree of "(", "1", "2", " ", " (", " (1", " (2".
     assert tokens("--score-options") - tokens() == 12 * 7
+
+
+def test_an_interrupt_says_how_to_go_on(sweep, tmp_path, monkeypatch):
+    from crosslatent.sweeps import run
+
+    right, calls = run.Question.records, []
+
+    def stops(question, answered):
+        calls.append(question)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return right(question, answered)
+
+    monkeypatch.setattr(run.Question, "records", stops)
+    stopped = sweep("--pairs=0:1")
+    assert stopped.code == 130
+    assert "finished questions are kept, and the same command again does the rest" in stopped.err
+    assert count(tmp_path / "run") == 6
+    assert sweep("--pairs=0:1").code == 0
+    assert count(tmp_path / "run") == 12

@@ -295,6 +295,8 @@ class RunSummary:
     created: str | None
     versions: Mapping[str, str]
     run_seed: int | None
+    positions: int
+    strength: float
     components: list[Component]
     coverage: Coverage
     accuracy: list[Accuracy]

@@ -135,6 +135,8 @@ def _identity(data: RunData) -> dict[str, Any]:
         "created": manifest.get("created"),
         "versions": {str(k): str(v) for k, v in (manifest.get("versions") or {}).items()},
         "run_seed": manifest.get("spec", {}).get("seed"),
+        "positions": manifest.get("spec", {}).get("positions", 1),
+        "strength": manifest.get("spec", {}).get("strength", 1.0),
     }
 
 

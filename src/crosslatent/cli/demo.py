@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crosslatent.cli.errors import say
+from crosslatent.cli.errors import resumable, say
 from crosslatent.cli.options import DebugOption
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progresses
@@ -28,7 +28,7 @@ def demo(
     from crosslatent.demo import MARKER, run_demo
 
     check_output_folder(out, MARKER)
-    with progresses() as show:
+    with resumable(), progresses() as show:
         outcome = run_demo(out, progress=show)
     if outcome.rows:
         say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")

@@ -1,19 +1,24 @@
 """From exceptions to exit codes and one sentence on stderr.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage. A traceback appears only with ``--debug``.
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted. A traceback appears only with
+``--debug``.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
 import typer
 
 from crosslatent.errors import CrosslatentError
+
+INTERRUPTED = 130
+"""What a shell makes of Ctrl-C: 128 and the number of the signal."""
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
 
@@ -45,9 +50,19 @@ def run(command: Callable[[], int], settings: Settings) -> int:
             traceback.print_exc()
         say(f"Error: {error}")
         return error.exit_code
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         say("Interrupted.")
-        return 1
+        return INTERRUPTED
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Around work that the same command takes up again after an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Interrupted: finished questions are kept, and the same command again does the rest.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def say(message: str) -> None:

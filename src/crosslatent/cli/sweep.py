@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crosslatent.cli.errors import say, warn
+from crosslatent.cli.errors import resumable, say, warn
 from crosslatent.cli.options import (
     DebugOption,
     DeviceOption,
@@ -148,7 +148,7 @@ def sweep(
         return
     from crosslatent.sweeps import run_sweep
 
-    with progress(questions.name) as show:
+    with resumable(), progress(questions.name) as show:
         outcome = run_sweep(
             loaded,
             questions,
@@ -223,10 +223,11 @@ def _say_near_ties(status: dict[str, Any]) -> None:
     if not close["rows"]:
         return
     share = close["rows"] / status["rows"]
-    text = f"{close['rows']:,} rows ({share:.2%}) have a margin below {close['margin']:g} logits"
+    rows = "1 row was" if close["rows"] == 1 else f"{close['rows']:,} rows were"
+    text = f"{rows} decided by less than {close['margin']:g} logits ({share:.2%})"
     if close["settled"]:
         seconds = duration(status["paths"][EXACT]["seconds"])
-        settled = f"{close['settled']:,} were answered again in float32, one by one"
+        settled = f"{close['settled']:,} of them answered again in float32, one by one"
         say(f"{text}; {settled}, in {seconds}.")
     else:
-        say(f"{text}: other batch sizes may answer them otherwise (--exact settles them).")
+        say(f"{text}: another batch size may decide otherwise (--exact settles it).")

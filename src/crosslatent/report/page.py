@@ -96,7 +96,7 @@ def run_view(
         intro=_intro(run),
         missing=run.missing,
         site=site,
-        site_sentence=_site_sentence(site) if site is not None else "",
+        site_sentence=_site_sentence(site, run) if site is not None else "",
         examples=examples(data, site) if site is not None else [],
         accuracy=sections.accuracy_panel(run),
         map_sentence=_map_sentence(overview),
@@ -194,17 +194,20 @@ def _intro(run: RunSummary) -> str:
     )
 
 
-def _site_sentence(site: Site) -> str:
+def _site_sentence(site: Site, run: RunSummary) -> str:
     source, target = site.pair
     what = (
         f"the {words.component(site.component)} output of block {source} carried to block {target}"
     )
+    if run.strength != 1:
+        what += f" at strength {run.strength:g}"
+    touched = "only one" if run.positions == 1 else f"last of {run.positions}"
     if site.picked:
         return (
             f"From the {site.split} questions, with {what}, the pair picked beforehand. The marked "
-            "token is the only one touched: read in the counterpart, replaced in the question."
+            f"token is the {touched} touched: read in the counterpart, replaced in the question."
         )
-    return f"With {what}, the best pair in hindsight. The marked token is the only one touched."
+    return f"With {what}, the best pair in hindsight. The marked token is the {touched} touched."
 
 
 def _map_sentence(overview: Sequence[Grid]) -> str:
