@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -276,6 +277,20 @@ def test_a_loss_is_printed_as_plainly_as_a_gain(tmp_path: Path) -> None:
     assert "A loss of \u221266.7 points" in shown
     assert "0 answers repaired, 8 broken" in shown
     assert "Not every condition declared beforehand holds." in shown
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({}, "The marked token is the only one touched"),
+        ({"positions": 3, "strength": 0.5}, "at strength 0.5"),
+        ({"positions": 3, "strength": 0.5}, "The marked token is the last of 3 touched"),
+    ],
+)
+def test_what_transplants_touch_is_said(tmp_path: Path, spec: dict[str, Any], says: str) -> None:
+    run = simulate(tmp_path / "run", facts=6, layers=2, spec={"seed": 0, **spec})
+    assert says in visible(build_report([run], tmp_path / "out"))
 
 
 def estimate(value: float | None, low: float | None = None, high: float | None = None) -> Estimate:
