@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     hf = _model(bench)
     held = gpu_tables.allocated(bench.device)
-    run = ours.on(crosslatent.wrap(hf, instance.tokenizer()), engine.run_rows)
+    model = crosslatent.wrap(hf, instance.tokenizer())
+    run = ours.on(model, engine.run_rows)
     one_by_one = authors.on(hf)
     rate = _rate(bench)
     results = [
@@ -72,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     content = gpu_tables.content(
         bench.device, bench.shape, options.threads, rate, held, results, sampled
     )
+    path = engine.best_path(model)
+    content["path"] = f"{path.name} ({path.reason})" if path.reason else path.name
     gpu_tables.write(options.out, content)
     if options.profile:
         text = _profiled(bench, lambda: run(bench.task("ffn", "full", seed=1)))

@@ -101,6 +101,7 @@ def _machine(found: Record) -> str:
         f"device: {found['device']}, {versions}",
         f"host: {host['processor']}, {host['cores']} cores, {host['threads']} threads",
         f"model: {shape}; bfloat16, random weights, {_gib(found['model_bytes'])}",
+        f"path of the engine: {found['path']}",
         f"measured rate of products: {found['rate_flop_per_second'] / 1e12:.4g} TFLOP/s",
     ]
     return "\n".join(f"- {fact}" for fact in facts)
