@@ -33,7 +33,7 @@ format: $(VENV)/.stamp-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (an hour; BENCH_ARGS="--quick" to try)
+bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (over an hour; BENCH_ARGS="--quick" to try)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)

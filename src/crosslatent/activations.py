@@ -150,16 +150,8 @@ def _capture_batch(
 def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
     """The prompts through all blocks; logits are not wanted, so the head is left out."""
     decoder: Any = model.hf.base_model
-    width = batch.ids.shape[1]
-    step = chunk or width
-    cache = DynamicCache(config=model.hf.config) if step < width else None
-    for start in range(0, width, step):
-        stop = min(start + step, width)
+    whole = chunk is None or chunk >= batch.ids.shape[1]
+    cache = None if whole else DynamicCache(config=model.hf.config)
+    for start, inputs in batch.parts(chunk):
         window.start = start
-        decoder(
-            input_ids=batch.ids[:, start:stop],
-            attention_mask=batch.mask[:, :stop],
-            position_ids=batch.positions[:, start:stop],
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
+        decoder(**inputs, past_key_values=cache, use_cache=not whole)

@@ -125,21 +125,13 @@ def prefill(
     """
     cache = DynamicCache(config=model.hf.config)
     window = window or Window(batch.last)
-    width = batch.ids.shape[1]
     logits: Tensor | None = None
-    for start in range(0, width, chunk or width):
-        stop = min(start + (chunk or width), width)
+    for start, inputs in batch.parts(chunk):
         window.start = start
-        rows, columns = window.here(stop - start)
-        keep = torch.unique(columns) if len(rows) else columns.new_tensor([stop - start - 1])
-        out = model.hf(
-            input_ids=batch.ids[:, start:stop],
-            attention_mask=batch.mask[:, :stop],
-            position_ids=batch.positions[:, start:stop],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
+        width = inputs["input_ids"].shape[1]
+        rows, columns = window.here(width)
+        keep = torch.unique(columns) if len(rows) else columns.new_tensor([width - 1])
+        out = model.hf(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
         if logits is None:
             logits = out.new_zeros((out.shape[0], out.shape[-1]))
         logits[rows] = out[rows, torch.searchsorted(keep, columns)]

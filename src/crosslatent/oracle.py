@@ -12,6 +12,8 @@ import torch
 from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
 from crosslatent.edits import Row, Window, check_row, replace_in
 from crosslatent.model import Model, encode_batch, rewriting
+from crosslatent.model.sites import Rewrite
+from crosslatent.specs import Site
 
 
 def run_rows(
@@ -53,9 +55,12 @@ def read_prompt(model: Model, main: Sequence[int], row: Row, chunk: int | None =
     check_row(row, len(main))
     prompt = encode_batch(model, [main])
     window = Window(prompt.last)
-    edits = {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
-    with rewriting(model, edits):
+    with rewriting(model, _rewrites(row, window)):
         return prefill(model, prompt, chunk=chunk, window=window)
+
+
+def _rewrites(row: Row, window: Window) -> dict[Site, Rewrite]:
+    return {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
 
 
 @torch.no_grad()
@@ -63,8 +68,7 @@ def _score(model: Model, main: Sequence[int], row: Row, option: Sequence[int]) -
     """Log-probability (nats) of one continuation, read as one text with the prompt."""
     whole = encode_batch(model, [[*main, *option]])
     window = Window(torch.tensor([len(main) - 1], device=model.device))
-    edits = {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
-    with rewriting(model, edits):
+    with rewriting(model, _rewrites(row, window)):
         logits = model.hf(
             input_ids=whole.ids, attention_mask=whole.mask, logits_to_keep=len(option) + 1
         ).logits[0, :-1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from crosslatent.edits import Row, check_row, tail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """One prompt and its rows.
 
@@ -34,7 +35,7 @@ class Request:
         for row in self.rows:
             check_row(row, len(self.main))
 
-    @property
+    @cached_property
     def tail(self) -> int:
         """How many tokens at the end of the prompt are read with the rows."""
         return max([self.least_tail, *map(tail, self.rows)])

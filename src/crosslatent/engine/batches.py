@@ -54,8 +54,8 @@ class Batches:
         for path, group in self._groups(requests):
             # Rows are arranged by prompt: it helps if prompts with as many rows are neighbours.
             order = sorted(range(len(group)), key=lambda at: -len(group[at].rows))
-            found = self._answer(path, [group[at] for at in order])
-            yield from (found[order.index(at)] for at in range(len(group)))
+            found = dict(zip(order, self._answer(path, [group[at] for at in order]), strict=True))
+            yield from (found[at] for at in range(len(group)))
 
     def _groups(self, requests: Iterable[Request]) -> Iterator[tuple[EnginePath, list[Request]]]:
         """Consecutive requests that fit into one batch, or a single one that does not."""
@@ -75,7 +75,7 @@ class Batches:
     def _fits(self, path: EnginePath, group: Sequence[Request], most: int) -> bool:
         return (
             len(group) <= path.prompts_together
-            and len({request.tail for request in group}) == 1
+            and group[0].tail == group[-1].tail
             and max(len(request.main) for request in group) * len(group)
             <= memory.most_tokens(self.model)
             and sum(len(request.rows) for request in group) <= most

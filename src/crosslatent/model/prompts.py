@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,27 @@ class PromptBatch:
     def positions(self) -> Tensor:
         """Position ids counted in real tokens, batch pos; 0 on padding."""
         return (self.mask.cumsum(-1) - 1).clamp_min(0)
+
+    def parts(self, chunk: int | None = None) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """What the forwards of a prefill read, one after the other.
+
+        Args:
+            chunk: columns per forward; None for all at once.
+
+        Yields:
+            The first column, and the arguments that a model takes for these columns.
+        """
+        width = self.ids.shape[1]
+        for start in range(0, width, chunk or width):
+            stop = min(start + (chunk or width), width)
+            yield (
+                start,
+                {
+                    "input_ids": self.ids[:, start:stop],
+                    "attention_mask": self.mask[:, :stop],
+                    "position_ids": self.positions[:, start:stop],
+                },
+            )
 
 
 def last_real(mask: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ KeysValues = tuple[Tensor, Tensor]
 """Rows (or groups) heads pos d_head, both."""
 
 
-class Unshareable(Exception):  # noqa: N818 - a reason to take another path, never shown as an error
+class Unshareable(Exception):  # noqa: N818 - a reason to take another path, not yet an error
     """This model's rows cannot share a prefix; the message says why."""
 
 

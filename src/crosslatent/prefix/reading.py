@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -42,18 +43,7 @@ def read(model: Model, batch: PromptBatch, chunk: int | None = None) -> DynamicC
     cache = DynamicCache(config=model.hf.config)
     filled = cache if whole else _KeysAndValues(config=model.hf.config)
     cache.layers = filled.layers
-    width = batch.ids.shape[1]
-    for start in range(0, width, chunk or width):
-        stop = min(start + (chunk or width), width)
-        try:
-            model.hf(
-                input_ids=batch.ids[:, start:stop],
-                attention_mask=batch.mask[:, :stop],
-                position_ids=batch.positions[:, start:stop],
-                past_key_values=filled,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        except _EnoughError:
-            continue
+    for _, inputs in batch.parts(chunk):
+        with suppress(_EnoughError):
+            model.hf(**inputs, past_key_values=filled, use_cache=True, logits_to_keep=1)
     return cache
