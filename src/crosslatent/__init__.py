@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crosslatent import lens
     from crosslatent.activations import capture
     from crosslatent.api import Run, TransplantResult, sweep, transplant
     from crosslatent.errors import CrosslatentError
@@ -31,6 +32,7 @@ __all__ = [
     "Task",
     "TransplantResult",
     "capture",
+    "lens",
     "load",
     "load_prompts",
     "load_task",
@@ -59,6 +61,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lens":
+        return import_module(f"{__name__}.lens")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

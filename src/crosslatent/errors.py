@@ -37,3 +37,11 @@ class TaskError(UsageError):
 
 class RunFolderError(UsageError):
     """A run or output folder that cannot be written, read or resumed."""
+
+
+class SpaceError(UsageError):
+    """Texts, languages or a folder of language subspaces that Lens cannot use."""
+
+
+class TrainingError(CrosslatentError):
+    """Training that could not go on, such as when the loss is no longer a number."""

@@ -1,0 +1,65 @@
+"""Lens (arXiv 2410.04407): language subspaces, training that uses them, steering, evaluation.
+
+    space = xl.lens.probe(model, {"en": texts, "sw": texts})
+    tuned = xl.lens.train(model, space, parallel, central="en")
+
+Names are imported when first used: reading a space takes no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crosslatent.lens.evaluation import evaluate
+    from crosslatent.lens.probing import probe
+    from crosslatent.lens.settings import LoraSpec, TrainSpec
+    from crosslatent.lens.space import Space, load_space
+    from crosslatent.lens.steer import Steering, steered
+    from crosslatent.lens.training import Trained, train, train_answers
+    from crosslatent.subspace import Subspace, fit_means, fit_subspaces
+
+__all__ = [
+    "LoraSpec",
+    "Space",
+    "Steering",
+    "Subspace",
+    "TrainSpec",
+    "Trained",
+    "evaluate",
+    "fit_means",
+    "fit_subspaces",
+    "load_space",
+    "probe",
+    "steered",
+    "train",
+    "train_answers",
+]
+
+_HOMES = {
+    "LoraSpec": "lens.settings",
+    "Space": "lens.space",
+    "Steering": "lens.steer",
+    "Subspace": "subspace",
+    "TrainSpec": "lens.settings",
+    "Trained": "lens.training",
+    "evaluate": "lens.evaluation",
+    "fit_means": "subspace",
+    "fit_subspaces": "subspace",
+    "load_space": "lens.space",
+    "probe": "lens.probing",
+    "steered": "lens.steer",
+    "train": "lens.training",
+    "train_answers": "lens.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"crosslatent.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,290 @@
+"""`Space`: the language subspaces of all layers of a model, and the folder that keeps them.
+
+A folder has ``space.safetensors`` (arrays) and ``space.json`` (everything else, with the hash of
+the arrays). Nothing in it is executable, and reading it takes neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as dump_arrays
+
+from crosslatent.errors import SpaceError
+from crosslatent.specs import resolve_layer
+from crosslatent.stats import Estimate
+from crosslatent.store.files import prepare_folder, whole_file, write_json
+from crosslatent.subspace import Subspace
+
+FINAL = "final"
+"""The state after the final norm, what transformers calls ``hidden_states[-1]``."""
+
+Layer = int | str
+"""A block whose output is meant, from 0, or `FINAL`."""
+
+MARKER, ARRAYS = "space.json", "space.safetensors"
+FORMAT, VERSION = "crosslatent-lens-space", 1
+SHOWN = 3
+"""Most coordinates that are kept of a held-out text."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSeparability:
+    """How well a linear rule tells the languages apart in one layer, on held-out texts.
+
+    Attributes:
+        layer: the layer.
+        full: share told right by the nearest mean in the whole space.
+        specific: the same in the language-specific subspace.
+        chance: what guessing would give, 1 / languages.
+        n: held-out texts.
+    """
+
+    layer: Layer
+    full: Estimate | None
+    specific: Estimate | None
+    chance: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRecord:
+    """How a space was made; plain data.
+
+    Attributes:
+        model: "name", and "identity" as `model.identity_of` gives it.
+        pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
+        chat: whether texts went through the chat template.
+        max_tokens: where longer texts were cut; None for the model's context.
+        texts: language -> texts that the means are of.
+        held_out: language -> texts that they are not of, for separability and figures.
+        cut: language -> texts that were cut.
+        empty: language -> texts that were left out because they were empty.
+        between: per layer, the share of the variance of single states that lies between the
+            languages' means; None where there is no variance.
+        separability: per layer; empty if nothing was held out.
+        seed: of the split.
+        created: when, ISO 8601.
+        versions: of the software.
+        command: what was called.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    pooling: str = "last"
+    chat: bool = False
+    max_tokens: int | None = None
+    texts: dict[str, int] = field(default_factory=dict)
+    held_out: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=dict)
+    between: list[float | None] = field(default_factory=list)
+    separability: list[LayerSeparability] = field(default_factory=list)
+    seed: int = 0
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Held-out texts in the specific subspaces, for figures.
+
+    Attributes:
+        langs: language of each.
+        values: first coordinates in `Subspace.specific`, points layers min(rank, `SHOWN`).
+    """
+
+    langs: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """The language subspaces of all layers of a model (Lens, arXiv 2410.04407, section 3.1).
+
+    Attributes:
+        blocks: of the output of each block, from the first.
+        final: of the state after the final norm.
+        record: how it was made.
+        points: held-out texts, if there are any.
+    """
+
+    blocks: tuple[Subspace, ...]
+    final: Subspace
+    record: SpaceRecord = field(default_factory=SpaceRecord)
+    points: Points | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages."""
+        return self.final.languages
+
+    @property
+    def central(self) -> str:
+        """The language that directions start from."""
+        return self.final.central
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The other languages."""
+        return tuple(lang for lang in self.languages if lang != self.central)
+
+    @property
+    def rank(self) -> int:
+        """Dimensions of the specific subspaces."""
+        return self.final.rank
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the states."""
+        return self.final.d_model
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer, from block 0 to `FINAL`."""
+        return (*range(self.n_layers), FINAL)
+
+    @property
+    def subspaces(self) -> tuple[Subspace, ...]:
+        """In the order of `layers`."""
+        return (*self.blocks, self.final)
+
+    def at(self, layer: Layer) -> Subspace:
+        """The subspaces of one layer; negative ones count from the last block.
+
+        Raises:
+            SpaceError: it is a word other than "final".
+            PairError: the model has no such block.
+        """
+        if layer == FINAL:
+            return self.final
+        if isinstance(layer, str):
+            raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
+        return self.blocks[resolve_layer(layer, self.n_layers)]
+
+    def save(self, folder: Path) -> None:
+        """Write the space into a folder, over one that may be there.
+
+        Raises:
+            RunFolderError: it cannot be written, or holds something else.
+        """
+        prepare_folder(folder, MARKER)
+        packed = dump_arrays(self._arrays())
+        # The JSON names the arrays' hash: a crash between the two files is seen when reading.
+        with whole_file(folder / ARRAYS) as temporary:
+            temporary.write_bytes(packed)
+        write_json(folder / MARKER, self._plain(hashlib.sha256(packed).hexdigest()))
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        names = ("means", "agnostic", "specific", "singular_values")
+        arrays: dict[str, NDArray[Any]] = {
+            name: np.stack([getattr(one, name) for one in self.subspaces]) for name in names
+        }
+        if self.points is not None:
+            arrays["points"] = np.ascontiguousarray(self.points.values, dtype=np.float32)
+        return arrays
+
+    def _plain(self, digest: str) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "languages": list(self.languages),
+            "central": self.central,
+            "rank": self.rank,
+            "n_layers": self.n_layers,
+            "d_model": self.d_model,
+            "arrays_sha256": digest,
+            "point_langs": list(self.points.langs) if self.points is not None else None,
+            "record": asdict(self.record),
+        }
+
+
+def load_space(folder: str | Path) -> Space:
+    """Read a space that `Space.save` wrote.
+
+    Raises:
+        SpaceError: the folder is not one, or is damaged, or another version wrote it.
+    """
+    folder = Path(folder)
+    plain, packed = _read(folder)
+    try:
+        return _space_of(plain, load_arrays(packed))
+    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise SpaceError(
+            f"The language space in {str(folder)!r} is damaged ({_short(error)}): probe again with "
+            "`crosslatent lens probe`."
+        ) from error
+
+
+def _read(folder: Path) -> tuple[Mapping[str, Any], bytes]:
+    """The two files of a folder, checked to belong to each other."""
+    try:
+        plain = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        packed = (folder / ARRAYS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise SpaceError(
+            f"{str(folder)!r} is not a language space ({_short(error)}): give the folder that "
+            f"`crosslatent lens probe` wrote, with {MARKER} and {ARRAYS}."
+        ) from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise SpaceError(f"{str(folder / MARKER)!r} is not a language space's: give another one.")
+    if plain.get("version") != VERSION:
+        raise SpaceError(
+            f"The language space in {str(folder)!r} is of version {plain.get('version')!r}, and "
+            f"this software reads {VERSION}: probe again."
+        )
+    if hashlib.sha256(packed).hexdigest() != plain.get("arrays_sha256"):
+        raise SpaceError(
+            f"{ARRAYS} in {str(folder)!r} is not the one that {MARKER} was written with: probe "
+            "again, or copy both files."
+        )
+    return plain, packed
+
+
+def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Space:
+    languages, central = tuple(plain["languages"]), plain["central"]
+    layers, width = plain["n_layers"] + 1, plain["d_model"]
+    shapes = {
+        "means": (layers, len(languages), width),
+        "agnostic": (layers, width),
+        "specific": (layers, width, plain["rank"]),
+        "singular_values": (layers, len(languages) - 1),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape} and not {shape}")
+    subspaces = [
+        Subspace(languages, central, *(arrays[name][layer] for name in shapes))
+        for layer in range(layers)
+    ]
+    langs = plain["point_langs"]
+    points = None if langs is None else Points(tuple(langs), arrays["points"])
+    if points is not None and points.values.shape[:2] != (len(points.langs), layers):
+        raise ValueError(f"points has shape {points.values.shape}")
+    record = _records().validate_python(plain["record"])
+    return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
+
+
+@cache
+def _records() -> TypeAdapter[SpaceRecord]:
+    return TypeAdapter(SpaceRecord)
+
+
+def _short(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
