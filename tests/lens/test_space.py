@@ -70,7 +70,7 @@ def test_a_space_is_replaced_and_other_folders_are_not(space: Space, tmp_path: P
 
 
 def test_layers_are_named_from_either_end(space: Space) -> None:
-    assert space.at(-1) is space.blocks[3]
+    assert space.at(-1) is space[3] is space.blocks[3]
     assert space.at(FINAL) is space.final
     assert space.layers == (0, 1, 2, 3, FINAL)
     with pytest.raises(PairError, match="out of range"):

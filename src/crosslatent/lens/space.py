@@ -178,6 +178,10 @@ class Space:
             raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
         return self.blocks[resolve_layer(layer, self.n_layers)]
 
+    def __getitem__(self, layer: Layer) -> Subspace:
+        """`at`."""
+        return self.at(layer)
+
     def save(self, folder: Path) -> None:
         """Write the space into a folder, over one that may be there.
 
