@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -98,12 +99,26 @@ def test_batches_that_differ(monkeypatch, subject):
 
 
 def test_hooks_that_stay(monkeypatch, subject):
-    monkeypatch.setattr(sites, "_register", lambda _hooks, module, hook: keep(module, hook))
-    assert "after a capture: hooks was 0, and is" in failed("hooks-removed", subject)
+    right = sites._register
+
+    def wrong(hooks, module, hook):
+        right(hooks, module, hook)
+        module.register_forward_hook(lambda *_args: None)
+
+    monkeypatch.setattr(sites, "_register", wrong)
+    assert failed("hooks-removed", subject).startswith("after a capture: hooks was 0, and is")
 
 
-def keep(module, hook):
-    module.register_forward_hook(hook)
+class Forgetful(ExitStack):
+    """Closes nothing after an exception."""
+
+    def __exit__(self, kind, *rest):
+        return super().__exit__(kind, *rest) if kind is None else False
+
+
+def test_hooks_that_stay_after_an_exception(monkeypatch, subject):
+    monkeypatch.setattr(sites, "ExitStack", Forgetful)
+    assert failed("hooks-removed", subject).startswith("after a capture that failed: hooks was 0")
 
 
 def test_a_generate_that_is_not_patched(monkeypatch, subject):

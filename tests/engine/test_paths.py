@@ -68,6 +68,20 @@ def test_a_path_that_is_wrong_is_not_taken(monkeypatch):
     assert "expanded-cache: its log-probabilities differ" in path.reason
 
 
+@pytest.mark.parametrize("argument", [{"chosen_keys": torch.zeros(1)}, {"reach": 7}])
+def test_attention_that_is_told_something_unknown_is_not_shared(monkeypatch, argument):
+    """It might matter in long prompts alone, where no trial would see it."""
+    model = wrapped()
+    for block in model.blocks:
+        right = block.attn.forward
+        monkeypatch.setattr(
+            block.attn, "forward", lambda *args, right=right, **kw: right(*args, **kw, **argument)
+        )
+    path = best_path(model)
+    assert path.name == "expanded-cache"
+    assert f"its attention is told of {next(iter(argument))}" in path.reason
+
+
 def test_a_path_that_fails_is_not_taken(monkeypatch):
     def fails(self, *_args):
         raise TypeError("forward() got an unexpected keyword argument 'position_ids'")

@@ -1,4 +1,4 @@
-"""Which list holds the blocks and which modules are which: found, named, or refused with the line."""
+"""Which modules are which: found, named by the user, or refused with the line to paste."""
 
 from __future__ import annotations
 

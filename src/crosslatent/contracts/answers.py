@@ -55,7 +55,7 @@ def batches_agree(subject: Subject) -> dict[str, str | int]:
         Broken: it does not.
     """
     model = subject.model
-    rows = tuple(subject.rows(_COMPARED)[:: max(len(subject.layers), 2)])
+    rows = tuple(subject.rows(_COMPARED)[:: 2 * len(subject.layers) - 1])
     requests = [Request(prompt, rows, subject.watch) for prompt in subject.prompts]
     many = list(engine.run(model, requests, max_new_tokens=subject.new_tokens))
     for request, answered in zip(requests, many, strict=True):

@@ -29,6 +29,10 @@ NAME = "crosslatent_shared_prefix"
 _SETTING = "_attn_implementation"
 """Where a config of transformers keeps the name of the attention function."""
 
+_WITHOUT_EFFECT = frozenset({"dropout", "position_ids"})
+"""Arguments of attention that change nothing: models are in evaluation mode, and positions serve
+packed texts alone."""
+
 KeysValues = tuple[Tensor, Tensor]
 """Rows (or groups) heads pos d_head, both."""
 
@@ -164,6 +168,15 @@ def shared_attention(model: Model, cache: SharedCache) -> Iterator[None]:
         _running.reset(token)
 
 
+def _matters(name: str, value: object) -> bool:
+    """Whether an argument that is not known here could change what attention gives.
+
+    Rows of short prompts would not show it where it is about long ones.
+    """
+    counts = isinstance(value, Tensor | int | float) and not isinstance(value, bool)
+    return counts and name not in _WITHOUT_EFFECT
+
+
 def _attention(
     module: nn.Module,
     query: Tensor,
@@ -180,6 +193,10 @@ def _attention(
     layer = _running.get().layer(int(module.layer_idx))  # type: ignore[arg-type]
     if attention_mask is not None:
         raise Unshareable("it makes an attention mask of its own")
+    if unknown := sorted(name for name, value in kwargs.items() if _matters(name, value)):
+        raise Unshareable(
+            f"its attention is told of {', '.join(unknown)}, which sharing leaves out"
+        )
     if kwargs.get("is_causal") is False or getattr(module, "is_causal", True) is False:
         raise Unshareable("its attention is not causal")
     if sliding_window is not None and layer.reach != Reach(sliding_window):
