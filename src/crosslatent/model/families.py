@@ -21,13 +21,11 @@ class Names:
         blocks: dotted path from the model to the ``ModuleList`` of decoder blocks.
         attn: dotted path from a block to its attention.
         ffn: dotted path from a block to its feed-forward.
-        cross_attn: dotted path from a block to its attention over an encoder's states.
     """
 
     blocks: str | None = None
     attn: str | None = None
     ffn: str | None = None
-    cross_attn: str | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, str] | None) -> Names:
@@ -48,12 +46,7 @@ class Names:
 
     def over(self, other: Names) -> Names:
         """These names, and those of `other` where there are none."""
-        return Names(
-            self.blocks or other.blocks,
-            self.attn or other.attn,
-            self.ffn or other.ffn,
-            self.cross_attn or other.cross_attn,
-        )
+        return Names(self.blocks or other.blocks, self.attn or other.attn, self.ffn or other.ffn)
 
 
 FAMILIES: Mapping[str, Names] = {

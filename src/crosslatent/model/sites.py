@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from crosslatent.model.adapter import Block
 from crosslatent.model.model import Model
-from crosslatent.model.tensors import block_input, hidden_of, with_hidden
+from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
 from crosslatent.specs import Component, Site
 
 Receive = Callable[[Site, Tensor], None]
@@ -70,10 +71,7 @@ def entering(model: Model, change: Enter) -> Iterator[None]:
     def hook_of(layer: int) -> Callable[..., tuple[Any, Any]]:
         def hook(_module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
             hidden = change.hidden(layer, block_input(args, kwargs))
-            kwargs = {name: change.context(layer, value) for name, value in kwargs.items()}
-            if not args:
-                return args, kwargs | {"hidden_states": hidden}
-            return (hidden, *(change.context(layer, value) for value in args[1:])), kwargs
+            return with_input(args, kwargs, partial(change.context, layer), hidden)
 
         return hook
 

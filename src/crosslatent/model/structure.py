@@ -21,8 +21,10 @@ FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
 layers stand in the block itself (OPT, XGLM)."""
 
 _RECURRENT = ("mamba", "mixer", "linear_attn", "temporal_block", "conv", "short_conv", "ssm")
-_ATTENTION_KINDS = ("full_attention", "sliding_attention", "chunked_attention", "attention")
-"""Values of a config's ``layer_types`` under which a block keeps keys and values and no state."""
+_KINDS_WITH_STATE = frozenset(
+    {"linear_attention", "mamba", "conv", "hybrid", "hybrid_sliding", "recurrent"}
+)
+"""Values of a config's ``layer_types`` under which a block carries a state from token to token."""
 
 
 def text_config(hf: PreTrainedModel) -> Any:
@@ -69,14 +71,9 @@ def refuse_states(hf: PreTrainedModel, blocks: nn.ModuleList) -> None:
         ModelError: a block is recurrent, or the model says that it keeps states.
     """
     kinds = getattr(text_config(hf), "layer_types", None) or []
-    odd = {kind for kind in kinds if kind not in _ATTENTION_KINDS}
+    odd = _KINDS_WITH_STATE.intersection(kinds)
     layers = [layer for layer, kind in enumerate(kinds) if kind in odd]
-    held = {
-        name
-        for block in blocks
-        for name, _ in block.named_children()
-        if name in _RECURRENT or name in odd
-    }
+    held = {name for block in blocks for name, _ in block.named_children() if name in _RECURRENT}
     if not (odd or held or getattr(hf, "_is_stateful", False)):
         return
     if not layers:

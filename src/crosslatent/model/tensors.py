@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -17,16 +18,35 @@ def with_hidden(output: Tensor | tuple[Tensor, ...], hidden: Tensor) -> Tensor |
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
-def block_input(args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:
+def block_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """The hidden states that enter a block, from a pre-hook's arguments."""
-    value = args[0] if args else kwargs["hidden_states"]
-    assert isinstance(value, Tensor)
+    value = first_tensor(args, kwargs)
+    assert value is not None
     return value
 
 
 def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """What a module works on: its first argument that is a tensor; None if there is none."""
-    return next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), None)
+    """What a module works on: its hidden states by name or place; None if there is no tensor."""
+    named = [kwargs["hidden_states"]] if "hidden_states" in kwargs and not args else []
+    values = (*named, *args, *kwargs.values())
+    return next((each for each in values if isinstance(each, Tensor)), None)
+
+
+def with_input(
+    args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Any], Any], hidden: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with `hidden` in the place of the hidden states.
+
+    Args:
+        args: of a module.
+        kwargs: of a module.
+        change: what becomes of every other argument.
+        hidden: what enters in their place.
+    """
+    own = first_tensor(args, kwargs)
+    places = [hidden if each is own else change(each) for each in args]
+    named = {name: hidden if each is own else change(each) for name, each in kwargs.items()}
+    return tuple(places), named
 
 
 def in_shape_of(value: Tensor, like: Tensor) -> Tensor:

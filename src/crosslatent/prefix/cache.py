@@ -45,8 +45,11 @@ class Prefix:
             kinds: of the attention of each layer (``layer_types`` of transformers' configs).
 
         Raises:
-            Unshareable: a layer of the cache keeps something else than keys and values.
+            Unshareable: a layer of the cache keeps something else than keys and values, or attends
+                in a way that is not known here.
         """
+        if unknown := set(kinds or ()) - _KINDS:
+            raise Unshareable(f"it has {', '.join(sorted(unknown))}")
         for layer in cache.layers:
             if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
                 raise Unshareable(f"its cache has a layer of type {type(layer).__name__}")
@@ -65,6 +68,10 @@ class Prefix:
             hidden = hidden[:, None, :, None].to(layer.keys.device)
             layer.keys = layer.keys.masked_fill(hidden, 0)
             layer.values = layer.values.masked_fill(hidden, 0)
+
+
+_KINDS = frozenset({"full_attention", "sliding_attention", "chunked_attention", "attention"})
+"""Kinds of attention that are reproduced here; others may differ in long texts alone."""
 
 
 def _reach(layer: Any, chunked: bool) -> Reach | None:
