@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import BartConfig, MBartConfig
+from transformers.models.bart.modeling_bart import BartDecoderLayer
+from transformers.models.mbart.modeling_mbart import MBartDecoderLayer
 
 import crosslatent as xl
 from crosslatent.errors import ModelError
@@ -100,3 +103,29 @@ def test_the_proof_holds_in_half_precision(family, dtype):
 
 def test_pairs_that_would_pass_are_found():
     assert list(proof.pairs_that_make_up(seen_in("llama"))) == [("self_attn", "mlp")]
+
+
+def test_numbers_that_are_not_finite_prove_nothing():
+    hf, tokenizer = tiny_model("llama")
+    hf.model.layers[2].mlp.down_proj.weight.data[3] = torch.nan
+    with pytest.raises(ModelError, match="Block 2: input .* by nan"):
+        xl.wrap(hf, tokenizer)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["norms before", "norms after"])
+def test_three_modules_make_up_a_block_that_looks_at_an_encoder_too(before):
+    kind = MBartDecoderLayer if before else BartDecoderLayer
+    config = (MBartConfig if before else BartConfig)(
+        d_model=32, decoder_attention_heads=4, decoder_ffn_dim=64, init_std=0.3
+    )
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    block = kind(config, layer_idx=0).eval()
+    trace = Trace()
+    with ExitStack() as hooks:
+        trace.watch(hooks, [block, *block.children()])
+        block(torch.randn(1, 3, 32), encoder_hidden_states=torch.randn(1, 5, 32))
+    seen = trace.seen(block, [name for name, _ in block.named_children()])
+    assert proof.makes_up(seen, "self_attn", "encoder_attn", "fc2")
+    assert not proof.makes_up(seen, "self_attn", "fc2")
+    assert not proof.makes_up(seen, "encoder_attn", "fc2")

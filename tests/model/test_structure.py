@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
 
 import crosslatent as xl
 from crosslatent.errors import ModelError
 from crosslatent.model.families import Names
-from support.models import has_type, tiny_model
+from support.models import byte_tokenizer, has_type, tiny_model
 from support.rows import AUX, MAIN, wrapped
 
 RENAMED = {"blocks": "model.layers", "attn": "looker", "ffn": "thinker"}
@@ -192,3 +193,22 @@ def test_given_names_come_before_those_of_the_table():
     given = Names.of({"ffn": "mlp"})
     assert given.over(Names(attn="a", ffn="b")) == Names(attn="a", ffn="mlp")
     assert Names.of(None) == Names()
+
+
+def test_of_two_stacks_the_text_decoder_is_taken():
+    """The vision tower has as many blocks, of the same shape."""
+    text = tiny_model("llama")[0].config
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+        image_size=16, patch_size=8,
+    )  # fmt: skip
+    hf = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text))
+    model = xl.wrap(hf, byte_tokenizer())
+    paths = {module: path for path, module in hf.named_modules()}
+    for layer, block in enumerate(model.blocks):
+        for part, name in ((block.whole, ""), (block.attn, ".self_attn"), (block.ffn, ".mlp")):
+            assert paths[part] == f"model.language_model.layers.{layer}{name}"
+    vectors = xl.capture(model, AUX, ["ffn"])
+    with xl.patched(model, vectors, component="ffn", source=1, target=2):
+        hooked = {path for path, module in hf.named_modules() if module._forward_hooks}
+    assert hooked == {"model.language_model.layers.2.mlp"}

@@ -30,9 +30,18 @@ _LEAST_SCALE = 1e-3
 """A module that counts less than that is not what the block adds."""
 
 
-def makes_up(seen: Seen, attn: str, ffn: str) -> bool:
-    """Whether the modules at two paths make up what a block adds to the stream."""
-    return any(_endings(seen, attn, ffn))
+def makes_up(seen: Seen, *paths: str) -> bool:
+    """Whether the modules at some paths, in the order of addition, make up what a block adds."""
+    if not all(in_stream_shape(seen, path) for path in paths):
+        return False
+    norms = [call for path in seen.norms.difference(paths) for call in seen.calls[path]]
+    ends = [seen.left, *(call.entered for call in norms if same(call.left, seen.left))]
+    added = [_forms(seen.calls[path][-1].left, norms) for path in paths]
+    return any(
+        _reaches(ends, start, parts, norms)
+        for start in _forms(seen.entered, norms)
+        for parts in product(*added)
+    )
 
 
 def in_stream_shape(seen: Seen, path: str) -> bool:
@@ -67,26 +76,27 @@ def tolerance(dtype: torch.dtype) -> float:
     return _TOLERANCE.get(dtype, _TOLERANCE_ELSEWHERE)
 
 
-def _endings(seen: Seen, attn: str, ffn: str) -> Iterator[bool]:
-    if not (in_stream_shape(seen, attn) and in_stream_shape(seen, ffn)):
-        return
-    others = [call for path in seen.norms - {attn, ffn} for call in seen.calls[path]]
-    added = [_forms(seen.calls[path][-1].left, others) for path in (attn, ffn)]
-    for first, second, start in product(*added, _forms(seen.entered, others)):
-        yield _is_sum(seen.left, start, (first, second))
-        for middle in _normed_sums(start, first, others):
-            ends = [call.entered for call in others if same(call.left, seen.left)]
-            yield from (_is_sum(end, middle, (second,)) for end in (seen.left, *ends))
+def _reaches(
+    ends: Sequence[Tensor], start: Tensor, parts: Sequence[Tensor], norms: Sequence[Call]
+) -> bool:
+    """Whether adding parts, with norms of the stream between or not, leads from start to an end."""
+    if any(_is_sum(end, start, parts) for end in ends):
+        return True
+    return any(
+        _reaches(ends, middle, parts[count:], norms)
+        for count in range(1, len(parts))
+        for middle in _normed_sums(start, parts[:count], norms)
+    )
 
 
-def _forms(value: Tensor, others: Sequence[Call]) -> list[Tensor]:
+def _forms(value: Tensor, norms: Sequence[Call]) -> list[Tensor]:
     """A value, and what norms made of it."""
-    return [value, *(call.left for call in others if same(call.entered, value))]
+    return [value, *(call.left for call in norms if same(call.entered, value))]
 
 
-def _normed_sums(start: Tensor, added: Tensor, others: Sequence[Call]) -> list[Tensor]:
-    """What norms made of the stream after one addition."""
-    return [call.left for call in others if _is_sum(call.entered, start, (added,))]
+def _normed_sums(start: Tensor, parts: Sequence[Tensor], norms: Sequence[Call]) -> list[Tensor]:
+    """What norms made of the stream after some additions."""
+    return [call.left for call in norms if _is_sum(call.entered, start, parts)]
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -109,6 +119,8 @@ def _scales(total: Tensor, start: Tensor, parts: Sequence[Tensor]) -> list[float
     """The scales under which the parts come closest."""
     columns = torch.stack([part.double().flatten() for part in parts], -1)
     wanted = (total.double() - start.double()).flatten()[:, None]
+    if not (columns.isfinite().all() and wanted.isfinite().all()):
+        return [1.0] * len(parts)
     found: list[float] = torch.linalg.lstsq(columns, wanted, driver="gelsd").solution[:, 0].tolist()
     return found
 
