@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crosslatent import contracts, engine
+from crosslatent import contracts, engine, oracle
 from crosslatent.contracts import CONTRACTS, Subject, answers
+from crosslatent.contracts.outcome import Broken
 from crosslatent.engine import EnginePath
 from crosslatent.engine.rows import SharedRows
 from crosslatent.model import PromptBatch, sites
@@ -67,6 +68,39 @@ def test_a_path_that_is_wrong(monkeypatch, subject):
     right = Scoring.weights
     monkeypatch.setattr(Scoring, "weights", lambda *args: right(*args) * 0.9)
     assert "shared-prefix: its log-probabilities differ" in failed("fast-equals-oracle", subject)
+
+
+def test_rows_that_hang_on_rounding_are_counted_and_wrong_ones_are_not_excused(subject):
+    """A block whose output jumps where a sum crosses zero, as a router of experts does."""
+    _, row = subject.rows(["ffn"])[:2]
+    right, wrong = (
+        oracle.run_rows(subject.model, subject.main, [each], max_new_tokens=4, watch=(5, 40))[0]
+        for each in (row, ())
+    )
+
+    def again(_at):
+        return oracle.run_rows(subject.model, subject.main, [row], max_new_tokens=4, watch=(5, 40))[
+            0
+        ]
+
+    with pytest.raises(Broken, match="some rows: its log-probabilities differ"):
+        subject.check_equal([right], [wrong], "some rows", again)
+    first = subject.model.blocks[1].ffn.register_forward_hook(jumps(subject))
+    tied = again(0)
+    assert subject.check_equal([tied], [wrong], "some rows", again) == 1
+    first.remove()
+
+
+def jumps(subject):
+    """Adds or takes away a lot, by whether the first token's vector is as it is without noise."""
+    kept = []
+
+    def hook(_module, args, output):
+        value = float(args[0][0, 0, 0])
+        kept.append(value)
+        return output if value == kept[0] else -output
+
+    return hook
 
 
 def test_rows_that_are_all_alike(monkeypatch, subject):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -23,20 +25,22 @@ def padding_agrees(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: they differ.
     """
-    alone = {
-        kind: torch.cat(
-            [capture_ids(subject.model, [ids], _KINDS)[kind] for ids in subject.prompts]
-        )
-        for kind in _KINDS
-    }
-    logits = torch.cat([_last_logits(subject, (ids,), "left") for ids in subject.prompts])
+    model, prompts = subject.model, subject.prompts
+
+    def alone(kind: Component) -> Tensor:
+        return torch.cat([capture_ids(model, [ids], [kind])[kind] for ids in prompts])
+
+    def logits() -> Tensor:
+        return torch.cat([_last_logits(subject, (ids,), "left") for ids in prompts])
+
     for side in _SIDES:
-        together = capture_ids(subject.model, subject.prompts, _KINDS, side=side)
+        together = capture_ids(model, prompts, _KINDS, side=side)
         for kind in _KINDS:
-            subject.check_close(alone[kind], together[kind], f"{kind}, {side}-padded")
-        padded = _last_logits(subject, subject.prompts, side)
-        subject.check_close(logits, padded, f"logits, {side}-padded")
-    return {"prompts": len(subject.prompts)}
+            again = partial(alone, kind)
+            subject.check_close(again(), together[kind], f"{kind}, {side}-padded", again)
+        padded = _last_logits(subject, prompts, side)
+        subject.check_close(logits(), padded, f"logits, {side}-padded", logits)
+    return {"prompts": len(prompts)}
 
 
 def _last_logits(subject: Subject, prompts: tuple[tuple[int, ...], ...], side: Side) -> Tensor:
