@@ -80,7 +80,7 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
     """
     names = Names.of(modules).over(FAMILIES.get(text_config(hf).model_type, Names()))
     path, blocks = block_list(hf, names)
-    refuse_states(hf, blocks)
+    refuse_states(type(hf), text_config(hf), list(blocks))
     _keep_soft_caps(hf)
     choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
     parts = _probed(hf, path, choices)

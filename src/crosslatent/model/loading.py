@@ -21,11 +21,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from crosslatent.errors import ModelError
 from crosslatent.model.adapter import resolve
 from crosslatent.model.model import Model
+from crosslatent.model.structure import refuse_states
 from crosslatent.specs import canonical_hash
 
 _DTYPES = {
@@ -198,6 +202,9 @@ def _check_decoder(config: PreTrainedConfig) -> None:
             f"A model of type {config.model_type!r} is not a decoder that can answer a prompt: use "
             "a causal language model, such as one of type 'llama' or 'qwen3'."
         )
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:  # before its weights are read
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        refuse_states(kind, config.get_text_config(decoder=True))
 
 
 def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

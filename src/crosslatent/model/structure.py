@@ -6,7 +6,7 @@ names that the field uses. What is found here is a candidate; `proof` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -64,24 +64,29 @@ def candidates(block: nn.Module, named: str | None, usual: tuple[str, ...]) -> l
     return [named] if named else [name for name in usual if name in children]
 
 
-def refuse_states(hf: PreTrainedModel, blocks: nn.ModuleList) -> None:
+def refuse_states(kind: type, config: Any, blocks: Sequence[nn.Module] = ()) -> None:
     """Refuse models that carry a state from token to token.
+
+    Args:
+        kind: class of the model.
+        config: of its text decoder.
+        blocks: its blocks, if it is there already.
 
     Raises:
         ModelError: a block is recurrent, or the model says that it keeps states.
     """
-    kinds = getattr(text_config(hf), "layer_types", None) or []
+    kinds = getattr(config, "layer_types", None) or []
     odd = _KINDS_WITH_STATE.intersection(kinds)
-    layers = [layer for layer, kind in enumerate(kinds) if kind in odd]
-    held = {name for block in blocks for name, _ in block.named_children() if name in _RECURRENT}
-    if not (odd or held or getattr(hf, "_is_stateful", False)):
+    children = [{name for name, _ in block.named_children()} for block in blocks]
+    held = {name for names in children for name in names if name in _RECURRENT}
+    if not (odd or held or getattr(kind, "_is_stateful", False)):
         return
-    if not layers:
-        layers = [at for at, block in enumerate(blocks) if held & set(dict(block.named_children()))]
+    layers = [layer for layer, each in enumerate(kinds) if each in odd]
+    layers = layers or [layer for layer, names in enumerate(children) if held & names]
     what = ", ".join(sorted(odd or held)) or "a state"
     where = f"blocks {_brief(layers)}" if layers else "its blocks"
     raise ModelError(
-        f"{type(hf).__name__} is recurrent or hybrid ({where}: {what}): a state that runs from "
+        f"{kind.__name__} is recurrent or hybrid ({where}: {what}): a state that runs from "
         "token to token takes the place of attention there, so there is no attention output to "
         "carry over and no prefix to share; use a model whose blocks all have attention."
     )
