@@ -70,14 +70,14 @@ def capture(
     Raises:
         PromptError: no prompt, an empty one, one longer than the context, or one with fewer tokens
             than `positions`.
-        PairError: an unknown component.
+        PairError: an unknown component, or one that the model does not have.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not texts:
         raise PromptError("There is no prompt to capture from: give at least one.")
     ids = [encode(model, text, role="aux") for text in texts]
     names = [components] if isinstance(components, str) else components
-    kinds = [check_component(name) for name in names]
+    kinds = [model.check_component(check_component(name)) for name in names]
     captured = capture_ids(
         model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk, positions=positions
     )
@@ -101,7 +101,7 @@ def capture_ids(
 
     `advance` is told after every batch how many prompts of how many are done.
     """
-    check_positions(positions, *prompts)
+    check_positions(positions, *map(model.decoder_reads, prompts))
     limit = model.rotary_limit
     if limit is not None and max(map(len, prompts)) > limit:
         batch_size = 1  # a long prompt would change the embeddings of the short ones beside it
@@ -150,7 +150,7 @@ def _capture_batch(
 def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
     """The prompts through all blocks; logits are not wanted, so the head is left out."""
     decoder: Any = model.hf.base_model
-    whole = chunk is None or chunk >= batch.ids.shape[1]
+    whole = batch.encoder is not None or chunk is None or chunk >= batch.ids.shape[1]
     cache = None if whole else DynamicCache(config=model.hf.config)
     for start, inputs in batch.parts(chunk):
         window.start = start

@@ -98,7 +98,7 @@ def transplant(
         model: the model.
         main: the prompt that is answered.
         aux: its counterpart in another language.
-        component: "attn", "ffn", "attn_residual" or "block".
+        component: "attn", "ffn", "attn_residual", "block", or "cross_attn" (encoder-decoder models).
         source: layer of aux to take the vector from; -1 is the last.
         target: layer of main to put it in; -1 is the last.
         also: more transplants in the same answer.
@@ -119,7 +119,8 @@ def transplant(
     edits = [_resolved(model, one) for one in asked]
     main_ids = encode(model, main, role="main", new_tokens=max_new_tokens, chat=chat)
     aux_ids = encode(model, aux, role="aux", chat=chat)
-    check_positions(positions, main_ids, aux_ids)
+    ends = [model.decoder_reads(ids) for ids in (main_ids, aux_ids)]
+    check_positions(positions, *ends)
     kinds = sorted({edit.component for edit in edits})
     vectors = capture_ids(model, [aux_ids], kinds, positions=positions)
     row = tuple(
@@ -139,8 +140,8 @@ def transplant(
         also=tuple(edits[1:]),
         strength=strength,
         positions=positions,
-        main_token=model.token_text(main_ids[-1]),
-        aux_token=model.token_text(aux_ids[-1]),
+        main_token=model.token_text(ends[0][-1]),
+        aux_token=model.token_text(ends[1][-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
     )
@@ -148,7 +149,7 @@ def transplant(
 
 def _resolved(model: Model, asked: Transplant) -> Transplant:
     return Transplant(
-        check_component(asked.component),
+        model.check_component(check_component(asked.component)),
         resolve_layer(asked.source, model.n_layers, "source"),
         resolve_layer(asked.target, model.n_layers, "target"),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from transformers import Cache, DynamicCache
 
 from crosslatent.edits import Window
 from crosslatent.model import Model, PromptBatch
+from crosslatent.model.encoder import Encoded
 
 _WORTH_LEAVING = 0.9
 """Rows that have ended leave the batch when fewer than this share of it go on: leaving copies the
@@ -60,12 +61,14 @@ class Prefilled:
         cache: keys and values of all prompt columns; grows.
         logits: at the last real token of each row, batch vocab.
         mask: of the prompt, batch pos; grows.
+        encoded: what an encoder made of the prompt; None in a model without one.
     """
 
     model: Model
     cache: Cache
     logits: Tensor
     mask: Tensor
+    encoded: Encoded | None = None
 
     def feed(self, tokens: Tensor) -> None:
         """Read one more token in every row, rows."""
@@ -76,13 +79,17 @@ class Prefilled:
         """Read more tokens in every row, rows pos, and return their logits, rows pos vocab."""
         n_rows, width = tokens.shape
         self.mask = torch.cat([self.mask, self.mask.new_ones((n_rows, width))], dim=-1)
+        tokens = tokens.to(self.mask.device)
+        inputs: dict[str, Any] = {
+            "input_ids": tokens,
+            "attention_mask": self.mask,
+            "position_ids": self.mask.cumsum(-1)[:, -width:] - 1,
+            "logits_to_keep": width,
+        }
+        if self.encoded is not None:
+            inputs = {"decoder_input_ids": tokens, **self.encoded.arguments}
         logits: Tensor = self.model.hf(
-            input_ids=tokens.to(self.mask.device),
-            attention_mask=self.mask,
-            position_ids=self.mask.cumsum(-1)[:, -width:] - 1,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=width,
+            **inputs, past_key_values=self.cache, use_cache=True
         ).logits
         return logits
 
@@ -91,6 +98,8 @@ class Prefilled:
         rows = rows.to(self.mask.device)
         self.cache.batch_select_indices(rows)
         self.mask, self.logits = self.mask[rows], self.logits[rows]
+        if self.encoded is not None:
+            self.encoded = self.encoded.select(rows)
 
 
 class FirstStep(NamedTuple):
@@ -144,8 +153,10 @@ def prefill(
         chunk: columns per forward; None for all at once.
         window: moved along with the chunks, for whoever reads or edits the last token.
     """
-    cache = DynamicCache(config=model.hf.config)
     window = window or Window(batch.last)
+    if batch.encoder is not None:
+        return _prefill_both(model, batch, window)
+    cache = DynamicCache(config=model.hf.config)
     logits: Tensor | None = None
     for start, inputs in batch.parts(chunk):
         window.start = start
@@ -159,6 +170,15 @@ def prefill(
     window.start = None
     assert logits is not None
     return Prefilled(model, cache, logits, batch.mask)
+
+
+def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled:
+    """Prompts through the encoder, and what the decoder begins with through the decoder."""
+    ((window.start, inputs),) = batch.parts()
+    out = model.hf(**inputs, use_cache=True)
+    window.start = None
+    encoded = Encoded(out.encoder_last_hidden_state, inputs["attention_mask"])
+    return Prefilled(model, out.past_key_values, out.logits[:, -1], batch.mask, encoded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def run_rows(
 
 def read_prompt(model: Model, main: Sequence[int], row: Row, chunk: int | None = None) -> Prefilled:
     """The whole prompt through the model, with one row's edits at its end."""
-    check_row(row, len(main))
+    check_row(row, len(model.decoder_reads(main)))
     prompt = encode_batch(model, [main])
     window = Window(prompt.last)
     with rewriting(model, _rewrites(row, window)):
@@ -66,11 +66,12 @@ def _rewrites(row: Row, window: Window) -> dict[Site, Rewrite]:
 @torch.no_grad()
 def _score(model: Model, main: Sequence[int], row: Row, option: Sequence[int]) -> float:
     """Log-probability (nats) of one continuation, read as one text with the prompt."""
-    whole = encode_batch(model, [[*main, *option]])
-    window = Window(torch.tensor([len(main) - 1], device=model.device))
+    prompt = encode_batch(model, [main])
+    window = Window(prompt.last)
+    ((_, whole),) = prompt.followed_by(option).parts()
+    if not model.has_encoder:
+        whole["logits_to_keep"] = len(option) + 1
     with rewriting(model, _rewrites(row, window)):
-        logits = model.hf(
-            input_ids=whole.ids, attention_mask=whole.mask, logits_to_keep=len(option) + 1
-        ).logits[0, :-1]
+        logits = model.hf(**whole).logits[0, -1 - len(option) : -1]
     chosen = torch.tensor(list(option), device=logits.device)[:, None]
     return float(logits.float().log_softmax(-1).gather(-1, chosen).sum())

@@ -34,6 +34,9 @@ def patched(
     prompt is what the first forward with an empty cache holds. Hooks are gone on leaving, after an
     exception too.
 
+    In an encoder-decoder model, the prompt's last token is the last one that the decoder is given
+    (docs/methods.md, 1.5): its start token, or the first token that `generate` forces after it.
+
     Args:
         model: the model; call ``model.hf`` inside.
         vectors: what `capture` returned, layers d_model (for all rows) or prompts layers d_model
@@ -44,10 +47,11 @@ def patched(
         strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
 
     Raises:
-        PairError: unknown component, or a layer that the model does not have.
-        PromptError: inside, if `generate` gets a right-padded batch.
+        PairError: a component or a layer that the model does not have.
+        PromptError: inside, if `generate` gets a right-padded batch or an assistant, or a decoder
+            is not told what it begins with.
     """
-    kind = check_component(component)
+    kind = model.check_component(check_component(component))
     if kind not in vectors:
         raise PairError(
             f"No {kind!r} vectors were captured, only {', '.join(vectors) or 'none'}: "
@@ -55,7 +59,9 @@ def patched(
         )
     i = resolve_layer(source, model.n_layers, "source")
     j = resolve_layer(target, model.n_layers, "target")
-    watch = _PromptWatch(model, vectors[kind][..., i, :], strength)
+    watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(
+        model, vectors[kind][..., i, :], strength
+    )
     with watch.attached(), rewriting(model, {Site(kind, j): watch.rewrite}):
         yield
 
@@ -67,7 +73,10 @@ class _PromptWatch:
         self._model = model
         self._strength = strength
         self._vectors = vectors
+        self._inside = False
+        """Whether `generate` is running."""
         self._generating: int | None = None
+        """Columns of the prompt that `generate` was given, if that is known."""
         self._width = 0
         self._window = Window(torch.zeros(0, dtype=torch.long), None)
 
@@ -81,7 +90,7 @@ class _PromptWatch:
             return self._vectors[None]
         prompts = len(self._vectors)
         # Only `generate` makes several rows of one prompt (beams), and it keeps them together.
-        if rows % prompts or (rows != prompts and self._generating is None):
+        if rows % prompts or (rows != prompts and not self._inside):
             raise PromptError(
                 f"The vectors are of {prompts} prompts, but the batch has {rows} rows: "
                 "capture one prompt, or as many as the batch has."
@@ -107,17 +116,23 @@ class _PromptWatch:
     def _watched_generate(self, generate: Any) -> Any:
         @wraps(generate)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            inputs = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-            if inputs is None:
-                inputs = kwargs.get("inputs_embeds")
-            self._generating = None if inputs is None else int(inputs.shape[1])
-            self._refuse_right_padding(kwargs.get("attention_mask"))
+            _refuse_assistants(kwargs)
+            self._begin(args, kwargs)
+            self._inside = True
             try:
                 return generate(*args, **kwargs)
             finally:
-                self._generating = None
+                self._inside, self._generating = False, None
 
         return watched
+
+    def _begin(self, args: Any, kwargs: Any) -> None:
+        """Note what `generate` is given."""
+        inputs = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+        if inputs is None:
+            inputs = kwargs.get("inputs_embeds")
+        self._generating = None if inputs is None else int(inputs.shape[1])
+        self._refuse_right_padding(kwargs.get("attention_mask"))
 
     @staticmethod
     def _refuse_right_padding(mask: Tensor | None) -> None:
@@ -146,3 +161,58 @@ class _PromptWatch:
         if mask is None or mask.dim() != 2 or mask.shape[1] < self._width:
             return last
         return last_real(mask[:, : self._width])
+
+
+class _DecoderWatch(_PromptWatch):
+    """Likewise where an encoder reads the prompt: what counts is what the decoder is given."""
+
+    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
+        super().__init__(model, vectors, strength)
+        self._is_forced = False
+
+    def _begin(self, _args: Any, kwargs: Any) -> None:
+        self._is_forced = _forced(self._model, kwargs) is not None
+
+    def _before_forward(self, _module: Any, _args: Any, kwargs: Any) -> None:
+        tokens = kwargs.get("decoder_input_ids")
+        tokens = kwargs.get("decoder_inputs_embeds") if tokens is None else tokens
+        if tokens is None:
+            raise PromptError(
+                "The model's decoder got nothing to begin with: pass decoder_input_ids, or call "
+                "generate."
+            )
+        past = kwargs.get("past_key_values")
+        start = int(past.get_seq_length()) if past is not None else 0
+        if start == 0 and self._generating is None:
+            self._width = int(tokens.shape[1])
+            if self._inside:
+                # The logits processor of transformers forces a token after a single one.
+                self._width += self._is_forced and self._width == 1
+                self._generating = self._width
+        if start >= self._width:
+            self._window.start = None
+            return
+        self._window = Window(self._last(kwargs.get("decoder_attention_mask"), tokens), start)
+
+
+def _forced(model: Model, kwargs: Any) -> Any:
+    """The first token that a `generate` call forces, or None: it is set in one of three places."""
+    name = "forced_bos_token_id"
+    if name in kwargs:
+        return kwargs[name]
+    configs = (kwargs.get("generation_config"), getattr(model.hf, "generation_config", None))
+    found = (getattr(config, name, None) for config in configs)
+    return next((value for value in found if value is not None), None)
+
+
+_ASSISTANTS = ("assistant_model", "assistant_early_exit", "prompt_lookup_num_tokens")
+
+
+def _refuse_assistants(kwargs: Any) -> None:
+    config = kwargs.get("generation_config")
+    for name in _ASSISTANTS:
+        if (kwargs.get(name) or getattr(config, name, None)) is not None:
+            raise PromptError(
+                f"generate got {name}, which puts guessed tokens behind the prompt in the forward "
+                "that is patched: leave it out."
+            )

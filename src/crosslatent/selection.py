@@ -113,8 +113,8 @@ def transplant_selected(
         candidates=looked,
         cost=saved.fitted.cost,
         warnings=tuple(_warnings(saved, item)),
-        main_token=model.token_text(main_ids[-1]),
-        aux_token=model.token_text(aux_ids[-1]),
+        main_token=model.token_text(model.decoder_reads(main_ids)[-1]),
+        aux_token=model.token_text(model.decoder_reads(aux_ids)[-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
     )
@@ -211,7 +211,7 @@ class _Question:
     def _captured(self) -> Captured:
         if self._vectors is None:
             positions = int(self.spec.get("positions") or 1)
-            check_positions(positions, self.main, self.aux)
+            check_positions(positions, *map(self.model.decoder_reads, (self.main, self.aux)))
             kinds = sorted({pair.component for pair in self.saved.fitted.pairs})
             self._vectors = capture_ids(self.model, [self.aux], kinds, positions=positions)
         return self._vectors

@@ -14,11 +14,15 @@ from typing import Any, Literal, get_args
 
 from crosslatent.errors import PairError, UsageError
 
-Component = Literal["attn", "ffn", "attn_residual", "block"]
+Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
-is what the authors' released code carries for attention: module output + residual input."""
+is what the authors' released code carries for attention: module output + residual input.
+``cross_attn`` is a decoder's attention over what an encoder made of the prompt."""
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+OF_EVERY_MODEL: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block")
+"""Those that every model has; ``cross_attn`` is there in encoder-decoder models alone."""
 
 Control = Literal[
     "none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self", "paraphrase"

@@ -18,7 +18,7 @@ from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_
 MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
 
-_IDENTITY_COMPONENTS = ("attn", "ffn", "block")
+_IDENTITY_COMPONENTS = ("attn", "ffn", "block", "cross_attn")
 """Self-transplants at source = target change nothing for these (docs/methods.md 1.1)."""
 
 Pairs = NDArray[np.int64]

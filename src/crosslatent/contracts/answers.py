@@ -18,7 +18,7 @@ from crosslatent.patch import patched
 from crosslatent.requests import Request
 from crosslatent.specs import ORACLE, Component, Site
 
-_COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual")
+_COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")
 _SURE = 1e-2
 """Least gap between the two highest logits at which two ways to decode must agree."""
 
@@ -33,7 +33,7 @@ def fast_equals_oracle(subject: Subject) -> dict[str, str | int]:
     path = engine.best_path(subject.model)
     if path.name == ORACLE:
         raise NotApplicable(f"its rows are answered one by one ({path.reason})")
-    rows = subject.rows(_COMPARED)
+    rows = subject.rows(subject.kinds(_COMPARED))
     options = (subject.aux[:3], subject.aux[:2] + subject.main[:1], subject.main[1:2])
     asked = {"max_new_tokens": subject.new_tokens, "watch": subject.watch, "options": options}
     slow = oracle.run_rows(subject.model, subject.main, rows, **asked)  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def batches_agree(subject: Subject) -> dict[str, str | int]:
         Broken: it does not.
     """
     model = subject.model
-    rows = tuple(subject.rows(_COMPARED)[:: 2 * len(subject.layers) - 1])
+    rows = tuple(subject.rows(subject.kinds(_COMPARED))[:: 2 * len(subject.layers) - 1])
     requests = [Request(prompt, rows, subject.watch) for prompt in subject.prompts]
     many = list(engine.run(model, requests, max_new_tokens=subject.new_tokens))
     what, near_ties = "rows in a batch of one and of many", 0
@@ -91,7 +91,7 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
         subject.layers[-1],
     )
     pairs = [(first, first), (middle, last), (last, first)]
-    kinds: tuple[Component, ...] = (*_COMPARED, "block")
+    kinds = subject.kinds((*_COMPARED, "block"))
     vectors = subject.vectors(subject.aux, kinds)
     compared = differing = 0
     for kind in kinds:
@@ -114,18 +114,32 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
 
 
 def _generated(subject: Subject) -> tuple[int, ...]:
-    """New ids of greedy `generate` without anything that the model's own settings add."""
+    """New ids of greedy `generate` without anything that the model's own settings add.
+
+    One token more than is compared, since some models force an end token as the last one.
+    """
     model = subject.model
     ends = sorted(model.eos_ids)
     plain = GenerationConfig(
         do_sample=False,
-        max_new_tokens=subject.new_tokens,
+        max_new_tokens=subject.new_tokens + 1,
         eos_token_id=ends or None,
         pad_token_id=ends[0] if ends else 0,
     )
+    read = len(subject.main)
+    if model.has_encoder:
+        read = _start_alike(plain, model.decoder_reads(subject.main))
     ids = torch.tensor([subject.main], device=model.device)
     hf: Any = model.hf
     whole = hf.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=plain)
-    new = whole[0, len(subject.main) :].tolist()
+    new = whole[0, read : read + subject.new_tokens].tolist()
     end = next((at for at, token in enumerate(new) if token in model.eos_ids), len(new))
     return tuple(new[:end])
+
+
+def _start_alike(config: Any, start: Sequence[int]) -> int:
+    """Make a decoder begin with some tokens, of which a second one is forced; returns how many."""
+    config.decoder_start_token_id, *forced = start
+    config.forced_bos_token_id = forced[0] if forced else None
+    config.max_new_tokens += len(forced)
+    return len(start)

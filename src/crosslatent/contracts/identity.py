@@ -13,14 +13,15 @@ from crosslatent.contracts.outcome import Broken
 from crosslatent.contracts.subject import Subject
 from crosslatent.decoding import log_probabilities
 from crosslatent.edits import Edit
+from crosslatent.model import encode_batch
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden
 from crosslatent.specs import Component, Site
 
-_IDENTICAL: tuple[Component, ...] = ("attn", "ffn", "block")
+_IDENTICAL: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
 
 
 def self_transplant(subject: Subject) -> dict[str, int]:
-    """Same prompt, i = j: nothing for ``attn``, ``ffn`` and ``block``.
+    """Same prompt, i = j: nothing for ``attn``, ``ffn``, ``block`` and ``cross_attn``.
 
     For ``attn_residual`` it equals a forward in which the residual is added twice by hand
     (docs/methods.md, 1.1).
@@ -28,7 +29,7 @@ def self_transplant(subject: Subject) -> dict[str, int]:
     Raises:
         Broken: a number differs.
     """
-    kinds: list[Component] = [*_IDENTICAL, "attn_residual"]
+    kinds = subject.kinds((*_IDENTICAL, "attn_residual"))
     vectors = subject.vectors(subject.main, kinds)
     edits = [Edit(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers]
     vanilla, *rows = oracle.run_rows(
@@ -72,6 +73,6 @@ def _residual_twice(subject: Subject, layer: int) -> Tensor:
         handle = block.whole.register_forward_pre_hook(before, with_kwargs=True)
         hooks.callback(handle.remove)
         hooks.callback(block.attn.register_forward_hook(after).remove)
-        ids = torch.tensor([subject.main], device=subject.model.device)
-        logits = subject.model.hf(input_ids=ids, use_cache=False).logits[:, -1]
+        ((_, inputs),) = encode_batch(subject.model, [subject.main]).parts()
+        logits = subject.model.hf(**inputs, use_cache=False).logits[:, -1]
     return torch.tensor(log_probabilities(logits, subject.watch)[0])

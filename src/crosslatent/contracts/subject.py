@@ -78,6 +78,10 @@ class Subject:
         vocab = int(text_config(self.model.hf).vocab_size)
         return tuple(range(0, vocab, max(vocab // _WATCHED, 1)))[:_WATCHED]
 
+    def kinds(self, wanted: Sequence[Component]) -> tuple[Component, ...]:
+        """Those of some components that the model has."""
+        return tuple(kind for kind in wanted if kind in self.model.components)
+
     def vectors(self, prompt: Sequence[int], kinds: Sequence[Component]) -> dict[Component, Tensor]:
         """What `capture` gives for one prompt, layers d_model."""
         captured = capture_ids(self.model, [prompt], kinds)

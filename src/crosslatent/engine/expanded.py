@@ -1,6 +1,6 @@
 """The middle path: rows of one prompt in a batch, its prefix copied into a cache of every row.
 
-For models whose attention cannot be replaced. Every block is computed for every row, and the prefix
+For models whose attention cannot be replaced, and for those with an encoder (`encoded`). Every block is computed for every row, and the prefix
 is held once per row, so it takes more time and much more memory than `shared`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from transformers import Cache, DynamicCache
@@ -22,6 +23,7 @@ from crosslatent.decoding import (
 )
 from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
+from crosslatent.engine.encoded import EncodedPrompt
 from crosslatent.engine.rewrites import rewrites
 from crosslatent.model import Model, encode_batch, rewriting
 from crosslatent.prefix import PrefixRows, read
@@ -41,8 +43,10 @@ class ExpandedPrompts:
         """
         (self._request,) = requests
         self._model = model
-        self._prefix = _read_prefix(model, self._request.main[: -self._request.tail], chunk)
         self._buffers: tuple[tuple[int, int], PrefixRows] | None = None
+        self._encoded = EncodedPrompt(model, self._request.main) if model.has_encoder else None
+        if self._encoded is None:
+            self._prefix = _read_prefix(model, self._request.main[: -self._request.tail], chunk)
 
     def answer(
         self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
@@ -60,6 +64,8 @@ class ExpandedPrompts:
     @torch.no_grad()
     def _read_end(self, rows: Sequence[Row], room: int) -> Prefilled:
         """The end of the prompt through the model in every row, each with its own edits."""
+        if self._encoded is not None:
+            return self._encoded.read(rows)
         request, model = self._request, self._model
         before = len(request.main) - request.tail
         mask = torch.ones((len(rows), before), dtype=torch.long, device=model.device)
@@ -87,7 +93,7 @@ def _score(start: Prefilled, option: Sequence[int]) -> list[float]:
     """Log-probability (nats) of one continuation in every row; leaves the rows as they were."""
     logits = start.logits[:, None]
     if len(option) > 1:
-        rows = Prefilled(start.model, copy.deepcopy(start.cache), start.logits, start.mask)
+        rows = replace(start, cache=copy.deepcopy(start.cache))
         read = torch.tensor(option[:-1]).expand(len(start.logits), -1)
         logits = torch.cat([logits, rows.read(read)], dim=1)
     chosen = torch.tensor(option, device=logits.device).expand(len(logits), -1)[..., None]

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from crosslatent.model import Model
+from crosslatent.model.structure import text_config
 from crosslatent.requests import Request
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def bytes_per_row(
         copies_prefix: whether every row holds keys and values of the whole prompt; twice, while
             options are scored.
     """
-    config = model.hf.config.get_text_config()
+    config = text_config(model.hf)
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or model.d_model // heads

@@ -24,6 +24,7 @@ from crosslatent.engine import expanded, shared
 from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.errors import UsageError
 from crosslatent.model import Model
+from crosslatent.model.structure import text_config
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
 from crosslatent.specs import (
@@ -177,7 +178,7 @@ class _Trial:
 
 def _probe_requests(model: Model) -> list[Request]:
     """Prompts that edit each other's vectors into first, middle and last blocks."""
-    vocab = model.hf.config.get_text_config().vocab_size
+    vocab = text_config(model.hf).vocab_size
     prompts = [tuple(token % vocab for token in probe) for probe in _PROBES]
     options = tuple(tuple(token % vocab for token in option) for option in _OPTIONS)
     last = model.n_layers - 1

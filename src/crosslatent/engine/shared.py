@@ -48,6 +48,8 @@ class SharedPrompts:
         Raises:
             Unshareable: the model's cache or attention is of a kind that cannot be shared.
         """
+        if model.has_encoder:
+            raise Unshareable("an encoder reads its prompts, and its decoder's are a token or two")
         (self._tail,) = {request.tail for request in requests}
         if not takes_attention_functions(model):
             raise Unshareable("its attention does not go through transformers' AttentionInterface")

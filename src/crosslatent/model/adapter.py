@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,11 @@ from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
 from crosslatent.model import proof
+from crosslatent.model.encoder import decoder_prompt, has_encoder
 from crosslatent.model.families import FAMILIES, Names
 from crosslatent.model.structure import (
     ATTN,
+    CROSS_ATTN,
     FFN,
     block_list,
     candidates,
@@ -79,6 +82,8 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
             one way; or the model is recurrent, or not causal.
     """
     names = Names.of(modules).over(FAMILIES.get(text_config(hf).model_type, Names()))
+    if has_encoder(hf):
+        decoder_prompt(hf)  # refuses a model that does not say what its decoder starts with
     path, blocks = block_list(hf, names)
     refuse_states(type(hf), text_config(hf), list(blocks))
     _keep_soft_caps(hf)
@@ -88,14 +93,29 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
     return parts
 
 
+_WORDS = {"attn": "attention", "cross_attn": "cross-attention", "ffn": "feed-forward"}
+
+Group = tuple[str, ...]
+"""Paths of a block's modules, in the order of `_Choices.parts`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """The modules of one block that may be its attention and its feed-forward, by path."""
+    """The modules of one block that may be its attention and its feed-forward, by path.
+
+    Attributes:
+        layer: the block's number.
+        block: the block.
+        attn: what may be its attention.
+        ffn: what may be its feed-forward.
+        cross_attn: what may be its attention over an encoder's states; None without encoder.
+    """
 
     layer: int
     block: nn.Module
     attn: list[str]
     ffn: list[str]
+    cross_attn: list[str] | None = None
 
     @classmethod
     def of(cls, hf: PreTrainedModel, layer: int, block: nn.Module, names: Names) -> _Choices:
@@ -105,8 +125,9 @@ class _Choices:
             block,
             candidates(block, names.attn, ATTN),
             candidates(block, names.ffn, FFN),
+            candidates(block, names.cross_attn, CROSS_ATTN) if has_encoder(hf) else None,
         )
-        for path in (*found.attn, *found.ffn):
+        for path in found.named:
             try:
                 block.get_submodule(path)
             except AttributeError as error:
@@ -122,51 +143,74 @@ class _Choices:
         return ", ".join(name for name, _ in self.block.named_children()) or "none"
 
     @property
+    def named(self) -> list[str]:
+        """Every path that may be some part."""
+        return [*self.attn, *(self.cross_attn or ()), *self.ffn]
+
+    @property
     def paths(self) -> list[str]:
         """Everything in the block that is watched."""
         children = [name for name, _ in self.block.named_children()]
-        return list(dict.fromkeys([*children, *self.attn, *self.ffn]))
+        return list(dict.fromkeys([*children, *self.named]))
 
-    def decide(self, seen: Seen) -> tuple[str, str]:
-        """The only pair that makes up the stream.
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the modules of a group are, in the order of addition."""
+        return ("attn", "ffn") if self.cross_attn is None else ("attn", "cross_attn", "ffn")
+
+    def decide(self, seen: Seen) -> Group:
+        """The only group that makes up the stream.
 
         Raises:
             ModelError: there is none, or more than one.
         """
-        pairs = [(attn, ffn) for attn in self.attn for ffn in self.ffn]
-        proven = [pair for pair in pairs if proof.makes_up(seen, *pair)]
+        kinds = [self.attn, self.ffn]
+        if self.cross_attn is not None:
+            kinds.insert(1, self.cross_attn)
+        groups = list(product(*kinds))
+        proven = [group for group in groups if proof.makes_up(seen, *group)]
         if len(proven) == 1:
             return proven[0]
         if proven:
             raise ModelError(
-                f"Block {self.layer}: {_listed(proven)} both make up the block's output, so it is "
-                f"not clear which is meant: {_paste(proven[0])}."
+                f"Block {self.layer}: {_listed(self.parts, proven)} both make up the block's output, so it is "
+                f"not clear which is meant: {_paste(self.parts, proven[0])}."
             )
-        raise ModelError(f"Block {self.layer}: {self._why_not(seen, pairs)}")
+        raise ModelError(f"Block {self.layer}: {self._why_not(seen, groups)}")
 
-    def _why_not(self, seen: Seen, pairs: list[tuple[str, str]]) -> str:
-        others = list(proof.pairs_that_make_up(seen))
-        hint = f"; {_listed(others)} would: {_paste(others[0])}." if others else "."
-        if not pairs:
-            missing = "feed-forward" if self.attn else "attention"
+    def _why_not(self, seen: Seen, groups: list[Group]) -> str:
+        others = list(proof.that_make_up(seen, len(self.parts)))
+        hint = f"; {_listed(self.parts, others)} would: {_paste(self.parts, others[0])}." if others else "."
+        if not groups:
+            paste = _paste(self.parts, tuple(part.upper() for part in self.parts))
             return (
-                f"no module of it has a name that is usual for {missing} (its children are "
-                f"{self.children}){hint if others else ': ' + _paste(('ATTN', 'FFN')) + '.'}"
+                f"no module of it has a name that is usual for {self._missing} (its children are "
+                f"{self.children}){hint if others else f': {paste}.'}"
             )
-        for attn, ffn in pairs:
-            shapes = [_shape(seen, path) for path in (attn, ffn)]
-            if not all(proof.in_stream_shape(seen, path) for path in (attn, ffn)):
+        for group in groups:
+            if not all(proof.in_stream_shape(seen, path) for path in group):
+                gives = [
+                    f"{_WORDS[part]} {path!r} gives {_shape(seen, path)}"
+                    for part, path in zip(self.parts, group, strict=True)
+                ]
                 return (
-                    f"attention {attn!r} gives {shapes[0]} and feed-forward {ffn!r} {shapes[1]}, "
-                    f"but the residual stream is {tuple(seen.left.shape)}{hint}"
+                    f"{' and '.join(gives)}, but the residual stream is "
+                    f"{tuple(seen.left.shape)}{hint}"
                 )
-        attn, ffn = pairs[0]
-        error = proof.difference(seen, attn, ffn)
+        error = proof.difference(seen, *groups[0])
+        terms = [f"{_WORDS[part]} ({path!r})" for part, path in zip(self.parts, groups[0], strict=True)]
         return (
-            f"input + attention ({attn!r}) + feed-forward ({ffn!r}) differs from the block's "
+            f"{' + '.join(['input', *terms])} differs from the block's "
             f"output by {error:.1e} (relative), also with norms after them and with scales; this "
             f"architecture does not add its modules directly, and is not supported yet{hint}"
         )
+
+
+    @property
+    def _missing(self) -> str:
+        if not self.attn:
+            return _WORDS["attn"]
+        return _WORDS["ffn"] if not self.ffn else _WORDS["cross_attn"]
 
 
 def _shape(seen: Seen, path: str) -> str:
@@ -174,12 +218,16 @@ def _shape(seen: Seen, path: str) -> str:
     return str(tuple(calls[-1].left.shape)) if calls else "nothing (it is not called)"
 
 
-def _listed(pairs: list[tuple[str, str]]) -> str:
-    return " and ".join(f"(attn={attn!r}, ffn={ffn!r})" for attn, ffn in pairs[:3])
+def _listed(parts: tuple[str, ...], groups: list[Group]) -> str:
+    shown = [
+        ", ".join(f"{part}={path!r}" for part, path in zip(parts, group, strict=True))
+        for group in groups[:3]
+    ]
+    return " and ".join(f"({each})" for each in shown)
 
 
-def _paste(pair: tuple[str, str]) -> str:
-    return paste({"attn": pair[0], "ffn": pair[1]})
+def _paste(parts: tuple[str, ...], group: Group) -> str:
+    return paste(dict(zip(parts, group, strict=True)))
 
 
 def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
@@ -195,36 +243,44 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
         entering = {
             (choice.layer, name): ArgumentsOf(hooks, choice.block.get_submodule(name))
             for choice in choices
-            for name in choice.ffn
+            for name in (*choice.ffn, *(choice.cross_attn or ()))
         }
         _forward(hf)
     blocks = []
     for choice in choices:
         seen = trace.seen(choice.block, choice.paths)
-        attn, ffn = choice.decide(seen)
-        _verify_tokenwise(choice.layer, ffn, entering[choice.layer, ffn])
-        blocks.append(_block(choice.block, attn, ffn, trace))
+        group = dict(zip(choice.parts, choice.decide(seen), strict=True))
+        for part in ("ffn", "cross_attn"):
+            if part in group:
+                name = group[part]
+                _verify_tokenwise(choice.layer, part, name, entering[choice.layer, name])
+        blocks.append(_block(choice.block, group, trace))
     return Parts(tuple(blocks), _final_norm(blocks[-1].whole, around, head, trace), head)
 
 
-def _block(whole: nn.Module, attn: str, ffn: str, trace: Trace) -> Block:
-    modules = [whole.get_submodule(path) for path in (attn, ffn)]
+def _block(whole: nn.Module, group: Mapping[str, str], trace: Trace) -> Block:
+    modules = {part: whole.get_submodule(path) for part, path in group.items()}
     dim = trace.calls[whole][-1].left.dim()
-    flat = frozenset(module for module in modules if trace.calls[module][-1].left.dim() < dim)
-    return Block(whole, modules[0], modules[1], None, flat)
+    flat = (each for each in modules.values() if trace.calls[each][-1].left.dim() < dim)
+    return Block(whole, **modules, flat=frozenset(flat))
 
 
-def _verify_tokenwise(layer: int, name: str, arguments: ArgumentsOf) -> None:
-    # Attention and feed-forward are added alike, so their sum does not tell them apart.
+def _verify_tokenwise(layer: int, part: str, name: str, arguments: ArgumentsOf) -> None:
+    # What modules add is added alike, so their sum does not tell them apart.
+    if part == "cross_attn" and not arguments.hold_encoded:
+        raise ModelError(
+            f"Block {layer}: the cross-attention {name!r} is not given the encoder's states, so it "
+            "is none: modules may be named the wrong way round."
+        )
     before, after = (arguments.again(change) for change in (0.0, 1.0))
     if before is None or after is None:
         return
     error = proof.relative(before[..., -1, :], after[..., -1, :])
     if not error < proof.tolerance(before.dtype):
         raise ModelError(
-            f"Block {layer}: the feed-forward {name!r} looks at other tokens (another first token "
-            f"changes its output at the last by {error:.1e}, relative), so it is no feed-forward: "
-            "attention and feed-forward may be named the wrong way round."
+            f"Block {layer}: the {_WORDS[part]} {name!r} looks at other tokens (another first token "
+            f"changes its output at the last by {error:.1e}, relative), so it is no "
+            f"{_WORDS[part]}: attention and {_WORDS[part]} may be named the wrong way round."
         )
 
 

@@ -21,11 +21,13 @@ class Names:
         blocks: dotted path from the model to the ``ModuleList`` of decoder blocks.
         attn: dotted path from a block to its attention.
         ffn: dotted path from a block to its feed-forward.
+        cross_attn: dotted path from a block to its attention over an encoder's states.
     """
 
     blocks: str | None = None
     attn: str | None = None
     ffn: str | None = None
+    cross_attn: str | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, str] | None) -> Names:
@@ -46,7 +48,20 @@ class Names:
 
     def over(self, other: Names) -> Names:
         """These names, and those of `other` where there are none."""
-        return Names(self.blocks or other.blocks, self.attn or other.attn, self.ffn or other.ffn)
+        return Names(
+            self.blocks or other.blocks,
+            self.attn or other.attn,
+            self.ffn or other.ffn,
+            self.cross_attn or other.cross_attn,
+        )
+
+
+# Attention and feed-forward stand in layers that add the residual themselves.
+_T5 = Names(
+    attn="layer.0.SelfAttention",
+    cross_attn="layer.1.EncDecAttention",
+    ffn="layer.2.DenseReluDense",
+)
 
 
 FAMILIES: Mapping[str, Names] = {
@@ -54,5 +69,7 @@ FAMILIES: Mapping[str, Names] = {
     "bloom": Names(attn="self_attention.dense", ffn="mlp.dense_4h_to_h"),
     # Likewise, for the feed-forward alone.
     "mpt": Names(ffn="ffn.down_proj"),
+    **dict.fromkeys(("t5", "mt5", "umt5", "longt5"), _T5),
+    "switch_transformers": Names(ffn="layer.2.mlp").over(_T5),
 }
 """By ``config.model_type`` of transformers."""

@@ -1,4 +1,4 @@
-"""Loading a causal LM from a local folder or the hub, with errors a user can act on."""
+"""Loading a model that answers prompts from a local folder or the hub, with errors a user can act on."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-)
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 
 from crosslatent.errors import ModelError
 from crosslatent.model.adapter import resolve
+from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
-from crosslatent.model.structure import refuse_states
 from crosslatent.specs import canonical_hash
 
 _DTYPES = {
@@ -38,7 +32,6 @@ _DTYPES = {
     "float16": torch.float16,
 }
 SPREAD = "spread"
-_ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -52,7 +45,10 @@ def load(
     trust_remote_code: bool = False,
     modules: Mapping[str, str] | None = None,
 ) -> Model:
-    """Load a causal language model and its tokenizer.
+    """Load a model that answers prompts, and its tokenizer.
+
+    Causal language models, encoder-decoders of text, and models that see images as well, which are
+    then given text alone: the config says which (`kinds.kind_of`).
 
     Args:
         path: a local folder, or a name on the hub.
@@ -77,15 +73,15 @@ def load(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        _check_decoder(config)
+        loads = kind_of(config).loads
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-        hf = AutoModelForCausalLM.from_pretrained(
+        hf = loads.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
+            f"Cannot load a language model from {str(path)!r} ({reason}): give a folder "
             "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
         ) from error
     if offload is None:
@@ -109,8 +105,9 @@ def wrap(
         tokenizer: its tokenizer.
         name: what to call it.
         modules: where its modules are, if that is not found, such as ``{"blocks": "model.layers",
-            "attn": "self_attn", "ffn": "mlp"}``: a path from the model, and two from a block. Any
-            of them can be left out. What is said here is proven like what is found.
+            "attn": "self_attn", "ffn": "mlp"}``: a path from the model, and two from a block; in
+            an encoder-decoder model, "cross_attn" too. Any of them can be left out. What is said
+            here is proven like what is found.
 
     Raises:
         ModelError: its modules are not found, or do not make up the residual stream.
@@ -192,19 +189,6 @@ def check_folder(folder: Path) -> None:
 
 def _holds(folder: Path, patterns: Sequence[str]) -> bool:
     return any(path for pattern in patterns for path in folder.glob(pattern))
-
-
-def _check_decoder(config: PreTrainedConfig) -> None:
-    brings_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if config.model_type in _ENCODER_ONLY or not (known or brings_code):
-        raise ModelError(
-            f"A model of type {config.model_type!r} is not a decoder that can answer a prompt: use "
-            "a causal language model, such as one of type 'llama' or 'qwen3'."
-        )
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:  # before its weights are read
-        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        refuse_states(kind, config.get_text_config(decoder=True))
 
 
 def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""`Model`: a Hugging Face causal LM, its tokenizer, and its resolved decoder blocks."""
+"""`Model`: a Hugging Face model that writes text, its tokenizer, and its decoder blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from crosslatent.errors import PairError
 from crosslatent.model.adapter import Block
+from crosslatent.model.encoder import decoder_prompt, has_encoder
 from crosslatent.model.structure import text_config
 from crosslatent.model.trace import input_device
+from crosslatent.specs import COMPONENTS, OF_EVERY_MODEL, Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,43 @@ class Model:
         return len(self.blocks)
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the prompt, and the decoder only what it begins with."""
+        return has_encoder(self.hf)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """What can be carried across in this model."""
+        return COMPONENTS if self.has_encoder else OF_EVERY_MODEL
+
+    def check_component(self, component: Component) -> Component:
+        """Return `component`.
+
+        Raises:
+            PairError: the model does not have it.
+        """
+        if component not in self.components:
+            raise PairError(
+                f"{type(self.hf).__name__} has no {component!r}, which is a decoder's attention "
+                f"over an encoder: use one of {', '.join(self.components)}."
+            )
+        return component
+
+    def decoder_reads(self, prompt: Sequence[int]) -> Sequence[int]:
+        """What the decoder reads of a prompt before it answers; its last token is what is edited.
+
+        The prompt itself; in encoder-decoder models the start token and what is forced after it,
+        whatever the prompt is.
+
+        Args:
+            prompt: token ids.
+
+        Raises:
+            ModelError: the model does not say what its decoder starts with.
+        """
+        return decoder_prompt(self.hf) if self.has_encoder else prompt
+
+    @property
     def d_model(self) -> int:
         """Width of the residual stream."""
         return int(text_config(self.hf).hidden_size)
@@ -67,7 +107,10 @@ class Model:
 
     @property
     def context_length(self) -> int | None:
-        """Most tokens that prompt and answer may have together; None if the config does not say."""
+        """Most tokens that prompt and answer may have together; None if the config does not say.
+
+        In encoder-decoder models, most tokens of each.
+        """
         return getattr(text_config(self.hf), "max_position_embeddings", None)
 
     @property

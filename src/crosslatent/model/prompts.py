@@ -20,12 +20,14 @@ class PromptBatch:
     """Prompts padded to one length.
 
     Attributes:
-        ids: token ids, batch pos.
+        ids: token ids that the decoder reads, batch pos.
         mask: 1 for real tokens, 0 for padding, batch pos.
+        encoder: token ids and mask that the encoder reads, batch pos both; None without encoder.
     """
 
     ids: Tensor
     mask: Tensor
+    encoder: tuple[Tensor, Tensor] | None = None
 
     @property
     def last(self) -> Tensor:
@@ -37,7 +39,7 @@ class PromptBatch:
         """Position ids counted in real tokens, batch pos; 0 on padding."""
         return (self.mask.cumsum(-1) - 1).clamp_min(0)
 
-    def parts(self, chunk: int | None = None) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    def parts(self, chunk: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
         """What the forwards of a prefill read, one after the other.
 
         Args:
@@ -47,6 +49,11 @@ class PromptBatch:
             The first column, and the arguments that a model takes for these columns.
         """
         width = self.ids.shape[1]
+        if self.encoder is not None:
+            # Nobody reads an encoder's prompt in chunks: all its tokens see each other.
+            ids, mask = self.encoder
+            yield 0, {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": self.ids}
+            return
         for start in range(0, width, chunk or width):
             stop = min(start + (chunk or width), width)
             yield (
@@ -57,6 +64,13 @@ class PromptBatch:
                     "position_ids": self.positions[:, start:stop],
                 },
             )
+
+
+    def followed_by(self, tokens: Sequence[int]) -> PromptBatch:
+        """The same prompts, each with these tokens after it; for prompts without padding."""
+        added = torch.tensor(list(tokens), dtype=torch.long, device=self.ids.device)
+        ids = torch.cat([self.ids, added.expand(len(self.ids), -1)], -1)
+        return PromptBatch(ids, torch.ones_like(ids), self.encoder)
 
 
 def last_real(mask: Tensor) -> Tensor:
@@ -179,10 +193,30 @@ def check_ids(
     if not ids:
         raise PromptError(f"The {role} prompt {prompt.text!r} gives no tokens: give it some text.")
     limit = model.context_length
+    if model.has_encoder:
+        return _check_stacks(model, ids, limit, role, new_tokens)
     if limit is not None and len(ids) + new_tokens > limit:
         raise PromptError(
             f"The {role} prompt has {len(ids)} tokens, and with {new_tokens} new ones that is more "
             f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)}."
+        )
+    return ids
+
+
+def _check_stacks(
+    model: Model, ids: list[int], limit: int | None, role: str, new_tokens: int
+) -> list[int]:
+    """`check_ids` where an encoder reads the prompt, and a decoder holds the answer."""
+    if limit is not None and len(ids) > limit:
+        raise PromptError(
+            f"The {role} prompt has {len(ids)} tokens, more than the {limit} that the model's "
+            f"encoder takes: shorten it to {limit}."
+        )
+    written = len(model.decoder_reads(ids)) + new_tokens
+    if limit is not None and written > limit:
+        raise PromptError(
+            f"The answer to the {role} prompt may have {written} tokens, more than the {limit} that "
+            f"the model's decoder takes: ask for {limit - written + new_tokens} new tokens at most."
         )
     return ids
 
@@ -206,8 +240,18 @@ def encode_batch(
 ) -> PromptBatch:
     """Pad token ids to a batch on the model's device.
 
-    Padded positions are masked and never read, so any token id serves as padding.
+    Padded positions are masked and never read, so any token id serves as padding. An encoder's
+    prompts are padded on the right whatever `side` is: many count positions from the first column.
     """
+    if model.has_encoder:
+        starts = torch.tensor([list(model.decoder_reads(prompt)) for prompt in prompts])
+        starts = starts.to(model.device)
+        read = _padded(model, prompts, "right")
+        return PromptBatch(starts, torch.ones_like(starts), (read.ids, read.mask))
+    return _padded(model, prompts, side)
+
+
+def _padded(model: Model, prompts: Sequence[Sequence[int]], side: Side) -> PromptBatch:
     width = max(len(ids) for ids in prompts)
     ids = torch.zeros((len(prompts), width), dtype=torch.long)
     mask = torch.zeros_like(ids)

@@ -12,7 +12,7 @@ up to rounding and element by element. What families do beside that is looked fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import combinations, product
 
 import torch
 from torch import Tensor
@@ -50,17 +50,16 @@ def in_stream_shape(seen: Seen, path: str) -> bool:
     return len(calls) > 0 and calls[-1].left.shape == seen.left.shape
 
 
-def difference(seen: Seen, attn: str, ffn: str) -> float:
-    """How far input + attention + feed-forward is from the block's output, relative."""
-    added = seen.calls[attn][-1].left.double() + seen.calls[ffn][-1].left.double()
+def difference(seen: Seen, *paths: str) -> float:
+    """How far input + what some modules return is from the block's output, relative."""
+    added = sum(seen.calls[path][-1].left.double() for path in paths)
     return relative(seen.left, seen.entered.double() + added)
 
 
-def pairs_that_make_up(seen: Seen) -> Iterator[tuple[str, str]]:
-    """All pairs of modules that were seen to make up what a block adds, in the order of calls."""
+def that_make_up(seen: Seen, count: int) -> Iterator[tuple[str, ...]]:
+    """All groups of modules that were seen to make up what a block adds, in the order of calls."""
     paths = [path for path in seen.calls if in_stream_shape(seen, path) and path not in seen.norms]
-    for at, attn in enumerate(paths):
-        yield from ((attn, ffn) for ffn in paths[at + 1 :] if makes_up(seen, attn, ffn))
+    return (group for group in combinations(paths, count) if makes_up(seen, *group))
 
 
 def relative(expected: Tensor, value: Tensor) -> float:

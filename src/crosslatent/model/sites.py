@@ -45,6 +45,7 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
     with ExitStack() as hooks:
         for site in sites:
             block = model.blocks[site.layer]
+            model.check_component(site.component)
             if site.component == "attn_residual":
                 _read_attn_residual(hooks, block, site, receive)
             else:
@@ -59,7 +60,7 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
     with ExitStack() as hooks:
         for site, rewrite in edits.items():
             block = model.blocks[site.layer]
-            module = module_of(block, site.component)
+            module = module_of(block, model.check_component(site.component))
             _register(hooks, module, _rewriter(rewrite, _rows(hooks, block, module)))
         yield
 
@@ -86,6 +87,9 @@ def module_of(block: Block, component: Component) -> nn.Module:
     """The module whose output a component replaces."""
     if component == "block":
         return block.whole
+    if component == "cross_attn":
+        assert block.cross_attn is not None  # Model.check_component has seen to it
+        return block.cross_attn
     return block.ffn if component == "ffn" else block.attn
 
 

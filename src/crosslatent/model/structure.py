@@ -19,6 +19,8 @@ ATTN = ("self_attn", "self_attention", "attention", "attn")
 FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
 """Names of children, as the field uses them. ``fc2`` is the last layer of a feed-forward whose
 layers stand in the block itself (OPT, XGLM)."""
+CROSS_ATTN = ("encoder_attn", "cross_attn", "cross_attention", "crossattention")
+"""Likewise, for attention over an encoder's states."""
 
 _RECURRENT = ("mamba", "linear_attn", "temporal_block", "conv", "short_conv", "ssm")
 _KINDS_WITH_STATE = frozenset(
@@ -44,7 +46,7 @@ def block_list(hf: PreTrainedModel, names: Names) -> tuple[str, nn.ModuleList]:
     Raises:
         ModelError: there is no such list, or more than one.
     """
-    expected = int(text_config(hf).num_hidden_layers)
+    expected = _how_many(text_config(hf))
     if names.blocks is not None:
         return names.blocks, _named_list(hf, names.blocks, expected)
     found = dict(_outermost_lists(hf, decoder_of(hf)))
@@ -56,6 +58,11 @@ def block_list(hf: PreTrainedModel, names: Names) -> tuple[str, nn.ModuleList]:
         raise ModelError(_which_list(hf, found, fitting, expected))
     ((path, blocks),) = fitting.items()
     return path, blocks
+
+
+def _how_many(config: Any) -> int:
+    """Blocks of the decoder; T5 and its kin call their number otherwise than the encoder's."""
+    return int(getattr(config, "num_decoder_layers", None) or config.num_hidden_layers)
 
 
 def candidates(block: nn.Module, named: str | None, usual: tuple[str, ...]) -> list[str]:

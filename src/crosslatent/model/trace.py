@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from crosslatent.model.encoder import has_encoder
 from crosslatent.model.structure import text_config
 from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
 
 _PROBE_TOKENS = 3
+ENCODED_TOKENS = 5
+"""What the encoder reads in a probe, if there is one: more than the decoder, to tell them apart."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -121,8 +124,12 @@ def probe(hf: PreTrainedModel, last: int = 0) -> Tensor:
     """Logits of a few tokens, batch pos vocab; `last` picks another last token."""
     ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
     ids[:, -1] += last
+    inputs = {"input_ids": ids % text_config(hf).vocab_size}
+    if has_encoder(hf):
+        read = torch.arange(ENCODED_TOKENS, device=ids.device)[None] % hf.config.vocab_size
+        inputs = {"input_ids": read, "decoder_input_ids": inputs["input_ids"]}
     with torch.no_grad():
-        out = hf(input_ids=ids % text_config(hf).vocab_size, use_cache=False)
+        out = hf(**inputs, use_cache=False)
     logits: Tensor = out.logits
     return logits
 
@@ -138,6 +145,13 @@ class ArgumentsOf:
 
     def _keep(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         self._last = (args, kwargs)
+
+    @property
+    def hold_encoded(self) -> bool:
+        """Whether the states of an encoder are among them."""
+        args, kwargs = self._last or ((), {})
+        shapes = [each.shape for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+        return any(len(shape) == 3 and shape[1] == ENCODED_TOKENS for shape in shapes)
 
     @torch.no_grad()
     def again(self, change: float) -> Tensor | None:

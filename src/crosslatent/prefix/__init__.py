@@ -10,7 +10,7 @@ every row of a sweep (docs/methods.md, 2). Two forms:
 
 from crosslatent.prefix.attention import Unshareable, shared_attention, takes_attention_functions
 from crosslatent.prefix.cache import Prefix, SharedCache
-from crosslatent.prefix.expanded import PrefixRows
+from crosslatent.prefix.expanded import PrefixRows, copies
 from crosslatent.prefix.reading import read
 from crosslatent.prefix.slots import select
 from crosslatent.prefix.step import Step
@@ -21,6 +21,7 @@ __all__ = [
     "SharedCache",
     "Step",
     "Unshareable",
+    "copies",
     "read",
     "select",
     "shared_attention",

@@ -45,6 +45,13 @@ class PrefixRows:
         return cache
 
 
+def copies(cache: Cache, n_rows: int) -> Cache:
+    """A cache of one prompt for `n_rows` rows, as views until rows leave; nothing is added to it."""
+    copied: Cache = copy.copy(cache)
+    copied.layers = [_expanded(layer, n_rows) for layer in cache.layers]
+    return copied
+
+
 class _Buffer:
     """One layer's keys and values, rows heads pos d_head, with the prefix in front of every row."""
 

@@ -30,6 +30,7 @@ _COMPONENTS = {
     "ffn": "feed-forward",
     "attn_residual": "attention + residual",
     "block": "whole block",
+    "cross_attn": "cross-attention",
 }
 _METRICS = {
     "exact_match": ("exact match", "share of answers whose words are those of the gold answer"),

@@ -131,14 +131,17 @@ class PromptTokens(Mapping[str, Ids]):
         try:
             for role, prompt, tokens in zip(("main", "aux"), prompts_of(item), ids, strict=True):
                 check_ids(self._model, prompt, tokens, role=role, new_tokens=added)
-            check_positions(positions, *ids)
+            check_positions(positions, *map(self._model.decoder_reads, ids))
             if self._paraphrases and item.paraphrase is not None:
-                check_positions(positions, self.paraphrase(item))
+                check_positions(
+                    positions, self._model.decoder_reads(self.paraphrase(item))
+                )
         except PromptError as error:
             self.failures[item.id] = str(error)
         else:
             main, aux = ids
-            self.ends[item.id] = Ends(len(main), len(aux), main[-1], aux[-1])
+            last = [self._model.decoder_reads(each)[-1] for each in ids]
+            self.ends[item.id] = Ends(len(main), len(aux), *last)
 
 
 def prompts_of(item: Item) -> tuple[Prompt, Prompt]:
