@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent.specs import COMPONENTS
+from crosslatent.specs import OF_EVERY_MODEL
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, wrapped
 
@@ -29,9 +29,9 @@ def test_block_outputs_are_those_that_transformers_reports(family):
 @pytest.mark.parametrize("chunk", [None, 5])
 def test_padding_batching_and_chunks_change_nothing(family, side, chunk):
     model = wrapped(family)
-    alone = [xl.capture(model, text, COMPONENTS) for text in TEXTS]
-    together = xl.capture(model, TEXTS, COMPONENTS, side=side, chunk=chunk, batch_size=3)
-    for component in COMPONENTS:
+    alone = [xl.capture(model, text, OF_EVERY_MODEL) for text in TEXTS]
+    together = xl.capture(model, TEXTS, OF_EVERY_MODEL, side=side, chunk=chunk, batch_size=3)
+    for component in OF_EVERY_MODEL:
         expected = torch.stack([vectors[component] for vectors in alone])
         assert together[component].shape == (len(TEXTS), model.n_layers, model.d_model)
         # Float32 on values that reach 30, whose sums are taken in another order.
@@ -62,7 +62,7 @@ def test_hooks_are_gone_after_an_exception(monkeypatch):
 
     monkeypatch.setattr(type(model.blocks[2].ffn), "forward", fail)
     with pytest.raises(RuntimeError, match="broken forward"):
-        xl.capture(model, MAIN, COMPONENTS)
+        xl.capture(model, MAIN, OF_EVERY_MODEL)
     for module in model.hf.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks

@@ -11,7 +11,7 @@ from crosslatent.attribution import CANDIDATES, KINDS, Score, attribute, attribu
 from crosslatent.edits import Edit
 from crosslatent.errors import PromptError, UsageError
 from crosslatent.oracle import read_prompt
-from crosslatent.specs import COMPONENTS, Site
+from crosslatent.specs import OF_EVERY_MODEL, Site
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, ids_of, wrapped
 
@@ -74,7 +74,7 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", OF_EVERY_MODEL)
 def test_it_is_the_slope_of_a_transplant(family, component):
     model = precise(family)
     main, aux = prompts(model)
@@ -100,7 +100,7 @@ def test_every_score_and_several_positions(kind, has_options):
 def test_a_self_transplant_changes_nothing():
     model = wrapped()
     main, _ = prompts(model)
-    found = attribute(model, main, main, COMPONENTS)
+    found = attribute(model, main, main, OF_EVERY_MODEL)
     for component in ("attn", "ffn", "block"):
         assert np.abs(np.diag(found[component])).max() < 1e-4
         assert np.abs(found[component]).max() > 0.1
@@ -114,10 +114,10 @@ def test_batches_and_padding_change_nothing(family):
     texts = [(MAIN, AUX), ("x", AUX), (AUX, MAIN), ("Habari ya asubuhi?", "y")]
     pairs = [(ids_of(model, main), ids_of(model, aux)) for main, aux in texts]
     scores = [Score("rise", OPTIONS), Score(), Score("margin"), Score("entropy")]
-    together = list(attributions(model, pairs, COMPONENTS, scores=scores, batch_size=3))
+    together = list(attributions(model, pairs, OF_EVERY_MODEL, scores=scores, batch_size=3))
     for (main, aux), score, found in zip(pairs, scores, together, strict=True):
-        alone = attribute(model, main, aux, COMPONENTS, score=score)
-        for component in COMPONENTS:
+        alone = attribute(model, main, aux, OF_EVERY_MODEL, score=score)
+        for component in OF_EVERY_MODEL:
             np.testing.assert_allclose(
                 found[component], alone[component], rtol=1e-3, atol=1e-3, err_msg=component
             )
@@ -165,7 +165,7 @@ def test_nothing_is_left_on_the_model():
     next(iter(model.hf.parameters())).requires_grad_(False)
     before = state_of(model)
     with torch.no_grad():  # gradients are switched on inside, and only there
-        attribute(model, main, aux, COMPONENTS)
+        attribute(model, main, aux, OF_EVERY_MODEL)
         assert not torch.is_grad_enabled()
     assert state_of(model) == before
     assert all(gradient is None for _, gradient in before[1])
@@ -181,7 +181,7 @@ def test_nothing_is_left_after_an_exception(monkeypatch):
 
     monkeypatch.setattr(torch.autograd, "grad", fail)
     with pytest.raises(RuntimeError, match="no gradient"):
-        attribute(model, main, aux, COMPONENTS)
+        attribute(model, main, aux, OF_EVERY_MODEL)
     assert state_of(model) == before
 
 

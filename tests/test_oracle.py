@@ -10,7 +10,7 @@ from crosslatent.activations import capture_ids
 from crosslatent.decoding import prefill
 from crosslatent.edits import Edit, Window, replace_in
 from crosslatent.model import encode_batch, rewriting
-from crosslatent.specs import COMPONENTS, Site
+from crosslatent.specs import OF_EVERY_MODEL, Site
 from support.models import FAMILIES, PLAIN_FAMILIES
 from support.released_scheme import released_answer
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
@@ -19,7 +19,7 @@ NEW_TOKENS = 6
 
 
 @pytest.mark.parametrize("family", PLAIN_FAMILIES)
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", OF_EVERY_MODEL)
 def test_answers_equal_the_released_scheme_token_for_token(family, component):
     model = wrapped(family)
     main, aux = ids_of(model, MAIN), ids_of(model, AUX)

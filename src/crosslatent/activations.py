@@ -150,7 +150,7 @@ def _capture_batch(
 def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
     """The prompts through all blocks; logits are not wanted, so the head is left out."""
     decoder: Any = model.hf.base_model
-    whole = batch.encoder is not None or chunk is None or chunk >= batch.ids.shape[1]
+    whole = batch.in_one or chunk is None or chunk >= batch.ids.shape[1]
     cache = None if whole else DynamicCache(config=model.hf.config)
     for start, inputs in batch.parts(chunk):
         window.start = start

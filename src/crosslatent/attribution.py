@@ -33,8 +33,9 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from crosslatent.activations import capture_ids
-from crosslatent.errors import UsageError
+from crosslatent.errors import ModelError, UsageError
 from crosslatent.model import Model, PromptBatch, encode_batch, rewriting
+from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import check_positions
 from crosslatent.model.sites import Rewrite
 from crosslatent.prefix.reading import read
@@ -126,6 +127,7 @@ def attribute(
 
     Raises:
         PromptError: a prompt has fewer tokens than `positions`.
+        ModelError: see `check_attribution`.
     """
     (scores,) = attributions(
         model,
@@ -164,6 +166,7 @@ def attributions(
     Yields:
         The scores of each prompt, in order.
     """
+    check_attribution(model)
     limit = model.rotary_limit
     if limit is not None and max((len(main) for main, _ in prompts), default=0) > limit:
         batch_size = 1  # a long prompt would change the embeddings of the short ones beside it
@@ -180,6 +183,20 @@ def attributions(
             yield {kind: values[row] for kind, values in found.items()}
         if advance is not None:
             advance(at + len(part), len(prompts))
+
+
+def check_attribution(model: Model) -> None:
+    """Refuse models whose prompts cannot be read up to their end and then on, with gradients.
+
+    Raises:
+        ModelError: an encoder reads them, or their tokens see those after them.
+    """
+    refuse_encoder(model.hf, "Attribution", "run the pairs (all, or a list) in its place")
+    if model.reads_both_ways:
+        raise ModelError(
+            f"Attribution does not work for {type(model.hf).__name__}, whose prompts are read in "
+            "both directions: run the pairs (all, or a list) in its place."
+        )
 
 
 _Slope = tuple[Tensor, Tensor]

@@ -70,10 +70,10 @@ def change_type(folder, model_type):
     [
         (folder_without_weights, "holds no weights: it must hold model.safetensors"),
         (folder_with_pickle, "pickled weights only"),
-        (folder_with_half_the_weights, "Cannot load a causal language model"),
+        (folder_with_half_the_weights, "Cannot load a language model"),
         (folder_of_an_encoder, "type 'bert' is not a decoder"),
         (folder_of_a_recurrent_model, "MambaForCausalLM is recurrent or hybrid"),
-        (folder_of_an_unknown_family, "Cannot load a causal language model"),
+        (folder_of_an_unknown_family, "Cannot load a language model"),
         (folder_without_tokenizer, "holds no tokenizer: it must hold tokenizer.json"),
     ],
 )
@@ -88,7 +88,7 @@ def test_broken_folders_are_refused(tmp_path, break_it, says):
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not a model folder"):
         xl.load(tmp_path)
-    with pytest.raises(ModelError, match="Cannot load a causal language model from 'no/such'"):
+    with pytest.raises(ModelError, match="Cannot load a language model from 'no/such'"):
         xl.load("no/such")
 
 

@@ -11,7 +11,7 @@ from crosslatent.activations import capture_ids
 from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit, Row
 from crosslatent.model import Model
-from crosslatent.specs import COMPONENTS, Component, Site
+from crosslatent.specs import OF_EVERY_MODEL, Component, Site
 from support.models import tiny_model
 
 MAIN = "Mji mkuu wa Kenya ni upi? Jibu:"
@@ -31,7 +31,7 @@ def ids_of(model: Model, text: str) -> list[int]:
 
 
 def all_rows(
-    model: Model, aux: Sequence[int], components: Sequence[Component] = COMPONENTS
+    model: Model, aux: Sequence[int], components: Sequence[Component] = OF_EVERY_MODEL
 ) -> list[Row]:
     """The unmodified row, then every (component, source, target) of true transplants."""
     vectors = capture_ids(model, [aux], components)

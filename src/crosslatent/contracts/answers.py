@@ -130,8 +130,11 @@ def _generated(subject: Subject) -> tuple[int, ...]:
     if model.has_encoder:
         read = _start_alike(plain, model.decoder_reads(subject.main))
     ids = torch.tensor([subject.main], device=model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if model.reads_both_ways:
+        inputs["token_type_ids"] = torch.zeros_like(ids)
     hf: Any = model.hf
-    whole = hf.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=plain)
+    whole = hf.generate(**inputs, generation_config=plain)
     new = whole[0, read : read + subject.new_tokens].tolist()
     end = next((at for at, token in enumerate(new) if token in model.eos_ids), len(new))
     return tuple(new[:end])

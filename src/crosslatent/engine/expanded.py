@@ -26,7 +26,7 @@ from crosslatent.engine.contract import Pick
 from crosslatent.engine.encoded import EncodedPrompt
 from crosslatent.engine.rewrites import rewrites
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.prefix import PrefixRows, read
+from crosslatent.prefix import PrefixRows, Unshareable, read
 from crosslatent.requests import Request
 
 
@@ -40,7 +40,12 @@ class ExpandedPrompts:
             model: the model.
             requests: one.
             chunk: prompt tokens per forward; None for all at once.
+
+        Raises:
+            Unshareable: the prompt cannot be read in parts.
         """
+        if model.reads_both_ways:
+            raise Unshareable("the tokens of its prompts see those after them")
         (self._request,) = requests
         self._model = model
         self._buffers: tuple[tuple[int, int], PrefixRows] | None = None

@@ -50,6 +50,8 @@ class SharedPrompts:
         """
         if model.has_encoder:
             raise Unshareable("an encoder reads its prompts, and its decoder's are a token or two")
+        if model.reads_both_ways:
+            raise Unshareable("the tokens of its prompts see those after them")
         (self._tail,) = {request.tail for request in requests}
         if not takes_attention_functions(model):
             raise Unshareable("its attention does not go through transformers' AttentionInterface")

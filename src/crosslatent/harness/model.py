@@ -22,6 +22,7 @@ from crosslatent.harness.arguments import Arguments
 from crosslatent.harness.command import NAME
 from crosslatent.harness.counterparts import Counterparts
 from crosslatent.model import Model, load
+from crosslatent.model.encoder import refuse_encoder
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
 
         Raises:
             UsageError: a layer or an engine that the model does not have.
+            ModelError: an encoder reads its prompts.
         """
         super().__init__()
+        # Its tasks are contexts and what continues them, token by token.
+        refuse_encoder(model.hf, "The model 'crosslatent' of lm-evaluation-harness", "use a sweep")
         self.model = model
         self.tokenizer = model.tokenizer
         self._arguments = arguments

@@ -28,6 +28,7 @@ from crosslatent.model.structure import (
     block_list,
     candidates,
     paste,
+    reads_both_ways,
     refuse_states,
     text_config,
 )
@@ -89,7 +90,8 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
     _keep_soft_caps(hf)
     choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
     parts = _probed(hf, path, choices)
-    _verify_causal(hf)
+    if not reads_both_ways(hf):
+        _verify_causal(hf)
     return parts
 
 

@@ -58,6 +58,23 @@ def has_encoder(hf: PreTrainedModel) -> bool:
     return bool(getattr(hf.config, "is_encoder_decoder", False))
 
 
+def refuse_encoder(hf: PreTrainedModel, what: str, instead: str) -> None:
+    """Refuse what works for decoders alone.
+
+    Args:
+        hf: the model.
+        what: what is asked for, as a message begins.
+        instead: what to do, as it ends.
+
+    Raises:
+        ModelError: an encoder reads the model's prompts.
+    """
+    if has_encoder(hf):
+        raise ModelError(
+            f"{what} does not work for encoder-decoder models such as {type(hf).__name__}: {instead}."
+        )
+
+
 def decoder_prompt(hf: PreTrainedModel) -> tuple[int, ...]:
     """What the decoder of an encoder-decoder model reads before it answers.
 

@@ -73,3 +73,7 @@ FAMILIES: Mapping[str, Names] = {
     "switch_transformers": Names(ffn="layer.2.mlp").over(_T5),
 }
 """By ``config.model_type`` of transformers."""
+
+READ_BOTH_WAYS = frozenset({"paligemma"})
+"""Model types whose prompt is read in both directions, and only the answer from left to right. They
+are told which is which by token types; without these it depends on the attention function."""

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from crosslatent.errors import PairError
 from crosslatent.model.adapter import Block
 from crosslatent.model.encoder import decoder_prompt, has_encoder
-from crosslatent.model.structure import text_config
+from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
 from crosslatent.specs import COMPONENTS, OF_EVERY_MODEL, Component
 
@@ -51,6 +51,11 @@ class Model:
     def has_encoder(self) -> bool:
         """Whether an encoder reads the prompt, and the decoder only what it begins with."""
         return has_encoder(self.hf)
+
+    @property
+    def reads_both_ways(self) -> bool:
+        """Whether the tokens of a prompt see those after them: it cannot be read in parts."""
+        return reads_both_ways(self.hf)
 
     @property
     def components(self) -> tuple[Component, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -23,11 +23,19 @@ class PromptBatch:
         ids: token ids that the decoder reads, batch pos.
         mask: 1 for real tokens, 0 for padding, batch pos.
         encoder: token ids and mask that the encoder reads, batch pos both; None without encoder.
+        types: 0 for tokens that see all the prompt, 1 for those of an answer, batch pos; None where
+            every token sees those before it alone.
     """
 
     ids: Tensor
     mask: Tensor
     encoder: tuple[Tensor, Tensor] | None = None
+    types: Tensor | None = None
+
+    @property
+    def in_one(self) -> bool:
+        """Whether it cannot be read in chunks, since tokens see those after them."""
+        return self.encoder is not None or self.types is not None
 
     @property
     def last(self) -> Tensor:
@@ -43,25 +51,27 @@ class PromptBatch:
         """What the forwards of a prefill read, one after the other.
 
         Args:
-            chunk: columns per forward; None for all at once.
+            chunk: columns per forward; None for all at once, as ever where it is `in_one`.
 
         Yields:
             The first column, and the arguments that a model takes for these columns.
         """
         width = self.ids.shape[1]
         if self.encoder is not None:
-            # Nobody reads an encoder's prompt in chunks: all its tokens see each other.
             ids, mask = self.encoder
             yield 0, {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": self.ids}
             return
-        for start in range(0, width, chunk or width):
-            stop = min(start + (chunk or width), width)
+        typed = {} if self.types is None else {"token_type_ids": self.types}
+        size = width if chunk is None or self.in_one else chunk
+        for start in range(0, width, size):
+            stop = min(start + size, width)
             yield (
                 start,
                 {
                     "input_ids": self.ids[:, start:stop],
                     "attention_mask": self.mask[:, :stop],
                     "position_ids": self.positions[:, start:stop],
+                    **typed,
                 },
             )
 
@@ -70,7 +80,11 @@ class PromptBatch:
         """The same prompts, each with these tokens after it; for prompts without padding."""
         added = torch.tensor(list(tokens), dtype=torch.long, device=self.ids.device)
         ids = torch.cat([self.ids, added.expand(len(self.ids), -1)], -1)
-        return PromptBatch(ids, torch.ones_like(ids), self.encoder)
+        types = None
+        if self.types is not None:
+            types = torch.ones_like(ids)
+            types[:, : self.types.shape[1]] = self.types
+        return PromptBatch(ids, torch.ones_like(ids), self.encoder, types)
 
 
 def last_real(mask: Tensor) -> Tensor:
@@ -248,7 +262,10 @@ def encode_batch(
         starts = starts.to(model.device)
         read = _padded(model, prompts, "right")
         return PromptBatch(starts, torch.ones_like(starts), (read.ids, read.mask))
-    return _padded(model, prompts, side)
+    padded = _padded(model, prompts, side)
+    if model.reads_both_ways:
+        return replace(padded, types=torch.zeros_like(padded.ids))
+    return padded
 
 
 def _padded(model: Model, prompts: Sequence[Sequence[int]], side: Side) -> PromptBatch:

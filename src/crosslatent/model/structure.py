@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
-from crosslatent.model.families import Names
+from crosslatent.model.families import READ_BOTH_WAYS, Names
 
 ATTN = ("self_attn", "self_attention", "attention", "attn")
 FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
@@ -32,6 +32,11 @@ _KINDS_WITH_STATE = frozenset(
 def text_config(hf: PreTrainedModel) -> Any:
     """The config of the text decoder."""
     return hf.config.get_text_config(decoder=True)
+
+
+def reads_both_ways(hf: PreTrainedModel) -> bool:
+    """Whether the tokens of a prompt see those after them, too."""
+    return hf.config.model_type in READ_BOTH_WAYS
 
 
 def decoder_of(hf: PreTrainedModel) -> nn.Module:

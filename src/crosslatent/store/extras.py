@@ -46,7 +46,7 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 ATTRIBUTION = pa.schema(
     [
         _column("item", _TEXT, "id of the item; see items.parquet", False),
-        _column("component", _TEXT, "attn, ffn, attn_residual or block", False),
+        _column("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn", False),
         _column("source", pa.int16(), "source layer in aux's run, from 0", False),
         _column("target", pa.int16(), "target layer in main's run, from 0", False),
         _column(

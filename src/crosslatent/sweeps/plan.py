@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crosslatent.attribution import check_attribution
 from crosslatent.errors import PairError, TaskError
 from crosslatent.model import Model
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
@@ -148,7 +149,9 @@ def plan_sweep(
         UsageError: something in the arguments does not fit the model or the task, or no item can be
             run at all.
     """
-    components = _components(spec)
+    components = tuple(map(model.check_component, _components(spec)))
+    if spec.attribution:
+        check_attribution(model)
     new_tokens = _new_tokens(task, spec)
     _check_edit(spec.strength, spec.positions)
     _check_samples(spec)

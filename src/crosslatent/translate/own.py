@@ -10,6 +10,7 @@ from typing import Any
 from crosslatent import engine
 from crosslatent.languages import name_of
 from crosslatent.model import Model
+from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.requests import Request
 from crosslatent.translate.translator import BUDGET, new_tokens
@@ -33,7 +34,7 @@ class OwnTranslator:
         chat: whether to ask through the tokenizer's chat template; else a text to complete.
 
     Raises:
-        ModelError: `chat`, but the tokenizer has no chat template.
+        ModelError: `chat`, but the tokenizer has no chat template; or an encoder reads prompts.
     """
 
     model: Model
@@ -41,6 +42,11 @@ class OwnTranslator:
 
     def __post_init__(self) -> None:
         """Refuse what would fail later."""
+        refuse_encoder(
+            self.model.hf,
+            "Asking the model itself for translations",
+            "name a translation model, such as --translate-with facebook/nllb-200-distilled-600M",
+        )
         if self.chat:
             check_chat(self.model)
 
