@@ -16,6 +16,9 @@ from support.two_stacks import BOTH_WAYS, ENCODED, SEEING, TWO_STACKS, has_type,
 FAST_TIER = ("t5", "bart-forced", "llava")
 """Relative positions; positions, norms after modules and a forced token; a vision tower."""
 
+NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
+"""Earlier versions give Qwen's decoders positions of another shape, which rows cannot share."""
+
 LEAST_DISTINCT = 8
 """Different answers among the rows of a family: fewer would compare too little."""
 
@@ -50,7 +53,8 @@ def check(family):
         assert facts["distinct"] >= LEAST_DISTINCT
         assert facts["near_ties"] == 0
     assert {each.contract: each.status for each in found.values()} == expected, found
-    assert (path.name, reason in path.reason) == (name, True), path
+    if NEWEST or name != SHARED_PREFIX:
+        assert (path.name, reason in path.reason) == (name, True), path
     assert found["generate"].facts["differing"] >= 1
     assert found["batch-size"].facts["near_ties"] == 0
 

@@ -147,7 +147,8 @@ def tiny_two_stacks(family: str, seed: int = 0, **overrides: Any) -> PreTrainedM
         kind = AutoModelForImageTextToText
         settings = SEEING[family] | {"tie_word_embeddings": False}
         settings["text_config"] = common | settings["text_config"]
-    config = AutoConfig.for_model(family.partition("-")[0], **settings | overrides)
+    settings |= overrides
+    config = AutoConfig.for_model(family.partition("-")[0], **settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
