@@ -313,3 +313,27 @@ def test_a_sweep_with_controls_options_and_samples(tmp_path):
         assert alone.output == row.output
     assert rows.option_scores.map(len).eq(3).all()
     assert not run.upper_bound().empty
+
+
+def test_the_touched_token_is_shown_where_it_is():
+    from crosslatent.cli.views import OPEN, view_prompts
+    from crosslatent.tasks import Item
+
+    item = Item("q", "sw", "en", "Mji", "City")
+    main, aux = view_prompts(item, wrapped_stacks("t5"), chat=False)
+    assert main.marked() == f"3 tokens: M|j|i; the decoder begins with {OPEN}<pad>\u25c0"
+    assert (aux.to_dict()["last"], aux.to_dict()["decoder"]) == (0, ("<pad>",))
+    (main, _) = view_prompts(item, wrapped(), chat=False)
+    assert main.marked() == f"3 tokens: M|j|{OPEN}i\u25c0"
+    assert (main.to_dict()["last"], main.decoder) == (2, ())
+
+
+def test_lm_evaluation_harness_refuses_an_encoder():
+    pytest.importorskip("lm_eval")
+    from crosslatent.errors import ModelError
+    from crosslatent.harness.arguments import Arguments
+    from crosslatent.harness.model import CrosslatentLM
+
+    arguments = Arguments.of({"pretrained": "x"})
+    with pytest.raises(ModelError, match="lm-evaluation-harness does not work for encoder-dec"):
+        CrosslatentLM(wrapped_stacks("t5"), arguments)

@@ -98,7 +98,8 @@ def transplant(
         model: the model.
         main: the prompt that is answered.
         aux: its counterpart in another language.
-        component: "attn", "ffn", "attn_residual", "block", or "cross_attn" (encoder-decoder models).
+        component: "attn", "ffn", "attn_residual" or "block"; in encoder-decoder models
+            "cross_attn", too.
         source: layer of aux to take the vector from; -1 is the last.
         target: layer of main to put it in; -1 is the last.
         also: more transplants in the same answer.

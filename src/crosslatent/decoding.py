@@ -88,9 +88,7 @@ class Prefilled:
         }
         if self.encoded is not None:
             inputs = {"decoder_input_ids": tokens, **self.encoded.arguments}
-        logits: Tensor = self.model.hf(
-            **inputs, past_key_values=self.cache, use_cache=True
-        ).logits
+        logits: Tensor = self.model.hf(**inputs, past_key_values=self.cache, use_cache=True).logits
         return logits
 
     def keep(self, rows: Tensor) -> None:

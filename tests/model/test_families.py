@@ -10,8 +10,9 @@ from crosslatent import oracle
 from crosslatent.errors import ModelError
 from crosslatent.model import adapter
 from crosslatent.model.families import FAMILIES
-from support.models import ALL_FAMILIES, CONTEXT, tiny_model
+from support.models import ALL_FAMILIES, CONTEXT, byte_tokenizer, tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
+from support.two_stacks import ENCODED, tiny_two_stacks
 
 NORMS_AFTER = ["gemma2", "gemma3_text", "olmo2"]
 NORM_OF = {"attn": "post_attention_layernorm", "ffn": "post_feedforward_layernorm"}
@@ -103,12 +104,16 @@ def test_other_forms_of_a_family_add_up_too(family, settings):
 
 def test_every_row_of_the_table_is_tested_and_needed(monkeypatch):
     for model_type in FAMILIES:
-        assert model_type in ALL_FAMILIES
-        hf, tokenizer = tiny_model(model_type)
+        assert model_type in (*ALL_FAMILIES, *ENCODED)
+        hf, tokenizer = (
+            (tiny_two_stacks(model_type), byte_tokenizer())
+            if model_type in ENCODED
+            else tiny_model(model_type)
+        )
         assert xl.wrap(hf, tokenizer).n_layers == 4
         with monkeypatch.context() as patch:
             patch.setattr(adapter, "FAMILIES", {})
-            with pytest.raises(ModelError, match="does not add its modules directly"):
+            with pytest.raises(ModelError, match="does not add its modules directly|has a name"):
                 xl.wrap(hf, tokenizer)
 
 

@@ -67,7 +67,7 @@ def test_what_is_named_is_taken_and_gives_the_same_numbers():
         ({"attn": "mlp", "ffn": "self_attn"}, "the feed-forward 'self_attn' looks at other tokens"),
         ({"ffn": "post_attention_layernorm"}, "does not add its modules directly"),
         ({"ffn": "self_attn"}, "does not add its modules directly"),
-        ({"ffn": "mlp.up_proj"}, r"feed-forward 'mlp.up_proj' .1, 3, 64., but the residual"),
+        ({"ffn": "mlp.up_proj"}, r"feed-forward 'mlp.up_proj' gives .1, 3, 64., but the residual"),
         (
             {"ffn": "mlp.act"},
             "Block 0 of LlamaForCausalLM has no 'mlp.act': its children are self_",
@@ -88,7 +88,7 @@ def test_a_module_that_is_never_called_is_not_the_one():
     hf, tokenizer = tiny_model("llama")
     for block in hf.model.layers:
         block.idle = nn.Linear(32, 32)
-    with pytest.raises(ModelError, match="feed-forward 'idle' nothing .it is not called."):
+    with pytest.raises(ModelError, match="feed-forward 'idle' gives nothing .it is not called."):
         xl.wrap(hf, tokenizer, modules={"ffn": "idle"})
 
 

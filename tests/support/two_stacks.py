@@ -43,6 +43,7 @@ ENCODED: dict[str, dict[str, Any]] = {
     "t5": _T5,
     "mt5": _T5,
     "umt5": _T5,
+    "longt5": _T5,
     "bart": _BART | {"decoder_start_token_id": 1},
     "bart-forced": _BART | {"decoder_start_token_id": 1, "forced_bos_token_id": FORCED},
     "bart-uneven": _BART | {"decoder_start_token_id": 1, "encoder_layers": 2},
@@ -67,9 +68,7 @@ _PATCHES = {
     "depth": BLOCKS, "hidden_size": 32, "num_heads": 4, "patch_size": 4, "spatial_merge_size": 1,
     "temporal_patch_size": 1,
 }  # fmt: skip
-_ROPE = {
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
-}
+_ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}}
 _CAPPED = {"sliding_window": WINDOW, "query_pre_attn_scalar": 8}
 
 

@@ -23,6 +23,7 @@ class PromptView:
         text: what the tokenizer is given (with the chat template's marks, if it is a chat).
         tokens: its tokens as texts; empty without a model.
         ids: their ids.
+        decoder: what the decoder begins with, as texts, if an encoder reads the prompt.
     """
 
     role: str
@@ -30,16 +31,28 @@ class PromptView:
     text: str
     tokens: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
+    decoder: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; `last` is the token that a transplant touches."""
-        return asdict(self) | {"last": len(self.tokens) - 1 if self.tokens else None}
+        """Plain data, for JSON; `last` is the token that a transplant touches.
+
+        Of `decoder`, if there is any, else of `tokens`.
+        """
+        touched = self.decoder or self.tokens
+        return asdict(self) | {"last": len(touched) - 1 if touched else None}
 
     def marked(self) -> str:
         """The tokens, parted by bars, the last one between two arrows; line breaks are spelled."""
-        *before, last = [token.replace("\n", "\\n") for token in self.tokens]
-        shown = "".join(f"{token}|" for token in before)
-        return f"{len(self.tokens)} tokens: {shown}{OPEN}{last}{CLOSE}"
+        if not self.decoder:
+            return f"{len(self.tokens)} tokens: {_marked(self.tokens)}"
+        read = "|".join(token.replace("\n", "\\n") for token in self.tokens)
+        return f"{len(self.tokens)} tokens: {read}; the decoder begins with {_marked(self.decoder)}"
+
+
+def _marked(tokens: tuple[str, ...]) -> str:
+    *before, last = [token.replace("\n", "\\n") for token in tokens]
+    shown = "".join(f"{token}|" for token in before)
+    return f"{shown}{OPEN}{last}{CLOSE}"
 
 
 def view_prompts(item: Item, model: Model | None, *, chat: bool) -> list[PromptView]:
@@ -70,6 +83,9 @@ def view_prompts(item: Item, model: Model | None, *, chat: bool) -> list[PromptV
             text,
             tuple(_text(model, token) for token in row),
             tuple(row),
+            tuple(_text(model, token) for token in model.decoder_reads(row))
+            if model.has_encoder
+            else (),
         )
         for (role, lang), row, text in zip(roles, ids, texts, strict=True)
     ]

@@ -1,7 +1,8 @@
 """The middle path: rows of one prompt in a batch, its prefix copied into a cache of every row.
 
-For models whose attention cannot be replaced, and for those with an encoder (`encoded`). Every block is computed for every row, and the prefix
-is held once per row, so it takes more time and much more memory than `shared`.
+For models whose attention cannot be replaced, and for those with an encoder (`encoded`). Every
+block is computed for every row, and the prefix is held once per row, so it takes more time and much
+more memory than `shared`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ or can be in more than one way, is refused with the line that says it: nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -175,38 +175,37 @@ class _Choices:
             return proven[0]
         if proven:
             raise ModelError(
-                f"Block {self.layer}: {_listed(self.parts, proven)} both make up the block's output, so it is "
-                f"not clear which is meant: {_paste(self.parts, proven[0])}."
+                f"Block {self.layer}: {self._listed(proven)} both make up the block's output, so "
+                f"it is not clear which is meant: {self._paste(proven[0])}."
             )
         raise ModelError(f"Block {self.layer}: {self._why_not(seen, groups)}")
 
     def _why_not(self, seen: Seen, groups: list[Group]) -> str:
         others = list(proof.that_make_up(seen, len(self.parts)))
-        hint = f"; {_listed(self.parts, others)} would: {_paste(self.parts, others[0])}." if others else "."
+        hint = f"; {self._listed(others)} would: {self._paste(others[0])}." if others else "."
         if not groups:
-            paste = _paste(self.parts, tuple(part.upper() for part in self.parts))
+            name_them = f": {self._paste([part.upper() for part in self.parts])}."
             return (
                 f"no module of it has a name that is usual for {self._missing} (its children are "
-                f"{self.children}){hint if others else f': {paste}.'}"
+                f"{self.children}){hint if others else name_them}"
             )
         for group in groups:
             if not all(proof.in_stream_shape(seen, path) for path in group):
                 gives = [
-                    f"{_WORDS[part]} {path!r} gives {_shape(seen, path)}"
-                    for part, path in zip(self.parts, group, strict=True)
+                    f"{word} {path!r} gives {_shape(seen, path)}"
+                    for word, path in self._said(group)
                 ]
                 return (
                     f"{' and '.join(gives)}, but the residual stream is "
                     f"{tuple(seen.left.shape)}{hint}"
                 )
         error = proof.difference(seen, *groups[0])
-        terms = [f"{_WORDS[part]} ({path!r})" for part, path in zip(self.parts, groups[0], strict=True)]
+        terms = [f"{word} ({path!r})" for word, path in self._said(groups[0])]
         return (
             f"{' + '.join(['input', *terms])} differs from the block's "
             f"output by {error:.1e} (relative), also with norms after them and with scales; this "
             f"architecture does not add its modules directly, and is not supported yet{hint}"
         )
-
 
     @property
     def _missing(self) -> str:
@@ -214,22 +213,23 @@ class _Choices:
             return _WORDS["attn"]
         return _WORDS["ffn"] if not self.ffn else _WORDS["cross_attn"]
 
+    def _said(self, group: Sequence[str]) -> list[tuple[str, str]]:
+        return [(_WORDS[part], path) for part, path in zip(self.parts, group, strict=True)]
+
+    def _listed(self, groups: Sequence[Group]) -> str:
+        shown = [
+            ", ".join(f"{part}={path!r}" for part, path in zip(self.parts, group, strict=True))
+            for group in groups[:3]
+        ]
+        return " and ".join(f"({each})" for each in shown)
+
+    def _paste(self, group: Sequence[str]) -> str:
+        return paste(dict(zip(self.parts, group, strict=True)))
+
 
 def _shape(seen: Seen, path: str) -> str:
     calls = seen.calls.get(path)
     return str(tuple(calls[-1].left.shape)) if calls else "nothing (it is not called)"
-
-
-def _listed(parts: tuple[str, ...], groups: list[Group]) -> str:
-    shown = [
-        ", ".join(f"{part}={path!r}" for part, path in zip(parts, group, strict=True))
-        for group in groups[:3]
-    ]
-    return " and ".join(f"({each})" for each in shown)
-
-
-def _paste(parts: tuple[str, ...], group: Group) -> str:
-    return paste(dict(zip(parts, group, strict=True)))
 
 
 def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
@@ -279,10 +279,11 @@ def _verify_tokenwise(layer: int, part: str, name: str, arguments: ArgumentsOf) 
         return
     error = proof.relative(before[..., -1, :], after[..., -1, :])
     if not error < proof.tolerance(before.dtype):
+        word = _WORDS[part]
         raise ModelError(
-            f"Block {layer}: the {_WORDS[part]} {name!r} looks at other tokens (another first token "
-            f"changes its output at the last by {error:.1e}, relative), so it is no "
-            f"{_WORDS[part]}: attention and {_WORDS[part]} may be named the wrong way round."
+            f"Block {layer}: the {word} {name!r} looks at other tokens (another first token "
+            f"changes its output at the last by {error:.1e}, relative), so it is no {word}: "
+            f"attention and {word} may be named the wrong way round."
         )
 
 

@@ -1,7 +1,7 @@
 """Models of two stacks: an encoder reads the prompt, and the decoder begins with a token or two.
 
 A transplant happens on the decoder's side (docs/methods.md, 1.5): its prompt is the start token
-and, where the generation config forces a first token (the language of mBART and NLLB), that one too.
+and, where the generation config forces a first token (the language of mBART and NLLB), that one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Encoded:
     def arguments(self) -> dict[str, Any]:
         """As a model takes them."""
         return {
-            "encoder_outputs": _Output(last_hidden_state=self.states),  # type: ignore[arg-type]
+            "encoder_outputs": _Output(last_hidden_state=self.states),
             "attention_mask": self.mask,
         }
 
@@ -71,7 +71,8 @@ def refuse_encoder(hf: PreTrainedModel, what: str, instead: str) -> None:
     """
     if has_encoder(hf):
         raise ModelError(
-            f"{what} does not work for encoder-decoder models such as {type(hf).__name__}: {instead}."
+            f"{what} does not work for encoder-decoder models such as {type(hf).__name__}: "
+            f"{instead}."
         )
 
 

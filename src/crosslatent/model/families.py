@@ -70,7 +70,6 @@ FAMILIES: Mapping[str, Names] = {
     # Likewise, for the feed-forward alone.
     "mpt": Names(ffn="ffn.down_proj"),
     **dict.fromkeys(("t5", "mt5", "umt5", "longt5"), _T5),
-    "switch_transformers": Names(ffn="layer.2.mlp").over(_T5),
 }
 """By ``config.model_type`` of transformers."""
 

@@ -1,4 +1,4 @@
-"""Loading a model that answers prompts from a local folder or the hub, with errors a user can act on."""
+"""Loading a model from a local folder or the hub, with errors a user can act on."""
 
 from __future__ import annotations
 

@@ -75,7 +75,6 @@ class PromptBatch:
                 },
             )
 
-
     def followed_by(self, tokens: Sequence[int]) -> PromptBatch:
         """The same prompts, each with these tokens after it; for prompts without padding."""
         added = torch.tensor(list(tokens), dtype=torch.long, device=self.ids.device)
@@ -229,8 +228,8 @@ def _check_stacks(
     written = len(model.decoder_reads(ids)) + new_tokens
     if limit is not None and written > limit:
         raise PromptError(
-            f"The answer to the {role} prompt may have {written} tokens, more than the {limit} that "
-            f"the model's decoder takes: ask for {limit - written + new_tokens} new tokens at most."
+            f"The answer to the {role} prompt may have {written} tokens, more than the {limit} "
+            f"that the model's decoder takes: ask for {limit - written + new_tokens} at most."
         )
     return ids
 

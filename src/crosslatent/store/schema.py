@@ -21,7 +21,9 @@ ROWS = pa.schema(
     [
         _column("item", pa.string(), "id of the item; see items.parquet", False),
         _column("lang", _TEXT, "language of main, the prompt that is answered", False),
-        _column("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn; null for vanilla"),
+        _column(
+            "component", _TEXT, "attn, ffn, attn_residual, block or cross_attn; null for vanilla"
+        ),
         _column("source", pa.int16(), "source layer in the vector's run, from 0; null for vanilla"),
         _column("target", pa.int16(), "target layer in main's run, from 0; null for vanilla"),
         _column(

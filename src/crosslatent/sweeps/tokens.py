@@ -133,9 +133,7 @@ class PromptTokens(Mapping[str, Ids]):
                 check_ids(self._model, prompt, tokens, role=role, new_tokens=added)
             check_positions(positions, *map(self._model.decoder_reads, ids))
             if self._paraphrases and item.paraphrase is not None:
-                check_positions(
-                    positions, self._model.decoder_reads(self.paraphrase(item))
-                )
+                check_positions(positions, self._model.decoder_reads(self.paraphrase(item)))
         except PromptError as error:
             self.failures[item.id] = str(error)
         else:
