@@ -14,6 +14,7 @@ from crosslatent import engine, oracle
 from crosslatent.engine import EnginePath
 from crosslatent.errors import PairError, PromptError
 from crosslatent.requests import Request
+from crosslatent.sampling import sample
 from crosslatent.specs import COMPONENTS, EXPANDED_CACHE
 from support.models import byte_tokenizer
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
@@ -313,6 +314,20 @@ def test_a_sweep_with_controls_options_and_samples(tmp_path):
         assert alone.output == row.output
     assert rows.option_scores.map(len).eq(3).all()
     assert not run.upper_bound().empty
+
+
+def test_samples_of_several_prompts_are_those_of_each_alone():
+    model = wrapped_stacks("t5")
+    prompts = [ids_of(model, text) for text in (MAIN, "Habari?")]
+    asked = {"samples": 3, "max_new_tokens": NEW, "temperature": 40.0}  # logits reach 200
+    together = list(sample(model, prompts, ["a", "b"], **asked))
+    alone = [
+        texts
+        for prompt, name in zip(prompts, ["a", "b"], strict=True)
+        for texts in sample(model, [prompt], [name], **asked)
+    ]
+    assert together == alone
+    assert len({text for texts in together for text in texts}) >= 4
 
 
 def test_the_touched_token_is_shown_where_it_is():

@@ -201,12 +201,12 @@ def resolve(model: Model, what: Transplant | None) -> Transplant | None:
     """A transplant with its layers counted from 0.
 
     Raises:
-        PairError: the model has no such layer.
+        PairError: the model has no such component or layer.
     """
     if what is None:
         return None
     return Transplant(
-        what.component,
+        model.check_component(what.component),
         resolve_layer(what.source, model.n_layers, "source"),
         resolve_layer(what.target, model.n_layers, "target"),
     )
