@@ -309,7 +309,7 @@ def test_a_sweep_with_controls_options_and_samples(tmp_path):
         item = items[int(row.item[1:])]
         alone = xl.transplant(
             model, main=item["main"], aux=item["aux"], component="cross_attn",
-            source=row.source, target=row.target, max_new_tokens=NEW,
+            source=int(row.source), target=int(row.target), max_new_tokens=NEW,
         )  # fmt: skip
         assert alone.output == row.output
     assert rows.option_scores.map(len).eq(3).all()
