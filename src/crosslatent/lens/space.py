@@ -35,8 +35,8 @@ Layer = int | str
 
 MARKER, ARRAYS = "space.json", "space.safetensors"
 FORMAT, VERSION = "crosslatent-lens-space", 1
-SHOWN = 3
-"""Most coordinates that are kept of a held-out text."""
+SHOWN = 32
+"""Most coordinates that are kept of a held-out text: figures turn the subspace to its main axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class SpaceRecord:
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
         max_tokens: where longer texts were cut; None for the model's context.
-        texts: language -> texts that the means are of.
-        held_out: language -> texts that they are not of, for separability and figures.
+        texts: language -> texts that the means are of, all of them.
+        held_out: language -> those of them that separability was told on, by means of the others.
         cut: language -> texts that were cut.
         empty: language -> texts that were left out because they were empty.
         between: per layer, the share of the variance of single states that lies between the
