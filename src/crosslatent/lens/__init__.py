@@ -12,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crosslatent.lens.conditions import Combined, Steered, Transplanted, Tuned, Unmodified
     from crosslatent.lens.evaluation import evaluate
     from crosslatent.lens.probing import probe
+    from crosslatent.lens.results import Evaluation
     from crosslatent.lens.settings import LoraSpec, TrainSpec
     from crosslatent.lens.space import Space, load_space
     from crosslatent.lens.steer import Steering, steered
@@ -21,12 +23,18 @@ if TYPE_CHECKING:
     from crosslatent.subspace import Subspace, fit_means, fit_subspaces
 
 __all__ = [
+    "Combined",
+    "Evaluation",
     "LoraSpec",
     "Space",
+    "Steered",
     "Steering",
     "Subspace",
     "TrainSpec",
     "Trained",
+    "Transplanted",
+    "Tuned",
+    "Unmodified",
     "evaluate",
     "fit_means",
     "fit_subspaces",
@@ -38,12 +46,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Combined": "lens.conditions",
+    "Evaluation": "lens.results",
     "LoraSpec": "lens.settings",
     "Space": "lens.space",
+    "Steered": "lens.conditions",
     "Steering": "lens.steer",
     "Subspace": "subspace",
     "TrainSpec": "lens.settings",
     "Trained": "lens.training",
+    "Transplanted": "lens.conditions",
+    "Tuned": "lens.conditions",
+    "Unmodified": "lens.conditions",
     "evaluate": "lens.evaluation",
     "fit_means": "subspace",
     "fit_subspaces": "subspace",

@@ -332,8 +332,8 @@ def _legend(space: Space) -> Iterator[str]:
     if any(space.record.held_out.values()):
         n, chance = sum(space.record.held_out.values()), 1 / len(space.languages)
         yield (
-            f"told apart: {n:,} texts given to the language whose mean of the other texts is nearest "
-            f"(chance {chance:.0%}), with 95 % intervals."
+            f"told apart: {n:,} texts given to the language with the nearest mean, which is of other "
+            f"texts (chance {chance:.0%}), with 95 % intervals."
         )
 
 
