@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosslatent.lens.separability import nearest, separability
+from crosslatent.lens.separability import learned_rule, nearest, separability
 from crosslatent.subspace import fit_subspaces
 
 LANGS = ("en", "sw", "hi")
@@ -44,6 +44,37 @@ def test_it_is_the_share_of_texts_nearest_to_their_own_mean():
     assert inside < hits < 120
     assert one.full.low < one.full.value < one.full.high
     assert (one.layer, one.n, one.chance) == (0, 120, pytest.approx(1 / 3))
+
+
+def test_the_learned_rule_ignores_a_spread_that_hides_the_means_from_the_nearest_one():
+    draw = np.random.default_rng(0)
+    langs = [lang for lang in LANGS for _ in range(40)]
+    states = draw.normal(size=(120, 6))
+    states[:, 0] *= 100  # says nothing, and drowns the others in every distance
+    for place, lang in enumerate(langs):
+        states[place, 1 + LANGS.index(lang)] += 6
+    clusters = [str(k) for k in range(120)]
+    subspace = fit_subspaces(
+        {lang: states[np.array(langs) == lang] for lang in LANGS}, central="en"
+    )
+    found = separability(states[:, None], langs, clusters, [subspace], [0])[0]
+    assert found.linear.value > 0.95
+    assert found.full.value < 0.8
+
+
+def test_the_learned_rule_finds_nothing_in_noise_and_tells_parallel_texts_together():
+    draw = np.random.default_rng(1)
+    langs = [lang for _ in range(40) for lang in LANGS]
+    own = draw.normal(size=(40, 60))
+    # Every row's three texts are alike but for a sign by row: told apart only by knowing the row.
+    states = np.repeat(own, 3, axis=0) + 0.01 * draw.normal(size=(120, 60))
+    rows = [str(k) for k in range(40) for _ in LANGS]
+    told = learned_rule(states, langs, rows)
+    assert abs(told.mean() - 1 / 3) < 0.2
+
+
+def test_there_are_too_few_texts_to_learn_from():
+    assert learned_rule(np.ones((8, 3)), ["en"] * 4 + ["sw"] * 4, list("abcdefgh")) is None
 
 
 def test_every_layer_has_its_own_states():

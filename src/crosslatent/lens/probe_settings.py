@@ -30,7 +30,7 @@ class ProbeSettings:
     batch_size: int = 16
     chat: bool = False
     max_tokens: int | None = None
-    held_out: float = 0.2
+    held_out: float = 0.5
     seed: int = 0
 
     def check(self, languages: Sequence[str]) -> None:

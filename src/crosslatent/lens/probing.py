@@ -54,7 +54,7 @@ def probe(
     batch_size: int = 16,
     chat: bool = False,
     max_tokens: int | None = None,
-    held_out: float = 0.2,
+    held_out: float = 0.5,
     seed: int = 0,
     progress: Advance | None = None,
 ) -> Space:

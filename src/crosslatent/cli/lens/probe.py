@@ -90,9 +90,11 @@ def probe(
     held_out: Annotated[
         float,
         typer.Option(
-            parser=real, metavar="SHARE", help="Texts for separability only, at most 64 a language."
+            parser=real,
+            metavar="SHARE",
+            help="Texts to test separability on, at most 64 a language.",
         ),
-    ] = 0.2,
+    ] = 0.5,
     limit: Annotated[
         int | None,
         typer.Option(parser=positive, metavar="N", help="The first N texts of each language."),
@@ -266,6 +268,7 @@ def _layers(space: Space) -> Iterator[dict[str, Any]]:
             "between": between,
             "explained": [_number(share) for share in subspace.explained],
             "singular_values": [float(value) for value in subspace.singular_values],
+            "linear": asdict(found.linear) if found and found.linear else None,
             "full": asdict(found.full) if found and found.full else None,
             "specific": asdict(found.specific) if found and found.specific else None,
             "largest_angle": _largest(subspace.angles()),
@@ -306,7 +309,7 @@ def _print(space: Space) -> None:
     lower = space.rank < several
     table = Table(box=None)
     shares = ", ".join(str(k + 1) for k in range(min(several, 3)))
-    titles = ["layer", "between", f"by {shares} components", "told apart"]
+    titles = ["layer", "between", f"by {shares} components", "told apart", "by nearest mean"]
     titles += (
         ["in 1 dimension" if space.rank == 1 else f"in {space.rank} dimensions"] if lower else []
     )
@@ -314,7 +317,8 @@ def _print(space: Space) -> None:
         table.add_column(title, justify="left" if title == "layer" else "right", no_wrap=True)
     for row in _layers(space):
         cells = [str(row["layer"]), _share(row["between"]), _cumulated(row["explained"][:3])]
-        cells += [_estimate(row[name]) for name in (("full", "specific") if lower else ("full",))]
+        rules = ("linear", "full", "specific") if lower else ("linear", "full")
+        cells += [_estimate(row[name]) for name in rules]
         angle = row["largest_angle"]
         table.add_row(*cells, "" if angle is None else f"{angle:.0f}°")
     wide = console()
@@ -332,8 +336,9 @@ def _legend(space: Space) -> Iterator[str]:
     if any(space.record.held_out.values()):
         n, chance = sum(space.record.held_out.values()), 1 / len(space.languages)
         yield (
-            f"told apart: {n:,} texts given to the language with the nearest mean, which is of other "
-            f"texts (chance {chance:.0%}), with 95 % intervals."
+            f"told apart: share of {n:,} texts whose language a linear rule names that is learned "
+            f"from others of them; by nearest mean: of other texts (chance {chance:.0%}). 95 % "
+            "intervals."
         )
 
 
