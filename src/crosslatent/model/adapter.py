@@ -248,13 +248,16 @@ def _verify_causal(hf: PreTrainedModel) -> None:
 
 
 def _forward(hf: PreTrainedModel, last: int = 0) -> Tensor:
-    """Logits of the probe's tokens, batch pos vocab; `last` picks another last token."""
+    """Final states of the probe's tokens, batch pos d_model; `last` picks another last token.
+
+    Without the head, which may be large and not even in memory yet, and mixes no positions.
+    """
     ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
     ids[:, -1] += last
     with torch.no_grad():
-        out = hf(input_ids=ids % hf.config.get_text_config().vocab_size, use_cache=False)
-    logits: Tensor = out.logits
-    return logits
+        decoder: Any = hf.base_model
+        out = decoder(input_ids=ids % hf.config.get_text_config().vocab_size, use_cache=False)
+    return hidden_of(out[0])
 
 
 def block_input(args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:

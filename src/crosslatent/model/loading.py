@@ -6,6 +6,7 @@ import hashlib
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from crosslatent.errors import ModelError
+from crosslatent.model import adapters
 from crosslatent.model.adapter import resolve
 from crosslatent.model.families import FAMILIES
 from crosslatent.model.model import Model
@@ -49,17 +51,30 @@ def load(
 ) -> Model:
     """Load a causal language model and its tokenizer.
 
+    A folder with an adapter in PEFT's format (`adapter_config.json`) is loaded as the model that it
+    was trained on with the adapter merged into the weights; its own tokenizer goes before that of
+    the base.
+
     Args:
         path: a local folder, or a name on the hub.
-        revision: branch, tag or commit on the hub.
+        revision: branch, tag or commit on the hub (of the base, for an adapter).
         device: "auto" (CUDA, then MPS, then CPU), a torch device such as "cuda:1", or "spread":
             over all GPUs, and what does not fit over CPU and disk (accelerate's device map).
         dtype: "auto" (float32 on the CPU, else as stored), "float32", "bfloat16" or "float16".
         trust_remote_code: run code that comes with the model; off unless asked for.
 
     Raises:
-        ModelError: no such model, no safetensors weights, not a decoder, or not a known family.
+        ModelError: no such model, no safetensors weights, not a decoder, or not a known family; an
+            adapter without its base, or one that cannot be merged.
     """
+    if adapters.is_adapter(Path(path)):
+        return _load_adapted(
+            Path(path),
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
     spread = device == SPREAD
     where = resolve_device("auto" if spread else device)
     kind = resolve_dtype(dtype, where)
@@ -75,7 +90,7 @@ def load(
         hf = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
             f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
@@ -86,6 +101,53 @@ def load(
     else:
         weakref.finalize(hf, offload.cleanup)
     return wrap(hf, tokenizer, name=str(path))
+
+
+def _load_adapted(
+    folder: Path, *, revision: str | None, device: str, dtype: str, trust_remote_code: bool
+) -> Model:
+    """A base model with its adapters merged; see `load`."""
+    adapters.check_peft()
+    found = adapters.trace(folder)
+    try:
+        base = load(
+            found.base,
+            revision=revision or found.revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+    except ModelError as error:
+        raise ModelError(
+            f"Cannot load the base {found.base!r} of the adapter {str(folder)!r}: {error}"
+        ) from error
+    hf = base.hf
+    for each in found.folders:
+        hf = adapters.merge(hf, each)
+    tokenizer = _tokenizer_of(found.folders, trust_remote_code) or base.tokenizer
+    model = wrap(hf, tokenizer, name=str(folder))
+    # Weights are hashed by a sample of theirs, which a small adapter may not touch.
+    digests = [adapters.digest_of(each) for each in found.folders]
+    return replace(model, identity=model.identity | {"adapters": digests})
+
+
+def _tokenizer_of(
+    folders: Sequence[Path], trust_remote_code: bool
+) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of the last adapter that has one."""
+    for folder in reversed(folders):
+        if _holds(folder, _TOKENIZERS):
+            try:
+                tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                    folder, trust_remote_code=trust_remote_code
+                )
+            except (OSError, ValueError, KeyError) as error:
+                raise ModelError(
+                    f"Cannot read the tokenizer in {str(folder)!r} ({error}): mend it, or take its "
+                    "files away to use the base's."
+                ) from error
+            return tokenizer
+    return None
 
 
 def wrap(
