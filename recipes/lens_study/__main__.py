@@ -7,6 +7,7 @@ import json
 import logging
 from pathlib import Path
 
+from crosslatent.cli.models import quiet
 from recipes.lens_study.study import Study
 from recipes.lens_study.table import markdown, plain
 
@@ -19,13 +20,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the results")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet()
     study = Study()
     chosen = list(study.chosen())
     found = study.report(chosen)
     args.out.mkdir(parents=True, exist_ok=True)
     text = markdown(chosen, found)
     (args.out / "results.md").write_text(text + "\n", encoding="utf-8")
-    data = json.dumps(plain(chosen, found), indent=1, ensure_ascii=False, allow_nan=False)
+    data = json.dumps(
+        plain(chosen, found, study.losses), indent=1, ensure_ascii=False, allow_nan=False
+    )
     (args.out / "results.json").write_text(data + "\n", encoding="utf-8")
     print(text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,6 +66,8 @@ class Study:
         """Load model and task."""
         self.model = shipped_model()
         self.task = load_task(TASK)
+        self.losses: dict[str, list[dict[str, float]]] = {}
+        """Method -> held-out terms before training and after, of the first seed."""
 
     def split(self, name: str) -> Task:
         """The questions of one split."""
@@ -115,9 +117,11 @@ class Study:
         spec = specs[best]
 
         def make(seed: int) -> Condition:
-            from dataclasses import replace
-
-            return Tuned(method.name, self.trained(method, replace(spec, seed=seed)).model)
+            trained = self.trained(method, replace(spec, seed=seed))
+            held_out = trained.record.points("held_out")
+            ends = [held_out[0].terms, held_out[-1].terms]
+            self.losses.setdefault(method.name, ends)
+            return Tuned(method.name, trained.model)
 
         setting = f"learning rate {spec.lr:g}, {spec.epochs} epoch{'s' * (spec.epochs > 1)}"
         return _chosen(method.name, setting, len(specs), found, make, seeded=True)

@@ -45,12 +45,17 @@ def markdown(chosen: Sequence[Chosen], found: Mapping[int, Evaluation]) -> str:
     return "\n\n".join([caption, _table(_HEAD, rows), by_language])
 
 
-def plain(chosen: Sequence[Chosen], found: Mapping[int, Evaluation]) -> dict[str, Any]:
+def plain(
+    chosen: Sequence[Chosen],
+    found: Mapping[int, Evaluation],
+    losses: Mapping[str, Sequence[Mapping[str, float]]],
+) -> dict[str, Any]:
     """Everything, without the answers themselves."""
     fields = ("name", "setting", "tried", "target", "central")
     return {
         "chosen": [{name: getattr(one, name) for name in fields} for one in chosen],
         "questions": found[SEEDS[0]].questions,
+        "held-out terms before and after": {name: list(ends) for name, ends in losses.items()},
         "versions": found[SEEDS[0]].versions,
         "seeds": {
             str(seed): [_without_paths(one) for one in evaluation.conditions]
