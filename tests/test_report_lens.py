@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from crosslatent.errors import RunFolderError
-from crosslatent.lens.record import CurvePoint, TrainRecord
-from crosslatent.lens.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.lens.space import FINAL, LayerSeparability, Points, Space, SpaceRecord
+from crosslatent.lens.training.record import CurvePoint, TrainRecord
 from crosslatent.report.lens import (
     drawing,
     evaluation,

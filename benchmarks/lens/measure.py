@@ -105,7 +105,7 @@ def _of_case(
 
 def order_of(case: Case) -> list[list[int]]:
     """Rows of every step, as this package's training orders them: schemes see the same batches."""
-    from crosslatent.lens import batches
+    from crosslatent.lens.training import batches
 
     return [
         batch

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.lens.cases import BATCH, CENTRAL, TRAINED
 from benchmarks.lens.task import Prepared, Trained
-from crosslatent.lens.fork import parameters_of
-from crosslatent.lens.settings import TrainSpec
 from crosslatent.lens.space import load_space
-from crosslatent.lens.training import train as train_lens
+from crosslatent.lens.training.fork import parameters_of
+from crosslatent.lens.training.run import train as train_lens
+from crosslatent.lens.training.settings import TrainSpec
 from crosslatent.model import load
 
 SEED = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from crosslatent.demo import shipped_model
 from crosslatent.lens import Space, Trained, TrainSpec, evaluate, probe, train, train_answers
-from crosslatent.lens.conditions import Condition, Steered, Transplanted, Tuned
-from crosslatent.lens.results import ALL, ConditionResult, Evaluation
-from crosslatent.lens.texts import parallel_of_items, texts_of_items
+from crosslatent.lens.evaluation.conditions import Condition, Steered, Transplanted, Tuned
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.texts.streams import parallel_of_items, texts_of_items
 from crosslatent.select import pilot_pair
 from crosslatent.specs import COMPONENTS, check_component
 from crosslatent.store import RunReader
@@ -66,7 +66,7 @@ class Study:
         """Load model and task."""
         self.model = shipped_model()
         self.task = load_task(TASK)
-        self.losses: dict[str, list[dict[str, float]]] = {}
+        self.losses: dict[str, list[Mapping[str, float]]] = {}
         """Method -> held-out terms before training and after, of the first seed."""
 
     def split(self, name: str) -> Task:

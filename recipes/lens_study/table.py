@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from crosslatent.lens.results import ALL, UNMODIFIED, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, UNMODIFIED, ConditionResult, Evaluation
 from crosslatent.stats import Estimate
 from recipes.lens_study.protocol import CENTRAL, CHOOSE, REPORT, SEEDS
 from recipes.lens_study.study import Chosen

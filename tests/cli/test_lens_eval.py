@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosslatent.lens.results import ALL, Evaluation
+from crosslatent.lens.evaluation.results import ALL, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.subspace import fit_means
 from support.models import save_tiny

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 import crosslatent
-from crosslatent.lens.record import read_record
+from crosslatent.lens.training.record import read_record
 from support.models import save_tiny
 from support.training import made_up_space, parallel
 
@@ -181,7 +181,7 @@ def test_a_folder_of_something_else_is_refused(train, tmp_path):
 
 
 def test_a_loss_that_is_no_number_is_a_failed_run(train, folder, tmp_path, monkeypatch):
-    from crosslatent.lens import objective
+    from crosslatent.lens.training import objective
 
     whole = objective.retain
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from crosslatent.errors import PromptError, SpaceError
-from crosslatent.lens.probe_settings import (
+from crosslatent.lens.probing.settings import (
     Pooling,
     check_batch_size,
     check_max_tokens,

@@ -30,8 +30,8 @@ from crosslatent.cli.questions import Questions
 from crosslatent.errors import RunFolderError, TaskError, UsageError
 
 if TYPE_CHECKING:
-    from crosslatent.lens.conditions import Condition
-    from crosslatent.lens.results import Evaluation
+    from crosslatent.lens.evaluation.conditions import Condition
+    from crosslatent.lens.evaluation.results import Evaluation
     from crosslatent.tasks import Task
 
 MOST_TEXTS = 500
@@ -151,7 +151,7 @@ def evaluate(
     quiet()
     texts, note = _texts(everything, chosen, centre, central_data, field)
     loaded = load_model(model, revision, device, dtype)
-    from crosslatent.lens.evaluation import evaluate as run
+    from crosslatent.lens.evaluation.run import evaluate as run
 
     with progresses() as show:
         evaluation = run(
@@ -189,8 +189,8 @@ def _conditions(
     combine: list[str] | None,
 ) -> list[Condition]:
     """The conditions as they were given: trained models, steerings, transplants, both at once."""
-    from crosslatent.lens.conditions import check_conditions, check_folders
-    from crosslatent.lens.parsing import (
+    from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
+    from crosslatent.lens.evaluation.parsing import (
         parse_combined,
         parse_steer,
         parse_transplant,
@@ -238,7 +238,7 @@ def _load(asked: Questions, *, transplants: bool) -> Task:
 
 
 def _check_out(out: Path, *, new: bool) -> None:
-    from crosslatent.lens.results import EVALUATION_FILE
+    from crosslatent.lens.evaluation.results import EVALUATION_FILE
 
     check_output_folder(out, EVALUATION_FILE)
     if (out / EVALUATION_FILE).exists() and not new:
@@ -250,7 +250,7 @@ def _check_out(out: Path, *, new: bool) -> None:
 
 def _central(conditions: list[Condition], asked: str | None) -> str:
     from crosslatent.languages import ENGLISH
-    from crosslatent.lens.conditions import steered_of
+    from crosslatent.lens.evaluation.conditions import steered_of
 
     if asked is not None:
         return asked
@@ -262,7 +262,7 @@ def _texts(
     everything: Task, chosen: Task, central: str, path: Path | None, field: str | None
 ) -> tuple[list[str], str]:
     """Held-out texts in the central language, and a sentence that says what they are."""
-    from crosslatent.lens.central import read_central
+    from crosslatent.lens.texts.central import read_central
 
     if path is not None:
         texts = read_central(path, central, field=field)
@@ -274,7 +274,7 @@ def _texts(
 
 def _prompts_elsewhere(everything: Task, chosen: Task, central: str) -> tuple[list[str], str]:
     """Central prompts of splits that are not evaluated."""
-    from crosslatent.lens.asking import central_prompts
+    from crosslatent.lens.evaluation.asking import central_prompts
     from crosslatent.tasks.shots import PILOT
 
     others = [name for name in everything.splits if name not in chosen.splits]

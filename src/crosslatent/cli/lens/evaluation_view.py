@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crosslatent.cli.output import console, print_text
 
 if TYPE_CHECKING:
-    from crosslatent.lens.results import ConditionResult, Evaluation
+    from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
     from crosslatent.stats import Estimate
 
 _WIDTH = 150
@@ -26,7 +26,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _overview(evaluation: Evaluation) -> None:
-    from crosslatent.lens.results import ALL
+    from crosslatent.lens.evaluation.results import ALL
 
     head = ["condition", "target", "change", "p", evaluation.central, "change", "KL", "fidelity"]
     rows = []

@@ -34,9 +34,9 @@ _WIDTH = 100
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crosslatent.lens.probe_settings import ProbeSettings
+    from crosslatent.lens.probing.settings import ProbeSettings
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts import TextStream
+    from crosslatent.lens.texts.streams import TextStream
     from crosslatent.model import Model
 
 
@@ -113,7 +113,7 @@ def probe(
     debug: DebugOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
-    from crosslatent.lens.probe_settings import ProbeSettings, check_enough, check_pooling
+    from crosslatent.lens.probing.settings import ProbeSettings, check_enough, check_pooling
 
     settings = ProbeSettings(
         central, rank, check_pooling(pooling), batch_size, chat, max_tokens, held_out, seed
@@ -165,7 +165,7 @@ def _file_texts(
     split: str | None,
     limit: int | None,
 ) -> TextStream:
-    from crosslatent.lens.texts import read_texts
+    from crosslatent.lens.texts.streams import read_texts
 
     if data is None:
         raise UsageError("Texts come from --data or --task, and neither is given: give one.")
@@ -189,7 +189,7 @@ def _task_texts(
     limit: int | None,
 ) -> TextStream:
     from crosslatent.languages import ENGLISH
-    from crosslatent.lens.texts import texts_of_items
+    from crosslatent.lens.texts.streams import texts_of_items
     from crosslatent.tasks import load_task
 
     if field is not None:
@@ -205,7 +205,7 @@ def _task_texts(
 
 
 def _probe(model: Model, stream: TextStream, settings: ProbeSettings) -> Space:
-    from crosslatent.lens.probing import probe
+    from crosslatent.lens.probing.run import probe
     from crosslatent.sweeps.progress import Progress
 
     started, total = time.monotonic(), stream.texts.total()
@@ -237,7 +237,7 @@ def _command() -> list[str]:
 
 def _tell(space: Space, stream: TextStream) -> None:
     """What was left out, cut or changed."""
-    from crosslatent.lens.probe_settings import few_texts
+    from crosslatent.lens.probing.settings import few_texts
 
     record = space.record
     _count(warn, record.empty, "texts left out because they are empty")

@@ -36,10 +36,10 @@ from crosslatent.cli.output import check_output_folder
 from crosslatent.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosslatent.lens.job import Trained
-    from crosslatent.lens.settings import LoraSpec, TrainSpec
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts import ParallelRows
+    from crosslatent.lens.texts.streams import ParallelRows
+    from crosslatent.lens.training.job import Trained
+    from crosslatent.lens.training.settings import LoraSpec, TrainSpec
     from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
@@ -188,7 +188,7 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a model's top blocks: towards its language subspaces (Lens), or on gold answers."""
-    from crosslatent.lens.settings import TrainSpec
+    from crosslatent.lens.training.settings import TrainSpec
 
     spec = TrainSpec(
         blocks=blocks_of(blocks),
@@ -233,7 +233,7 @@ def train(
 
 
 def _lora(rank: int, alpha: float, dropout: float) -> LoraSpec:
-    from crosslatent.lens.settings import LoraSpec
+    from crosslatent.lens.training.settings import LoraSpec
 
     return LoraSpec(rank, alpha, dropout)
 
@@ -260,7 +260,7 @@ def _is_first() -> bool:
 
 
 def _check_out(out: Path) -> None:
-    from crosslatent.lens.record import MARKER
+    from crosslatent.lens.training.record import MARKER
 
     if _is_first():
         check_output_folder(out, MARKER)
@@ -280,8 +280,8 @@ def _train(
     *,
     new: bool,
 ) -> Trained:
-    from crosslatent.lens.training import train as on_texts
-    from crosslatent.lens.training import train_answers
+    from crosslatent.lens.training.run import train as on_texts
+    from crosslatent.lens.training.run import train_answers
 
     about = {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -328,7 +328,7 @@ def _with_central(items: Sequence[Item], central: str) -> Sequence[Item]:
 
 
 def _leave(trained: Trained, out: Path, *, json: bool) -> None:
-    from crosslatent.lens.record import FOLDER
+    from crosslatent.lens.training.record import FOLDER
     from crosslatent.report.lens.training import write_training_figures
 
     files = write_training_figures(trained.record, out / FOLDER)

@@ -11,7 +11,7 @@ from crosslatent.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts import ParallelRows
+    from crosslatent.lens.texts.streams import ParallelRows
     from crosslatent.model import Model
     from crosslatent.tasks import Task
 
@@ -20,8 +20,8 @@ _PILOT = "pilot"
 
 def read_space(folder: Path, central: str, wanted: tuple[str, ...]) -> Space:
     """The subspaces, which must have the languages."""
-    from crosslatent.lens.settings import check_languages
     from crosslatent.lens.space import load_space
+    from crosslatent.lens.training.settings import check_languages
 
     found = load_space(folder)
     if wanted:
@@ -59,7 +59,7 @@ def read_rows(
     limit: int | None,
 ) -> ParallelRows:
     """Parallel texts."""
-    from crosslatent.lens.texts import ParallelRows, parallel_of_items, read_parallel
+    from crosslatent.lens.texts.streams import ParallelRows, parallel_of_items, read_parallel
 
     if task is not None:
         return ParallelRows(parallel_of_items(task.items))

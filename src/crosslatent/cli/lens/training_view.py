@@ -16,10 +16,10 @@ from crosslatent.cli.progress import duration
 from crosslatent.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosslatent.lens.job import Trained
-    from crosslatent.lens.loop import TrainProgress
-    from crosslatent.lens.record import CurvePoint, TrainRecord
     from crosslatent.lens.space import Layer
+    from crosslatent.lens.training.job import Trained
+    from crosslatent.lens.training.loop import TrainProgress
+    from crosslatent.lens.training.record import CurvePoint, TrainRecord
 
 _SECONDS_PER_LINE = 15.0
 _WHAT = {"trunk": "texts", "train": "steps"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslatent.lens.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.report import words
 from crosslatent.report.lens.evaluation_words import corrected, nats
 from crosslatent.report.lens.marks import isolated, name, printable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from crosslatent.lens.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.report import words
 from crosslatent.report.lens.marks import isolated, name, printable
 from crosslatent.stats import Estimate, holm

@@ -13,7 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crosslatent.lens.record import EARLY, FINISHED, INTERRUPTED, NAN, CurvePoint, TrainRecord
+from crosslatent.lens.training.record import (
+    EARLY,
+    FINISHED,
+    INTERRUPTED,
+    NAN,
+    CurvePoint,
+    TrainRecord,
+)
 from crosslatent.report import colours, words
 from crosslatent.report.lens.drawing import log_axis, save, style
 from crosslatent.report.lens.publish import published
