@@ -22,6 +22,9 @@ MOST_LOST = 0.02
 PAPER = TrainSpec()
 """The released training of Lens: last two blocks, one epoch, learning rate 1e-5."""
 
+HARD = replace(PAPER, lr=1e-3, epochs=10)
+"""The most of what is tried; shown whether or not it is chosen, so that Lens is seen to act."""
+
 _LORA = LoraSpec(rank=8, alpha=16.0)
 _EPOCHS = (1, 10)
 _RATES = (1e-5, 1e-4, 1e-3)
@@ -48,10 +51,11 @@ def methods() -> Iterator[Method]:
     full = tuple(replace(PAPER, lr=lr, epochs=n) for n in _EPOCHS for lr in _RATES)
     lora = tuple(replace(PAPER, lr=lr, epochs=n, lora=_LORA) for n in _EPOCHS for lr in _LORA_RATES)
     yield Method("Lens, settings of the paper", "lens", (PAPER,))
-    yield Method("Lens", "lens", full)
-    yield Method("Lens, LoRA", "lens", lora)
-    yield Method("fine-tuning on answers", "answers", full)
-    yield Method("fine-tuning on answers, LoRA", "answers", lora)
+    yield Method("Lens, 100 times the rate, 10 epochs", "lens", (HARD,))
+    yield Method("Lens, chosen", "lens", full)
+    yield Method("Lens, LoRA, chosen", "lens", lora)
+    yield Method("fine-tuning on answers, chosen", "answers", full)
+    yield Method("fine-tuning on answers, LoRA, chosen", "answers", lora)
 
 
 STEER_ALPHAS = {"direction": (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0), "agnostic": (0.5, 1.0)}

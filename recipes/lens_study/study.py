@@ -136,8 +136,8 @@ class Study:
         best, found = self._best(tried)
         one = tried[best]
         setting = f"{one.part}, block {one.layers[0]}, alpha {one.alpha:g}"
-        same = Steered("steering", self.space, one.alpha, one.layers, one.part)
-        return _chosen("steering", setting, len(tried), found, lambda _: same, seeded=False)
+        same = Steered("steering, chosen", self.space, one.alpha, one.layers, one.part)
+        return _chosen("steering, chosen", setting, len(tried), found, lambda _: same, seeded=False)
 
     def _transplant(self) -> Chosen:
         """The pair with most right answers on `TRAIN`; which component, `CHOOSE` decides."""
@@ -145,9 +145,9 @@ class Study:
         best, found = self._best(pairs)
         one = pairs[best]
         setting = f"{one.component}, block {one.source} to block {one.target}"
-        same = Transplanted("XTransplant", one.component, one.source, one.target)
+        same = Transplanted("XTransplant, chosen", one.component, one.source, one.target)
         tried = self.model.n_layers**2 * len(_COMPONENTS)
-        return _chosen("XTransplant", setting, tried, found, lambda _: same, seeded=False)
+        return _chosen("XTransplant, chosen", setting, tried, found, lambda _: same, seeded=False)
 
     def _pair(self, component: str) -> Transplanted:
         assert component in COMPONENTS

@@ -8,7 +8,7 @@ from typing import Any
 
 from crosslatent.lens.evaluation.results import ALL, UNMODIFIED, ConditionResult, Evaluation
 from crosslatent.stats import Estimate
-from recipes.lens_study.protocol import CENTRAL, CHOOSE, REPORT, SEEDS
+from recipes.lens_study.protocol import CENTRAL, CHOOSE, REPORT, SEEDS, TRAIN
 from recipes.lens_study.study import Chosen
 
 _HEAD = (
@@ -38,8 +38,8 @@ def markdown(chosen: Sequence[Chosen], found: Mapping[int, Evaluation]) -> str:
     whole = first.conditions[0].accuracy[ALL]
     caption = (
         f"{targets} questions of the split `{REPORT}` about {whole.clusters} facts, and their "
-        f"{asked[CENTRAL]} English counterparts; settings chosen on `{CHOOSE}`; 95 % intervals, "
-        "resampled by fact."
+        f"{asked[CENTRAL]} English counterparts. Trained on `{TRAIN}`; what is called chosen was "
+        f"chosen on `{CHOOSE}`. 95 % intervals, resampled by fact."
     )
     by_language = _table(("condition", *first.languages, "English"), _by_language(first))
     return "\n\n".join([caption, _table(_HEAD, rows), by_language])
@@ -132,5 +132,5 @@ def _nats(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return ""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f}"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+        return f"{estimate.value:.1e}"
+    return f"{estimate.value:.1e} [{estimate.low:.1e}, {estimate.high:.1e}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,7 +82,10 @@ def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
     from peft import PeftModel
 
     try:
-        adapted = PeftModel.from_pretrained(hf, folder)
+        with warnings.catch_warnings():
+            # PEFT asks transformers for a property that newer versions call by another name.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            adapted = PeftModel.from_pretrained(hf, folder)
         # Once more, for what from_pretrained does not tell: which names found no place.
         result = adapted.load_adapter(folder, "default")
         left_out = [*result.missing_keys, *result.unexpected_keys]

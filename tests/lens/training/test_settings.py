@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from crosslatent.errors import CrosslatentError, ModelError, SpaceError, UsageError
-from crosslatent.lens.training.settings import LoraSpec, TrainSpec, check, check_languages
+from crosslatent.lens.training.settings import (
+    LoraSpec,
+    TrainSpec,
+    check,
+    check_languages,
+    read_otherwise,
+)
 from support.training import made_up_space, tiny
 
 
@@ -130,3 +136,13 @@ def test_every_refusal_is_wrong_usage():
     with pytest.raises(CrosslatentError) as caught:
         TrainSpec(epochs=0)
     assert caught.value.exit_code == 2
+
+
+def test_a_space_that_was_read_otherwise_is_told_of(make_space):
+    space = make_space()
+    assert read_otherwise(space, TrainSpec()) == []
+    other = replace(space, record=replace(space.record, pooling="mean", chat=True))
+    first, second = read_otherwise(other, TrainSpec())
+    assert "averaged over tokens (pooling mean)" in first
+    assert "probed with the chat template, but training reads texts without it" in second
+    assert len(read_otherwise(other, TrainSpec(chat=True))) == 1

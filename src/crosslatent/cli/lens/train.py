@@ -224,6 +224,8 @@ def train(
     rows = None
     if found is not None:
         rows = read_rows(questions, data, wanted, central, field, split, limit)
+    if found is not None and _is_first():
+        _warn_of(found, spec)
     loaded = load_for_training(model, revision, device, dtype)
     trained = _train(
         loaded, found, rows, questions, central, wanted, spec, out, cache, space, new=new
@@ -252,6 +254,13 @@ def _check_objective(objective: str, task: str | None, space: Path | None) -> No
         raise UsageError(
             f"--space is {str(space)!r}, but training on answers uses no subspaces: leave it out."
         )
+
+
+def _warn_of(space: Space, spec: TrainSpec) -> None:
+    from crosslatent.lens.training.settings import read_otherwise
+
+    for sentence in read_otherwise(space, spec):
+        warn(sentence)
 
 
 def _is_first() -> bool:

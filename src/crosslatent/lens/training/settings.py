@@ -289,6 +289,22 @@ def _check_space(space: Space, model: Model) -> None:
         )
 
 
+def read_otherwise(space: Space, spec: TrainSpec) -> list[str]:
+    """A sentence for each way in which the space's texts were read otherwise than these will be."""
+    record, found = space.record, []
+    if record.pooling != "last":
+        found.append(
+            f"the subspaces are of states averaged over tokens (pooling {record.pooling}), but "
+            "training moves those of the last token"
+        )
+    if record.chat != spec.chat:
+        was, will = ("with", "without") if record.chat else ("without", "with")
+        found.append(
+            f"the space was probed {was} the chat template, but training reads texts {will} it"
+        )
+    return found
+
+
 _COUNTS = ("epochs", "batch_size", "accumulate", "max_tokens", "patience", "evaluate_every")
 
 
