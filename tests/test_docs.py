@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
 
 from crosslatent import errors
+from crosslatent.cli.app import app, main
 from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, Rows
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
@@ -53,21 +55,59 @@ def test_links_lead_somewhere(guide):
     assert [link for link in links if not (guide.parent / link).exists()] == []
 
 
+def examples(guide):
+    """The words behind `crosslatent`, of every example in a block or within a sentence."""
+    text = guide.read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+    lines = re.findall(r"^crosslatent (.+)$", blocks, flags=re.MULTILINE)
+    lines += re.findall(r"`(?:[\w. -]+ )?crosslatent ([a-z][^`]*)`", text)
+    return [line.split("#")[0].split() for line in lines]
+
+
+def known(words):
+    """The command that an example calls, however deep, and its options."""
+    command, path = typer.main.get_command(app), []
+    while hasattr(command, "commands"):
+        if len(path) == len(words):
+            break  # a group of commands, spoken of as one
+        assert words[len(path)] in command.commands, " ".join(words)
+        path.append(words[len(path)])
+        command = command.commands[path[-1]]
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    return path, options | {"--help"}
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_options_in_examples_exist(guide, capsys):
-    from crosslatent.cli.app import main
+    for words in examples(guide):
+        path, options = known(words)
+        used = {word.split("=")[0] for word in words if word.startswith("--")}
+        if path == ["lm-eval"]:
+            if find_spec("lm_eval") is None:
+                continue  # an extra, whose options are its own
+            assert main(["lm-eval", "--help"]) == 0
+            options = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+        assert used <= options, " ".join(words)
 
-    blocks = re.findall(r"```sh\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
-    text = "".join(blocks).replace("\\\n", " ")
-    for line in re.findall(r"^crosslatent (.+)$", text, flags=re.MULTILINE):
-        words = line.split("#")[0].split()
-        if words[0] == "lm-eval" and find_spec("lm_eval") is None:
-            continue  # an extra, whose options are its own
-        path = words[:2] if words[0] == "tasks" else words[:1]
-        assert main([*path, "--help"]) == 0, line
-        help_text = capsys.readouterr().out
-        options = [word.split("=")[0] for word in words if word.startswith("--")]
-        assert [option for option in options if option not in help_text] == [], line
+
+def test_options_that_do_not_exist_are_seen(tmp_path):
+    guide = tmp_path / "guide.md"
+    block = "```sh\ncrosslatent lens train \\\n  --bloks 4  # --at\n```\n"
+    guide.write_text(f"{block}`torchrun -m crosslatent lens train --bloks 2`\n")
+    path = ["lens", "train"]
+    assert examples(guide) == [[*path, "--bloks", "4"], [*path, "--bloks", "2"]]
+    assert known(path)[0] == path
+    assert "--blocks" in known(path)[1]
+    with pytest.raises(AssertionError, match="--bloks"):
+        test_options_in_examples_exist(guide, None)
+    with pytest.raises(AssertionError, match="lens tain"):
+        known(["lens", "tain"])
+
+
+def test_guide_of_lens_has_an_example_of_each_of_its_commands():
+    shown = {tuple(words[:2]) for words in examples(ROOT / "docs" / "lens.md")}
+    commands = typer.main.get_command(app).commands["lens"].commands
+    assert {("lens", name) for name in commands} <= shown
 
 
 def blocks(language):
@@ -76,8 +116,6 @@ def blocks(language):
 
 
 def test_transplant_of_the_readme_repairs_what_it_says(capsys, monkeypatch):
-    from crosslatent.cli.app import main
-
     monkeypatch.chdir(ROOT)
     commands = blocks("sh").replace("\\\n", " ").splitlines()
     (line,) = [line for line in commands if line.startswith("crosslatent transplant")]

@@ -152,9 +152,9 @@ def test_states_are_kept_for_other_runs(train, tmp_path):
         (("--strength", "zz=1"), {}, ("'zz'", "sw, hi")),
         (("--strength", "much"), {}, ("'much'",)),
         (("--epochs", "0"), {}, ("0",)),
-        (("--held-out", "1"), {}, ("held out is 1.0",)),
-        (("--lr", "-1"), {}, ("learning rate is -1.0",)),
-        (("--limit", "1"), {}, ("There are 1 rows",)),
+        (("--held-out", "1"), {}, ("'held out' is 1.0",)),
+        (("--lr", "-1"), {}, ("'learning rate' is -1.0",)),
+        (("--limit", "1"), {}, ("Training has 1 row",)),
         (("--split", "pilot"), {}, ("only a task has splits",)),
         (("--patience", "2", "--held-out", "0"), {}, ("no row is held out",)),
         (("--chat",), {}, ("no chat template",)),
@@ -170,7 +170,7 @@ def test_wrong_usage_is_one_sentence_and_writes_nothing(train, tmp_path, argumen
 
 def test_a_space_of_another_model_is_refused(train, folder, tmp_path):
     save_tiny(folder / "other", seed=1)
-    train(model="other").assert_refused("probed on another model", "weights")
+    train(model="other").assert_refused("was probed in", "another weights")
 
 
 def test_a_folder_of_something_else_is_refused(train, tmp_path):

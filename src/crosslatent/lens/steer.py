@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crosslatent.errors import SpaceError, UsageError
+from crosslatent.errors import UsageError
+from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
 from crosslatent.model import Model, rewriting
 from crosslatent.model.sites import Rewrite
@@ -93,19 +94,6 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
     """
     with rewriting(model, _rewrites(model, space, steering)):
         yield
-
-
-def check_shape(model: Model, space: Space) -> None:
-    """Refuse a space whose blocks or width are not the model's.
-
-    Raises:
-        SpaceError: they are not.
-    """
-    if (space.n_layers, space.d_model) != (model.n_layers, model.d_model):
-        raise SpaceError(
-            f"The language space has {space.n_layers} blocks of width {space.d_model}, but "
-            f"{model.name} has {model.n_layers} of width {model.d_model}: probe this model."
-        )
 
 
 def check_steering(model: Model, space: Space, steering: Steering) -> None:

@@ -90,7 +90,7 @@ def test_groups_are_not_torn_apart():
 def test_too_few_rows_are_refused():
     assert split_rows(range(2), 0.01, 0).held_out
     assert split_rows(range(1), 0.0, 0).train == (0,)
-    with pytest.raises(UsageError, match="There are 1 rows"):
+    with pytest.raises(UsageError, match="Training has 1 row"):
         split_rows(range(1), 0.1, 0)
 
 

@@ -220,17 +220,18 @@ def train(
     _check_out(out)
     wanted = names(langs, "--langs")
     found = None if space is None else read_space(space, central, wanted)
-    questions = None if task is None else read_questions(task, data, wanted, split, limit, field)
+    targets = tuple(lang for lang in wanted if lang != central)
+    questions = None if task is None else read_questions(task, data, targets, split, limit, field)
     rows = None
     if found is not None:
         rows = read_rows(questions, data, wanted, central, field, split, limit)
-    if found is not None and _is_first():
-        _warn_of(found, spec)
     loaded = load_for_training(model, revision, device, dtype)
     trained = _train(
         loaded, found, rows, questions, central, wanted, spec, out, cache, space, new=new
     )
     if _is_first():
+        if found is not None:
+            _warn_of(found, spec)
         _leave(trained, out, json=json)
 
 

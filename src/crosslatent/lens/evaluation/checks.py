@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from crosslatent.errors import ModelError, PromptError, SpaceError, UsageError
@@ -19,8 +19,9 @@ from crosslatent.lens.evaluation.conditions import (
     transplanted_of,
 )
 from crosslatent.lens.evaluation.retention import check_vocabulary
+from crosslatent.lens.origin import check_origin, check_shape
 from crosslatent.lens.space import Space
-from crosslatent.lens.steer import check_shape, check_steering
+from crosslatent.lens.steer import check_steering
 from crosslatent.model import Model, load
 from crosslatent.model.prompts import encode_many
 from crosslatent.specs import check_component, resolve_layer
@@ -28,9 +29,6 @@ from crosslatent.sweeps.tokens import prompts_of
 
 _COMPARED = 64
 """Questions whose tokens are compared between two models' tokenizers."""
-
-_DTYPE_FREE = ("type", "config_hash", "tokenizer_hash")
-"""What of a model's identity does not depend on the type of its numbers."""
 
 
 def check_all(asking: Asking, conditions: Iterable[Condition]) -> None:
@@ -68,27 +66,6 @@ def check_steered(asking: Asking, steering: Steered) -> None:
     for lang in dict.fromkeys(question.lang for question in asking.targets):
         check_steering(model, space, steering.towards(language_in(space, lang)))
     check_steering(model, space, steering.towards(space.central))
-
-
-def check_origin(model: Model, space: Space) -> None:
-    """Refuse a space that says that it was probed in another model.
-
-    Raises:
-        SpaceError: it does.
-    """
-    there = space.record.model.get("identity")
-    if not isinstance(there, Mapping):
-        return
-    # The same weights give other hashes in another type of numbers.
-    same_type = there.get("dtype") == model.identity.get("dtype")
-    names = (*_DTYPE_FREE, "weights_hash") if same_type else _DTYPE_FREE
-    for name in names:
-        if there.get(name) != model.identity.get(name):
-            what = name.replace("_hash", "").replace("_", " ")
-            raise SpaceError(
-                f"The language space was probed in {space.record.model.get('name')}, which is not "
-                f"{model.name} (another {what}): probe this model."
-            )
 
 
 def language_in(space: Space, lang: str) -> str:

@@ -152,8 +152,8 @@ def split_rows(groups: Sequence[Hashable], held_out: float, seed: int) -> Split:
     count = max(1, round(held_out * len(members))) if held_out else 0
     if count >= len(members):
         raise UsageError(
-            f"There are {len(members)} rows to train on and to hold out {held_out:g} of: give more "
-            "rows, or hold out none."
+            f"Training has {len(members)} row{'s' * (len(members) != 1)}, too few to hold out "
+            f"{held_out:g} of them: give more rows, or hold out none."
         )
     parts = list(members.values())
     apart = sorted(number for place in order[:count] for number in parts[place])

@@ -181,7 +181,10 @@ def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
     try:
         there = json.loads((out / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"Cannot read {str(out / MARKER)!r} ({error}).") from error
+        raise RunFolderError(
+            f"Cannot read {str(out / MARKER)!r} ({error}): give another folder, or start over with "
+            "--new."
+        ) from error
     asked = json.loads(json.dumps(arguments))
     different = list(_differences("", there, asked))
     if different:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import ModelError, SpaceError, UsageError
+from crosslatent.lens.origin import check_origin, check_shape
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.specs import resolve_layer
 
@@ -229,7 +230,8 @@ def check(spec: TrainSpec, model: Model, space: Space | None, languages: Sequenc
 
     Raises:
         UsageError: blocks or layers that the model does not have.
-        ModelError: the space was probed on another model, or the precision does not go with it.
+        SpaceError: the space was probed in another model.
+        ModelError: the precision does not go with the model.
     """
     spec.read_at(model.n_layers)
     dtype = str(model.dtype).removeprefix("torch.")
@@ -246,7 +248,8 @@ def check(spec: TrainSpec, model: Model, space: Space | None, languages: Sequenc
                 f"languages are {', '.join(languages)}."
             )
     if space is not None:
-        _check_space(space, model)
+        check_shape(model, space)
+        check_origin(model, space)
 
 
 def check_languages(space: Space, central: str, languages: Sequence[str]) -> None:
@@ -269,23 +272,6 @@ def check_languages(space: Space, central: str, languages: Sequence[str]) -> Non
         raise SpaceError(
             f"The central language is {central!r}, but the space's directions start from "
             f"{space.central!r}: name that one, or probe again."
-        )
-
-
-def _check_space(space: Space, model: Model) -> None:
-    if (space.n_layers, space.d_model) != (model.n_layers, model.d_model):
-        raise ModelError(
-            f"The space is of a model with {space.n_layers} blocks of width {space.d_model}, but "
-            f"{model.name} has {model.n_layers} of {model.d_model}: probe this model."
-        )
-    there = space.record.model.get("identity") or {}
-    parts = ("type", "weights_hash", "tokenizer_hash")
-    other = [part for part in parts if part in there and there[part] != model.identity.get(part)]
-    if other:
-        raise ModelError(
-            f"The space was probed on another model ({space.record.model.get('name')!r}; it "
-            f"differs in {', '.join(part.removesuffix('_hash') for part in other)}): probe "
-            f"{model.name}, in the dtype that it is trained in."
         )
 
 
@@ -314,19 +300,21 @@ def _words(name: str) -> str:
 
 def _at_least(what: str, value: int, least: int) -> None:
     if value < least:
-        raise UsageError(f"The {what} is {value}: give {least} or more.")
+        raise UsageError(f"The setting {what!r} is {value}: give {least} or more.")
 
 
 def _positive(what: str, value: float) -> None:
     if not value > 0:
-        raise UsageError(f"The {what} is {value}: give a number above 0.")
+        raise UsageError(f"The setting {what!r} is {value}: give a number above 0.")
 
 
 def _not_negative(what: str, value: float) -> None:
     if not (math.isfinite(value) and value >= 0):
-        raise UsageError(f"The {what} is {value}: give a number of 0 or more.")
+        raise UsageError(f"The setting {what!r} is {value}: give a number of 0 or more.")
 
 
 def _share(what: str, value: float) -> None:
     if not 0 <= value < 1:
-        raise UsageError(f"The {what} is {value}: give a share of 0 or more, and below 1.")
+        raise UsageError(
+            f"The setting {what!r} is {value}: give a share of 0 or more, and below 1."
+        )
