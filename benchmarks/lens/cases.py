@@ -71,9 +71,13 @@ class Case:
         return cls(**(data | lists))
 
 
-def cases(*, quick: bool) -> tuple[Case, ...]:
-    """One epoch; three; one epoch for each of two target languages; a wider model's memory."""
-    shape, rows = (TINY, 24) if quick else (FULL, 200)
+def cases(*, quick: bool, rows: int | None = None) -> tuple[Case, ...]:
+    """One epoch; three; one epoch for each of two target languages; a wider model's memory.
+
+    `rows` are those of the cases that say something about time; 200 by default.
+    """
+    shape, usual = (TINY, 24) if quick else (FULL, 200)
+    rows = rows or usual
     wide, few = (TINY, 16) if quick else (WIDE, 24)
     return (
         Case(1, TARGETS[:1], rows, shape),

@@ -77,23 +77,27 @@ def empty_interpreter() -> int:
 
 
 def measure(
-    cases: Sequence[Case], repetitions: int, threads: int, ask: Ask | None = None
+    cases: Sequence[Case],
+    repetitions: int,
+    threads: int,
+    ask: Ask | None = None,
+    schemes: Sequence[str] = tuple(SCHEMES),
 ) -> list[Measured]:
-    """All cases with all schemes; each repetition begins with another one."""
+    """All cases with these schemes; each repetition begins with another one."""
     send = ask or in_a_process(threads)
     results: list[Measured] = []
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="crosslatent-bench-") as name:
             folder = data.save(Path(name), case.shape, case.rows)
-            results += _of_case(case, folder, repetitions, threads, send)
+            results += _of_case(case, folder, repetitions, threads, send, schemes)
     return results
 
 
 def _of_case(
-    case: Case, folder: Path, repetitions: int, threads: int, ask: Ask
+    case: Case, folder: Path, repetitions: int, threads: int, ask: Ask, schemes: Sequence[str]
 ) -> Iterable[Measured]:
-    found = {scheme: Measured(case, scheme) for scheme in SCHEMES}
-    names = list(SCHEMES)
+    found = {scheme: Measured(case, scheme) for scheme in schemes}
+    names = list(schemes)
     for repetition in range(repetitions):
         shift = repetition % len(names)
         for scheme in names[shift:] + names[:shift]:
