@@ -41,6 +41,22 @@ def test_layers_count_from_the_end(transplant):
     assert first == second
 
 
+def test_modules_can_be_named(transplant):
+    usual = transplant(*WHAT, "--json").json
+    named = transplant(*WHAT, "--json", "--modules=blocks=model.layers,attn=self_attn,ffn=mlp")
+    assert named.json == usual
+    for text, says in [
+        ("attn", "--modules is 'attn', but each part once belongs there"),
+        ("attn=a,attn=b", "each part once belongs there, such as attn=self_attn,ffn=mlp"),
+        ("attn=", "each part once"),
+        ("head=lm_head", "Cannot name the module 'head' of a model: give blocks, attn, ffn"),
+        ("ffn=self_attn", "does not add its modules directly"),
+    ]:
+        result = transplant(*WHAT, f"--modules={text}")
+        assert (result.code, result.out) == (2, "")
+        assert says in result.err
+
+
 @pytest.mark.parametrize(
     ("preset", "what"),
     [("understanding", ("attn", 3, 0)), ("generation", ("ffn", 0, 0)), ("culture", ("ffn", 0, 0))],

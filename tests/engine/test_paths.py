@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
+from transformers import DynamicCache
 
 from crosslatent import engine, oracle
 from crosslatent.activations import capture_ids
 from crosslatent.engine import EnginePath, best_path, paths, why_not
 from crosslatent.engine.expanded import ExpandedPrompts
 from crosslatent.engine.shared import SharedPrompts
+from crosslatent.prefix import Prefix, Unshareable
+from crosslatent.prefix.step import Reach
 from crosslatent.requests import Request
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
@@ -66,6 +69,26 @@ def test_a_path_that_is_wrong_is_not_taken(monkeypatch):
     path = best_path(wrapped())
     assert path.name == "oracle"
     assert "expanded-cache: its log-probabilities differ" in path.reason
+
+
+@pytest.mark.parametrize("argument", [{"chosen_keys": torch.zeros(1)}, {"reach": 7}])
+def test_attention_that_is_told_something_unknown_is_not_shared(monkeypatch, argument):
+    """It might matter in long prompts alone, where no trial would see it."""
+    model = wrapped()
+    for block in model.blocks:
+        right = block.attn.forward
+        monkeypatch.setattr(
+            block.attn, "forward", lambda *args, right=right, **kw: right(*args, **kw, **argument)
+        )
+    path = best_path(model)
+    assert path.name == "expanded-cache"
+    assert f"its attention is told of {next(iter(argument))}" in path.reason
+
+
+def test_attention_of_an_unknown_kind_is_not_shared():
+    kinds = ["full_attention", "chunked_attention", "indexed_attention"]
+    with pytest.raises(Unshareable, match="it has indexed_attention"):
+        Prefix.of(DynamicCache(), torch.zeros(1), 0, kinds)
 
 
 def test_a_path_that_fails_is_not_taken(monkeypatch):
@@ -146,6 +169,41 @@ def test_embeddings_of_one_type_of_layer_count_too():
     assert_equal(answered.rows, oracle.run_rows(model, request.main, rows, max_new_tokens=4))
     assert set(answered.paths) == {"oracle"}
     assert "change beyond 40 tokens" in answered.reason
+
+
+def test_attention_that_counts_padding_as_positions_takes_the_oracle_in_long_prompts():
+    sharper = {"attn_temperature_tuning": True, "floor_scale": 40, "attn_scale": 2.0}
+    model = wrapped("llama4_text", **sharper)
+    assert model.rotary_limit == 39
+    prompts = [ids_of(model, text) for text in (MAIN, MAIN * 2)]
+    together = capture_ids(model, prompts, ["ffn"])["ffn"]
+    for ids, vectors in zip(prompts, together, strict=True):
+        assert torch.allclose(vectors, capture_ids(model, [ids], ["ffn"])["ffn"][0], atol=1e-4)
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"]))
+    requests = [Request(tuple(ids), rows) for ids in prompts]
+    answered = list(engine.run(model, requests, max_new_tokens=4))
+    assert [each.paths[0] for each in answered] == ["shared-prefix", "oracle"]
+    for request, each in zip(requests, answered, strict=True):
+        slow = oracle.run_rows(model, request.main, rows, max_new_tokens=4)
+        assert_equal(each.rows, slow)
+    without = wrapped("llama4_text", attn_temperature_tuning=False)
+    assert without.rotary_limit is None
+    assert answers(oracle.run_rows(without, prompts[1], rows, max_new_tokens=4)) != answers(slow)
+
+
+def test_chunks_begin_where_the_text_does(monkeypatch):
+    """Prompts of other lengths stand padded beside each other, and chunks follow each one's own."""
+    model = wrapped("llama4_text")
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn", "attn"]))
+    requests = [Request(tuple(ids_of(model, MAIN[:size])), rows) for size in (3, 7, 8, 9, 16, 24)]
+    slow = [oracle.run_rows(model, each.main, rows, max_new_tokens=10) for each in requests]
+    for expected, found in zip(slow, engine.run(model, requests, max_new_tokens=10), strict=True):
+        assert_equal(found.rows, expected)
+        assert found.paths[0] == "shared-prefix"
+    right = Reach.hides
+    monkeypatch.setattr(Reach, "hides", lambda self, *args: right(Reach(self.tokens), *args))
+    found = list(engine.run(model, requests, max_new_tokens=10))
+    assert any(answers(a.rows) != answers(b) for a, b in zip(found, slow, strict=True))
 
 
 @pytest.mark.parametrize("rope", ["dynamic", "longrope"])

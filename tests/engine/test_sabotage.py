@@ -139,7 +139,7 @@ def padding_is_seen(right, step, pads, *rest):
 
 
 @replaced(Step, "hides_prefix")
-def window_is_ignored(right, step, pads, length, kept, window, device):
+def window_is_ignored(right, step, pads, length, kept, reach, device):
     return right(step, pads, length, kept, None, device)
 
 
@@ -159,8 +159,8 @@ def one_softmax_for_the_prefix_alone(right, scoring, scores, hidden):
 
 
 @replaced(Prefix, "of")
-def values_of_the_prefix_are_lost(right, cache, pads, length):
-    prefix = right(cache, pads, length)
+def values_of_the_prefix_are_lost(right, *args):
+    prefix = right(*args)
     for layer in prefix.layers:
         layer.values = layer.values * 0
     return prefix

@@ -8,9 +8,9 @@ import torch
 import crosslatent as xl
 from crosslatent import oracle
 from crosslatent.errors import ModelError
-from crosslatent.model.families import FAMILIES, Family
-from support.models import CONTEXT, tiny_model
-from support.models import FAMILIES as TESTED
+from crosslatent.model import adapter
+from crosslatent.model.families import FAMILIES
+from support.models import ALL_FAMILIES, CONTEXT, tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
 
 NORMS_AFTER = ["gemma2", "gemma3_text", "olmo2"]
@@ -78,30 +78,6 @@ def test_the_feed_forward_of_experts_is_captured_whole():
         assert torch.allclose(captured[layer], left, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", NORMS_AFTER)
-@pytest.mark.parametrize(
-    ("entry", "says"),
-    [
-        (Family(), "does not add its modules directly"),
-        (Family(attn_norm=NORM_OF["attn"]), "does not add its modules directly"),
-        (Family(attn_norm=NORM_OF["ffn"], ffn_norm=NORM_OF["attn"]), "does not receive the output"),
-    ],
-    ids=["none", "one", "swapped"],
-)
-def test_wrong_norms_are_refused(monkeypatch, family, entry, says):
-    monkeypatch.setitem(FAMILIES, family, entry)
-    hf, tokenizer = tiny_model(family)
-    with pytest.raises(ModelError, match=says):
-        xl.wrap(hf, tokenizer)
-
-
-def test_a_norm_before_the_feed_forward_is_not_one_after_attention(monkeypatch):
-    monkeypatch.setitem(FAMILIES, "llama", Family(attn_norm=NORM_OF["attn"]))
-    hf, tokenizer = tiny_model("llama")
-    with pytest.raises(ModelError, match="'post_attention_layernorm' does not receive"):
-        xl.wrap(hf, tokenizer)
-
-
 def test_a_form_that_reads_in_both_directions_is_refused():
     hf, tokenizer = tiny_model("gemma3_text", use_bidirectional_attention=True)
     with pytest.raises(ModelError, match="is not causal"):
@@ -117,14 +93,23 @@ def test_a_form_that_reads_in_both_directions_is_refused():
         ("falcon-alibi", {"parallel_attn": True}),
         ("gpt_neox", {"use_parallel_residual": False}),
         ("phi3", {"sliding_window": 6}),
+        ("opt", {"do_layer_norm_before": False}),
+        ("bloom", {"apply_residual_connection_post_layernorm": True}),
     ],
 )
 def test_other_forms_of_a_family_add_up_too(family, settings):
     assert wrapped(family, **settings).n_layers == 4
 
 
-def test_every_family_of_the_table_is_tested():
-    assert {name.partition("-")[0] for name in TESTED} == set(FAMILIES)
+def test_every_row_of_the_table_is_tested_and_needed(monkeypatch):
+    for model_type in FAMILIES:
+        assert model_type in ALL_FAMILIES
+        hf, tokenizer = tiny_model(model_type)
+        assert xl.wrap(hf, tokenizer).n_layers == 4
+        with monkeypatch.context() as patch:
+            patch.setattr(adapter, "FAMILIES", {})
+            with pytest.raises(ModelError, match="does not add its modules directly"):
+                xl.wrap(hf, tokenizer)
 
 
 def answers(model):

@@ -47,8 +47,12 @@ def folder_of_an_encoder(folder):
     change_type(folder, "bert")
 
 
+def folder_of_a_recurrent_model(folder):
+    change_type(folder, "mamba")
+
+
 def folder_of_an_unknown_family(folder):
-    change_type(folder, "gpt2")
+    change_type(folder, "hurlyburly")
 
 
 def folder_without_tokenizer(folder):
@@ -68,7 +72,8 @@ def change_type(folder, model_type):
         (folder_with_pickle, "pickled weights only"),
         (folder_with_half_the_weights, "Cannot load a causal language model"),
         (folder_of_an_encoder, "type 'bert' is not a decoder"),
-        (folder_of_an_unknown_family, "'gpt2' is not supported yet: use one of llama"),
+        (folder_of_a_recurrent_model, "MambaForCausalLM is recurrent or hybrid"),
+        (folder_of_an_unknown_family, "Cannot load a causal language model"),
         (folder_without_tokenizer, "holds no tokenizer: it must hold tokenizer.json"),
     ],
 )

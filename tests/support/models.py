@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+
+from support.families import CAUSAL, CONTEXT, SETTINGS, WITHOUT
 
 PLAIN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Sequential blocks with a norm before each module: what the authors' released code knows."""
@@ -36,46 +39,12 @@ ATTENTION_VARIANTS = (
 """Attention or blocks that differ from those: windows, caps, sinks, norms after modules, ..."""
 
 FAMILIES = PLAIN_FAMILIES + ATTENTION_VARIANTS
+"""What the fast tests run on."""
+
+ALL_FAMILIES = CAUSAL
+"""What the contract tests run on."""
+
 PAD, EOS = "<pad>", "<eos>"
-CONTEXT = 256
-"""Longest sequence that a tiny model takes, in tokens (bytes, that is)."""
-
-WINDOW = 6
-"""Positions that layers with a sliding window see: fewer than most prompts of the tests have."""
-
-_SLIDING: dict[str, Any] = {"sliding_window": WINDOW}
-_OWN_SETTINGS: dict[str, dict[str, Any]] = {
-    # Caps so low that leaving them out changes the answers.
-    "gemma2": _SLIDING
-    | {"query_pre_attn_scalar": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0},
-    "gemma3_text": _SLIDING | {"query_pre_attn_scalar": 8, "sliding_window_pattern": 2},
-    "gpt_oss": _SLIDING
-    | {
-        "num_local_experts": 4,
-        "num_experts_per_tok": 2,
-        # As in the released models, but for the length.
-        "rope_parameters": {
-            "rope_type": "yarn",
-            "rope_theta": 150_000.0,
-            "factor": 32.0,
-            "beta_fast": 32.0,
-            "beta_slow": 1.0,
-            "truncate": False,
-            "original_max_position_embeddings": CONTEXT // 32,
-        },
-    },
-    # With the usual settings, rows of the following ones give too few different answers.
-    "falcon": {"ffn_hidden_size": 64},
-    "falcon-alibi": {
-        "alibi": True,
-        "multi_query": False,
-        "parallel_attn": False,
-        "bias": True,
-        "initializer_range": 0.6,
-    },
-    "gpt_neox": {"initializer_range": 0.6},
-}
-"""Fields of a family's config beside those that all have."""
 
 
 @cache
@@ -97,7 +66,7 @@ def tiny_model(
     """A 4-block model of `family` in float32 on the CPU, in evaluation mode, and its tokenizer.
 
     Args:
-        family: one of `FAMILIES`: a model type, and after a hyphen what is special about it.
+        family: one of `ALL_FAMILIES`: a model type, and after a hyphen what is special about it.
         seed: of the weights.
         overrides: fields of the family's config, such as ``num_hidden_layers=2``.
     """
@@ -117,16 +86,21 @@ def tiny_model(
         "bos_token_id": None,
         "tie_word_embeddings": False,
     }
-    settings |= _OWN_SETTINGS.get(family, {}) | overrides
     model_type = family.partition("-")[0]
-    if model_type == "falcon":
-        del settings["head_dim"]  # always d_model / heads there, and cannot be set
+    for derived in WITHOUT.get(model_type, ()):
+        del settings[derived]
+    settings |= SETTINGS.get(family, {}) | overrides
     config = AutoConfig.for_model(model_type, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval()
     return model, tokenizer
+
+
+def has_type(family: str) -> bool:
+    """Whether this version of transformers has the model type of a family."""
+    return family.partition("-")[0] in CONFIG_MAPPING
 
 
 def save_tiny(path: Path, family: str = "llama", seed: int = 0, **overrides: Any) -> Path:

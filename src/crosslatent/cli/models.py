@@ -5,20 +5,33 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from crosslatent.cli.options import module_paths
+
 if TYPE_CHECKING:
     from crosslatent.model import Model
 
 
-def load_model(name: str, revision: str | None, device: str, dtype: str) -> Model:
+def load_model(
+    name: str, revision: str | None, device: str, dtype: str, modules: str | None = None
+) -> Model:
     """Load a model.
 
+    Args:
+        name: its folder, or its name on the hub.
+        revision: on the hub.
+        device: see `crosslatent.model.load`.
+        dtype: likewise.
+        modules: what --modules says.
+
     Raises:
+        UsageError: --modules cannot be read.
         ModelError: it cannot be loaded; see `crosslatent.model.load`.
     """
+    paths = module_paths(modules)
     quiet()
     from crosslatent.model import load
 
-    return load(name, revision=revision, device=device, dtype=dtype)
+    return load(name, revision=revision, device=device, dtype=dtype, modules=paths)
 
 
 def quiet() -> None:

@@ -26,6 +26,14 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str, typer.Option(metavar="DTYPE", help="auto, float32, bfloat16 or float16.")
 ]
+ModulesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--modules",
+        metavar="PART=PATH,...",
+        help="Where a model's modules are, if that is not found: blocks=PATH,attn=PATH,ffn=PATH.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
 
@@ -142,6 +150,24 @@ def names(text: str | None, option: str) -> tuple[str, ...]:
     if not all(parts):
         raise UsageError(f"{option} is {text!r}, but names separated by commas belong there.")
     return tuple(dict.fromkeys(parts))
+
+
+def module_paths(text: str | None) -> dict[str, str] | None:
+    """What --modules says, for `crosslatent.model.load`.
+
+    Raises:
+        UsageError: a part is not of the form PART=PATH, or is given twice.
+    """
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in names(text, "--modules")]
+    for part, sign, path in pairs:
+        if not (part and sign and path) or [each[0] for each in pairs].count(part) > 1:
+            raise UsageError(
+                f"--modules is {text!r}, but each part once belongs there, such as "
+                "attn=self_attn,ffn=mlp."
+            )
+    return {part: path for part, _, path in pairs}
 
 
 def prompt_text(text: str, role: str) -> str:

@@ -26,6 +26,7 @@ from crosslatent.cli.options import (
     DtypeOption,
     LangOption,
     ModelOption,
+    ModulesOption,
     PositionsOption,
     RevisionOption,
     ShotsOption,
@@ -143,6 +144,7 @@ def sweep(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
+    modules: ModulesOption = None,
     new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop if an item cannot be run, instead of noting it.")
@@ -173,7 +175,7 @@ def sweep(
     check_output_folder(out, "run.json")
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype)
+    loaded = load_model(model, revision, device, dtype, modules)
     from crosslatent.sweeps import SweepSpec
 
     maker = CounterpartMaker(loaded, translate_with, target, chat, translation_cache, device, dtype)

@@ -16,6 +16,7 @@ from crosslatent.cli.options import (
     DtypeOption,
     JsonOption,
     ModelOption,
+    ModulesOption,
     PositionsOption,
     RevisionOption,
     StrengthOption,
@@ -120,6 +121,7 @@ def transplant(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
+    modules: ModulesOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -141,7 +143,7 @@ def transplant(
     check_parallel(save_parallel, aux is None, None)
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype)
+    loaded = load_model(model, revision, device, dtype, modules)
     if aux is None:
         translator = CounterpartMaker(
             loaded, translate_with, aux_lang, bool(chat), translation_cache, device, dtype

@@ -12,7 +12,7 @@ from crosslatent.decoding import Decoded, silent
 from crosslatent.edits import Row
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.contract import Answered
-from crosslatent.engine.paths import EnginePath, best_path, chosen_path, why_not
+from crosslatent.engine.paths import EnginePath, best_path, chosen_path, difference, why_not
 from crosslatent.engine.ties import TieBreaker
 from crosslatent.model import Model
 from crosslatent.requests import Request
@@ -23,6 +23,7 @@ __all__ = [
     "TieBreaker",
     "best_path",
     "chosen_path",
+    "difference",
     "run",
     "run_rows",
     "why_not",

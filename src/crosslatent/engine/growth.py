@@ -1,8 +1,9 @@
 """Blocks below a row's first edit are not computed for it: there it equals the unmodified run.
 
-The end of the prompt goes through the model in a batch that grows on the way. It starts with one
-unmodified row for every prompt; a row joins, as a copy of its prompt's, at the first block that it
-edits (docs/methods.md, 2).
+The end of the prompt goes through the blocks in a batch that grows on the way. The first block sees
+one unmodified row for every prompt; a row joins, as a copy of its prompt's, at the first block that
+it edits (docs/methods.md, 2). What stands before the blocks, embeddings for the most part, is
+computed for all rows, so that models that fix the shape of their output there fix the right one.
 """
 
 from __future__ import annotations
@@ -41,19 +42,18 @@ class Growth:
         return self._n_groups + bisect_right(self._first, layer)
 
     def hidden(self, layer: int, value: Tensor) -> Tensor:
-        """Let the rows that join at this block in, rows pos d_model."""
+        """Let the rows that join at this block in, rows pos d_model; at the first, hold back."""
+        if layer == 0:
+            return value[: self.rows_at(0)]
         joining = self.groups[len(value) : self.rows_at(layer)]
         if not len(joining):
             return value
         return torch.cat([value, value[joining.to(value.device)]])
 
     def context(self, layer: int, value: Any) -> Any:
-        """What the model made for the first rows (position embeddings), for all that are in."""
+        """What the model made for all rows (position embeddings), for those that are in."""
         if isinstance(value, tuple | list):
             return type(value)(self.context(layer, part) for part in value)
-        if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != self._n_groups:
+        if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != len(self.groups):
             return value
-        if self._n_groups == 1:
-            return value  # broadcasts
-        groups = self.groups[: self.rows_at(layer)]
-        return value[groups.to(value.device)]
+        return value[: self.rows_at(layer)]

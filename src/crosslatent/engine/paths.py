@@ -168,7 +168,7 @@ class _Trial:
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             # Whatever the model's own code stumbles over is a reason to take another path.
             return f"{type(error).__name__} in a trial ({next(iter(str(error).splitlines()), '')})"
-        return _difference(self._expected, found, self._model.dtype)
+        return difference(self._expected, found, self._model.dtype)
 
     def _answers(self, name: str, requests: Sequence[Request]) -> list[Decoded]:
         picks = [(at, row) for at, asked in enumerate(requests) for row in range(len(asked.rows))]
@@ -199,7 +199,7 @@ def _probe_requests(model: Model) -> list[Request]:
     return requests
 
 
-def _difference(expected: Sequence[Decoded], found: Sequence[Decoded], dtype: torch.dtype) -> str:
+def difference(expected: Sequence[Decoded], found: Sequence[Decoded], dtype: torch.dtype) -> str:
     """How the answers of a path differ from the oracle's beyond rounding; empty if they do not."""
     tolerance = _TOLERANCE.get(dtype, _TOLERANCE_ELSEWHERE)
     for one, other in zip(expected, found, strict=True):

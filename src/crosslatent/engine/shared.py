@@ -29,6 +29,7 @@ from crosslatent.prefix import (
     read,
     select,
     shared_attention,
+    takes_attention_functions,
 )
 from crosslatent.requests import Request
 
@@ -48,7 +49,7 @@ class SharedPrompts:
             Unshareable: the model's cache or attention is of a kind that cannot be shared.
         """
         (self._tail,) = {request.tail for request in requests}
-        if not getattr(model.hf, "_supports_attention_backend", False):
+        if not takes_attention_functions(model):
             raise Unshareable("its attention does not go through transformers' AttentionInterface")
         self._model = model
         self._requests = requests
@@ -81,7 +82,7 @@ class SharedPrompts:
         edits = [batch.edits[row] for row in batch.growth.order]
         first = len(self._requests)
         with entering(self._model, batch.growth), rewriting(self._model, rewrites(edits, first)):
-            return rows.read(ends, Step.chain(0, self._tail), keep=1)[:, -1]
+            return rows.read(ends[rows.groups], Step.chain(0, self._tail), keep=1)[:, -1]
 
     def _chances(self, rows: SharedRows) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
         """Log-probabilities of watched tokens and of options, a tuple a row each.
@@ -148,8 +149,8 @@ def _read_prefixes(model: Model, starts: Sequence[Sequence[int]], chunk: int | N
     pads = torch.tensor([length - len(start) for start in starts])
     if not length:
         empty: Cache = DynamicCache(config=model.hf.config)
-        return Prefix.of(empty, pads, length)
+        return Prefix.of(empty, pads, length, model.layer_kinds)
     # A prompt without a prefix reads some token all the same: a row of nothing but padding has no
     # softmax. As padding it is seen by nobody.
     batch = encode_batch(model, [start or (0,) for start in starts], "left")
-    return Prefix.of(read(model, batch, chunk), pads, length)
+    return Prefix.of(read(model, batch, chunk), pads, length, model.layer_kinds)

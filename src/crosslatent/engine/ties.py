@@ -89,4 +89,5 @@ def _in_float32(model: Model) -> Model:
             "Memory does not suffice for the model in float32 beside itself, which --exact needs: "
             "load it with --dtype float32, or leave --exact out."
         ) from error
-    return replace(model, hf=hf, blocks=resolve(hf))
+    parts = resolve(hf, model.modules)
+    return replace(model, hf=hf, blocks=parts.blocks, norm=parts.norm, head=parts.head)

@@ -1,267 +1,284 @@
 """Finds the decoder blocks and their modules in a Hugging Face model, and proves them right.
 
-The proof is a probe forward: in a block that adds its modules' outputs to the residual stream, the
-block's output must equal its input + attention output + feed-forward output, up to rounding. Where
-the family names a norm after a module, the norm must receive what the module returns, and its
-output counts in the sum. A second forward checks that no token changes what comes before it. So
-nothing is guessed silently.
+`structure` says which modules may be attention and feed-forward, a probe forward (`trace`) shows
+what they do, and `proof` tells which of them make up the residual stream. Then the feed-forward
+must not look at other tokens, and no token may change what comes before it. What cannot be proven,
+or can be in more than one way, is refused with the line that says it: nothing is guessed silently.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
-from crosslatent.model.families import FAMILIES, Family
-
-_PROBE_TOKENS = 3
+from crosslatent.model import proof
+from crosslatent.model.families import FAMILIES, Names
+from crosslatent.model.structure import (
+    ATTN,
+    FFN,
+    block_list,
+    candidates,
+    paste,
+    refuse_states,
+    text_config,
+)
+from crosslatent.model.trace import ArgumentsOf, Seen, Trace, copied, probe
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One decoder block and the two modules in it that write to the residual stream."""
+    """One decoder block and the modules in it that write to the residual stream.
+
+    Attributes:
+        whole: the block.
+        attn: its attention.
+        ffn: its feed-forward.
+        cross_attn: its attention over an encoder's states; None in a model without encoder.
+        flat: modules that return the tokens of all rows in one, tokens d_model.
+    """
 
     whole: nn.Module
     attn: nn.Module
     ffn: nn.Module
+    cross_attn: nn.Module | None = None
+    flat: frozenset[nn.Module] = frozenset()
 
 
-def hidden_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The hidden states in a module's output, which is a tensor or a tuple that begins with it."""
-    return output[0] if isinstance(output, tuple) else output
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model is made of.
+
+    Attributes:
+        blocks: decoder blocks, from the first.
+        norm: what the last block's output goes through before the head; None if nothing single.
+        head: what gives the logits.
+    """
+
+    blocks: tuple[Block, ...]
+    norm: nn.Module | None
+    head: nn.Module | None
 
 
-def with_hidden(output: Tensor | tuple[Tensor, ...], hidden: Tensor) -> Tensor | tuple[Tensor, ...]:
-    """The same module output with `hidden` in the place of its hidden states."""
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-
-def resolve(hf: PreTrainedModel) -> tuple[Block, ...]:
-    """Return the decoder blocks of `hf`, verified by a probe forward.
+def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Parts:
+    """Find the parts of `hf` and prove them with a probe forward.
 
     Makes a model with soft-capped attention use an implementation that applies the caps.
 
+    Args:
+        hf: the model.
+        modules: what the user says of where they are; see `families.Names`.
+
     Raises:
-        ModelError: the family is not known, its modules do not make up the residual stream, or it
-            is not causal.
+        ModelError: modules are not found, do not make up the residual stream, or do in more than
+            one way; or the model is recurrent, or not causal.
     """
-    family = _family_of(hf)
-    blocks = tuple(
-        Block(whole, whole.get_submodule(family.attn), whole.get_submodule(family.ffn))
-        for whole in _block_list(hf, family)
-    )
-    expected = hf.config.get_text_config().num_hidden_layers
-    if len(blocks) != expected:
-        raise ModelError(
-            f"Found {len(blocks)} decoder blocks at {family.blocks!r}, but the config says "
-            f"num_hidden_layers = {expected}: give a model whose blocks are all in that list."
-        )
+    names = Names.of(modules).over(FAMILIES.get(text_config(hf).model_type, Names()))
+    path, blocks = block_list(hf, names)
+    refuse_states(type(hf), text_config(hf), list(blocks))
     _keep_soft_caps(hf)
-    _verify(hf, blocks, family)
+    choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
+    parts = _probed(hf, path, choices)
     _verify_causal(hf)
-    return blocks
+    return parts
 
 
-def input_device(hf: PreTrainedModel) -> torch.device:
-    """Where token ids go: the device of the embeddings."""
-    embeddings = hf.get_input_embeddings()
-    weight = embeddings.weight
-    assert isinstance(weight, Tensor)
-    if weight.device.type == "meta":  # kept elsewhere until it is used; accelerate knows where to
-        return torch.device(getattr(embeddings, "_hf_hook").execution_device)  # noqa: B009
-    return weight.device
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """The modules of one block that may be its attention and its feed-forward, by path."""
 
+    layer: int
+    block: nn.Module
+    attn: list[str]
+    ffn: list[str]
 
-def _family_of(hf: PreTrainedModel) -> Family:
-    model_type = hf.config.model_type
-    if model_type not in FAMILIES:
-        raise ModelError(
-            f"The model type {model_type!r} ({type(hf).__name__}) is not supported yet: "
-            f"use a model of type {', '.join(FAMILIES)}."
+    @classmethod
+    def of(cls, hf: PreTrainedModel, layer: int, block: nn.Module, names: Names) -> _Choices:
+        """Candidates by name; without any, all children, of which the probe shows what they do."""
+        found = cls(
+            layer,
+            block,
+            candidates(block, names.attn, ATTN),
+            candidates(block, names.ffn, FFN),
         )
-    return FAMILIES[model_type]
+        for path in (*found.attn, *found.ffn):
+            try:
+                block.get_submodule(path)
+            except AttributeError as error:
+                raise ModelError(
+                    f"Block {layer} of {type(hf).__name__} has no {path!r}: its children are "
+                    f"{found.children}."
+                ) from error
+        return found
 
+    @property
+    def children(self) -> str:
+        """The names of the block's children."""
+        return ", ".join(name for name, _ in self.block.named_children()) or "none"
 
-def _block_list(hf: PreTrainedModel, family: Family) -> nn.ModuleList:
-    try:
-        blocks = hf.get_submodule(family.blocks)
-    except AttributeError as error:
-        raise ModelError(
-            f"{type(hf).__name__} has no {family.blocks!r}: load it as a causal language model."
-        ) from error
-    if not isinstance(blocks, nn.ModuleList):
-        raise ModelError(
-            f"{family.blocks!r} is a {type(blocks).__name__}, not a list of decoder blocks."
+    @property
+    def paths(self) -> list[str]:
+        """Everything in the block that is watched."""
+        children = [name for name, _ in self.block.named_children()]
+        return list(dict.fromkeys([*children, *self.attn, *self.ffn]))
+
+    def decide(self, seen: Seen) -> tuple[str, str]:
+        """The only pair that makes up the stream.
+
+        Raises:
+            ModelError: there is none, or more than one.
+        """
+        pairs = [(attn, ffn) for attn in self.attn for ffn in self.ffn]
+        proven = [pair for pair in pairs if proof.makes_up(seen, *pair)]
+        if len(proven) == 1:
+            return proven[0]
+        if proven:
+            raise ModelError(
+                f"Block {self.layer}: {_listed(proven)} both make up the block's output, so it is "
+                f"not clear which is meant: {_paste(proven[0])}."
+            )
+        raise ModelError(f"Block {self.layer}: {self._why_not(seen, pairs)}")
+
+    def _why_not(self, seen: Seen, pairs: list[tuple[str, str]]) -> str:
+        others = list(proof.pairs_that_make_up(seen))
+        hint = f"; {_listed(others)} would: {_paste(others[0])}." if others else "."
+        if not pairs:
+            missing = "feed-forward" if self.attn else "attention"
+            return (
+                f"no module of it has a name that is usual for {missing} (its children are "
+                f"{self.children}){hint if others else ': ' + _paste(('ATTN', 'FFN')) + '.'}"
+            )
+        for attn, ffn in pairs:
+            shapes = [_shape(seen, path) for path in (attn, ffn)]
+            if not all(proof.in_stream_shape(seen, path) for path in (attn, ffn)):
+                return (
+                    f"attention {attn!r} gives {shapes[0]} and feed-forward {ffn!r} {shapes[1]}, "
+                    f"but the residual stream is {tuple(seen.left.shape)}{hint}"
+                )
+        attn, ffn = pairs[0]
+        error = proof.difference(seen, attn, ffn)
+        return (
+            f"input + attention ({attn!r}) + feed-forward ({ffn!r}) differs from the block's "
+            f"output by {error:.1e} (relative), also with norms after them and with scales; this "
+            f"architecture does not add its modules directly, and is not supported yet{hint}"
         )
-    return blocks
+
+
+def _shape(seen: Seen, path: str) -> str:
+    calls = seen.calls.get(path)
+    return str(tuple(calls[-1].left.shape)) if calls else "nothing (it is not called)"
+
+
+def _listed(pairs: list[tuple[str, str]]) -> str:
+    return " and ".join(f"(attn={attn!r}, ffn={ffn!r})" for attn, ffn in pairs[:3])
+
+
+def _paste(pair: tuple[str, str]) -> str:
+    return paste({"attn": pair[0], "ffn": pair[1]})
+
+
+def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
+    """One forward that is watched, and what it says of every block."""
+    trace = Trace()
+    around = _around(hf, path)
+    with ExitStack() as hooks:
+        for choice in choices:
+            modules = [choice.block.get_submodule(path) for path in choice.paths]
+            trace.watch(hooks, [choice.block, *modules])
+        trace.watch(hooks, around)
+        entering = {
+            (choice.layer, name): ArgumentsOf(hooks, choice.block.get_submodule(name))
+            for choice in choices
+            for name in choice.ffn
+        }
+        final = copied(_forward(hf))
+    blocks = []
+    for choice in choices:
+        seen = trace.seen(choice.block, choice.paths)
+        attn, ffn = choice.decide(seen)
+        _verify_tokenwise(choice.layer, ffn, entering[choice.layer, ffn])
+        blocks.append(_block(choice.block, attn, ffn, trace))
+    norm = _final_norm(blocks[-1].whole, around, final, trace)
+    return Parts(tuple(blocks), norm, hf.get_output_embeddings())
+
+
+def _block(whole: nn.Module, attn: str, ffn: str, trace: Trace) -> Block:
+    modules = [whole.get_submodule(path) for path in (attn, ffn)]
+    dim = trace.calls[whole][-1].left.dim()
+    flat = frozenset(module for module in modules if trace.calls[module][-1].left.dim() < dim)
+    return Block(whole, modules[0], modules[1], None, flat)
+
+
+def _verify_tokenwise(layer: int, name: str, arguments: ArgumentsOf) -> None:
+    # Attention and feed-forward are added alike, so their sum does not tell them apart.
+    before, after = (arguments.again(change) for change in (0.0, 1.0))
+    if before is None or after is None:
+        return
+    error = proof.relative(before[..., -1, :], after[..., -1, :])
+    if not error < proof.tolerance(before.dtype):
+        raise ModelError(
+            f"Block {layer}: the feed-forward {name!r} looks at other tokens (another first token "
+            f"changes its output at the last by {error:.1e}, relative), so it is no feed-forward: "
+            "attention and feed-forward may be named the wrong way round."
+        )
+
+
+def _around(hf: PreTrainedModel, path: str) -> list[nn.Module]:
+    """The modules that stand beside the list of blocks."""
+    parent = hf.get_submodule(path.rpartition(".")[0])
+    return [each for each in parent.children() if not isinstance(each, nn.ModuleList)]
+
+
+def _final_norm(
+    last: nn.Module, around: list[nn.Module], final: Tensor, trace: Trace
+) -> nn.Module | None:
+    """The module that took the last block's output and gave what the decoder returns."""
+    left = trace.calls[last][-1].left
+    for module in around:
+        for call in trace.calls.get(module, []):
+            if proof.same(call.entered, left) and proof.same(call.left, final):
+                return module
+    return None
 
 
 def _keep_soft_caps(hf: PreTrainedModel) -> None:
     # Some versions of transformers choose sdpa for these models, which leaves the caps out without
     # a word; later ones choose eager, so this gives the same numbers with all of them.
-    config = hf.config.get_text_config()
+    config = text_config(hf)
     capped = getattr(config, "attn_logit_softcapping", None) is not None
     if capped and getattr(config, "_attn_implementation", None) == "sdpa":
         hf.set_attn_implementation("eager")
 
 
-def _verify(hf: PreTrainedModel, blocks: tuple[Block, ...], family: Family) -> None:
-    for layer, seen in enumerate(_probe(hf, blocks, family)):
-        attn, ffn, stream = (part.shape for part in (seen.attn.output, seen.ffn.output, seen.left))
-        if not seen.entered.shape == attn == ffn == stream:
-            raise ModelError(
-                f"Block {layer}: attention gives {tuple(attn)} and feed-forward {tuple(ffn)}, "
-                f"but the residual stream is {tuple(stream)}."
-            )
-        for norm, part in ((family.attn_norm, seen.attn), (family.ffn_norm, seen.ffn)):
-            error = _difference(part.output, part.handed_on)
-            if not error < _tolerance(part.output.dtype):
-                raise ModelError(
-                    f"Block {layer}: {norm!r} does not receive the output of the module before it "
-                    f"(they differ by {error:.1e}, relative); this architecture is not supported "
-                    "yet."
-                )
-        error = _difference(seen.sum_of_parts(), seen.left)
-        if not error < _tolerance(seen.left.dtype):
-            raise ModelError(
-                f"Block {layer}: input + attention + feed-forward differs from the block's output "
-                f"by {error:.1e} (relative); this architecture does not add its modules directly, "
-                "and is not supported yet."
-            )
-
-
-def _difference(expected: Tensor, value: Tensor) -> float:
-    """Largest difference, relative to the largest expected value (or 1, if that is more)."""
-    if expected.shape != value.shape:
-        return float("inf")
-    scale = expected.double().abs().max().clamp_min(1.0)
-    return float((expected.double() - value.double()).abs().max() / scale)
-
-
-def _tolerance(dtype: torch.dtype) -> float:
-    return 1e-4 if dtype in (torch.float32, torch.float64) else 5e-2
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What one module did in the probe, each batch pos d_model.
-
-    Attributes:
-        output: what it returned.
-        handed_on: what the norm after it received; the output itself where there is no norm.
-        added: what was added to the residual stream.
-    """
-
-    output: Tensor
-    handed_on: Tensor
-    added: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the probe saw of one block: its input, its two modules, and its output."""
-
-    entered: Tensor
-    attn: _Written
-    ffn: _Written
-    left: Tensor
-
-    def sum_of_parts(self) -> Tensor:
-        """What the block's output must be."""
-        return self.entered.double() + self.attn.added.double() + self.ffn.added.double()
-
-
-def _probe(hf: PreTrainedModel, blocks: tuple[Block, ...], family: Family) -> list[_Seen]:
-    trace = _Trace()
-    names = [name for name in (family.attn_norm, family.ffn_norm) if name is not None]
-    with ExitStack() as hooks:
-        for block in blocks:
-            norms = [block.whole.get_submodule(name) for name in names]
-            for module in (block.whole, *norms):
-                hooks.callback(trace.watch_input(module).remove)
-            for module in (block.whole, block.attn, block.ffn, *norms):
-                hooks.callback(trace.watch_output(module).remove)
-        _forward(hf)
-    return [
-        _Seen(
-            trace.entered[block.whole],
-            trace.written(block, block.attn, family.attn_norm),
-            trace.written(block, block.ffn, family.ffn_norm),
-            trace.left[block.whole],
-        )
-        for block in blocks
-    ]
-
-
-class _Trace:
-    """What goes into modules and what comes out of them in one forward.
-
-    Kept as copies, since some blocks go on to add to a module's output in place; on the CPU, since
-    not every device has the double precision that the proof takes.
-    """
-
-    def __init__(self) -> None:
-        self.entered: dict[nn.Module, Tensor] = {}
-        self.left: dict[nn.Module, Tensor] = {}
-
-    def watch_input(self, module: nn.Module) -> RemovableHandle:
-        def keep(_module: nn.Module, args: Any, kwargs: Any) -> None:
-            self.entered[module] = _copy(block_input(args, kwargs))
-
-        return module.register_forward_pre_hook(keep, with_kwargs=True)
-
-    def watch_output(self, module: nn.Module) -> RemovableHandle:
-        def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-            self.left[module] = _copy(hidden_of(output))
-
-        return module.register_forward_hook(keep)
-
-    def written(self, block: Block, module: nn.Module, norm: str | None) -> _Written:
-        output = self.left[module]
-        if norm is None:
-            return _Written(output, output, output)
-        after = block.whole.get_submodule(norm)
-        return _Written(output, self.entered[after], self.left[after])
-
-
-def _copy(value: Tensor) -> Tensor:
-    return value.detach().to("cpu", copy=True)
-
-
 def _verify_causal(hf: PreTrainedModel) -> None:
     # Some families have forms that read in both directions (text encoders made of decoders). Rows
     # could not share a prefix there, and chunks would change the numbers.
-    first, second = (_copy(_forward(hf, last=last)[:, :-1]) for last in (0, 1))
-    error = _difference(first, second)
-    if not error < _tolerance(first.dtype):
+    first, second = (_before_last(hf, last) for last in (0, 1))
+    error = proof.relative(first, second)
+    if not error < proof.tolerance(first.dtype):
         raise ModelError(
             f"{type(hf).__name__} is not causal: another last token changes what comes before it "
             f"by {error:.1e} (relative); use a model that reads from left to right."
         )
 
 
+def _before_last(hf: PreTrainedModel, last: int) -> Tensor:
+    return copied(_forward(hf, last)[:, :-1])
+
+
 def _forward(hf: PreTrainedModel, last: int = 0) -> Tensor:
-    """Final states of the probe's tokens, batch pos d_model; `last` picks another last token.
-
-    Without the head, which may be large and not even in memory yet, and mixes no positions.
-    """
-    ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
-    ids[:, -1] += last
-    with torch.no_grad():
-        decoder: Any = hf.base_model
-        out = decoder(input_ids=ids % hf.config.get_text_config().vocab_size, use_cache=False)
-    return hidden_of(out[0])
-
-
-def block_input(args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:
-    """The hidden states that enter a block, from a pre-hook's arguments."""
-    value = args[0] if args else kwargs["hidden_states"]
-    assert isinstance(value, Tensor)
-    return value
+    try:
+        return probe(hf, last)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        line = next(iter(str(error).splitlines()), "")
+        raise ModelError(
+            f"{type(hf).__name__} fails on a text of a few tokens ({type(error).__name__}: "
+            f"{line}): use a model that this version of transformers can run."
+        ) from error

@@ -1,54 +1,58 @@
-"""The table of model families: where each keeps its decoder blocks, attention and feed-forward.
+"""The odd ones: model types whose modules have to be named.
 
-Adding a family is one entry here; `adapter.resolve` then verifies it with a probe forward.
+Blocks, attention and feed-forward of almost every family are found by `structure` and proven by
+`proof`; no line here is needed for them. A row belongs here where the module that a child's name
+suggests does not return what is added to the residual stream, and the one that does is inside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from crosslatent.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """Module names of one family.
+class Names:
+    """Module names that are said and not searched; None where they are searched.
 
     Attributes:
-        blocks: dotted path from the causal LM to the ``ModuleList`` of decoder blocks.
-        attn: name of the attention module inside a block.
-        ffn: name of the feed-forward module inside a block.
-        attn_norm: name of the norm that takes the attention output before it is added to the
-            residual stream; None where it is added as it is.
-        ffn_norm: the same for the feed-forward output.
-
-    The norms serve the probe alone: what is captured and replaced is always what the module itself
-    returns (docs/methods.md, 1). Many families call the norm *before* the feed-forward
-    ``post_attention_layernorm``; that one does not belong here.
+        blocks: dotted path from the model to the ``ModuleList`` of decoder blocks.
+        attn: dotted path from a block to its attention.
+        ffn: dotted path from a block to its feed-forward.
     """
 
-    blocks: str = "model.layers"
-    attn: str = "self_attn"
-    ffn: str = "mlp"
-    attn_norm: str | None = None
-    ffn_norm: str | None = None
+    blocks: str | None = None
+    attn: str | None = None
+    ffn: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str] | None) -> Names:
+        """The names that a user gives.
+
+        Raises:
+            ModelError: one that is not a name of a part, or an empty path.
+        """
+        known = [field.name for field in fields(cls)]
+        for part, path in (given or {}).items():
+            if part not in known:
+                raise ModelError(
+                    f"Cannot name the module {part!r} of a model: give {', '.join(known)}."
+                )
+            if not path:
+                raise ModelError(f"The path of {part!r} is empty: give one such as 'self_attn'.")
+        return cls(**(given or {}))
+
+    def over(self, other: Names) -> Names:
+        """These names, and those of `other` where there are none."""
+        return Names(self.blocks or other.blocks, self.attn or other.attn, self.ffn or other.ffn)
 
 
-_NORMS_AFTER = Family(
-    attn_norm="post_attention_layernorm",
-    ffn_norm="post_feedforward_layernorm",
-)
-
-FAMILIES: Mapping[str, Family] = {
-    "llama": Family(),
-    "mistral": Family(),
-    "qwen2": Family(),
-    "qwen3": Family(),
-    "gemma2": _NORMS_AFTER,
-    "gemma3_text": _NORMS_AFTER,
-    "olmo2": _NORMS_AFTER,
-    "gpt_oss": Family(),
-    "phi3": Family(),
-    "falcon": Family(blocks="transformer.h", attn="self_attention"),
-    "gpt_neox": Family(blocks="gpt_neox.layers", attn="attention"),
+FAMILIES: Mapping[str, Names] = {
+    # Attention and feed-forward add the residual themselves; their last projections do not.
+    "bloom": Names(attn="self_attention.dense", ffn="mlp.dense_4h_to_h"),
+    # Likewise, for the feed-forward alone.
+    "mpt": Names(ffn="ffn.down_proj"),
 }
 """By ``config.model_type`` of transformers."""

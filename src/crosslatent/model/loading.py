@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -18,16 +18,20 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from crosslatent.errors import ModelError
 from crosslatent.model import adapters
 from crosslatent.model.adapter import resolve
-from crosslatent.model.families import FAMILIES
 from crosslatent.model.model import Model
+from crosslatent.model.structure import refuse_states
 from crosslatent.specs import canonical_hash
 
 _DTYPES = {
@@ -48,6 +52,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     trust_remote_code: bool = False,
+    modules: Mapping[str, str] | None = None,
 ) -> Model:
     """Load a causal language model and its tokenizer.
 
@@ -62,10 +67,11 @@ def load(
             over all GPUs, and what does not fit over CPU and disk (accelerate's device map).
         dtype: "auto" (float32 on the CPU, else as stored), "float32", "bfloat16" or "float16".
         trust_remote_code: run code that comes with the model; off unless asked for.
+        modules: where the modules are, if that is not found: see `wrap`.
 
     Raises:
-        ModelError: no such model, no safetensors weights, not a decoder, or not a known family; an
-            adapter without its base, or one that cannot be merged.
+        ModelError: no such model, no safetensors weights, not a decoder, or one whose modules are
+            not found; an adapter without its base, or one that cannot be merged.
     """
     if adapters.is_adapter(Path(path)):
         return _load_adapted(
@@ -74,6 +80,7 @@ def load(
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
+            modules=modules,
         )
     spread = device == SPREAD
     where = resolve_device("auto" if spread else device)
@@ -85,7 +92,7 @@ def load(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(path, **options)
-        _check_decoder(config.model_type)
+        _check_decoder(config)
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         hf = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
@@ -100,11 +107,17 @@ def load(
         torch.nn.Module.to(hf, device=where)
     else:
         weakref.finalize(hf, offload.cleanup)
-    return wrap(hf, tokenizer, name=str(path))
+    return wrap(hf, tokenizer, name=str(path), modules=modules)
 
 
 def _load_adapted(
-    folder: Path, *, revision: str | None, device: str, dtype: str, trust_remote_code: bool
+    folder: Path,
+    *,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    trust_remote_code: bool,
+    modules: Mapping[str, str] | None,
 ) -> Model:
     """A base model with its adapters merged; see `load`."""
     adapters.check_peft()
@@ -116,6 +129,7 @@ def _load_adapted(
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
+            modules=modules,
         )
     except ModelError as error:
         raise ModelError(
@@ -125,7 +139,7 @@ def _load_adapted(
     for each in found.folders:
         hf = adapters.merge(hf, each)
     tokenizer = _tokenizer_of(found.folders, trust_remote_code) or base.tokenizer
-    model = wrap(hf, tokenizer, name=str(folder))
+    model = wrap(hf, tokenizer, name=str(folder), modules=modules)
     # Weights are hashed by a sample of theirs, which a small adapter may not touch.
     digests = [adapters.digest_of(each) for each in found.folders]
     return replace(model, identity=model.identity | {"adapters": digests})
@@ -151,16 +165,30 @@ def _tokenizer_of(
 
 
 def wrap(
-    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str | None = None
+    hf: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str | None = None,
+    modules: Mapping[str, str] | None = None,
 ) -> Model:
     """Wrap a model that is already loaded; puts it in evaluation mode.
 
+    Args:
+        hf: the model.
+        tokenizer: its tokenizer.
+        name: what to call it.
+        modules: where its modules are, if that is not found, such as ``{"blocks": "model.layers",
+            "attn": "self_attn", "ffn": "mlp"}``: a path from the model, and two from a block. Any
+            of them can be left out. What is said here is proven like what is found.
+
     Raises:
-        ModelError: the family is not known, or its modules do not make up the residual stream.
+        ModelError: its modules are not found, or do not make up the residual stream.
     """
     hf.train(False)
     label = name or str(getattr(hf, "name_or_path", "") or type(hf).__name__)
-    return Model(hf, tokenizer, resolve(hf), label, identity_of(hf, tokenizer))
+    parts = resolve(hf, modules)
+    identity = identity_of(hf, tokenizer) | ({"modules": dict(modules)} if modules else {})
+    return Model(hf, tokenizer, parts.blocks, label, identity, parts.norm, parts.head, modules)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -235,17 +263,17 @@ def _holds(folder: Path, patterns: Sequence[str]) -> bool:
     return any(path for pattern in patterns for path in folder.glob(pattern))
 
 
-def _check_decoder(model_type: str) -> None:
-    if model_type in FAMILIES:
-        return
-    if model_type in _ENCODER_ONLY or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+def _check_decoder(config: PreTrainedConfig) -> None:
+    brings_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if config.model_type in _ENCODER_ONLY or not (known or brings_code):
         raise ModelError(
-            f"A model of type {model_type!r} is not a decoder that can answer a prompt: use a "
-            f"causal language model ({', '.join(FAMILIES)})."
+            f"A model of type {config.model_type!r} is not a decoder that can answer a prompt: use "
+            "a causal language model, such as one of type 'llama' or 'qwen3'."
         )
-    raise ModelError(
-        f"The model type {model_type!r} is not supported yet: use one of {', '.join(FAMILIES)}."
-    )
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:  # before its weights are read
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        refuse_states(kind, config.get_text_config(decoder=True))
 
 
 def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from crosslatent.model.adapter import Block, input_device
+from crosslatent.model.adapter import Block
+from crosslatent.model.structure import text_config
+from crosslatent.model.trace import input_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,9 @@ class Model:
         blocks: decoder blocks, from the first.
         name: what it was loaded from.
         identity: plain data that tells this model from another (for run folders).
+        norm: what the last block's output goes through before the head; None if nothing single.
+        head: what gives the logits; None if the model does not say.
+        modules: what the user said of where the modules are.
     """
 
     hf: PreTrainedModel = field(repr=False)
@@ -28,6 +35,9 @@ class Model:
     blocks: tuple[Block, ...] = field(repr=False)
     name: str
     identity: dict[str, Any] = field(default_factory=dict)
+    norm: nn.Module | None = field(default=None, repr=False)
+    head: nn.Module | None = field(default=None, repr=False)
+    modules: Mapping[str, str] | None = None
 
     @property
     def n_layers(self) -> int:
@@ -37,7 +47,7 @@ class Model:
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
-        return int(self.hf.config.get_text_config().hidden_size)
+        return int(text_config(self.hf).hidden_size)
 
     @property
     def device(self) -> torch.device:
@@ -58,15 +68,21 @@ class Model:
     @property
     def context_length(self) -> int | None:
         """Most tokens that prompt and answer may have together; None if the config does not say."""
-        return getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
+        return getattr(text_config(self.hf), "max_position_embeddings", None)
+
+    @property
+    def layer_kinds(self) -> list[str] | None:
+        """What attention each block has, as transformers names it; None if the config is silent."""
+        return getattr(text_config(self.hf), "layer_types", None)
 
     @property
     def rotary_limit(self) -> int | None:
-        """Tokens up to which rotary embeddings stay as they are; None if they always do.
+        """Tokens up to which positions are read alike in any batch; None if they always are.
 
-        Dynamic and LongRoPE embeddings change for the whole text once it is longer.
+        Dynamic and LongRoPE embeddings change for the whole text once it is longer. Attention that
+        grows sharper with the position (Llama 4) counts padding as positions.
         """
-        config = self.hf.config.get_text_config()
+        config = text_config(self.hf)
         rope = getattr(config, "rope_parameters", None) or {}
         # One set of parameters, or one for each type of layer.
         nested = [value for value in rope.values() if isinstance(value, dict)]
@@ -77,6 +93,8 @@ class Model:
             for each in (rope, *nested)
             if each.get("rope_type") in ("dynamic", "longrope")
         ]
+        if getattr(config, "attn_temperature_tuning", False):
+            limits.append(int(config.floor_scale) - 1)
         return min(limits, default=None)
 
     @property

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from crosslatent.model.adapter import Block, block_input, hidden_of, with_hidden
+from crosslatent.model.adapter import Block
 from crosslatent.model.model import Model
+from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
 from crosslatent.specs import Component, Site
 
 Receive = Callable[[Site, Tensor], None]
@@ -46,8 +48,8 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
             if site.component == "attn_residual":
                 _read_attn_residual(hooks, block, site, receive)
             else:
-                hook = _receiver(site, receive)
-                _register(hooks, module_of(block, site.component), hook)
+                module = module_of(block, site.component)
+                _register(hooks, module, _receiver(site, receive, _rows(hooks, block, module)))
         yield
 
 
@@ -56,8 +58,9 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
     """While open, every forward replaces the value of each site by what its function returns."""
     with ExitStack() as hooks:
         for site, rewrite in edits.items():
-            module = module_of(model.blocks[site.layer], site.component)
-            _register(hooks, module, _rewriter(rewrite))
+            block = model.blocks[site.layer]
+            module = module_of(block, site.component)
+            _register(hooks, module, _rewriter(rewrite, _rows(hooks, block, module)))
         yield
 
 
@@ -68,10 +71,7 @@ def entering(model: Model, change: Enter) -> Iterator[None]:
     def hook_of(layer: int) -> Callable[..., tuple[Any, Any]]:
         def hook(_module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
             hidden = change.hidden(layer, block_input(args, kwargs))
-            kwargs = {name: change.context(layer, value) for name, value in kwargs.items()}
-            if not args:
-                return args, kwargs | {"hidden_states": hidden}
-            return (hidden, *(change.context(layer, value) for value in args[1:])), kwargs
+            return with_input(args, kwargs, partial(change.context, layer), hidden)
 
         return hook
 
@@ -93,16 +93,46 @@ def _register(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> 
     hooks.callback(module.register_forward_hook(hook).remove)
 
 
-def _receiver(site: Site, receive: Receive) -> Callable[..., None]:
+class _Rows:
+    """Makes hidden states of a module that knows no rows into batch pos d_model, and back."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def remember(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+        """How many rows enter the block; the last hook before it, so rows that join are in."""
+        self._rows = len(block_input(args, kwargs))
+
+    def apart(self, hidden: Tensor) -> Tensor:
+        """Tokens d_model as batch pos d_model."""
+        apart: Tensor = hidden.unflatten(0, (self._rows, -1))
+        return apart
+
+
+def _rows(hooks: ExitStack, block: Block, module: nn.Module) -> _Rows | None:
+    """For a module that returns the tokens of all rows in one; None for the others."""
+    if module not in block.flat:
+        return None
+    rows = _Rows()
+    handle = block.whole.register_forward_pre_hook(rows.remember, with_kwargs=True)
+    hooks.callback(handle.remove)
+    return rows
+
+
+def _receiver(site: Site, receive: Receive, rows: _Rows | None) -> Callable[..., None]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        receive(site, hidden_of(output))
+        hidden = hidden_of(output)
+        receive(site, hidden if rows is None else rows.apart(hidden))
 
     return hook
 
 
-def _rewriter(rewrite: Rewrite) -> Callable[..., Any]:
+def _rewriter(rewrite: Rewrite, rows: _Rows | None) -> Callable[..., Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        return with_hidden(output, rewrite(hidden_of(output)))
+        hidden = hidden_of(output)
+        if rows is None:
+            return with_hidden(output, rewrite(hidden))
+        return with_hidden(output, rewrite(rows.apart(hidden)).flatten(0, 1))
 
     return hook
 

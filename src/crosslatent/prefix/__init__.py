@@ -8,7 +8,7 @@ every row of a sweep (docs/methods.md, 2). Two forms:
   replaced.
 """
 
-from crosslatent.prefix.attention import Unshareable, shared_attention
+from crosslatent.prefix.attention import Unshareable, shared_attention, takes_attention_functions
 from crosslatent.prefix.cache import Prefix, SharedCache
 from crosslatent.prefix.expanded import PrefixRows
 from crosslatent.prefix.reading import read
@@ -24,4 +24,5 @@ __all__ = [
     "read",
     "select",
     "shared_attention",
+    "takes_attention_functions",
 ]

@@ -7,6 +7,7 @@ of keys (Hydragen, Juravsky et al. 2024, arXiv 2402.05099); one softmax over bot
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from crosslatent.prefix.slots import Part, Slots
-from crosslatent.prefix.step import Mask
+from crosslatent.prefix.step import Mask, Reach
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 NAME = "crosslatent_shared_prefix"
 _SETTING = "_attn_implementation"
 """Where a config of transformers keeps the name of the attention function."""
+
+_WITHOUT_EFFECT = frozenset({"dropout", "position_ids"})
+"""Arguments of attention that change nothing: models are in evaluation mode, and positions serve
+packed texts alone."""
 
 KeysValues = tuple[Tensor, Tensor]
 """Rows (or groups) heads pos d_head, both."""
@@ -136,6 +141,16 @@ def _mix(weights: Tensor, values: Tensor) -> Tensor:
     return arranged.transpose(1, 2)
 
 
+def takes_attention_functions(model: Model) -> bool:
+    """Whether a model's attention asks transformers' registry which function computes it.
+
+    Some models say so; of others, the code of their blocks shows it.
+    """
+    code = sys.modules.get(type(model.blocks[0].whole).__module__)
+    says = getattr(model.hf, "_supports_attention_backend", False)
+    return bool(says) or hasattr(code, "ALL_ATTENTION_FUNCTIONS")
+
+
 _running: ContextVar[SharedCache] = ContextVar("crosslatent_running_cache")
 
 
@@ -151,6 +166,15 @@ def shared_attention(model: Model, cache: SharedCache) -> Iterator[None]:
     finally:
         setattr(config, _SETTING, usual)
         _running.reset(token)
+
+
+def _matters(name: str, value: object) -> bool:
+    """Whether an argument that is not known here could change what attention gives.
+
+    Rows of short prompts would not show it where it is about long ones.
+    """
+    counts = isinstance(value, Tensor | int | float) and not isinstance(value, bool)
+    return counts and name not in _WITHOUT_EFFECT
 
 
 def _attention(
@@ -169,13 +193,19 @@ def _attention(
     layer = _running.get().layer(int(module.layer_idx))  # type: ignore[arg-type]
     if attention_mask is not None:
         raise Unshareable("it makes an attention mask of its own")
+    if unknown := sorted(name for name, value in kwargs.items() if _matters(name, value)):
+        raise Unshareable(
+            f"its attention is told of {', '.join(unknown)}, which sharing leaves out"
+        )
     if kwargs.get("is_causal") is False or getattr(module, "is_causal", True) is False:
         raise Unshareable("its attention is not causal")
-    if sliding_window is not None and layer.window != sliding_window:
+    if sliding_window is not None and layer.reach != Reach(sliding_window):
         raise Unshareable(f"its cache does not know the window of {sliding_window} tokens")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = layer.attend(query, key, value, Scoring(scale, softcap, s_aux))
-    return out.transpose(1, 2), None
+    # Where a model caches latents, its attention says how keys and values are made of them.
+    expand = getattr(module, "expand_kv", None)
+    out = layer.attend(query, key, value, Scoring(scale, softcap, s_aux), expand)
+    return out.transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, _attention)

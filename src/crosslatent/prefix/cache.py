@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from crosslatent.prefix.attention import Scoring, Unshareable, attend
 from crosslatent.prefix.slots import Slots, select
-from crosslatent.prefix.step import Step
+from crosslatent.prefix.step import Reach, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +24,38 @@ class Prefix:
         layers: cache layers, each with keys and values, groups heads pos d_head; or still empty.
         pads: columns of padding in front of each group's prefix, groups, on the CPU.
         length: columns of the prefix, padding included.
+        reaches: how far back the tokens of each layer may look; None for all the way.
     """
 
     layers: list[Any]
     pads: Tensor
     length: int
+    reaches: list[Reach | None]
 
     @classmethod
-    def of(cls, cache: Cache, pads: Tensor, length: int) -> Prefix:
+    def of(
+        cls, cache: Cache, pads: Tensor, length: int, kinds: Sequence[str] | None = None
+    ) -> Prefix:
         """Take over a cache that has read the prefixes, padded on the left.
 
+        Args:
+            cache: of the prefixes.
+            pads: columns of padding in front of each, groups.
+            length: columns of the prefixes.
+            kinds: of the attention of each layer (``layer_types`` of transformers' configs).
+
         Raises:
-            Unshareable: a layer of the cache keeps something else than keys and values.
+            Unshareable: a layer of the cache keeps something else than keys and values, or attends
+                in a way that is not known here.
         """
+        if unknown := set(kinds or ()) - _KINDS:
+            raise Unshareable(f"it has {', '.join(sorted(unknown))}")
         for layer in cache.layers:
             if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
                 raise Unshareable(f"its cache has a layer of type {type(layer).__name__}")
-        prefix = cls(cache.layers, pads, length)
+        chunked = [kind == "chunked_attention" for kind in kinds or ()]
+        chunked += [False] * (len(cache.layers) - len(chunked))
+        prefix = cls(cache.layers, pads, length, list(map(_reach, cache.layers, chunked)))
         if bool(pads.any()):
             prefix._clear_padding()
         return prefix
@@ -52,6 +68,20 @@ class Prefix:
             hidden = hidden[:, None, :, None].to(layer.keys.device)
             layer.keys = layer.keys.masked_fill(hidden, 0)
             layer.values = layer.values.masked_fill(hidden, 0)
+
+
+_KINDS = frozenset({"full_attention", "sliding_attention", "chunked_attention", "attention"})
+"""Kinds of attention that are reproduced here; others may differ in long texts alone."""
+
+
+def _reach(layer: Any, chunked: bool) -> Reach | None:
+    if not isinstance(layer, DynamicSlidingWindowLayer):
+        return None
+    return Reach(int(layer.sliding_window), chunked)
+
+
+Expand = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Makes keys and values of what a cache holds, where that is something smaller (DeepSeek)."""
 
 
 @dataclass(slots=True)
@@ -94,7 +124,10 @@ class SharedCache(Cache):
             room: most tokens that a row will hold.
         """
         self._batch = _Common(prefix, groups, room)
-        self._suffixes = [SuffixLayer(layer, self._batch) for layer in prefix.layers]
+        self._suffixes = [
+            SuffixLayer(layer, reach, self._batch)
+            for layer, reach in zip(prefix.layers, prefix.reaches, strict=True)
+        ]
         super().__init__(layers=list(self._suffixes))
 
     @property
@@ -125,16 +158,15 @@ class SharedCache(Cache):
 class SuffixLayer(DynamicLayer):
     """One layer's keys and values of the rows' own tokens, rows heads pos d_head."""
 
-    def __init__(self, prefix: Any, batch: _Common) -> None:
+    def __init__(self, prefix: Any, reach: Reach | None, batch: _Common) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._prefix = prefix
         self._batch = batch
-        self.window: int | None = (
-            prefix.sliding_window if isinstance(prefix, DynamicSlidingWindowLayer) else None
-        )
+        self.reach = reach
         self.length = 0
         """Tokens that every row holds."""
         self._buffers: tuple[Tensor, Tensor] | None = None
+        self._expanded: tuple[Tensor, Tensor] | None = None
 
     def get_seq_length(self) -> int:
         """Tokens of prefix and row together."""
@@ -158,24 +190,42 @@ class SuffixLayer(DynamicLayer):
         keys, values = (buffer[:n_rows, :, : self.length] for buffer in self._buffers)
         return keys, values
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scoring: Scoring) -> Tensor:
+    def attend(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scoring: Scoring,
+        expand: Expand | None = None,
+    ) -> Tensor:
         """Attention of the rows of a forward over prefix and suffix, rows heads pos d_head."""
         batch, step = self._batch, self._batch.step
         past = self.length - query.shape[-2]
         prefix = None
         hides_prefix = None
         if batch.prefix.length:
-            prefix = (self._prefix.keys, self._prefix.values)
+            prefix = self._of_prefix(expand)
+            if (prefix[0].shape[1], prefix[1].shape[1]) != (keys.shape[1], values.shape[1]):
+                raise Unshareable("its cache holds something else than the keys of its attention")
             hides_prefix = step.hides_prefix(
                 batch.prefix.pads,
                 batch.prefix.length,
                 prefix[0].shape[-2],
-                self.window,
+                self.reach,
                 query.device,
             )
-        hides_suffix = step.hides_suffix(past, self.window, query.device)
+        starts = batch.prefix.length - batch.prefix.pads
+        hides_suffix = step.hides_suffix(starts, past, self.reach, query.device)
         slots = batch.slots(query.shape[0], query.device)
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
+
+    def _of_prefix(self, expand: Expand | None) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, groups heads pos d_head."""
+        if expand is None:
+            return self._prefix.keys, self._prefix.values
+        if self._expanded is None:
+            self._expanded = expand(self._prefix.keys, self._prefix.values)
+        return self._expanded
 
     def keep(self, rows: Tensor) -> None:
         """Keep only these rows."""

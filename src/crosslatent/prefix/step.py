@@ -11,6 +11,26 @@ Mask = Tensor | None
 """True where a key is hidden, groups 1 1 1 pos key (1 group if all are alike); None hides none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a token may look.
+
+    Attributes:
+        tokens: size of the window (the token itself included), or of a chunk.
+        chunked: whether the text is cut into chunks, within which alone tokens see each other
+            (Llama 4), counted from its first real token.
+    """
+
+    tokens: int
+    chunked: bool = False
+
+    def hides(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Which keys are out of reach, given the positions of queries and keys."""
+        if self.chunked:
+            return queries // self.tokens != keys // self.tokens
+        return queries - keys >= self.tokens
+
+
 @dataclass(slots=True)
 class Step:
     """The tokens of one forward, alike for all rows of a group.
@@ -32,7 +52,7 @@ class Step:
         return cls(depths, torch.ones(1, width, width, dtype=torch.bool).tril())
 
     def hides_prefix(
-        self, pads: Tensor, length: int, kept: int, window: int | None, device: torch.device
+        self, pads: Tensor, length: int, kept: int, reach: Reach | None, device: torch.device
     ) -> Mask:
         """Which prefix columns the tokens may not see.
 
@@ -40,33 +60,39 @@ class Step:
             pads: columns of padding in front of each group's prefix, groups.
             length: columns of the prefix.
             kept: how many of them, the last ones, there are keys for.
-            window: keys that a token may look back on, itself included; None for all.
+            reach: how far back a token may look; None for all the way.
             device: where the mask is wanted.
         """
-        key = ("prefix", kept, window, device)
+        key = ("prefix", kept, reach, device)
         if key not in self._made:
-            columns = torch.arange(length - kept, length)
-            hidden = columns < pads[:, None, None]
-            if window is not None:
-                hidden = hidden | (length + self.depths[..., None] - columns >= window)
+            columns = torch.arange(length - kept, length) - pads[:, None, None]
+            hidden = columns < 0
+            if reach is not None:
+                queries = (length - pads)[:, None, None] + self.depths[..., None]
+                hidden = hidden | reach.hides(queries, columns)
             self._made[key] = _mask(hidden, device)
         return self._made[key]
 
-    def hides_suffix(self, past: int, window: int | None, device: torch.device) -> Mask:
+    def hides_suffix(
+        self, starts: Tensor, past: int, reach: Reach | None, device: torch.device
+    ) -> Mask:
         """Which of the row's own tokens may not be seen: `past` ones, then those of this forward.
 
         Args:
+            starts: tokens in each group's prefix, groups.
             past: tokens that rows have read after the prefix, at depths 0 .. past - 1.
-            window: see `hides_prefix`.
+            reach: see `hides_prefix`.
             device: where the mask is wanted.
         """
-        key = ("suffix", past, window, device)
+        key = ("suffix", past, reach, device)
         if key not in self._made:
             hidden = torch.cat([self.seen.new_zeros(*self.seen.shape[:2], past), ~self.seen], -1)
-            if window is not None:
+            if reach is not None:
                 old = torch.arange(past).expand(len(self.depths), -1)
-                keys = torch.cat([old, self.depths], -1)
-                hidden = hidden | (self.depths[..., None] - keys[:, None] >= window)
+                # A window slides along with every group; chunks begin where its text does.
+                first = starts[:, None] if reach.chunked else 0
+                keys, queries = first + torch.cat([old, self.depths], -1), first + self.depths
+                hidden = hidden | reach.hides(queries[..., None], keys[:, None])
             self._made[key] = _mask(hidden, device)
         return self._made[key]
 

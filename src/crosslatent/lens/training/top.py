@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.lens.training.settings import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, reading
-from crosslatent.model.adapter import hidden_of
+from crosslatent.model.tensors import hidden_of
 from crosslatent.specs import Site
 
 Form = Callable[[Tensor], Any]

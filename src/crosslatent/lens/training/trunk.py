@@ -35,7 +35,7 @@ from crosslatent.lens.training.losses import last_token, token_mean
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.top import autocast
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
-from crosslatent.model.adapter import block_input
+from crosslatent.model.tensors import block_input
 from crosslatent.specs import Site, canonical_hash
 from crosslatent.store.files import whole_file, write_json
 

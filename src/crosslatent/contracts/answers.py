@@ -1,0 +1,131 @@
+"""Rows are answered alike on every path, in any batch, and under the user's own ``generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from crosslatent import engine, oracle
+from crosslatent.contracts.outcome import Broken, NotApplicable
+from crosslatent.contracts.subject import Subject
+from crosslatent.decoding import Decoded
+from crosslatent.edits import Edit
+from crosslatent.patch import patched
+from crosslatent.requests import Request
+from crosslatent.specs import ORACLE, Component, Site
+
+_COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual")
+_SURE = 1e-2
+"""Least gap between the two highest logits at which two ways to decode must agree."""
+
+
+def fast_equals_oracle(subject: Subject) -> dict[str, str | int]:
+    """The best path gives the answers, log-probabilities and options of single rows, all pairs.
+
+    Raises:
+        Broken: it does not, or the rows are all alike, so that nothing is compared.
+        NotApplicable: the model takes no other path than the oracle.
+    """
+    path = engine.best_path(subject.model)
+    if path.name == ORACLE:
+        raise NotApplicable(f"its rows are answered one by one ({path.reason})")
+    rows = subject.rows(_COMPARED)
+    options = (subject.aux[:3], subject.aux[:2] + subject.main[:1], subject.main[1:2])
+    asked = {"max_new_tokens": subject.new_tokens, "watch": subject.watch, "options": options}
+    slow = oracle.run_rows(subject.model, subject.main, rows, **asked)  # type: ignore[arg-type]
+    fast = engine.run_rows(subject.model, subject.main, rows, path=path, **asked)  # type: ignore[arg-type]
+
+    def again(at: int) -> Decoded:
+        return oracle.run_rows(subject.model, subject.main, [rows[at]], **asked)[0]  # type: ignore[arg-type]
+
+    near_ties = subject.check_equal(slow, fast, path.name, again)
+    return {"path": path.name, "near_ties": near_ties, **_counted(slow)}
+
+
+def _counted(rows: Sequence[Decoded]) -> dict[str, str | int]:
+    distinct = len({row.ids for row in rows})
+    if len({row.watched for row in rows}) < 2:
+        raise Broken("no transplant changed anything, so there is nothing to compare")
+    return {"rows": len(rows), "distinct": distinct}
+
+
+def batches_agree(subject: Subject) -> dict[str, str | int]:
+    """A batch of one row, or of one prompt, gives what a batch of many gives.
+
+    Raises:
+        Broken: it does not.
+    """
+    model = subject.model
+    rows = tuple(subject.rows(_COMPARED)[:: 2 * len(subject.layers) - 1])
+    requests = [Request(prompt, rows, subject.watch) for prompt in subject.prompts]
+    many = list(engine.run(model, requests, max_new_tokens=subject.new_tokens))
+    what, near_ties = "rows in a batch of one and of many", 0
+    for request, answered in zip(requests, many, strict=True):
+        (one,) = engine.run(model, [request], max_new_tokens=subject.new_tokens, batch_rows=1)
+        again = partial(_alone, subject, request)
+        near_ties += subject.check_equal(one.rows, answered.rows, what, again)
+    return {"rows": len(rows) * len(requests), "near_ties": near_ties}
+
+
+def _alone(subject: Subject, request: Request, at: int) -> Decoded:
+    """One row in a batch of its own."""
+    single = Request(request.main, (request.rows[at],), request.watch)
+    (answered,) = engine.run(subject.model, [single], max_new_tokens=subject.new_tokens)
+    return answered.rows[0]
+
+
+def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
+    """``model.hf.generate`` under `patched` answers what our own decoding answers.
+
+    Raises:
+        Broken: it does not.
+        NotApplicable: every answer hangs on near-ties.
+    """
+    first, middle, last = (
+        subject.layers[0],
+        subject.layers[len(subject.layers) // 2],
+        subject.layers[-1],
+    )
+    pairs = [(first, first), (middle, last), (last, first)]
+    kinds: tuple[Component, ...] = (*_COMPARED, "block")
+    vectors = subject.vectors(subject.aux, kinds)
+    compared = differing = 0
+    for kind in kinds:
+        rows = [(), *((Edit(Site(kind, j), vectors[kind][i]),) for i, j in pairs)]
+        answers = oracle.run_rows(
+            subject.model, subject.main, rows, max_new_tokens=subject.new_tokens
+        )
+        for (i, j), answer in zip(pairs, answers[1:], strict=True):
+            if answer.min_margin < _SURE:
+                continue
+            with patched(subject.model, vectors, component=kind, source=i, target=j):
+                found = _generated(subject)
+            if found != answer.ids:
+                raise Broken(f"{kind} {i}->{j}: generate gives {found}, our decoding {answer.ids}")
+            compared += 1
+            differing += answer.ids != answers[0].ids
+    if not compared:
+        raise NotApplicable("every answer hangs on near-ties")
+    return {"rows": compared, "differing": differing}
+
+
+def _generated(subject: Subject) -> tuple[int, ...]:
+    """New ids of greedy `generate` without anything that the model's own settings add."""
+    model = subject.model
+    ends = sorted(model.eos_ids)
+    plain = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=subject.new_tokens,
+        eos_token_id=ends or None,
+        pad_token_id=ends[0] if ends else 0,
+    )
+    ids = torch.tensor([subject.main], device=model.device)
+    hf: Any = model.hf
+    whole = hf.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=plain)
+    new = whole[0, len(subject.main) :].tolist()
+    end = next((at for at, token in enumerate(new) if token in model.eos_ids), len(new))
+    return tuple(new[:end])

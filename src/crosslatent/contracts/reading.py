@@ -1,0 +1,64 @@
+"""What is read of a prompt depends on that prompt alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from crosslatent import engine
+from crosslatent.activations import capture_ids
+from crosslatent.contracts.subject import Subject
+from crosslatent.decoding import prefill
+from crosslatent.model import encode_batch
+from crosslatent.model.prompts import Side
+from crosslatent.specs import Component
+
+_KINDS: tuple[Component, ...] = ("attn", "ffn", "block", "attn_residual")
+_SIDES: tuple[Side, ...] = ("left", "right")
+
+
+def padding_agrees(subject: Subject) -> dict[str, str | int]:
+    """Left-padded, right-padded and unpadded: same captures, same logits at the last real token.
+
+    Raises:
+        Broken: they differ.
+    """
+    model, prompts = subject.model, subject.prompts
+
+    def alone(kind: Component) -> Tensor:
+        return torch.cat([capture_ids(model, [ids], [kind])[kind] for ids in prompts])
+
+    def logits() -> Tensor:
+        return torch.cat([_last_logits(subject, (ids,), "left") for ids in prompts])
+
+    for side in _SIDES:
+        together = capture_ids(model, prompts, _KINDS, side=side)
+        for kind in _KINDS:
+            again = partial(alone, kind)
+            subject.check_close(again(), together[kind], f"{kind}, {side}-padded", again)
+        padded = _last_logits(subject, prompts, side)
+        subject.check_close(logits(), padded, f"logits, {side}-padded", logits)
+    return {"prompts": len(prompts)}
+
+
+def _last_logits(subject: Subject, prompts: tuple[tuple[int, ...], ...], side: Side) -> Tensor:
+    batch = encode_batch(subject.model, prompts, side)
+    return prefill(subject.model, batch).logits.cpu()
+
+
+def captures_are_independent(subject: Subject) -> dict[str, str | int]:
+    """A capture gives the same numbers whatever the model did before.
+
+    Raises:
+        Broken: it does not.
+    """
+    before = subject.vectors(subject.aux, _KINDS)
+    rows = subject.rows(("attn", "ffn"))[:6]
+    engine.run_rows(subject.model, subject.main, rows, max_new_tokens=subject.new_tokens)
+    capture_ids(subject.model, list(reversed(subject.prompts)), _KINDS, chunk=3)
+    after = subject.vectors(subject.aux, _KINDS)
+    for kind in _KINDS:
+        subject.check_close(before[kind], after[kind], f"{kind}, captured again")
+    return {"components": len(_KINDS)}

@@ -1,0 +1,184 @@
+"""The model under test, with the prompts and layers that the contracts use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crosslatent.activations import capture_ids
+from crosslatent.contracts.outcome import Broken
+from crosslatent.decoding import Decoded
+from crosslatent.edits import Edit, Row
+from crosslatent.engine import difference
+from crosslatent.model import Model, encode
+from crosslatent.model.structure import text_config
+from crosslatent.model.tensors import hidden_of, with_hidden
+from crosslatent.specs import Component, Site
+
+TEXTS = (
+    "Mji mkuu wa Kenya ni upi? Jibu:",
+    "What is the capital of Kenya? Answer:",
+    "Habari?",
+)
+"""What is asked: a question, its counterpart, and a shorter text to stand beside them."""
+
+_WATCHED = 64
+_MOST_LAYERS = 8
+_TRIES = 16
+_CLOSE = {torch.float32: 1e-4, torch.float64: 1e-4}
+_CLOSE_ELSEWHERE = 5e-2
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and what it is asked.
+
+    Attributes:
+        model: the model.
+        prompts: token ids of main, aux and a shorter text.
+        layers: blocks that are edited, rising; all of a small model.
+        new_tokens: tokens that an answer has at most.
+    """
+
+    model: Model
+    prompts: tuple[tuple[int, ...], ...]
+    layers: tuple[int, ...]
+    new_tokens: int = 4
+
+    @classmethod
+    def of(cls, model: Model, texts: Sequence[str] = TEXTS, new_tokens: int = 4) -> Subject:
+        """Encode the texts; of many blocks, take some from the first to the last.
+
+        Raises:
+            PromptError: the model's context is too short for a text.
+        """
+        ids = [encode(model, text, new_tokens=new_tokens) for text in texts]
+        last, steps = model.n_layers - 1, min(model.n_layers, _MOST_LAYERS)
+        layers = {round(last * step / max(steps - 1, 1)) for step in range(steps)}
+        return cls(model, tuple(map(tuple, ids)), tuple(sorted(layers)), new_tokens)
+
+    @property
+    def main(self) -> tuple[int, ...]:
+        """The prompt that is answered."""
+        return self.prompts[0]
+
+    @property
+    def aux(self) -> tuple[int, ...]:
+        """The prompt that vectors are taken from."""
+        return self.prompts[1]
+
+    @property
+    def watch(self) -> tuple[int, ...]:
+        """Tokens whose log-probabilities are compared: spread over the vocabulary."""
+        vocab = int(text_config(self.model.hf).vocab_size)
+        return tuple(range(0, vocab, max(vocab // _WATCHED, 1)))[:_WATCHED]
+
+    def vectors(self, prompt: Sequence[int], kinds: Sequence[Component]) -> dict[Component, Tensor]:
+        """What `capture` gives for one prompt, layers d_model."""
+        captured = capture_ids(self.model, [prompt], kinds)
+        return {kind: vectors[0] for kind, vectors in captured.items()}
+
+    def rows(self, kinds: Sequence[Component]) -> list[Row]:
+        """The unmodified row, then all pairs of layers of each component."""
+        vectors = self.vectors(self.aux, kinds)
+        rows: list[Row] = [()]
+        rows += [
+            (Edit(Site(kind, target), vectors[kind][source]),)
+            for kind in kinds
+            for source in self.layers
+            for target in self.layers
+        ]
+        return rows
+
+    def check_equal(
+        self,
+        expected: Sequence[Decoded],
+        found: Sequence[Decoded],
+        what: str,
+        again: Callable[[int], Decoded] | None = None,
+    ) -> int:
+        """Compare answers and log-probabilities, up to rounding and near-ties.
+
+        Args:
+            expected: what is right.
+            found: what is compared with it.
+            what: for the message.
+            again: answers one row again, the way `expected` was; see `unstable`.
+
+        Returns:
+            How many rows differ, and hang on rounding themselves.
+
+        Raises:
+            Broken: they differ.
+        """
+        near_ties = 0
+        for at, (one, other) in enumerate(zip(expected, found, strict=True)):
+            reason = difference([one], [other], self.model.dtype)
+            if not reason:
+                continue
+            if again is None or not unstable(self.model, partial(self._moves, one, again, at)):
+                raise Broken(f"{what}: {reason}")
+            near_ties += 1
+        return near_ties
+
+    def _moves(self, one: Decoded, again: Callable[[int], Decoded], at: int) -> bool:
+        return bool(difference([one], [again(at)], self.model.dtype))
+
+    def check_close(
+        self,
+        expected: Tensor,
+        found: Tensor,
+        what: str,
+        again: Callable[[], Tensor] | None = None,
+    ) -> None:
+        """Compare tensors, relative to the largest number in them; see `check_equal`.
+
+        Raises:
+            Broken: they differ beyond rounding.
+        """
+        error, allowed = _distance(expected, found), _CLOSE.get(self.model.dtype, _CLOSE_ELSEWHERE)
+        if error <= allowed:
+            return
+        if again is None or not unstable(
+            self.model, lambda: not _distance(expected, again()) <= allowed
+        ):
+            raise Broken(f"{what}: the numbers differ by {error:.1e} (relative)")
+
+
+def _distance(expected: Tensor, found: Tensor) -> float:
+    scale = expected.double().abs().max().clamp_min(1e-6)
+    return float((expected.double() - found.double()).abs().max() / scale)
+
+
+def unstable(model: Model, moves: Callable[[], bool]) -> bool:
+    """Whether what is right moves itself once the first block rounds otherwise.
+
+    Routers of experts choose by near-ties that no margin of logits shows.
+
+    Args:
+        model: the model.
+        moves: computes again what is right, and says whether it came out otherwise.
+    """
+    size = 4 * torch.finfo(model.dtype).eps
+    for seed in range(_TRIES):
+        noise = torch.Generator().manual_seed(seed)
+
+        def shake(
+            _module: nn.Module, _args: object, output: Any, noise: torch.Generator = noise
+        ) -> Any:
+            hidden = hidden_of(output)
+            by = torch.randn(hidden.shape, generator=noise).to(hidden)
+            return with_hidden(output, hidden * (1 + size * by))
+
+        handle = model.blocks[0].whole.register_forward_hook(shake)
+        try:
+            if moves():
+                return True
+        finally:
+            handle.remove()
+    return False

@@ -1,0 +1,162 @@
+"""What goes into the modules of a model and what comes out of them, in one short forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from crosslatent.model.structure import text_config
+from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
+
+_PROBE_TOKENS = 3
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        entered: the first tensor among its arguments.
+        left: the hidden states that it returned.
+    """
+
+    entered: Tensor
+    left: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the probe saw of one block, batch pos d_model.
+
+    Attributes:
+        entered: its input.
+        left: its output.
+        calls: what was seen of the modules in it, by their paths; no entry if one was not called.
+        norms: which of these may be norms: modules without any matrix of weights.
+    """
+
+    entered: Tensor
+    left: Tensor
+    calls: Mapping[str, list[Call]]
+    norms: frozenset[str]
+
+
+@dataclass(slots=True)
+class Trace:
+    """Calls of modules, as copies, since some blocks go on to add to a module's output in place.
+
+    On the CPU, since not every device has the double precision that the proof takes.
+    """
+
+    calls: dict[nn.Module, list[Call]] = field(default_factory=dict)
+
+    def watch(self, hooks: ExitStack, modules: Iterable[nn.Module]) -> None:
+        """Keep the calls of modules while `hooks` is open; a module may be named twice."""
+        for module in dict.fromkeys(modules):
+            entered: list[Tensor] = []
+            before = module.register_forward_pre_hook(self._enters(entered), with_kwargs=True)
+            after = module.register_forward_hook(self._leaves(entered))
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+
+    def seen(self, block: nn.Module, paths: Iterable[str]) -> Seen:
+        """What became of the stream in a block, and of the modules at some paths in it."""
+        whole = self.calls[block][-1]
+        calls = {
+            path: [
+                Call(in_shape_of(call.entered, whole.entered), in_shape_of(call.left, whole.left))
+                for call in self.calls[block.get_submodule(path)]
+            ]
+            for path in paths
+            if block.get_submodule(path) in self.calls
+        }
+        norms = frozenset(path for path in calls if _has_no_matrix(block.get_submodule(path)))
+        return Seen(whole.entered, whole.left, calls, norms)
+
+    @staticmethod
+    def _enters(entered: list[Tensor]) -> Any:
+        def keep(_module: nn.Module, args: Any, kwargs: Any) -> None:
+            value = first_tensor(args, kwargs)
+            entered[:] = [] if value is None else [copied(value)]
+
+        return keep
+
+    def _leaves(self, entered: list[Tensor]) -> Any:
+        def keep(module: nn.Module, _args: Any, output: Any) -> None:
+            value: Any = hidden_of(output)
+            if isinstance(value, Tensor) and entered:
+                self.calls.setdefault(module, []).append(Call(entered[0], copied(value)))
+
+        return keep
+
+
+def _has_no_matrix(module: nn.Module) -> bool:
+    return all(weight.dim() < 2 for weight in module.parameters())
+
+
+def copied(value: Tensor) -> Tensor:
+    """A copy on the CPU."""
+    return value.detach().to("cpu", copy=True)
+
+
+def input_device(hf: PreTrainedModel) -> torch.device:
+    """Where token ids go: the device of the embeddings."""
+    embeddings = hf.get_input_embeddings()
+    weight = embeddings.weight
+    assert isinstance(weight, Tensor)
+    if weight.device.type == "meta":  # kept elsewhere until it is used; accelerate knows where to
+        return torch.device(getattr(embeddings, "_hf_hook").execution_device)  # noqa: B009
+    return weight.device
+
+
+def probe(hf: PreTrainedModel, last: int = 0) -> Tensor:
+    """Final states of a few tokens, batch pos d_model; `last` picks another last token.
+
+    Without the head, which may be large and not even in memory yet, and mixes no positions.
+    """
+    ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
+    ids[:, -1] += last
+    decoder: Any = hf.base_model
+    with torch.no_grad():
+        out = decoder(input_ids=ids % text_config(hf).vocab_size, use_cache=False)
+    return hidden_of(out[0])
+
+
+class ArgumentsOf:
+    """The arguments of one module's last call, with their tensors as they are."""
+
+    def __init__(self, hooks: ExitStack, module: nn.Module) -> None:
+        """Keep them while `hooks` is open."""
+        self.module = module
+        self._last: Arguments | None = None
+        hooks.callback(module.register_forward_pre_hook(self._keep, with_kwargs=True).remove)
+
+    def _keep(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._last = (args, kwargs)
+
+    @torch.no_grad()
+    def again(self, change: float) -> Tensor | None:
+        """What the module returns if the first token that enters it is another; None if unknown.
+
+        Args:
+            change: how much is added to the first token's values.
+        """
+        if self._last is None:
+            return None
+        args, kwargs = self._last
+        value = first_tensor(args, kwargs)
+        if value is None or value.dim() < 2:
+            return None
+        other = value.clone()
+        other[..., 0, :] += change
+        swapped = tuple(other if each is value else each for each in args)
+        named = {name: other if each is value else each for name, each in kwargs.items()}
+        return copied(hidden_of(self.module(*swapped, **named)))

@@ -1,0 +1,72 @@
+"""Every family keeps every contract, on the path that it is said to take."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import transformers
+
+from crosslatent import contracts
+from crosslatent.contracts import CONTRACTS, Subject
+from crosslatent.engine import best_path
+from crosslatent.specs import EXPANDED_CACHE, SHARED_PREFIX
+from support.families import EXPANDED
+from support.models import ALL_FAMILIES, has_type
+from support.rows import wrapped
+
+FAST_TIER = ("llama", "gemma2", "opt", "bloom")
+"""A plain one; norms after modules, windows and caps; tokens without rows; no registry."""
+
+NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
+"""Earlier versions lead some models past the registry of attention functions."""
+
+LEAST_DISTINCT = 8
+"""Different answers among the 49 rows of a family: fewer would compare too little."""
+
+
+@cache
+def outcomes(family):
+    """What came of all contracts, by name, and the path that the family takes."""
+    subject = Subject.of(wrapped(family))
+    return {each.contract: each for each in contracts.run_all(subject)}, best_path(subject.model)
+
+
+def check(family):
+    if not has_type(family):
+        pytest.skip(f"transformers {transformers.__version__} has no model type of {family!r}")
+    found, path = outcomes(family)
+    assert {name: (each.status, each.reason) for name, each in found.items()} == dict.fromkeys(
+        CONTRACTS, ("passed", "")
+    )
+    facts = found["fast-equals-oracle"].facts
+    assert facts["rows"] == 1 + 3 * 4 * 4
+    assert facts["distinct"] >= LEAST_DISTINCT
+    assert facts["near_ties"] <= 1
+    assert found["batch-size"].facts["near_ties"] <= 1
+    assert found["generate"].facts["differing"] >= 1
+    if NEWEST and family in EXPANDED:
+        assert path.name == EXPANDED_CACHE
+        assert EXPANDED[family] in path.reason
+    elif NEWEST:
+        assert (path.name, path.reason) == (SHARED_PREFIX, "")
+
+
+@pytest.mark.parametrize("family", FAST_TIER)
+def test_contracts_of_a_few(family):
+    check(family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [name for name in ALL_FAMILIES if name not in FAST_TIER])
+def test_contracts(family):
+    check(family)
+
+
+def test_what_is_claimed_is_what_is_tested():
+    """Model types, so that variants of one count once."""
+    tested = {family.partition("-")[0] for family in ALL_FAMILIES}
+    expanded = {family.partition("-")[0] for family in EXPANDED}
+    assert expanded <= tested
+    assert len(tested) >= 70
+    assert len(tested - expanded) >= 60
