@@ -97,7 +97,23 @@ def test_a_mean_over_padding_would_be_noticed(monkeypatch):
 def test_what_stands_in_the_padding_never_counts():
     batch = PromptBatch(torch.zeros(1, 3, dtype=torch.long), torch.tensor([[0, 1, 1]]))
     value = torch.tensor([[[float("nan")], [1.0], [2.0]]])
-    assert states_module._pool(value, batch, "mean", torch.float32).item() == 1.5
+    counted = states_module._counted(batch, [])
+    assert states_module._pool(value, batch.last, counted, torch.float32).item() == 1.5
+
+
+def test_special_tokens_are_not_in_a_mean_unless_there_is_nothing_else():
+    model = wrapped()
+    special = model.tokenizer.eos_token_id
+    text = ids_of(model, ["mti"])[0]
+    assert special not in text
+    states = read_states(model, [[special, *text], [special, special]], pooling="mean")
+    kept = []
+    hook = model.blocks[0].whole.register_forward_hook(lambda _m, _a, out: kept.append(out))
+    read_states(model, [[special, *text]], layers=[0])
+    hook.remove()
+    out = kept[0][0] if type(kept[0]) is tuple else kept[0]
+    assert torch.allclose(states[0, 0], out[0, 1:].mean(0), atol=1e-5)
+    assert states[1].isfinite().all()
 
 
 def test_bfloat16_states_are_averaged_in_float32():

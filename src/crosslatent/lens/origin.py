@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import SpaceError
 
@@ -37,13 +37,24 @@ def check_origin(model: Model, space: Space) -> None:
     there = space.record.model.get("identity")
     if not isinstance(there, Mapping):
         return
-    # The same weights give other hashes in another type of numbers.
-    same_type = there.get("dtype") == model.identity.get("dtype")
-    names = (*_DTYPE_FREE, "weights_hash") if same_type else _DTYPE_FREE
-    for name in names:
-        if there.get(name) != model.identity.get(name):
-            what = name.replace("_hash", "").replace("_", " ")
-            raise SpaceError(
-                f"The language space was probed in {space.record.model.get('name')}, which is not "
-                f"{model.name} (another {what}): probe this model."
-            )
+    other = [name for name in _DTYPE_FREE if there.get(name) != model.identity.get(name)]
+    if other or not _same_weights(model, space.record.model, there):
+        what = other[0].replace("_hash", "").replace("_", " ") if other else "weights"
+        raise SpaceError(
+            f"The language space was probed in {space.record.model.get('name')}, which is not "
+            f"{model.name} (another {what}): probe this model."
+        )
+
+
+def _same_weights(model: Model, record: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether the weights are those that were probed, as far as can be told."""
+    if there.get("dtype") == model.identity.get("dtype"):
+        return bool(there.get("weights_hash") == model.identity.get("weights_hash"))
+    from crosslatent.model.loading import rounded_weights_hash
+
+    # The same weights give other hashes in another type of numbers; rounded, they do not.
+    rounded = record.get("rounded_weights_hash")
+    types = {there.get("dtype"), model.identity.get("dtype")}
+    if rounded is None or types != {"float32", "bfloat16"}:
+        return True
+    return bool(rounded == rounded_weights_hash(model.hf))

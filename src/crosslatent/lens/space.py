@@ -65,7 +65,8 @@ class SpaceRecord:
     """How a space was made; plain data.
 
     Attributes:
-        model: "name", and "identity" as `model.identity_of` gives it.
+        model: "name"; "identity" as `model.identity_of` gives it; "rounded_weights_hash", which the
+            same weights in another type of numbers share.
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
         max_tokens: where longer texts were cut; None for the model's context.
@@ -264,7 +265,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], bytes]:
 
 
 def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Space:
-    languages, central = tuple(plain["languages"]), plain["central"]
+    languages, central = _languages(plain)
     layers, width = plain["n_layers"] + 1, plain["d_model"]
     shapes = {
         "means": (layers, len(languages), width),
@@ -275,6 +276,9 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape} and not {shape}")
+        if arrays[name].dtype != np.float64 or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not made of finite numbers in float64")
+    _check_bases(arrays["agnostic"], arrays["specific"])
     subspaces = [
         Subspace(languages, central, *(arrays[name][layer] for name in shapes))
         for layer in range(layers)
@@ -285,6 +289,25 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
         raise ValueError(f"points has shape {points.values.shape}")
     record = _records().validate_python(plain["record"])
     return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
+
+
+def _languages(plain: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The languages and the central one."""
+    languages, central = plain["languages"], plain["central"]
+    if not all(isinstance(lang, str) for lang in languages):
+        raise ValueError(f"languages are {languages!r} and not names")
+    if len(set(languages)) < max(len(languages), 2) or central not in languages:
+        raise ValueError(f"languages are {languages!r}, central {central!r}")
+    return tuple(languages), central
+
+
+def _check_bases(agnostic: NDArray[Any], specific: NDArray[Any]) -> None:
+    """Bases that are none would give numbers that look right."""
+    if not (np.linalg.norm(agnostic, axis=1) > 0).all():
+        raise ValueError("an agnostic direction is zero")
+    products = specific.transpose(0, 2, 1) @ specific
+    if not np.allclose(products, np.eye(specific.shape[2]), atol=1e-6):
+        raise ValueError("a specific basis is not orthonormal")
 
 
 @cache

@@ -124,8 +124,9 @@ def read_states(
     Args:
         model: the model.
         ids: token ids of each text.
-        pooling: "last" real token, or "mean" over the real tokens, which is summed in float32 at
-            least whatever the model computes in.
+        pooling: "last" real token, or "mean" over the real tokens but the tokenizer's special ones
+            (the state of a beginning-of-text token can be hundreds of times larger than others, so
+            that a mean with it tells lengths), summed in float32 at least.
         layers: which blocks' outputs (negative ones count from the last), and "final" for the state
             after the final norm; None for all, in this order.
         batch_size: texts per forward.
@@ -201,12 +202,13 @@ def _read_batch(
     """States of one batch, texts places d_model."""
     shape = (len(batch.ids), len(places), model.d_model)
     kept = torch.zeros(shape, dtype=dtype)
+    counted = None if pooling == "last" else _counted(batch, model.tokenizer.all_special_ids)
     where: dict[int | None, list[int]] = {}
     for column, place in enumerate(places):
         where.setdefault(place, []).append(column)
 
     def keep(place: int | None, value: Tensor) -> None:
-        pooled = _pool(value, batch, pooling, dtype).to("cpu")
+        pooled = _pool(value, batch.last, counted, dtype).to("cpu")
         for column in where[place]:
             kept[:, column] = pooled
 
@@ -223,12 +225,20 @@ def _read_batch(
     return kept
 
 
-def _pool(value: Tensor, batch: PromptBatch, pooling: Pooling, dtype: torch.dtype) -> Tensor:
+def _counted(batch: PromptBatch, special: Sequence[int]) -> Tensor:
+    """Tokens that a mean is of: real ones but the special, unless all are special; batch pos."""
+    real = batch.mask.bool()
+    known = torch.tensor(sorted(set(special)), device=batch.ids.device, dtype=batch.ids.dtype)
+    own = real & ~torch.isin(batch.ids, known)
+    return torch.where(own.any(1, keepdim=True), own, real)
+
+
+def _pool(value: Tensor, last: Tensor, counted: Tensor | None, dtype: torch.dtype) -> Tensor:
     """One vector for each row, batch pos d_model -> batch d_model."""
-    if pooling == "last":
+    if counted is None:
         rows = torch.arange(len(value), device=value.device)
-        return value[rows, batch.last.to(value.device)].to(dtype)
-    mask = batch.mask.to(value.device).bool()
+        return value[rows, last.to(value.device)].to(dtype)
+    mask = counted.to(value.device)
     # Not a product with the mask: what stands in the padding may be anything, NaN included.
     real = value.masked_fill(~mask[..., None], 0.0)
     return real.sum(1, dtype=dtype) / mask.sum(1, dtype=dtype)[:, None]

@@ -312,7 +312,15 @@ def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> Iterator[t
         yield getattr(module, attribute)
 
 
-def _weights_hash(hf: PreTrainedModel) -> str:
+def rounded_weights_hash(hf: PreTrainedModel) -> str:
+    """The hash of weights in bfloat16: the same whether a model was loaded in that or in float32.
+
+    A training whose updates are lost in bfloat16 does not change it.
+    """
+    return _weights_hash(hf, torch.bfloat16)
+
+
+def _weights_hash(hf: PreTrainedModel, dtype: torch.dtype | None = None) -> str:
     """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
     digest = hashlib.sha256()
     for name, placed in hf.state_dict().items():
@@ -321,5 +329,5 @@ def _weights_hash(hf: PreTrainedModel) -> str:
             digest.update(repr(tuple(tensor.shape)).encode())
             flat = tensor.detach().reshape(-1)
             sample = flat[:: max(flat.numel() // 64, 1)][:64]
-            digest.update(sample.float().cpu().numpy().tobytes())
+            digest.update(sample.to(dtype or sample.dtype).float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

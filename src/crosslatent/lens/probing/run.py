@@ -32,6 +32,7 @@ from crosslatent.lens.space import FINAL, SHOWN, Points, Space, SpaceRecord
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.lens.texts.streams import Text, TextStream, texts_of
 from crosslatent.model import Model
+from crosslatent.model.loading import rounded_weights_hash
 from crosslatent.model.prompts import check_chat
 from crosslatent.subspace import Subspace, fit_means
 
@@ -252,7 +253,11 @@ def _record(
 ) -> SpaceRecord:
     langs = stream.languages
     return SpaceRecord(
-        model={"name": model.name, "identity": model.identity},
+        model={
+            "name": model.name,
+            "identity": model.identity,
+            "rounded_weights_hash": rounded_weights_hash(model.hf),
+        },
         pooling=settings.pooling,
         chat=settings.chat,
         max_tokens=settings.max_tokens,
