@@ -47,7 +47,7 @@ class Method:
 
 
 def methods() -> Iterator[Method]:
-    """Every way to train; all on the same questions, the same blocks, in as many steps."""
+    """Every way to train; all on the same questions and blocks, and objectives in as many steps."""
     full = tuple(replace(PAPER, lr=lr, epochs=n) for n in _EPOCHS for lr in _RATES)
     lora = tuple(replace(PAPER, lr=lr, epochs=n, lora=_LORA) for n in _EPOCHS for lr in _LORA_RATES)
     yield Method("Lens, settings of the paper", "lens", (PAPER,))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crosslatent.cli.lens.evaluation_view import print_evaluation
 from crosslatent.lens.evaluation.results import ALL, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
+from crosslatent.stats import Estimate
 from crosslatent.subspace import fit_means
 from support.models import save_tiny
 
@@ -43,6 +48,13 @@ def space(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spaces") / "space"
     Space(tuple(fits[:-1]), fits[-1], SpaceRecord()).save(folder)
     return folder
+
+
+def printed(evaluation):
+    """The tables, as lines."""
+    with redirect_stdout(StringIO()) as text:
+        print_evaluation(evaluation)
+    return text.getvalue().splitlines()
 
 
 @pytest.fixture
@@ -80,7 +92,8 @@ def test_everything_at_once(evaluate, tuned, space, tmp_path, drawn):
     assert [one.name for one in evaluation.conditions] == names
     assert (evaluation.splits, evaluation.rule) == (["final"], "first_token")
     assert evaluation.questions == {"en": 4, "es": 4, "sw": 4}
-    assert len(evaluation.rows) == 6 * 12
+    # 4 central questions: of steering towards each language again, of transplants none.
+    assert len(evaluation.rows) == 6 * 8 + 4 * (1 + 1 + 2 + 1)
     assert drawn == [(evaluation, tmp_path / "out")]
     lines = found.out.splitlines()
     assert lines[-1] == str(tmp_path / "out")
@@ -95,7 +108,35 @@ def test_everything_at_once(evaluate, tuned, space, tmp_path, drawn):
     assert evaluation.central_texts == 2
     assert any("of pilot, which training may have seen." in note for note in evaluation.notes)
     assert f"{evaluation.condition('lens').kl.value:.4f}" in line
-    assert "72 answers under 6 conditions" in found.err
+    assert "68 answers under 6 conditions" in found.err
+    for name, cells in (("ffn:0:0", 2), ("both", 2), ("s", 0), ("lens", 0), ("unmodified", 0)):
+        (line,) = [line for line in lines[:8] if line.split()[:1] == [name]]
+        assert line.count("not measured") == cells
+    assert any(line.startswith("ffn:0:0, both: A central question") for line in lines)
+
+
+def test_the_table_has_the_change_of_fidelity_where_it_is_known(evaluate, tmp_path):
+    """The tiny model answers in no language that can be told; figures of another one stand in."""
+    assert evaluate("--transplant=ffn:0:0", "--limit=1").code == 0
+    whole = Evaluation.load(tmp_path / "out")
+    plain = printed(whole)[0].split()
+    assert plain[-1] == "fidelity"
+    known = replace(
+        whole.conditions[1],
+        fidelity={ALL: Estimate(0.25, 0.1, 0.5, 20, 10, 0)},
+        fidelity_change={ALL: Estimate(-0.125, -0.2, -0.0625, 20, 10, 0)},
+    )
+    lines = printed(replace(whole, conditions=[whole.conditions[0], known]))
+    assert lines[0].split()[-2:] == ["fidelity", "change"]
+    (line,) = [line for line in lines[:3] if line.split()[:1] == ["ffn:0:0"]]
+    assert line.rstrip().endswith(
+        "25.0\u202f% \u221212.5 [\u221220.0 to \u22126.2]".replace("% ", "%  ")
+    )
+
+
+def test_names_are_no_markup_for_the_terminal(evaluate, tmp_path):
+    assert evaluate("--transplant=[/red]x=ffn:0:0", "--limit=1").code == 0
+    assert any(line.startswith("[/red]x") for line in printed(Evaluation.load(tmp_path / "out")))
 
 
 def test_json(evaluate, tuned, tmp_path):
@@ -183,6 +224,8 @@ def test_prompts_without_counterparts(evaluate, tuned, tmp_path):
         (["--transplant=ffn:0:0", "--field=t"], ["--central-data"]),
         (["--transplant=ffn:0:0", "--central-data=nowhere.jsonl"], ["nowhere.jsonl"]),
         (["--tuned=a=./nowhere"], ["./nowhere"]),
+        (["--tuned=a=tests/nowhere"], ["no folder 'tests/nowhere'", "'a'"]),
+        (["--tuned=a=nowhere"], ["Cannot load", "'nowhere'"]),
         (["--transplant=ffn:0:0", "--chat"], ["chat template"]),
     ],
 )
@@ -195,7 +238,7 @@ def test_spaces_refused(evaluate, space, tmp_path):
     given = f"--space={space}"
     evaluate(given, "--transplant=ffn:0:0").assert_refused("--steer")
     evaluate(given, "--steer=s=final:1").assert_refused("--steer")
-    evaluate(given, "--steer=s=9:1").assert_refused("4 blocks")
+    evaluate(given, "--steer=s=9:1").assert_refused("The steered layer 9 is", "4 blocks")
     evaluate(given, "--steer=s=0:1", "--central=es").assert_refused("'es'")
     evaluate(f"--space={tmp_path}", "--steer=s=0:1").assert_refused("lens probe")
     rows = [row | {"lang": "hi"} for row in ROWS]

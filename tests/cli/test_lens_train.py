@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import crosslatent
@@ -166,6 +169,119 @@ def test_states_are_kept_for_other_runs(train, tmp_path):
 def test_wrong_usage_is_one_sentence_and_writes_nothing(train, tmp_path, arguments, options, words):
     train(*arguments, **options).assert_refused(*words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--align", "1"), ("--separate", "2"), ("--retain", "0"), ("--strength", "2"), ("--at", "3")],
+)
+def test_options_that_answers_do_not_use_are_refused(train, folder, option, value):
+    arguments = ("--objective", "answers", "--task", folder / "task.yaml", option, value)
+    train(*arguments, data=None, space=None).assert_refused(f"{option} is", "leave it out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--no-central-answers",), ("--central-answers is False", "only training on answers")),
+        (("--lora-rank", "8"), ("--lora-rank is 8", "without --lora")),
+        (("--save-dtype", "int8"), ("save dtype 'int8'", "auto, float32, model")),
+        (("--max-steps", "0"), ("0",)),
+        (("--checkpoint-every", "0"), ("0",)),
+    ],
+)
+def test_other_options_that_count_for_nothing_or_make_no_sense(train, tmp_path, arguments, words):
+    train(*arguments).assert_refused(*words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_refused_first(train, folder, tmp_path):
+    (tmp_path / "cache").write_text("mine")
+    for place in (tmp_path / "cache", tmp_path / "cache" / "below"):
+        train("--cache", place, model="nowhere").assert_refused("cache", "is a file")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if not os.access(tmp_path / "locked", os.W_OK):
+        train("--cache", tmp_path / "locked", model="nowhere").assert_refused("no permission")
+
+
+def test_a_task_shares_its_central_states_between_languages(train, folder, tmp_path):
+    options = ("--task", folder / "task.yaml", "--cache", tmp_path / "cache", "--json")
+    told = [
+        train(*options, data=None, langs=lang, out=tmp_path / lang).json["trunk"]
+        for lang in ("sw", "hi")
+    ]
+    assert told[0] == {"texts": 12, "computed": 12, "reused": 0}
+    assert told[1] == {"texts": 12, "computed": 6, "reused": 6}
+
+
+def test_facts_that_are_asked_in_two_ways_are_held_out_together(train, folder, tmp_path):
+    lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    twice = [
+        item | {"id": f"{item['id']}-{way}", "aux": f"{way} {item['aux']}"}
+        | {"main": f"{way} {item['main']}"}
+        for way in ("First", "Second")
+        for item in lines
+    ]  # fmt: skip
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, twice)))
+    (tmp_path / "task.yaml").write_text((folder / "task.yaml").read_text())
+    result = train("--task", tmp_path / "task.yaml", "--json", "--held-out", "0.1", data=None)
+    assert result.code == 0, result.err
+    # 6 facts, each 2 rows: one fact is held out, not one row.
+    assert result.json["rows"] == {"train": 10, "held_out": 2, "left_out": 0}
+
+
+def test_rounding_is_told(train, folder, tmp_path):
+    result = train("--dtype", "bfloat16", "--save-dtype", "model", "--json")
+    assert result.code == 0, result.err
+    assert result.json["saved"]["dtype"] == "bfloat16"
+    assert result.json["saved"]["lost"] > 0.5
+    assert "Saved in bfloat16, with a loss of" in result.err
+    assert "% of what training changed was lost by rounding to bfloat16" in result.err
+    result = train("--dtype", "bfloat16", "--json", out=tmp_path / "wide")
+    assert result.json["saved"]["dtype"] == "float32"
+    assert result.json["saved"]["lost"] == 0
+    assert "Saved in float32" in result.err
+    assert "lost by rounding" not in result.err
+
+
+def test_experts_without_adapters_are_told(train, folder, tmp_path):
+    if not (folder / "moe").exists():
+        save_tiny(folder / "moe", family="qwen3_moe")
+        made_up_space(crosslatent.load(folder / "moe")).save(folder / "moe-space")
+    result = train("--lora", model="moe", space="moe-space")
+    assert result.code == 0, result.err
+    count = read_record(tmp_path / "out").not_adapted
+    assert count > 0
+    assert f"{count:,} matrices of these blocks are no linear layers" in result.err
+    assert f"Left as they were: {count} matrices" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_sigterm_keeps_what_is_done(train, folder, tmp_path, monkeypatch):
+    from crosslatent.lens.training import objective
+
+    options = ("--batch-size", "2", "--lr", "1e-3")
+    assert train(*options, out=tmp_path / "plain").code == 0
+    whole, calls = objective.retain, []
+
+    def retain(now, then):
+        calls.append(now.requires_grad)
+        if sum(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(now, then)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(objective, "retain", retain)
+    result = train(*options)
+    assert result.code == 143
+    assert "Terminated: what is done is kept, and the same command again goes on" in result.err
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert read_record(tmp_path / "out").stopped == "interrupted"
+    monkeypatch.undo()
+    result = train(*options)
+    assert result.code == 0
+    assert "Went on from step 2." in result.err
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("plain", "out"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_space_of_another_model_is_refused(train, folder, tmp_path):

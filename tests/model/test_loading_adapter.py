@@ -78,6 +78,26 @@ def test_an_adapter_is_loaded_as_its_base_with_the_adapter_merged(tmp_path, base
     assert all(weight.requires_grad for weight in model.hf.parameters())  # as in any loaded model
 
 
+def test_what_merging_in_half_precision_loses_is_told(tmp_path, base):
+    folder = tmp_path / "adapter"
+    save_adapter(folder, base)
+    tensors = load_file(folder / WEIGHTS)
+    save_file({name: 0.01 * value for name, value in tensors.items()}, folder / WEIGHTS)
+    with pytest.warns(adapters.AdapterWarning, match="% of what the adapter .*bfloat16") as seen:
+        half = xl.load(folder, dtype="bfloat16")
+    told = int(str(seen[0].message).split("%")[0])
+    plain, exact = xl.load(base, dtype="bfloat16"), xl.load(folder)  # silent
+    start = dict(plain.hf.named_parameters())
+    wide, narrow = dict(exact.hf.named_parameters()), dict(half.hf.named_parameters())
+    was = dict(xl.load(base).hf.named_parameters())
+    names = [name for name in wide if not torch.equal(wide[name], was[name])]
+    with torch.no_grad():
+        change = torch.cat([(wide[name] - was[name]).flatten() for name in names])
+        kept = torch.cat([(narrow[name].float() - start[name].float()).flatten() for name in names])
+    assert told == pytest.approx(100 * float((kept - change).norm() / change.norm()), abs=1)
+    assert told > 10
+
+
 def test_the_identity_tells_adapter_and_base_apart(tmp_path, base, adapter):
     save_adapter(tmp_path / "other", base, seed=1)
     change(shutil.copytree(adapter, tmp_path / "louder"), lora_alpha=9)

@@ -113,7 +113,7 @@ def _rewrites(model: Model, space: Space, steering: Steering) -> dict[Site, Rewr
     seen: set[int] = set()
     for asked in steering.layers:
         assert isinstance(asked, int)  # `Steering` has seen to it
-        layer = resolve_layer(asked, model.n_layers)
+        layer = resolve_layer(asked, model.n_layers, "steered")
         if layer in seen:
             raise UsageError(f"Steering names block {layer} more than once: name it once.")
         seen.add(layer)

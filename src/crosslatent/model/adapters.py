@@ -8,18 +8,30 @@ import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
 """What PEFT raises for a config or weights that do not fit; safetensors has an error of its own."""
+
+
+MOST_LOST = 0.1
+"""Share of an adapter's update that merging may lose before there is a warning."""
+
+
+class AdapterWarning(UserWarning):
+    """Merging an adapter lost much of what it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,9 @@ def trace(folder: Path) -> Adapted:
 def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with an adapter added to its weights, which changes the model that is given.
 
+    Weights keep their dtype. A half precision may round away what the adapter adds to them: how
+    much is measured, and more than `MOST_LOST` of it is told as an `AdapterWarning`.
+
     Raises:
         ModelError: PEFT is not installed, the weights are quantised or not in memory, or the
             adapter does not fit the model.
@@ -89,6 +104,7 @@ def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
         # Once more, for what from_pretrained does not tell: which names found no place.
         result = adapted.load_adapter(folder, "default")
         left_out = [*result.missing_keys, *result.unexpected_keys]
+        lost = _lost(adapted)
         merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     except (*_UNREADABLE, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -101,9 +117,40 @@ def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
             f"The adapter {str(folder)!r} does not fit its base: {len(left_out)} weights have no "
             f"counterpart ({left_out[0]}); name the model that it was trained on in {CONFIG}."
         )
+    if lost > MOST_LOST:
+        warnings.warn(
+            f"{lost:.0%} of what the adapter {str(folder)!r} changes is lost by rounding to "
+            f"{str(hf.dtype).removeprefix('torch.')}, in which its base was loaded: load it with "
+            "dtype float32.",
+            AdapterWarning,
+            stacklevel=2,
+        )
     merged.requires_grad_(True)  # PEFT has frozen what it adapted
     merged.train(False)
     return merged
+
+
+def _lost(adapted: PeftModel) -> float:
+    """Share of the updates that is lost when they are added in the dtype of the weights.
+
+    Norm of the rounding errors by norm of the updates; 0 for weights in float32, and for adapters
+    that do not say what they add.
+    """
+    error = change = 0.0
+    for module in adapted.modules():
+        weight = getattr(getattr(module, "base_layer", None), "weight", None)
+        delta_of: Any = getattr(module, "get_delta_weight", None)
+        if delta_of is None or weight is None or weight.dtype not in _HALF:
+            continue
+        with torch.no_grad():
+            delta = delta_of("default").float()
+            rounded = (weight + delta.to(weight.dtype)).float() - weight.float()
+            error += float(torch.linalg.vector_norm(rounded - delta)) ** 2
+            change += float(torch.linalg.vector_norm(delta)) ** 2
+    return (error / change) ** 0.5 if change else 0.0
+
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def digest_of(folder: Path) -> str:
@@ -194,8 +241,8 @@ def _check_base(base: Path, folder: Path) -> None:
 def _refuse_quantised(folder: Path, method: str | None) -> None:
     if method is not None:
         raise ModelError(
-            f"The adapter {str(folder)!r} cannot be merged into a base that is quantised "
-            f"({method}): name an unquantised copy of the base in {CONFIG}."
+            f"The adapter {str(folder)!r} can be trained on, but not merged into, a base that is "
+            f"quantised ({method}): name an unquantised copy of the base in {CONFIG}."
         )
 
 

@@ -42,6 +42,7 @@ _DTYPES = {
 SPREAD = "spread"
 _ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
+_UNREADABLE = (OSError, ValueError, KeyError, ImportError)
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -97,17 +98,44 @@ def load(
         hf = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(
-            f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
-            "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
-        ) from error
+    except (*_UNREADABLE, SafetensorError) as error:
+        raise _unreadable(path, error) from error
     if offload is None:
         torch.nn.Module.to(hf, device=where)
     else:
         weakref.finalize(hf, offload.cleanup)
     return wrap(hf, tokenizer, name=str(path), modules=modules)
+
+
+def read_ahead(
+    path: str | Path, *, revision: str | None = None
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Config and tokenizer of what `load` would load, before any weights are read.
+
+    Raises:
+        ModelError: what `load` refuses, as far as it can be seen without the weights.
+    """
+    if adapters.is_adapter(Path(path)):
+        adapters.check_peft()
+        found = adapters.trace(Path(path))
+        config, tokenizer = read_ahead(found.base, revision=revision or found.revision)
+        return config, _tokenizer_of(found.folders, trust_remote_code=False) or tokenizer
+    if Path(path).exists():
+        check_folder(Path(path))
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+        _check_decoder(config)
+        return config, AutoTokenizer.from_pretrained(path, revision=revision)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> ModelError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return ModelError(
+        f"Cannot load a causal language model from {str(path)!r} ({reason}): give a folder "
+        "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
+    )
 
 
 def _load_adapted(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,82 @@ def test_the_order_matters(before, after):
     texts = held_out_of(before, TEXTS)
     there, back = divergences(before, after, texts), divergences(after, before, texts)
     assert there.estimate().value != pytest.approx(back.estimate().value, rel=1e-2)
+
+
+def test_what_is_open_around_counts_for_the_changed_model_only(before, after):
+    """One model on both sides, with hooks on the second: as if they were two."""
+
+    @contextmanager
+    def shifted():
+        weight = before.hf.lm_head.weight
+        kept = weight.detach().clone()
+        with torch.no_grad():
+            weight.copy_(after.hf.lm_head.weight)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                weight.copy_(kept)
+
+    texts = held_out_of(before, TEXTS)
+    found = divergences(before, before, texts, batch_size=2, around=shifted)
+    changed = wrapped()
+    with torch.no_grad():
+        changed.hf.lm_head.weight.copy_(after.hf.lm_head.weight)
+    np.testing.assert_allclose(
+        found.values, divergences(before, changed, texts, batch_size=2).values, atol=1e-6
+    )
+    assert found.values.max() > 0
+
+
+PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>"
+
+
+@pytest.mark.parametrize(
+    ("template", "texts", "counted"),
+    [
+        (PLAIN, ["The sky is blue."], ["The sky is blue."]),
+        # A text that stands in the template too, once or as its own end.
+        (PLAIN, ["user", "</>", "assistant>"], ["user", "</>", "assistant>"]),
+        ("{{ messages[0].content | trim }}!", [" Hello "], ["ello"]),
+        # Other characters than the text's: tokens decide.
+        ("Say: {{ messages[0].content | upper }}!", ["Sky"], ["SKY"]),
+    ],
+)  # fmt: skip
+def test_tokens_of_a_chat_template_do_not_count(after, template, texts, counted):
+    model = wrapped()
+    model.tokenizer.chat_template = template
+    held_out = held_out_of(model, texts, chat=True)
+    for ids, (start, stop), text in zip(held_out.ids, held_out.spans, counted, strict=True):
+        assert model.text_of(list(ids[max(start, 1) : stop])) == text
+    found = divergences(model, after, held_out)
+    assert len(found.values) == held_out.positions == sum(map(len, counted))
+    assert held_out.around == sum(len(ids) - 1 for ids in held_out.ids) - held_out.positions
+    right = []
+    for ids, (start, stop) in zip(held_out.ids, held_out.spans, strict=True):
+        right.append(by_hand(model, after, list(ids))[max(start, 1) - 1 : stop - 1])
+    np.testing.assert_allclose(found.values, np.concatenate(right), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tokenizer_without_characters_tells_by_tokens(monkeypatch):
+    model = wrapped()
+    model.tokenizer.chat_template = PLAIN
+    monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
+    held_out = held_out_of(model, ["Blue sky", "Sun"], chat=True)
+    texts = [
+        model.text_of(list(ids[slice(*span)]))
+        for ids, span in zip(held_out.ids, held_out.spans, strict=True)
+    ]
+    assert texts == ["Blue sky", "Sun"]
+
+
+def test_a_text_beyond_the_context_of_its_template_is_left_out():
+    model = wrapped()
+    model.tokenizer.chat_template = PLAIN.replace("{{ m.role }}", "x" * 20)
+    found = held_out_of(model, ["ab", "abcd"], chat=True, max_tokens=25)
+    assert list(found.spans) == [(22, 24), (22, 25)]
+    with pytest.raises(SpaceError, match="two tokens"):
+        held_out_of(model, ["ab"], chat=True, max_tokens=20)
 
 
 def test_a_model_does_not_diverge_from_itself(before):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections import Counter
 from dataclasses import replace
@@ -139,7 +140,63 @@ def test_steering_is_towards_the_language_of_each_question(model, space, task):
             assert outputs(evaluation, "s")[item.id] == oracle_text(model, item.main)
     plain = outputs(evaluation, "unmodified")
     assert sum(plain[name] != text for name, text in outputs(evaluation, "s").items()) > FACTS
-    assert outputs(evaluation, "s", "central") == outputs(evaluation, "unmodified", "central")
+
+
+def test_central_questions_are_steered_towards_each_language(model, space, task):
+    steering = Steered("s", space, 2.0, (1, -1))
+    evaluation = run(model, [steering], task, central_texts=TEXTS)
+    rows = [r for r in evaluation.rows if (r.condition, r.role) == ("s", "central")]
+    assert Counter(row.variant for row in rows) == {"sw": FACTS, "es": FACTS}
+    for row in rows:
+        with steered(model, space, Steering(row.variant, 2.0, (1, 3))):
+            assert row.output == oracle_text(model, f"What is question {row.item[2:]}? Answer:")
+    plain = outputs(evaluation, "unmodified", "central")
+    assert sum(row.output != plain[row.item] for row in rows) > FACTS
+    found = evaluation.condition("s")
+    assert (found.accuracy["en"].n, found.change["en"].clusters) == (2 * FACTS, FACTS)
+    assert found.repaired["en"] + found.broken["en"] > 0
+    texts = held_out_of(model, TEXTS)
+    parts = [
+        divergences(
+            model,
+            model,
+            texts,
+            around=lambda lang=lang: steered(model, space, Steering(lang, 2.0, (1, 3))),
+        )
+        for lang in ("sw", "es")
+    ]
+    assert found.kl == pooled(parts).estimate()
+    assert found.kl.value > 0
+    assert found.kl.clusters == 3
+    assert any("towards each language of sw, es" in note for note in found.notes)
+    assert evaluation.missing(found) == []
+
+
+def test_the_shared_part_is_moved_once_for_all_languages(model, space, task):
+    evaluation = run(model, [Steered("g", space, 2.0, (1,), "agnostic")], task, central_texts=TEXTS)
+    rows = [r for r in evaluation.rows if (r.condition, r.role) == ("g", "central")]
+    assert Counter(row.variant for row in rows) == {None: FACTS}
+    for row in rows:
+        with steered(model, space, Steering("en", 2.0, (1,), "agnostic")):
+            assert row.output == oracle_text(model, f"What is question {row.item[2:]}? Answer:")
+    assert outputs(evaluation, "g", "central") != outputs(evaluation, "unmodified", "central")
+    assert evaluation.condition("g").kl.value > 0
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_counterpart_has_nothing_to_transplant_and_is_not_measured(model, space, task, both):
+    steering = Steered("s", space, 2.0, (0,))
+    condition = Combined("c", steering, TRANSPLANT) if both else replace(TRANSPLANT, name="c")
+    evaluation = run(model, [condition], task, central_texts=TEXTS)
+    assert outputs(evaluation, "c", "central") == {}
+    found = evaluation.condition("c")
+    for figures in (found.accuracy, found.change, found.repaired, found.p_value):
+        assert set(figures) == {ALL, "es", "sw"}
+    assert found.kl is None
+    assert evaluation.missing(found) == ["en", "kl"]
+    assert evaluation.missing(evaluation.condition("unmodified")) == []
+    assert any("no counterpart of its own" in note for note in found.notes)
+    assert any("divergence is not measured" in note for note in found.notes)
 
 
 def test_both_at_once_takes_the_vector_from_the_unmodified_model(model, space, task):
@@ -258,7 +315,7 @@ def test_an_evaluation_is_read_back_equal(model, other, space, task, tmp_path):
     evaluation = run(model, conditions, task, central_texts=TEXTS, notes=["So it was."])
     evaluation.save(tmp_path)
     assert Evaluation.load(tmp_path) == evaluation
-    assert evaluation.notes == ["So it was."]
+    assert evaluation.notes == ["The divergence counts 49 tokens of 3 texts.", "So it was."]
 
 
 def row_of(item, correct, output_lang, **changes):
@@ -374,7 +431,9 @@ def test_main_prompts_in_the_central_language_are_central(model, space):
     for item in items:
         assert moved[item.id] == oracle_text(model, item.main, edit(model, item))
     assert moved != outputs(evaluation, "unmodified", "central")
-    assert outputs(evaluation, "s", "central") == outputs(evaluation, "unmodified", "central")
+    rows = [r for r in evaluation.rows if (r.condition, r.role) == ("s", "central")]
+    assert Counter(row.variant for row in rows) == {"es": 4, "sw": 4}  # the space's languages
+    assert evaluation.condition("s").kl.value > 0
     assert any("central language 'en'" in note for note in evaluation.notes)
 
 
@@ -414,7 +473,11 @@ def test_chat(task, tmp_path):
         assert outputs(evaluation, "t")[item.id] == oracle_text(after, main)
         row = edit(model, replace(item, aux=f"<user>{item.aux}<assistant>"))
         assert outputs(evaluation, "ffn:1:2")[item.id] == oracle_text(model, main, row)
-    assert evaluation.condition("t").kl.n == len("<user>Sky<assistant>") - 1
+    assert evaluation.condition("t").kl.n == len("Sky")
+    assert (
+        "The divergence counts 3 tokens of 1 text, and not the 16 of the chat template around."
+        in evaluation.notes
+    )
 
 
 def test_items_that_cannot_be_asked_are_named(model, other, task):
@@ -436,10 +499,11 @@ def test_the_model_is_as_it_was(model, space, task):
 
 def test_progress_is_told_for_each_condition(model, other, space, task):
     told = []
-    conditions = [Tuned("t", {"sw": other, "es": other}), TRANSPLANT]
+    steering = Steered("s", space, 1.0, (0,))
+    conditions = [Tuned("t", {"sw": other, "es": other}), steering, TRANSPLANT]
     run(model, conditions, task, progress=lambda name, state: told.append((name, state)))
-    assert list(dict.fromkeys(name for name, _ in told)) == ["unmodified", "t", "ffn:1:2"]
-    for name, rows in (("unmodified", 18), ("t", 24)):
+    assert list(dict.fromkeys(name for name, _ in told)) == ["unmodified", "t", "s", "ffn:1:2"]
+    for name, rows in (("unmodified", 18), ("t", 24), ("s", 24), ("ffn:1:2", 12)):
         states = [state for label, state in told if label == name]
         assert states[-1].rows == states[-1].all_rows == states[-1].done == rows
         assert [s.rows for s in states] == sorted(s.rows for s in states)
@@ -500,6 +564,44 @@ def test_the_central_language_comes_from_the_space(model, make_space):
     evaluation = run(model, [Steered("s", space, 1.0, (0,))], task_of(items))
     assert evaluation.central == "es"
     assert evaluation.questions == {"es": 2, "sw": 2}
+
+
+def test_every_trained_model_is_looked_at_before_anything_is_answered(
+    model, task, tmp_path, monkeypatch
+):
+    """Also what only its files can tell, and in the last condition."""
+    good = save_tiny(tmp_path / "good", seed=1)
+    wide = save_tiny(tmp_path / "wide", vocab_size=300)
+    broken = save_tiny(tmp_path / "broken")
+    (broken / "config.json").write_text("{")
+    pickled = save_tiny(tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    named = {"base_model_name_or_path": str(tmp_path / "a" / "gone"), "peft_type": "LORA"}
+    (adapter / "adapter_config.json").write_text(json.dumps(named))
+    (adapter / "adapter_model.safetensors").write_text("")
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    told = []
+    for source, word in (
+        (wide, "300 tokens"),
+        (broken, "Cannot load"),
+        (pickled, "pickled"),
+        (adapter, "gone"),
+        ("runs/typo", "no folder 'runs/typo'"),
+        ("./typo", "no folder"),
+        ("a\\b", "no folder"),
+        ("no-such-model", "Cannot load"),
+    ):
+        with pytest.raises(ModelError, match=word):
+            run(
+                model,
+                [Tuned("good", good), Tuned("bad", source)],
+                task,
+                progress=lambda name, _: told.append(name),
+            )
+    assert told == []
 
 
 def test_trained_models_that_do_not_fit(model, other, task, tmp_path):

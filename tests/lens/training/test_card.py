@@ -74,8 +74,8 @@ def test_everything_that_decides_the_model_is_told():
         "| 0 | 0.75 | 0.375 | 0.1875 | 0.1875 |\n| 46 | 0.3125 |",
         "answers in sw, bn became better, whether those in en became worse",
         "arXiv 2410.04407",
-        "xl.load('my-model')",
-        "AutoTokenizer.from_pretrained('my-model')",
+        'xl.load(".")',
+        'AutoTokenizer.from_pretrained(".")',
     ):
         assert told in body
     assert "| 23 |" not in body
@@ -88,7 +88,43 @@ def test_adapters_are_a_peft_model():
     assert front["library_name"] == "peft"
     assert "lora" in front["tags"]
     assert "LoRA of rank 4, alpha 8, dropout 0" in body
-    assert "PeftModel.from_pretrained(base, 'adapter')" in body
+    assert "AutoModelForCausalLM.from_pretrained('org/base-model')" in body
+    assert 'PeftModel.from_pretrained(base, ".")' in body
+    assert "local" not in body
+    assert "Left as they were" not in body
+
+
+def test_matrices_without_adapters_are_told():
+    spec = TrainSpec(lora=LoraSpec())
+    body = card(make_record(spec=spec, not_adapted=16), "x")
+    assert "Left as they were: 16 matrices of these blocks" in body
+
+
+def test_adapters_of_a_local_base_say_what_to_change():
+    spec = TrainSpec(lora=LoraSpec())
+    front, body = parts(card(make_record(spec=spec, base={"name": "/models/base"}), "x"))
+    assert "base_model" not in front
+    assert 'AutoModelForCausalLM.from_pretrained("BASE")' in body
+    assert "`base_model_name_or_path` in `adapter_config.json` is its path" in body
+
+
+@pytest.mark.parametrize(
+    ("saved", "told"),
+    [
+        (
+            {"dtype": "bfloat16", "loss": 0.25, "terms": {}, "lost": 0.88},
+            "Saved in bfloat16; 88.0% of what training changed was lost by rounding to it",
+        ),
+        ({"dtype": "float32", "loss": None, "terms": {}, "lost": 0.0}, "Saved in float32\n"),
+        ({}, "Precision: auto\n- Software"),
+    ],
+)
+def test_what_was_saved(saved, told):
+    assert told in card(make_record(saved=saved), "x")
+
+
+def test_a_number_of_steps_goes_before_passes():
+    assert "Steps: 46, of 60; 8 rows" in card(make_record(spec=TrainSpec(max_steps=60)), "x")
 
 
 def test_training_on_answers_claims_no_losses_of_lens():
@@ -119,7 +155,8 @@ def test_how_training_ended(stopped, told):
 @pytest.mark.parametrize("name", ["/home/someone/models/base", "./models/base", "~/models/base"])
 def test_where_a_local_base_lies_is_nobodys_business(name):
     text = card(make_record(base={"name": name}), "x")
-    assert parts(text)[0]["base_model"] == "base"
+    assert "base_model" not in parts(text)[0]
+    assert "Base model: base, a local folder" in text
     assert "models/base" not in text
 
 
@@ -140,8 +177,11 @@ def test_names_can_break_neither_yaml_nor_markdown_nor_html_nor_python():
     code, rest = code.split("```")  # no other fence anywhere
     assert "<" not in outside + rest
     assert "\n# e" not in outside
+    assert "<" not in code
+    adapter = replace(record, spec=TrainSpec(lora=LoraSpec()).to_dict())
+    code = card(adapter, nasty).split("```python\n")[1].split("```")[0]
     literals = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
-    assert literals == [nasty, nasty, nasty]
+    assert literals == [".", " ".join(nasty.split()), "."]
 
 
 def test_plain_text_stays_readable():

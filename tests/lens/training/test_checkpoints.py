@@ -80,6 +80,20 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, name):
         keeper.load()
 
 
+def test_the_step_is_known_without_weights_which_may_be_gone(tmp_path):
+    keeper = Keeper(tmp_path)
+    assert keeper.step() == 0
+    keeper.save(checkpoint(4))
+    (keeper.path / "weights.safetensors").write_bytes(b"{")
+    assert keeper.step() == 4
+    keeper.prune()
+    assert [path.name for path in keeper.path.iterdir()] == ["state.json"]
+    assert keeper.step() == 4
+    (keeper.path / "state.json").write_bytes(b"{")
+    with pytest.raises(RunFolderError, match="damaged.*--new"):
+        keeper.step()
+
+
 def test_another_run_is_refused_by_what_differs(tmp_path):
     arguments = {"spec": {"lr": 0.1, "at": ["final"]}, "data": "a"}
     open_folder(tmp_path, arguments, new=False)

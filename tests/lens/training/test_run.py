@@ -11,12 +11,13 @@ import torch
 
 import crosslatent
 from crosslatent.errors import ModelError, RunFolderError, SpaceError, TrainingError, UsageError
-from crosslatent.lens.training import objective
+from crosslatent.lens.training import checkpoints, objective
 from crosslatent.lens.training.batches import encode_rows, order_of, parts_of, split_rows
 from crosslatent.lens.training.fork import fork, parameters_of
 from crosslatent.lens.training.record import read_record
 from crosslatent.lens.training.run import train
 from crosslatent.lens.training.settings import LoraSpec, TrainSpec
+from support.models import save_tiny
 from support.training import made_up_space, parallel, plain_terms, tiny
 
 SPEC = TrainSpec(lr=1e-3, batch_size=3, held_out=0.2, seed=5)
@@ -174,6 +175,72 @@ def test_gradient_checkpointing_changes_nothing(model, space):
     assert same(weights(plain.model), weights(saving.model))
 
 
+def half_model(tmp_path):
+    """As it is loaded, so that what is no weight is as exact as it will be in the saved model."""
+    save_tiny(tmp_path / "half")
+    return crosslatent.load(tmp_path / "half", dtype="bfloat16")
+
+
+def test_what_was_trained_in_float32_is_what_the_folder_holds(tmp_path):
+    model = half_model(tmp_path)
+    traces, before = outside(model), weights(model)
+    spec = replace(SPEC, lr=1e-5)
+    done = train(model, made_up_space(model), parallel(8), spec=spec, out=tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config.get("dtype", config.get("torch_dtype")) == "float32"
+    loaded = crosslatent.load(tmp_path / "out")
+    assert {weight.dtype for weight in loaded.hf.parameters()} == {torch.float32}
+    assert same(weights(loaded), weights(done.model))
+    named = parameters_of(loaded, (2, 3))
+    changes = [
+        (weight.detach() - before[name].float()).abs().max() for name, weight in named.items()
+    ]
+    assert min(map(float, changes)) > 0  # smaller than bfloat16 has room for
+    assert max(map(float, changes)) < 1e-4
+    others = {name for name in before if name not in named}
+    assert all(torch.equal(weights(loaded)[name], before[name].float()) for name in others)
+    assert same(weights(model), before)
+    assert outside(model) == traces
+    record = read_record(tmp_path / "out")
+    last = record.points("held_out")[-1]
+    assert record.saved == {
+        "dtype": "float32", "loss": last.loss, "terms": last.terms, "lost": 0.0
+    }  # fmt: skip
+    again = train(model, made_up_space(model), parallel(8), spec=spec, out=tmp_path / "out")
+    assert again.resumed_at is None
+    assert same(weights(again.model), weights(done.model))
+    with pytest.raises(RunFolderError, match="saved in float32, not bfloat16"):
+        train(
+            model,
+            made_up_space(model),
+            parallel(8),
+            spec=replace(spec, save_dtype="model"),
+            out=tmp_path / "out",
+        )
+
+
+def test_what_rounding_loses_is_measured(tmp_path):
+    model = half_model(tmp_path)
+    space, rows = made_up_space(model), parallel(8)
+    spec = replace(SPEC, lr=1e-3, epochs=2, save_dtype="model")
+    done = train(model, space, rows, spec=spec, out=tmp_path / "out")
+    exact = train(model, space, rows, spec=replace(spec, save_dtype="auto"))
+    loaded = crosslatent.load(tmp_path / "out", dtype="bfloat16")
+    assert same(weights(loaded), weights(done.model))
+    before, after = weights(model), weights(exact.model)
+    errors, changes = [], []
+    for name in parameters_of(model, (2, 3)):
+        errors.append((weights(loaded)[name].float() - after[name]).flatten())
+        changes.append((after[name] - before[name].float()).flatten())
+    lost = float(torch.cat(errors).norm() / torch.cat(changes).norm())
+    assert lost > 0.1
+    assert done.record.saved["dtype"] == "bfloat16"
+    assert done.record.saved["lost"] == pytest.approx(lost, rel=1e-3)
+    # Products round their weights in any case; norms do not.
+    assert done.record.saved["loss"] != done.record.points("held_out")[-1].loss
+    assert done.record.saved["loss"] == pytest.approx(done.record.curve[-1].loss, rel=0.05)
+
+
 def test_bfloat16_model_has_float32_masters(monkeypatch):
     model = tiny()
     model.hf.to(torch.bfloat16)
@@ -184,6 +251,7 @@ def test_bfloat16_model_has_float32_masters(monkeypatch):
     )
     # Steps far below the precision of bfloat16, which only float32 weights can add up.
     spec = replace(SPEC, lr=3e-4, epochs=10, schedule="constant", warmup=0.0, weight_decay=0.0)
+    spec = replace(spec, save_dtype="model")
     done = train(model, made_up_space(model), parallel(8), spec=spec)
     assert {dtype for dtype, _ in kinds} <= {torch.bfloat16, torch.float32}
     assert {w.dtype for w in done.model.hf.parameters()} == {torch.bfloat16}
@@ -254,6 +322,90 @@ def test_resumed_training_gives_the_same_weights_bit_for_bit(model, space, tmp_p
     losses = [[(p.step, p.split, p.loss) for p in run.record.curve] for run in (plain, done)]
     assert losses[0] == losses[1]
     assert read_record(out).stopped == "finished"
+
+
+class Killed(BaseException):
+    """As if the process were gone: nothing gets to react."""
+
+
+def kill_at(step):
+    def progress(state):
+        if state.stage == "train" and state.done == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize(("every", "step", "kept"), [(2, 3, 2), (1, 3, 2), (None, 3, 0)])
+def test_a_killed_run_goes_on_from_between_evaluations(model, space, tmp_path, every, step, kept):
+    spec = replace(SPEC, lora=LoraSpec(rank=2, dropout=0.3), batch_size=2)
+    plain = train(model, space, parallel(12), spec=spec)
+    assert plain.record.steps == 5
+    assert [point.step for point in plain.record.points("held_out")] == [0, 5]
+    spec = replace(spec, checkpoint_every=every)
+    with pytest.raises(Killed):
+        train(model, space, parallel(12), spec=spec, out=tmp_path, progress=kill_at(step))
+    done = train(model, space, parallel(12), spec=replace(spec, checkpoint_every=7), out=tmp_path)
+    assert done.resumed_at == kept
+    assert same(weights(done.model), weights(plain.model))
+    assert [p.loss for p in done.record.curve] == [p.loss for p in plain.record.curve]
+
+
+def test_checkpoints_come_by_the_clock_and_cost_little(model, space, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", float("inf"))
+    with pytest.raises(Killed):
+        train(model, space, parallel(12), spec=SPEC, out=tmp_path, progress=kill_at(3))
+    assert train(model, space, parallel(12), spec=SPEC, out=tmp_path).resumed_at == 2
+    monkeypatch.undo()
+    now = [100.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    kept = checkpoints.Pace()
+    kept.note(5, took=10.0)
+    for later, due in ((59.0, False), (199.0, False), (201.0, True)):
+        now[0] = 100.0 + later
+        assert kept.is_due(6, TrainSpec()) == due
+
+
+def test_a_number_of_steps_goes_before_passes(model, space):
+    spec = replace(SPEC, schedule="linear", warmup=0.0)
+    for steps in (3, 10):
+        record = train(model, space, parallel(12), spec=replace(spec, max_steps=steps)).record
+        points = record.points("train")
+        assert (record.steps, len(points)) == (steps, steps)
+        assert points[-1].lr == pytest.approx(spec.lr / steps)  # the schedule ends there
+        assert record.points("held_out")[-1].step == steps
+        assert points[-1].epoch == steps / 4
+
+
+def test_rows_of_a_group_are_held_out_together(model, space, tmp_path):
+    rows = parallel(12)
+    rows[4] = {"en": "alone"}
+    groups = [row // 3 for row in range(12)]
+    done = train(model, space, rows, groups=groups, spec=replace(SPEC, held_out=0.1), out=tmp_path)
+    assert done.record.rows["held_out"] in (2, 3)
+    alone = train(model, space, rows, spec=replace(SPEC, held_out=0.1))
+    assert alone.record.rows["held_out"] == 1
+    with pytest.raises(RunFolderError, match="data: "):
+        train(model, space, rows, spec=replace(SPEC, held_out=0.1), out=tmp_path)
+    with pytest.raises(UsageError, match="12 rows, but 4 groups"):
+        train(model, space, rows, groups=groups[:4], spec=SPEC)
+
+
+def test_a_finished_folder_keeps_no_second_copy_of_the_weights(model, space, tmp_path):
+    for lora in (None, LoraSpec(rank=2)):
+        out = tmp_path / str(lora)
+        spec = replace(SPEC, lora=lora)
+        done = train(model, space, parallel(8), spec=spec, out=out)
+        assert [path.name for path in (out / "training" / "checkpoint").iterdir()] == ["state.json"]
+        again = train(model, space, parallel(8), spec=spec, out=out)
+        assert again.resumed_at is None
+        assert same(weights(again.model), weights(done.model))
+        assert again.model.identity == done.model.identity
+        for file in out.glob("*model.safetensors"):
+            file.unlink()
+        with pytest.raises(RunFolderError, match="the model there cannot be read .*--new"):
+            train(model, space, parallel(8), spec=spec, out=out)
 
 
 def test_an_interrupt_in_the_middle_of_a_step_keeps_the_last_evaluation(
@@ -388,6 +540,20 @@ def test_central_states_are_shared_between_target_languages(model, space, tmp_pa
     assert both["computed"] == 0
 
 
+def test_states_are_shared_where_languages_have_other_rows(model, space, tmp_path):
+    rows = parallel(9)
+    del rows[0]["sw"], rows[3]["sw"], rows[2]["hi"], rows[7]["hi"]
+    counts = [
+        train(model, space, rows, languages=[lang], spec=SPEC, cache=tmp_path).record.trunk
+        for lang in ("sw", "hi")
+    ]
+    first = {row["en"] for row in rows if "sw" in row}
+    second = {row["en"] for row in rows if "hi" in row}
+    assert counts[0]["reused"] == 0
+    assert counts[1]["reused"] == len(first & second) > 0
+    assert first != second
+
+
 def test_what_was_computed_or_found_makes_no_difference(model, space, tmp_path):
     one, other = (train(model, space, parallel(8), spec=SPEC, cache=tmp_path) for _ in range(2))
     assert other.record.trunk["computed"] == 0
@@ -410,7 +576,7 @@ def test_layerwise_losses_pull_where_they_are_read(model, space):
         ({"central": "sw"}, SpaceError, "start from 'en'"),
         ({"spec": TrainSpec(blocks=5)}, UsageError, "5 top blocks"),
         ({"spec": TrainSpec(at=(0,))}, UsageError, "block 0, which training does not change"),
-        ({"rows": 1}, UsageError, "There are 1 rows"),
+        ({"rows": 1}, UsageError, "Training has 1 row"),
         ({"rows": 0}, SpaceError, "no target language"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from crosslatent.errors import RunFolderError
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.training import trunk as module
 from crosslatent.lens.training.losses import token_mean
@@ -51,7 +52,7 @@ def test_a_second_call_computes_nothing(tmp_path, monkeypatch):
     assert read == [1]  # one text, to see that the file is of this model
 
 
-@pytest.mark.parametrize("what", ["weights", "first", "layers", "texts"])
+@pytest.mark.parametrize("what", ["weights", "first", "layers"])
 def test_nothing_stale_is_taken(tmp_path, what):
     model, cut, texts = tiny(), CUT, TEXTS
     compute_trunk(model, texts, cut, tmp_path)
@@ -61,10 +62,8 @@ def test_nothing_stale_is_taken(tmp_path, what):
             model.hf.model.layers[0].mlp.down_proj.weight[1, 3:40] += 1.0
     elif what == "first":
         cut = Cut(1, CUT.layers, "float32")
-    elif what == "layers":
-        cut = Cut(2, (3, FINAL), "float32")
     else:
-        texts = [*TEXTS[1:], [8, 8, 8]]
+        cut = Cut(2, (3, FINAL), "float32")
     found = compute_trunk(model, texts, cut, tmp_path)
     assert found.computed == 5
     with torch.no_grad():
@@ -72,6 +71,55 @@ def test_nothing_stale_is_taken(tmp_path, what):
     torch.testing.assert_close(
         found.entering(tuple(TEXTS[2])), whole[cut.first - 1], rtol=1e-4, atol=1e-4
     )
+
+
+def check_states(found, model, texts):
+    for ids in texts:
+        with torch.no_grad():
+            whole = states(model, ids)
+        key, close = tuple(ids), {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(found.entering(key), whole[1], **close)
+        torch.testing.assert_close(found.reference(key, 2, "last"), whole[2][-1], **close)
+
+
+def test_texts_are_found_whatever_they_were_computed_with(tmp_path, monkeypatch):
+    model = tiny()
+    monkeypatch.setattr(module, "SHARD_BYTES", 20 * 32 * 4)
+    monkeypatch.setattr(module, "MOST_SHARDS", 100)
+    assert compute_trunk(model, TEXTS[:3], CUT, tmp_path).computed == 3
+    kept = {path: path.read_bytes() for path in tmp_path.glob("*/shard-*")}
+    more = [*TEXTS[1:], [8, 8, 8]]
+    found = compute_trunk(model, more, CUT, tmp_path)
+    assert found.computed == 3  # [3], [8, 8, 8] and 17 tokens; three were there, one of them twice
+    check_states(found, model, more)
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    every = compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
+    assert every.computed == 0
+    check_states(every, model, [*TEXTS, [8, 8, 8]])
+
+
+def test_runs_that_share_a_folder_do_not_disturb_each_other(tmp_path, monkeypatch):
+    """Another run writes the same texts, and others, between this one's look and its writing."""
+    model, whole = tiny(), module._states
+
+    def states_later(*arguments):
+        monkeypatch.setattr(module, "_states", whole)
+        compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
+        compute_trunk(model, TEXTS, CUT, tmp_path)
+        return whole(*arguments)
+
+    monkeypatch.setattr(module, "_states", states_later)
+    found = compute_trunk(model, TEXTS, CUT, tmp_path)
+    assert found.computed == 5
+    check_states(found, model, TEXTS)
+    assert not list(tmp_path.glob("*/.*"))
+    assert compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path).computed == 0
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunFolderError, match="Cannot keep states in .*file.*Not a directory"):
+        compute_trunk(tiny(), TEXTS, CUT, tmp_path / "file")
 
 
 def test_a_damaged_file_is_computed_again(tmp_path):
@@ -92,8 +140,11 @@ def test_many_files_hold_the_same(tmp_path, monkeypatch):
     for ids in map(tuple, TEXTS):
         torch.testing.assert_close(one.entering(ids), many.entering(ids), rtol=1e-4, atol=1e-4)
     # A missing file alone is made again.
-    (many.folder / "shard-00002.safetensors").unlink()
+    last = many.place[tuple(TEXTS[2])][0].path
+    before = last.read_bytes()
+    last.unlink()
     assert compute_trunk(model, TEXTS, CUT, tmp_path / "many").computed == 1
+    assert last.read_bytes() == before
 
 
 def test_no_states_are_kept_where_nothing_lies_below(tmp_path):

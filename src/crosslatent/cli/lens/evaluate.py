@@ -111,8 +111,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Texts in the central language for the divergence of trained models; by default "
-            "the task's central prompts of other splits.",
+            help="Texts in the central language for the divergence of trained models and of "
+            "steering; by default the task's central prompts of other splits.",
         ),
     ] = None,
     field: Annotated[

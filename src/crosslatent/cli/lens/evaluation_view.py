@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
     from crosslatent.stats import Estimate
 
+NOT_MEASURED = "not measured"
+
 _WIDTH = 150
 """Columns that the table needs to stand on single lines."""
 
@@ -28,23 +30,31 @@ def print_evaluation(evaluation: Evaluation) -> None:
 def _overview(evaluation: Evaluation) -> None:
     from crosslatent.lens.evaluation.results import ALL
 
-    head = ["condition", "target", "change", "p", evaluation.central, "change", "KL", "fidelity"]
+    central = evaluation.central
+    head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
+    # Where no answer's language can be told, a column on its change would be empty.
+    faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
     rows = []
     for one in evaluation.conditions:
-        central = evaluation.central
+        missing = evaluation.missing(one)
         rows.append(
             [
                 one.name,
-                _share(one.accuracy.get(ALL)),
+                _share(one.accuracy.get(ALL), ALL in missing),
                 _change(one.change.get(ALL)),
                 _p_value(one, ALL),
-                _share(one.accuracy.get(central)),
+                _share(one.accuracy.get(central), central in missing),
                 _change(one.change.get(central)),
-                _divergence(one.kl),
+                NOT_MEASURED if "kl" in missing else _divergence(one.kl),
                 _share(one.fidelity.get(ALL)),
+                *([_change(one.fidelity_change.get(ALL))] if faithful else []),
             ]
         )
-    _table(head, rows)
+    _table([*head, *(["change"] if faithful else [])], rows)
+
+
+def _known(found: Estimate | None) -> bool:
+    return found is not None and found.value is not None
 
 
 def _by_language(evaluation: Evaluation) -> None:
@@ -52,7 +62,8 @@ def _by_language(evaluation: Evaluation) -> None:
         [
             one.name,
             *(
-                f"{_share(one.accuracy.get(lang))} {_change(one.change.get(lang))}".strip()
+                f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
+                f"{_change(one.change.get(lang))}".strip()
                 for lang in evaluation.languages
             ),
         ]
@@ -81,7 +92,7 @@ def _legend(evaluation: Evaluation) -> list[str]:
         "against the unmodified model, with 95 % intervals over facts; p: exchanging the two in "
         "whole facts, not corrected for the number of conditions; "
         f"{evaluation.central}: the central language; KL: nats per token; fidelity: answers in the "
-        "language of the question, of those whose language can be told."
+        "language of the question, of those whose language can be told, and their change."
     )
     lines = [meaning, *evaluation.notes]
     notes = dict.fromkeys(note for one in evaluation.conditions for note in one.notes)
@@ -91,9 +102,11 @@ def _legend(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _share(found: Estimate | None) -> str:
+def _share(found: Estimate | None, missing: bool = False) -> str:
     from crosslatent.report import words
 
+    if missing:
+        return NOT_MEASURED
     return words.percent(None if found is None else found.value)
 
 

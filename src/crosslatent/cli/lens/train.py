@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crosslatent.cli.errors import INTERRUPTED, say, warn
+from crosslatent.cli.errors import warn
+from crosslatent.cli.lens.training_checks import (
+    LENS,
+    check_objective,
+    check_places,
+    check_used,
+    is_first,
+)
 from crosslatent.cli.lens.training_inputs import (
+    groups_of,
     load_for_training,
     read_questions,
     read_rows,
     read_space,
 )
+from crosslatent.cli.lens.training_stop import stoppable
 from crosslatent.cli.lens.training_view import blocks_of, clip_of, layers_of, show_training, tell
 from crosslatent.cli.lens.training_view import strength_of as strengths
 from crosslatent.cli.options import (
@@ -32,8 +40,6 @@ from crosslatent.cli.options import (
     real,
     whole,
 )
-from crosslatent.cli.output import check_output_folder
-from crosslatent.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
@@ -43,10 +49,9 @@ if TYPE_CHECKING:
     from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
-_LENS, _ANSWERS = "lens", "answers"
-
 
 def train(
+    context: typer.Context,
     model: ModelOption,
     out: Annotated[
         Path,
@@ -94,7 +99,7 @@ def train(
     objective: Annotated[
         str,
         typer.Option(metavar="lens|answers", help="Subspaces, or a task's gold answers (xSFT)."),
-    ] = _LENS,
+    ] = LENS,
     blocks: Annotated[
         str, typer.Option(metavar="N|I,J", help="How many top blocks to train, or which: 22,23.")
     ] = "2",
@@ -118,6 +123,10 @@ def train(
         bool, typer.Option(help="With answers: train on the central prompts too.")
     ] = True,
     epochs: Annotated[int, typer.Option(parser=positive, metavar="N", help="Passes.")] = 1,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="Exactly N steps, in place of passes."),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(parser=positive, metavar="N", help="Rows of a batch, over all processes.")
     ] = 8,
@@ -151,6 +160,10 @@ def train(
         int | None,
         typer.Option(parser=positive, metavar="N", help="Steps; after each epoch by default."),
     ] = None,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="Steps; about every minute by default."),
+    ] = None,
     max_tokens: Annotated[
         int, typer.Option(parser=positive, metavar="N", help="Cut longer texts.")
     ] = 512,
@@ -173,6 +186,13 @@ def train(
     ] = False,
     precision: Annotated[
         str, typer.Option(metavar="P", help="auto, float32, or bfloat16 (float32 weights).")
+    ] = "auto",
+    save_dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="T",
+            help="float32; model (the model's own); auto: float32 if it was trained in that.",
+        ),
     ] = "auto",
     cache: Annotated[
         Path | None,
@@ -198,6 +218,7 @@ def train(
         retain=retain,
         strength=strengths(strength),
         epochs=epochs,
+        max_steps=max_steps,
         batch_size=batch_size,
         lr=lr,
         weight_decay=weight_decay,
@@ -209,15 +230,18 @@ def train(
         held_out=held_out,
         patience=patience,
         evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
         max_tokens=max_tokens,
         chat=chat,
         lora=_lora(lora_rank, lora_alpha, lora_dropout) if lora else None,
         gradient_checkpointing=gradient_checkpointing,
         precision=precision,
+        save_dtype=save_dtype,
         central_answers=central_answers,
     )
-    _check_objective(objective, task, space)
-    _check_out(out)
+    check_objective(objective, task, space)
+    check_used(context, objective, lora=lora)
+    check_places(out, cache)
     wanted = names(langs, "--langs")
     found = None if space is None else read_space(space, central, wanted)
     targets = tuple(lang for lang in wanted if lang != central)
@@ -229,7 +253,7 @@ def train(
     trained = _train(
         loaded, found, rows, questions, central, wanted, spec, out, cache, space, new=new
     )
-    if _is_first():
+    if is_first():
         if found is not None:
             _warn_of(found, spec)
         _leave(trained, out, json=json)
@@ -241,39 +265,11 @@ def _lora(rank: int, alpha: float, dropout: float) -> LoraSpec:
     return LoraSpec(rank, alpha, dropout)
 
 
-def _check_objective(objective: str, task: str | None, space: Path | None) -> None:
-    if objective not in (_LENS, _ANSWERS):
-        raise UsageError(f"Unknown objective {objective!r}: use {_LENS} or {_ANSWERS}.")
-    if objective == _LENS and space is None:
-        raise UsageError(
-            "--space is missing: training with language subspaces needs those of the model, from "
-            "'crosslatent lens probe'."
-        )
-    if objective == _ANSWERS and task is None:
-        raise UsageError("--task is missing: gold answers come from a task's questions.")
-    if objective == _ANSWERS and space is not None:
-        raise UsageError(
-            f"--space is {str(space)!r}, but training on answers uses no subspaces: leave it out."
-        )
-
-
 def _warn_of(space: Space, spec: TrainSpec) -> None:
     from crosslatent.lens.training.settings import read_otherwise
 
     for sentence in read_otherwise(space, spec):
         warn(sentence)
-
-
-def _is_first() -> bool:
-    """Whether this is the only process, or the one of several that writes and prints."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _check_out(out: Path) -> None:
-    from crosslatent.lens.training.record import MARKER
-
-    if _is_first():
-        check_output_folder(out, MARKER)
 
 
 def _train(
@@ -297,26 +293,15 @@ def _train(
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "space": None if folder is None else str(folder),
     }
-    try:
-        with show_training(quiet=not _is_first()) as show:
-            if space is not None and rows is not None:
-                return on_texts(
-                    model,
-                    space,
-                    rows,
-                    central=central,
-                    languages=wanted or None,
-                    spec=spec,
-                    out=out,
-                    cache=cache,
-                    new=new,
-                    progress=show,
-                    about=about,
-                )
-            assert questions is not None
-            return train_answers(
+    with stoppable(), show_training(quiet=not is_first()) as show:
+        if space is not None and rows is not None:
+            return on_texts(
                 model,
-                _with_central(questions.items, central),
+                space,
+                rows,
+                central=central,
+                languages=wanted or None,
+                groups=None if questions is None else groups_of(rows, questions.items),
                 spec=spec,
                 out=out,
                 cache=cache,
@@ -324,9 +309,17 @@ def _train(
                 progress=show,
                 about=about,
             )
-    except KeyboardInterrupt:
-        say("Interrupted: what is done is kept, and the same command again goes on with it.")
-        raise typer.Exit(INTERRUPTED) from None
+        assert questions is not None
+        return train_answers(
+            model,
+            _with_central(questions.items, central),
+            spec=spec,
+            out=out,
+            cache=cache,
+            new=new,
+            progress=show,
+            about=about,
+        )
 
 
 def _with_central(items: Sequence[Item], central: str) -> Sequence[Item]:

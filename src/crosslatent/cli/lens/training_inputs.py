@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from crosslatent.lens.space import Space
     from crosslatent.lens.texts.streams import ParallelRows
     from crosslatent.model import Model
-    from crosslatent.tasks import Task
+    from crosslatent.tasks import Item, Task
 
 _PILOT = "pilot"
 
@@ -77,6 +78,16 @@ def read_rows(
     first = ParallelRows(rows[:limit])
     first.left_out = rows.left_out
     return first
+
+
+def groups_of(rows: ParallelRows, items: Sequence[Item]) -> list[str]:
+    """The fact that each row asks; rows of one fact are held out together, as its answers are."""
+    cluster: dict[tuple[str, str], str] = {}
+    for item in items:
+        cluster.setdefault((item.lang, item.main), item.cluster)
+        if item.aux:
+            cluster.setdefault((item.aux_lang, item.aux), item.cluster)
+    return [next(cluster[text] for text in row.items() if text in cluster) for row in rows]
 
 
 def load_for_training(name: str, revision: str | None, device: str, dtype: str) -> Model:

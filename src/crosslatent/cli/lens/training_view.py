@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crosslatent.lens.training.record import CurvePoint, TrainRecord
 
 _SECONDS_PER_LINE = 15.0
+_MOST_LOST = 0.1
 _WHAT = {"trunk": "texts", "train": "steps"}
 
 
@@ -129,12 +130,32 @@ def tell(trained: Trained, out: Path, files: list[Path], *, json: bool) -> None:
         say("This training was finished already; --new starts it over.")
     elif trained.resumed_at:
         say(f"Went on from step {trained.resumed_at:,}.")
+    if record.not_adapted:
+        warn(
+            f"{record.not_adapted:,} matrices of these blocks are no linear layers (such as "
+            "experts held in one tensor): they have no adapters and stay as they were"
+        )
     say(_summary(record))
+    _tell_saved(record)
     if json:
         print_json(_plain(record, out, files))
         return
     _print_curve(record)
     print(out)
+
+
+def _tell_saved(record: TrainRecord) -> None:
+    """In what the model was saved, and what that did to it."""
+    if not record.saved:
+        return
+    dtype, loss, lost = (record.saved[name] for name in ("dtype", "loss", "lost"))
+    told = "" if loss is None else f", with a loss of {loss:.4g} on held-out rows"
+    say(f"Saved in {dtype}{told}.")
+    if lost > _MOST_LOST:
+        warn(
+            f"{lost:.0%} of what training changed was lost by rounding to {dtype}: "
+            "--save-dtype float32 keeps it"
+        )
 
 
 def _summary(record: TrainRecord) -> str:

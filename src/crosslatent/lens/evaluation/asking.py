@@ -38,6 +38,9 @@ BY_PROBABILITY: Mapping[str, str] = {
 }
 """Rules that take the option with the highest number in a column of the row."""
 
+Around = Callable[[], AbstractContextManager[None]]
+"""Opens something around a model that runs."""
+
 JUDGES = (*RULES, *BY_PROBABILITY)
 
 
@@ -196,7 +199,7 @@ def answer(
     *,
     condition: str,
     row: Callable[[Question], Row] | None = None,
-    around: AbstractContextManager[None] | None = None,
+    around: Around = nullcontext,
     variant: str | None = None,
     advance: Callable[[float], None] = silent,
 ) -> list[AnswerRow]:
@@ -208,7 +211,7 @@ def answer(
         questions: the questions.
         condition: its name, for the rows.
         row: what is edited for a question; None for nothing.
-        around: open while the model answers, such as `steered`.
+        around: opens what is open while the model answers, such as `steered`.
         variant: see `AnswerRow`.
         advance: told how many of these have been answered.
     """
@@ -223,7 +226,7 @@ def answer(
             yield Request(ids, (edits,), tuple(scorer.watch), scorer.continuations)
 
     found: list[AnswerRow] = []
-    with around or nullcontext():
+    with around():
         for answered in engine.run(
             model,
             requests(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from crosslatent.errors import ModelError, PromptError, SpaceError, UsageError
@@ -18,11 +19,16 @@ from crosslatent.lens.evaluation.conditions import (
     steered_of,
     transplanted_of,
 )
-from crosslatent.lens.evaluation.retention import check_vocabulary
+from crosslatent.lens.evaluation.retention import (
+    check_sizes,
+    check_tokenizers,
+    vocabulary_of,
+)
 from crosslatent.lens.origin import check_origin, check_shape
 from crosslatent.lens.space import Space
 from crosslatent.lens.steer import check_steering
 from crosslatent.model import Model, load
+from crosslatent.model.loading import read_ahead
 from crosslatent.model.prompts import encode_many
 from crosslatent.specs import check_component, resolve_layer
 from crosslatent.sweeps.tokens import prompts_of
@@ -101,11 +107,14 @@ def check_transplanted(asking: Asking, transplant: Transplanted) -> None:
 
 
 def check_tuned(asking: Asking, tuned: Tuned) -> None:
-    """Refuse trained models that are not there or are for no question, without loading any.
+    """Refuse trained models that are not there, do not fit or are for no question.
+
+    Weights are left unread.
 
     Raises:
         UsageError: a language that no question has.
-        ModelError: a folder that is none.
+        ModelError: there is no such model, a folder lacks something, or the model has another
+            vocabulary or tokenizer, or another chat template that is used.
     """
     check_folders(tuned)
     for lang, source in sources_of(tuned).items():
@@ -117,6 +126,20 @@ def check_tuned(asking: Asking, tuned: Tuned) -> None:
             )
         if isinstance(source, Model):
             check_same_tokens(asking.model, source, asking)
+        else:
+            check_source(source, asking)
+
+
+def check_source(source: str | Path, asking: Asking) -> None:
+    """Refuse a trained model by its config and tokenizer, before its weights are read.
+
+    Raises:
+        ModelError: see `check_tuned`.
+    """
+    config, tokenizer = read_ahead(source)
+    base = asking.model
+    check_sizes(base, int(config.get_text_config().vocab_size), str(source))
+    _check_readings(base, replace(base, tokenizer=tokenizer, name=str(source)), asking)
 
 
 def opened(source: Model | str | Path, base: Model) -> Model:
@@ -137,7 +160,12 @@ def check_same_tokens(base: Model, tuned: Model, asking: Asking) -> None:
     Raises:
         ModelError: it has another vocabulary or tokenizer, or another chat template that is used.
     """
-    check_vocabulary(base, tuned)
+    check_sizes(base, vocabulary_of(tuned), tuned.name)
+    _check_readings(base, tuned, asking)
+
+
+def _check_readings(base: Model, tuned: Model, asking: Asking) -> None:
+    check_tokenizers(base, tuned)
     if base.tokenizer is tuned.tokenizer:
         return
     prompts = [prompt for each in asking.questions[:_COMPARED] for prompt in prompts_of(each.item)]

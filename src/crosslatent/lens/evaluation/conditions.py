@@ -80,7 +80,8 @@ class Tuned:
 class Steered:
     """Steering towards the language of each question; see `lens.steer`.
 
-    A question in the central language is not steered at all.
+    For what is left of the central language, its questions are steered as well: towards each target
+    language in turn, as if the steering stayed on.
 
     Attributes:
         name: of the condition.
@@ -258,6 +259,13 @@ def _label(source: Model | str | Path) -> str:
 
 
 def _is_local(source: str | Path) -> bool:
-    """Whether it can only be a folder: names on the hub have one slash at most."""
+    """Whether it can only be meant as a folder.
+
+    Names on the hub have one slash at most; if what stands before it is a folder here, a folder in
+    that one is meant.
+    """
     text = str(source)
-    return isinstance(source, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1
+    if isinstance(source, Path) or text.startswith((".", "/", "~")):
+        return True
+    first, slash, rest = text.replace("\\", "/").partition("/")
+    return bool(slash) and ("/" in rest or "\\" in text or Path(first).exists())

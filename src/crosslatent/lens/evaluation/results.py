@@ -68,8 +68,8 @@ class AnswerRow:
         output_lang: language of the output; None where that cannot be told.
         cluster: what is independent; intervals resample it.
         split: of the item.
-        variant: where a condition is one model for each language and all of them answer the central
-            questions: the language of the model that gave this answer. None elsewhere.
+        variant: where the central questions are answered once for each language, by its model or
+            steered towards it: that language. None elsewhere.
     """
 
     condition: str
@@ -91,7 +91,8 @@ class ConditionResult:
     """One condition beside the unmodified model.
 
     The mappings have the languages of the questions as keys, the central one among them, and `ALL`
-    for the target languages together. A key is missing where there are no such questions.
+    for the target languages together. A key is missing where there are no such questions, or where
+    the condition cannot be had on them: then nothing was measured (see `notes`).
 
     Attributes:
         name: of the condition.
@@ -109,7 +110,7 @@ class ConditionResult:
         kl: KL divergence of the next-token distribution from the unmodified model's, on texts in
             the central language, in nats per token; None if it was not measured (see `notes`).
         seconds: what answering the main prompts took, with reading the counterparts that a
-            transplant takes vectors from; 0 for answers taken over from the unmodified model.
+            transplant takes vectors from.
         notes: what a reader must know to read the numbers right.
         settings: what the condition consists of, for programs to read.
     """
@@ -171,6 +172,14 @@ class Evaluation:
     def condition(self, name: str) -> ConditionResult | None:
         """A condition by its name."""
         return next((found for found in self.conditions if found.name == name), None)
+
+    def missing(self, result: ConditionResult) -> list[str]:
+        """What others were asked and this condition was not, of `ALL`, languages and "kl"."""
+        first = self.conditions[0] if self.conditions else result
+        if result.kind == "unmodified":
+            return []
+        found = [key for key in first.accuracy if key not in result.accuracy]
+        return [*found, *(["kl"] if result.kl is None else [])]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the rows, as plain data."""

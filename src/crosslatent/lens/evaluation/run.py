@@ -21,6 +21,7 @@ from crosslatent.lens.evaluation.checks import check_all
 from crosslatent.lens.evaluation.comparing import compare
 from crosslatent.lens.evaluation.conditions import (
     Condition,
+    Steered,
     Tuned,
     Unmodified,
     check_conditions,
@@ -30,7 +31,7 @@ from crosslatent.lens.evaluation.conditions import (
 )
 from crosslatent.lens.evaluation.results import AnswerRow, ConditionResult, Evaluation
 from crosslatent.lens.evaluation.retention import HeldOut
-from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of
+from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of, variants_of
 from crosslatent.model import Model
 from crosslatent.stats import Estimate
 from crosslatent.tasks import Task
@@ -60,8 +61,9 @@ def evaluate(
 
     Every item's main prompt is asked in its language, and every distinct counterpart in the central
     language once. What a condition does to central questions: a trained model answers them;
-    steering leaves them alone (the direction of the central language is zero) and a transplant has
-    no counterpart to take a vector from, so these answers are the unmodified ones.
+    steering stays on while they are answered, once towards each target language, and what is said
+    of them is over all of these; a transplant has no counterpart of theirs to take a vector from,
+    so nothing is measured.
     A trained model that is given by its folder is loaded when its turn comes, as `base` is placed,
     and let go of afterwards.
 
@@ -69,7 +71,8 @@ def evaluate(
         base: the unmodified model.
         conditions: what it is compared under; the unmodified model is added.
         task: the questions.
-        central_texts: held-out texts in the central language, for the divergence of trained models.
+        central_texts: held-out texts in the central language, for the divergence of trained models
+            and of steering.
         rule: what judges: an answer rule of tasks, "first_token" (the option with the likeliest
             first token), "likelihood" or "likelihood_mean"; the task's by default. All rules that
             fit are in the rows.
@@ -172,23 +175,32 @@ def _notes_of(condition: Condition, outcome: Outcome, runner: Runner) -> Iterato
     asking = runner.asking
     if isinstance(condition, Tuned):
         yield from _notes_of_tuned(condition, outcome, asking)
-    steering = steered_of(condition)
-    if steering is not None:
-        why = (
-            "there is nothing to steer in the central language"
-            if steering.part == "direction"
-            else "questions in the central language are left alone"
-        )
+    if transplanted_of(condition) is not None:
+        yield from _notes_of_transplant(asking)
+    elif isinstance(condition, Steered):
+        yield _note_of_steering(condition, asking)
+
+
+def _notes_of_transplant(asking: Asking) -> Iterator[str]:
+    if any(each.of_aux for each in asking.centrals):
         yield (
-            f"Steering goes by the language of each question, and {why}: central answers are the "
-            "unmodified ones, and no divergence is given. What is left of the central language if "
-            "steering stays on is not measured."
+            "A central question that is a counterpart has no counterpart of its own to take a "
+            "vector from: accuracy in the central language is not measured on these."
         )
-    elif transplanted_of(condition) is not None and any(each.of_aux for each in asking.centrals):
-        yield (
-            "A counterpart has no counterpart of its own to take a vector from, so central answers "
-            "are the unmodified ones and no divergence is given."
-        )
+    yield (
+        "A text has no counterpart to take a vector from: the divergence is not measured under a "
+        "transplant."
+    )
+
+
+def _note_of_steering(steering: Steered, asking: Asking) -> str:
+    langs = [lang for lang in variants_of(asking, steering) if lang is not None]
+    if not langs:
+        return "Central questions and texts are steered just like the others."
+    return (
+        "Steering stays on for central questions and texts, once towards each language of "
+        f"{', '.join(langs)}; what is said of these is over all of them."
+    )
 
 
 def _notes_of_tuned(tuned: Tuned, outcome: Outcome, asking: Asking) -> Iterator[str]:
@@ -231,8 +243,14 @@ def _notes_on_texts(texts: HeldOut | None) -> Iterator[str]:
     if texts is None:
         yield "No held-out texts in the central language were given: the divergence is missing."
         return
+    many = len(texts.ids)
+    beside = f", and not the {texts.around:,} of the chat template around" if texts.around else ""
+    yield (
+        f"The divergence counts {texts.positions:,} tokens of {many:,} text{'s' * (many > 1)}"
+        f"{beside}."
+    )
     if texts.left_out:
-        yield f"{texts.left_out} texts of fewer than two tokens were left out of the divergence."
+        yield (f"{texts.left_out} texts with no token to predict were left out of the divergence.")
     if texts.cut:
         yield f"{texts.cut} texts were cut to {max(map(len, texts.ids))} tokens for the divergence."
     if texts.repeated:

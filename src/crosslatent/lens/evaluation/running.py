@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 from crosslatent.controls import Variant, Vectors
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import best_path, memory
 from crosslatent.languages import same_language
 from crosslatent.lens.evaluation import retention
-from crosslatent.lens.evaluation.asking import Asking, Question, answer
+from crosslatent.lens.evaluation.asking import Around, Asking, Question, answer
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
 from crosslatent.lens.evaluation.conditions import (
     Condition,
@@ -41,7 +41,7 @@ class Outcome:
 
     Attributes:
         rows: its answers.
-        divergences: of its models, if it has trained ones and there are texts.
+        divergences: of each of its models or steerings, if there are texts; none of a transplant.
         seconds: that answering the main prompts took, reading counterparts to transplant from
             included, and central counterparts left out.
         dtypes: types of numbers of its trained models.
@@ -97,24 +97,29 @@ class Runner:
         asking, base = self.asking, self.asking.model
         steering = steered_of(condition)
         best_path(base)  # the trial is no part of the time
-        own = [each for each in asking.centrals if _changes(condition, each)]
+        mains = [each for each in steps.centrals if not each.of_aux]
+        counterparts = [each for each in steps.centrals if each.of_aux]
         with steps.outcome.timed():
             edits = _edits(asking, transplanted_of(condition), steps.tracker)
-            if steering is None:
-                steps.ask(base, asking.targets, row=edits)
-            else:
-                for lang, questions in _by_language(asking.targets).items():
-                    around = _steered(base, steering, lang)
-                    steps.ask(base, questions, row=edits, around=around)
-            steps.ask(base, [each for each in own if not each.of_aux], row=edits)
-        steps.ask(base, [each for each in own if each.of_aux])
-        # What a condition leaves as it is need not be answered again.
-        left = {each.item.id for each in asking.centrals if not _changes(condition, each)}
-        steps.outcome.rows += [
-            replace(row, condition=condition.name)
-            for row in self.unmodified
-            if row.role == "central" and row.item in left
-        ]
+            for lang, questions in _together(asking, steering).items():
+                steps.ask(base, questions, row=edits, around=_steered(base, steering, lang))
+            for lang in steps.variants:
+                around = _steered(base, steering, lang)
+                steps.ask(base, mains, row=edits, around=around, variant=lang)
+        for lang in steps.variants:
+            around = _steered(base, steering, lang)
+            steps.ask(base, counterparts, around=around, variant=lang)
+        if isinstance(condition, Steered):
+            self._diverged(condition, steps)
+
+    def _diverged(self, steering: Steered, steps: _Steps) -> None:
+        """How far each steering moves the texts, with its hooks open all the while."""
+        base = self.asking.model
+        for lang in steps.variants if self.texts is not None else ():
+            assert self.texts is not None
+            around = _steered(base, steering, lang)
+            found = retention.divergences(base, base, self.texts, around=around)
+            steps.outcome.divergences.append(found)
 
     def _tuned(self, condition: Tuned, steps: _Steps) -> None:
         for lang, source in sources_of(condition).items():
@@ -124,7 +129,7 @@ class Runner:
 
     def _trained(self, model: Model, lang: str | None, steps: _Steps) -> None:
         """One trained model: the questions in its language, the central ones, the texts."""
-        base, outcome, centrals = self.asking.model, steps.outcome, self.asking.centrals
+        base, outcome, centrals = self.asking.model, steps.outcome, steps.centrals
         check_same_tokens(base, model, self.asking)
         best_path(model)
         outcome.dtypes.add(str(model.dtype).removeprefix("torch."))
@@ -134,6 +139,33 @@ class Runner:
         steps.ask(model, [each for each in centrals if each.of_aux], variant=lang)
         if self.texts is not None:
             outcome.divergences.append(retention.divergences(base, model, self.texts))
+
+
+def asked_centrally(asking: Asking, condition: Condition) -> list[Question]:
+    """The central questions that are answered under a condition.
+
+    A counterpart has none of its own to transplant from; a main prompt in the central language has
+    one, in culture tasks.
+    """
+    if transplanted_of(condition) is None:
+        return asking.centrals
+    return [each for each in asking.centrals if not each.of_aux]
+
+
+def variants_of(asking: Asking, condition: Condition) -> list[str | None]:
+    """For each time that the central questions are answered, the language that it is for.
+
+    Models for one language each answer them all, and so does every steering, towards each target
+    language (of the space, if nothing is asked in any). None: for all languages at once.
+    """
+    if isinstance(condition, Tuned):
+        return list(sources_of(condition))
+    steering = steered_of(condition)
+    if steering is None or steering.part != "direction":
+        return [None]
+    asked = dict.fromkeys(each.lang for each in asking.targets)
+    space = steering.space
+    return list(asked or (lang for lang in space.languages if lang != space.central))
 
 
 def asked_of(asking: Asking, lang: str | None) -> list[Question]:
@@ -153,14 +185,18 @@ class _Steps:
     condition: Condition
     show: Show | None
     outcome: Outcome
+    centrals: list[Question] = field(init=False)
+    variants: list[str | None] = field(init=False)
     tracker: Tracker = field(init=False)
 
     def __post_init__(self) -> None:
         asking = self.asking
-        models: list[str | None] = [None]
+        self.centrals = asked_centrally(asking, self.condition)
+        self.variants = variants_of(asking, self.condition)
+        targets = asking.targets
         if isinstance(self.condition, Tuned):
-            models = list(sources_of(self.condition))
-        rows = sum(len(asked_of(asking, lang)) + len(asking.centrals) for lang in models)
+            targets = [each for lang in self.variants for each in asked_of(asking, lang)]
+        rows = len(targets) + len(self.variants) * len(self.centrals)
         self.tracker = Tracker(self._tell, 0, rows, rows)
 
     def _tell(self, state: Progress) -> None:
@@ -173,7 +209,7 @@ class _Steps:
         questions: Sequence[Question],
         *,
         row: Callable[[Question], Row] | None = None,
-        around: AbstractContextManager[None] | None = None,
+        around: Around = nullcontext,
         variant: str | None = None,
     ) -> None:
         """Answer questions; see `asking.answer`."""
@@ -196,9 +232,14 @@ class _Steps:
         self.tracker.answered(rows)
 
 
-def _steered(model: Model, steering: Steered, lang: str) -> AbstractContextManager[None]:
-    towards = steering.towards(language_in(steering.space, lang))
-    return steered(model, steering.space, towards)
+def _steered(model: Model, steering: Steered | None, lang: str | None) -> Around:
+    """What is open while something is steered towards a language; opened anew each time."""
+    if steering is None:
+        return nullcontext
+    space = steering.space
+    # Without a language, the steering is one that is the same for all of them.
+    towards = steering.towards(space.central if lang is None else language_in(space, lang))
+    return lambda: steered(model, space, towards)
 
 
 def _edits(
@@ -220,19 +261,11 @@ def _edits(
     return row
 
 
-def _changes(condition: Condition, central: Question) -> bool:
-    """Whether a condition of the unmodified model's weights changes a central question.
-
-    Steering is for questions in other languages. A counterpart has none itself to transplant from;
-    a main prompt in the central language has one, in culture tasks.
-    """
-    if isinstance(condition, Unmodified):
-        return True
-    return transplanted_of(condition) is not None and not central.of_aux
-
-
-def _by_language(questions: Sequence[Question]) -> dict[str, list[Question]]:
-    found: dict[str, list[Question]] = {}
-    for question in questions:
+def _together(asking: Asking, steering: Steered | None) -> dict[str | None, list[Question]]:
+    """The target questions that are answered in one go, by what they are steered towards."""
+    if steering is None:
+        return {None: asking.targets}
+    found: dict[str | None, list[Question]] = {}
+    for question in asking.targets:
         found.setdefault(question.lang, []).append(question)
     return found

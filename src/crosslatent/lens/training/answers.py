@@ -1,7 +1,8 @@
 """The objective "answers": cross-entropy on gold answers, the baseline of supervised fine-tuning.
 
-As xSFT in Lens (arXiv 2410.04407, section 4), but on the same blocks, rows and budget as the
-objective "lens": what is left to compare is the loss.
+As xSFT in Lens (arXiv 2410.04407, section 4), but on the same blocks and questions as the objective
+"lens". Here every prompt is a row, there all languages of a text are one, so passes have different
+numbers of steps; `TrainSpec.max_steps` makes them equal.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def job_of(model: Model, items: Sequence[Item], spec: TrainSpec, about: dict[str
 
     spoken = dict.fromkeys(sample.lang for sample in samples)
     texts = {lang: [one.ids for one in samples if one.lang == lang] for lang in spoken}
-    content = json.dumps([[one.lang, one.ids, one.wanted] for one in samples])
+    content = json.dumps([[one.lang, one.group, one.ids, one.wanted] for one in samples])
     return Job(
         objective="answers",
         model=model,

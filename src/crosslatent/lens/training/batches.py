@@ -34,11 +34,13 @@ class Rows:
         rows: with the central and one target language at least.
         left_out: how many rows were not used, because they lack one of these.
         cut: by language, texts that were longer than the limit and lost their end.
+        numbers: which of the texts' rows these are.
     """
 
     rows: tuple[Row, ...]
     left_out: int
     cut: dict[str, int]
+    numbers: tuple[int, ...]
 
     def texts(self, lang: str, central: str) -> list[Ids]:
         """All texts of one language."""
@@ -107,17 +109,18 @@ def encode_rows(
                 f"There is no text in {lang!r} among {len(parallel)} rows: name the languages that "
                 "the data has."
             )
-    rows = []
+    rows, numbers = [], []
     for number, middle in enumerate(found[central]):
         targets = {lang: ids for lang in languages if (ids := found[lang][number]) is not None}
         if middle is not None and targets:
             rows.append(Row(middle, targets))
+            numbers.append(number)
     for lang in languages:
         if not any(lang in row.targets for row in rows):
             raise SpaceError(
                 f"No row has a text both in {lang!r} and in {central!r}: give parallel texts."
             )
-    return Rows(tuple(rows), len(parallel) - len(rows), cut)
+    return Rows(tuple(rows), len(parallel) - len(rows), cut, tuple(numbers))
 
 
 def _encode(

@@ -68,7 +68,7 @@ def card(record: TrainRecord, title: str) -> str:
         "## What was not evaluated",
         _not_evaluated(record),
         "## Loading",
-        _loading(record, title),
+        *_loading(record),
         "## Source",
         _source(record),
     ]
@@ -90,13 +90,18 @@ def base_name(record: TrainRecord) -> str:
     return name or "unknown"
 
 
+def _has_local_base(record: TrainRecord) -> bool:
+    return _is_local(" ".join(str(record.base.get("name", "")).split()))
+
+
 def _is_local(name: str) -> bool:
     return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir()
 
 
 def _front_matter(record: TrainRecord) -> str:
+    base = {} if _has_local_base(record) else {"base_model": base_name(record)}
     data = {
-        "base_model": base_name(record),
+        **base,
         "library_name": "peft" if _lora(record) else "transformers",
         "pipeline_tag": "text-generation",
         "language": _languages(record),
@@ -139,13 +144,19 @@ def _summary(record: TrainRecord) -> str:
 
 
 def _what(record: TrainRecord) -> Iterator[str]:
-    yield f"Base model: {plain(base_name(record))}{_hash_of(record)}"
+    local = ", a local folder" if _has_local_base(record) else ""
+    yield f"Base model: {plain(base_name(record))}{local}{_hash_of(record)}"
     yield f"Trained: {_blocks(record.blocks)}, counted from 0; {_parameters(record)}"
     lora = _lora(record)
     if lora:
         yield (
             f"As: LoRA of rank {lora['rank']}, alpha {lora['alpha']:g}, dropout "
             f"{lora['dropout']:g}, on the blocks' linear layers"
+        )
+    if record.not_adapted:
+        yield (
+            f"Left as they were: {record.not_adapted:,} matrices of these blocks that are no "
+            "linear layers, such as experts held in one tensor"
         )
     yield f"Target languages: {', '.join(map(plain, record.languages))}"
     if record.central is not None:
@@ -181,7 +192,7 @@ def _how(record: TrainRecord) -> Iterator[str]:
         cut = {lang: count for lang, count in record.cut.items() if count}
         yield f"Texts that were cut to {spec.get('max_tokens')} tokens: {_counts(cut)}"
     yield (
-        f"Steps: {record.steps:,}, in at most {_number(spec, 'epochs')} epochs; "
+        f"Steps: {record.steps:,}, {_passes(spec)}; "
         f"{_number(spec, 'batch_size')} rows a batch, {_number(spec, 'accumulate')} batches a step"
     )
     yield (
@@ -190,6 +201,7 @@ def _how(record: TrainRecord) -> Iterator[str]:
         f"gradients clipped at {_number(spec, 'clip')}; seed {_number(spec, 'seed')}"
     )
     yield f"Precision: {plain(str(spec['precision']))}"
+    yield from _saved(record)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     if versions:
         yield f"Software: {plain(versions)}"
@@ -207,6 +219,23 @@ def _objective(spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"Strength by language: {told or '1 for all'} (1 where none is named)"
     else:
         yield f"Strength: {strength:g} times a language's direction"
+
+
+def _passes(spec: Mapping[str, Any]) -> str:
+    if spec.get("max_steps") is not None:
+        return f"of {_number(spec, 'max_steps')}"
+    return f"in at most {_number(spec, 'epochs')} epochs"
+
+
+def _saved(record: TrainRecord) -> Iterator[str]:
+    if not record.saved:
+        return
+    told = f"Saved in {plain(str(record.saved['dtype']))}"
+    if record.saved["lost"]:
+        told += f"; {record.saved['lost']:.1%} of what training changed was lost by rounding to it"
+    if record.saved["loss"] is not None:
+        told += f"; held-out loss as saved {record.saved['loss']:.6g}"
+    yield told
 
 
 def _number(spec: Mapping[str, Any], name: str) -> str:
@@ -257,9 +286,13 @@ def _not_evaluated(record: TrainRecord) -> str:
     )
 
 
-def _loading(record: TrainRecord, title: str) -> str:
-    # Names go into code as Python's own literals, and never end the block that they stand in.
-    folder, base = (repr(name).replace("`", "\\x60") for name in (title, base_name(record)))
+def _loading(record: TrainRecord) -> Iterator[str]:
+    # A name goes into code as Python's own literal, and never ends the block that it stands in.
+    local = _has_local_base(record)
+    folder = '"."'
+    base = '"BASE"' if local else repr(base_name(record)).replace("`", "\\x60")
+    other = ", and that of the base model for `BASE`" if local and _lora(record) else ""
+    yield f'From within this folder (from elsewhere, put its path for `"."`{other}):'
     lines = ["import crosslatent as xl", "", f"model = xl.load({folder})"]
     if _lora(record):
         lines += [
@@ -280,14 +313,19 @@ def _loading(record: TrainRecord, title: str) -> str:
             f"model = AutoModelForCausalLM.from_pretrained({folder})",
             f"tokenizer = AutoTokenizer.from_pretrained({folder})",
         ]
-    return "\n".join(["```python", *lines, "```"])
+    yield "\n".join(["```python", *lines, "```"])
+    if local and _lora(record):
+        yield (
+            "The base is a local folder: `base_model_name_or_path` in `adapter_config.json` is its "
+            "path on the machine of training, and has to be changed elsewhere."
+        )
 
 
 def _source(record: TrainRecord) -> str:
     if not _is_lens(record):
         return (
-            "Supervised fine-tuning on answers, with the blocks and the budget of Lens, which it "
-            f"is a baseline of ({PAPER})."
+            "Supervised fine-tuning on answers, of the blocks that Lens trains, which it is a "
+            f"baseline of ({PAPER})."
         )
     return (
         f"The method is Lens ({PAPER}): the mean hidden states of languages span a part that they "

@@ -9,13 +9,15 @@ Layout below the output folder::
         best.safetensors               weights with the lowest held-out loss, with a patience alone
         state.json                     steps, curve, early stopping, how it stopped
 
-A checkpoint is written beside the last one and takes its place as a whole.
+A checkpoint is written beside the last one and takes its place as a whole. Once the trained model
+is saved, only `state.json` stays.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,6 +31,7 @@ from torch import Tensor
 
 from crosslatent.errors import RunFolderError
 from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
+from crosslatent.lens.training.settings import TrainSpec
 from crosslatent.store.files import LOCK, prepare_folder, write_json
 
 CHECKPOINT = "checkpoint"
@@ -37,6 +40,12 @@ _STATE = "state.json"
 _RESULTS = (
     "model*.safetensors*", "adapter_*", "config.json", "generation_config.json", "README.md",
 )  # fmt: skip
+
+
+CHECKPOINT_SECONDS = 60.0
+"""Of training between checkpoints, unless steps are given."""
+CHECKPOINT_SHARE = 0.05
+"""Of the time that writing them may take; slow disks get fewer."""
 
 
 @dataclass(slots=True)
@@ -70,6 +79,26 @@ class Checkpoint:
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     best: dict[str, Tensor] | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """When the last checkpoint was written, and how long that took."""
+
+    step: int = 0
+    at: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+    def note(self, step: int, took: float) -> None:
+        """One was written at this step, in so many seconds."""
+        self.step, self.at, self.took = step, time.monotonic(), took
+
+    def is_due(self, step: int, spec: TrainSpec) -> bool:
+        """Whether it is time for another one."""
+        if spec.checkpoint_every is not None:
+            return step - self.step >= spec.checkpoint_every
+        wait = max(CHECKPOINT_SECONDS, self.took / CHECKPOINT_SHARE)
+        return time.monotonic() - self.at >= wait
 
 
 class Keeper:
@@ -120,24 +149,57 @@ class Keeper:
         Raises:
             RunFolderError: it is damaged.
         """
-        place = next((path for path in (self.path, self._before) if path.is_dir()), None)
+        place = self._place()
         if place is None:
             return None
         try:
-            state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-            state["curve"] = [CurvePoint(**point) for point in state["curve"]]
+            state = _state_in(place)
             best = load_file(place / _BEST) if (place / _BEST).is_file() else None
             return Checkpoint(
-                Progressed(**state),
+                state,
                 load_file(place / _WEIGHTS),
                 load_file(place / _OPTIMIZER),
                 best,
             )
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-            raise RunFolderError(
-                f"The checkpoint {str(place)!r} is damaged ({str(error).splitlines()[0]}): start "
-                "over with --new, or give another folder."
-            ) from error
+            raise _damaged(place, error) from error
+
+    def step(self) -> int:
+        """The step of the last whole checkpoint, without reading any weight; 0 if there is none.
+
+        Raises:
+            RunFolderError: it is damaged.
+        """
+        place = self._place()
+        if place is None:
+            return 0
+        try:
+            return _state_in(place).step
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise _damaged(place, error) from error
+
+    def prune(self) -> None:
+        """Remove the weights from the last checkpoint: the saved model has them."""
+        for place in (self._before, self._next):
+            shutil.rmtree(place, ignore_errors=True)
+        for name in (_WEIGHTS, _OPTIMIZER, _BEST):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _place(self) -> Path | None:
+        return next((path for path in (self.path, self._before) if path.is_dir()), None)
+
+
+def _state_in(place: Path) -> Progressed:
+    state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+    state["curve"] = [CurvePoint(**point) for point in state["curve"]]
+    return Progressed(**state)
+
+
+def _damaged(place: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"The checkpoint {str(place)!r} is damaged ({str(error).splitlines()[0]}): start over with "
+        "--new, or give another folder."
+    )
 
 
 def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Keeper:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
 import torch
-from torch import nn
 
-from crosslatent.errors import RunFolderError, TrainingError
+from crosslatent.errors import TrainingError
 from crosslatent.lens.training.batches import Split, split_rows
 from crosslatent.lens.training.checkpoints import Keeper, Progressed, locked, open_folder
-from crosslatent.lens.training.fork import fork, make_masters, parameters_of, settle
+from crosslatent.lens.training.fork import fork, make_masters, parameters_of
 from crosslatent.lens.training.job import Job, Made, Trained
 from crosslatent.lens.training.loop import TRUNK, Loop, Show, TrainProgress
-from crosslatent.lens.training.lora import Adapted, add_lora, check_weights
+from crosslatent.lens.training.lora import add_lora, check_weights
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.record import (
     EARLY,
@@ -32,18 +30,10 @@ from crosslatent.lens.training.record import (
     read_record,
     write_record,
 )
+from crosslatent.lens.training.saving import Fitted, measure, restore, save, settled
 from crosslatent.lens.training.top import Top, resolve_precision
 from crosslatent.lens.training.trunk import Cut, Trunk, compute_trunk
 from crosslatent.model import Model
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """A fork, ready to be trained."""
-
-    model: Model
-    parameters: Mapping[str, nn.Parameter]
-    adapted: Adapted | None
 
 
 def carry_out(
@@ -67,14 +57,12 @@ def carry_out(
         keeper = _keeper(job, out, processes, new=new)
         fitted = _fit(job)
         if keeper is not None and (done := _finished(keeper.out)) is not None:
-            checkpoint = keeper.load()
-            if checkpoint is not None:
-                _put(fitted, checkpoint.weights)
-                return Trained(_settled(job, fitted, out), done, out, None)
+            return Trained(restore(job, fitted, keeper.out, done), done, out, None)
         at = _train(job, fitted, split, keeper, record, cache, processes, show)
-        tuned = _settled(job, fitted, out)
-        if out is not None and processes.writes:
-            _save(job, tuned, fitted, out, record)
+        tuned = settled(job, fitted, out)
+        if keeper is not None and processes.writes:
+            save(job, tuned, fitted, keeper.out, record)
+            keeper.prune()
         processes.wait()
     return Trained(tuned, record, out, at)
 
@@ -96,7 +84,7 @@ def _finished(out: Path) -> TrainRecord | None:
     return record if record.stopped in (FINISHED, EARLY) else None
 
 
-def _fit(job: Job) -> _Fitted:
+def _fit(job: Job) -> Fitted:
     """The fork, with the parameters that are trained."""
     if job.spec.lora is not None:
         tuned = fork(job.model, ())
@@ -105,15 +93,15 @@ def _fit(job: Job) -> _Fitted:
         inside = {id(weight) for weight in adapted.parameters}
         parameters = {name: weight for name, weight in named if id(weight) in inside}
         adapted.model.hf.train(False)
-        return _Fitted(adapted.model, parameters, adapted)
+        return Fitted(adapted.model, parameters, adapted)
     tuned = fork(job.model, job.blocks)
     tuned.hf.train(False)
-    return _Fitted(tuned, parameters_of(tuned, job.blocks), None)
+    return Fitted(tuned, parameters_of(tuned, job.blocks), None)
 
 
 def _train(
     job: Job,
-    fitted: _Fitted,
+    fitted: Fitted,
     split: Split,
     keeper: Keeper | None,
     record: TrainRecord,
@@ -136,11 +124,12 @@ def _train(
         objective = job.make(Made(tuned, top, trunks, precision, dtype))
         modules = [tuned.blocks[block].whole for block in job.blocks]
         loop = Loop(objective, fitted.parameters, modules, split, spec, processes, keeper, show)
-        began = _began(keeper)
+        began = keeper.step() if keeper is not None else 0
         recompute = job.blocks if spec.gradient_checkpointing else ()
         try:
             with top.standing_in(recompute=recompute):
                 loop.run()
+                record.saved = measure(job, fitted, loop)
         except TrainingError:
             _note(record, loop.progressed, fitted, NAN, trunk_seconds)
             _write(record, keeper, processes)
@@ -151,11 +140,6 @@ def _train(
             raise
         _note(record, loop.progressed, fitted, loop.progressed.stopped or FINISHED, trunk_seconds)
     return began
-
-
-def _began(keeper: Keeper | None) -> int:
-    checkpoint = keeper.load() if keeper is not None else None
-    return 0 if checkpoint is None else checkpoint.progressed.step
 
 
 @contextmanager
@@ -209,10 +193,11 @@ def _trunks(
 
 
 def _note(
-    record: TrainRecord, progressed: Progressed, fitted: _Fitted, stopped: str, trunk: float
+    record: TrainRecord, progressed: Progressed, fitted: Fitted, stopped: str, trunk: float
 ) -> None:
     """Put what the loop did into the record."""
     record.parameters = sum(weight.numel() for weight in fitted.parameters.values())
+    record.not_adapted = fitted.adapted.left_out if fitted.adapted is not None else 0
     record.curve = list(progressed.curve)
     record.steps = progressed.step
     record.best_step = progressed.best_step
@@ -223,33 +208,3 @@ def _note(
 def _write(record: TrainRecord, keeper: Keeper | None, processes: Processes) -> None:
     if keeper is not None and processes.writes:
         write_record(record, keeper.out)
-
-
-def _put(fitted: _Fitted, weights: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, weight in fitted.parameters.items():
-            weight.copy_(weights[name])
-
-
-def _settled(job: Job, fitted: _Fitted, out: Path | None) -> Model:
-    name = str(out) if out is not None else f"{job.model.name} (trained)"
-    return settle(fitted.model, job.model, name)
-
-
-def _save(job: Job, tuned: Model, fitted: _Fitted, out: Path, record: TrainRecord) -> None:
-    """Write the model, then its card, then the record that says that all is there."""
-    from crosslatent.lens.training.card import write_card
-
-    try:
-        if fitted.adapted is not None:
-            fitted.adapted.save(out, job.model.name)
-        else:
-            tuned.hf.save_pretrained(out)
-        tuned.tokenizer.save_pretrained(out)
-    except OSError as error:
-        raise RunFolderError(
-            f"Cannot write the trained model to {str(out)!r} ({error.strerror or error}): make "
-            "room, and the same command goes on from its checkpoint."
-        ) from error
-    write_card(out, record)
-    write_record(record, out)

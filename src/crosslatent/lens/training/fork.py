@@ -7,7 +7,7 @@ its trained blocks alone; the original is never written to.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from crosslatent.errors import ModelError
 from crosslatent.model import Model
 from crosslatent.model.adapter import Block
 from crosslatent.model.loading import identity_of
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 def fork(model: Model, blocks: Sequence[int]) -> Model:
@@ -73,27 +75,65 @@ def parameters_of(model: Model, blocks: Sequence[int]) -> dict[str, nn.Parameter
 def make_masters(parameters: Sequence[nn.Parameter]) -> None:
     """Keep weights in float32 while they are trained: small steps are lost in half precision."""
     for weight in parameters:
-        if weight.dtype in (torch.float16, torch.bfloat16):
+        if weight.dtype in HALF:
             weight.data = weight.data.float()
 
 
-def settle(tuned: Model, like: Model, name: str) -> Model:
-    """The trained model as any other: the original's dtype, mode and flags, its own identity.
+def round_off(tuned: Mapping[str, nn.Parameter], like: Mapping[str, nn.Parameter]) -> float:
+    """Round trained weights to the original's dtype, without leaving the one they are kept in.
+
+    Args:
+        tuned: trained weights by name, changed in place.
+        like: the original's, by the same names.
+
+    Returns:
+        The share of the change that is lost: norm of the rounding error by norm of the change, over
+        all weights together; 0 where nothing has changed.
+    """
+    error = change = 0.0
+    for name, weight in tuned.items():
+        trained = weight.detach()
+        rounded = trained.to(like[name].dtype).to(trained.dtype)
+        error += float(torch.linalg.vector_norm((rounded - trained).float())) ** 2
+        change += float(torch.linalg.vector_norm((trained - like[name].detach()).float())) ** 2
+        weight.data = rounded
+    return (error / change) ** 0.5 if change else 0.0
+
+
+def settle(tuned: Model, like: Model, name: str, *, widen: bool = False) -> Model:
+    """The trained model as any other: one dtype, the original's mode and flags, its own identity.
 
     Args:
         tuned: a fork of `like`, after training.
         like: the original.
         name: what to call the trained model.
+        widen: bring everything in half precision to float32, so that nothing that was trained is
+            lost; weights that were shared with the original are then copies. Else trained weights
+            are rounded to the original's dtype.
     """
     flags = dict(like.hf.named_parameters())
     for key, weight in tuned.hf.named_parameters():
         weight.grad = None
         if key in flags:
-            if weight.is_floating_point():
+            if weight.is_floating_point() and not widen:
                 weight.data = weight.data.to(flags[key].dtype)
             weight.requires_grad_(flags[key].requires_grad)
+    if widen:
+        _widen(tuned)
     tuned.hf.train(False)
     return replace(tuned, name=name, identity=identity_of(tuned.hf, tuned.tokenizer))
+
+
+def _widen(model: Model) -> None:
+    """Bring what is in half precision to float32; nothing that is shared is written to."""
+    for weight in model.hf.parameters():
+        if type(weight) is nn.Parameter and weight.dtype in HALF:
+            weight.data = weight.data.float()
+    for module in model.hf.modules():
+        for name, value in module.named_buffers(recurse=False):
+            if value.dtype in HALF:
+                setattr(module, name, value.float())
+    model.hf.config.dtype = torch.float32
 
 
 def _view(weight: nn.Parameter) -> nn.Parameter:

@@ -94,7 +94,12 @@ class Job:
             "languages": self.languages,
             "central": self.central,
             "data": self.data,
-            "spec": self.spec.to_dict(),
+            # When checkpoints are written, and in what dtype the end is saved, changes no step.
+            "spec": {
+                name: value
+                for name, value in self.spec.to_dict().items()
+                if name not in ("checkpoint_every", "save_dtype")
+            },
         }
 
     def record(self) -> TrainRecord:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crosslatent.errors import TrainingError
 from crosslatent.lens.training.batches import Split, order_of, parts_of, steps_of
-from crosslatent.lens.training.checkpoints import Checkpoint, Keeper, Progressed
+from crosslatent.lens.training.checkpoints import Checkpoint, Keeper, Pace, Progressed
 from crosslatent.lens.training.descent import Descent
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.record import EARLY, FINISHED, INTERRUPTED, CurvePoint
@@ -98,6 +98,7 @@ class Loop:
     _best: dict[str, Tensor] | None = field(default=None, init=False)
     _whole: bool = field(default=True, init=False)
     """Whether the weights are those after a whole step."""
+    _pace: Pace = field(default_factory=Pace, init=False)
 
     def __post_init__(self) -> None:
         """Make the optimizer and the schedule."""
@@ -111,6 +112,8 @@ class Loop:
     @property
     def total(self) -> int:
         """Steps of the whole run."""
+        if self.spec.max_steps is not None:
+            return self.spec.max_steps
         return self.steps_per_epoch * self.spec.epochs
 
     def run(self) -> Progressed:
@@ -150,6 +153,8 @@ class Loop:
             if state.stopped is None and state.step < self.total:
                 self._step()
                 self._tell(time.monotonic() - begun)
+                if state.step < self.total and self._pace.is_due(state.step, self.spec):
+                    self._keep()
             elif state.stopped is None:
                 state.stopped = FINISHED
         state.seconds[TRAIN] = time.monotonic() - begun
@@ -226,15 +231,10 @@ class Loop:
 
     def _evaluate(self) -> None:
         """Add a point of the held-out rows to the curve, and note the best one."""
-        rows, state = self.split.held_out, self.progressed
-        if not rows:
+        state = self.progressed
+        if not self.split.held_out:
             return
-        for module in self.modules:
-            module.train(False)
-        sizes = self.objective.sizes(rows)
-        with torch.no_grad():
-            found = [self.objective.terms(piece, sizes) for piece in self._pieces(rows)]
-            terms = self._sum(found)
+        terms = self._held_out()
         loss = self._check(terms)
         epoch = state.step / self.steps_per_epoch
         state.curve.append(CurvePoint(state.step, epoch, HELD_OUT, None, loss, _numbers(terms)))
@@ -244,6 +244,22 @@ class Loop:
         state.best_step, state.best_loss, state.worse = state.step, loss, 0
         if self.spec.patience is not None:
             self._best = self._weights()
+
+    def measure(self) -> tuple[float, dict[str, float]] | None:
+        """Loss and terms of the held-out rows with the weights as they are; None without rows."""
+        if not self.split.held_out:
+            return None
+        terms = self._held_out()
+        return float(self.objective.loss(terms)), _numbers(terms)
+
+    def _held_out(self) -> dict[str, Tensor]:
+        rows = self.split.held_out
+        for module in self.modules:
+            module.train(False)
+        sizes = self.objective.sizes(rows)
+        with torch.no_grad():
+            found = [self.objective.terms(piece, sizes) for piece in self._pieces(rows)]
+            return self._sum(found)
 
     def _is_due(self) -> bool:
         """Whether an evaluation comes before the next step."""
@@ -303,14 +319,17 @@ class Loop:
         """Write a checkpoint, if there is a place for it and it is this process's to write."""
         if self.keeper is None or not self.processes.writes:
             return
+        begun = time.monotonic()
         moments = {} if finished else self._descent.moments()
         self.keeper.save(Checkpoint(self.progressed, self._weights(), moments, self._best))
+        self._pace.note(self.progressed.step, time.monotonic() - begun)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self._put(checkpoint.weights)
         self._best = checkpoint.best
         self.progressed = checkpoint.progressed
         self._descent.restore(checkpoint.optimizer, self.progressed.step)
+        self._pace.note(self.progressed.step, self._pace.took)
 
     def _put(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():

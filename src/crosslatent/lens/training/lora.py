@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -73,6 +73,17 @@ class Adapted:
         with whole_file(folder / WEIGHTS) as temporary:
             save_file(self.state(), temporary, metadata={"format": "pt"})
         write_json(folder / CONFIG, self._described(base_name))
+
+    def restore(self, folder: Path) -> None:
+        """Take the weights that `save` wrote into a folder.
+
+        Raises:
+            OSError, KeyError, SafetensorError: they are not there, or not these adapters'.
+        """
+        there = load_file(folder / WEIGHTS)
+        with torch.no_grad():
+            for name, weight in _adapters(self.model):
+                weight.copy_(there[_PREFIX + name.replace(f".{_NAME}.", ".")])
 
     def _described(self, base_name: str) -> dict[str, Any]:
         """The content of `adapter_config.json`."""
@@ -152,7 +163,8 @@ def check_weights(model: Model, *, lora: bool, blocks: Sequence[int] | None = No
     if method is not None:
         raise ModelError(
             f"The weights of {model.name!r} are quantised ({method}) and cannot be trained "
-            "themselves: train adapters on them (LoRA), or load the model unquantised."
+            "themselves: load the model unquantised, or train adapters (LoRA), whose folder can "
+            "only be loaded here into an unquantised copy of the model."
         )
 
 

@@ -67,6 +67,12 @@ class TrainRecord:
             and evaluations, in all of them).
         trunk: "texts", of which "computed" in this run and "reused" from an earlier one.
         curve: losses by step.
+        saved: what the folder holds: its "dtype"; "loss" and "terms" of the held-out rows, as in
+            the curve, with the weights as they were saved (None and {} without held-out rows);
+            "lost", the share of what training changed that rounding to that dtype lost (norm of
+            the error by norm of the change). Empty until training is done.
+        not_adapted: with adapters, matrices of the trained blocks that have none, such as experts
+            that are held in one tensor.
         space: folder of the language subspaces, if they came from one.
         versions: of the software.
         created: when it began, ISO 8601 in UTC.
@@ -89,6 +95,8 @@ class TrainRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     trunk: dict[str, int] = field(default_factory=dict)
     curve: list[CurvePoint] = field(default_factory=list)
+    saved: dict[str, Any] = field(default_factory=dict)
+    not_adapted: int = 0
     space: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""

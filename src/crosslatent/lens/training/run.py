@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import SpaceError
+from crosslatent.errors import SpaceError, UsageError
 from crosslatent.lens.space import Space
 from crosslatent.lens.training import answers
 from crosslatent.lens.training.batches import Rows, as_rows, encode_rows
@@ -38,6 +38,7 @@ def train(
     *,
     central: str = "en",
     languages: Sequence[str] | None = None,
+    groups: Sequence[Hashable] | None = None,
     spec: TrainSpec | None = None,
     out: Path | None = None,
     cache: Path | None = None,
@@ -54,6 +55,8 @@ def train(
             the central language and one target language; others are counted and left out.
         central: the central language; that of `space`.
         languages: the target languages; None for all others in `parallel`.
+        groups: what each row belongs to, such as the fact that it asks: rows of one group are held
+            out together; None if every row is by itself.
         spec: the settings; None for those of the released training.
         out: folder for the trained model, its record and checkpoints. The same call again goes on
             from the last checkpoint, with the same result.
@@ -76,6 +79,8 @@ def train(
     """
     spec = spec or TrainSpec()
     given = as_rows(parallel)
+    if groups is not None and len(groups) != len(given):
+        raise UsageError(f"There are {len(given)} rows, but {len(groups)} groups: give one a row.")
     targets = _targets(given, central, languages)
     check_languages(space, central, targets)
     check(spec, model, space, targets)
@@ -106,10 +111,10 @@ def train(
         central=central,
         layers=layers,
         texts={lang: rows.texts(lang, central) for lang in (central, *targets)},
-        groups=range(len(rows.rows)),
+        groups=rows.numbers if groups is None else [groups[number] for number in rows.numbers],
         left_out=rows.left_out + int(getattr(parallel, "left_out", 0)),
         cut=rows.cut,
-        data=_data_hash(rows, space, targets),
+        data=_data_hash(rows, space, targets, groups),
         make=make,
         about=dict(about or {}),
     )
@@ -131,7 +136,9 @@ def train_answers(
 
     Cross-entropy on the answer's tokens and the token that ends it, after the prompt in the target
     language and, unless ``spec.central_answers`` is off, after its counterpart (xSFT of
-    arXiv 2410.04407, section 4). Trunk, blocks, schedule and budget are those of `train`.
+    arXiv 2410.04407, section 4). Trunk, blocks and schedule are those of `train`; a prompt is a
+    row, so the same questions are more rows and steps than there, unless ``spec.max_steps`` says
+    how many.
 
     Args:
         model: left exactly as it is.
@@ -166,12 +173,15 @@ def _targets(
     return targets
 
 
-def _data_hash(rows: Rows, space: Space, targets: Sequence[str]) -> str:
-    """Hash of the rows and of the subspaces that losses use."""
+def _data_hash(
+    rows: Rows, space: Space, targets: Sequence[str], groups: Sequence[Hashable] | None
+) -> str:
+    """Hash of the rows, of what is held out together, and of the subspaces that losses use."""
     digest = hashlib.sha256()
     for row in rows.rows:
         digest.update(json.dumps([row.central, sorted(row.targets.items())]).encode())
     for subspace in space.subspaces:
         for array in (subspace.agnostic, subspace.specific, subspace.means):
             digest.update(array.tobytes())
-    return canonical_hash([list(targets), digest.hexdigest()])
+    together = None if groups is None else [repr(groups[number]) for number in rows.numbers]
+    return canonical_hash([list(targets), digest.hexdigest(), together])

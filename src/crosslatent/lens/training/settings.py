@@ -27,6 +27,10 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
 
+MODEL = "model"
+SAVE_DTYPES = (AUTO, FLOAT32, MODEL)
+"""In what the trained model is saved; see `TrainSpec.save_dtype`."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
@@ -65,6 +69,8 @@ class TrainSpec:
         strength: lambda_l, how far a language is pushed, as a multiple of its direction; one
             number, or one by language (1 for those not named).
         epochs: passes over the rows.
+        max_steps: exactly so many steps, in place of whole passes; two objectives with different
+            numbers of rows have the same budget with it.
         batch_size: rows of a forward, over all processes.
         lr: highest learning rate.
         weight_decay: of AdamW; norms and biases have none.
@@ -77,6 +83,8 @@ class TrainSpec:
         patience: evaluations without a better held-out loss after which training stops, and the
             best weights are taken; None to train to the end and take the last ones.
         evaluate_every: steps between evaluations; None for one after every epoch.
+        checkpoint_every: steps between checkpoints, beside those at evaluations; None for one about
+            every minute. Counts for nothing without a folder to keep them in.
         max_tokens: longer texts lose what is beyond.
         chat: put texts through the tokenizer's chat template.
         lora: train adapters instead of the blocks' own weights.
@@ -84,6 +92,10 @@ class TrainSpec:
             they computed; slower, with less memory.
         precision: "float32"; "bfloat16" (matrix products in bfloat16, trained weights kept in
             float32); "auto" for float32 if the model is in float32, else bfloat16.
+        save_dtype: of the saved model: "model" rounds trained weights to the dtype that the model
+            had, and a half precision has no room for small changes; "float32" saves the whole
+            model, which has one dtype, in float32; "auto" is "float32" if weights were trained in
+            float32 that had been in half precision. Adapters are in float32 in any case.
         central_answers: whether training on answers has the central language's prompts too.
 
     Raises:
@@ -97,6 +109,7 @@ class TrainSpec:
     retain: float = 1.0
     strength: float | Mapping[str, float] = 1.0
     epochs: int = 1
+    max_steps: int | None = None
     batch_size: int = 8
     lr: float = 1e-5
     weight_decay: float = 0.1
@@ -108,11 +121,13 @@ class TrainSpec:
     held_out: float = 0.1
     patience: int | None = None
     evaluate_every: int | None = None
+    checkpoint_every: int | None = None
     max_tokens: int = 512
     chat: bool = False
     lora: LoraSpec | None = None
     gradient_checkpointing: bool = False
     precision: str = AUTO
+    save_dtype: str = AUTO
     central_answers: bool = True
 
     def __post_init__(self) -> None:
@@ -139,13 +154,17 @@ class TrainSpec:
             )
 
     def _check_names(self) -> None:
-        for value in self._strengths().values():
-            if not math.isfinite(value):
-                raise UsageError(f"The strength is {value}: give a finite number.")
-        if self.schedule not in SCHEDULES:
-            raise UsageError(f"Unknown schedule {self.schedule!r}: use {', '.join(SCHEDULES)}.")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"Unknown precision {self.precision!r}: use {', '.join(PRECISIONS)}.")
+        for strength in self._strengths().values():
+            if not math.isfinite(strength):
+                raise UsageError(f"The strength is {strength}: give a finite number.")
+        for name, known in (
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("save_dtype", SAVE_DTYPES),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise UsageError(f"Unknown {_words(name)} {value!r}: use {', '.join(known)}.")
         for layer in self.at:
             if isinstance(layer, str) and layer not in (FINAL, ALL):
                 raise UsageError(
@@ -291,7 +310,16 @@ def read_otherwise(space: Space, spec: TrainSpec) -> list[str]:
     return found
 
 
-_COUNTS = ("epochs", "batch_size", "accumulate", "max_tokens", "patience", "evaluate_every")
+_COUNTS = (
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "accumulate",
+    "max_tokens",
+    "patience",
+    "evaluate_every",
+    "checkpoint_every",
+)
 
 
 def _words(name: str) -> str:

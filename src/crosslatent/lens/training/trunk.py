@@ -7,39 +7,50 @@ without gradients, and kept on disk. The reference of the losses is read in the 
 copy of the trained blocks would do), but what a frozen copy gives for a text never changes either,
 so its output is kept instead, two vectors for each text and layer, and no second model exists.
 
-A language's states are in a folder whose name is a hash of all that decides them: the model, the
-first trained block, the layers read, the precision and the token ids::
+States are in a folder whose name is a hash of all that decides them beside the text itself: the
+model, the first trained block, the layers read and the precision::
 
-    trunk.json                what is there; written last
-    shard-00000.safetensors   states (tokens d_model, one text after the other), starts (texts + 1),
-                              and by layer last.L and mean.L (texts d_model)
+    trunk.json            what these are
+    shard-H.safetensors   keys (texts 16: hashes of token ids), states (tokens d_model, one text
+                          after the other), starts (texts + 1), and by layer last.L and mean.L
+                          (texts d_model); H is a hash of the keys
+
+A text is looked up by its key in all files of the folder, so what was computed for any language,
+any choice of rows and any run before is not computed again. Files are written whole and not changed
+afterwards, so several runs can share a folder.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.lens.training.losses import last_token, token_mean
 from crosslatent.lens.training.processes import Processes
+from crosslatent.lens.training.shards import (
+    UNREADABLE,
+    Ids,
+    Shard,
+    key_of,
+    keys_in,
+    keys_of,
+    make_folder,
+    name_of,
+    write_shard,
+)
 from crosslatent.lens.training.top import autocast
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.tensors import block_input
 from crosslatent.specs import Site, canonical_hash
-from crosslatent.store.files import whole_file, write_json
+from crosslatent.store.files import write_json
 
-VERSION = 1
+VERSION = 2
 SHARD_BYTES, MOST_SHARDS = 32 * 2**20, 128
 """Bytes of states in a file, give or take a text; more where there would be too many files."""
 
@@ -47,7 +58,6 @@ BATCH_TOKENS = {"cpu": 2048}
 """Padded tokens of a forward on a kind of device: enough to keep it busy."""
 MOST_BATCH_TOKENS = 16384
 
-Ids = tuple[int, ...]
 Show = Callable[[int], None]
 """Gets how many more texts are done."""
 
@@ -74,60 +84,26 @@ class Trunk:
     Attributes:
         folder: where they are.
         cut: where the model is cut.
-        place: token ids of a text -> its number here.
         computed: texts that were computed for this run, and not found.
+        place: token ids of a text -> its file, and its number there.
     """
 
     folder: Path
     cut: Cut
-    place: Mapping[Ids, int]
     computed: int
-    _shards: list[_Shard] = field(default_factory=list, repr=False)
+    place: Mapping[Ids, tuple[Shard, int]] = field(repr=False)
 
     def entering(self, ids: Ids) -> Tensor:
         """What enters the first trained block, pos d_model; not for block 0, which needs none."""
-        shard, text = self._find(ids)
+        shard, text = self.place[ids]
         start, stop = shard.starts[text], shard.starts[text + 1]
         states: Tensor = shard.open.get_slice("states")[start:stop]
         return states
 
     def reference(self, ids: Ids, layer: Layer, pooling: str) -> Tensor:
         """What the untouched model has at a layer, d_model; `pooling` is "last" or "mean"."""
-        shard, text = self._find(ids)
+        shard, text = self.place[ids]
         return shard.tensor(f"{pooling}.{layer}")[text]
-
-    def _find(self, ids: Ids) -> tuple[_Shard, int]:
-        place = self.place[ids]
-        for shard in self._shards:
-            if place < len(shard.starts) - 1:
-                return shard, place
-            place -= len(shard.starts) - 1
-        raise AssertionError(f"no shard holds text {place}")
-
-
-@dataclass
-class _Shard:
-    """One file of states, read where it is asked for."""
-
-    path: Path
-
-    @property
-    def open(self) -> Any:
-        # Anew each time: pages of a file that stays open stay in memory once they were read.
-        return safe_open(self.path, framework="pt")
-
-    @cached_property
-    def starts(self) -> list[int]:
-        found: list[int] = self.open.get_tensor("starts").tolist()
-        return found
-
-    def tensor(self, name: str) -> Tensor:
-        """A small tensor, kept once it was read."""
-        known = self.__dict__.setdefault("tensors", {})
-        if name not in known:
-            known[name] = self.open.get_tensor(name)
-        tensor: Tensor = known[name]
-        return tensor
 
 
 def compute_trunk(
@@ -154,35 +130,52 @@ def compute_trunk(
     """
     together = processes or Processes()
     ordered = sorted({tuple(ids) for ids in texts}, key=lambda ids: (len(ids), ids))
-    folder = cache / _key(model, cut, ordered)
-    shards = list(_shards(ordered, model))
-    paths = [folder / f"shard-{number:05d}.safetensors" for number in range(len(shards))]
-    missing = [
-        (path, shard)
-        for path, shard in zip(paths, shards, strict=True)
-        if not _serves(path, shard, model, cut)
-    ]
-    together.wait()  # nobody writes before everybody has looked
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, shard in together.share(missing):
-        with whole_file(path) as temporary:
-            save_file(_states(model, shard, cut, show), temporary)
+    folder = cache / canonical_hash(_about(model, cut))
+    # What one process finds counts for all: another run may write between two looks.
+    places = together.agree(_look_up(folder, ordered, model, cut) if together.writes else {})
+    # Files hold what is missing of fixed parts, so a run that goes on makes the same batches.
+    parts = [[ids for ids in part if key_of(ids) not in places] for part in _parts(ordered, model)]
+    missing = {name_of(part): part for part in parts if part}
+    make_folder(folder)
+    for name in together.share(list(missing)):
+        write_shard(
+            folder / name, _states(model, missing[name], cut, show) | keys_of(missing[name])
+        )
     together.wait()
     if together.writes and missing:
-        write_json(folder / "trunk.json", _about(model, cut, ordered))
-    computed = sum(len(shard) for _, shard in missing)
+        write_json(folder / "trunk.json", _about(model, cut))
+    computed = sum(map(len, missing.values()))
     if show is not None:
         show(len(ordered) - computed)
-    place = {ids: number for number, ids in enumerate(ordered)}
-    return Trunk(folder, cut, place, computed, [_Shard(path) for path in paths])
+    for name, part in missing.items():
+        places |= {key_of(ids): (name, number) for number, ids in enumerate(part)}
+    shards = {name: Shard(folder / name) for name, _ in places.values()}
+    found = {ids: places[key_of(ids)] for ids in ordered}
+    place = {ids: (shards[name], number) for ids, (name, number) in found.items()}
+    return Trunk(folder, cut, computed, place)
 
 
-def _key(model: Model, cut: Cut, ordered: Sequence[Ids]) -> str:
-    digest = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
-    return canonical_hash([_about(model, cut, ordered), digest])
+def _look_up(
+    folder: Path, ordered: Sequence[Ids], model: Model, cut: Cut
+) -> dict[bytes, tuple[str, int]]:
+    """File and number of the texts that are there already, by key."""
+    wanted = {key_of(ids): ids for ids in ordered}
+    found: dict[bytes, tuple[str, int]] = {}
+    for path in sorted(folder.glob("shard-*.safetensors")):
+        held = {
+            key: number
+            for number, key in enumerate(keys_in(path))
+            if key in wanted and key not in found
+        }
+        if not held:
+            continue
+        shortest = min(held, key=lambda key: (len(wanted[key]), wanted[key]))
+        if _serves(path, wanted[shortest], held[shortest], model, cut):
+            found |= {key: (path.name, number) for key, number in held.items()}
+    return found
 
 
-def _about(model: Model, cut: Cut, ordered: Sequence[Ids]) -> dict[str, Any]:
+def _about(model: Model, cut: Cut) -> dict[str, Any]:
     parts = ("type", "config_hash", "weights_hash", "dtype")
     return {
         "version": VERSION,
@@ -190,12 +183,10 @@ def _about(model: Model, cut: Cut, ordered: Sequence[Ids]) -> dict[str, Any]:
         "first": cut.first,
         "layers": list(cut.layers),
         "precision": cut.precision,
-        "texts": len(ordered),
-        "tokens": sum(map(len, ordered)),
     }
 
 
-def _shards(ordered: Sequence[Ids], model: Model) -> Iterator[list[Ids]]:
+def _parts(ordered: Sequence[Ids], model: Model) -> Iterator[list[Ids]]:
     """Texts of each file, in order."""
     size = model.d_model * model.dtype.itemsize
     limit = max(SHARD_BYTES // size, sum(map(len, ordered)) // MOST_SHARDS)
@@ -211,27 +202,28 @@ def _shards(ordered: Sequence[Ids], model: Model) -> Iterator[list[Ids]]:
         yield shard
 
 
-def _serves(path: Path, shard: Sequence[Ids], model: Model, cut: Cut) -> bool:
-    """Whether a file is there and holds what the model gives now.
+def _serves(path: Path, ids: Ids, number: int, model: Model, cut: Cut) -> bool:
+    """Whether a file holds what the model gives now.
 
-    Its shortest text is computed again: a model's identity samples its weights, and a file may have
-    been damaged or replaced.
+    One text, a short one, is computed again: a model's identity samples its weights, and a file may
+    have been damaged or replaced.
     """
-    if not path.is_file():
-        return False
+    now = _states(model, [ids], cut, None)
+    del now["starts"]
     try:
-        found = _Shard(path)
-        there = {name: found.open.get_slice(name) for name in found.open.keys()}  # noqa: SIM118
-        now = _states(model, shard[:1], cut, None)
-        if set(there) != set(now) or len(found.starts) != len(shard) + 1:
-            return False
-        return all(
+        found = Shard(path)
+        start, stop = found.starts[number], found.starts[number + 1]
+        rows = {name: slice(number, number + 1) for name in now} | {"states": slice(start, stop)}
+        return stop - start == len(ids) and all(
             torch.allclose(
-                there[name][: len(value)].float(), value.float(), rtol=_tolerance(model), atol=1e-3
+                found.open.get_slice(name)[rows[name]].float(),
+                value.float(),
+                rtol=_tolerance(model),
+                atol=1e-3,
             )
             for name, value in now.items()
         )
-    except (SafetensorError, OSError, RuntimeError):
+    except UNREADABLE:
         return False
 
 

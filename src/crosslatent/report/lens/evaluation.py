@@ -136,10 +136,16 @@ def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[
         ]
         title = words.first_upper(where)
         if rows:
-            found.append(Panel(title, [], _forest(rows, scale, _CAPTION)))
+            found.append(Panel(title, _left_out(others, key), _forest(rows, scale, _CAPTION)))
         elif others:
             found.append(Panel(title, [f"Nothing was asked in {where}."]))
     return found
+
+
+def _left_out(others: Sequence[ConditionResult], key: str) -> list[str]:
+    """A sentence on the conditions that a panel cannot show, if there are any."""
+    missing = [isolated(printable(one.name)) for one in others if key not in one.change]
+    return [f"Not measured under {words.listing(missing)}."] if missing else []
 
 
 def _by_language(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[Panel]:

@@ -16,6 +16,7 @@ from crosslatent.report.views import Table
 from crosslatent.stats import Estimate
 
 DASH = "\u2013"
+NOT_MEASURED = "not measured"
 _IN_LATEX = {
     **{character: f"\\{character}" for character in "{}$&#%_"},
     "\\": r"\textbackslash{}",
@@ -63,6 +64,8 @@ def _conditions(evaluation: Evaluation) -> Iterator[Record]:
             "p_central": one.p_value.get(central),
             **flat("kl_nats_per_token", one.kl),
             "seconds": one.seconds,
+            # Beside the empty cells, so that columns of numbers stay such.
+            NOT_MEASURED: ", ".join(evaluation.missing(one)),
         }
 
 
@@ -92,6 +95,7 @@ def _languages(evaluation: Evaluation) -> Iterator[Record]:
                     for column, value in _of(one, "x", lang).items()
                 },
                 "p": one.p_value.get(lang),
+                NOT_MEASURED: "accuracy" if lang in evaluation.missing(one) else "",
             }
 
 
@@ -122,14 +126,14 @@ def condition_table(evaluation: Evaluation) -> Table:
         rows=[
             [
                 isolated(printable(one.name)),
-                _share(one.accuracy.get(ALL)),
+                _share(evaluation, one, ALL),
                 _change(one, ALL),
                 _flips(one, ALL),
                 words.p_value(adjusted.get(one.name)),
-                _share(one.accuracy.get(central)),
+                _share(evaluation, one, central),
                 _change(one, central),
-                nats(one.kl),
-                _share(one.fidelity.get(ALL)),
+                NOT_MEASURED if "kl" in evaluation.missing(one) else nats(one.kl),
+                _faithful(one, ALL),
             ]
             for one in evaluation.conditions
         ],
@@ -159,11 +163,11 @@ def language_table(evaluation: Evaluation) -> Table:
                 isolated(name(lang)) + (" (central)" if lang == evaluation.central else ""),
                 isolated(printable(one.name)),
                 f"{evaluation.questions.get(lang, 0):,}",
-                _share(one.accuracy.get(lang)),
+                _share(evaluation, one, lang),
                 _change(one, lang),
                 _flips(one, lang),
                 words.p_value(one.p_value.get(lang)),
-                _share(one.fidelity.get(lang)),
+                _faithful(one, lang),
             ]
             for lang in asked(evaluation)
             for one in evaluation.conditions
@@ -173,7 +177,15 @@ def language_table(evaluation: Evaluation) -> Table:
     )
 
 
-def _share(one: Estimate | None) -> str:
+def _share(evaluation: Evaluation, one: ConditionResult, key: str) -> str:
+    return NOT_MEASURED if key in evaluation.missing(one) else _estimated(one.accuracy.get(key))
+
+
+def _faithful(one: ConditionResult, key: str) -> str:
+    return _estimated(one.fidelity.get(key))
+
+
+def _estimated(one: Estimate | None) -> str:
     if one is None or one.value is None:
         return DASH
     return words.with_interval(one, difference=False)
