@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from crosslatent.contracts.subject import Subject
+from crosslatent.decoding import prefill
+from crosslatent.model import encode_batch
 
 _OPTIONS = 3
 """Continuations that `answers.fast_equals_oracle` scores for every row, a forward each."""
@@ -65,9 +65,7 @@ def forwards(subject: Subject) -> Mapping[str, int]:
 
 
 def _forward(subject: Subject) -> float:
-    ids = torch.tensor([subject.main], device=subject.model.device)
     started = time.monotonic()
-    with torch.no_grad():
-        out = subject.model.hf(input_ids=ids, use_cache=False)
-    out.logits[0, -1, 0].item()  # waits for an accelerator
+    logits = prefill(subject.model, encode_batch(subject.model, [subject.main])).logits
+    logits.flatten()[0].item()  # waits for an accelerator
     return time.monotonic() - started
