@@ -39,7 +39,7 @@ crosslatent check MODEL            # or --quick, for large models; --json for pr
 ```
 
 or, in Python, `xl.check(model)`. It says where the modules were found, which path rows take, what
-running the contracts takes at most, and what came of them: exit code 0 if none failed, 1 if one did.
+running the contracts takes at most, and what came of them; the exit code is 1 if one failed, else 0.
 
 The contracts:
 
@@ -95,9 +95,8 @@ def render(found: Found) -> str:
 def _summary(found: Found, newest: str) -> str:
     families = found[newest]["families"]
     paths: dict[str, set[str]] = {}
-    for name, one in families.items():
-        if set(one["contracts"].values()) == {"passed"}:
-            paths.setdefault(one["path"], set()).add(_type(name))
+    for name in _whole(families):
+        paths.setdefault(families[name]["path"], set()).add(_type(name))
     # A model type counts once, with the slowest path that a variant of it takes.
     counted: set[str] = set()
     shares: list[str] = []
@@ -105,13 +104,25 @@ def _summary(found: Found, newest: str) -> str:
         types = paths.get(path, set()) - counted
         counted |= types
         shares[:0] = [f"{len(types)} of them on the path `{path}`"] if types else []
-    lower = ", ".join(series(version) for version in found if version != newest)
+    lines = [f"With transformers {newest}, {_how_many(families)}, {' and '.join(shares)}."]
+    lines += [
+        f"With transformers {version}, {_how_many(each['families'])}."
+        for version, each in found.items()
+        if version != newest
+    ]
+    return "\n".join(lines)
+
+
+def _how_many(families: Mapping[str, Any]) -> str:
+    broken = {_type(name) for name in set(families).difference(_whole(families))}
+    types = {_type(name) for name in families}
     most = max(len(one["contracts"]) for one in families.values())
-    return (
-        f"With transformers {newest}, {len(counted)} of {len({_type(name) for name in families})} "
-        f"model types keep all {most} contracts, {' and '.join(shares)}."
-        + (f" They were run with transformers {lower}, too." if lower else "")
-    )
+    return f"{len(types - broken)} of {len(types)} model types keep all {most} contracts"
+
+
+def _whole(families: Mapping[str, Any]) -> list[str]:
+    """Families that passed everything."""
+    return [name for name, one in families.items() if set(one["contracts"].values()) == {"passed"}]
 
 
 def _row(family: str, found: Found) -> str:

@@ -39,6 +39,12 @@ def test_models_document_is_up_to_date():
     assert models_docs.series(next(iter(found))) == models_docs.lowest_transformers()
 
 
+def test_the_readme_counts_the_model_types_that_are_tested():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    types = {name.partition("-")[0] for name in ALL_FAMILIES}
+    assert re.findall(r"(\d+) model types are tested", readme) == [str(len(types))]
+
+
 def test_whatever_does_not_pass_has_its_reason_in_the_models_document():
     for found in models_docs.read().values():
         for family, one in found["families"].items():

@@ -28,7 +28,7 @@ def self_transplant(subject: Subject) -> dict[str, int]:
     Raises:
         Broken: a number differs.
     """
-    kinds = subject.kinds([*_IDENTICAL, "attn_residual"])
+    kinds = subject.kinds((*_IDENTICAL, "attn_residual"))
     vectors = subject.vectors(subject.main, kinds)
     edits = [Edit(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers]
     vanilla, *rows = oracle.run_rows(

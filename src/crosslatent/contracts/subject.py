@@ -90,10 +90,6 @@ class Subject:
         chosen = tuple(sorted(layers))
         return cls(model, prompts, chosen, new_tokens, tuple(components), differ)
 
-    def kinds(self, usual: Sequence[Component]) -> tuple[Component, ...]:
-        """The components of a contract: those that were asked for, else the usual ones."""
-        return self.components or tuple(usual)
-
     @property
     def main(self) -> tuple[int, ...]:
         """The prompt that is answered."""
@@ -109,6 +105,10 @@ class Subject:
         """Tokens whose log-probabilities are compared: spread over the vocabulary."""
         vocab = int(text_config(self.model.hf).vocab_size)
         return tuple(range(0, vocab, max(vocab // _WATCHED, 1)))[:_WATCHED]
+
+    def kinds(self, usual: Sequence[Component]) -> tuple[Component, ...]:
+        """The components of a contract: those that were asked for, else the usual ones."""
+        return self.components or tuple(usual)
 
     def vectors(self, prompt: Sequence[int], kinds: Sequence[Component]) -> dict[Component, Tensor]:
         """What `capture` gives for one prompt, layers d_model."""
