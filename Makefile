@@ -60,7 +60,8 @@ clean: ## remove the environment and what tools leave behind
 $(LOWEST)/.stamp-test: constraints-lowest.txt pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e '.[spread]' pytest hypothesis
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt \
+		-e '.[lens,recipe,spread]' pytest hypothesis sentencepiece protobuf
 	@touch $@
 
 # Each stamp is made once and again only when what it depends on has changed. torch comes first and

@@ -39,7 +39,7 @@ crosslatent check MODEL            # or --quick, for large models; --json for pr
 ```
 
 or, in Python, `xl.check(model)`. It says where the modules were found, which path rows take, what
-running the contracts takes at most, and what came of them; the exit code is 1 if one failed, else 0.
+running the contracts takes at most, and what came of them; the exit code is 1 if one failed.
 
 The contracts:
 
