@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from transformers import CONFIG_MAPPING
 
 from crosslatent import errors
 from crosslatent.cli.app import app, main
@@ -18,7 +19,10 @@ from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, Rows
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
 from crosslatent.tasks.metrics import METRICS
+from scripts import models_docs, released_models
 from scripts.run_folder_docs import RUN_JSON, TARGET, render
+from support.families import REFUSED
+from support.models import ALL_FAMILIES
 
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -26,6 +30,70 @@ GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 def test_run_folder_document_is_up_to_date():
     assert TARGET.read_text(encoding="utf-8") == render(), "run `make docs`"
+
+
+def test_models_document_is_up_to_date():
+    found = models_docs.read()
+    assert models_docs.TARGET.read_text(encoding="utf-8") == models_docs.render(found)
+    newest = found[list(found)[-1]]
+    assert sorted(newest["families"]) == sorted(ALL_FAMILIES), "run `make models`"
+    assert sorted(newest["refused"]) == sorted(REFUSED), "run `make models`"
+    assert models_docs.series(next(iter(found))) == models_docs.lowest_transformers()
+
+
+def test_the_readme_counts_the_model_types_that_are_tested():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    types = {name.partition("-")[0] for name in ALL_FAMILIES}
+    assert re.findall(r"(\d+) model types are tested", readme) == [str(len(types))]
+
+
+def test_whatever_does_not_pass_has_its_reason_in_the_models_document():
+    for found in models_docs.read().values():
+        for family, one in found["families"].items():
+            others = {name for name, status in one["contracts"].items() if status != "passed"}
+            assert others == set(one["reasons"]), family
+            assert (one["path"] == "shared-prefix") == (one["reason"] == ""), family
+
+
+def test_released_models_are_named_by_model_types_that_there_are():
+    types = {name.partition("-")[0] for name in released_models.RELEASED}
+    assert [name for name in sorted(types) if name not in CONFIG_MAPPING] == []
+
+
+def test_a_row_of_the_models_document_says_what_did_not_pass_and_why():
+    passed = {"self-transplant": "passed", "fast-equals-oracle": "passed"}
+    skipped = passed | {"fast-equals-oracle": "skipped"}
+    kept = {"path": "shared-prefix", "reason": "", "contracts": passed, "reasons": {}}
+    alone = {
+        "path": "oracle",
+        "reason": "shared-prefix: a | b",
+        "contracts": skipped,
+        "reasons": {"fast-equals-oracle": "one by one"},
+    }
+    families = {"gpt2": kept, "opt-norm-after": alone}
+    found = {
+        "5.3.0": {"families": {"gpt2": alone}, "refused": {}},
+        "5.23.0": {"families": families, "refused": {"mamba": "No."}},
+    }
+    lines = models_docs.render(found).splitlines()
+    assert "| `gpt2` | GPT-2 | 5.3, 5.23 | 2 of 2 (5.3: 1 of 2, fast-equals-oracle skipped) | " in (
+        "\n".join(lines)
+    )
+    assert (
+        "| `opt`, norm-after | OPT-350M | 5.23 | 1 of 2, fast-equals-oracle skipped | `oracle` | "
+        "shared-prefix: a \\| b; fast-equals-oracle: one by one |"
+    ) in lines
+    assert "| `mamba` | Mamba | No. |" in lines
+    assert any("1 of 2 model types keep all 2 contracts, 1 of them on" in line for line in lines)
+
+
+def test_results_of_the_lowest_version_stay_when_another_is_run():
+    lowest = f"{models_docs.lowest_transformers()}.0"
+    before = {lowest: {"a": 1}, "5.22.0": {"b": 1}}
+    assert models_docs.merged(before, {"5.23.1": {}}) == {lowest: {"a": 1}, "5.23.1": {}}
+    assert models_docs.merged(before, {"5.22.3": {}}) == {lowest: {"a": 1}, "5.22.3": {}}
+    assert models_docs.merged(before, {lowest: {}}) == {lowest: {}, "5.22.0": {"b": 1}}
+    assert list(models_docs.merged({}, {"5.10.0": {}, "5.9.0": {}})) == ["5.9.0", "5.10.0"]
 
 
 def test_run_json_of_a_sweep_has_the_documented_keys(tmp_path, tiny_folder):

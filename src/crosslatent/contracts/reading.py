@@ -25,7 +25,7 @@ def padding_agrees(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: they differ.
     """
-    model, prompts = subject.model, subject.prompts
+    model, prompts, kinds = subject.model, subject.prompts, subject.kinds(_KINDS)
 
     def alone(kind: Component) -> Tensor:
         return torch.cat([capture_ids(model, [ids], [kind])[kind] for ids in prompts])
@@ -34,8 +34,8 @@ def padding_agrees(subject: Subject) -> dict[str, str | int]:
         return torch.cat([_last_logits(subject, (ids,), "left") for ids in prompts])
 
     for side in _SIDES:
-        together = capture_ids(model, prompts, _KINDS, side=side)
-        for kind in _KINDS:
+        together = capture_ids(model, prompts, kinds, side=side)
+        for kind in kinds:
             again = partial(alone, kind)
             subject.check_close(again(), together[kind], f"{kind}, {side}-padded", again)
         padded = _last_logits(subject, prompts, side)
@@ -54,11 +54,12 @@ def captures_are_independent(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: it does not.
     """
-    before = subject.vectors(subject.aux, _KINDS)
-    rows = subject.rows(("attn", "ffn"))[:6]
+    kinds = subject.kinds(_KINDS)
+    before = subject.vectors(subject.aux, kinds)
+    rows = subject.rows(subject.kinds(("attn", "ffn")))[:6]
     engine.run_rows(subject.model, subject.main, rows, max_new_tokens=subject.new_tokens)
-    capture_ids(subject.model, list(reversed(subject.prompts)), _KINDS, chunk=3)
-    after = subject.vectors(subject.aux, _KINDS)
-    for kind in _KINDS:
+    capture_ids(subject.model, list(reversed(subject.prompts)), kinds, chunk=3)
+    after = subject.vectors(subject.aux, kinds)
+    for kind in kinds:
         subject.check_close(before[kind], after[kind], f"{kind}, captured again")
-    return {"components": len(_KINDS)}
+    return {"components": len(kinds)}

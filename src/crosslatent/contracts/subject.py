@@ -27,6 +27,8 @@ TEXTS = (
 )
 """What is asked: a question, its counterpart, and a shorter text to stand beside them."""
 
+_IDS = ((11, 7, 5, 3, 13, 2, 17, 19), (23, 9, 4, 14, 6, 15, 8), (12, 10, 21))
+_LEAST_TOKENS = 3
 _WATCHED = 64
 _MOST_LAYERS = 8
 _TRIES = 16
@@ -43,24 +45,50 @@ class Subject:
         prompts: token ids of main, aux and a shorter text.
         layers: blocks that are edited, rising; all of a small model.
         new_tokens: tokens that an answer has at most.
+        components: what is carried over, if not what each contract takes by itself.
+        from_text: whether the prompts are the texts; if not, the tokenizer reads them all alike.
     """
 
     model: Model
     prompts: tuple[tuple[int, ...], ...]
     layers: tuple[int, ...]
     new_tokens: int = 4
+    components: tuple[Component, ...] = ()
+    from_text: bool = True
 
     @classmethod
-    def of(cls, model: Model, texts: Sequence[str] = TEXTS, new_tokens: int = 4) -> Subject:
+    def of(
+        cls,
+        model: Model,
+        texts: Sequence[str] = TEXTS,
+        new_tokens: int = 4,
+        *,
+        most_layers: int = _MOST_LAYERS,
+        components: Sequence[Component] = (),
+    ) -> Subject:
         """Encode the texts; of many blocks, take some from the first to the last.
+
+        Args:
+            model: the model.
+            texts: main, aux and a shorter one.
+            new_tokens: tokens that an answer has at most.
+            most_layers: how many blocks are edited at most.
+            components: see the class.
 
         Raises:
             PromptError: the model's context is too short for a text.
         """
         ids = [encode(model, text, new_tokens=new_tokens) for text in texts]
-        last, steps = model.n_layers - 1, min(model.n_layers, _MOST_LAYERS)
+        last, steps = model.n_layers - 1, min(model.n_layers, most_layers)
         layers = {round(last * step / max(steps - 1, 1)) for step in range(steps)}
-        return cls(model, tuple(map(tuple, ids)), tuple(sorted(layers)), new_tokens)
+        prompts = tuple(map(tuple, ids))
+        # A tokenizer of another model, or of tests, may know none of the words.
+        differ = len(set(prompts)) == len(prompts) and len(set(prompts[0])) >= _LEAST_TOKENS
+        if not differ:
+            vocab = int(text_config(model.hf).vocab_size)
+            prompts = tuple(tuple(token % vocab for token in ids) for ids in _IDS)
+        chosen = tuple(sorted(layers))
+        return cls(model, prompts, chosen, new_tokens, tuple(components), differ)
 
     @property
     def main(self) -> tuple[int, ...]:
@@ -77,6 +105,10 @@ class Subject:
         """Tokens whose log-probabilities are compared: spread over the vocabulary."""
         vocab = int(text_config(self.model.hf).vocab_size)
         return tuple(range(0, vocab, max(vocab // _WATCHED, 1)))[:_WATCHED]
+
+    def kinds(self, usual: Sequence[Component]) -> tuple[Component, ...]:
+        """The components of a contract: those that were asked for, else the usual ones."""
+        return self.components or tuple(usual)
 
     def vectors(self, prompt: Sequence[int], kinds: Sequence[Component]) -> dict[Component, Tensor]:
         """What `capture` gives for one prompt, layers d_model."""
