@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str, revision: str | None, device: str, dtype: str, modules: str | None = None
+    name: str,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    modules: str | None = None,
+    quantization: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -22,6 +27,7 @@ def load_model(
         device: see `crosslatent.model.load`.
         dtype: likewise.
         modules: what --modules says.
+        quantization: as for `crosslatent.model.load`.
 
     Raises:
         UsageError: --modules cannot be read.
@@ -31,7 +37,14 @@ def load_model(
     quiet()
     from crosslatent.model import load
 
-    return load(name, revision=revision, device=device, dtype=dtype, modules=paths)
+    return load(
+        name,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        quantization=quantization,
+        modules=paths,
+    )
 
 
 def quiet() -> None:

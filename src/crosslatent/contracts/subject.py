@@ -118,7 +118,7 @@ class Subject:
         """
         near_ties = 0
         for at, (one, other) in enumerate(zip(expected, found, strict=True)):
-            reason = difference([one], [other], self.model.dtype)
+            reason = difference([one], [other], self.model.arithmetic)
             if not reason:
                 continue
             if again is None or not unstable(self.model, partial(self._moves, one, again, at)):
@@ -127,7 +127,7 @@ class Subject:
         return near_ties
 
     def _moves(self, one: Decoded, again: Callable[[int], Decoded], at: int) -> bool:
-        return bool(difference([one], [again(at)], self.model.dtype))
+        return bool(difference([one], [again(at)], self.model.arithmetic))
 
     def check_close(
         self,
@@ -141,7 +141,10 @@ class Subject:
         Raises:
             Broken: they differ beyond rounding.
         """
-        error, allowed = _distance(expected, found), _CLOSE.get(self.model.dtype, _CLOSE_ELSEWHERE)
+        error, allowed = (
+            _distance(expected, found),
+            _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE),
+        )
         if error <= allowed:
             return
         if again is None or not unstable(
@@ -164,7 +167,7 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
         model: the model.
         moves: computes again what is right, and says whether it came out otherwise.
     """
-    size = 4 * torch.finfo(model.dtype).eps
+    size = 4 * torch.finfo(model.arithmetic).eps
     for seed in range(_TRIES):
         noise = torch.Generator().manual_seed(seed)
 

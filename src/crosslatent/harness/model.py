@@ -94,6 +94,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             revision=arguments.revision,
             device=arguments.device,
             dtype=arguments.dtype,
+            quantization=arguments.quantization,
             trust_remote_code=arguments.trust_remote_code,
         )
         return cls(model, arguments)

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from crosslatent.model.adapter import Block
+from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import text_config
 from crosslatent.model.trace import input_device
 
@@ -64,6 +65,18 @@ class Model:
     def dtype(self) -> torch.dtype:
         """Floating-point type of the weights."""
         return self.hf.dtype
+
+    @property
+    def arithmetic(self) -> torch.dtype:
+        """Floating-point type as which the numbers round; coarser than `dtype` with 8-bit sums."""
+        return arithmetic_of(self.hf)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids the embeddings know, from 0."""
+        embeddings: Any = self.hf.get_input_embeddings()
+        known = getattr(embeddings, "num_embeddings", None)
+        return int(text_config(self.hf).vocab_size if known is None else known)
 
     @property
     def context_length(self) -> int | None:
