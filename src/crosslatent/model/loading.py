@@ -134,6 +134,7 @@ def wrap(
     """
     model = bare(hf)
     quantized.refuse_outliers(model)
+    quantized.keep_packing(model)
     model.train(False)
     label = name or str(getattr(model, "name_or_path", "") or type(model).__name__)
     parts = resolve(model, modules)

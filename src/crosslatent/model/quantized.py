@@ -166,6 +166,29 @@ def _rounds_activations(module: nn.Module) -> bool:
     return any(getattr(weight, name, None) is not None for name in told)
 
 
+def keep_packing(hf: PreTrainedModel) -> None:
+    """Keep 4-bit weights of bitsandbytes packed the way they were loaded.
+
+    On some CPUs its layers repack themselves in the first forward, to compute in bfloat16 from then
+    on. Reading such weights (`state_dict`, as for saving or hashing) packs them back with their
+    scales mixed up, seen with 0.50.2; the numbers are wrong afterwards, without a word.
+
+    Raises:
+        ModelError: it has happened already.
+    """
+    for name, module in hf.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is None:
+            continue
+        if getattr(state, "packing_format_for_cpu", False):
+            raise ModelError(
+                f"{type(hf).__name__} has run before, and bitsandbytes has repacked its 4-bit "
+                f"weights since ({name}), which cannot be undone without loss: load it again, and "
+                "wrap it before it runs."
+            )
+        module.support_avx512bf16_for_cpu = False  # type: ignore[assignment] # its own switch
+
+
 def refuse_outliers(hf: PreTrainedModel) -> None:
     """Refuse 8-bit weights under which a token's numbers depend on those beside and after it.
 
