@@ -186,7 +186,7 @@ def keep_packing(hf: PreTrainedModel) -> None:
                 f"weights since ({name}), which cannot be undone without loss: load it again, and "
                 "wrap it before it runs."
             )
-        module.support_avx512bf16_for_cpu = False  # type: ignore[assignment] # its own switch
+        module.support_avx512bf16_for_cpu = False  # its own switch
 
 
 def refuse_outliers(hf: PreTrainedModel) -> None:
