@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -159,9 +160,10 @@ def _distance(expected: Tensor, found: Tensor) -> float:
 
 
 def unstable(model: Model, moves: Callable[[], bool]) -> bool:
-    """Whether what is right moves itself once the first block rounds otherwise.
+    """Whether what is right moves itself once attention and the first block round otherwise.
 
-    Routers of experts choose by near-ties that no margin of logits shows.
+    Routers of experts choose by near-ties that no margin of logits shows; that of the first block
+    comes before its output, but after its attention, which is where paths round otherwise.
 
     Args:
         model: the model.
@@ -178,10 +180,9 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
             by = torch.randn(hidden.shape, generator=noise).to(hidden)
             return with_hidden(output, hidden * (1 + size * by))
 
-        handle = model.blocks[0].whole.register_forward_hook(shake)
-        try:
+        with ExitStack() as hooks:
+            for module in (model.blocks[0].whole, *(block.attn for block in model.blocks)):
+                hooks.callback(module.register_forward_hook(shake).remove)
             if moves():
                 return True
-        finally:
-            handle.remove()
     return False
