@@ -20,7 +20,7 @@ FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
 """Names of children, as the field uses them. ``fc2`` is the last layer of a feed-forward whose
 layers stand in the block itself (OPT, XGLM)."""
 
-_RECURRENT = ("mamba", "mixer", "linear_attn", "temporal_block", "conv", "short_conv", "ssm")
+_RECURRENT = ("mamba", "linear_attn", "temporal_block", "conv", "short_conv", "ssm")
 _KINDS_WITH_STATE = frozenset(
     {"linear_attention", "mamba", "conv", "hybrid", "hybrid_sliding", "recurrent"}
 )
