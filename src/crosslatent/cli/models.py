@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str, revision: str | None, device: str, dtype: str, modules: str | None = None
+    name: str,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    modules: str | None = None,
+    quantization: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -26,6 +31,7 @@ def load_model(
         device: see `crosslatent.model.load`.
         dtype: likewise.
         modules: what --modules says.
+        quantization: as for `crosslatent.model.load`.
 
     Raises:
         UsageError: --modules cannot be read.
@@ -36,7 +42,14 @@ def load_model(
     from crosslatent.model import load
 
     with _warnings_in_one_line():
-        return load(name, revision=revision, device=device, dtype=dtype, modules=paths)
+        return load(
+            name,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            quantization=quantization,
+            modules=paths,
+        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -150,7 +151,7 @@ class Subject:
         """
         near_ties = 0
         for at, (one, other) in enumerate(zip(expected, found, strict=True)):
-            reason = difference([one], [other], self.model.dtype)
+            reason = difference([one], [other], self.model.arithmetic)
             if not reason:
                 continue
             if again is None or not unstable(self.model, partial(self._moves, one, again, at)):
@@ -159,7 +160,7 @@ class Subject:
         return near_ties
 
     def _moves(self, one: Decoded, again: Callable[[int], Decoded], at: int) -> bool:
-        return bool(difference([one], [again(at)], self.model.dtype))
+        return bool(difference([one], [again(at)], self.model.arithmetic))
 
     def check_close(
         self,
@@ -173,7 +174,10 @@ class Subject:
         Raises:
             Broken: they differ beyond rounding.
         """
-        error, allowed = _distance(expected, found), _CLOSE.get(self.model.dtype, _CLOSE_ELSEWHERE)
+        error, allowed = (
+            _distance(expected, found),
+            _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE),
+        )
         if error <= allowed:
             return
         if again is None or not unstable(
@@ -188,15 +192,16 @@ def _distance(expected: Tensor, found: Tensor) -> float:
 
 
 def unstable(model: Model, moves: Callable[[], bool]) -> bool:
-    """Whether what is right moves itself once the first block rounds otherwise.
+    """Whether what is right moves itself once attention and the first block round otherwise.
 
-    Routers of experts choose by near-ties that no margin of logits shows.
+    Routers of experts choose by near-ties that no margin of logits shows; that of the first block
+    comes before its output, but after its attention, which is where paths round otherwise.
 
     Args:
         model: the model.
         moves: computes again what is right, and says whether it came out otherwise.
     """
-    size = 4 * torch.finfo(model.dtype).eps
+    size = 4 * torch.finfo(model.arithmetic).eps
     for seed in range(_TRIES):
         noise = torch.Generator().manual_seed(seed)
 
@@ -207,10 +212,9 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
             by = torch.randn(hidden.shape, generator=noise).to(hidden)
             return with_hidden(output, hidden * (1 + size * by))
 
-        handle = model.blocks[0].whole.register_forward_hook(shake)
-        try:
+        with ExitStack() as hooks:
+            for module in (model.blocks[0].whole, *(block.attn for block in model.blocks)):
+                hooks.callback(module.register_forward_hook(shake).remove)
             if moves():
                 return True
-        finally:
-            handle.remove()
     return False

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from crosslatent.model.structure import text_config
 from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
+from crosslatent.model.unwrapping import offload_hooks
 
 _PROBE_TOKENS = 3
 
@@ -113,7 +114,8 @@ def input_device(hf: PreTrainedModel) -> torch.device:
     weight = embeddings.weight
     assert isinstance(weight, Tensor)
     if weight.device.type == "meta":  # kept elsewhere until it is used; accelerate knows where to
-        return torch.device(getattr(embeddings, "_hf_hook").execution_device)  # noqa: B009
+        hooks = offload_hooks(embeddings)
+        return torch.device(next(each.execution_device for each in hooks if each.offload))
     return weight.device
 
 
