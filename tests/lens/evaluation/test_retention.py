@@ -97,9 +97,9 @@ PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<ass
         ("Say: {{ messages[0].content | upper }}!", ["Sky"], ["SKY"]),
     ],
 )  # fmt: skip
-def test_tokens_of_a_chat_template_do_not_count(after, template, texts, counted):
+def test_tokens_of_a_chat_template_do_not_count(after, monkeypatch, template, texts, counted):
     model = wrapped()
-    model.tokenizer.chat_template = template
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
     held_out = held_out_of(model, texts, chat=True)
     for ids, (start, stop), text in zip(held_out.ids, held_out.spans, counted, strict=True):
         assert model.text_of(list(ids[max(start, 1) : stop])) == text
@@ -114,7 +114,7 @@ def test_tokens_of_a_chat_template_do_not_count(after, template, texts, counted)
 
 def test_a_tokenizer_without_characters_tells_by_tokens(monkeypatch):
     model = wrapped()
-    model.tokenizer.chat_template = PLAIN
+    monkeypatch.setattr(model.tokenizer, "chat_template", PLAIN)
     monkeypatch.setattr(type(model.tokenizer), "is_fast", False)
     held_out = held_out_of(model, ["Blue sky", "Sun"], chat=True)
     texts = [
@@ -124,9 +124,10 @@ def test_a_tokenizer_without_characters_tells_by_tokens(monkeypatch):
     assert texts == ["Blue sky", "Sun"]
 
 
-def test_a_text_beyond_the_context_of_its_template_is_left_out():
+def test_a_text_beyond_the_context_of_its_template_is_left_out(monkeypatch):
     model = wrapped()
-    model.tokenizer.chat_template = PLAIN.replace("{{ m.role }}", "x" * 20)
+    longer = PLAIN.replace("{{ m.role }}", "x" * 20)
+    monkeypatch.setattr(model.tokenizer, "chat_template", longer)
     found = held_out_of(model, ["ab", "abcd"], chat=True, max_tokens=25)
     assert list(found.spans) == [(22, 24), (22, 25)]
     with pytest.raises(SpaceError, match="two tokens"):
