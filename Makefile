@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 OUT ?= demo-output
+LOWEST := .venv-lowest
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench demo-model docs clean
+.PHONY: help demo test test-slow test-contracts test-lowest lint format bench demo-model docs models clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,13 @@ test: $(VENV)/.stamp-dev ## the fast tests
 
 test-slow: $(VENV)/.stamp-dev ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all families
+	$(BIN)/python -m pytest -m slow tests/contracts $(PYTEST_ARGS)
+
+test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
+	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
+	$(LOWEST)/bin/python -m pytest -m slow tests/contracts $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff, mypy and the floors (import-linter)
 	$(BIN)/ruff check .
@@ -39,11 +47,22 @@ bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (over an hour; BEN
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
 	$(BIN)/python -m recipes.demo_model build
 
-docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the schema in the code
+docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the code, docs/models.md from what `make models` found
 	$(BIN)/python scripts/run_folder_docs.py
+	$(BIN)/python -m scripts.models_docs --render
+
+models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/models.json and docs/models.md
+	$(BIN)/python -m scripts.models_docs
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+$(LOWEST)/.stamp-test: constraints-lowest.txt pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt \
+		-e '.[lens,recipe,spread]' pytest hypothesis sentencepiece protobuf
+	@touch $@
 
 # Each stamp is made once and again only when what it depends on has changed. torch comes first and
 # by itself: it is the large download, and the constraints file says which one.

@@ -10,13 +10,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
+from transformers import CONFIG_MAPPING
 
 from crosslatent import errors
+from crosslatent.cli.app import app, main
 from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, Rows
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
 from crosslatent.tasks.metrics import METRICS
+from scripts import models_docs, released_models
 from scripts.run_folder_docs import RUN_JSON, TARGET, render
+from support.families import REFUSED
+from support.models import ALL_FAMILIES
 
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -24,6 +30,70 @@ GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 def test_run_folder_document_is_up_to_date():
     assert TARGET.read_text(encoding="utf-8") == render(), "run `make docs`"
+
+
+def test_models_document_is_up_to_date():
+    found = models_docs.read()
+    assert models_docs.TARGET.read_text(encoding="utf-8") == models_docs.render(found)
+    newest = found[list(found)[-1]]
+    assert sorted(newest["families"]) == sorted(ALL_FAMILIES), "run `make models`"
+    assert sorted(newest["refused"]) == sorted(REFUSED), "run `make models`"
+    assert models_docs.series(next(iter(found))) == models_docs.lowest_transformers()
+
+
+def test_the_readme_counts_the_model_types_that_are_tested():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    types = {name.partition("-")[0] for name in ALL_FAMILIES}
+    assert re.findall(r"(\d+) model types are tested", readme) == [str(len(types))]
+
+
+def test_whatever_does_not_pass_has_its_reason_in_the_models_document():
+    for found in models_docs.read().values():
+        for family, one in found["families"].items():
+            others = {name for name, status in one["contracts"].items() if status != "passed"}
+            assert others == set(one["reasons"]), family
+            assert (one["path"] == "shared-prefix") == (one["reason"] == ""), family
+
+
+def test_released_models_are_named_by_model_types_that_there_are():
+    types = {name.partition("-")[0] for name in released_models.RELEASED}
+    assert [name for name in sorted(types) if name not in CONFIG_MAPPING] == []
+
+
+def test_a_row_of_the_models_document_says_what_did_not_pass_and_why():
+    passed = {"self-transplant": "passed", "fast-equals-oracle": "passed"}
+    skipped = passed | {"fast-equals-oracle": "skipped"}
+    kept = {"path": "shared-prefix", "reason": "", "contracts": passed, "reasons": {}}
+    alone = {
+        "path": "oracle",
+        "reason": "shared-prefix: a | b",
+        "contracts": skipped,
+        "reasons": {"fast-equals-oracle": "one by one"},
+    }
+    families = {"gpt2": kept, "opt-norm-after": alone}
+    found = {
+        "5.3.0": {"families": {"gpt2": alone}, "refused": {}},
+        "5.23.0": {"families": families, "refused": {"mamba": "No."}},
+    }
+    lines = models_docs.render(found).splitlines()
+    assert "| `gpt2` | GPT-2 | 5.3, 5.23 | 2 of 2 (5.3: 1 of 2, fast-equals-oracle skipped) | " in (
+        "\n".join(lines)
+    )
+    assert (
+        "| `opt`, norm-after | OPT-350M | 5.23 | 1 of 2, fast-equals-oracle skipped | `oracle` | "
+        "shared-prefix: a \\| b; fast-equals-oracle: one by one |"
+    ) in lines
+    assert "| `mamba` | Mamba | No. |" in lines
+    assert any("1 of 2 model types keep all 2 contracts, 1 of them on" in line for line in lines)
+
+
+def test_results_of_the_lowest_version_stay_when_another_is_run():
+    lowest = f"{models_docs.lowest_transformers()}.0"
+    before = {lowest: {"a": 1}, "5.22.0": {"b": 1}}
+    assert models_docs.merged(before, {"5.23.1": {}}) == {lowest: {"a": 1}, "5.23.1": {}}
+    assert models_docs.merged(before, {"5.22.3": {}}) == {lowest: {"a": 1}, "5.22.3": {}}
+    assert models_docs.merged(before, {lowest: {}}) == {lowest: {}, "5.22.0": {"b": 1}}
+    assert list(models_docs.merged({}, {"5.10.0": {}, "5.9.0": {}})) == ["5.9.0", "5.10.0"]
 
 
 def test_run_json_of_a_sweep_has_the_documented_keys(tmp_path, tiny_folder):
@@ -53,21 +123,59 @@ def test_links_lead_somewhere(guide):
     assert [link for link in links if not (guide.parent / link).exists()] == []
 
 
+def examples(guide):
+    """The words behind `crosslatent`, of every example in a block or within a sentence."""
+    text = guide.read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+    lines = re.findall(r"^crosslatent (.+)$", blocks, flags=re.MULTILINE)
+    lines += re.findall(r"`(?:[\w. -]+ )?crosslatent ([a-z][^`]*)`", text)
+    return [line.split("#")[0].split() for line in lines]
+
+
+def known(words):
+    """The command that an example calls, however deep, and its options."""
+    command, path = typer.main.get_command(app), []
+    while hasattr(command, "commands"):
+        if len(path) == len(words):
+            break  # a group of commands, spoken of as one
+        assert words[len(path)] in command.commands, " ".join(words)
+        path.append(words[len(path)])
+        command = command.commands[path[-1]]
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    return path, options | {"--help"}
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_options_in_examples_exist(guide, capsys):
-    from crosslatent.cli.app import main
+    for words in examples(guide):
+        path, options = known(words)
+        used = {word.split("=")[0] for word in words if word.startswith("--")}
+        if path == ["lm-eval"]:
+            if find_spec("lm_eval") is None:
+                continue  # an extra, whose options are its own
+            assert main(["lm-eval", "--help"]) == 0
+            options = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+        assert used <= options, " ".join(words)
 
-    blocks = re.findall(r"```sh\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.DOTALL)
-    text = "".join(blocks).replace("\\\n", " ")
-    for line in re.findall(r"^crosslatent (.+)$", text, flags=re.MULTILINE):
-        words = line.split("#")[0].split()
-        if words[0] == "lm-eval" and find_spec("lm_eval") is None:
-            continue  # an extra, whose options are its own
-        path = words[:2] if words[0] == "tasks" else words[:1]
-        assert main([*path, "--help"]) == 0, line
-        help_text = capsys.readouterr().out
-        options = [word.split("=")[0] for word in words if word.startswith("--")]
-        assert [option for option in options if option not in help_text] == [], line
+
+def test_options_that_do_not_exist_are_seen(tmp_path):
+    guide = tmp_path / "guide.md"
+    block = "```sh\ncrosslatent lens train \\\n  --bloks 4  # --at\n```\n"
+    guide.write_text(f"{block}`torchrun -m crosslatent lens train --bloks 2`\n")
+    path = ["lens", "train"]
+    assert examples(guide) == [[*path, "--bloks", "4"], [*path, "--bloks", "2"]]
+    assert known(path)[0] == path
+    assert "--blocks" in known(path)[1]
+    with pytest.raises(AssertionError, match="--bloks"):
+        test_options_in_examples_exist(guide, None)
+    with pytest.raises(AssertionError, match="lens tain"):
+        known(["lens", "tain"])
+
+
+def test_guide_of_lens_has_an_example_of_each_of_its_commands():
+    shown = {tuple(words[:2]) for words in examples(ROOT / "docs" / "lens.md")}
+    commands = typer.main.get_command(app).commands["lens"].commands
+    assert {("lens", name) for name in commands} <= shown
 
 
 def blocks(language):
@@ -76,8 +184,6 @@ def blocks(language):
 
 
 def test_transplant_of_the_readme_repairs_what_it_says(capsys, monkeypatch):
-    from crosslatent.cli.app import main
-
     monkeypatch.chdir(ROOT)
     commands = blocks("sh").replace("\\\n", " ").splitlines()
     (line,) = [line for line in commands if line.startswith("crosslatent transplant")]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crosslatent import lens
     from crosslatent.activations import capture
     from crosslatent.api import Run, TransplantResult, sweep, transplant
+    from crosslatent.contracts import Outcome, check
     from crosslatent.errors import CrosslatentError
     from crosslatent.model import Model, load, wrap
     from crosslatent.patch import patched
@@ -28,10 +29,12 @@ __all__ = [
     "CrosslatentError",
     "Item",
     "Model",
+    "Outcome",
     "Run",
     "Task",
     "TransplantResult",
     "capture",
+    "check",
     "lens",
     "load",
     "load_prompts",
@@ -46,10 +49,12 @@ _HOMES = {
     "CrosslatentError": "errors",
     "Item": "tasks",
     "Model": "model",
+    "Outcome": "contracts",
     "Run": "api",
     "Task": "tasks",
     "TransplantResult": "api",
     "capture": "activations",
+    "check": "contracts",
     "load": "model",
     "load_prompts": "tasks",
     "load_task": "tasks",

@@ -43,5 +43,9 @@ class SpaceError(UsageError):
     """Texts, languages or a folder of language subspaces that Lens cannot use."""
 
 
+class ContractError(CrosslatentError):
+    """A model on which something does not hold that every result relies on."""
+
+
 class TrainingError(CrosslatentError):
     """Training that could not go on, such as when the loss is no longer a number."""

@@ -11,6 +11,7 @@ from typing import Any
 from crosslatent.decoding import Decoded
 from crosslatent.languages import identify
 from crosslatent.model import Model
+from crosslatent.model.prompts import check_known
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics, normalised
 from crosslatent.tasks.rules import applicable_rules
@@ -234,9 +235,15 @@ def _answers(item: Item) -> tuple[str, ...]:
 
 
 def spellings(model: Model, answer: str) -> list[tuple[int, ...]]:
-    """Token ids of an answer, which may follow the prompt with or without a blank."""
+    """Token ids of an answer, which may follow the prompt with or without a blank.
+
+    Raises:
+        PromptError: the model has no embedding for one of them.
+    """
     texts = (answer, f" {answer}")
-    encoded = (model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    encoded = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    for ids in encoded:
+        check_known(model, ids, f"The option {answer!r}")
     return list(dict.fromkeys(tuple(ids) for ids in encoded if ids))
 
 

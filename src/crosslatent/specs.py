@@ -135,20 +135,21 @@ def check_preset(name: str) -> Transplant:
     return PRESETS[name]
 
 
-def resolve_layer(layer: int, n_layers: int, role: str = "layer") -> int:
+def resolve_layer(layer: int, n_layers: int, role: str = "") -> int:
     """Turn a layer that may be counted from the end into a 0-based block index.
 
     Args:
         layer: ``0 .. n_layers - 1``, or ``-1 .. -n_layers`` counted from the last block.
         n_layers: number of decoder blocks of the model.
-        role: what the layer is, for the message ("source", "target").
+        role: which layer it is, for the message ("source", "target"); empty for none in particular.
 
     Raises:
         PairError: the model has no such block.
     """
     if not -n_layers <= layer < n_layers:
+        which = f"{role} layer" if role else "layer"
         raise PairError(
-            f"The {role} layer {layer} is out of range: this model has {n_layers} blocks, "
+            f"The {which} {layer} is out of range: this model has {n_layers} blocks, "
             f"so use 0 to {n_layers - 1}, or -1 to -{n_layers} counted from the last."
         )
     return layer % n_layers

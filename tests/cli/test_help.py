@@ -11,7 +11,7 @@ import crosslatent
 from crosslatent.cli import transplant as transplant_command
 from crosslatent.cli.errors import Settings, excepthook
 
-COMMANDS = ("demo", "transplant", "sweep", "export", "report", "tasks")
+COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
 
 SPY = """
 import sys, time
@@ -24,7 +24,7 @@ print("SPY", codes, heavy, time.monotonic() - started < 5)
 
 
 def test_help_and_task_list_load_no_heavy_library():
-    arguments = [["--help"], ["sweep", "--help"], ["tasks", "ls"], ["tasks", "show", "nope"]]
+    arguments = [["--help"], ["check", "--help"], ["tasks", "ls"], ["tasks", "show", "nope"]]
     done = subprocess.run(
         [sys.executable, "-c", SPY.format(arguments=arguments)],
         capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,

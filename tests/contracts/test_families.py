@@ -11,6 +11,7 @@ from crosslatent import contracts
 from crosslatent.contracts import CONTRACTS, Subject
 from crosslatent.engine import best_path
 from crosslatent.specs import EXPANDED_CACHE, SHARED_PREFIX
+from scripts import models_docs
 from support.families import EXPANDED
 from support.models import ALL_FAMILIES, has_type
 from support.rows import wrapped
@@ -50,6 +51,18 @@ def check(family):
         assert EXPANDED[family] in path.reason
     elif NEWEST:
         assert (path.name, path.reason) == (SHARED_PREFIX, "")
+    check_recorded(family, found, path)
+
+
+def check_recorded(family, found, path):
+    """docs/models.md says what this found, if it says something of this version."""
+    here = models_docs.series(transformers.__version__)
+    for version, recorded in models_docs.read().items():
+        if models_docs.series(version) == here:
+            said = recorded["families"][family]
+            assert said["path"] == path.name, "run `make models`"
+            statuses = {name: each.status for name, each in found.items()}
+            assert said["contracts"] == statuses, "run `make models`"
 
 
 @pytest.mark.parametrize("family", FAST_TIER)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from crosslatent.errors import PairError, RunFolderError, SpaceError
 from crosslatent.lens.space import (
@@ -105,6 +108,9 @@ def test_arrays_of_another_space_are_refused(
         ({"rank": 2}, "specific has shape"),
         ({"record": {"texts": "many"}}, "damaged"),
         ({"languages": None}, "damaged"),
+        ({"languages": [1, 2, 3]}, "not names"),
+        ({"languages": ["en", "en", "sw"]}, "damaged"),
+        ({"central": "fr"}, "central 'fr'"),
     ],
 )
 def test_damage_is_named(
@@ -120,3 +126,25 @@ def test_damage_is_named(
 def test_reading_a_space_takes_no_torch() -> None:
     code = "import sys, crosslatent.lens.space; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("agnostic", lambda a: a * 0, "agnostic direction is zero"),
+        ("agnostic", lambda a: a * np.nan, "agnostic is not made of finite numbers"),
+        ("specific", lambda a: a * 2, "not orthonormal"),
+        ("means", lambda a: a.astype(np.float32), "float64"),
+    ],
+)
+def test_arrays_that_are_no_space_are_refused(
+    space: Space, tmp_path: Path, name: str, change: Callable[..., Any], message: str
+) -> None:
+    space.save(tmp_path / "s")
+    arrays = load_file(tmp_path / "s" / ARRAYS)
+    save_file(arrays | {name: np.ascontiguousarray(change(arrays[name]))}, tmp_path / "s" / ARRAYS)
+    plain = json.loads((tmp_path / "s" / MARKER).read_text())
+    digest = hashlib.sha256((tmp_path / "s" / ARRAYS).read_bytes()).hexdigest()
+    (tmp_path / "s" / MARKER).write_text(json.dumps(plain | {"arrays_sha256": digest}))
+    with pytest.raises(SpaceError, match=message):
+        load_space(tmp_path / "s")

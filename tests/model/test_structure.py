@@ -10,6 +10,7 @@ from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGener
 import crosslatent as xl
 from crosslatent.errors import ModelError
 from crosslatent.model.families import Names
+from support.families import REFUSED
 from support.models import byte_tokenizer, has_type, tiny_model
 from support.rows import AUX, MAIN, wrapped
 
@@ -142,23 +143,11 @@ def test_a_list_that_is_too_short_is_refused():
         xl.wrap(hf, tokenizer, modules={"blocks": "model.layers"})
 
 
-RECURRENT = {
-    "mamba": {},
-    "rwkv": {"attention_hidden_size": 32},
-    "jamba": {"num_experts": 2},
-    "recurrent_gemma": {},
-    "qwen3_next": {},
-    "falcon_h1": {},
-    "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
-    "minimax": {},
-}
-
-
-@pytest.mark.parametrize("family", RECURRENT)
+@pytest.mark.parametrize("family", REFUSED)
 def test_recurrent_and_hybrid_models_are_refused_with_the_reason(family):
     if not has_type(family):
         pytest.skip(f"this version of transformers has no {family}")
-    hf, tokenizer = tiny_model(family, **RECURRENT[family])
+    hf, tokenizer = tiny_model(family, **REFUSED[family])
     with pytest.raises(ModelError, match=r"is recurrent or hybrid \((blocks \d|its blocks)"):
         xl.wrap(hf, tokenizer)
 

@@ -179,3 +179,15 @@ EXPANDED: dict[str, str] = {
     "jetmoe": "its cache holds something else than the keys of its attention",
 }
 """Families that take the path of expanded caches, and why not the faster one."""
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "mamba": {},
+    "rwkv": {"attention_hidden_size": 32},
+    "jamba": {"num_experts": 2},
+    "recurrent_gemma": {},
+    "qwen3_next": {},
+    "falcon_h1": {},
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "minimax": {},
+}
+"""Recurrent and hybrid model types, and what their configs need."""

@@ -9,7 +9,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from crosslatent.cli import demo, export, lm_eval, report, select, sweep, tasks, transplant
+from crosslatent.cli import (
+    check,
+    demo,
+    export,
+    lens,
+    lm_eval,
+    report,
+    select,
+    sweep,
+    tasks,
+    transplant,
+)
 from crosslatent.cli.errors import Settings, excepthook, run
 from crosslatent.cli.options import DebugOption, need_command
 
@@ -21,11 +32,13 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("transplant")(transplant.transplant)
+app.command("check")(check.check)
 app.command("sweep")(sweep.sweep)
 app.command("export")(export.export)
 app.command("select")(select.select)
 app.command("report")(report.report)
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(lens.app, name="lens")
 app.command(
     "lm-eval",
     context_settings={

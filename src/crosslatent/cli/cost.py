@@ -49,7 +49,7 @@ def estimate(plan: SweepPlan) -> Estimate:
         rows=plan.rows,
         tokens=round(sum(prompts) + plan.rows * (new - 0.5) + _option_tokens(plan)),
         separate_tokens=round(plan.rows * (mean + new - 1) + _option_tokens(plan)),
-        parameters=sum(weight.numel() for weight in plan.model.hf.parameters()),
+        parameters=plan.model.hf.num_parameters(),
     )
 
 

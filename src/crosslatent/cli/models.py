@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
+from crosslatent.cli.errors import warn
 from crosslatent.cli.options import module_paths
 
 if TYPE_CHECKING:
@@ -12,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    name: str, revision: str | None, device: str, dtype: str, modules: str | None = None
+    name: str,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    modules: str | None = None,
+    quantization: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -22,6 +31,7 @@ def load_model(
         device: see `crosslatent.model.load`.
         dtype: likewise.
         modules: what --modules says.
+        quantization: as for `crosslatent.model.load`.
 
     Raises:
         UsageError: --modules cannot be read.
@@ -31,7 +41,40 @@ def load_model(
     quiet()
     from crosslatent.model import load
 
-    return load(name, revision=revision, device=device, dtype=dtype, modules=paths)
+    with _warnings_in_one_line():
+        return load(
+            name,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            quantization=quantization,
+            modules=paths,
+        )
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Inside, our own warnings look like those of the command line."""
+    from crosslatent.model.adapters import AdapterWarning
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, AdapterWarning):
+                warn(str(message))
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def quiet() -> None:

@@ -26,6 +26,10 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str, typer.Option(metavar="DTYPE", help="auto, float32, bfloat16 or float16.")
 ]
+QuantizationOption = Annotated[
+    str | None,
+    typer.Option(metavar="BITS", help="Hold the weights of linear layers in 8bit or 4bit."),
+]
 ModulesOption = Annotated[
     str | None,
     typer.Option(

@@ -42,6 +42,19 @@ def check_output_folder(path: Path, marker: str) -> None:
     """
     from crosslatent.store.files import check_empty
 
+    check_writable_folder(path)
+    check_empty(path, marker)
+
+
+def check_writable_folder(path: Path) -> None:
+    """Refuse a folder that cannot be written, without making anything.
+
+    Args:
+        path: the folder; need not exist, and may hold anything.
+
+    Raises:
+        RunFolderError: it cannot be made or written.
+    """
     places = (path, *path.absolute().parents)
     ancestor = next(place for place in places if os.path.exists(place))  # noqa: PTH110 - see below
     if not ancestor.is_dir():
@@ -54,4 +67,3 @@ def check_output_folder(path: Path, marker: str) -> None:
         raise RunFolderError(
             f"Cannot write to {str(path)!r} (no permission): give a folder that can be written."
         )
-    check_empty(path, marker)

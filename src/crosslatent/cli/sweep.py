@@ -28,6 +28,7 @@ from crosslatent.cli.options import (
     ModelOption,
     ModulesOption,
     PositionsOption,
+    QuantizationOption,
     RevisionOption,
     ShotsOption,
     StrengthOption,
@@ -143,6 +144,7 @@ def sweep(
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    quantization: QuantizationOption = None,
     revision: RevisionOption = None,
     modules: ModulesOption = None,
     new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
@@ -175,7 +177,7 @@ def sweep(
     check_output_folder(out, "run.json")
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype, modules)
+    loaded = load_model(model, revision, device, dtype, modules, quantization)
     from crosslatent.sweeps import SweepSpec
 
     maker = CounterpartMaker(loaded, translate_with, target, chat, translation_cache, device, dtype)

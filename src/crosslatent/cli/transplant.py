@@ -18,6 +18,7 @@ from crosslatent.cli.options import (
     ModelOption,
     ModulesOption,
     PositionsOption,
+    QuantizationOption,
     RevisionOption,
     StrengthOption,
     TranslateOption,
@@ -120,6 +121,7 @@ def transplant(
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    quantization: QuantizationOption = None,
     revision: RevisionOption = None,
     modules: ModulesOption = None,
     json: JsonOption = False,
@@ -143,7 +145,7 @@ def transplant(
     check_parallel(save_parallel, aux is None, None)
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype, modules)
+    loaded = load_model(model, revision, device, dtype, modules, quantization)
     if aux is None:
         translator = CounterpartMaker(
             loaded, translate_with, aux_lang, bool(chat), translation_cache, device, dtype

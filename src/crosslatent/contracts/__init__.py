@@ -7,20 +7,38 @@ relied on. Each takes a `Subject` and returns what it counted, or raises what it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crosslatent.contracts.answers import (
     batches_agree,
     fast_equals_oracle,
     generate_equals_decoding,
 )
+from crosslatent.contracts.cost import Cost, cost
+from crosslatent.contracts.found import Found, Place, found
 from crosslatent.contracts.identity import self_transplant
 from crosslatent.contracts.outcome import Broken, NotApplicable, Outcome
 from crosslatent.contracts.reading import captures_are_independent, padding_agrees
 from crosslatent.contracts.subject import Subject
 from crosslatent.contracts.traces import nothing_is_left_behind
+from crosslatent.model import Model
+from crosslatent.specs import check_component
 
-__all__ = ["CONTRACTS", "Contract", "Outcome", "Subject", "run", "run_all"]
+__all__ = [
+    "CONTRACTS",
+    "Contract",
+    "Cost",
+    "Found",
+    "Outcome",
+    "Place",
+    "Subject",
+    "check",
+    "cost",
+    "found",
+    "run",
+    "run_all",
+    "subject_of",
+]
 
 Contract = Callable[[Subject], Mapping[str, str | int]]
 
@@ -58,3 +76,44 @@ def run_all(subject: Subject) -> Iterator[Outcome]:
     """Run all contracts, in their order."""
     for name in CONTRACTS:
         yield run(name, subject)
+
+
+_QUICK_LAYERS, _QUICK_TOKENS = 3, 2
+
+
+def subject_of(model: Model, *, components: Sequence[str] = (), quick: bool = False) -> Subject:
+    """What `check` runs the contracts on.
+
+    Args:
+        model: the model.
+        components: what is carried over; by default what each contract takes by itself.
+        quick: three blocks and two new tokens, in place of eight and four.
+
+    Raises:
+        PairError: an unknown component, or one that the model does not have.
+        PromptError: the model's context is too short for the texts that are asked.
+    """
+    kinds = tuple(dict.fromkeys(model.check_component(check_component(c)) for c in components))
+    if not quick:
+        return Subject.of(model, components=kinds)
+    return Subject.of(model, new_tokens=_QUICK_TOKENS, most_layers=_QUICK_LAYERS, components=kinds)
+
+
+def check(model: Model, *, components: Sequence[str] = (), quick: bool = False) -> list[Outcome]:
+    """Run all contracts on a model, as ``crosslatent check`` does.
+
+    Args:
+        model: the model; nothing stays behind in it.
+        components: "attn", "ffn", "attn_residual", "block", and in encoder-decoder models
+            "cross_attn": what is carried over; by default what each contract takes by itself.
+        quick: fewer blocks and tokens, for large models.
+
+    Returns:
+        What came of each contract, in the order of `CONTRACTS`: `Outcome.status` is "passed",
+        "failed" or "skipped", with the reason. A contract that fails raises nothing.
+
+    Raises:
+        PairError: an unknown component, or one that the model does not have.
+        PromptError: the model's context is too short for the texts that are asked.
+    """
+    return list(run_all(subject_of(model, components=components, quick=quick)))

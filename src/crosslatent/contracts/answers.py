@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +19,8 @@ from crosslatent.patch import patched
 from crosslatent.requests import Request
 from crosslatent.specs import ORACLE, Component, Site
 
-_COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")
+COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")
+"""What rows are compared on, where the model has it."""
 _SURE = 1e-2
 """Least gap between the two highest logits at which two ways to decode must agree."""
 
@@ -33,17 +35,21 @@ def fast_equals_oracle(subject: Subject) -> dict[str, str | int]:
     path = engine.best_path(subject.model)
     if path.name == ORACLE:
         raise NotApplicable(f"its rows are answered one by one ({path.reason})")
-    rows = subject.rows(subject.kinds(_COMPARED))
+    rows = subject.rows(subject.kinds(COMPARED))
     options = (subject.aux[:3], subject.aux[:2] + subject.main[:1], subject.main[1:2])
     asked = {"max_new_tokens": subject.new_tokens, "watch": subject.watch, "options": options}
+    started = time.monotonic()
     slow = oracle.run_rows(subject.model, subject.main, rows, **asked)  # type: ignore[arg-type]
+    between = time.monotonic()
     fast = engine.run_rows(subject.model, subject.main, rows, path=path, **asked)  # type: ignore[arg-type]
+    times = {"ms_alone": between - started, "ms": time.monotonic() - between}
 
     def again(at: int) -> Decoded:
         return oracle.run_rows(subject.model, subject.main, [rows[at]], **asked)[0]  # type: ignore[arg-type]
 
     near_ties = subject.check_equal(slow, fast, path.name, again)
-    return {"path": path.name, "near_ties": near_ties, **_counted(slow)}
+    each = {name: round(1000 * seconds / len(rows)) for name, seconds in times.items()}
+    return {"path": path.name, "near_ties": near_ties, **_counted(slow), **each}
 
 
 def _counted(rows: Sequence[Decoded]) -> dict[str, str | int]:
@@ -60,7 +66,7 @@ def batches_agree(subject: Subject) -> dict[str, str | int]:
         Broken: it does not.
     """
     model = subject.model
-    rows = tuple(subject.rows(subject.kinds(_COMPARED))[:: 2 * len(subject.layers) - 1])
+    rows = tuple(subject.rows(subject.kinds(COMPARED))[:: 2 * len(subject.layers) - 1])
     requests = [Request(prompt, rows, subject.watch) for prompt in subject.prompts]
     many = list(engine.run(model, requests, max_new_tokens=subject.new_tokens))
     what, near_ties = "rows in a batch of one and of many", 0
@@ -91,7 +97,7 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
         subject.layers[-1],
     )
     pairs = [(first, first), (middle, last), (last, first)]
-    kinds = subject.kinds((*_COMPARED, "block"))
+    kinds = subject.kinds((*COMPARED, "block"))
     vectors = subject.vectors(subject.aux, kinds)
     compared = differing = 0
     for kind in kinds:

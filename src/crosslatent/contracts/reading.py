@@ -13,7 +13,7 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.decoding import prefill
 from crosslatent.model import encode_batch
 from crosslatent.model.prompts import Side
-from crosslatent.specs import Component
+from crosslatent.specs import COMPONENTS, Component
 
 _SIDES: tuple[Side, ...] = ("left", "right")
 
@@ -24,7 +24,7 @@ def padding_agrees(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: they differ.
     """
-    model, prompts, kinds = subject.model, subject.prompts, subject.model.components
+    model, prompts, kinds = subject.model, subject.prompts, subject.kinds(COMPONENTS)
 
     def alone(kind: Component) -> Tensor:
         return torch.cat([capture_ids(model, [ids], [kind])[kind] for ids in prompts])
@@ -53,9 +53,9 @@ def captures_are_independent(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: it does not.
     """
-    kinds = subject.model.components
+    kinds = subject.kinds(COMPONENTS)
     before = subject.vectors(subject.aux, kinds)
-    rows = subject.rows(("attn", "ffn"))[:6]
+    rows = subject.rows(subject.kinds(("attn", "ffn")))[:6]
     engine.run_rows(subject.model, subject.main, rows, max_new_tokens=subject.new_tokens)
     capture_ids(subject.model, list(reversed(subject.prompts)), kinds, chunk=3)
     after = subject.vectors(subject.aux, kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +28,8 @@ TEXTS = (
 )
 """What is asked: a question, its counterpart, and a shorter text to stand beside them."""
 
+_IDS = ((11, 7, 5, 3, 13, 2, 17, 19), (23, 9, 4, 14, 6, 15, 8), (12, 10, 21))
+_LEAST_TOKENS = 3
 _WATCHED = 64
 _MOST_LAYERS = 8
 _TRIES = 16
@@ -43,24 +46,50 @@ class Subject:
         prompts: token ids of main, aux and a shorter text.
         layers: blocks that are edited, rising; all of a small model.
         new_tokens: tokens that an answer has at most.
+        components: what is carried over, if not what each contract takes by itself.
+        from_text: whether the prompts are the texts; if not, the tokenizer reads them all alike.
     """
 
     model: Model
     prompts: tuple[tuple[int, ...], ...]
     layers: tuple[int, ...]
     new_tokens: int = 4
+    components: tuple[Component, ...] = ()
+    from_text: bool = True
 
     @classmethod
-    def of(cls, model: Model, texts: Sequence[str] = TEXTS, new_tokens: int = 4) -> Subject:
+    def of(
+        cls,
+        model: Model,
+        texts: Sequence[str] = TEXTS,
+        new_tokens: int = 4,
+        *,
+        most_layers: int = _MOST_LAYERS,
+        components: Sequence[Component] = (),
+    ) -> Subject:
         """Encode the texts; of many blocks, take some from the first to the last.
+
+        Args:
+            model: the model.
+            texts: main, aux and a shorter one.
+            new_tokens: tokens that an answer has at most.
+            most_layers: how many blocks are edited at most.
+            components: see the class.
 
         Raises:
             PromptError: the model's context is too short for a text.
         """
         ids = [encode(model, text, new_tokens=new_tokens) for text in texts]
-        last, steps = model.n_layers - 1, min(model.n_layers, _MOST_LAYERS)
+        last, steps = model.n_layers - 1, min(model.n_layers, most_layers)
         layers = {round(last * step / max(steps - 1, 1)) for step in range(steps)}
-        return cls(model, tuple(map(tuple, ids)), tuple(sorted(layers)), new_tokens)
+        prompts = tuple(map(tuple, ids))
+        # A tokenizer of another model, or of tests, may know none of the words.
+        differ = len(set(prompts)) == len(prompts) and len(set(prompts[0])) >= _LEAST_TOKENS
+        if not differ:
+            vocab = int(text_config(model.hf).vocab_size)
+            prompts = tuple(tuple(token % vocab for token in ids) for ids in _IDS)
+        chosen = tuple(sorted(layers))
+        return cls(model, prompts, chosen, new_tokens, tuple(components), differ)
 
     @property
     def main(self) -> tuple[int, ...]:
@@ -78,9 +107,9 @@ class Subject:
         vocab = int(text_config(self.model.hf).vocab_size)
         return tuple(range(0, vocab, max(vocab // _WATCHED, 1)))[:_WATCHED]
 
-    def kinds(self, wanted: Sequence[Component]) -> tuple[Component, ...]:
-        """Those of some components that the model has."""
-        return tuple(kind for kind in wanted if kind in self.model.components)
+    def kinds(self, usual: Sequence[Component]) -> tuple[Component, ...]:
+        """The components of a contract: what was asked for, else the usual ones that it has."""
+        return self.components or tuple(each for each in usual if each in self.model.components)
 
     def vectors(self, prompt: Sequence[int], kinds: Sequence[Component]) -> dict[Component, Tensor]:
         """What `capture` gives for one prompt, layers d_model."""
@@ -122,7 +151,7 @@ class Subject:
         """
         near_ties = 0
         for at, (one, other) in enumerate(zip(expected, found, strict=True)):
-            reason = difference([one], [other], self.model.dtype)
+            reason = difference([one], [other], self.model.arithmetic)
             if not reason:
                 continue
             if again is None or not unstable(self.model, partial(self._moves, one, again, at)):
@@ -131,7 +160,7 @@ class Subject:
         return near_ties
 
     def _moves(self, one: Decoded, again: Callable[[int], Decoded], at: int) -> bool:
-        return bool(difference([one], [again(at)], self.model.dtype))
+        return bool(difference([one], [again(at)], self.model.arithmetic))
 
     def check_close(
         self,
@@ -145,7 +174,10 @@ class Subject:
         Raises:
             Broken: they differ beyond rounding.
         """
-        error, allowed = _distance(expected, found), _CLOSE.get(self.model.dtype, _CLOSE_ELSEWHERE)
+        error, allowed = (
+            _distance(expected, found),
+            _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE),
+        )
         if error <= allowed:
             return
         if again is None or not unstable(
@@ -160,15 +192,16 @@ def _distance(expected: Tensor, found: Tensor) -> float:
 
 
 def unstable(model: Model, moves: Callable[[], bool]) -> bool:
-    """Whether what is right moves itself once the first block rounds otherwise.
+    """Whether what is right moves itself once attention and the first block round otherwise.
 
-    Routers of experts choose by near-ties that no margin of logits shows.
+    Routers of experts choose by near-ties that no margin of logits shows; that of the first block
+    comes before its output, but after its attention, which is where paths round otherwise.
 
     Args:
         model: the model.
         moves: computes again what is right, and says whether it came out otherwise.
     """
-    size = 4 * torch.finfo(model.dtype).eps
+    size = 4 * torch.finfo(model.arithmetic).eps
     for seed in range(_TRIES):
         noise = torch.Generator().manual_seed(seed)
 
@@ -179,10 +212,9 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
             by = torch.randn(hidden.shape, generator=noise).to(hidden)
             return with_hidden(output, hidden * (1 + size * by))
 
-        handle = model.blocks[0].whole.register_forward_hook(shake)
-        try:
+        with ExitStack() as hooks:
+            for module in (model.blocks[0].whole, *(block.attn for block in model.blocks)):
+                hooks.callback(module.register_forward_hook(shake).remove)
             if moves():
                 return True
-        finally:
-            handle.remove()
     return False

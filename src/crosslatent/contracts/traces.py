@@ -12,6 +12,7 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.edits import Row
 from crosslatent.model.structure import text_config
 from crosslatent.patch import patched
+from crosslatent.specs import COMPONENTS
 
 
 class _OnPurposeError(Exception):
@@ -42,12 +43,12 @@ def nothing_is_left_behind(subject: Subject) -> dict[str, str | int]:
 
 def _acts(subject: Subject) -> dict[str, Callable[[], object]]:
     model, asked = subject.model, {"max_new_tokens": 2}
-    kinds = model.components
+    kinds = subject.kinds(COMPONENTS)
     vectors = subject.vectors(subject.aux, kinds)
-    rows: list[Row] = subject.rows(("attn", "ffn"))[:4]
+    rows: list[Row] = subject.rows(subject.kinds(("attn", "ffn")))[:4]
 
     def patch() -> None:
-        with patched(model, vectors, component="ffn", source=0, target=0):
+        with patched(model, vectors, component=kinds[0], source=0, target=0):
             oracle.run_rows(model, subject.main, [()], **asked)  # type: ignore[arg-type]
 
     return {

@@ -169,7 +169,7 @@ class _Trial:
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             # Whatever the model's own code stumbles over is a reason to take another path.
             return f"{type(error).__name__} in a trial ({next(iter(str(error).splitlines()), '')})"
-        return difference(self._expected, found, self._model.dtype)
+        return difference(self._expected, found, self._model.arithmetic)
 
     def _answers(self, name: str, requests: Sequence[Request]) -> list[Decoded]:
         picks = [(at, row) for at, asked in enumerate(requests) for row in range(len(asked.rows))]

@@ -22,6 +22,7 @@ from crosslatent.engine.contract import Answered
 from crosslatent.errors import ModelError
 from crosslatent.model import Model
 from crosslatent.model.adapter import resolve
+from crosslatent.model.quantized import method_of
 from crosslatent.requests import Request
 from crosslatent.specs import EXACT, ORACLE, near_tie_margin
 
@@ -40,10 +41,11 @@ class TieBreaker:
             max_new_tokens: most new tokens, the end token counted in.
 
         Raises:
-            ModelError: memory does not suffice for the model in float32.
+            ModelError: memory does not suffice for the model in float32, or its weights cannot be
+                made float32.
         """
-        self._threshold = near_tie_margin(str(model.dtype).removeprefix("torch."))
-        self._is_exact = model.dtype == torch.float32
+        self._threshold = near_tie_margin(str(model.arithmetic).removeprefix("torch."))
+        self._is_exact = model.arithmetic == torch.float32
         self._model = model if self._is_exact else _in_float32(model)
         self._max_new_tokens = max_new_tokens
 
@@ -80,6 +82,15 @@ class TieBreaker:
 
 
 def _in_float32(model: Model) -> Model:
+    method = method_of(model.hf)
+    held = method and f"quantised ({method})"
+    if held is None and any(weight.device.type == "meta" for weight in model.hf.parameters()):
+        held = "offloaded until they are used"
+    if held is not None:
+        raise ModelError(
+            f"--exact needs the model in float32, but weights of {model.name} are {held}: leave "
+            "--exact out, or load the model as it is stored, in float32 and on one device."
+        )
     try:
         hf = copy.deepcopy(model.hf).float()
     except (RuntimeError, MemoryError) as error:

@@ -49,6 +49,7 @@ class Arguments:
         positions: how many of the last tokens are carried over.
         device: see `crosslatent.model.load`.
         dtype: likewise.
+        quantization: likewise.
         revision: likewise.
         trust_remote_code: likewise.
         engine: "auto", or one of `specs.PATHS`.
@@ -64,6 +65,7 @@ class Arguments:
     positions: int = 1
     device: str = "auto"
     dtype: str = "auto"
+    quantization: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     engine: str = AUTO
@@ -148,6 +150,7 @@ _PLAIN: dict[str, Callable[[str, Any], Any]] = {
     "positions": _positive,
     "device": _text,
     "dtype": _text,
+    "quantization": _text,
     "revision": _text,
     "trust_remote_code": _yes_or_no,
     "engine": _engine,

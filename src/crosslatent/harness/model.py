@@ -23,6 +23,7 @@ from crosslatent.harness.command import NAME
 from crosslatent.harness.counterparts import Counterparts
 from crosslatent.model import Model, load
 from crosslatent.model.encoder import refuse_encoder
+from crosslatent.model.prompts import rendered
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             revision=arguments.revision,
             device=arguments.device,
             dtype=arguments.dtype,
+            quantization=arguments.quantization,
             trust_remote_code=arguments.trust_remote_code,
         )
         return cls(model, arguments)
@@ -212,13 +214,18 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """A chat as a prompt."""
+        """A chat as a prompt.
+
+        Raises:
+            UsageError: the tokenizer has no template, or it refuses a turn or leaves out the system
+                instruction.
+        """
         return str(
-            self.tokenizer.apply_chat_template(
+            rendered(
+                self.model,
                 chat_history,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
             )
         )
 

@@ -12,21 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crosslatent.lens.evaluation import evaluate
-    from crosslatent.lens.probing import probe
-    from crosslatent.lens.settings import LoraSpec, TrainSpec
+    from crosslatent.lens.evaluation.conditions import (
+        Combined,
+        Steered,
+        Transplanted,
+        Tuned,
+        Unmodified,
+    )
+    from crosslatent.lens.evaluation.results import Evaluation
+    from crosslatent.lens.evaluation.run import evaluate
+    from crosslatent.lens.probing.run import probe
     from crosslatent.lens.space import Space, load_space
     from crosslatent.lens.steer import Steering, steered
-    from crosslatent.lens.training import Trained, train, train_answers
+    from crosslatent.lens.training.run import Trained, train, train_answers
+    from crosslatent.lens.training.settings import LoraSpec, TrainSpec
     from crosslatent.subspace import Subspace, fit_means, fit_subspaces
 
 __all__ = [
+    "Combined",
+    "Evaluation",
     "LoraSpec",
     "Space",
+    "Steered",
     "Steering",
     "Subspace",
     "TrainSpec",
     "Trained",
+    "Transplanted",
+    "Tuned",
+    "Unmodified",
     "evaluate",
     "fit_means",
     "fit_subspaces",
@@ -38,20 +52,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LoraSpec": "lens.settings",
+    "Combined": "lens.evaluation.conditions",
+    "Evaluation": "lens.evaluation.results",
+    "LoraSpec": "lens.training.settings",
     "Space": "lens.space",
+    "Steered": "lens.evaluation.conditions",
     "Steering": "lens.steer",
     "Subspace": "subspace",
-    "TrainSpec": "lens.settings",
-    "Trained": "lens.training",
-    "evaluate": "lens.evaluation",
+    "TrainSpec": "lens.training.settings",
+    "Trained": "lens.training.run",
+    "Transplanted": "lens.evaluation.conditions",
+    "Tuned": "lens.evaluation.conditions",
+    "Unmodified": "lens.evaluation.conditions",
+    "evaluate": "lens.evaluation.run",
     "fit_means": "subspace",
     "fit_subspaces": "subspace",
     "load_space": "lens.space",
-    "probe": "lens.probing",
+    "probe": "lens.probing.run",
     "steered": "lens.steer",
-    "train": "lens.training",
-    "train_answers": "lens.training",
+    "train": "lens.training.run",
+    "train_answers": "lens.training.run",
 }
 
 

@@ -35,13 +35,13 @@ Layer = int | str
 
 MARKER, ARRAYS = "space.json", "space.safetensors"
 FORMAT, VERSION = "crosslatent-lens-space", 1
-SHOWN = 3
-"""Most coordinates that are kept of a held-out text."""
+SHOWN = 32
+"""Most coordinates that are kept of a held-out text: figures turn the subspace to its main axes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSeparability:
-    """How well a linear rule tells the languages apart in one layer, on held-out texts.
+    """How well linear rules tell the languages apart in one layer, on held-out texts.
 
     Attributes:
         layer: the layer.
@@ -49,6 +49,7 @@ class LayerSeparability:
         specific: the same in the language-specific subspace.
         chance: what guessing would give, 1 / languages.
         n: held-out texts.
+        linear: share told right by a learned linear rule, cross-validated; None with too few texts.
     """
 
     layer: Layer
@@ -56,6 +57,7 @@ class LayerSeparability:
     specific: Estimate | None
     chance: float
     n: int
+    linear: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,13 @@ class SpaceRecord:
     """How a space was made; plain data.
 
     Attributes:
-        model: "name", and "identity" as `model.identity_of` gives it.
+        model: "name"; "identity" as `model.identity_of` gives it; "rounded_weights_hash", which the
+            same weights in another type of numbers share.
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
         max_tokens: where longer texts were cut; None for the model's context.
-        texts: language -> texts that the means are of.
-        held_out: language -> texts that they are not of, for separability and figures.
+        texts: language -> texts that the means are of, all of them.
+        held_out: language -> those of them that separability was told on, by means of the others.
         cut: language -> texts that were cut.
         empty: language -> texts that were left out because they were empty.
         between: per layer, the share of the variance of single states that lies between the
@@ -262,7 +265,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], bytes]:
 
 
 def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Space:
-    languages, central = tuple(plain["languages"]), plain["central"]
+    languages, central = _languages(plain)
     layers, width = plain["n_layers"] + 1, plain["d_model"]
     shapes = {
         "means": (layers, len(languages), width),
@@ -273,6 +276,9 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape} and not {shape}")
+        if arrays[name].dtype != np.float64 or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not made of finite numbers in float64")
+    _check_bases(arrays["agnostic"], arrays["specific"])
     subspaces = [
         Subspace(languages, central, *(arrays[name][layer] for name in shapes))
         for layer in range(layers)
@@ -283,6 +289,25 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
         raise ValueError(f"points has shape {points.values.shape}")
     record = _records().validate_python(plain["record"])
     return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
+
+
+def _languages(plain: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The languages and the central one."""
+    languages, central = plain["languages"], plain["central"]
+    if not all(isinstance(lang, str) for lang in languages):
+        raise ValueError(f"languages are {languages!r} and not names")
+    if len(set(languages)) < max(len(languages), 2) or central not in languages:
+        raise ValueError(f"languages are {languages!r}, central {central!r}")
+    return tuple(languages), central
+
+
+def _check_bases(agnostic: NDArray[Any], specific: NDArray[Any]) -> None:
+    """Bases that are none would give numbers that look right."""
+    if not (np.linalg.norm(agnostic, axis=1) > 0).all():
+        raise ValueError("an agnostic direction is zero")
+    products = specific.transpose(0, 2, 1) @ specific
+    if not np.allclose(products, np.eye(specific.shape[2]), atol=1e-6):
+        raise ValueError("a specific basis is not orthonormal")
 
 
 @cache

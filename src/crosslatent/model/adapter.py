@@ -236,18 +236,17 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
     """One forward that is watched, and what it says of every block."""
     trace = Trace()
     around = _around(hf, path)
-    head = hf.get_output_embeddings()
     with ExitStack() as hooks:
         for choice in choices:
             modules = [choice.block.get_submodule(path) for path in choice.paths]
             trace.watch(hooks, [choice.block, *modules])
-        trace.watch(hooks, [*around, *([] if head is None else [head])])
+        trace.watch(hooks, around)
         entering = {
             (choice.layer, name): ArgumentsOf(hooks, choice.block.get_submodule(name))
             for choice in choices
             for name in (*choice.ffn, *(choice.cross_attn or ()))
         }
-        _forward(hf)
+        final = copied(_forward(hf))
     blocks = []
     for choice in choices:
         seen = trace.seen(choice.block, choice.paths)
@@ -257,7 +256,8 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
                 name = group[part]
                 _verify_tokenwise(choice.layer, part, name, entering[choice.layer, name])
         blocks.append(_block(choice.block, group, trace))
-    return Parts(tuple(blocks), _final_norm(blocks[-1].whole, around, head, trace), head)
+    norm = _final_norm(blocks[-1].whole, around, final, trace)
+    return Parts(tuple(blocks), norm, hf.get_output_embeddings())
 
 
 def _block(whole: nn.Module, group: Mapping[str, str], trace: Trace) -> Block:
@@ -294,15 +294,13 @@ def _around(hf: PreTrainedModel, path: str) -> list[nn.Module]:
 
 
 def _final_norm(
-    last: nn.Module, around: list[nn.Module], head: nn.Module | None, trace: Trace
+    last: nn.Module, around: list[nn.Module], final: Tensor, trace: Trace
 ) -> nn.Module | None:
-    """The module that took the last block's output and gave what entered the head."""
-    if head is None or head not in trace.calls:
-        return None
-    left, read = trace.calls[last][-1].left, trace.calls[head][-1].entered
+    """The module that took the last block's output and gave what the decoder returns."""
+    left = trace.calls[last][-1].left
     for module in around:
         for call in trace.calls.get(module, []):
-            if proof.same(call.entered, left) and proof.same(call.left, read):
+            if proof.same(call.entered, left) and proof.same(call.left, final):
                 return module
     return None
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    PreTrainedModel,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
 from crosslatent.errors import ModelError
+from crosslatent.model import adapters, quantized
 from crosslatent.model.adapter import resolve
+from crosslatent.model.identity import identity_of
 from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
-from crosslatent.specs import canonical_hash
+from crosslatent.model.unwrapping import bare
 
 _DTYPES = {
     "float32": torch.float32,
@@ -33,6 +33,7 @@ _DTYPES = {
 }
 SPREAD = "spread"
 _TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
+_UNREADABLE = (OSError, ValueError, KeyError, ImportError)
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -42,6 +43,7 @@ def load(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    quantization: str | None = None,
     trust_remote_code: bool = False,
     modules: Mapping[str, str] | None = None,
 ) -> Model:
@@ -50,49 +52,160 @@ def load(
     Causal language models, encoder-decoders of text, and models that see images as well, which are
     then given text alone: the config says which (`kinds.kind_of`).
 
+    A folder with an adapter in PEFT's format (`adapter_config.json`) is loaded as the model that it
+    was trained on with the adapter merged into the weights; its own tokenizer goes before that of
+    the base.
+
     Args:
         path: a local folder, or a name on the hub.
-        revision: branch, tag or commit on the hub.
+        revision: branch, tag or commit on the hub (of the base, for an adapter).
         device: "auto" (CUDA, then MPS, then CPU), a torch device such as "cuda:1", or "spread":
-            over all GPUs, and what does not fit over CPU and disk (accelerate's device map).
+            over all GPUs, and what does not fit in CPU memory (accelerate's device map).
         dtype: "auto" (float32 on the CPU, else as stored), "float32", "bfloat16" or "float16".
+        quantization: "8bit" or "4bit" to hold the weights of linear layers in so many bits
+            (torchao or bitsandbytes); None as they are stored. Weights that are quantised on disk
+            load as they are.
         trust_remote_code: run code that comes with the model; off unless asked for.
         modules: where the modules are, if that is not found: see `wrap`.
 
     Raises:
         ModelError: no such model, no safetensors weights, not a decoder, or one whose modules are
-            not found.
+            not found; an adapter without its base, or one that cannot be merged; a quantisation
+            that cannot be done; or weights that would have to be on disk.
     """
+    if adapters.is_adapter(Path(path)):
+        return _load_adapted(
+            Path(path),
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            quantization=quantization,
+            trust_remote_code=trust_remote_code,
+            modules=modules,
+        )
     spread = device == SPREAD
     where = resolve_device("auto" if spread else device)
     kind = resolve_dtype(dtype, where)
     if Path(path).exists():
         check_folder(Path(path))
-    offload = TemporaryDirectory(prefix="crosslatent-") if spread else None
-    placed = {} if offload is None else _spread(offload.name)
+    if quantization is not None:
+        quantized.check(quantization)
+    placed = _spread() if spread else {}
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(path, **options)
         loads = kind_of(config).loads
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        placed = _quantised(quantization, config, kind, where) | placed
         hf = loads.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    except RuntimeError as error:  # which kernels for quantised weights raise where they cannot run
+        if quantization is None or isinstance(error, torch.OutOfMemoryError):
+            raise
         raise ModelError(
-            f"Cannot load a language model from {str(path)!r} ({reason}): give a folder "
-            "with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
+            f"The weights of {str(path)!r} cannot be loaded in {quantization} on {where} "
+            f"({_first_line(error)}): use another --device, or leave --quantization out."
         ) from error
-    if offload is None:
+    except (*_UNREADABLE, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+    if not placed:
         torch.nn.Module.to(hf, device=where)
-    else:
-        weakref.finalize(hf, offload.cleanup)
     return wrap(hf, tokenizer, name=str(path), modules=modules)
 
 
+def read_ahead(
+    path: str | Path, *, revision: str | None = None
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Config and tokenizer of what `load` would load, before any weights are read.
+
+    Raises:
+        ModelError: what `load` refuses, as far as it can be seen without the weights.
+    """
+    if adapters.is_adapter(Path(path)):
+        adapters.check_peft()
+        found = adapters.trace(Path(path))
+        config, tokenizer = read_ahead(found.base, revision=revision or found.revision)
+        return config, _tokenizer_of(found.folders, trust_remote_code=False) or tokenizer
+    if Path(path).exists():
+        check_folder(Path(path))
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+        kind_of(config)  # refuses what cannot answer a prompt
+        return config, AutoTokenizer.from_pretrained(path, revision=revision)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"Cannot load a language model from {str(path)!r} ({_first_line(error)}): give a "
+        "folder with config.json, a tokenizer and *.safetensors, or a name that the hub knows."
+    )
+
+
+def _load_adapted(
+    folder: Path,
+    *,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    quantization: str | None,
+    trust_remote_code: bool,
+    modules: Mapping[str, str] | None,
+) -> Model:
+    """A base model with its adapters merged; see `load`."""
+    if quantization is not None:
+        raise ModelError(
+            f"The adapter {str(folder)!r} is merged into its base, which cannot be done in "
+            f"{quantization}: load it without quantization."
+        )
+    adapters.check_peft()
+    found = adapters.trace(folder)
+    try:
+        base = load(
+            found.base,
+            revision=revision or found.revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            modules=modules,
+        )
+    except ModelError as error:
+        raise ModelError(
+            f"Cannot load the base {found.base!r} of the adapter {str(folder)!r}: {error}"
+        ) from error
+    hf = base.hf
+    for each in found.folders:
+        hf = adapters.merge(hf, each)
+    tokenizer = _tokenizer_of(found.folders, trust_remote_code) or base.tokenizer
+    model = wrap(hf, tokenizer, name=str(folder), modules=modules)
+    # Weights are hashed by a sample of theirs, which a small adapter may not touch.
+    digests = [adapters.digest_of(each) for each in found.folders]
+    return replace(model, identity=model.identity | {"adapters": digests})
+
+
+def _tokenizer_of(
+    folders: Sequence[Path], trust_remote_code: bool
+) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of the last adapter that has one."""
+    for folder in reversed(folders):
+        if _holds(folder, _TOKENIZERS):
+            try:
+                tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                    folder, trust_remote_code=trust_remote_code
+                )
+            except (OSError, ValueError, KeyError) as error:
+                raise ModelError(
+                    f"Cannot read the tokenizer in {str(folder)!r} ({error}): mend it, or take its "
+                    "files away to use the base's."
+                ) from error
+            return tokenizer
+    return None
+
+
 def wrap(
-    hf: PreTrainedModel,
+    hf: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     *,
     name: str | None = None,
@@ -100,8 +213,12 @@ def wrap(
 ) -> Model:
     """Wrap a model that is already loaded; puts it in evaluation mode.
 
+    Adapters of PEFT stay in place, and count as long as they are active; wrap again after another
+    one was chosen, so that `identity` says so. A model that is compiled runs without that from now
+    on, since compiled code does not run hooks. The result's `hf` is the model inside.
+
     Args:
-        hf: the model.
+        hf: the model, or what PEFT or `torch.compile` made of it.
         tokenizer: its tokenizer.
         name: what to call it.
         modules: where its modules are, if that is not found, such as ``{"blocks": "model.layers",
@@ -110,13 +227,18 @@ def wrap(
             here is proven like what is found.
 
     Raises:
-        ModelError: its modules are not found, or do not make up the residual stream.
+        ModelError: its modules are not found, or do not make up the residual stream; or hooks would
+            not act in it, or tokens not be independent of those after them (see `unwrapping` and
+            `quantized`).
     """
-    hf.train(False)
-    label = name or str(getattr(hf, "name_or_path", "") or type(hf).__name__)
-    parts = resolve(hf, modules)
-    identity = identity_of(hf, tokenizer) | ({"modules": dict(modules)} if modules else {})
-    return Model(hf, tokenizer, parts.blocks, label, identity, parts.norm, parts.head, modules)
+    model = bare(hf)
+    quantized.refuse_outliers(model)
+    quantized.keep_packing(model)
+    model.train(False)
+    label = name or str(getattr(model, "name_or_path", "") or type(model).__name__)
+    parts = resolve(model, modules)
+    identity = identity_of(model, tokenizer) | ({"modules": dict(modules)} if modules else {})
+    return Model(model, tokenizer, parts.blocks, label, identity, parts.norm, parts.head, modules)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -137,13 +259,27 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _spread(folder: str) -> dict[str, Any]:
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _spread() -> dict[str, Any]:
     """Arguments that place a model over several devices."""
     if find_spec("accelerate") is None:
         raise ModelError(
             f"--device {SPREAD} needs accelerate, which is not installed: pip install accelerate."
         )
-    return {"device_map": "auto", "offload_folder": folder}
+    return {"device_map": "auto"}
+
+
+def _quantised(
+    name: str | None, config: PreTrainedConfig, dtype: torch.dtype | str, device: torch.device
+) -> dict[str, Any]:
+    """Arguments for quantised weights, which are made where they are to be; none for others."""
+    if name is not None:
+        made = quantized.settings(name, config, dtype)
+        return {"quantization_config": made, "device_map": {"": device}}
+    return {"device_map": {"": device}} if quantized.is_stored(config) else {}
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype | str:
@@ -189,52 +325,3 @@ def check_folder(folder: Path) -> None:
 
 def _holds(folder: Path, patterns: Sequence[str]) -> bool:
     return any(path for pattern in patterns for path in folder.glob(pattern))
-
-
-def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Plain data that tells a model from another: hashes of config, weights and tokenizer."""
-    config = hf.config.to_dict()
-    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-        config.pop(volatile, None)
-    return {
-        "type": hf.config.model_type,
-        "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
-        "weights_hash": _weights_hash(hf),
-        "tokenizer_hash": _tokenizer_hash(tokenizer),
-        "dtype": str(hf.dtype).removeprefix("torch."),
-        "parameters": sum(p.numel() for p in hf.parameters()),
-        "commit": getattr(hf.config, "_commit_hash", None),
-    }
-
-
-def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = tokenizer.get_vocab() if backend is None else backend.to_str()
-    return canonical_hash([content, getattr(tokenizer, "chat_template", None)])
-
-
-@contextmanager
-def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """A weight, fetched if accelerate keeps it elsewhere until it is used."""
-    if tensor.device.type != "meta":
-        yield tensor
-        return
-    from accelerate.utils import align_module_device
-
-    owner, _, attribute = name.rpartition(".")
-    module = hf.get_submodule(owner)
-    with align_module_device(module, "cpu"):
-        yield getattr(module, attribute)
-
-
-def _weights_hash(hf: PreTrainedModel) -> str:
-    """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
-    digest = hashlib.sha256()
-    for name, placed in hf.state_dict().items():
-        with _fetched(hf, name, placed) as tensor:
-            digest.update(name.encode())
-            digest.update(repr(tuple(tensor.shape)).encode())
-            flat = tensor.detach().reshape(-1)
-            sample = flat[:: max(flat.numel() // 64, 1)][:64]
-            digest.update(sample.float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

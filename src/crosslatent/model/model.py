@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from crosslatent.errors import PairError
 from crosslatent.model.adapter import Block
 from crosslatent.model.encoder import decoder_prompt, has_encoder
+from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
 from crosslatent.specs import COMPONENTS, OF_EVERY_MODEL, Component
@@ -111,6 +112,18 @@ class Model:
         return self.hf.dtype
 
     @property
+    def arithmetic(self) -> torch.dtype:
+        """Floating-point type as which the numbers round; coarser than `dtype` with 8-bit sums."""
+        return arithmetic_of(self.hf)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids the embeddings know, from 0."""
+        embeddings: Any = self.hf.get_input_embeddings()
+        known = getattr(embeddings, "num_embeddings", None)
+        return int(text_config(self.hf).vocab_size if known is None else known)
+
+    @property
     def context_length(self) -> int | None:
         """Most tokens that prompt and answer may have together; None if the config does not say.
 
@@ -156,9 +169,25 @@ class Model:
         return frozenset([ids] if isinstance(ids, int) else ids)
 
     def text_of(self, ids: list[int]) -> str:
-        """The text of generated ids, special tokens left out."""
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        """The text of generated ids, special tokens left out.
+
+        Ids that the tokenizer does not know are left out, too: embeddings often have more rows than
+        there are tokens.
+        """
+        return self._decoded(ids, skip_special_tokens=True)
 
     def token_text(self, token_id: int) -> str:
-        """One token as text (as the tokenizer would print it alone)."""
-        return str(self.tokenizer.decode([token_id], skip_special_tokens=False))
+        """One token as text, as the tokenizer prints it alone; empty if it does not know it."""
+        return self._decoded([token_id], skip_special_tokens=False)
+
+    def _decoded(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        try:
+            return str(self.tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+        except (ValueError, TypeError, LookupError, OverflowError):
+            # Tokenizers written in Python stumble over an id that others leave out.
+            if len(ids) <= 1:
+                return ""
+        known = [each for each in ids if self._decoded([each], skip_special_tokens=False)]
+        if len(known) == len(ids):
+            return ""
+        return self._decoded(known, skip_special_tokens=skip_special_tokens)

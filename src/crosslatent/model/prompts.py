@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -133,7 +134,8 @@ def encode(
             template's generation prompt.
 
     Raises:
-        PromptError: the prompt is empty, or too long for the model's context.
+        PromptError: the prompt is empty, too long for the model's context, or holds a token that
+            the model has no embedding for.
         ModelError: the tokenizer has no chat template.
     """
     given = Prompt(prompt) if isinstance(prompt, str) else prompt
@@ -144,6 +146,9 @@ def encode(
 def encode_many(model: Model, prompts: Sequence[Prompt], *, chat: bool = False) -> list[list[int]]:
     """Token ids of prompts, as `encode` gives them but unchecked: see `check_ids`.
 
+    A text that begins with the begin token already (a chat that was rendered before) gets no second
+    one from the tokenizer.
+
     Raises:
         ModelError: the tokenizer has no chat template.
     """
@@ -151,13 +156,20 @@ def encode_many(model: Model, prompts: Sequence[Prompt], *, chat: bool = False) 
         texts = [prompt.plain() for prompt in prompts]
         # What is too long is said by check_ids, and not by the tokenizer's warning.
         encoded: list[list[int]] = model.tokenizer(texts, verbose=False)["input_ids"]
-        return encoded
+        return [_begun_once(model, ids) for ids in encoded]
     return [_chat_ids(model, prompt) for prompt in prompts]
 
 
 def _chat_ids(model: Model, prompt: Prompt) -> list[int]:
     """Token ids of one prompt through the chat template."""
-    return [int(token) for token in put_as_chat(model, prompt, tokenize=True)]
+    ids = [int(token) for token in put_as_chat(model, prompt, tokenize=True)]
+    return _begun_once(model, ids)
+
+
+def _begun_once(model: Model, ids: list[int]) -> list[int]:
+    """Token ids with one begin token at most."""
+    begin = model.tokenizer.bos_token_id
+    return ids[1:] if begin is not None and ids[:2] == [begin, begin] else ids
 
 
 def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool) -> Any:
@@ -166,18 +178,55 @@ def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool) -> Any:
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses the prompt.
     """
+    return rendered(model, prompt.messages(), tokenize=tokenize)
+
+
+def rendered(
+    model: Model,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    tokenize: bool,
+    add_generation_prompt: bool = True,
+) -> Any:
+    """A conversation through the chat template: its token ids, or the text that they are made of.
+
+    Args:
+        model: whose tokenizer counts.
+        messages: turns with role and content.
+        tokenize: give token ids.
+        add_generation_prompt: end with what stands before an answer; otherwise the last turn stays
+            open.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out
+            what the system says.
+    """
     from jinja2 import TemplateError
 
     check_chat(model)
+    render = partial(
+        model.tokenizer.apply_chat_template,
+        list(map(dict, messages)),
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=not add_generation_prompt,
+    )
+    told = [each["content"].strip() for each in messages if each["role"] == "system"]
     try:
-        return model.tokenizer.apply_chat_template(
-            prompt.messages(), add_generation_prompt=True, tokenize=tokenize, return_dict=False
-        )
-    except TemplateError as error:
+        text = str(render(tokenize=False)) if told or not tokenize else ""
+        found = render(tokenize=True, return_dict=False) if tokenize else text
+    except (TemplateError, ValueError, TypeError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
-            f"The chat template of {model.name} refuses the prompt ({error}): leave out what it "
-            "cannot say, such as earlier turns (--shots)."
+            f"The chat template of {model.name} refuses the prompt ({line}): leave out what it "
+            "cannot say, such as earlier turns (--shots) or a system instruction."
         ) from error
+    silenced = next((content for content in told if content not in text), None)
+    if silenced is not None:
+        raise ModelError(
+            f"The chat template of {model.name} leaves out the system instruction {silenced!r}: "
+            "put it into the question instead."
+        )
+    return found
 
 
 def check_chat(model: Model) -> None:
@@ -199,12 +248,14 @@ def check_ids(
     """The token ids of a prompt, if the model can take them; see `encode`.
 
     Raises:
-        PromptError: the prompt is empty, or too long for the model's context.
+        PromptError: the prompt is empty, too long for the model's context, or holds a token that
+            the model has no embedding for.
     """
     if not prompt.text.strip():
         raise PromptError(f"The {role} prompt is empty: give it some text.")
     if not ids:
         raise PromptError(f"The {role} prompt {prompt.text!r} gives no tokens: give it some text.")
+    check_known(model, ids, f"The {role} prompt")
     limit = model.context_length
     if model.has_encoder:
         return _check_stacks(model, ids, limit, role, new_tokens)
@@ -232,6 +283,22 @@ def _check_stacks(
             f"that the model's decoder takes: ask for {limit - written + new_tokens} at most."
         )
     return ids
+
+
+def check_known(model: Model, ids: Sequence[int], what: str) -> None:
+    """Refuse tokens that the model has no embedding for.
+
+    Raises:
+        PromptError: there is one.
+    """
+    size = model.vocabulary
+    unknown = next((token for token in ids if not 0 <= token < size), None)
+    if unknown is not None:
+        raise PromptError(
+            f"{what} holds the token {unknown} ({model.token_text(unknown)!r}), but the model has "
+            f"embeddings for the tokens 0 to {size - 1}: use the tokenizer that belongs to it, or "
+            "hf.resize_token_embeddings."
+        )
 
 
 def check_positions(positions: int, *prompts: Sequence[int]) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from crosslatent.model.adapter import Block
 from crosslatent.model.model import Model
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
+from crosslatent.model.unwrapping import without_compilation
 from crosslatent.specs import Component, Site
 
 Receive = Callable[[Site, Tensor], None]
@@ -42,7 +43,7 @@ class Enter(Protocol):
 @contextmanager
 def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[None]:
     """While open, every forward hands the value of each site to `receive`."""
-    with ExitStack() as hooks:
+    with _hooks() as hooks:
         for site in sites:
             block = model.blocks[site.layer]
             model.check_component(site.component)
@@ -57,7 +58,7 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
 @contextmanager
 def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
     """While open, every forward replaces the value of each site by what its function returns."""
-    with ExitStack() as hooks:
+    with _hooks() as hooks:
         for site, rewrite in edits.items():
             block = model.blocks[site.layer]
             module = module_of(block, model.check_component(site.component))
@@ -76,11 +77,18 @@ def entering(model: Model, change: Enter) -> Iterator[None]:
 
         return hook
 
-    with ExitStack() as hooks:
+    with _hooks() as hooks:
         for layer, block in enumerate(model.blocks):
             handle = block.whole.register_forward_pre_hook(hook_of(layer), with_kwargs=True)
             hooks.callback(handle.remove)
         yield
+
+
+@contextmanager
+def _hooks() -> Iterator[ExitStack]:
+    """Takes hooks, which act as long as it is open; also in what was compiled after wrapping."""
+    with without_compilation(), ExitStack() as hooks:
+        yield hooks
 
 
 def module_of(block: Block, component: Component) -> nn.Module:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from crosslatent.model.encoder import has_encoder
-from crosslatent.model.structure import text_config
+from crosslatent.model.structure import decoder_of, text_config
 from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
+from crosslatent.model.unwrapping import offload_hooks
 
 _PROBE_TOKENS = 3
 ENCODED_TOKENS = 5
@@ -116,22 +117,32 @@ def input_device(hf: PreTrainedModel) -> torch.device:
     weight = embeddings.weight
     assert isinstance(weight, Tensor)
     if weight.device.type == "meta":  # kept elsewhere until it is used; accelerate knows where to
-        return torch.device(getattr(embeddings, "_hf_hook").execution_device)  # noqa: B009
+        hooks = offload_hooks(embeddings)
+        return torch.device(next(each.execution_device for each in hooks if each.offload))
     return weight.device
 
 
 def probe(hf: PreTrainedModel, last: int = 0) -> Tensor:
-    """Logits of a few tokens, batch pos vocab; `last` picks another last token."""
+    """Final states of a few tokens, batch pos d_model; `last` picks another last token.
+
+    Without the head, which may be large and not even in memory yet, and mixes no positions.
+    """
     ids = torch.arange(_PROBE_TOKENS, device=input_device(hf))[None]
     ids[:, -1] += last
     inputs = {"input_ids": ids % text_config(hf).vocab_size}
-    if has_encoder(hf):
-        read = torch.arange(ENCODED_TOKENS, device=ids.device)[None] % hf.config.vocab_size
-        inputs = {"input_ids": read, "decoder_input_ids": inputs["input_ids"]}
+    decoder: Any = hf.base_model
     with torch.no_grad():
-        out = hf(**inputs, use_cache=False)
-    logits: Tensor = out.logits
-    return logits
+        if decoder is hf:  # T5 and others have no module for all but the head
+            decoder = decoder_of(hf)
+        if has_encoder(hf):
+            read = torch.arange(ENCODED_TOKENS, device=ids.device)[None] % hf.config.vocab_size
+            if decoder is hf.base_model:
+                inputs = {"input_ids": read, "decoder_input_ids": inputs["input_ids"]}
+            else:
+                encoder: Any = hf.get_encoder()
+                inputs["encoder_hidden_states"] = encoder(input_ids=read)[0]
+        out = decoder(**inputs, use_cache=False)
+    return hidden_of(out[0])
 
 
 class ArgumentsOf:

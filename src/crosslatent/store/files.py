@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LOCK = ".lock"
 """Held by the process that writes to a folder; the file itself stays and says nothing."""
@@ -49,6 +49,9 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     """Write rows as Parquet in `schema`, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with whole_file(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
 

@@ -27,7 +27,8 @@ from transformers.models.auto.modeling_auto import (
 
 from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
 from crosslatent.errors import ModelError
-from crosslatent.model.loading import check_folder, identity_of, resolve_device, resolve_dtype
+from crosslatent.model.identity import identity_of
+from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype
 from crosslatent.translate.families import Direction, Family, check_pair, direction, family_of
 from crosslatent.translate.translator import BUDGET, new_tokens
 

@@ -1,0 +1,1 @@
+"""What Lens training costs, beside the released scheme re-created plainly."""

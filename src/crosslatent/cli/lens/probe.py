@@ -1,0 +1,359 @@
+"""``crosslatent lens probe``: the language subspaces of a model, from texts, into a folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crosslatent.cli.errors import say, warn
+from crosslatent.cli.options import (
+    ChatOption,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    RevisionOption,
+    names,
+    positive,
+    real,
+    whole,
+)
+from crosslatent.cli.output import check_output_folder, console, print_json, print_text
+from crosslatent.cli.progress import duration, progress
+from crosslatent.errors import RunFolderError, UsageError
+
+_WIDTH = 100
+"""Columns that the table of layers needs to stand on single lines."""
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from crosslatent.lens.probing.settings import ProbeSettings
+    from crosslatent.lens.space import Space
+    from crosslatent.lens.texts.streams import TextStream
+    from crosslatent.model import Model
+
+
+def probe(
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(metavar="SPACE", help="Folder for the subspaces; new.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Instead: the prompts of a task.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="S,S", help="Splits of the task; all by default.")
+    ] = None,
+    langs: Annotated[
+        str | None,
+        typer.Option(
+            "--langs", "--lang", metavar="L,L", help="Languages; those of the task by default."
+        ),
+    ] = None,
+    central: Annotated[
+        str, typer.Option(metavar="L", help="The language that directions start from.")
+    ] = "en",
+    field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Field of a text, such as input_{lang}; found by default."
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole, metavar="R", help="Of the specific subspaces; languages - 1 by default."
+        ),
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(metavar="last|mean", help="State of the last token, or of all, averaged.")
+    ] = "last",
+    chat: ChatOption = False,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=positive, metavar="N", help="Cut longer texts; at the model's context."
+        ),
+    ] = None,
+    held_out: Annotated[
+        float,
+        typer.Option(
+            parser=real,
+            metavar="SHARE",
+            help="Texts to test separability on, at most 64 a language.",
+        ),
+    ] = 0.5,
+    limit: Annotated[
+        int | None,
+        typer.Option(parser=positive, metavar="N", help="The first N texts of each language."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(parser=whole, metavar="S", help="Of the held-out texts and intervals.")
+    ] = 0,
+    batch_size: Annotated[
+        int, typer.Option(parser=positive, metavar="N", help="Texts per forward.")
+    ] = 16,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    new: Annotated[bool, typer.Option("--new", help="Replace a space that is there.")] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Find what languages share in a model's states, and where they differ, layer by layer."""
+    from crosslatent.lens.probing.settings import ProbeSettings, check_enough, check_pooling
+
+    settings = ProbeSettings(
+        central, rank, check_pooling(pooling), batch_size, chat, max_tokens, held_out, seed
+    )
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
+    wanted = names(langs, "--langs")
+    if wanted:
+        settings.check(wanted)
+    _check_out(out, new=new)
+    if task is None:
+        stream = _file_texts(data, wanted, field, split, limit)
+    else:
+        stream = _task_texts(task, data, wanted, central, field, names(split, "--split"), limit)
+    settings.check(stream.languages)
+    check_enough(stream.survey().texts)
+    from crosslatent.cli.models import load_model
+
+    loaded = load_model(model, revision, device, dtype)
+    space = _probe(loaded, stream, settings)
+    space = replace(space, record=replace(space.record, command=_command()))
+    space.save(out)
+    from crosslatent.report.lens import write_probe_report
+
+    files = write_probe_report(space, out)
+    _tell(space, stream)
+    if json:
+        print_json(_plain(space, out, files))
+    else:
+        _print(space)
+        print(out)
+
+
+def _check_out(out: Path, *, new: bool) -> None:
+    from crosslatent.lens.space import MARKER
+
+    check_output_folder(out, MARKER)
+    if (out / MARKER).exists() and not new:
+        raise RunFolderError(
+            f"{str(out)!r} holds language subspaces already: give another folder, or replace them "
+            "with --new."
+        )
+
+
+def _file_texts(
+    data: Path | None,
+    wanted: tuple[str, ...],
+    field: str | None,
+    split: str | None,
+    limit: int | None,
+) -> TextStream:
+    from crosslatent.lens.texts.streams import read_texts
+
+    if data is None:
+        raise UsageError("Texts come from --data or --task, and neither is given: give one.")
+    if split is not None:
+        raise UsageError(f"--split is {split!r}, but only a task has splits: give --task too.")
+    if not wanted:
+        raise UsageError(
+            f"--langs is missing: name the languages of {str(data)!r} to read, such as --langs "
+            "en,sw."
+        )
+    return read_texts(data, wanted, field=field, limit=limit)
+
+
+def _task_texts(
+    name: str,
+    data: Path | None,
+    wanted: tuple[str, ...],
+    central: str,
+    field: str | None,
+    splits: tuple[str, ...],
+    limit: int | None,
+) -> TextStream:
+    from crosslatent.languages import ENGLISH
+    from crosslatent.lens.texts.streams import texts_of_items
+    from crosslatent.tasks import load_task
+
+    if field is not None:
+        raise UsageError(f"--field is {field!r}, but a task has no fields to name: leave it out.")
+    # English is the other side of nearly every task, and no language to choose questions by.
+    mains = [lang for lang in wanted if lang != ENGLISH]
+    task = load_task(name, data=data, languages=mains or None)
+    if splits:
+        task = task.select(splits=splits)
+    there = (*task.languages, *task.aux_languages)
+    first = [central] if central in there else []
+    return texts_of_items(task.items, wanted or tuple(dict.fromkeys([*first, *there])), limit=limit)
+
+
+def _probe(model: Model, stream: TextStream, settings: ProbeSettings) -> Space:
+    from crosslatent.lens.probing.run import probe
+    from crosslatent.sweeps.progress import Progress
+
+    started, total = time.monotonic(), stream.texts.total()
+    with progress("texts") as show:
+
+        def tell(done: int) -> None:
+            show(Progress("capture", done, total, 0.0, 0, time.monotonic() - started))
+
+        space = probe(
+            model,
+            stream,
+            central=settings.central,
+            rank=settings.rank,
+            pooling=settings.pooling,
+            batch_size=settings.batch_size,
+            chat=settings.chat,
+            max_tokens=settings.max_tokens,
+            held_out=settings.held_out,
+            seed=settings.seed,
+            progress=tell,
+        )
+    say(f"{total:,} texts read in {duration(time.monotonic() - started)}.")
+    return space
+
+
+def _command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _tell(space: Space, stream: TextStream) -> None:
+    """What was left out, cut or changed."""
+    from crosslatent.lens.probing.settings import few_texts
+
+    record = space.record
+    _count(warn, record.empty, "texts left out because they are empty")
+    _count(warn, record.cut, "texts that were too long, so that only their beginning was read")
+    _count(say, stream.stripped, "Texts whose blanks or line breaks at the ends were left out")
+    if not any(record.held_out.values()):
+        warn("no text was held out, so nothing is said about separability")
+    for sentence in few_texts(record):
+        warn(sentence)
+
+
+def _count(tell: Callable[[str], None], counts: dict[str, int], what: str) -> None:
+    some = {lang: n for lang, n in counts.items() if n}
+    if some:
+        by_language = ", ".join(f"{lang} {n:,}" for lang, n in some.items())
+        tell(f"{what}: {sum(some.values()):,} ({by_language}).")
+
+
+def _layers(space: Space) -> Iterator[dict[str, Any]]:
+    """One row a layer, as plain data."""
+    told = {one.layer: one for one in space.record.separability}
+    for layer, subspace, between in zip(
+        space.layers, space.subspaces, space.record.between, strict=True
+    ):
+        found = told.get(layer)
+        yield {
+            "layer": layer,
+            "between": between,
+            "explained": [_number(share) for share in subspace.explained],
+            "singular_values": [float(value) for value in subspace.singular_values],
+            "linear": asdict(found.linear) if found and found.linear else None,
+            "full": asdict(found.full) if found and found.full else None,
+            "specific": asdict(found.specific) if found and found.specific else None,
+            "largest_angle": _largest(subspace.angles()),
+        }
+
+
+def _largest(angles: Any) -> float | None:
+    finite = [float(angle) for angle in angles.ravel() if angle == angle]  # NaN is not itself
+    return max(finite, default=None)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if value == value else None
+
+
+def _plain(space: Space, out: Path, files: list[Path]) -> dict[str, Any]:
+    record = asdict(space.record)
+    del record["separability"], record["between"]  # they are told by layer
+    return {
+        "out": str(out),
+        "languages": list(space.languages),
+        "central": space.central,
+        "rank": space.rank,
+        "n_layers": space.n_layers,
+        "d_model": space.d_model,
+        "chance": 1 / len(space.languages),
+        "layers": list(_layers(space)),
+        **record,
+        "files": [str(file) for file in files],
+    }
+
+
+def _print(space: Space) -> None:
+    from rich.table import Table
+
+    several = len(space.languages) - 1
+    # At full rank the differences of the means span the subspace: both rules are then the same.
+    lower = space.rank < several
+    table = Table(box=None)
+    shares = ", ".join(str(k + 1) for k in range(min(several, 3)))
+    titles = ["layer", "between", f"by {shares} components", "told apart", "by nearest mean"]
+    titles += (
+        ["in 1 dimension" if space.rank == 1 else f"in {space.rank} dimensions"] if lower else []
+    )
+    for title in (*titles, "largest angle"):
+        table.add_column(title, justify="left" if title == "layer" else "right", no_wrap=True)
+    for row in _layers(space):
+        cells = [str(row["layer"]), _share(row["between"]), _cumulated(row["explained"][:3])]
+        rules = ("linear", "full", "specific") if lower else ("linear", "full")
+        cells += [_estimate(row[name]) for name in rules]
+        angle = row["largest_angle"]
+        table.add_row(*cells, "" if angle is None else f"{angle:.0f}°")
+    wide = console()
+    wide.width = max(wide.width, _WIDTH)
+    wide.print(table)
+    for line in _legend(space):
+        print_text(line, style="dim")
+
+
+def _legend(space: Space) -> Iterator[str]:
+    yield (
+        "between: share of the variance of states that lies between the languages' means; by "
+        "components: how much of that the first ones of the specific subspace explain."
+    )
+    if any(space.record.held_out.values()):
+        n, chance = sum(space.record.held_out.values()), 1 / len(space.languages)
+        yield (
+            f"told apart: share of {n:,} texts whose language a linear rule names that is learned "
+            f"from others of them; by nearest mean: of other texts (chance {chance:.0%}). 95 % "
+            "intervals."
+        )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _cumulated(shares: list[float | None]) -> str:
+    known = [share for share in shares if share is not None]
+    return ", ".join(f"{sum(known[: k + 1]):.0%}" for k in range(len(known)))
+
+
+def _estimate(found: dict[str, Any] | None) -> str:
+    if found is None or found["value"] is None:
+        return ""
+    if found["low"] is None:
+        return f"{found['value']:.0%}"
+    return f"{found['value']:.0%} [{found['low']:.0%}, {found['high']:.0%}]"

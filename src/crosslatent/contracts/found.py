@@ -1,0 +1,143 @@
+"""What was found in a model: where its modules are, and how that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import transformers
+from torch import nn
+
+from crosslatent.engine import best_path
+from crosslatent.model import Model
+from crosslatent.model.adapter import Block
+from crosslatent.model.families import FAMILIES, Names
+from crosslatent.model.proof import same
+from crosslatent.model.structure import text_config
+from crosslatent.model.trace import Trace, probe
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a kind of module is.
+
+    Attributes:
+        paths: from the model for blocks, from a block for what is in it; more than one if blocks
+            differ.
+        how: how that is known.
+    """
+
+    paths: tuple[str, ...]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in a model.
+
+    Attributes:
+        model: its name.
+        model_type: of the text decoder, as transformers names it.
+        architecture: class of the model.
+        transformers: version.
+        dtype: of the weights.
+        devices: where the weights are.
+        blocks: how many decoder blocks.
+        d_model: width of the residual stream.
+        places: by part: blocks, attn, ffn and, with an encoder, cross_attn.
+        norms: by part, paths in a block of what norms its output before it is added.
+        path: how rows are computed (`specs.PATHS`).
+        reason: why no faster path is taken; empty for the fastest.
+    """
+
+    model: str
+    model_type: str
+    architecture: str
+    transformers: str
+    dtype: str
+    devices: tuple[str, ...]
+    blocks: int
+    d_model: int
+    places: Mapping[str, Place]
+    norms: Mapping[str, tuple[str, ...]]
+    path: str
+    reason: str
+
+
+def found(model: Model) -> Found:
+    """Say what a model is made of; runs one forward, and the trial of the engine's paths."""
+    path = best_path(model)
+    return Found(
+        model=model.name,
+        model_type=str(text_config(model.hf).model_type),
+        architecture=type(model.hf).__name__,
+        transformers=transformers.__version__,
+        dtype=str(model.dtype).removeprefix("torch."),
+        devices=tuple(sorted(map(str, model.devices))),
+        blocks=model.n_layers,
+        d_model=model.d_model,
+        places=_places(model),
+        norms=_norms(model),
+        path=path.name,
+        reason=path.reason,
+    )
+
+
+def _places(model: Model) -> dict[str, Place]:
+    names = {module: name for name, module in model.hf.named_modules()}
+    parents = _once(names[block.whole].rpartition(".")[0] for block in model.blocks)
+    places = {"blocks": Place(parents, _how(model, "blocks"))}
+    for part in _parts(model.blocks[0]):
+        paths = _once(_inside(block, _parts(block)[part]) for block in model.blocks)
+        places[part] = Place(paths, _how(model, part))
+    return places
+
+
+def _parts(block: Block) -> dict[str, nn.Module]:
+    """The modules of a block that there are, by what they are."""
+    parts = {"attn": block.attn, "ffn": block.ffn, "cross_attn": block.cross_attn}
+    return {part: module for part, module in parts.items() if module is not None}
+
+
+def _how(model: Model, part: str) -> str:
+    if part in (model.modules or {}):
+        return "named by you, proven by a probe forward"
+    row = FAMILIES.get(text_config(model.hf).model_type, Names())
+    if getattr(row, part, None) is not None:
+        return f"named in the table of odd families ({text_config(model.hf).model_type})"
+    if part == "blocks":
+        return "the list that is as long as the config says"
+    return "found by its name, proven by a probe forward"
+
+
+def _inside(block: Block, module: nn.Module) -> str:
+    return next(str(name) for name, each in block.whole.named_modules() if each is module)
+
+
+def _once(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+def _norms(model: Model) -> dict[str, tuple[str, ...]]:
+    """By module, the norms after it: children that were given just what it returned.
+
+    A norm is a child without any matrix of weights.
+    """
+    trace, children = Trace(), [dict(block.whole.named_children()) for block in model.blocks]
+    with ExitStack() as hooks:
+        for block, inside in zip(model.blocks, children, strict=True):
+            trace.watch(hooks, [block.whole, *_parts(block).values(), *inside.values()])
+        probe(model.hf)
+    norms: dict[str, list[str]] = {}
+    for block, inside in zip(model.blocks, children, strict=True):
+        parts = {part: _inside(block, module) for part, module in _parts(block).items()}
+        seen = trace.seen(block.whole, dict.fromkeys((*inside, *parts.values())))
+        for part, path in parts.items():
+            left = seen.calls[path][-1].left
+            norms.setdefault(part, []).extend(
+                name
+                for name in inside
+                if name in seen.norms and any(same(call.entered, left) for call in seen.calls[name])
+            )
+    return {part: _once(names) for part, names in norms.items() if names}

@@ -1,0 +1,9 @@
+"""Conditions side by side on one task; `run` has the function `evaluate`.
+
+conditions, parsing     what a model is compared under, and its form on the command line
+checks                  what is refused before anything is answered
+asking, running         questions and their answers under a condition
+comparing, retention    paired figures; how far next-token distributions moved
+contents                where in a chat prompt the text itself stands
+results                 what an evaluation says, and its folder        (no torch)
+"""

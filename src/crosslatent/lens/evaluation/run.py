@@ -1,0 +1,273 @@
+"""`evaluate`: a model under several conditions on one task, in pairs with the unmodified model.
+
+Lens is judged as in its paper (arXiv 2410.04407, section 4): target languages must gain and the
+central one must not lose; beside training stand steering and transplants. docs/methods.md, 7.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+
+from crosslatent import __version__
+from crosslatent.languages import ENGLISH
+from crosslatent.lens.evaluation import retention
+from crosslatent.lens.evaluation.asking import Asking, plan
+from crosslatent.lens.evaluation.checks import check_all
+from crosslatent.lens.evaluation.comparing import compare
+from crosslatent.lens.evaluation.conditions import (
+    Condition,
+    Steered,
+    Tuned,
+    Unmodified,
+    check_conditions,
+    sources_of,
+    steered_of,
+    transplanted_of,
+)
+from crosslatent.lens.evaluation.results import AnswerRow, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.retention import HeldOut
+from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of, variants_of
+from crosslatent.lens.origin import check_decoder
+from crosslatent.model import Model
+from crosslatent.stats import Estimate
+from crosslatent.tasks import Task
+
+_SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
+
+MOST_TOKENS = 512
+"""Where texts in the central language are cut: logits of long ones take much memory."""
+
+
+def evaluate(
+    base: Model,
+    conditions: Sequence[Condition],
+    task: Task,
+    *,
+    central_texts: Sequence[str] = (),
+    rule: str | None = None,
+    chat: bool = False,
+    max_new_tokens: int | None = None,
+    seed: int = 0,
+    central: str | None = None,
+    batch_rows: int | None = None,
+    notes: Sequence[str] = (),
+    progress: Show | None = None,
+) -> Evaluation:
+    """Answer a task under several conditions, and compare each with the unmodified model.
+
+    Every item's main prompt is asked in its language, and every distinct counterpart in the central
+    language once. What a condition does to central questions: a trained model answers them;
+    steering stays on while they are answered, once towards each target language, and what is said
+    of them is over all of these; a transplant has no counterpart of theirs to take a vector from,
+    so nothing is measured.
+    A trained model that is given by its folder is loaded when its turn comes, as `base` is placed,
+    and let go of afterwards.
+
+    Args:
+        base: the unmodified model.
+        conditions: what it is compared under; the unmodified model is added.
+        task: the questions.
+        central_texts: held-out texts in the central language, for the divergence of trained models
+            and of steering.
+        rule: what judges: an answer rule of tasks, "first_token" (the option with the likeliest
+            first token), "likelihood" or "likelihood_mean"; the task's by default. All rules that
+            fit are in the rows.
+        chat: put prompts and texts through the chat template.
+        max_new_tokens: most new tokens; the task's by default.
+        seed: of intervals and tests.
+        central: the central language; by default that of the space of a steering, else English.
+        batch_rows: rows per batch; None for what memory holds.
+        notes: what is to stand in the evaluation beside its own notes.
+        progress: gets the state of each condition.
+
+    Raises:
+        UsageError: no condition, two of one name, an unknown rule or one that judges nothing, a
+            steering or transplant that the model or the questions cannot have.
+        SpaceError: a space of another model, or without the language of a question; no text in the
+            central language has two tokens.
+        ModelError: a trained model cannot be loaded, or has another tokenizer or vocabulary; or an
+            encoder reads a model's prompts.
+        TaskError: the model can take no item.
+    """
+    check_decoder(base)
+    asked = check_conditions(conditions)
+    lang = _central(asked, central)
+    asking = plan(
+        base,
+        task,
+        central=lang,
+        rule=rule,
+        chat=chat,
+        max_new_tokens=max_new_tokens,
+        batch_rows=batch_rows,
+    )
+    check_all(asking, asked)
+    texts = None
+    if central_texts:
+        texts = retention.held_out_of(base, central_texts, chat=chat, max_tokens=MOST_TOKENS)
+    runner = Runner(asking, texts, progress)
+    results: list[ConditionResult] = []
+    rows: list[AnswerRow] = []
+    for condition in asked:
+        outcome = runner.run(condition)
+        results.append(_result(condition, outcome, runner, seed))
+        rows += outcome.rows
+    return Evaluation(
+        task=task.name,
+        splits=sorted({q.item.split for q in asking.questions if q.item.split is not None}),
+        rule=asking.rule,
+        central=lang,
+        languages=sorted({q.lang for q in asking.targets}),
+        model={"name": base.name, "identity": base.identity},
+        conditions=results,
+        questions=_counted(asking),
+        central_texts=0 if texts is None else len(texts.ids),
+        seed=seed,
+        failures=dict(asking.failures),
+        versions=_versions(),
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        command=[sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]],
+        notes=[*_notes(asking, texts), *notes],
+        rows=tuple(rows),
+    )
+
+
+def _central(conditions: Sequence[Condition], asked: str | None) -> str:
+    """The central language: what was asked, else that of the first space, else English."""
+    if asked is not None:
+        return asked
+    steerings = (steered_of(condition) for condition in conditions)
+    return next((one.space.central for one in steerings if one is not None), ENGLISH)
+
+
+def _result(condition: Condition, outcome: Outcome, runner: Runner, seed: int) -> ConditionResult:
+    first = isinstance(condition, Unmodified)
+    asking = runner.asking
+    found = compare(outcome.rows, None if first else runner.unmodified, asking.central, seed)
+    return ConditionResult(
+        name=condition.name,
+        kind=condition.kind,
+        about=condition.about,
+        accuracy=found.accuracy,
+        change=found.change,
+        repaired=found.repaired,
+        broken=found.broken,
+        p_value=found.p_value,
+        fidelity=found.fidelity,
+        fidelity_change=found.fidelity_change,
+        kl=_divergence(outcome, seed),
+        seconds=outcome.seconds,
+        notes=list(_notes_of(condition, outcome, runner)),
+        settings=condition.settings,
+    )
+
+
+def _divergence(outcome: Outcome, seed: int) -> Estimate | None:
+    if not outcome.divergences:
+        return None
+    return retention.pooled(outcome.divergences).estimate(seed)
+
+
+def _notes_of(condition: Condition, outcome: Outcome, runner: Runner) -> Iterator[str]:
+    """What a reader must know of one condition."""
+    asking = runner.asking
+    if isinstance(condition, Tuned):
+        yield from _notes_of_tuned(condition, outcome, asking)
+    if transplanted_of(condition) is not None:
+        yield from _notes_of_transplant(asking)
+    elif isinstance(condition, Steered):
+        yield _note_of_steering(condition, asking)
+
+
+def _notes_of_transplant(asking: Asking) -> Iterator[str]:
+    if any(each.of_aux for each in asking.centrals):
+        yield (
+            "A central question that is a counterpart has no counterpart of its own to take a "
+            "vector from: accuracy in the central language is not measured on these."
+        )
+    yield (
+        "A text has no counterpart to take a vector from: the divergence is not measured under a "
+        "transplant."
+    )
+
+
+def _note_of_steering(steering: Steered, asking: Asking) -> str:
+    langs = [lang for lang in variants_of(asking, steering) if lang is not None]
+    if not langs:
+        return "Central questions and texts are steered just like the others."
+    return (
+        "Steering stays on for central questions and texts, once towards each language of "
+        f"{', '.join(langs)}; what is said of these is over all of them."
+    )
+
+
+def _notes_of_tuned(tuned: Tuned, outcome: Outcome, asking: Asking) -> Iterator[str]:
+    models = sources_of(tuned)
+    if None not in models:
+        yield (
+            "One model for each target language; each of them answers the central questions, and "
+            "what is said of these is over all models."
+        )
+        asked = {each.lang for lang in models for each in asked_of(asking, lang)}
+        left = sorted({each.lang for each in asking.targets} - asked)
+        if left:
+            yield f"No model for {', '.join(left)}: these questions do not count here."
+    base = str(asking.model.dtype).removeprefix("torch.")
+    if others := outcome.dtypes - {base}:
+        yield f"It runs in {', '.join(sorted(others))}, the unmodified model in {base}."
+
+
+def _notes(asking: Asking, texts: HeldOut | None) -> Iterator[str]:
+    """What a reader must know of the whole evaluation."""
+    if not asking.targets:
+        yield f"All questions are in the central language {asking.central!r}."
+    if not asking.centrals:
+        yield (
+            f"No question has a counterpart in the central language {asking.central!r}: whether "
+            "its accuracy is retained is not known."
+        )
+    if asking.failures:
+        yield f"{len(asking.failures)} items could not be asked; see failures."
+    judged = sum(each.item.answer is not None for each in asking.questions)
+    if judged < len(asking.questions):
+        yield (
+            f"{len(asking.questions) - judged} of {len(asking.questions)} questions have no gold "
+            "answer and count in no accuracy."
+        )
+    yield from _notes_on_texts(texts)
+
+
+def _notes_on_texts(texts: HeldOut | None) -> Iterator[str]:
+    if texts is None:
+        yield "No held-out texts in the central language were given: the divergence is missing."
+        return
+    many = len(texts.ids)
+    beside = f", and not the {texts.around:,} of the chat template around" if texts.around else ""
+    yield (
+        f"The divergence counts {texts.positions:,} tokens of {many:,} text{'s' * (many > 1)}"
+        f"{beside}."
+    )
+    if texts.left_out:
+        yield (f"{texts.left_out} texts with no token to predict were left out of the divergence.")
+    if texts.cut:
+        yield f"{texts.cut} texts were cut to {max(map(len, texts.ids))} tokens for the divergence."
+    if texts.repeated:
+        yield f"{texts.repeated} texts that had come before were left out of the divergence."
+
+
+def _counted(asking: Asking) -> dict[str, int]:
+    """Questions by language; the central ones under their one name."""
+    counts = Counter(
+        asking.central if each.role == "central" else each.lang for each in asking.questions
+    )
+    return dict(sorted(counts.items()))
+
+
+def _versions() -> dict[str, str]:
+    found = {name: version(name) for name in _SOFTWARE}
+    return {"crosslatent": __version__, "python": platform.python_version(), **found}

@@ -1,0 +1,271 @@
+"""One evaluation under way: who answers what under each condition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from crosslatent.controls import Variant, Vectors
+from crosslatent.edits import Edit, Row
+from crosslatent.engine import best_path, memory
+from crosslatent.languages import same_language
+from crosslatent.lens.evaluation import retention
+from crosslatent.lens.evaluation.asking import Around, Asking, Question, answer
+from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
+from crosslatent.lens.evaluation.conditions import (
+    Condition,
+    Steered,
+    Transplanted,
+    Tuned,
+    Unmodified,
+    sources_of,
+    steered_of,
+    transplanted_of,
+)
+from crosslatent.lens.evaluation.results import AnswerRow
+from crosslatent.lens.evaluation.retention import Divergences, HeldOut
+from crosslatent.lens.steer import steered
+from crosslatent.model import Model
+from crosslatent.specs import Site, check_component, resolve_layer
+from crosslatent.sweeps.progress import Progress, Tracker
+
+Show = Callable[[str, Progress], None]
+"""Gets the name of a condition and how far it is."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was found under one condition.
+
+    Attributes:
+        rows: its answers.
+        divergences: of each of its models or steerings, if there are texts; none of a transplant.
+        seconds: that answering the main prompts took, reading counterparts to transplant from
+            included, and central counterparts left out.
+        dtypes: types of numbers of its trained models.
+    """
+
+    rows: list[AnswerRow] = field(default_factory=list)
+    divergences: list[Divergences] = field(default_factory=list)
+    seconds: float = 0.0
+    dtypes: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time that is spent here counts."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - started
+
+
+@dataclass(slots=True)
+class Runner:
+    """Answers the questions under one condition after the other.
+
+    Attributes:
+        asking: the questions.
+        texts: held-out texts in the central language, if there are any.
+        show: gets progress; None for nobody.
+        unmodified: answers of the unmodified model, which must come first.
+    """
+
+    asking: Asking
+    texts: HeldOut | None
+    show: Show | None = None
+    unmodified: list[AnswerRow] = field(default_factory=list)
+
+    def run(self, condition: Condition) -> Outcome:
+        """Answer everything under one condition.
+
+        Raises:
+            ModelError: a trained model cannot be loaded, or reads other tokens.
+        """
+        steps = _Steps(self.asking, condition, self.show, Outcome())
+        if isinstance(condition, Tuned):
+            self._tuned(condition, steps)
+        else:
+            self._on_base(condition, steps)
+        if isinstance(condition, Unmodified):
+            self.unmodified = steps.outcome.rows
+        return steps.outcome
+
+    def _on_base(self, condition: Condition, steps: _Steps) -> None:
+        asking, base = self.asking, self.asking.model
+        steering = steered_of(condition)
+        best_path(base)  # the trial is no part of the time
+        mains = [each for each in steps.centrals if not each.of_aux]
+        counterparts = [each for each in steps.centrals if each.of_aux]
+        with steps.outcome.timed():
+            edits = _edits(asking, transplanted_of(condition), steps.tracker)
+            for lang, questions in _together(asking, steering).items():
+                steps.ask(base, questions, row=edits, around=_steered(base, steering, lang))
+            for lang in steps.variants:
+                around = _steered(base, steering, lang)
+                steps.ask(base, mains, row=edits, around=around, variant=lang)
+        for lang in steps.variants:
+            around = _steered(base, steering, lang)
+            steps.ask(base, counterparts, around=around, variant=lang)
+        if isinstance(condition, Steered):
+            self._diverged(condition, steps)
+
+    def _diverged(self, steering: Steered, steps: _Steps) -> None:
+        """How far each steering moves the texts, with its hooks open all the while."""
+        base = self.asking.model
+        for lang in steps.variants if self.texts is not None else ():
+            assert self.texts is not None
+            around = _steered(base, steering, lang)
+            found = retention.divergences(base, base, self.texts, around=around)
+            steps.outcome.divergences.append(found)
+
+    def _tuned(self, condition: Tuned, steps: _Steps) -> None:
+        for lang, source in sources_of(condition).items():
+            self._trained(opened(source, self.asking.model), lang, steps)
+            # What was loaded for this must go before the next one comes.
+            memory.release(self.asking.model)
+
+    def _trained(self, model: Model, lang: str | None, steps: _Steps) -> None:
+        """One trained model: the questions in its language, the central ones, the texts."""
+        base, outcome, centrals = self.asking.model, steps.outcome, steps.centrals
+        check_same_tokens(base, model, self.asking)
+        best_path(model)
+        outcome.dtypes.add(str(model.dtype).removeprefix("torch."))
+        with outcome.timed():
+            steps.ask(model, asked_of(self.asking, lang))
+            steps.ask(model, [each for each in centrals if not each.of_aux], variant=lang)
+        steps.ask(model, [each for each in centrals if each.of_aux], variant=lang)
+        if self.texts is not None:
+            outcome.divergences.append(retention.divergences(base, model, self.texts))
+
+
+def asked_centrally(asking: Asking, condition: Condition) -> list[Question]:
+    """The central questions that are answered under a condition.
+
+    A counterpart has none of its own to transplant from; a main prompt in the central language has
+    one, in culture tasks.
+    """
+    if transplanted_of(condition) is None:
+        return asking.centrals
+    return [each for each in asking.centrals if not each.of_aux]
+
+
+def variants_of(asking: Asking, condition: Condition) -> list[str | None]:
+    """For each time that the central questions are answered, the language that it is for.
+
+    Models for one language each answer them all, and so does every steering, towards each target
+    language (of the space, if nothing is asked in any). None: for all languages at once.
+    """
+    if isinstance(condition, Tuned):
+        return list(sources_of(condition))
+    steering = steered_of(condition)
+    if steering is None or steering.part != "direction":
+        return [None]
+    asked = dict.fromkeys(each.lang for each in asking.targets)
+    space = steering.space
+    return list(asked or (lang for lang in space.languages if lang != space.central))
+
+
+def asked_of(asking: Asking, lang: str | None) -> list[Question]:
+    """The target questions that a model for one language is asked; None for all languages."""
+    return [
+        each
+        for each in asking.targets
+        if lang is None or each.lang == lang or same_language(each.lang, lang)
+    ]
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Answers under one condition, step by step."""
+
+    asking: Asking
+    condition: Condition
+    show: Show | None
+    outcome: Outcome
+    centrals: list[Question] = field(init=False)
+    variants: list[str | None] = field(init=False)
+    tracker: Tracker = field(init=False)
+
+    def __post_init__(self) -> None:
+        asking = self.asking
+        self.centrals = asked_centrally(asking, self.condition)
+        self.variants = variants_of(asking, self.condition)
+        targets = asking.targets
+        if isinstance(self.condition, Tuned):
+            targets = [each for lang in self.variants for each in asked_of(asking, lang)]
+        rows = len(targets) + len(self.variants) * len(self.centrals)
+        self.tracker = Tracker(self._tell, 0, rows, rows)
+
+    def _tell(self, state: Progress) -> None:
+        if self.show is not None:
+            self.show(self.condition.name, state)
+
+    def ask(
+        self,
+        model: Model,
+        questions: Sequence[Question],
+        *,
+        row: Callable[[Question], Row] | None = None,
+        around: Around = nullcontext,
+        variant: str | None = None,
+    ) -> None:
+        """Answer questions; see `asking.answer`."""
+        if not questions:
+            return
+        done = len(self.outcome.rows)
+        self.outcome.rows += answer(
+            self.asking,
+            model,
+            questions,
+            condition=self.condition.name,
+            row=row,
+            around=around,
+            variant=variant,
+            advance=lambda rows: self._answered(done + rows),
+        )
+
+    def _answered(self, rows: float) -> None:
+        self.tracker.done = int(rows)
+        self.tracker.answered(rows)
+
+
+def _steered(model: Model, steering: Steered | None, lang: str | None) -> Around:
+    """What is open while something is steered towards a language; opened anew each time."""
+    if steering is None:
+        return nullcontext
+    space = steering.space
+    # Without a language, the steering is one that is the same for all of them.
+    towards = steering.towards(space.central if lang is None else language_in(space, lang))
+    return lambda: steered(model, space, towards)
+
+
+def _edits(
+    asking: Asking, transplant: Transplanted | None, tracker: Tracker
+) -> Callable[[Question], Row] | None:
+    """What a transplant changes for each question; the vectors are the unmodified model's."""
+    if transplant is None:
+        return None
+    model, component = asking.model, check_component(transplant.component)
+    source = resolve_layer(transplant.source, model.n_layers, "source")
+    site = Site(component, resolve_layer(transplant.target, model.n_layers, "target"))
+    items = [each.item for each in asking.questions if not each.of_aux]
+    vectors = Vectors(model, items, asking.tokens, [component], (), 0, advance=tracker.captured)
+
+    def row(question: Question) -> Row:
+        layers = vectors.layers(question.item, Variant("none"), component)
+        return (Edit(site, layers[source]),)
+
+    return row
+
+
+def _together(asking: Asking, steering: Steered | None) -> dict[str | None, list[Question]]:
+    """The target questions that are answered in one go, by what they are steered towards."""
+    if steering is None:
+        return {None: asking.targets}
+    found: dict[str | None, list[Question]] = {}
+    for question in asking.targets:
+        found.setdefault(question.lang, []).append(question)
+    return found

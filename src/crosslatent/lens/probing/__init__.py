@@ -1,0 +1,1 @@
+"""From texts to the language subspaces of all layers; `run` has the function `probe`."""

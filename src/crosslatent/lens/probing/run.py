@@ -1,0 +1,277 @@
+"""`probe`: texts in several languages -> the language subspaces of a model, in one pass.
+
+Texts are a stream: what is kept are sums by language and layer, in float64, and the states of a few
+held-out texts, so memory does not grow with the data (Lens, arXiv 2410.04407, section 3.1).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslatent import __version__
+from crosslatent.errors import SpaceError
+from crosslatent.lens.origin import check_decoder
+from crosslatent.lens.probing.separability import separability
+from crosslatent.lens.probing.settings import (
+    HELD_OUT,
+    LEAST,
+    Pooling,
+    ProbeSettings,
+    check_enough,
+)
+from crosslatent.lens.probing.sums import Drawn, Held, Sums, between, key_of
+from crosslatent.lens.space import FINAL, SHOWN, Points, Space, SpaceRecord
+from crosslatent.lens.states import encode_texts, read_states
+from crosslatent.lens.texts.streams import Text, TextStream, texts_of
+from crosslatent.model import Model
+from crosslatent.model.identity import rounded_weights_hash
+from crosslatent.model.prompts import check_chat
+from crosslatent.subspace import Subspace, fit_means
+
+_BATCHES_AT_ONCE = 8
+"""Batches whose texts are read before the model sees them, so that like lengths come together."""
+
+_SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
+
+Advance = Callable[[int], None]
+"""Is told how many texts were read."""
+
+
+def probe(
+    model: Model,
+    texts: Mapping[str, Iterable[str]] | TextStream,
+    *,
+    central: str = "en",
+    rank: int | None = None,
+    pooling: Pooling = "last",
+    batch_size: int = 16,
+    chat: bool = False,
+    max_tokens: int | None = None,
+    held_out: float = 0.5,
+    seed: int = 0,
+    progress: Advance | None = None,
+) -> Space:
+    """Language subspaces of every layer (Lens, arXiv 2410.04407, section 3.1).
+
+    The result depends on which texts there are and on the seed; their order, the batch size and
+    padding change it by no more than rounding.
+
+    Args:
+        model: the model.
+        texts: language -> texts, lists or generators, read in turns; or a stream of `read_texts`.
+        central: the language that directions start from.
+        rank: dimensions of the specific subspaces; None for languages - 1.
+        pooling: state of the "last" real token, or "mean" over the real tokens.
+        batch_size: texts per forward.
+        chat: put texts through the tokenizer's chat template.
+        max_tokens: cut longer texts behind; None for the model's context.
+        held_out: share of each language's texts, up to `HELD_OUT` of them, that separability is
+            told on, by means that are made of the others; the means of the result are of all
+            texts. 0 for none.
+        seed: of the choice of these texts, which a text's content decides.
+        progress: is told after some texts how many were read.
+
+    Returns:
+        The subspaces; `Space.record` says what was cut and left out.
+
+    Raises:
+        SpaceError: fewer than two languages; the central one is not among them; a rank that they
+            do not have; a language without text, or with fewer than `LEAST`; states that are no
+            finite numbers.
+        UsageError: an unknown pooling, a batch size or max_tokens below 1, a share that is none.
+        ModelError: `chat`, but the tokenizer has no chat template; or an encoder reads prompts.
+    """
+    settings = ProbeSettings(central, rank, pooling, batch_size, chat, max_tokens, held_out, seed)
+    stream = texts if isinstance(texts, TextStream) else texts_of(texts)
+    settings.check(stream.languages)
+    check_decoder(model)
+    if chat:
+        check_chat(model)
+    sums = {lang: Sums.zero(model.n_layers + 1, model.d_model) for lang in stream.languages}
+    drawn = {lang: Drawn(0 if held_out == 0 else HELD_OUT) for lang in stream.languages}
+    counts = _read_all(model, stream, settings, sums, drawn, progress)
+    kept = _hold_out(counts.read, settings, sums, drawn)
+    return _space(model, settings, sums, kept, _record(model, settings, stream, counts, kept))
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Language -> texts read, cut, and left out because they gave no token."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    empty: Counter[str] = field(default_factory=Counter)
+
+
+def _read_all(
+    model: Model,
+    stream: TextStream,
+    settings: ProbeSettings,
+    sums: Mapping[str, Sums],
+    drawn: Mapping[str, Drawn],
+    progress: Advance | None,
+) -> _Counts:
+    """Every text through the model; its state goes into the sums, or may be held out."""
+    counts, done = _Counts(), 0
+    for texts in _chunks(stream, settings.batch_size * _BATCHES_AT_ONCE):
+        done += len(texts)
+        known, states = _states(model, texts, settings, counts)
+        for text, state in zip(known, states, strict=True):
+            left = drawn[text.lang].put(Held(key_of(text.text, settings.seed), text.row, state))
+            if left is not None:
+                sums[text.lang].add(left.state)
+        if progress is not None:
+            progress(done)
+    return counts
+
+
+def _chunks(stream: Iterable[Text], size: int) -> Iterator[list[Text]]:
+    texts = iter(stream)
+    while chunk := list(islice(texts, size)):
+        yield chunk
+
+
+def _states(
+    model: Model, texts: list[Text], settings: ProbeSettings, counts: _Counts
+) -> tuple[list[Text], NDArray[np.floating]]:
+    """The texts that give tokens, and their states, texts layers d_model."""
+    encoded = encode_texts(
+        model, [text.text for text in texts], chat=settings.chat, max_tokens=settings.max_tokens
+    )
+    counts.empty.update(text.lang for text, ids in zip(texts, encoded.ids, strict=True) if not ids)
+    counts.cut.update(text.lang for text, cut in zip(texts, encoded.cut, strict=True) if cut)
+    known = [text for text, ids in zip(texts, encoded.ids, strict=True) if ids]
+    counts.read.update(text.lang for text in known)
+    found = read_states(
+        model,
+        [ids for ids in encoded.ids if ids],
+        pooling=settings.pooling,
+        batch_size=settings.batch_size,
+    )
+    states: NDArray[np.floating] = found.numpy()
+    _check_finite(model, known, states)
+    return known, states
+
+
+def _check_finite(model: Model, texts: list[Text], states: NDArray[np.floating]) -> None:
+    finite = np.isfinite(states).all(axis=2)
+    if finite.all():
+        return
+    place, layer = (int(index) for index in np.argwhere(~finite)[0])
+    where = f"block {layer}" if layer < model.n_layers else "the final state"
+    text = texts[place]
+    raise SpaceError(
+        f"The states of {text.lang!r} are not finite in {where} (text of row {text.row}): the "
+        f"model overflows in {str(model.dtype).removeprefix('torch.')}; try another dtype, such as "
+        "bfloat16 or float32."
+    )
+
+
+def _hold_out(
+    read: Mapping[str, int],
+    settings: ProbeSettings,
+    sums: Mapping[str, Sums],
+    drawn: Mapping[str, Drawn],
+) -> dict[str, list[Held]]:
+    """The texts that stay held out, by language; the others that might have been join the sums."""
+    check_enough({lang: read[lang] for lang in drawn})
+    kept = {}
+    for lang, candidates in drawn.items():
+        n = read[lang]
+        size = min(int(settings.held_out * n), n - LEAST, candidates.room)
+        held = candidates.smallest_first()
+        for one in held[size:]:
+            sums[lang].add(one.state)
+        kept[lang] = held[:size]
+    return kept
+
+
+def _space(
+    model: Model,
+    settings: ProbeSettings,
+    sums: Mapping[str, Sums],
+    kept: Mapping[str, list[Held]],
+    record: SpaceRecord,
+) -> Space:
+    layers = (*range(model.n_layers), FINAL)
+    held = [(lang, one) for lang, several in kept.items() for one in several]
+    langs = tuple(lang for lang, _ in held)
+    if held:
+        states = np.stack([one.state for _, one in held])
+        told = separability(
+            states,
+            langs,
+            [str(one.row) for _, one in held],
+            _subspaces(sums, settings),
+            layers,
+            seed=settings.seed,
+        )
+        record.separability.extend(told)
+    for lang, one in held:
+        sums[lang].add(one.state)
+    subspaces = _subspaces(sums, settings)
+    record.between.extend(between(list(sums.values())))
+    points = Points(langs, _coordinates(states, subspaces)) if held else None
+    return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
+
+
+def _subspaces(sums: Mapping[str, Sums], settings: ProbeSettings) -> list[Subspace]:
+    """Of every layer, from what the sums hold so far."""
+    means = {lang: one.mean for lang, one in sums.items()}
+    layers = len(next(iter(means.values())))
+    return [
+        fit_means(
+            {lang: mean[place] for lang, mean in means.items()},
+            central=settings.central,
+            rank=settings.rank,
+        )
+        for place in range(layers)
+    ]
+
+
+def _coordinates(
+    states: NDArray[np.floating], subspaces: Sequence[Subspace]
+) -> NDArray[np.float32]:
+    """First coordinates in the specific subspaces, texts layers min(rank, `SHOWN`)."""
+    columns = [one.coordinates(states[:, k])[:, :SHOWN] for k, one in enumerate(subspaces)]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _record(
+    model: Model,
+    settings: ProbeSettings,
+    stream: TextStream,
+    counts: _Counts,
+    kept: Mapping[str, list[Held]],
+) -> SpaceRecord:
+    langs = stream.languages
+    return SpaceRecord(
+        model={
+            "name": model.name,
+            "identity": model.identity,
+            "rounded_weights_hash": rounded_weights_hash(model.hf),
+        },
+        pooling=settings.pooling,
+        chat=settings.chat,
+        max_tokens=settings.max_tokens,
+        texts={lang: counts.read[lang] for lang in langs},
+        held_out={lang: len(kept[lang]) for lang in langs},
+        cut={lang: counts.cut[lang] for lang in langs},
+        empty={lang: stream.empty[lang] + counts.empty[lang] for lang in langs},
+        seed=settings.seed,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        versions={
+            "crosslatent": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _SOFTWARE},
+        },
+    )

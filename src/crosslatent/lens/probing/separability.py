@@ -1,0 +1,121 @@
+"""How well linear rules tell the languages apart, by layer, on texts that were held out.
+
+Three rules (`docs/methods.md`, 7.1). One is learned, so it says how much a linear rule can do. The
+other two take the nearest language mean, in the whole space and in the specific subspace, so they
+say how much the means alone do: the squared distances to two means differ by a linear function of
+the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslatent.lens.space import Layer, LayerSeparability
+from crosslatent.stats import Estimate, clustered_means
+from crosslatent.subspace import Subspace
+
+FOLDS = 5
+"""Parts of the texts, each of which is told by a rule that is learned from the others."""
+
+Right = NDArray[np.bool_]
+"""Whether each text was taken for what it is, texts."""
+
+
+def separability(
+    states: NDArray[np.floating],
+    langs: Sequence[str],
+    clusters: Sequence[str],
+    subspaces: Sequence[Subspace],
+    layers: Sequence[Layer],
+    *,
+    seed: int = 0,
+) -> list[LayerSeparability]:
+    """Share of held-out texts whose language linear rules give, by layer.
+
+    Args:
+        states: of the held-out texts, texts layers d_model.
+        langs: language of each text.
+        clusters: what is independent, one name for each text: parallel lines share one.
+        subspaces: of each layer, fitted on other texts.
+        layers: what they are called.
+        seed: of the intervals.
+
+    Returns:
+        One entry a layer; none without texts.
+    """
+    if not len(langs):
+        return []
+    means = [
+        told
+        for place, subspace in enumerate(subspaces)
+        for told in _both(subspace, states[:, place], langs)
+    ]
+    learned = [
+        told
+        for place in range(len(layers))
+        if (told := learned_rule(states[:, place], langs, clusters)) is not None
+    ]
+    right = np.stack([*means, *learned], axis=1).astype(np.float64)
+    found = clustered_means(right, clusters, seed=seed)
+    chance = 1 / len(subspaces[0].languages)
+    by_learning: Sequence[Estimate | None] = found[len(means) :] or [None] * len(layers)
+    return [
+        LayerSeparability(layer, found[2 * k], found[2 * k + 1], chance, len(langs), by_learning[k])
+        for k, layer in enumerate(layers)
+    ]
+
+
+def learned_rule(
+    states: NDArray[np.floating], langs: Sequence[str], clusters: Sequence[str]
+) -> Right | None:
+    """Ridge regression onto the languages, cross-validated: a text is told by a rule of others.
+
+    Dimensions are scaled by their spread; the penalty is chosen within the texts that a rule is
+    learned from. Texts of one cluster are told together.
+
+    Args:
+        states: of one layer, texts d_model.
+        langs: language of each text.
+        clusters: what is independent, one name for each text.
+
+    Returns:
+        Whether each text was told right; None where a language has fewer than `FOLDS` clusters, so
+        that some rule would not know it.
+    """
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    truth, groups = np.asarray(langs), np.asarray(clusters)
+    if any(len(set(groups[truth == lang])) < FOLDS for lang in set(langs)):
+        return None
+    rule: Any = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 6)))
+    folds = GroupKFold(FOLDS)
+    told = cross_val_predict(
+        rule, np.asarray(states, dtype=np.float64), truth, groups=groups, cv=folds
+    )
+    right: Right = told == truth
+    return right
+
+
+def _both(
+    subspace: Subspace, states: NDArray[np.floating], langs: Sequence[str]
+) -> tuple[Right, Right]:
+    """In the whole space, and in the specific subspace."""
+    values = np.asarray(states, dtype=np.float64)
+    truth = np.array([subspace.languages.index(lang) for lang in langs])
+    inside = nearest(subspace.coordinates(values), subspace.coordinates(subspace.means))
+    return nearest(values, subspace.means) == truth, inside == truth
+
+
+def nearest(points: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index of the mean that is nearest to each point, points d and means d -> points."""
+    # One mean after the other: all differences at once would be points x languages x d numbers.
+    distances = [((points - mean) ** 2).sum(axis=1) for mean in means]
+    found: NDArray[np.intp] = np.argmin(distances, axis=0)
+    return found

@@ -1,0 +1,247 @@
+"""Hidden states of texts: the output of every block, and the state after the final norm.
+
+What Lens works on (arXiv 2410.04407, section 3.1): one vector for each text and layer, of the last
+real token or averaged over all real tokens; `docs/methods.md`, 7.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crosslatent.errors import PromptError, SpaceError
+from crosslatent.lens.origin import check_decoder
+from crosslatent.lens.probing.settings import (
+    Pooling,
+    check_batch_size,
+    check_max_tokens,
+    check_pooling,
+)
+from crosslatent.lens.space import FINAL, Layer
+from crosslatent.model import Model, PromptBatch, encode_batch, reading
+from crosslatent.model.prompts import Prompt, Side, encode_many
+from crosslatent.specs import Site, resolve_layer
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Texts as token ids.
+
+    Attributes:
+        ids: of each text; empty where a text gives no token.
+        cut: whether the text was too long, and only its beginning is there.
+    """
+
+    ids: list[list[int]]
+    cut: list[bool]
+
+
+def encode_texts(
+    model: Model, texts: Sequence[str], *, chat: bool = False, max_tokens: int | None = None
+) -> Encoded:
+    """Token ids of texts, the long ones cut behind.
+
+    Args:
+        model: whose tokenizer and context count.
+        texts: the texts.
+        chat: through the chat template; a long text is then cut before it goes in, so that the
+            template stays whole and the last token is its own.
+        max_tokens: most tokens of a text; the model's context is a limit in any case.
+
+    Raises:
+        UsageError: `max_tokens` is below 1.
+        ModelError: `chat`, but the tokenizer has no chat template.
+        PromptError: the chat template alone is longer than `max_tokens`.
+    """
+    limit = token_limit(model, max_tokens)
+    if not texts:
+        return Encoded([], [])
+    whole = encode_many(model, [Prompt(text) for text in texts], chat=chat)
+    if limit is None:
+        return Encoded(whole, [False] * len(whole))
+    ids = []
+    for text, tokens in zip(texts, whole, strict=True):
+        fits = len(tokens) <= limit
+        ids.append(tokens if fits else _beginning(model, text, tokens, limit, chat))
+    return Encoded(ids, [len(tokens) > limit for tokens in whole])
+
+
+def token_limit(model: Model, max_tokens: int | None) -> int | None:
+    """Most tokens that a text may have; None if nothing limits it.
+
+    Raises:
+        UsageError: `max_tokens` is below 1.
+    """
+    check_max_tokens(max_tokens)
+    limits = [limit for limit in (max_tokens, model.context_length) if limit is not None]
+    return min(limits, default=None)
+
+
+def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: bool) -> list[int]:
+    if not chat:
+        return tokens[:limit]
+    # The end of the template comes behind the text, so the text itself must become shorter: its
+    # longest beginning that fits, in characters.
+    kept, low, high = _chat_ids(model, ""), 0, len(text)
+    if len(kept) > limit:
+        raise PromptError(
+            f"The chat template of {model.name} has {len(kept)} tokens without any text, more than "
+            f"the {limit} that a text may have: raise max_tokens."
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        ids = _chat_ids(model, text[:middle])
+        if len(ids) <= limit:
+            kept, low = ids, middle
+        else:
+            high = middle
+    return kept
+
+
+def _chat_ids(model: Model, text: str) -> list[int]:
+    return encode_many(model, [Prompt(text)], chat=True)[0]
+
+
+def read_states(
+    model: Model,
+    ids: Sequence[Sequence[int]],
+    *,
+    pooling: Pooling = "last",
+    layers: Sequence[Layer] | None = None,
+    batch_size: int = 16,
+    side: Side = "left",
+) -> Tensor:
+    """Hidden states of texts; logits are never made.
+
+    The numbers depend neither on the batch size nor on the side of the padding: positions are
+    counted in real tokens, batches are made of texts of like length, and a text that is longer than
+    `Model.rotary_limit` is read alone.
+
+    Args:
+        model: the model.
+        ids: token ids of each text.
+        pooling: "last" real token, or "mean" over the real tokens but the tokenizer's special ones
+            (the state of a beginning-of-text token can be hundreds of times larger than others, so
+            that a mean with it tells lengths), summed in float32 at least.
+        layers: which blocks' outputs (negative ones count from the last), and "final" for the state
+            after the final norm; None for all, in this order.
+        batch_size: texts per forward.
+        side: where a batch is padded.
+
+    Returns:
+        texts layers d_model, on the CPU, in the order of `ids` and of `layers`; float32, or float64
+        if the model is.
+
+    Raises:
+        PromptError: a text without tokens, or longer than the model's context.
+        SpaceError: a layer that is a word other than "final".
+        PairError: a block that the model does not have.
+        UsageError: an unknown pooling, or a batch size below 1.
+        ModelError: an encoder reads the model's prompts.
+    """
+    check_pooling(pooling)
+    check_batch_size(batch_size)
+    check_decoder(model)
+    places = _places(model, layers)
+    _check_lengths(model, ids)
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    states = torch.zeros((len(ids), len(places), model.d_model), dtype=dtype)
+    for rows in _batches(model.rotary_limit, ids, batch_size):
+        batch = encode_batch(model, [ids[row] for row in rows], side)
+        states[rows] = _read_batch(model, batch, places, pooling, dtype)
+    return states
+
+
+def _places(model: Model, layers: Sequence[Layer] | None) -> list[int | None]:
+    """Block indices; None for the state after the final norm."""
+    if layers is None:
+        return [*range(model.n_layers), None]
+    return [_place(model, layer) for layer in layers]
+
+
+def _place(model: Model, layer: Layer) -> int | None:
+    if layer == FINAL:
+        return None
+    if isinstance(layer, str):
+        raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
+    return resolve_layer(layer, model.n_layers)
+
+
+def _check_lengths(model: Model, ids: Sequence[Sequence[int]]) -> None:
+    limit = model.context_length
+    for row, tokens in enumerate(ids):
+        if not tokens:
+            raise PromptError(f"The text at place {row} has no tokens: leave it out.")
+        if limit is not None and len(tokens) > limit:
+            raise PromptError(
+                f"The text at place {row} has {len(tokens)} tokens, more than the model's context "
+                f"of {limit}: cut it."
+            )
+
+
+def _batches(
+    limit: int | None, ids: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[list[int]]:
+    """Places of the texts of each batch; like lengths together, so that little is padded."""
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    # A long text would change the embeddings of the short ones beside it.
+    alone = [row for row in order if limit is not None and len(ids[row]) > limit]
+    together = order[: len(order) - len(alone)]
+    for start in range(0, len(together), batch_size):
+        yield together[start : start + batch_size]
+    for row in alone:
+        yield [row]
+
+
+@torch.no_grad()
+def _read_batch(
+    model: Model, batch: PromptBatch, places: list[int | None], pooling: Pooling, dtype: torch.dtype
+) -> Tensor:
+    """States of one batch, texts places d_model."""
+    shape = (len(batch.ids), len(places), model.d_model)
+    kept = torch.zeros(shape, dtype=dtype)
+    counted = None if pooling == "last" else _counted(batch, model.tokenizer.all_special_ids)
+    where: dict[int | None, list[int]] = {}
+    for column, place in enumerate(places):
+        where.setdefault(place, []).append(column)
+
+    def keep(place: int | None, value: Tensor) -> None:
+        pooled = _pool(value, batch.last, counted, dtype).to("cpu")
+        for column in where[place]:
+            kept[:, column] = pooled
+
+    def receive(site: Site, value: Tensor) -> None:
+        keep(site.layer, value)
+
+    sites = [Site("block", place) for place in where if place is not None]
+    decoder: Any = model.hf.base_model
+    ((_, inputs),) = batch.parts()
+    with reading(model, sites, receive) if sites else nullcontext():
+        out = decoder(**inputs, use_cache=False)
+    if None in where:
+        keep(None, out[0])
+    return kept
+
+
+def _counted(batch: PromptBatch, special: Sequence[int]) -> Tensor:
+    """Tokens that a mean is of: real ones but the special, unless all are special; batch pos."""
+    real = batch.mask.bool()
+    known = torch.tensor(sorted(set(special)), device=batch.ids.device, dtype=batch.ids.dtype)
+    own = real & ~torch.isin(batch.ids, known)
+    return torch.where(own.any(1, keepdim=True), own, real)
+
+
+def _pool(value: Tensor, last: Tensor, counted: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """One vector for each row, batch pos d_model -> batch d_model."""
+    if counted is None:
+        rows = torch.arange(len(value), device=value.device)
+        return value[rows, last.to(value.device)].to(dtype)
+    mask = counted.to(value.device)
+    # Not a product with the mask: what stands in the padding may be anything, NaN included.
+    real = value.masked_fill(~mask[..., None], 0.0)
+    return real.sum(1, dtype=dtype) / mask.sum(1, dtype=dtype)[:, None]

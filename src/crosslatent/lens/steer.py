@@ -1,0 +1,165 @@
+"""`steered`: language directions added to the residual stream while the model runs, no training.
+
+The baseline and the ablation of Lens (arXiv 2410.04407): the same directions that training pushes
+states along, used at inference. Formulas: docs/methods.md, 7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosslatent.errors import UsageError
+from crosslatent.lens.origin import check_shape
+from crosslatent.lens.space import Layer, Space
+from crosslatent.model import Model, rewriting
+from crosslatent.model.sites import Rewrite
+from crosslatent.specs import Site, resolve_layer
+from crosslatent.subspace import Floats, Subspace
+
+Part = Literal["direction", "agnostic"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """What is added to the outputs of blocks.
+
+    With h the output of a block at one token, H_c the central language's mean state there, D_l the
+    direction of `lang` and P_a the projection onto the agnostic direction:
+
+    - ``direction``: h + alpha D_l, towards the language; with a negative alpha, towards the central
+      one. For the central language D is zero, and nothing happens.
+    - ``agnostic``: h + alpha P_a (H_c - h), what all languages share moved to where the central
+      language has it. It is the same for every language.
+
+    Attributes:
+        lang: the language that is steered towards.
+        alpha: how far; 0 changes nothing.
+        layers: blocks whose outputs are changed, from 0; -1 is the last.
+        part: ``direction`` or ``agnostic``.
+
+    Raises:
+        UsageError: alpha is not finite, there is no layer, one is "final", or the part is unknown.
+    """
+
+    lang: str
+    alpha: float
+    layers: tuple[Layer, ...]
+    part: Part = "direction"
+
+    def __post_init__(self) -> None:
+        """Refuse what no model could do."""
+        if not math.isfinite(self.alpha):
+            raise UsageError(f"The strength of steering is {self.alpha}: give a finite number.")
+        if self.part not in PARTS:
+            raise UsageError(f"Unknown part {self.part!r} to steer: use one of {', '.join(PARTS)}.")
+        if not self.layers:
+            raise UsageError("Steering names no layer: give one block or more, such as 0.")
+        for layer in self.layers:
+            if not isinstance(layer, int):
+                raise UsageError(
+                    f"Steering changes outputs of blocks, and {layer!r} is none: give a number, "
+                    "such as -1 for the last block."
+                )
+
+
+@contextmanager
+def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
+    """While open, every forward of the model is steered, at every token of prompts and answers.
+
+    It works under whatever runs the model: `model.hf.generate`, the oracle, the engine on all its
+    paths, sweeps. Padding is moved as well and read by nobody. With a transplant, what was opened
+    first acts first: ``with steered(...), patched(...)`` puts the vector in the place of a steered
+    output, whole. Vectors that are captured while it is open are those of the steered model; take
+    them before if they are to come from the unmodified one. Hooks are gone on leaving, after an
+    exception too.
+
+    Args:
+        model: the model.
+        space: its language subspaces.
+        steering: language, strength, layers.
+
+    Raises:
+        SpaceError: the space does not have the model's blocks and width, or not the language.
+        PairError: the model has no such block.
+        UsageError: a block is named twice.
+    """
+    with rewriting(model, _rewrites(model, space, steering)):
+        yield
+
+
+def check_steering(model: Model, space: Space, steering: Steering) -> None:
+    """Refuse what `steered` would refuse.
+
+    Raises:
+        SpaceError, PairError, UsageError: see `steered`.
+    """
+    _rewrites(model, space, steering)
+
+
+def _rewrites(model: Model, space: Space, steering: Steering) -> dict[Site, Rewrite]:
+    """What each block's output becomes; blocks that stay as they are have no entry."""
+    check_shape(model, space)
+    space.final.mean(steering.lang)  # the language is known
+    found: dict[Site, Rewrite] = {}
+    seen: set[int] = set()
+    for asked in steering.layers:
+        assert isinstance(asked, int)  # `Steering` has seen to it
+        layer = resolve_layer(asked, model.n_layers, "steered")
+        if layer in seen:
+            raise UsageError(f"Steering names block {layer} more than once: name it once.")
+        seen.add(layer)
+        rewrite = _rewrite(space.blocks[layer], steering)
+        if rewrite is not None:
+            found[Site("block", layer)] = rewrite
+    return found
+
+
+def _rewrite(subspace: Subspace, steering: Steering) -> Rewrite | None:
+    # Adding zeros would still turn -0.0 into 0.0: what changes nothing gets no hook.
+    if steering.alpha == 0:
+        return None
+    if steering.part == "agnostic":
+        return _towards_central(subspace, steering.alpha)
+    shift = steering.alpha * subspace.direction(steering.lang)
+    if not shift.any():
+        return None
+    placed = _placed(shift)
+    return lambda hidden: hidden + placed(hidden, hidden.dtype)
+
+
+def _towards_central(subspace: Subspace, alpha: float) -> Rewrite:
+    unit = subspace.agnostic / np.linalg.norm(subspace.agnostic)
+    place = float(unit @ subspace.mean(subspace.central))
+    along = _placed(unit)
+
+    def rewrite(hidden: Tensor) -> Tensor:
+        # The difference of two projections of nearly the same size: not in half precision.
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        ray = along(hidden, wide)
+        missing = alpha * (place - hidden.to(wide) @ ray)
+        return hidden + (missing[..., None] * ray).to(hidden.dtype)
+
+    return rewrite
+
+
+def _placed(vector: Floats) -> Callable[[Tensor, torch.dtype], Tensor]:
+    """The vector where a tensor is, in a type; made at first use, since blocks may lie apart."""
+    made: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def get(like: Tensor, kind: torch.dtype) -> Tensor:
+        key = (like.device, kind)
+        if key not in made:
+            # Not every device has float64.
+            made[key] = torch.from_numpy(vector).to(kind).to(like.device)
+        return made[key]
+
+    return get

@@ -1,0 +1,289 @@
+"""The folder of a training run: refused with other arguments, taken up where it stopped.
+
+Layout below the output folder::
+
+    training/arguments.json            what decides the result; by it a folder is known as ours
+    training/checkpoint/
+        weights.safetensors            the trained weights, in the dtype that they are trained in
+        optimizer.safetensors          moments of AdamW
+        best.safetensors               weights with the lowest held-out loss, with a patience alone
+        state.json                     steps, curve, early stopping, how it stopped
+
+A checkpoint is written beside the last one and takes its place as a whole. Once the trained model
+is saved, only `state.json` stays.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from crosslatent.errors import RunFolderError
+from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
+from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.store.files import LOCK, prepare_folder, write_json
+
+CHECKPOINT = "checkpoint"
+_WEIGHTS, _OPTIMIZER, _BEST = "weights.safetensors", "optimizer.safetensors", "best.safetensors"
+_STATE = "state.json"
+_RESULTS = (
+    "model*.safetensors*", "adapter_*", "config.json", "generation_config.json", "README.md",
+)  # fmt: skip
+
+
+CHECKPOINT_SECONDS = 60.0
+"""Of training between checkpoints, unless steps are given."""
+CHECKPOINT_SHARE = 0.05
+"""Of the time that writing them may take; slow disks get fewer."""
+
+
+@dataclass(slots=True)
+class Progressed:
+    """How far training is, apart from weights.
+
+    Attributes:
+        step: steps of the optimizer so far.
+        curve: losses so far.
+        best_step: step with the lowest held-out loss; None before the first evaluation.
+        best_loss: that loss.
+        worse: evaluations since then.
+        stopped: how training ended; None while it goes on.
+        seconds: time of each stage, over all sessions.
+    """
+
+    step: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    best_step: int | None = None
+    best_loss: float | None = None
+    worse: int = 0
+    stopped: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything that going on takes; tensors by name, on the CPU."""
+
+    progressed: Progressed
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    best: dict[str, Tensor] | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """When the last checkpoint was written, and how long that took."""
+
+    step: int = 0
+    at: float = field(default_factory=time.monotonic)
+    took: float = 0.0
+
+    def note(self, step: int, took: float) -> None:
+        """One was written at this step, in so many seconds."""
+        self.step, self.at, self.took = step, time.monotonic(), took
+
+    def is_due(self, step: int, spec: TrainSpec) -> bool:
+        """Whether it is time for another one."""
+        if spec.checkpoint_every is not None:
+            return step - self.step >= spec.checkpoint_every
+        wait = max(CHECKPOINT_SECONDS, self.took / CHECKPOINT_SHARE)
+        return time.monotonic() - self.at >= wait
+
+
+class Keeper:
+    """Writes and reads the checkpoints of one run."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.path = out / FOLDER / CHECKPOINT
+        self._before = self.path.with_name(f"{CHECKPOINT}.before")
+        self._next = self.path.with_name(f"{CHECKPOINT}.next")
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the last one.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        try:
+            self._write(checkpoint)
+        except OSError as error:
+            raise RunFolderError(
+                f"Cannot write the checkpoint {str(self.path)!r} ({error.strerror or error}): make "
+                "room, and the same command goes on from the one before."
+            ) from error
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        for old in (self._next, self._before):
+            if self.path.exists() or old is self._next:
+                shutil.rmtree(old, ignore_errors=True)
+        self._next.mkdir(parents=True)
+        files = {
+            _WEIGHTS: checkpoint.weights,
+            _OPTIMIZER: checkpoint.optimizer,
+            _BEST: checkpoint.best,
+        }
+        for name, tensors in files.items():
+            if tensors is not None:
+                save_file(tensors, self._next / name)
+        write_json(self._next / _STATE, asdict(checkpoint.progressed))
+        if self.path.exists():
+            self.path.rename(self._before)
+        self._next.rename(self.path)
+        shutil.rmtree(self._before, ignore_errors=True)
+
+    def load(self) -> Checkpoint | None:
+        """The last whole checkpoint, if there is one.
+
+        Raises:
+            RunFolderError: it is damaged.
+        """
+        place = self._place()
+        if place is None:
+            return None
+        try:
+            state = _state_in(place)
+            best = load_file(place / _BEST) if (place / _BEST).is_file() else None
+            return Checkpoint(
+                state,
+                load_file(place / _WEIGHTS),
+                load_file(place / _OPTIMIZER),
+                best,
+            )
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+            raise _damaged(place, error) from error
+
+    def step(self) -> int:
+        """The step of the last whole checkpoint, without reading any weight; 0 if there is none.
+
+        Raises:
+            RunFolderError: it is damaged.
+        """
+        place = self._place()
+        if place is None:
+            return 0
+        try:
+            return _state_in(place).step
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise _damaged(place, error) from error
+
+    def prune(self) -> None:
+        """Remove the weights from the last checkpoint: the saved model has them."""
+        for place in (self._before, self._next):
+            shutil.rmtree(place, ignore_errors=True)
+        for name in (_WEIGHTS, _OPTIMIZER, _BEST):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _place(self) -> Path | None:
+        return next((path for path in (self.path, self._before) if path.is_dir()), None)
+
+
+def _state_in(place: Path) -> Progressed:
+    state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+    state["curve"] = [CurvePoint(**point) for point in state["curve"]]
+    return Progressed(**state)
+
+
+def _damaged(place: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"The checkpoint {str(place)!r} is damaged ({str(error).splitlines()[0]}): start over with "
+        "--new, or give another folder."
+    )
+
+
+def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Keeper:
+    """Start the folder of a run, or take up the one that is there.
+
+    Args:
+        out: the output folder.
+        arguments: plain data that decides the result.
+        new: throw away a run that is there.
+
+    Raises:
+        RunFolderError: the folder cannot be written, holds something else, or a run of other
+            arguments.
+    """
+    existed = prepare_folder(out, MARKER)
+    place = out / MARKER
+    if existed and new:
+        remove_run(out)
+    elif existed:
+        refuse_difference(out, arguments)
+        return Keeper(out)
+    place.parent.mkdir(exist_ok=True)
+    write_json(place, arguments)
+    return Keeper(out)
+
+
+def remove_run(out: Path) -> None:
+    """Remove what a run of ours left in a folder, and nothing else."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+    for pattern in _RESULTS:
+        for file in out.glob(pattern):
+            file.unlink()
+
+
+def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
+    """Refuse to take up a run that other arguments began.
+
+    Raises:
+        RunFolderError: they differ, or cannot be read.
+    """
+    try:
+        there = json.loads((out / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"Cannot read {str(out / MARKER)!r} ({error}): give another folder, or start over with "
+            "--new."
+        ) from error
+    asked = json.loads(json.dumps(arguments))
+    different = list(_differences("", there, asked))
+    if different:
+        raise RunFolderError(
+            f"The training in {str(out)!r} was made with other arguments ({'; '.join(different)}): "
+            "repeat them to resume, give another folder, or start over with --new."
+        )
+
+
+def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
+    if there == asked:
+        return
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in sorted({*there, *asked}):
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(inner, there.get(key), asked.get(key))
+        return
+    yield f"{name}: {there!r} there, {asked!r} now"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs from writing to a folder.
+
+    Raises:
+        RunFolderError: another process is writing to it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunFolderError(
+            f"Another process is writing to the training in {str(out)!r}: wait for it, or give "
+            "another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

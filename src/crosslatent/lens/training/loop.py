@@ -1,0 +1,352 @@
+"""The training loop: steps, evaluations, early stopping, checkpoints.
+
+It knows rows by number and a loss by its terms, and nothing of languages or models.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal, NoReturn, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from crosslatent.errors import TrainingError
+from crosslatent.lens.training.batches import Split, order_of, parts_of, steps_of
+from crosslatent.lens.training.checkpoints import Checkpoint, Keeper, Pace, Progressed
+from crosslatent.lens.training.descent import Descent
+from crosslatent.lens.training.processes import Processes
+from crosslatent.lens.training.record import EARLY, FINISHED, INTERRUPTED, CurvePoint
+from crosslatent.lens.training.settings import TrainSpec
+
+TRUNK: Final = "trunk"
+TRAIN: Final = "train"
+HELD_OUT: Final = "held_out"
+
+
+class Objective(Protocol):
+    """A loss over rows that is a weighted sum of terms, each a mean over something in the rows."""
+
+    def sizes(self, rows: Sequence[int]) -> Mapping[str, float]:
+        """What the sums in the terms of these rows are divided by."""
+        ...
+
+    def pieces(self, rows: Sequence[int]) -> list[list[int]]:
+        """Rows of a batch in the pieces that are computed one after the other."""
+        ...
+
+    def terms(self, rows: Sequence[int], sizes: Mapping[str, float]) -> dict[str, Tensor]:
+        """What rows contribute to the terms of all the rows that `sizes` is of."""
+        ...
+
+    def loss(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of the terms."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """How far a training run is.
+
+    Attributes:
+        stage: "trunk" while states are computed, then "train".
+        done: texts, or steps.
+        total: all of them.
+        loss: of the last step.
+        seconds: time that this stage has taken.
+    """
+
+    stage: Literal["trunk", "train"]
+    done: int
+    total: int
+    loss: float | None
+    seconds: float
+
+
+Show = Callable[[TrainProgress], None]
+
+
+@dataclass(slots=True)
+class Loop:
+    """One training run.
+
+    Attributes:
+        objective: what is made small.
+        parameters: what is trained, by name.
+        modules: put into training mode for steps (dropout), and out of it for evaluations.
+        split: rows to train on and to evaluate.
+        spec: the settings.
+        processes: that train together; each does its share of every batch.
+        keeper: of checkpoints; None to keep none.
+        show: told of every step.
+    """
+
+    objective: Objective
+    parameters: Mapping[str, nn.Parameter]
+    modules: Sequence[nn.Module]
+    split: Split
+    spec: TrainSpec
+    processes: Processes
+    keeper: Keeper | None = None
+    show: Show | None = None
+    progressed: Progressed = field(default_factory=Progressed, init=False)
+    _descent: Descent = field(init=False)
+    _best: dict[str, Tensor] | None = field(default=None, init=False)
+    _whole: bool = field(default=True, init=False)
+    """Whether the weights are those after a whole step."""
+    _pace: Pace = field(default_factory=Pace, init=False)
+
+    def __post_init__(self) -> None:
+        """Make the optimizer and the schedule."""
+        self._descent = Descent(self.parameters, self.spec, self.total)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the rows."""
+        return steps_of(len(self.split.train), self.spec.batch_size, self.spec.accumulate)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        if self.spec.max_steps is not None:
+            return self.spec.max_steps
+        return self.steps_per_epoch * self.spec.epochs
+
+    def run(self) -> Progressed:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            TrainingError: the loss or the gradient is no longer a finite number.
+        """
+        checkpoint = self.keeper.load() if self.keeper else None
+        self.processes.wait()  # nobody writes one before everybody has read
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        if self.progressed.stopped in (FINISHED, EARLY):
+            return self.progressed
+        self.progressed.stopped = None
+        begun = time.monotonic() - self.progressed.seconds.get(TRAIN, 0.0)
+        try:
+            self._steps(begun)
+        except KeyboardInterrupt:
+            if self._whole:
+                self.progressed.stopped = INTERRUPTED
+                self._keep()
+            raise
+        finally:
+            for module in self.modules:
+                module.train(False)
+        return self.progressed
+
+    def _steps(self, begun: float) -> None:
+        state = self.progressed
+        while state.stopped is None:
+            if self._is_due():
+                self._evaluate()
+                state.stopped = EARLY if self._is_enough() else None
+                if state.stopped is None and state.step < self.total:
+                    self._keep()
+            if state.stopped is None and state.step < self.total:
+                self._step()
+                self._tell(time.monotonic() - begun)
+                if state.step < self.total and self._pace.is_due(state.step, self.spec):
+                    self._keep()
+            elif state.stopped is None:
+                state.stopped = FINISHED
+        state.seconds[TRAIN] = time.monotonic() - begun
+        if self._best is not None:
+            self._put(self._best)
+            self._best = None
+        # The optimizer's state is not needed any more; the weights that count are.
+        self._keep(finished=True)
+
+    def _step(self) -> None:
+        state, spec = self.progressed, self.spec
+        epoch, place = divmod(state.step, self.steps_per_epoch)
+        order = order_of(self.split.train, epoch, spec.seed)
+        rows = parts_of(order, spec.batch_size * spec.accumulate)[place]
+        for module in self.modules:
+            module.train(True)
+        lr = self._descent.lr
+        with _seeded(spec.seed, state.step, self.processes.rank, self._device):
+            terms = self._gradient(rows)
+        loss = self._check(terms)
+        norm = self._descent.clip()
+        if not math.isfinite(norm):
+            self._fail(f"the norm of the gradient is {norm}", terms)
+        self._whole = False
+        self._descent.step()
+        state.step += 1
+        point = CurvePoint(
+            state.step, state.step / self.steps_per_epoch, TRAIN, lr, loss, _numbers(terms)
+        )
+        state.curve.append(point)
+        self._whole = True
+
+    def _gradient(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Leave the gradient of the loss of all these rows; returns its terms."""
+        sizes = self.objective.sizes(rows)
+        found: list[dict[str, Tensor]] = []
+        for piece in self._pieces(rows):
+            terms = self.objective.terms(piece, sizes)
+            self.objective.loss(terms).backward()
+            found.append({name: term.detach() for name, term in terms.items()})
+        self._add_up_gradients()
+        return self._sum(found)
+
+    def _pieces(self, rows: Sequence[int]) -> Iterator[list[int]]:
+        """This process's share of every batch, in pieces."""
+        for part in parts_of(rows, self.spec.batch_size):
+            yield from self.objective.pieces(self.processes.share(part))
+
+    def _add_up_gradients(self) -> None:
+        # Plain sums after a step, and no wrapper that averages during it: the parts of a step add
+        # up to its gradient exactly, however rows and languages fall on the processes.
+        if self.processes.world == 1:
+            return
+        for weight in self.parameters.values():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        self.processes.add_up(
+            weight.grad for weight in self.parameters.values() if weight.grad is not None
+        )
+
+    def _sum(self, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Terms added up over parts and processes."""
+        if self.processes.world == 1:
+            return {name: torch.stack([part[name] for part in parts]).sum() for name in parts[0]}
+        # A process without rows does not know the names; the first one always has rows.
+        names = self.processes.agree(list(parts[0]) if parts else [])
+        zero = torch.zeros((), device=self._device)
+        sums = {
+            name: torch.stack([zero, *(part[name].float() for part in parts)]).sum()
+            for name in names
+        }
+        self.processes.add_up(sums.values())
+        return sums
+
+    def _evaluate(self) -> None:
+        """Add a point of the held-out rows to the curve, and note the best one."""
+        state = self.progressed
+        if not self.split.held_out:
+            return
+        terms = self._held_out()
+        loss = self._check(terms)
+        epoch = state.step / self.steps_per_epoch
+        state.curve.append(CurvePoint(state.step, epoch, HELD_OUT, None, loss, _numbers(terms)))
+        if state.best_loss is not None and loss >= state.best_loss:
+            state.worse += 1
+            return
+        state.best_step, state.best_loss, state.worse = state.step, loss, 0
+        if self.spec.patience is not None:
+            self._best = self._weights()
+
+    def measure(self) -> tuple[float, dict[str, float]] | None:
+        """Loss and terms of the held-out rows with the weights as they are; None without rows."""
+        if not self.split.held_out:
+            return None
+        terms = self._held_out()
+        return float(self.objective.loss(terms)), _numbers(terms)
+
+    def _held_out(self) -> dict[str, Tensor]:
+        rows = self.split.held_out
+        for module in self.modules:
+            module.train(False)
+        sizes = self.objective.sizes(rows)
+        with torch.no_grad():
+            found = [self.objective.terms(piece, sizes) for piece in self._pieces(rows)]
+            return self._sum(found)
+
+    def _is_due(self) -> bool:
+        """Whether an evaluation comes before the next step."""
+        state = self.progressed
+        every = self.spec.evaluate_every or self.steps_per_epoch
+        done = bool(state.curve) and state.curve[-1].split == HELD_OUT
+        return not done and (state.step % every == 0 or state.step == self.total)
+
+    def _is_enough(self) -> bool:
+        return self.spec.patience is not None and self.progressed.worse >= self.spec.patience
+
+    def _check(self, terms: Mapping[str, Tensor]) -> float:
+        """The loss of a step, if it is a finite number."""
+        loss = float(self.objective.loss(terms))
+        if not math.isfinite(loss):
+            self._fail(f"the loss is {loss}", terms)
+        return loss
+
+    def _fail(self, what: str, terms: Mapping[str, Tensor]) -> NoReturn:
+        step = self.progressed.step + 1
+        self._back()
+        told = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+        where = "no folder was given to keep one in"
+        if self.keeper is not None:
+            where = f"the one of step {self.progressed.step} is in {str(self.keeper.path)!r}"
+        raise TrainingError(
+            f"Training stopped at step {step}, because {what} ({told}): try a lower learning rate; "
+            f"of good checkpoints, {where}."
+        )
+
+    def _back(self) -> None:
+        """Go back to the last good checkpoint."""
+        self._descent.forget()
+        checkpoint = self.keeper.load() if self.keeper else None
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    def _tell(self, seconds: float) -> None:
+        state = self.progressed
+        state.seconds[TRAIN] = seconds
+        if self.show is not None:
+            loss = state.curve[-1].loss
+            self.show(TrainProgress(TRAIN, state.step, self.total, loss, seconds))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.parameters.values())).device
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of the trained weights, on the CPU."""
+        return {
+            name: weight.detach().to("cpu", copy=True).contiguous()
+            for name, weight in self.parameters.items()
+        }
+
+    def _keep(self, *, finished: bool = False) -> None:
+        """Write a checkpoint, if there is a place for it and it is this process's to write."""
+        if self.keeper is None or not self.processes.writes:
+            return
+        begun = time.monotonic()
+        moments = {} if finished else self._descent.moments()
+        self.keeper.save(Checkpoint(self.progressed, self._weights(), moments, self._best))
+        self._pace.note(self.progressed.step, time.monotonic() - begun)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self._put(checkpoint.weights)
+        self._best = checkpoint.best
+        self.progressed = checkpoint.progressed
+        self._descent.restore(checkpoint.optimizer, self.progressed.step)
+        self._pace.note(self.progressed.step, self._pace.took)
+
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.parameters.items():
+                weight.copy_(weights[name])
+
+
+def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(term) for name, term in terms.items()}
+
+
+@contextmanager
+def _seeded(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's random numbers follow from seed, step and process; outside, they go on.
+
+    So dropout is the same in a run that is taken up again.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % 2**63)
+        yield

@@ -1,0 +1,89 @@
+"""One process or several: who writes, who does which share, and sums over all of them.
+
+Several processes are started by ``accelerate launch --multi_gpu`` or, on CPUs too, by torchrun; one
+alone needs neither accelerate nor any group of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from crosslatent.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes that train together.
+
+    Attributes:
+        rank: which of them this one is, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+    _state: Any = None
+
+    @classmethod
+    def here(cls, *, cpu: bool) -> Processes:
+        """The processes that the environment of this one speaks of.
+
+        Args:
+            cpu: whether models are on the CPU, so that tensors are exchanged there.
+
+        Raises:
+            UsageError: there are several, but accelerate is not installed.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if find_spec("accelerate") is None:
+            raise UsageError(
+                "Training in several processes needs accelerate, which is not installed: "
+                "pip install 'crosslatent[lens]'."
+            )
+        from accelerate import PartialState
+
+        state = PartialState(cpu=cpu)
+        return cls(state.process_index, state.num_processes, state)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.rank == 0
+
+    def share(self, work: Sequence[T]) -> list[T]:
+        """The part of the work that is this process's."""
+        return list(work[self.rank :: self.world])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self._state is not None:
+            self._state.wait_for_everyone()
+
+    def add_up(self, values: Iterable[Tensor]) -> None:
+        """Replace tensors by their sums over all processes, in one exchange."""
+        tensors = list(values)
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        sizes = [tensor.numel() for tensor in tensors]
+        for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def agree(self, value: T) -> T:
+        """What the first process says."""
+        if self.world == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box)
+        return box[0]

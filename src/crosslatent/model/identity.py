@@ -1,0 +1,71 @@
+"""What tells a model from another: hashes of its config, weights and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from crosslatent.errors import ModelError
+from crosslatent.model import quantized
+from crosslatent.model.unwrapping import adapters_of, offload_hooks
+from crosslatent.specs import canonical_hash
+
+
+def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Plain data that tells a model from another: hashes of config, weights and tokenizer."""
+    config = hf.config.to_dict()
+    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        config.pop(volatile, None)
+    return {
+        "type": hf.config.model_type,
+        "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
+        "weights_hash": _weights_hash(hf),
+        "tokenizer_hash": _tokenizer_hash(tokenizer),
+        "dtype": str(hf.dtype).removeprefix("torch."),
+        "parameters": hf.num_parameters(),
+        "commit": getattr(hf.config, "_commit_hash", None),
+        **adapters_of(hf),
+        **({} if (method := quantized.method_of(hf)) is None else {"quantization": method}),
+    }
+
+
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = tokenizer.get_vocab() if backend is None else backend.to_str()
+    return canonical_hash([content, getattr(tokenizer, "chat_template", None)])
+
+
+def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A weight, fetched if accelerate keeps it elsewhere until it is used."""
+    if tensor.device.type != "meta":
+        return tensor
+    owner, _, attribute = name.rpartition(".")
+    for hook in offload_hooks(hf.get_submodule(owner)):
+        if hook.weights_map is not None and attribute in hook.weights_map:
+            kept: torch.Tensor = hook.weights_map[attribute]
+            return kept
+    raise ModelError(f"The weight {name!r} holds no numbers: load the model with from_pretrained.")
+
+
+def rounded_weights_hash(hf: PreTrainedModel) -> str:
+    """The hash of weights in bfloat16: the same whether a model was loaded in that or in float32.
+
+    A training whose updates are lost in bfloat16 does not change it.
+    """
+    return _weights_hash(hf, torch.bfloat16)
+
+
+def _weights_hash(hf: PreTrainedModel, dtype: torch.dtype | None = None) -> str:
+    """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
+    digest = hashlib.sha256()
+    for name, placed in hf.state_dict().items():
+        digest.update(name.encode())
+        for part in quantized.plain_tensors(_fetched(hf, name, placed)):
+            digest.update(repr(tuple(part.shape)).encode())
+            flat = part.detach().reshape(-1)
+            sample = flat[:: max(flat.numel() // 64, 1)][:64]
+            digest.update(sample.to(dtype or sample.dtype).float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
