@@ -57,7 +57,8 @@ def test_whatever_does_not_pass_has_its_reason_in_the_models_document():
 
 def test_released_models_are_named_by_model_types_that_there_are():
     types = {name.partition("-")[0] for name in released_models.RELEASED}
-    assert [name for name in sorted(types) if name not in CONFIG_MAPPING] == []
+    tested = {name.partition("-")[0] for name in ALL_FAMILIES}  # by newer versions, some of them
+    assert [name for name in sorted(types - tested) if name not in CONFIG_MAPPING] == []
 
 
 def test_a_row_of_the_models_document_says_what_did_not_pass_and_why():

@@ -86,6 +86,8 @@ def test_a_tokenizer_that_knows_none_of_the_words():
     assert len(set(subject.prompts)) == 3
     assert max(map(max, subject.prompts)) < hf.config.vocab_size
     assert contracts.run("fast-equals-oracle", subject).status == "passed"
+    # Texts that differ in length alone say as little.
+    assert not Subject.of(subject.model, ("a b", "c d e", "f")).from_text
 
 
 def test_texts_are_what_is_asked_where_the_tokenizer_knows_them():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 import crosslatent as xl
+from crosslatent import oracle
 from crosslatent.contracts import CONTRACTS, Subject, run
+from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.engine import best_path
 from support.models import save_tiny, tiny_model
 
@@ -25,6 +30,23 @@ def test_a_folder_loads_in_half_precision(tmp_path, dtype):
     assert best_path(model).name == "shared-prefix"
     outcome = run("padding", Subject.of(model))
     assert (outcome.status, outcome.reason) == ("passed", "")
+
+
+def test_excuses_have_their_limits(monkeypatch):
+    subject = Subject.of(xl.wrap(*tiny_model("llama")))
+    monkeypatch.setattr("crosslatent.contracts.subject.unstable", lambda *_: True)
+    right = oracle.run_rows(subject.model, subject.main, [()] * 4, max_new_tokens=2, watch=[1, 2])
+    wrong = [replace(row, watched=(-9.0, -5.0)) for row in right]
+    broken = [replace(row, watched=(math.nan, -5.0)) for row in right]
+
+    def compared(expected, found):
+        return subject.check_equal(expected, found, "rows", again=right.__getitem__)
+
+    assert compared(right, [*wrong[:2], *right[2:]]) == 2
+    with pytest.raises(NotApplicable, match="3 of 4 rows hang on rounding themselves"):
+        compared(right, [*wrong[:3], right[3]])
+    with pytest.raises(Broken, match="rows: single rows give numbers that are not finite"):
+        compared([broken[0], *right[1:]], right)
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def forwards(subject: Subject) -> Mapping[str, int]:
         "padding": 2 * (prompts * (every + 3) + 1),
         "batch-size": 1 + prompts * (1 + some * (2 * new + 1)),
         "hooks-removed": 40,
-        "generate": 1 + every * new * (1 + 2 * _PAIRS),
+        "generate": 1 + every * (new + 1) * (1 + 2 * _PAIRS),
         "independent-capture": 3 + prompts + 6 * new,
     }
 
