@@ -13,6 +13,7 @@ from crosslatent.contracts.cost import forwards
 from crosslatent.errors import PairError
 from support.models import tiny_model
 from support.rows import wrapped
+from support.two_stacks import wrapped_stacks
 
 
 def test_all_contracts_in_their_order():
@@ -35,6 +36,20 @@ def test_one_component(kind):
 def test_an_unknown_component():
     with pytest.raises(PairError, match="Unknown component 'mlp'"):
         xl.check(wrapped(), components=["mlp"])
+
+
+def test_an_encoder_decoder_with_its_own_component():
+    model = wrapped_stacks("t5")
+    assert list(contracts.found(model).places) == ["blocks", "attn", "ffn", "cross_attn"]
+    for components, rows in ((["cross_attn"], 3), ([], 3 * 5)):
+        outcomes = {one.contract: one for one in xl.check(model, components=components, quick=True)}
+        assert {one.status for one in outcomes.values()} == {"passed"}
+        assert outcomes["self-transplant"].facts["rows"] == rows
+
+
+def test_a_component_that_the_model_does_not_have():
+    with pytest.raises(PairError, match="LlamaForCausalLM has no 'cross_attn'"):
+        xl.check(wrapped(), components=["cross_attn"])
 
 
 def test_quick_takes_the_first_the_middle_and_the_last_block():
