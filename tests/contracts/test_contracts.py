@@ -10,7 +10,7 @@ import torch
 
 from crosslatent import contracts, engine, oracle
 from crosslatent.contracts import CONTRACTS, Subject, answers
-from crosslatent.contracts.outcome import Broken
+from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.engine import EnginePath
 from crosslatent.engine.rows import SharedRows
 from crosslatent.model import PromptBatch, sites
@@ -87,7 +87,9 @@ def test_rows_that_hang_on_rounding_are_counted_and_wrong_ones_are_not_excused(s
         subject.check_equal([right], [wrong], "some rows", again)
     first = subject.model.blocks[1].ffn.register_forward_hook(jumps(subject))
     tied = again(0)
-    assert subject.check_equal([tied], [wrong], "some rows", again) == 1
+    assert subject.check_equal([tied, right], [wrong, right], "some rows", again) == 1
+    with pytest.raises(NotApplicable, match="1 of 1 rows hang on rounding"):
+        subject.check_equal([tied], [wrong], "some rows", again)
     first.remove()
 
 
