@@ -70,11 +70,14 @@ def results() -> dict[str, Any]:
 
     from support.families import REFUSED
     from support.models import ALL_FAMILIES, has_type
+    from support.two_stacks import TWO_STACKS
 
     return {
         transformers.__version__: {
             "torch": torch.__version__.partition("+")[0],
-            "families": {name: outcome(name) for name in ALL_FAMILIES if has_type(name)},
+            "families": {
+                name: outcome(name) for name in (*ALL_FAMILIES, *TWO_STACKS) if has_type(name)
+            },
             "refused": {name: refusal(name) for name in REFUSED if has_type(name)},
         }
     }
@@ -82,11 +85,12 @@ def results() -> dict[str, Any]:
 
 def outcome(family: str) -> dict[str, Any]:
     """The path that a family takes, and what came of each contract."""
-    from crosslatent import contracts, wrap
+    from crosslatent import contracts
     from crosslatent.engine import best_path
-    from support.models import tiny_model
+    from support.rows import wrapped
+    from support.two_stacks import TWO_STACKS, wrapped_stacks
 
-    model = wrap(*tiny_model(family))
+    model = wrapped_stacks(family) if family in TWO_STACKS else wrapped(family)
     outcomes = list(contracts.run_all(contracts.Subject.of(model)))
     path = best_path(model)
     counted = {one.contract: one.status for one in outcomes}
