@@ -12,13 +12,10 @@ import crosslatent as xl
 from crosslatent import oracle
 from crosslatent.contracts import CONTRACTS, Subject, run
 from crosslatent.errors import ModelError
-from crosslatent.model import reading
-from crosslatent.specs import Site
 from support.models import tiny_model
+from support.numbers import distances, numbers
 
 peft = pytest.importorskip("peft", reason="peft is not installed (extra: lens)")
-
-IDS = torch.arange(20)[None]
 
 
 def adapted(family="llama", **settings):
@@ -28,20 +25,6 @@ def adapted(family="llama", **settings):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return peft.get_peft_model(hf, peft.LoraConfig(**config | settings)), tokenizer
-
-
-@torch.no_grad()
-def numbers(model):
-    """Logits, and what attention and feed-forward give in every block."""
-    sites = [Site(kind, layer) for kind in ("attn", "ffn") for layer in range(model.n_layers)]
-    seen = {}
-    with reading(model, sites, lambda site, value: seen.update({site: value.clone()})):
-        logits = model.hf(IDS, use_cache=False).logits
-    return [logits, *(seen[site] for site in sites)]
-
-
-def distances(one, other):
-    return [float((a - b).abs().max() / a.abs().max()) for a, b in zip(one, other, strict=True)]
 
 
 # GPT-2 has layers of its own kind; in BLOOM and OPT, the module itself is what PEFT replaces.

@@ -11,25 +11,10 @@ from torch import nn
 
 import crosslatent as xl
 from crosslatent.errors import ModelError
-from crosslatent.model import reading, rewriting
+from crosslatent.model import rewriting
 from crosslatent.specs import Site
 from support.models import tiny_model
-
-IDS = torch.arange(20)[None]
-
-
-@torch.no_grad()
-def numbers(model):
-    """Logits, and what attention and feed-forward give in every block."""
-    sites = [Site(kind, layer) for kind in ("attn", "ffn") for layer in range(model.n_layers)]
-    seen = {}
-    with reading(model, sites, lambda site, value: seen.update({site: value.clone()})):
-        logits = model.hf(IDS, use_cache=False).logits
-    return [logits, *(seen[site] for site in sites)]
-
-
-def distances(one, other):
-    return [float((a - b).abs().max() / a.abs().max()) for a, b in zip(one, other, strict=True)]
+from support.numbers import IDS, distances, numbers
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ class AdapterWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted:
+class Chain:
     """Adapters and the model below them.
 
     Attributes:
@@ -54,7 +54,7 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
-def trace(folder: Path) -> Adapted:
+def trace(folder: Path) -> Chain:
     """Follow an adapter to the model it was trained on, which may be an adapter's folder itself.
 
     A base that is a relative path counts from the working directory, then from the adapter.
@@ -75,10 +75,10 @@ def trace(folder: Path) -> Adapted:
         config = _read_config(folder)
         base = _find(config["base_model_name_or_path"], folder)
         if not isinstance(base, Path):
-            return Adapted(base, config.get("revision"), tuple(folders))
+            return Chain(base, config.get("revision"), tuple(folders))
         if not is_adapter(base):
             _check_base(base, folder)
-            return Adapted(str(base), None, tuple(folders))
+            return Chain(str(base), None, tuple(folders))
         folder = base
 
 

@@ -16,6 +16,7 @@ from crosslatent.cli.options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
+    FieldOption,
     JsonOption,
     ModelOption,
     RevisionOption,
@@ -65,12 +66,7 @@ def probe(
     central: Annotated[
         str, typer.Option(metavar="L", help="The language that directions start from.")
     ] = "en",
-    field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Field of a text, such as input_{lang}; found by default."
-        ),
-    ] = None,
+    field: FieldOption = None,
     rank: Annotated[
         int | None,
         typer.Option(

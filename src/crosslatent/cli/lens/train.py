@@ -32,6 +32,7 @@ from crosslatent.cli.options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
+    FieldOption,
     JsonOption,
     ModelOption,
     RevisionOption,
@@ -86,12 +87,7 @@ def train(
     central: Annotated[
         str, typer.Option(metavar="L", help="The language that is kept as it is.")
     ] = "en",
-    field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Field of a text, such as input_{lang}; found by default."
-        ),
-    ] = None,
+    field: FieldOption = None,
     limit: Annotated[
         int | None,
         typer.Option(parser=positive, metavar="N", help="The first N rows, or items a language."),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from crosslatent.lens.space import Layer, Space
 
-ALIGN, SEPARATE, RETAIN = TERMS = ("align", "separate", "retain")
+ALIGN, SEPARATE, RETAIN = ("align", "separate", "retain")
 
 
 @dataclass(frozen=True, slots=True)
