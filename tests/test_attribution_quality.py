@@ -123,7 +123,7 @@ def test_a_run_without_scores_has_nothing_to_judge(tmp_path):
     (path / ATTRIBUTION_TABLE / "part-00001-000000.parquet").write_bytes(b"no table")
     with pytest.raises(RunFolderError, match="Cannot read"):
         judge_attribution(data)
-    (path / ATTRIBUTION_TABLE).unlink()
+    (path / ATTRIBUTION_TABLE / "part-00001-000000.parquet").unlink()
     assert judge_attribution(data) == []
 
 
