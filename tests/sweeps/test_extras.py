@@ -16,6 +16,7 @@ from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, items_in,
 from crosslatent.store.parts import PartTable
 from crosslatent.store.schema import PART_TABLES
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
+from crosslatent.sweeps import run as sweep_run
 from crosslatent.sweeps.extras import score_of
 from crosslatent.tasks import RULES, Item, task_of
 from support.rows import wrapped
@@ -54,10 +55,6 @@ def whole(model, task, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     run_sweep(model, task, SPEC, out)
     return out
-
-
-def parts(path):
-    return [part for name in TABLES for part in sorted((path / name).glob("*.parquet"))]
 
 
 def frames(path):
@@ -104,46 +101,56 @@ def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
         assert (row["correct"], row["prediction"]) == (verdict.correct, verdict.prediction)
 
 
+def part(path, name):
+    """The one part of a table."""
+    (found,) = (path / name).glob("part-*.parquet")
+    return found
+
+
 def test_a_finished_run_is_left_alone(model, task, whole):
-    before = [part.stat().st_mtime_ns for part in parts(whole)]
+    before = [part(whole, name).stat().st_mtime_ns for name in TABLES]
     run_sweep(model, task, SPEC, whole)
-    assert [part.stat().st_mtime_ns for part in parts(whole)] == before
-    assert len(before) == 2
+    assert [part(whole, name).stat().st_mtime_ns for name in TABLES] == before
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged", "some items"])
 def test_what_is_missing_is_made(model, task, whole, tmp_path, damage):
     out = tmp_path / "run"
     run_sweep(model, task, SPEC, out)
-    for name, part in zip(TABLES, parts(out), strict=True):
+    for name in TABLES:
+        file = part(out, name)
         if damage == "missing":
-            part.unlink()
+            file.unlink()
         elif damage == "damaged":
-            part.write_bytes(b"no table")
+            file.write_bytes(b"no table")
         else:
             table = read_extra(out, name)
             others = pc.not_equal(table["item"].cast("string"), "q2")
-            PartTable(part.parent, PART_TABLES[name]).write(part.stem, table.filter(others))
+            PartTable(out / name, PART_TABLES[name]).write(file.stem, table.filter(others))
     if damage == "damaged":
         with pytest.raises(RunFolderError, match="Cannot read"):
             read_extra(out, SAMPLES_TABLE)
-    run_sweep(model, task, SPEC, out)
+    outcome = run_sweep(model, task, SPEC, out)
+    assert len(outcome.faults.set_aside) == 2 * (damage == "damaged")
+    assert not outcome.faults
     assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
     assert_same(out, whole)
 
 
-def test_an_interrupted_run_leaves_no_half_table(model, task, tmp_path, monkeypatch):
+def test_an_interrupted_run_keeps_what_is_whole(model, task, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_run, "ITEMS_TOGETHER", 2)
     out = tmp_path / "run"
 
     def stop(state):
-        if state.stage == "capture" and state.all_rows == 0 and state.done == 2:
+        if state.stage == "capture" and state.all_rows == 0 and state.done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(model, task, SPEC, out, progress=stop)
-    assert not parts(out)
+    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {"q0", "q1", "q2", "q3"}
+    assert read_extra(out, SAMPLES_TABLE) is None
     run_sweep(model, task, SPEC, out)
-    assert len(parts(out)) == 2
+    assert_same(out, whole)
 
 
 def test_starting_over_throws_the_tables_away(model, task, tmp_path):
@@ -160,7 +167,7 @@ def test_progress_is_told(model, task, tmp_path):
     states = []
     run_sweep(model, task, SPEC, tmp_path / "run", progress=states.append)
     last = states[-1]
-    assert (last.done, last.total, last.rows, last.all_rows) == (5, 5, 20, 20)
+    assert (last.stage, last.done, last.total, last.all_rows) == ("capture", 5, 5, 0)
 
 
 def test_open_answers_and_indistinct_options_are_ranked_by_tokens(model):
