@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis import modules, stability
 from crosslatent.analysis.data import RunData
@@ -21,6 +21,9 @@ from crosslatent.analysis.results import (
 from crosslatent.analysis.run import summarise_run, summary_of
 from crosslatent.stats import CONFIDENCE, RESAMPLES
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 __all__ = [
     "Headline",
     "HeadlineResult",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 
-def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
+def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
     Args:
@@ -45,7 +48,7 @@ def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
     """
     from crosslatent.store.reader import RunReader
 
-    readers = [RunReader(Path(path)) for path in runs]
+    readers = [RunReader(path) for path in runs]
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"
