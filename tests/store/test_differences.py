@@ -35,10 +35,8 @@ def test_long_lists_are_shortened(tmp_path):
 
 
 def test_a_list_that_goes_on():
-    assert differences("x", PAIRS, PAIRS[:-1]) == [
-        "x: 6,400 values there, 6,399 now; the first that differs is number 6,400, [79, 79] there, "
-        "none now"
-    ]
+    (said,) = differences("x", PAIRS, PAIRS[:-1])
+    assert said.endswith("the first that differs is number 6,400, [79, 79] there, none now")
 
 
 def test_hashes_are_said_in_words(tmp_path):

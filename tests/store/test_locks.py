@@ -58,7 +58,9 @@ with RunFolder.open({str(tmp_path)!r}, MANIFEST):
 def test_an_owner_that_says_nothing_is_still_one(tmp_path, said):
     with RunFolder.open(tmp_path, MANIFEST):
         (tmp_path / ".owner.json").write_text(said)
-        with pytest.raises(RunFolderError, match="Another process is writing to the run in '[^(]*$"):
+        with pytest.raises(
+            RunFolderError, match="Another process is writing to the run in '[^(]*$"
+        ):
             RunFolder.open(tmp_path, MANIFEST)
 
 
