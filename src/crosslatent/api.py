@@ -257,8 +257,8 @@ def sweep(
         positions: how many of the last tokens are carried over.
         exact: answer near-ties again in float32, one by one.
         chat: prompts go through the tokenizer's chat template.
-        attribution: estimate all pairs from gradients too, into attribution.parquet.
-        samples: answers of the unmodified model to draw for each item, into samples.parquet.
+        attribution: estimate all pairs from gradients too, into attribution/.
+        samples: answers of the unmodified model to draw for each item, into samples/.
         engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
             "expanded-cache", or "oracle" for one row at a time.
         batch_rows: rows per batch; None for what memory holds.

@@ -69,13 +69,12 @@ def test_views_hold_what_was_written(run):
         rows = connection.sql("SELECT * FROM rows ORDER BY item, control, lang").df()
         assert list(rows.columns) == ROWS.names
         maps = connection.sql(
-            "SELECT scores['f1'], correct_by_rule['exact'], scores['none'] FROM rows "
-            "WHERE control = 'shuffled'"
+            "SELECT map_extract(scores, 'f1'), map_extract(correct_by_rule, 'exact'), "
+            "map_extract(scores, 'none') FROM rows WHERE control = 'shuffled'"
         )
-        assert maps.fetchall() == [(0.5, True, None)]
-        assert connection.sql("SELECT strata['relation'] FROM items LIMIT 1").fetchall() == [
-            ("capital",)
-        ]
+        assert maps.fetchall() == [([0.5], [True], [])]
+        strata = connection.sql("SELECT map_extract(strata, 'relation') FROM items LIMIT 1")
+        assert strata.fetchall() == [(["capital"],)]
         failures = connection.sql("SELECT * FROM failures").fetchall()
     assert failures == [("d", "prompt", "too long")]
     odd, nothing = rows.iloc[0], rows.iloc[1]

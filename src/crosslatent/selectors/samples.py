@@ -1,6 +1,6 @@
 """The baseline of the same cost: sample the model several times and take the majority.
 
-Reads ``samples.parquet`` of a run folder: item, number, output, prediction, correct.
+Reads ``samples/`` of a run folder: item, number, output, prediction, correct.
 """
 
 from __future__ import annotations
