@@ -25,7 +25,7 @@ from crosslatent.selectors.vote import Vote
 from crosslatent.stats import Estimate
 from crosslatent.store.reader import RunReader
 from support.choices import World, halves, simulate
-from support.runs import item, row, write_run
+from support.runs import item, row, write_extra, write_run
 
 GOOD = World({4: 0.9}, clusters=40)
 
@@ -212,9 +212,7 @@ def run_folder(path, *, samples=False, options=True):
             drawn.append(one | {"prediction": text if options else None, "correct": right})
     folder = write_run(path, items, rows)
     if samples:
-        from crosslatent.store.extras import write_samples
-
-        write_samples(folder, drawn)
+        write_extra(folder, "samples", drawn)
     return folder
 
 
@@ -262,7 +260,7 @@ def test_runs_of_older_versions_lack_columns(tmp_path):
     import pyarrow.parquet as pq
 
     folder = run_folder(tmp_path / "run")
-    part = folder / "rows" / "part-00000.parquet"
+    part = folder / "rows" / "part-00001-000000.parquet"
     table = pq.read_table(part)
     pq.write_table(table.drop_columns([n for n in table.column_names if "first_" in n]), part)
     found, _ = evaluate_run(RunReader(folder), selectors_of("confidence-margin-8"))

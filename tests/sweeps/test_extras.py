@@ -7,13 +7,14 @@ import json
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 import crosslatent as xl
 from crosslatent.attribution import Score, attribute
 from crosslatent.errors import RunFolderError, TaskError
-from crosslatent.store.extras import ATTRIBUTION_FILE, SAMPLES_FILE, items_in, read_extra
+from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, items_in, read_extra
+from crosslatent.store.parts import PartTable
+from crosslatent.store.schema import PART_TABLES
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps.extras import score_of
 from crosslatent.tasks import RULES, Item, task_of
@@ -23,7 +24,7 @@ SPEC = SweepSpec(
     components=("attn", "ffn"), pairs="0:0", max_new_tokens=3, attribution=True, samples=4
 )
 KEY = ("item", "component", "number", "source", "target")
-FILES = (ATTRIBUTION_FILE, SAMPLES_FILE)
+TABLES = (ATTRIBUTION_TABLE, SAMPLES_TABLE)
 
 
 def make_item(number):
@@ -55,8 +56,12 @@ def whole(model, task, tmp_path_factory):
     return out
 
 
+def parts(path):
+    return [part for name in TABLES for part in sorted((path / name).glob("*.parquet"))]
+
+
 def frames(path):
-    tables = [read_extra(path, name) for name in FILES]
+    tables = [read_extra(path, name) for name in TABLES]
     return [table.to_pandas() for table in tables]
 
 
@@ -88,7 +93,7 @@ def test_every_pair_of_every_item_is_ranked(model, task, whole):
 
 
 def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
-    rows = read_extra(whole, SAMPLES_FILE).to_pylist()
+    rows = read_extra(whole, SAMPLES_TABLE).to_pylist()
     assert [(row["item"], row["number"]) for row in rows] == [
         (item.id, number) for item in task.items for number in range(4)
     ]
@@ -100,29 +105,30 @@ def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
 
 
 def test_a_finished_run_is_left_alone(model, task, whole):
-    before = [(whole / name).stat().st_mtime_ns for name in FILES]
+    before = [part.stat().st_mtime_ns for part in parts(whole)]
     run_sweep(model, task, SPEC, whole)
-    assert [(whole / name).stat().st_mtime_ns for name in FILES] == before
+    assert [part.stat().st_mtime_ns for part in parts(whole)] == before
+    assert len(before) == 2
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged", "some items"])
 def test_what_is_missing_is_made(model, task, whole, tmp_path, damage):
     out = tmp_path / "run"
     run_sweep(model, task, SPEC, out)
-    for name in FILES:
+    for name, part in zip(TABLES, parts(out), strict=True):
         if damage == "missing":
-            (out / name).unlink()
+            part.unlink()
         elif damage == "damaged":
-            (out / name).write_bytes(b"no table")
+            part.write_bytes(b"no table")
         else:
             table = read_extra(out, name)
             others = pc.not_equal(table["item"].cast("string"), "q2")
-            pq.write_table(table.filter(others), out / name)
+            PartTable(part.parent, PART_TABLES[name]).write(part.stem, table.filter(others))
     if damage == "damaged":
         with pytest.raises(RunFolderError, match="Cannot read"):
-            read_extra(out, SAMPLES_FILE)
+            read_extra(out, SAMPLES_TABLE)
     run_sweep(model, task, SPEC, out)
-    assert items_in(read_extra(out, ATTRIBUTION_FILE)) == {f"q{n}" for n in range(5)}
+    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
     assert_same(out, whole)
 
 
@@ -135,9 +141,9 @@ def test_an_interrupted_run_leaves_no_half_table(model, task, tmp_path, monkeypa
 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(model, task, SPEC, out, progress=stop)
-    assert not any((out / name).exists() for name in FILES)
+    assert not parts(out)
     run_sweep(model, task, SPEC, out)
-    assert all((out / name).exists() for name in FILES)
+    assert len(parts(out)) == 2
 
 
 def test_starting_over_throws_the_tables_away(model, task, tmp_path):
@@ -147,7 +153,7 @@ def test_starting_over_throws_the_tables_away(model, task, tmp_path):
     with pytest.raises(RunFolderError, match="attribution"):
         run_sweep(model, task, plain, out)
     run_sweep(model, task, plain, out, new=True)
-    assert [read_extra(out, name) for name in FILES] == [None, None]
+    assert [read_extra(out, name) for name in TABLES] == [None, None]
 
 
 def test_progress_is_told(model, task, tmp_path):
@@ -190,4 +196,4 @@ def test_the_python_interface_takes_both(model, tmp_path):
         samples=2,
         out=out,
     )
-    assert [len(read_extra(out, name)) for name in FILES] == [model.n_layers**2, 2]
+    assert [len(read_extra(out, name)) for name in TABLES] == [model.n_layers**2, 2]
