@@ -86,7 +86,8 @@ def test_half_of_it_lost_and_a_part_damaged(run, shape):
     content = files[0].read_bytes()
     files[0].write_bytes(content[: len(content) // 2])
     missing = sorted(question for part in [parts[0], *parts[1::2]] for question in part)
-    assert step("resume", run, shape).found["missing"] == missing
+    found = step("resume", run, shape).found
+    assert found == {"missing": missing, "set_aside": [f"rows/{files[0].name}"]}
     again = step("write", run, shape)
     assert again.found["rows"] == len(missing) * shape.rows_per_item
     assert counts(run) == (shape.rows, 0)

@@ -11,7 +11,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,51 +19,47 @@ from benchmarks.scale import synthetic
 from benchmarks.scale.synthetic import Shape
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from crosslatent.store.folder import RunFolder
+    from crosslatent.store import RunFolder
 
 Found = dict[str, Any]
+NEAR_TIE = 1e-3
+"""Logits; rows with a smaller margin are counted."""
 
 
 def write(run: Path, shape: Shape) -> Found:
     """Write all rows that are missing, through the store."""
-    from crosslatent.store.folder import RunFolder
+    from crosslatent.store import RunFolder
 
     rows = 0
-    with closing(RunFolder.open(run, synthetic.manifest(shape))) as folder:
+    with RunFolder.open(run, synthetic.manifest(shape)) as folder:
         folder.write_items(synthetic.items(shape))
+        missing = set(_missing(folder, shape))
         for number, questions in enumerate(synthetic.parts(shape)):
-            left = [one for one in questions if synthetic.item_id(one) not in folder.done]
+            left = [one for one in questions if one in missing]
             if left:
                 table = synthetic.part(shape, left)
-                _write_part(folder, number, table)
+                folder.rows.write(folder.part_name(number), table)
                 rows += table.num_rows
-        folder.write_status(folder.totals(synthetic.manifest(shape)["near_tie_margin"]))
+        folder.write_status(folder.totals(NEAR_TIE))
     return {"rows": rows}
-
-
-def _write_part(folder: RunFolder, number: int, table: pa.Table) -> None:
-    import pyarrow.parquet as pq
-
-    from crosslatent.store.files import whole_file
-
-    file = folder.path / "rows" / f"part-{number:05d}.parquet"
-    with whole_file(file) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
 
 
 def resume(run: Path, shape: Shape) -> Found:
     """Open the folder again and find the questions that lack rows."""
-    from crosslatent.store.folder import RunFolder
+    from crosslatent.store import RunFolder
 
-    with closing(RunFolder.open(run, synthetic.manifest(shape))) as folder:
-        missing = [
-            question
-            for question in range(shape.items)
-            if synthetic.item_id(question) not in folder.done
-        ]
-    return {"missing": missing}
+    with RunFolder.open(run, synthetic.manifest(shape)) as folder:
+        set_aside = [part.name for part in folder.set_aside]
+        return {"missing": _missing(folder, shape), "set_aside": set_aside}
+
+
+def _missing(folder: RunFolder, shape: Shape) -> list[int]:
+    counts = folder.inventory().counts
+    return [
+        question
+        for question in range(shape.items)
+        if counts.get(synthetic.item_id(question), 0) < shape.rows_per_item
+    ]
 
 
 def aggregate(run: Path) -> Found:

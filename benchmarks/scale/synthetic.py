@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from crosslatent.specs import Component, near_tie_margin
+from crosslatent.specs import Component
 from crosslatent.store.schema import ROWS
 
 COMPONENTS: tuple[Component, ...] = ("attn", "ffn")
@@ -147,7 +147,6 @@ def manifest(shape: Shape) -> dict[str, Any]:
             "max_new_tokens": 20,
         },
         "headline": None,
-        "near_tie_margin": near_tie_margin("float32"),
     }
 
 
@@ -174,7 +173,7 @@ def _item(shape: Shape, question: int) -> dict[str, Any]:
         "shots": [],
         "cluster": item_id(question),
         "split": "pilot" if number < PILOT * shape.questions else "final",
-        "strata": [],
+        "strata": {},
         "paraphrase": None,
         "main_token": ":",
         "aux_token": ":",
@@ -254,8 +253,6 @@ def _by_rule() -> pa.Array:
     """What rules say of a wrong answer, and of a right one."""
     kind = ROWS.field("correct_by_rule").type
     pairs = [[("option", right), ("contains", right)] for right in (False, True)]
-    if pa.types.is_map(kind):
-        return pa.array(pairs, kind)
     return pa.array([[{"key": name, "value": said} for name, said in one] for one in pairs], kind)
 
 
