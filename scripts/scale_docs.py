@@ -187,17 +187,16 @@ def _size(size: Size) -> str:
 def after_the_sweep(measured: dict[str, Any]) -> str:
     """Time and memory of what follows a sweep, from the measured run up to larger ones."""
     sizes = [measured["shape"]["rows"], 16_000_000, 100_000_000, 1_280_000_000]
+    steps = ("resume", "aggregate", "report")
     lines = [
-        "| rows | finding what is missing | upper bounds | memory of it | whole report |",
-        "| ---: | ---: | ---: | ---: | ---: |",
+        "| rows | finding what is missing | upper bounds | whole report |",
+        "| ---: | ---: | ---: | ---: |",
     ]
     for place, rows in enumerate(sizes):
-        factor, steps = rows / sizes[0], measured["steps"]
+        factor = rows / sizes[0]
         cells = [
-            duration(steps["resume"]["seconds"] * factor),
-            duration(steps["aggregate"]["seconds"] * factor),
-            human_bytes(steps["aggregate"]["peak_bytes"] * factor),
-            duration(steps["report"]["seconds"] * factor),
+            f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
+            for step in (measured["steps"][name] for name in steps)
         ]
         how = "measured" if place == 0 else "scaled"
         lines.append(f"| {count(rows)} ({how}) | {' | '.join(cells)} |")
@@ -232,7 +231,6 @@ def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "batch_cache", human_bytes(costs.cache_bytes(256 * NEW_TOKENS, *shape))
     yield "prefix_cache", human_bytes(costs.cache_bytes(PROMPTS / 2, *shape))
     yield "measured_rows", count(rows)
-    yield "resume_memory", human_bytes(measured["steps"]["resume"]["peak_bytes"])
 
 
 TEXT = """# How large a sweep can be
@@ -291,8 +289,8 @@ hundred more questions in a language help, a thousand more pairs do not.
   of about {part}. A crash loses no more than the slices that were being worked on.
 - Slices go to whichever worker is free, so there should be at least ten for each: with fewer, all
   wait for the last one.
-- The process that hands out slices holds how many rows each question has, and the keys of
-  questions that are partly done, but no rows.
+- The process that hands out slices reads all parts once when it opens the folder, to check them
+  and to find what is missing; the last section says what that takes. It never holds outputs.
 - On the GPU, the prompt's keys and values are kept once ({prefix_cache} for the 70B model), and
   each row keeps those of its own new tokens: {batch_cache} for 256 rows.
 - Rows take about {bytes_per_row} bytes where the outputs of a question repeat (they do: most
@@ -303,8 +301,8 @@ hundred more questions in a language help, a thousand more pairs do not.
 
 Measured on {machine}, with a made-up run of {measured_rows} rows
 (`python -m benchmarks.scale`; [its results](../benchmarks/results/scale.md)), and scaled up from
-there in proportion to the rows. Finding what is missing took {resume_memory} of memory. On remote
-storage every part costs a request or two in addition, one after the other.
+there in proportion to the rows, which is rough: time, and most memory. On remote storage every
+part costs some requests in addition.
 
 {after}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,7 +16,6 @@ from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.specs import Component, Transplant, check_component
 from crosslatent.stats import Floats
-from crosslatent.store.extras import ATTRIBUTION_TABLE, read_extra
 
 SHUFFLED = ("same_answer", "different_answer")
 _FIRST = ("logprob", "entropy", "margin")
@@ -232,7 +230,7 @@ class _Rows:
         return (places[kept], columns[kept]), kept
 
     def _attribution(self, shape: tuple[int, ...]) -> Floats | None:
-        table = read_extra(Path(self.data.reader.path), ATTRIBUTION_TABLE)
+        table = self.data.reader.attribution()
         if table is None:
             return None
         self.con.register("attribution_scores", table)
