@@ -99,7 +99,7 @@ def _records(data: RunData, site: Site) -> list[dict[str, Any]]:
                v.correct AS before_correct, r.output AS after,
                r.prediction AS after_prediction, r.correct AS after_correct
         FROM rows r JOIN items i USING (item)
-        JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
+        JOIN plain v ON v.item = r.item AND v.control = 'vanilla'
         WHERE r.control = 'none' AND r.component = $component AND r.source = $source
               AND r.target = $target AND ($split IS NULL OR i.split = $split)
         ORDER BY i.item
