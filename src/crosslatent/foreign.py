@@ -21,6 +21,8 @@ _IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066\u2067\ud800-\u
 _HALF = re.compile(r"[\ud800-\udfff]")
 _TOO_DEEP = "its brackets are nested too deep"
 
+MOST_TOLD = 200
+"""Letters of somebody else's text in one of our sentences."""
 MOST_NESTED = 100
 """Brackets within brackets that are read; no file of ours has ten."""
 
@@ -71,8 +73,13 @@ def one_line(error: Exception) -> str:
     told = getattr(error, "errors", None)
     if callable(told):
         first = told()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        return f"{place} is {_short(repr(first['input']))}: {_short(first['msg'])}"
+    return _short(next(iter(str(error).strip().splitlines()), type(error).__name__))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}\u2026"
 
 
 def shown(text: str) -> str:

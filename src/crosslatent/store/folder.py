@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line, parse_json
 from crosslatent.specs import EXACT
 from crosslatent.store.files import LOCK, prepare_folder, write_json, write_table
 from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
@@ -204,14 +205,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
         RunFolderError: there is none, or it is not one of ours.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(path)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
             "a sweep."
         ) from error
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"Cannot read {str(path / MANIFEST)!r} ({error}).") from error
+        raise RunFolderError(
+            f"Cannot read {str(path / MANIFEST)!r} ({one_line(error)})."
+        ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise RunFolderError(
