@@ -20,6 +20,7 @@ from crosslatent.analysis.results import (
 )
 from crosslatent.analysis.run import summarise_run, summary_of
 from crosslatent.stats import CONFIDENCE, RESAMPLES
+from crosslatent.store.contents import readable
 
 __all__ = [
     "Headline",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@readable()
 def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 

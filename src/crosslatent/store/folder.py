@@ -213,7 +213,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise RunFolderError(
-            f"Cannot read {str(path / MANIFEST)!r} ({one_line(error)})."
+            f"Cannot read {str(path / MANIFEST)!r} ({one_line(error)}): give another folder."
         ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:

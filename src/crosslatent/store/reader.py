@@ -18,7 +18,7 @@ from crosslatent.store.schema import FAILURES, ITEMS, ROWS
 
 SCHEMAS = {"rows": ROWS, "items": ITEMS, "failures": FAILURES}
 
-_CLOSED = {
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
     # Whatever a file asks for: no code is fetched or loaded to read it.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
