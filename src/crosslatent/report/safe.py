@@ -16,8 +16,8 @@ import pandas as pd
 
 from crosslatent.foreign import json_text
 
-LONGEST_LABEL = 100
-"""Letters of a text in a static figure."""
+LONGEST_LABEL, LONGEST_TITLE = 48, 100
+"""Letters of a name beside a static figure, and of one above it."""
 LONGEST_STEM = 80
 """Letters of a file's name before its ending; most file systems allow 255 bytes for all of it."""
 
@@ -107,7 +107,9 @@ def file_stem(name: str, taken: Container[str] = ()) -> str:
         name: such as that of a task.
         taken: stems that are in use; a number is added to what would be one of them.
     """
-    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "run"
+    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+    # Programs take a name that begins with a dash for an option.
+    plain = plain.lstrip("-") or "run"
     stem = plain.encode()[:LONGEST_STEM].decode(errors="ignore")
     number, found = 1, stem
     while found in taken:

@@ -141,7 +141,10 @@ def _forests(panels: Sequence[Panel]) -> Figure:
         _forest(axis, forest)
         # A legend stands between the title and the plot.
         axis.set_title(
-            safe.short(panel.title), loc="left", fontsize=9.5, pad=24 if _has_legend(forest) else 6
+            safe.short(panel.title, safe.LONGEST_TITLE),
+            loc="left",
+            fontsize=9.5,
+            pad=24 if _has_legend(forest) else 6,
         )
     return figure
 
