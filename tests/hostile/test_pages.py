@@ -24,80 +24,17 @@ from crosslatent.stats import Estimate
 from crosslatent.subspace import fit_means
 from support.hostile import BAD, HOST, Page, bad, data_of, texts_in
 
-ELEMENTS = frozenset(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "main",
-        "header",
-        "section",
-        "nav",
-        "article",
-        "figure",
-        "figcaption",
-        "div",
-        "p",
-        "span",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "a",
-        "ul",
-        "li",
-        "dl",
-        "dt",
-        "dd",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "details",
-        "summary",
-        "select",
-        "option",
-        "label",
-        "input",
-        "script",
-        "i",
-        "em",
-        "strong",
-        "mark",
-        "code",
-        "bdi",
-    ]
-)
-ATTRIBUTES = frozenset(
-    [
-        "class",
-        "id",
-        "lang",
-        "role",
-        "title",
-        "style",
-        "charset",
-        "name",
-        "content",
-        "value",
-        "type",
-        "href",
-        "for",
-        "min",
-        "max",
-        "step",
-        "aria-label",
-        "aria-hidden",
-        "aria-live",
-        "aria-valuetext",
-        "data-run",
-    ]
-)
+_ELEMENTS = """
+    html head meta title style body main header section nav article figure figcaption div p span
+    h1 h2 h3 h4 a ul li dl dt dd table thead tbody tr th td details summary select option label
+    input script i em strong mark code bdi
+"""
+ELEMENTS = frozenset(_ELEMENTS.split())
+_ATTRIBUTES = """
+    class id lang role title style charset name content value type href for min max step
+    aria-label aria-hidden aria-live aria-valuetext data-run
+"""
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e]")
 STYLE = re.compile(r"(left|width|height):-?[\d.]+(%|px)(;width:-?[\d.]+%)?|color:var\(--lang-\d\)")
 
@@ -172,9 +109,7 @@ def test_tables_neither_compute_nor_run_commands(report: ReportPaths) -> None:
 
 
 def test_what_is_harmless_stays_as_it_is() -> None:
-    text = (
-        "\u0939\u093f\u0928\u094d\u200d\u0926\u0940 \u0627\u0631\u062f\u0648\n\tx\u00a0y \U0001f600"
-    )
+    text = "\u0939\u093f\u0928\u094d\u200d\u0926\u0940 \u0627\u0631\u062f\u0648\n\tx\u00a0y"
     assert in_page(text) == text
     assert in_page(3) == 3
     assert in_csv("-5.5") == "-5.5"
@@ -330,7 +265,7 @@ def test_a_browser_finds_nothing_to_run(
     )
     told = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert any("pwned: no" in line for line in told), told or done.stderr[-2000:]
-    plots = {"report": 2, "probe": 4, "evaluation": 0}[name]
+    plots = {"report": 2, "probe": 3, "evaluation": 0}[name]
     assert any(f"driven: {plots} plots" in line for line in told), told
     assert len(told) == 2, told
     assert f"//{HOST}" not in log.read_text(encoding="utf-8", errors="replace"), (
