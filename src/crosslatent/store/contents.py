@@ -166,6 +166,7 @@ def check_values(
         },
         "items": {
             "a number of tokens is negative": "main_length < 0 OR aux_length < 0",
+            "a language is called 'all', which stands for all of them": "'all' IN (lang, aux_lang)",
         },
     }
     with readable(path):
@@ -173,12 +174,17 @@ def check_values(
             empty = [f"{column.name} IS NULL" for column in schema if not column.nullable]
             told = {"a value is missing": " OR ".join(empty)} | wrong.get(table, {})
             _refuse(connection, table, told, path)
-        doubled = "SELECT count(*) - count(DISTINCT item) FROM items"
-        if _number(connection, doubled):
-            raise RunFolderError(
-                f"The items of the run in {str(path)!r} are none that a sweep wrote (an item "
-                f"stands there twice): {_AGAIN}."
-            )
+        sets = {
+            "an item stands there twice": "SELECT count(*) - count(DISTINCT item) FROM items",
+            "rows are of items that are not there": "SELECT count(*) FROM (SELECT DISTINCT item "
+            "FROM rows EXCEPT SELECT item FROM items)",
+        }
+        for what, query in sets.items():
+            if _number(connection, query):
+                raise RunFolderError(
+                    f"The items of the run in {str(path)!r} are none that a sweep wrote ({what}): "
+                    f"{_AGAIN}."
+                )
 
 
 def _refuse(
