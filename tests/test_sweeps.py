@@ -150,7 +150,7 @@ def test_a_damaged_part_is_set_aside_and_run_again(model, task, whole, tmp_path)
     part.write_bytes(part.read_bytes()[:200])
     run_sweep(model, task, SPEC, out)
     assert_same_rows(out, whole)
-    assert (out / "rows" / "part-00000.damaged").exists()
+    assert (out / "rows" / "part-00001-000000.damaged").exists()
 
 
 def test_other_arguments_are_refused_with_what_differs(model, task, whole):

@@ -27,11 +27,11 @@ MOST_NESTED = 100
 """Brackets within brackets that are read; no file of ours has ten."""
 
 
-def parse_json(text: str) -> Any:
+def parse_json(data: str | bytes) -> Any:
     """Read JSON that anybody may have written.
 
     Args:
-        text: one JSON value.
+        data: one JSON value; bytes are UTF-8.
 
     Returns:
         Plain data: all of its texts can be encoded, and all of its numbers are finite.
@@ -40,6 +40,7 @@ def parse_json(text: str) -> Any:
         ValueError: it is no JSON, too deeply nested, or holds half of a character or a number that
             JSON does not have. The message says which, on one line.
     """
+    text = data if isinstance(data, str) else data.decode()
     try:
         value = json.loads(text, parse_constant=_refused)
     except RecursionError as error:
@@ -74,11 +75,12 @@ def one_line(error: Exception) -> str:
     if callable(told):
         first = told()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
-        return f"{place} is {_short(repr(first['input']))}: {_short(first['msg'])}"
-    return _short(next(iter(str(error).strip().splitlines()), type(error).__name__))
+        return f"{place} is {short(repr(first['input']))}: {short(first['msg'])}"
+    return short(next(iter(str(error).strip().splitlines()), type(error).__name__))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """The beginning of a text, for a message."""
     return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}\u2026"
 
 

@@ -1,4 +1,4 @@
-"""A run folder that somebody else made: whatever stands in it, the answer is a report or a sentence."""
+"""A run folder that somebody else made: whatever is in it, it gives a report or a sentence."""
 
 from __future__ import annotations
 
@@ -188,6 +188,7 @@ def twice(name: str) -> Change:
 
 
 UNSOUND = {
+    "a column twice": ("items.parquet", twice("main")),
     "no items": ("rows/*.parquet", without("item")),
     "no outputs": ("rows/*.parquet", without("output")),
     "no scores": ("rows/*.parquet", without("scores")),
@@ -208,7 +209,6 @@ UNSOUND = {
     "unknown components": ("rows/*.parquet", all_of("component", BAD, pa.string())),
     "time without end": ("rows/*.parquet", all_of("seconds", float("inf"), pa.float32())),
     "items twice": ("items.parquet", lambda table: pa.concat_tables([table, table])),
-    "a column twice": ("items.parquet", twice("main")),
 }
 
 
@@ -250,6 +250,7 @@ def test_a_table_that_is_cut_or_flipped_is_one_sentence(
 
 
 SOUND = {
+    "a column twice": ("items.parquet", twice("main")),
     "no labels": ("items.parquet", of_type("labels", pa.list_(pa.string()))),
     "no answers": ("items.parquet", of_type("answer", pa.string())),
     "other options": ("items.parquet", all_of("options", [BAD], pa.list_(pa.string()))),
@@ -346,7 +347,9 @@ def test_pickles_in_a_run_folder_are_never_read(
     accepted(folder)
     Run(folder).to_pandas()
     assert not executed.exists()
-    (folder / "attribution.parquet").write_bytes(payload)
+    for name in ("attribution", "samples"):
+        (folder / name).mkdir()
+        (folder / name / "part-00001-000000.parquet").write_bytes(payload)
     for arguments in commands(folder):
         main(arguments)
     assert not executed.exists()

@@ -6,6 +6,7 @@ here. What does not fit is a `RunFolderError`, never an exception somewhere in t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crosslatent.errors import RunFolderError
-from crosslatent.foreign import one_line
+from crosslatent.foreign import one_line, short
 from crosslatent.specs import COMPONENTS
 
 MOST_LAYERS = 1000
@@ -99,41 +100,46 @@ def check_manifest(manifest: Mapping[str, Any], path: object) -> None:
         ) from error
 
 
-def check_columns(found: pa.Schema, wanted: pa.Schema, file: object) -> None:
+def check_columns(
+    connection: duckdb.DuckDBPyConnection, source: str, wanted: pa.Schema, path: object
+) -> None:
     """Refuse a table that lacks columns, or has them in other types.
 
-    Texts may be stored as a dictionary or not, and numbers in any width.
+    Args:
+        connection: which can read it.
+        source: the table, as SQL names it.
+        wanted: its columns; numbers may have any width.
+        path: the run folder, for the message.
 
     Raises:
-        RunFolderError: it does; the message names the first column.
+        RunFolderError: it does; the message names the first column. Or it cannot be read.
     """
+    with readable(path):
+        rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    found = {name: kind for name, kind, *_ in rows}
     for column in wanted:
-        # A name may stand in a file more than once.
-        places = found.get_all_field_indices(column.name)
-        kinds = [found.field(place).type for place in places]
-        if len(kinds) != 1 or _family(kinds[0]) != _family(column.type):
-            seen = " and ".join(str(kind)[:80] for kind in kinds) or "missing"
+        kind = found.get(column.name)
+        if kind is None or not re.fullmatch(_in_sql(column.type), kind):
             raise RunFolderError(
-                f"The table {str(file)!r} is none that a sweep wrote (the column {column.name!r} "
-                f"is {seen}, but {column.type} belongs there): {_AGAIN}."
+                f"The run in {str(path)!r} has a table that no sweep wrote (the column "
+                f"{column.name!r} is {short(kind or 'missing')}, but {column.type} belongs there): "
+                f"{_AGAIN}."
             )
 
 
-def _family(kind: pa.DataType) -> object:
-    """What two types have in common if one can stand for the other."""
+def _in_sql(kind: pa.DataType) -> str:
+    """A pattern of what DuckDB calls a type."""
     if pa.types.is_dictionary(kind):
-        return _family(kind.value_type)
-    if pa.types.is_map(kind):
-        return ("map", _family(kind.key_type), _family(kind.item_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return ("list", _family(kind.value_type))
+        return _in_sql(kind.value_type)
+    if pa.types.is_list(kind):
+        return rf"(?:{_in_sql(kind.value_type)})\[\]"
     if pa.types.is_struct(kind):
-        return ("struct", *((field.name, _family(field.type)) for field in kind))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "text"
+        fields = [f'"?{one.name}"? (?:{_in_sql(one.type)})' for one in kind]
+        return rf"STRUCT\({', '.join(fields)}\)"
     if pa.types.is_integer(kind):
-        return "integer"
-    return "float" if pa.types.is_float32(kind) or pa.types.is_float64(kind) else str(kind)
+        return r"U?(?:TINYINT|SMALLINT|INTEGER|BIGINT)"
+    known = {pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN", pa.float32(): "FLOAT|DOUBLE"}
+    return known[kind]
 
 
 def check_values(

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from crosslatent.attribution import Score, Scores, attributions
-from crosslatent.errors import RunFolderError
 from crosslatent.sampling import sample
 from crosslatent.scoring import distinct_starts
 from crosslatent.store.extras import (
-    ATTRIBUTION_FILE,
-    SAMPLES_FILE,
     attribution_table,
     items_in,
-    read_extra,
-    write_attribution,
-    write_samples,
 )
+from crosslatent.store.folder import RunFolder
+from crosslatent.store.parts import PartTable
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.progress import Show, Tracker
 from crosslatent.tasks import RULES, Item
@@ -29,18 +22,18 @@ _TOGETHER = 64
 """Items whose prompts are held as token ids at once."""
 
 
-def run_extras(plan: SweepPlan, path: Path, show: Show) -> None:
+def run_extras(plan: SweepPlan, folder: RunFolder, show: Show) -> None:
     """Write what the plan asks for beside the rows, as far as it is not there yet.
 
     Args:
         plan: the sweep.
-        path: its run folder, open for writing by this process.
+        folder: its run folder, open for writing by this process.
         show: gets the progress; prompts that are read count as captured, samples as rows.
     """
     if plan.attribution:
-        _attribution(plan, path, show)
+        _attribution(plan, folder, show)
     if plan.samples:
-        _samples(plan, path, show)
+        _samples(plan, folder, show)
 
 
 def score_of(plan: SweepPlan, item: Item) -> Score:
@@ -50,14 +43,13 @@ def score_of(plan: SweepPlan, item: Item) -> Score:
     return Score(options=options if len(options) > 1 else ())
 
 
-def _attribution(plan: SweepPlan, path: Path, show: Show) -> None:
-    there, todo = _missing(plan, path, ATTRIBUTION_FILE)
+def _attribution(plan: SweepPlan, folder: RunFolder, show: Show) -> None:
+    todo = _missing(plan, folder.attribution)
     if not todo:
         return
     tracker = Tracker(show, 0, len(todo), 0)
-    tables = [] if there is None else [there]
     done = 0
-    for part in _parts(todo):
+    for number, part in enumerate(_parts(todo)):
         found = attributions(
             plan.model,
             [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in part],
@@ -73,18 +65,17 @@ def _attribution(plan: SweepPlan, path: Path, show: Show) -> None:
             scores[item.id] = by_component
             done += 1
             tracker.captured(done, len(todo))
-        tables.append(attribution_table(scores))
-    write_attribution(path, pa.concat_tables(tables).unify_dictionaries())
+        folder.attribution.write(folder.part_name(number), attribution_table(scores))
 
 
-def _samples(plan: SweepPlan, path: Path, show: Show) -> None:
-    there, todo = _missing(plan, path, SAMPLES_FILE)
+def _samples(plan: SweepPlan, folder: RunFolder, show: Show) -> None:
+    todo = _missing(plan, folder.samples)
     if not todo:
         return
     tracker = Tracker(show, 0, len(todo), len(todo) * plan.samples)
-    rows: list[dict[str, Any]] = [] if there is None else there.to_pylist()
     done = 0
-    for part in _parts(todo):
+    for number, part in enumerate(_parts(todo)):
+        rows: list[dict[str, Any]] = []
         answers = sample(
             plan.model,
             [plan.tokens[item.id].main for item in part],
@@ -98,7 +89,7 @@ def _samples(plan: SweepPlan, path: Path, show: Show) -> None:
             done += plan.samples
             tracker.answered(done)
             tracker.finished()
-    write_samples(path, rows)
+        folder.samples.write(folder.part_name(number), rows)
 
 
 def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -113,15 +104,11 @@ def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dic
         }
 
 
-def _missing(plan: SweepPlan, path: Path, name: str) -> tuple[pa.Table | None, list[Item]]:
-    """The table that is there, and the items that it lacks; a damaged one is made anew."""
-    try:
-        there = read_extra(path, name)
-    except RunFolderError:
-        there = None
-    known = items_in(there)
+def _missing(plan: SweepPlan, table: PartTable) -> list[Item]:
+    """The items that a table lacks."""
+    known = items_in(table.read(["item"]))
     items = [item for item in plan.task.items if item.id in plan.tokens]
-    return there, [item for item in items if item.id not in known]
+    return [item for item in items if item.id not in known]
 
 
 def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from crosslatent.model import Model
 from crosslatent.requests import Request
 from crosslatent.specs import AUTO, near_tie_margin
 from crosslatent.store import RunFolder
-from crosslatent.store.extras import discard
+from crosslatent.store.schema import Failure
 from crosslatent.sweeps.extras import run_extras
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
@@ -96,17 +96,17 @@ def run_sweep(
     path = chosen_path(model, engine)
     manifest = build_manifest(plan, requested, headline)
     started = time.monotonic()
-    with closing(RunFolder.open(out, manifest, new=new)) as folder:
+    with RunFolder.open(out, manifest, new=new) as folder:
         ends = plan.tokens.ends
         folder.write_items([_item_row(model, item, ends.get(item.id)) for item in task.items])
-        if not folder.done:
-            discard(out)  # of a run that --new has thrown away
         rows, paths = _run_items(plan, folder, path, batch_rows, progress)
-        folder.write_failures(plan.failures)
+        folder.write_failures(
+            [Failure(item, "prompt", reason) for item, reason in plan.failures.items()]
+        )
         counts = {"items": len(folder.done), "failures": len(plan.failures)}
         status = {**folder.totals(near_tie_margin(manifest["model"]["dtype"])), **counts}
         folder.write_status(status)
-        run_extras(plan, out, progress or _silent)
+        run_extras(plan, folder, progress or _silent)
     return SweepOutcome(out, rows, plan.failures, time.monotonic() - started, paths, status)
 
 
@@ -124,12 +124,47 @@ def _run_items(
     tracker = Tracker(progress or _silent, len(items) - len(todo), len(items), plan.rows_of(todo))
     rows = 0
     paths: dict[EnginePath, None] = {}
-    with folder.buffered() as buffer:
+    with _buffered(folder) as buffer:
         for records, taken in _answered(plan, items, todo, path, batch_rows, tracker):
             rows += buffer.add(records)
             paths.update(dict.fromkeys(taken))
             tracker.finished()
     return rows, tuple(paths)
+
+
+class _PartBuffer:
+    """Rows of whole items on their way into parts, so that a crash loses some seconds of work."""
+
+    def __init__(self, folder: RunFolder, seconds: float = 20.0) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._rows: list[dict[str, Any]] = []
+        self._number = 0
+        self._flushed = time.monotonic()
+
+    def add(self, rows: list[dict[str, Any]]) -> int:
+        self._rows += rows
+        if time.monotonic() - self._flushed > self._seconds:
+            self.flush()
+        return len(rows)
+
+    def flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            self._folder.rows.write(self._folder.part_name(self._number), rows)
+            self._folder.done.update(row["item"] for row in rows)
+            self._number += 1
+        self._flushed = time.monotonic()
+
+
+@contextmanager
+def _buffered(folder: RunFolder) -> Iterator[_PartBuffer]:
+    """What is collected is written on leaving, interrupted or not."""
+    buffer = _PartBuffer(folder)
+    try:
+        yield buffer
+    finally:
+        buffer.flush()
 
 
 def _silent(_state: Progress) -> None:
