@@ -223,7 +223,8 @@ def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
         raise TaskError(f"{file.where('rows')}: rows come either from a hub or from files.")
     if rows.files is not None:
         _check_files(file, rows)
-    for hub in filter(None, (rows.hub, *rows.counterpart_hub.values())):
+    own = [] if rows.hub is None else [rows.hub]
+    for hub in (*own, *rows.counterpart_hub.values()):
         # `datasets` takes a folder for a name as well, and a single word for one of its readers, of
         # which "pandas" unpickles.
         if not _REPOSITORY.fullmatch(hub):
