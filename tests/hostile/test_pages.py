@@ -118,6 +118,7 @@ def test_what_is_harmless_stays_as_it_is() -> None:
     assert in_csv("-x") == "'-x"
     assert file_stem("demo-facts") == "demo-facts"
     assert json.loads(in_script({"a": BAD})) == {"a": BAD}
+    assert not re.search("[<\u2028\u2029\u202e]", in_script({"a": BAD}))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,18 @@ from crosslatent.specs import COMPONENTS
 MOST_LAYERS = 1000
 """Blocks that a model may have: arrays over pairs of layers are made of this size."""
 
+OPTIONAL = frozenset(
+    {
+        "first_logprob",
+        "first_entropy",
+        "first_margin",
+        "option_scores",
+        "option_means",
+        "gold_score",
+    }
+)
+"""Columns that some runs lack, and that whoever reads them does without."""
+
 _AGAIN = "run its sweep again, or give another folder"
 
 
@@ -95,7 +107,7 @@ def check_manifest(manifest: Mapping[str, Any], path: object) -> None:
         _Manifest.model_validate(dict(manifest))
     except ValidationError as error:
         raise RunFolderError(
-            f"The run.json in {str(path)!r} is none that a sweep wrote ({one_line(error)}): "
+            f"The run in {str(path)!r} has a run.json that no sweep wrote ({one_line(error)}): "
             f"{_AGAIN}."
         ) from error
 
@@ -119,6 +131,8 @@ def check_columns(
     found = {name: kind for name, kind, *_ in rows}
     for column in wanted:
         kind = found.get(column.name)
+        if kind is None and column.name in OPTIONAL:
+            continue
         if kind is None or not re.fullmatch(_in_sql(column.type), kind):
             raise RunFolderError(
                 f"The run in {str(path)!r} has a table that no sweep wrote (the column "
