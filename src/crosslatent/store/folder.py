@@ -39,16 +39,11 @@ from crosslatent.store.manifest import (
 from crosslatent.store.parts import DOUBLED, PartTable, SetAside
 from crosslatent.store.places import place_of
 from crosslatent.store.schema import (
-    ATTRIBUTION,
-    ATTRIBUTION_TABLE,
     FAILURES,
     FILE_TABLES,
     ITEMS,
     PART_TABLES,
-    ROWS,
     ROWS_TABLE,
-    SAMPLES,
-    SAMPLES_TABLE,
     SCHEMA_VERSION,
     Failure,
 )
@@ -74,9 +69,10 @@ class RunFolder:
         """One more than any before: which call of a sweep on this folder this is, from 1."""
         self.set_aside: list[SetAside] = []
         """Parts that do not count any longer, found when the folder was opened."""
-        self.rows = PartTable(place / ROWS_TABLE, ROWS)
-        self.attribution = PartTable(place / ATTRIBUTION_TABLE, ATTRIBUTION)
-        self.samples = PartTable(place / SAMPLES_TABLE, SAMPLES)
+        self.tables = {
+            name: PartTable(place / name, schema) for name, schema in PART_TABLES.items()
+        }
+        """The tables in parts, by name."""
         self._manifest = manifest
         self._lock = lock
         self._inventory = self._taken_stock()
@@ -119,6 +115,11 @@ class RunFolder:
     ) -> None:
         self.close()
 
+    @property
+    def rows(self) -> PartTable:
+        """The answers."""
+        return self.tables[ROWS_TABLE]
+
     def close(self) -> None:
         """Let other processes write to the folder."""
         self._lock.release()
@@ -129,7 +130,7 @@ class RunFolder:
         Args:
             number: of the slice that it holds, from 0.
         """
-        return f"part-{self.session:05d}-{number:06d}"
+        return part_name(self.session, number)
 
     def inventory(self) -> Inventory:
         """The rows that were there when the folder was opened."""
@@ -159,7 +160,7 @@ class RunFolder:
         Args:
             near_tie_margin: rows with a smaller margin are near-ties.
         """
-        rows = self.rows.read(["seconds", "path", "min_margin"])
+        rows = self.rows.read(["seconds", "path", "min_margin", "finite"])
         close = pc.sum(pc.less(rows["min_margin"], near_tie_margin)).as_py() or 0
         by_path = _by_path(rows)
         settled = by_path.get(EXACT, {"rows": 0})["rows"]
@@ -168,6 +169,7 @@ class RunFolder:
             "seconds": _total(rows["seconds"]),
             "paths": by_path,
             "near_ties": {"rows": close, "settled": settled, "margin": near_tie_margin},
+            "not_finite": len(rows) - (pc.sum(rows["finite"]).as_py() or 0),
         }
 
     def _taken_stock(self) -> Inventory:
@@ -177,9 +179,15 @@ class RunFolder:
         for part in counting.doubled():
             reason = "it holds rows that another part holds, too"
             self.set_aside.append(self.rows.set_aside(part, DOUBLED, reason))
-        for table in (self.attribution, self.samples):
-            self.set_aside += table.check()
+        for name, table in self.tables.items():
+            if name != ROWS_TABLE:
+                self.set_aside += table.check()
         return counting.inventory()
+
+
+def part_name(session: int, number: int) -> str:
+    """Name of a part: the same for whoever writes a slice in a session."""
+    return f"part-{session:05d}-{number:06d}"
 
 
 def check_fence(place: str | Path | Place, session: int) -> None:
