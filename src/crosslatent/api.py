@@ -24,6 +24,7 @@ from crosslatent.specs import (
     resolve_layer,
 )
 from crosslatent.store import RunReader
+from crosslatent.store.contents import readable
 from crosslatent.store.places import place_of
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
@@ -171,7 +172,7 @@ class Run:
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `store.schema.ROWS`."""
-        with self._reader.connect() as connection:
+        with readable(self.path), self._reader.connect() as connection:
             frame: pd.DataFrame = connection.execute("SELECT * FROM rows").df()
         return frame
 

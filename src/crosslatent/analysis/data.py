@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
 from crosslatent.specs import Component, check_component
 from crosslatent.stats import Floats
@@ -144,7 +145,13 @@ class RunData:
     @cached_property
     def items(self) -> Items:
         """The questions that have rows."""
-        return _load_items(self.con, language_column(self.reader))
+        found = _load_items(self.con, language_column(self.reader))
+        if not found.ids:
+            raise RunFolderError(
+                f"The run in {str(self.reader.path)!r} has no rows of any of its items: run its "
+                "sweep again, or give another folder."
+            )
+        return found
 
     @cached_property
     def n_layers(self) -> int:

@@ -167,9 +167,8 @@ def _answer(record: dict[str, Any], when: str) -> Answer:
 
 def _label(record: dict[str, Any], option: str | None) -> str:
     """What an option says; empty if there is no option or the options speak for themselves."""
-    if option is None or not record["labels"] or not record["options"]:
-        return ""
-    return str(record["labels"][record["options"].index(option)])
+    named = dict(zip(record["options"] or (), record["labels"] or (), strict=False))
+    return "" if option is None else str(named.get(option) or "")
 
 
 def _prompt(lang: str, text: str, token: str) -> Prompt:

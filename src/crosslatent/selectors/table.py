@@ -257,7 +257,7 @@ def shares(logprobs: Floats, counts: NDArray[Any]) -> Floats:
     """
     if not logprobs.shape[-1]:
         return logprobs
-    known = ~np.isnan(logprobs)
+    known = ~np.isnan(logprobs) & (logprobs < np.inf)
     all_of_them = counts.reshape(-1, *[1] * (logprobs.ndim - 1))
     usable = (known.sum(axis=-1, keepdims=True) == all_of_them) & (all_of_them > 0)
     filled = np.where(known, logprobs, -np.inf)

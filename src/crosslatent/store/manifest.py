@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line, parse_json, short
+from crosslatent.store.contents import check_manifest
 from crosslatent.store.files import read_bytes
 from crosslatent.store.schema import SCHEMA_VERSION
 
@@ -35,20 +37,23 @@ def read_manifest(place: Place) -> dict[str, Any]:
         RunFolderError: there is none, or it is not one of ours.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
+        manifest = parse_json(read_bytes(place / MANIFEST))
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(place)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
             "a sweep."
         ) from error
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"Cannot read {str(place / MANIFEST)!r} ({error}).") from error
+        raise RunFolderError(
+            f"Cannot read {str(place / MANIFEST)!r} ({one_line(error)}): give another folder."
+        ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise RunFolderError(
-            f"{str(place)!r} has schema version {version!r}, but this version of crosslatent reads "
-            f"{SCHEMA_VERSION}."
+            f"{str(place)!r} has schema version {short(repr(version))}, but this version of "
+            f"crosslatent reads {SCHEMA_VERSION}."
         )
+    check_manifest(manifest, place)
     return dict(manifest)
 
 
@@ -59,7 +64,7 @@ def read_ours(place: Place) -> dict[str, Any]:
         RunFolderError: no version of ours wrote it.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
+        manifest = parse_json(read_bytes(place / MANIFEST))
     except (OSError, ValueError):
         manifest = None
     if not isinstance(manifest, dict) or "schema_version" not in manifest:

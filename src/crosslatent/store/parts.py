@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line
 from crosslatent.store.files import read_bytes, write_table
 from crosslatent.store.places import is_local
 
@@ -132,7 +133,10 @@ class PartTable:
         for part, table in self._tables(names):
             if not isinstance(table, pa.Table):
                 raise RunFolderError(damaged(part, table))
-            tables.append(table.cast(schema))
+            try:
+                tables.append(table.select(names).cast(schema))
+            except (pa.ArrowException, KeyError) as error:
+                raise RunFolderError(damaged(part, one_line(error))) from error
         return pa.concat_tables(tables).unify_dictionaries()
 
     def _tables(self, columns: list[str] | None = None) -> Iterator[tuple[Place, pa.Table | str]]:

@@ -10,15 +10,33 @@ import duckdb
 import pyarrow as pa
 
 from crosslatent.errors import RunFolderError
+from crosslatent.store.contents import check_columns, check_values, readable
 from crosslatent.store.extras import read_extra
 from crosslatent.store.manifest import CLEARING, read_manifest
 from crosslatent.store.parts import PATTERN
 from crosslatent.store.places import is_local, place_of
-from crosslatent.store.schema import ATTRIBUTION_TABLE, FAILURES, ITEMS, ROWS, SAMPLES_TABLE
+from crosslatent.store.schema import (
+    ATTRIBUTION_TABLE,
+    FILE_TABLES,
+    PART_TABLES,
+    ROWS,
+    ROWS_TABLE,
+    SAMPLES_TABLE,
+)
 from crosslatent.store.tables import is_entries
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
+
+
+_VIEWS = {ROWS_TABLE: ROWS, **FILE_TABLES}
+
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+"""Of connections to DuckDB: whatever a file asks for, no code is fetched or loaded to read it."""
 
 
 class RunReader:
@@ -37,6 +55,7 @@ class RunReader:
                 f"The run in {str(self.path)!r} has no rows yet: run the same sweep command again "
                 "to go on."
             )
+        self._checked = False
 
     def attribution(self) -> pa.Table | None:
         """Pairs ranked by gradients (`schema.ATTRIBUTION`); None if the run has none."""
@@ -48,30 +67,33 @@ class RunReader:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the views ``rows``, ``items`` and ``failures`` (see `schema`)."""
-        connection = duckdb.connect()
+        connection = duckdb.connect(config=_CLOSED)
         if not is_local(self.path):
             connection.register_filesystem(self.path.fs)
-        _view(connection, "rows", self.path / "rows", PATTERN, ROWS)
-        _view(connection, "items", self.path, "items.parquet", ITEMS)
-        _view(connection, "failures", self.path, "failures.parquet", FAILURES)
+        for name, schema in _VIEWS.items():
+            source = self._source(connection, name, schema)
+            if not self._checked:
+                check_columns(connection, source, schema, self.path)
+            with readable(self.path):
+                connection.execute(f"CREATE VIEW {name} AS SELECT {_columns(schema)} FROM {source}")
+        if not self._checked:
+            n_layers = self.manifest.get("model", {}).get("n_layers")
+            check_values(connection, _VIEWS, n_layers, self.path)
+            self._checked = True
         return connection
 
-
-def _view(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    folder: Place,
-    pattern: str,
-    schema: pa.Schema,
-) -> None:
-    if any(folder.glob(pattern)):
-        # Only the last part of the path is a pattern; the folder may have any name.
+    def _source(self, connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> str:
+        """A table as SQL names it."""
+        in_parts = name in PART_TABLES
+        folder = self.path / name if in_parts else self.path
+        pattern = PATTERN if in_parts else f"{name}.parquet"
+        if not any(folder.glob(pattern)):
+            connection.register(f"{name}_empty", schema.empty_table())
+            return f"{name}_empty"
+        # Only the last part of the path is a pattern; the folder may have any name, and one such as
+        # lang=sw is no column.
         files = f"{glob.escape(str(folder))}/{pattern}".replace("'", "''")
-        source = f"read_parquet('{files}')"
-    else:
-        source = f"{name}_empty"
-        connection.register(source, schema.empty_table())
-    connection.execute(f"CREATE VIEW {name} AS SELECT {_columns(schema)} FROM {source}")
+        return f"read_parquet('{files}', hive_partitioning = false)"
 
 
 def _columns(schema: pa.Schema) -> str:
