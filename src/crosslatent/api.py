@@ -32,6 +32,8 @@ from crosslatent.tasks import Item, Task, task_of
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+    import polars as pl
+    from upath import UPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,20 +163,28 @@ def _resolved(model: Model, asked: Transplant) -> Transplant:
 class Run:
     """A run folder: rows as a data frame, upper bounds and heat maps."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open a run folder.
+    def __init__(self, path: str | Path | UPath) -> None:
+        """Open a run folder, by its path or its URL.
 
         Raises:
-            RunFolderError: it is not one, or has no rows yet.
+            RunFolderError: it is not one, has no rows yet, or is damaged.
         """
-        self.path = Path(path)
         self._reader = RunReader(path)
+        self.path = self._reader.path
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `store.schema.ROWS`."""
         with readable(self.path), self._reader.connect() as connection:
             frame: pd.DataFrame = connection.execute("SELECT * FROM rows").df()
         return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows for polars, mappings as lists of keys and values.
+
+        Raises:
+            UsageError: polars is not installed.
+        """
+        return self._reader.to_polars()
 
     def upper_bound(self) -> pd.DataFrame:
         """Share of items that any pair solves, by component and control, with intervals.

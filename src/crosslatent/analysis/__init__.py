@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis import modules, stability
 from crosslatent.analysis.data import RunData
@@ -22,6 +22,9 @@ from crosslatent.foreign import json_text
 from crosslatent.stats import CONFIDENCE, RESAMPLES
 from crosslatent.store.contents import readable
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 __all__ = [
     "Headline",
     "HeadlineResult",
@@ -35,7 +38,7 @@ __all__ = [
 
 
 @readable()
-def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
+def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
     Args:
@@ -47,7 +50,7 @@ def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
     """
     from crosslatent.store.reader import RunReader
 
-    readers = [RunReader(Path(path)) for path in runs]
+    readers = [RunReader(path) for path in runs]
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"

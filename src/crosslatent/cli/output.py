@@ -13,6 +13,8 @@ from crosslatent.foreign import json_text, shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from crosslatent.store.places import Place
+
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
@@ -46,11 +48,12 @@ def print_text(text: str, style: str | None = None) -> None:
     console().print(text, style=style, soft_wrap=True)
 
 
-def check_output_folder(path: Path, marker: str) -> None:
+def check_output_folder(path: Place, marker: str) -> None:
     """Refuse an output folder that cannot be used, without making anything.
 
     Args:
-        path: the folder; need not exist.
+        path: the folder; need not exist. Whether one behind a URL can be written is not known
+            before something is written.
         marker: the file by which a folder that an earlier run made is recognised.
 
     Raises:
@@ -58,7 +61,8 @@ def check_output_folder(path: Path, marker: str) -> None:
     """
     from crosslatent.store.files import check_empty
 
-    check_writable_folder(path)
+    if isinstance(path, Path):
+        check_writable_folder(path)
     check_empty(path, marker)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
-from crosslatent.foreign import one_line, parse_json, short
+from crosslatent.foreign import parse_json, short
 from crosslatent.store.contents import check_manifest
-from crosslatent.store.files import read_bytes
+from crosslatent.store.differences import differences
+from crosslatent.store.places import read_bytes, unreachable, why
 from crosslatent.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -43,15 +44,17 @@ def read_manifest(place: Place) -> dict[str, Any]:
             f"{str(place)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
             "a sweep."
         ) from error
-    except (OSError, ValueError) as error:
+    except unreachable(ValueError) as error:
         raise RunFolderError(
-            f"Cannot read {str(place / MANIFEST)!r} ({one_line(error)}): give another folder."
+            f"Cannot read {str(place / MANIFEST)!r} ({short(why(error))}): give another folder, or "
+            "put back the file from a copy."
         ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise RunFolderError(
             f"{str(place)!r} has schema version {short(repr(version))}, but this version of "
-            f"crosslatent reads {SCHEMA_VERSION}."
+            f"crosslatent reads {SCHEMA_VERSION}: use the version that wrote it, or run its sweep "
+            "again with --new."
         )
     check_manifest(manifest, place)
     return dict(manifest)
@@ -65,7 +68,7 @@ def read_ours(place: Place) -> dict[str, Any]:
     """
     try:
         manifest = parse_json(read_bytes(place / MANIFEST))
-    except (OSError, ValueError):
+    except unreachable(ValueError):
         manifest = None
     if not isinstance(manifest, dict) or "schema_version" not in manifest:
         raise RunFolderError(
@@ -96,7 +99,7 @@ def refuse_difference(place: Place, there: Mapping[str, Any], asked: Mapping[str
     different = [
         difference
         for key in IDENTITY
-        for difference in _differences(key, _identity(there, key), _identity(asked, key))
+        for difference in differences(key, _identity(there, key), _identity(asked, key))
     ]
     if different:
         raise RunFolderError(
@@ -111,12 +114,3 @@ def _identity(manifest: Mapping[str, Any], key: str) -> Any:
     if isinstance(part, dict):
         return {name: value for name, value in part.items() if name not in IDENTITY[key]}
     return part
-
-
-def _differences(name: str, there: Any, asked: Any) -> list[str]:
-    if there == asked:
-        return []
-    if isinstance(there, dict) and isinstance(asked, dict):
-        keys = sorted({*there, *asked})
-        return [d for k in keys for d in _differences(f"{name}.{k}", there.get(k), asked.get(k))]
-    return [f"{name}: {there!r} there, {asked!r} now"]
