@@ -7,7 +7,7 @@ the ids of its items, in their order, as a JSON list in its metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.files import read_bytes, write_bytes
-from crosslatent.store.parts import DAMAGED, SetAside, damaged, move_aside
+from crosslatent.foreign import parse_json
+from crosslatent.store.files import write_bytes
+from crosslatent.store.parts import DAMAGED, START, SetAside, damaged, set_aside
+from crosslatent.store.places import make_folder, names_in, reaching, read_bytes, unreachable, why
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
 
-PATTERN = "part-*.safetensors"
+END = ".safetensors"
 ITEMS = "items"
 """Metadata: the ids of the items, as a JSON list."""
 
@@ -47,9 +49,10 @@ class CapturedVectors:
 class VectorParts:
     """The captured vectors of a run."""
 
-    def __init__(self, folder: Place) -> None:
-        """The parts in `folder`, which need not exist."""
+    def __init__(self, folder: Place, guard: Callable[[], None] | None = None) -> None:
+        """Vectors of which there may be none yet; arguments as for `PartTable`."""
         self.folder = folder
+        self._guard = guard
 
     def write(self, name: str, vectors: CapturedVectors) -> None:
         """Write a part, whole or not at all; one of the same name is replaced.
@@ -61,22 +64,21 @@ class VectorParts:
         Raises:
             RunFolderError: it cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot make the folder {str(self.folder)!r} ({error.strerror or error}): give a "
-                "place that can be written."
-            ) from error
+        if self._guard is not None:
+            self._guard()
+        with reaching(self.folder):
+            make_folder(self.folder)
         metadata = {ITEMS: json.dumps(list(vectors.items), ensure_ascii=False)}
         data = safetensors.numpy.save(dict(vectors.arrays), metadata=metadata)
-        write_bytes(self.folder / f"{name}.safetensors", data)
+        write_bytes(self.folder / f"{name}{END}", data)
 
     def files(self) -> list[Place]:
         """The parts, in the order of their names."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(self.folder.glob(PATTERN), key=lambda part: part.name)
+        with reaching(self.folder):
+            names = names_in(self.folder)
+        return [
+            self.folder / name for name in names if name.startswith(START) and name.endswith(END)
+        ]
 
     def items(self) -> set[str]:
         """The items whose vectors are there.
@@ -108,8 +110,7 @@ class VectorParts:
         for part in self.files():
             vectors = _parsed(part)
             if isinstance(vectors, str):
-                name = move_aside(part, DAMAGED)
-                found.append(SetAside(name, vectors))
+                found.append(set_aside(part, DAMAGED, vectors))
         return found
 
     def _read(self, part: Place) -> CapturedVectors:
@@ -124,9 +125,9 @@ def _parsed(part: Place) -> CapturedVectors | str:
     try:
         data = read_bytes(part)
         arrays = safetensors.numpy.load(data)
-        items = json.loads(_metadata(data)[ITEMS])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        return (str(error) or type(error).__name__).splitlines()[0]
+        items = parse_json(_metadata(data)[ITEMS])
+    except unreachable(SafetensorError, ValueError, KeyError, TypeError) as error:
+        return why(error)
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         return "its list of items cannot be read"
     if any(array.dtype != np.float32 or len(array) != len(items) for array in arrays.values()):
@@ -136,6 +137,6 @@ def _parsed(part: Place) -> CapturedVectors | str:
 
 def _metadata(data: bytes) -> dict[str, str]:
     """Metadata of a file of safetensors: eight bytes of length, then a header of JSON."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata: dict[str, str] = header["__metadata__"]
     return metadata
