@@ -8,7 +8,6 @@ stays patched.
 from __future__ import annotations
 
 import builtins
-import errno
 import functools
 import io
 import json
@@ -35,6 +34,7 @@ class Disaster:
         at: number of the step, from 1; 0 for never.
         how: one of the words above.
         error: number of the error to raise, of `errno`.
+        of: which steps are numbered, by how "rename rows/part-..." starts; all by default.
         record: a file outside the folder; gets the number of steps and what the last one was.
     """
 
@@ -43,6 +43,7 @@ class Disaster:
     how: str
     error: int
     record: Path
+    of: str = ""
     steps: int = field(default=0, init=False)
     _synced: dict[int, int] = field(default_factory=dict, init=False)
 
@@ -89,12 +90,13 @@ class Disaster:
         return patched
 
     def _step(self, what: str, path: str) -> None:
-        self.steps += 1
-        full = self.how == RAISE and self.steps > self.at > 0 and what in _GROWS
-        if self.steps != self.at and not full:
-            return
-        if self.steps == self.at:
+        struck = self.steps >= self.at > 0
+        counts = f"{what} {path.removeprefix(f'{self.folder}{os.sep}')}".startswith(self.of)
+        self.steps += counts
+        if counts and self.steps == self.at:
             self._note(what, path)
+        elif not struck or self.how != RAISE:
+            return
         if self.how == RAISE:
             if what in _GROWS:
                 raise OSError(self.error, os.strerror(self.error), path)
@@ -121,13 +123,8 @@ class Disaster:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
-def no_space() -> int:
-    """The number of the error that a full disk gives."""
-    return errno.ENOSPC
-
-
 def _first(path: Any, *_args: Any, **_kwargs: Any) -> str:
-    return os.path.abspath(os.fspath(path)) if not isinstance(path, int) else ""
+    return str(Path(os.fspath(path)).absolute()) if not isinstance(path, int) else ""
 
 
 def _second(_source: Any, target: Any, **_kwargs: Any) -> str:
@@ -136,7 +133,7 @@ def _second(_source: Any, target: Any, **_kwargs: Any) -> str:
 
 def _of_descriptor(descriptor: Any) -> str:
     number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-    return os.readlink(f"/proc/self/fd/{number}")
+    return str(Path(f"/proc/self/fd/{number}").readlink())
 
 
 def _if_written(path: Any, mode: str = "r", *_args: Any, **kwargs: Any) -> str:

@@ -31,6 +31,9 @@ EXTRAS = {
 
 TIMINGS = frozenset({"seconds"})
 
+MIDDLE = {"at": 4, "of": "rename rows/"}
+"""A moment at which some parts of rows are there and others are missing."""
+
 EVERYTHING = (
     "--component=attn,ffn",
     "--controls=shuffled,noise,mean,self,paraphrase",
@@ -118,6 +121,13 @@ class Child:
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def seen(self, path: Path, timeout: float = 60.0) -> None:
+        """Wait until a file is there."""
+        until = time.monotonic() + timeout
+        while not path.exists():
+            assert time.monotonic() < until, self.text("err")
+            time.sleep(0.001)
+
     def stopped(self, timeout: float = 60.0) -> None:
         """Wait until it has been stopped (SIGSTOP)."""
         until = time.monotonic() + timeout
@@ -164,6 +174,7 @@ class Forks:
         at: int = 0,
         how: str = RAISE,
         error: int = 0,
+        of: str = "",
         file_bytes: int = 0,
         part_seconds: float = 0.0,
         host: str = "",
@@ -172,10 +183,11 @@ class Forks:
 
         Args:
             argv: the command line.
-            folder: where steps are counted; see `support.disasters`, as for the next three.
+            folder: where steps are counted; see `support.disasters`, as for the next four.
             at: number of the step; 0 for no disaster.
             how: what happens.
             error: number of the error.
+            of: which steps are numbered.
             file_bytes: the most bytes that a file may have; 0 for no limit.
             part_seconds: of work between two parts.
             host: what the process takes for the name of its machine; empty for the real one.
@@ -189,7 +201,7 @@ class Forks:
             err=str(place / "err"),
             record=str(place / "record"),
             folder=str(folder),
-            disaster={"at": at, "how": how, "error": error} if folder else None,
+            disaster={"at": at, "how": how, "error": error, "of": of} if folder else None,
             file_bytes=file_bytes,
             part_seconds=part_seconds,
             host=host,

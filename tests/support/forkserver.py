@@ -52,10 +52,6 @@ def _warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import crosslatent.api
-    import crosslatent.cli.app
-    import crosslatent.cli.models
-    import crosslatent.store.export
     from support.rows import wrapped
 
     wrapped()
@@ -96,7 +92,7 @@ def _run(request: dict[str, Any]) -> int:
         entry()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except Exception:
+    except Exception:  # noqa: BLE001 - as the interpreter does at the end
         sys.excepthook(*sys.exc_info())
         return 1
 
