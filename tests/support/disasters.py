@@ -61,7 +61,7 @@ class Disaster:
         opened = self._before("make", builtins.open, _if_written)
         builtins.open = io.open = opened
         os.open = self._before("make", os.open, _if_made)
-        # Tables are written by C++: the step lies between the last byte and whatever comes next.
+        # Files that C++ writes: the step lies between the last byte and whatever comes next.
         pq.ParquetWriter.close = self._after("write", pq.ParquetWriter.close)
 
     def _before(self, what: str, right: Callable[..., Any], place: Callable[..., str]) -> Any:
@@ -81,9 +81,9 @@ class Disaster:
     def _after(self, what: str, right: Callable[..., Any]) -> Any:
         @functools.wraps(right)
         def patched(writer: Any, *args: Any) -> Any:
-            open_before = writer.is_open
+            writes_file = writer.is_open and writer.file_handle is not None
             done = right(writer, *args)
-            if open_before:
+            if writes_file:
                 self._step(what, "table")
             return done
 
