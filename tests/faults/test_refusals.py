@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,13 @@ def test_another_folder_or_starting_over(forks, command, given, half, tmp_path):
     assert not any("damaged" in name or "doubled" in name for name in contents(half))
 
 
+def test_what_decides_no_row_may_differ(forks, command, given, half, whole, tmp_path):
+    moved = shutil.copytree(given / "model", tmp_path / "moved")
+    ended = forks.run(*command(half), f"--model={moved}", "--batch-rows=7")
+    assert ended.code == 0, ended.err
+    assert_equal_runs(half, whole[0])
+
+
 def test_a_finished_run_refuses_too(forks, command, whole, tmp_path):
     run = shutil.copytree(whole[0], tmp_path / "run")
     before = contents(run)
@@ -101,6 +109,7 @@ def test_a_second_process_is_told_so_and_harms_nothing(forks, command, whole, tm
         (line,) = [line for line in second.stderr.splitlines() if line.startswith("Error: ")]
         assert "Another process" in line
         assert str(run) in line
+        assert str(first.pid) in line
         assert "Traceback" not in second.stderr
         assert contents(run) == before
     assert 0 < len(exported(run)) < len(exported(whole[0]))  # readers need not wait
@@ -146,8 +155,6 @@ def test_a_lock_file_without_a_process_says_nothing(forks, command, whole, half)
 
 def test_a_clock_that_was_set_back(forks, command, whole, half):
     """Nothing hangs on the times of files."""
-    import os
-
     for path in half.rglob("*"):
         os.utime(path, (4e9, 4e9))
     assert forks.run(*command(half)).code == 0

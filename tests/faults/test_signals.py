@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from crosslatent.sweeps import SweepSpec, run_sweep
+from crosslatent.tasks import task_of
 from support.disasters import STOP
 from support.faults import MIDDLE, assert_equal_runs, layout, manifest, rows_there
 
@@ -34,18 +36,33 @@ def test_a_sweep_that_is_told_to_stop(forks, command, whole, tmp_path, number, a
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-def test_what_has_been_answered_is_kept(forks, command, whole, tmp_path, number):
-    """Rows that wait for their part are written before the process ends."""
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_at_any_moment(forks, command, whole, tmp_path, number, delay):
     run = tmp_path / "run"
     child = forks.start(*command(run, "--batch-rows=20"), part_seconds=1000.0)
     child.seen(run / "items.parquet")
-    time.sleep(0.1)
+    time.sleep(delay)
     child.send(number)
     ended = child.ended()
     assert ended.code in (CODES[number], 0), ended
     assert not any("tmp" in name for name in layout(run))
     assert forks.run(*command(run)).code == 0
     assert_equal_runs(run, whole[0])
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_what_has_been_answered_is_kept(tmp_path, stop_after):
+    """Rows that wait for their part are written before the process ends."""
+
+    def interrupt(state):
+        if (state.stage, state.done) == ("answer", stop_after):
+            raise KeyboardInterrupt
+
+    model, task = wrapped(num_hidden_layers=2), task_of(questions(5))
+    spec = SweepSpec(pairs="all", max_new_tokens=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(model, task, spec, tmp_path, progress=interrupt, part_seconds=1000.0)
+    assert len({row["item"] for row in exported(tmp_path)}) == stop_after
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
