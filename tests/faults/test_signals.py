@@ -10,7 +10,16 @@ import pytest
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import task_of
 from support.disasters import STOP
-from support.faults import MIDDLE, assert_equal_runs, layout, manifest, rows_there
+from support.faults import (
+    MIDDLE,
+    assert_equal_runs,
+    exported,
+    layout,
+    manifest,
+    questions,
+    rows_there,
+)
+from support.rows import wrapped
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -59,10 +68,10 @@ def test_what_has_been_answered_is_kept(tmp_path, stop_after):
             raise KeyboardInterrupt
 
     model, task = wrapped(num_hidden_layers=2), task_of(questions(5))
-    spec = SweepSpec(pairs="all", max_new_tokens=2)
+    spec, run = SweepSpec(pairs="all", max_new_tokens=2), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(model, task, spec, tmp_path, progress=interrupt, part_seconds=1000.0)
-    assert len({row["item"] for row in exported(tmp_path)}) == stop_after
+        run_sweep(model, task, spec, run, progress=interrupt, part_seconds=1000.0)
+    assert len({row["item"] for row in exported(run)}) == stop_after
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
