@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosslatent.store.extras import ATTRIBUTION, SAMPLES
+from crosslatent.store.schema import ATTRIBUTION, SAMPLES
 from crosslatent.store.schema import FAILURES, ITEMS, KEY, ROWS, SCHEMA_VERSION, describe
 
 TARGET = Path(__file__).parent.parent / "docs" / "run-folder.md"

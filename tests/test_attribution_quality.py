@@ -13,7 +13,7 @@ from crosslatent.analysis.attribution import attribution_cubes, judge_attributio
 from crosslatent.analysis.data import RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.store import RunReader
-from crosslatent.store.extras import ATTRIBUTION_FILE, attribution_table, write_attribution
+from crosslatent.store.extras import ATTRIBUTION_TABLE, attribution_table, write_attribution
 from support.runs import item, row, write_run
 from support.simulated import simulate
 
@@ -120,10 +120,10 @@ def test_splits_are_told_apart(tmp_path):
 def test_a_run_without_scores_has_nothing_to_judge(tmp_path):
     path = tmp_path / "run"
     data = small_run(path)
-    (path / ATTRIBUTION_FILE).write_bytes(b"no table")
+    (path / ATTRIBUTION_TABLE).write_bytes(b"no table")
     with pytest.raises(RunFolderError, match="Cannot read"):
         judge_attribution(data)
-    (path / ATTRIBUTION_FILE).unlink()
+    (path / ATTRIBUTION_TABLE).unlink()
     assert judge_attribution(data) == []
 
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from crosslatent import controls
 from crosslatent.activations import capture, capture_ids
-from crosslatent.controls import Variant, Vectors
+from crosslatent.controls import Vectors
+from crosslatent.donors import Donors, Variant
 from crosslatent.errors import UsageError
 from crosslatent.specs import CONTROLS, check_controls
 from crosslatent.tasks import Item
@@ -39,9 +41,17 @@ def model():
     return wrapped()
 
 
-def vectors_of(model, items, seed=0):
-    tokens = {one.id: (ids_of(model, one.main), ids_of(model, one.aux)) for one in items}
-    return Vectors(model, items, tokens, KINDS, CONTROLS, seed)
+def tokens_of(model, items):
+    return {one.id: (ids_of(model, one.main), ids_of(model, one.aux)) for one in items}
+
+
+def vectors_of(model, items, seed=0, **settings):
+    donors = Donors(items, seed)
+    return Vectors(model, donors, tokens_of(model, items), KINDS, seed=seed, **settings)
+
+
+def variants_of(items, one, controls, seed=0):
+    return Donors(items, seed).variants(one, controls)
 
 
 @pytest.fixture(scope="module")
@@ -49,49 +59,48 @@ def vectors(model):
     return vectors_of(model, ITEMS)
 
 
-def variant_of(vectors, one, control, stratum=None):
+def variant_of(one, control, stratum=None, seed=0):
     return next(
         variant
-        for variant in vectors.variants(one, CONTROLS)
+        for variant in variants_of(ITEMS, one, CONTROLS, seed)
         if variant.control == control and variant.stratum == stratum
     )
 
 
-def test_donors_are_of_the_same_languages_and_of_their_stratum(vectors):
+def test_donors_are_of_the_same_languages_and_of_their_stratum():
     by_id = {one.id: one for one in ITEMS}
     for one in ITEMS:
-        same = by_id[variant_of(vectors, one, "shuffled", "same_answer").donor]
-        other = by_id[variant_of(vectors, one, "shuffled", "different_answer").donor]
+        same = by_id[variant_of(one, "shuffled", "same_answer").donor]
+        other = by_id[variant_of(one, "shuffled", "different_answer").donor]
         assert same.answer == one.answer != other.answer
         assert same.lang == other.lang == one.lang
         assert same.cluster != one.cluster
 
 
-def test_a_donor_is_never_the_same_fact_and_never_of_another_split(model):
+def test_a_donor_is_never_the_same_fact_and_never_of_another_split():
     items = [item(0), item(3, cluster="fact-0"), item(6, split="final"), item(1)]
-    vectors = vectors_of(model, items)
-    found = {v.stratum: v.donor for v in vectors.variants(items[0], ["shuffled"])}
+    found = {v.stratum: v.donor for v in variants_of(items, items[0], ["shuffled"])}
     # Items 3 and 6 have its answer, but one is the same fact and the other of another split.
     assert found == {None: None, "different_answer": "sw-1"}
 
 
-def test_donors_differ_between_seeds_and_not_between_calls(model, vectors):
-    def donors(some):
-        return [variant_of(some, one, "shuffled", "different_answer").donor for one in ITEMS]
+def test_donors_differ_between_seeds_and_not_between_calls():
+    def donors(seed):
+        return [variant_of(one, "shuffled", "different_answer", seed).donor for one in ITEMS]
 
-    assert donors(vectors) == donors(vectors_of(model, ITEMS))
-    assert donors(vectors) != donors(vectors_of(model, ITEMS, seed=1))
+    assert donors(0) == donors(0)
+    assert donors(0) != donors(1)
 
 
-def test_items_without_gold_answers_have_one_stratum(model):
+def test_items_without_gold_answers_have_one_stratum():
     items = [replace(one, answer=None, options=None) for one in ITEMS[:4]]
-    found = vectors_of(model, items).variants(items[0], ["shuffled"])
+    found = variants_of(items, items[0], ["shuffled"])
     assert [variant.stratum for variant in found] == [None, "any"]
 
 
 def test_shuffled_vectors_are_the_donors(model, vectors):
     one = ITEMS[0]
-    variant = variant_of(vectors, one, "shuffled", "same_answer")
+    variant = variant_of(one, "shuffled", "same_answer")
     donor = next(other for other in ITEMS if other.id == variant.donor)
     expected = capture_ids(model, [ids_of(model, donor.aux)], KINDS)
     for kind in KINDS:
@@ -138,30 +147,59 @@ def test_an_item_with_the_same_aux_prompt_is_neither_donor_nor_part_of_the_mean(
     items = [item(n) for n in range(4)]
     items[3] = replace(items[3], aux=items[0].aux, answer="(2)")
     vectors = vectors_of(model, items)
-    donors = {v.stratum: v.donor for v in vectors.variants(items[0], ["shuffled"])}
+    donors = {v.stratum: v.donor for v in variants_of(items, items[0], ["shuffled"])}
     assert donors["different_answer"] in ("sw-1", "sw-2")
     others = [vectors.layers(items[n], Variant("none"), "ffn") for n in (1, 2)]
     mean = vectors.layers(items[0], Variant("mean"), "ffn")
     assert torch.allclose(mean, torch.stack(others).mean(0), atol=1e-5)
 
 
-def test_a_pool_of_one_has_neither_mean_nor_donor(model):
+def test_a_pool_of_one_has_neither_mean_nor_donor():
     alone = [item(0)]
-    found = vectors_of(model, alone).variants(alone[0], CONTROLS)
+    found = variants_of(alone, alone[0], CONTROLS)
     assert [variant.control for variant in found] == ["none", "noise", "self"]
 
 
 def test_a_paraphrase_is_the_same_question_in_the_same_language(model):
     both = [replace(item(0), paraphrase="Nini? Mji 0"), item(1)]
-    tokens = {one.id: (ids_of(model, one.main), ids_of(model, one.aux)) for one in both}
-    vectors = Vectors(
-        model, both, tokens, KINDS, ["paraphrase"], 0,
-        paraphrase=lambda one: ids_of(model, one.paraphrase),
-    )  # fmt: skip
-    kinds = [[v.control for v in vectors.variants(one, ["paraphrase"])] for one in both]
+    vectors = vectors_of(model, both, paraphrase=lambda one: ids_of(model, one.paraphrase))
+    kinds = [[v.control for v in variants_of(both, one, ["paraphrase"])] for one in both]
     assert kinds == [["none", "paraphrase"], ["none"]]  # only where the data has one
     found = vectors.layers(both[0], Variant("paraphrase"), "ffn")
     assert torch.allclose(found, capture(model, "Nini? Mji 0", ["ffn"])["ffn"], atol=1e-5)
+
+
+def test_few_vectors_are_held_and_no_number_depends_on_it(model, monkeypatch):
+    items = [item(n, cluster=f"fact-{n}") for n in range(200)]
+    read = []
+
+    def counting(model, prompts, *arguments, **settings):
+        read.append(len(prompts))
+        return capture_ids(model, prompts, *arguments, **settings)
+
+    monkeypatch.setattr(controls, "capture_ids", counting)
+    large, small = vectors_of(model, items), vectors_of(model, items, room=1)
+    for vectors, most in ((large, 200), (small, 2000)):
+        read.clear()
+        for one in (items[0], items[150], items[0]):
+            vectors.prepare([(one, variants_of(items, one, ["mean", "shuffled"]))])
+            vectors.layers(one, Variant("mean"), "ffn")
+        assert 200 <= sum(read) <= most
+    assert len(small._kept) == 128
+    for one in items[:3]:
+        for control in ("none", "mean"):
+            found = [v.layers(one, Variant(control), "ffn") for v in (large, small)]
+            assert torch.allclose(*found, atol=1e-4)
+
+
+@pytest.mark.parametrize("room", [1, 2**30])
+def test_no_bit_depends_on_what_was_asked_before(model, room):
+    items = [item(n, cluster=f"fact-{n}", lang="sw" if n % 3 else "hi") for n in range(40)]
+    forwards, backwards = (vectors_of(model, items, room=room) for _ in range(2))
+    variants = [(one, v) for one in items for v in variants_of(items, one, CONTROLS)]
+    first = [forwards.layers(one, v, "attn") for one, v in variants]
+    second = [backwards.layers(one, v, "attn") for one, v in reversed(variants)]
+    assert all(map(torch.equal, first, reversed(second)))
 
 
 def test_unknown_controls_are_refused():

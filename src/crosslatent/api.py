@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from crosslatent import oracle
 from crosslatent.activations import capture_ids
 from crosslatent.edits import Edit
-from crosslatent.errors import PairError, PromptError
-from crosslatent.model import Model, encode
+from crosslatent.errors import PairError, PromptError, UsageError
+from crosslatent.model import Model, encode, load
 from crosslatent.model.prompts import check_positions
 from crosslatent.specs import (
     AUTO,
@@ -24,6 +24,7 @@ from crosslatent.specs import (
     resolve_layer,
 )
 from crosslatent.store import RunReader
+from crosslatent.store.places import place_of
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
@@ -198,7 +199,7 @@ class Run:
 
 
 def sweep(
-    model: Model,
+    model: Model | str | Path,
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
     component: str | Sequence[str] = (),
@@ -219,18 +220,25 @@ def sweep(
     samples: int = 0,
     engine: str = AUTO,
     batch_rows: int | None = None,
+    ray: str | None = None,
+    ray_workers: int | None = None,
+    ray_gpus: float | None = None,
 ) -> Run:
     """Run every (source, target) pair on every item; see `sweeps.run_sweep`.
 
+    What fails is in the run's `failures` and does not raise.
+
     Args:
-        model: the model.
+        model: the model; or its folder or name on the hub, which is then loaded as `load` does, or,
+            with `ray`, by every worker.
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
         component: one component or several; none given means the preset's, else "attn".
         pairs: "all", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or pairs.
         controls: of "shuffled", "noise", "mean", "self" and "paraphrase".
         seed: of donors and noise.
         max_new_tokens: most new tokens; None takes the task's (20 for items without a task).
-        out: the run folder, resumed if it holds the same run; None makes a temporary one.
+        out: the run folder or its URL, resumed if it holds the same run; None makes a temporary
+            folder.
         progress: called after every step of every batch.
         new: start over instead of resuming.
         score_only: no decoding: the likeliest option is the answer.
@@ -244,9 +252,15 @@ def sweep(
         engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
             "expanded-cache", or "oracle" for one row at a time.
         batch_rows: rows per batch; None for what memory holds.
+        ray: "local" for workers of Ray on this machine, or the address of a cluster; None for this
+            process alone.
+        ray_workers: how many workers; None for one per GPU.
+        ray_gpus: GPUs of each; None for one where there are any.
 
     Raises:
-        UsageError: something in the arguments does not fit the model or the items.
+        UsageError: something in the arguments does not fit the model or the items; with `ray`, a
+            model that is loaded already.
+        SweepError: one item after another fails.
     """
     components = (component,) if isinstance(component, str) else tuple(component)
     spec = SweepSpec(
@@ -265,15 +279,33 @@ def sweep(
         samples=samples,
     )
     task = items if isinstance(items, Task) else task_of(items)
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="crosslatent-"))
-    outcome = run_sweep(
-        model,
+    folder = place_of(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
+    if ray is None:
+        outcome = run_sweep(
+            model if isinstance(model, Model) else load(model),
+            task,
+            spec,
+            folder,
+            progress=progress,
+            new=new,
+            engine=engine,
+            batch_rows=batch_rows,
+        )
+        return Run(outcome.path)
+    if isinstance(model, Model):
+        raise UsageError(
+            f"With ray, every worker loads the model itself, but {model.name!r} is loaded already: "
+            "give its folder or name instead."
+        )
+    from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+
+    job = Job(
+        ModelSource.of(model),
         task,
         spec,
-        folder,
-        progress=progress,
-        new=new,
+        str(folder.absolute()),
         engine=engine,
         batch_rows=batch_rows,
     )
+    outcome = run_on_ray(job, Cluster(ray, ray_workers, ray_gpus), progress=progress, new=new)
     return Run(outcome.path)

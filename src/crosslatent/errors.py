@@ -39,8 +39,22 @@ class RunFolderError(UsageError):
     """A run or output folder that cannot be written, read or resumed."""
 
 
+class StorageError(RunFolderError):
+    """A place that cannot hold more, or fails while it is written to. Exit code 1."""
+
+    exit_code = 1
+
+
 class SpaceError(UsageError):
     """Texts, languages or a folder of language subspaces that Lens cannot use."""
+
+
+class MemoryShortError(ModelError):
+    """Memory that does not suffice for a single row."""
+
+
+class SweepError(CrosslatentError):
+    """A sweep that was stopped by what failed in it; what was finished is kept."""
 
 
 class ContractError(CrosslatentError):

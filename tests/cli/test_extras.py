@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.store.extras import ATTRIBUTION_FILE, SAMPLES_FILE, read_extra
+from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, read_extra
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def sweep(cli, tiny_folder, tmp_path):
 def test_both_tables_are_written_and_asked_for_in_run_json(sweep, tmp_path):
     run = tmp_path / "run"
     assert sweep("--attribution", "--samples=3", "--max-new-tokens=2").code == 0
-    assert len(read_extra(run, ATTRIBUTION_FILE)) == 16
-    assert len(read_extra(run, SAMPLES_FILE)) == 3
+    assert len(read_extra(run, ATTRIBUTION_TABLE)) == 16
+    assert len(read_extra(run, SAMPLES_TABLE)) == 3
     spec = json.loads((run / "run.json").read_text(encoding="utf-8"))["spec"]
     assert (spec["attribution"], spec["samples"]) == (True, 3)
     sweep("--attribution", "--max-new-tokens=2").assert_refused("spec.samples: 3 there, 0 now")
@@ -30,8 +30,8 @@ def test_both_tables_are_written_and_asked_for_in_run_json(sweep, tmp_path):
 
 def test_without_the_options_there_are_none(sweep, tmp_path):
     assert sweep("--max-new-tokens=2").code == 0
-    assert not (tmp_path / "run" / ATTRIBUTION_FILE).exists()
-    assert not (tmp_path / "run" / SAMPLES_FILE).exists()
+    assert not (tmp_path / "run" / ATTRIBUTION_TABLE).exists()
+    assert not (tmp_path / "run" / SAMPLES_TABLE).exists()
 
 
 def test_numbers_of_samples_that_cannot_be(sweep):

@@ -262,7 +262,7 @@ def test_runs_of_older_versions_lack_columns(tmp_path):
     import pyarrow.parquet as pq
 
     folder = run_folder(tmp_path / "run")
-    part = folder / "rows" / "part-00000.parquet"
+    part = folder / "rows" / "part-00001-000000.parquet"
     table = pq.read_table(part)
     pq.write_table(table.drop_columns([n for n in table.column_names if "first_" in n]), part)
     found, _ = evaluate_run(RunReader(folder), selectors_of("confidence-margin-8"))

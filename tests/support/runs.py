@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
+from crosslatent.store.tables import table_of
 
 Record = dict[str, Any]
 
@@ -81,9 +82,9 @@ def write_run(
     """Write a run folder and return its path; `manifest` replaces entries of run.json."""
     (path / "rows").mkdir(parents=True)
     _write(path / "items.parquet", items, ITEMS)
-    _write(path / "rows" / "part-00000.parquet", rows, ROWS)
+    _write(path / "rows" / "part-00001-000000.parquet", rows, ROWS)
     if failures := list(failures):
-        _write(path / "failures.parquet", failures, FAILURES)
+        _write(path / "failures.parquet", [{"kind": "prompt"} | one for one in failures], FAILURES)
     content: Mapping[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "created": "2026-01-01T00:00:00+00:00",
@@ -97,4 +98,4 @@ def write_run(
 
 
 def _write(path: Path, records: Iterable[Record], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(list(records), schema=schema), path)
+    pq.write_table(table_of(list(records), schema), path)

@@ -13,7 +13,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.attribution import Score, attribute
 from crosslatent.errors import RunFolderError, TaskError
-from crosslatent.store.extras import ATTRIBUTION_FILE, SAMPLES_FILE, items_in, read_extra
+from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, items_in, read_extra
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps.extras import score_of
 from crosslatent.tasks import RULES, Item, task_of
@@ -23,7 +23,7 @@ SPEC = SweepSpec(
     components=("attn", "ffn"), pairs="0:0", max_new_tokens=3, attribution=True, samples=4
 )
 KEY = ("item", "component", "number", "source", "target")
-FILES = (ATTRIBUTION_FILE, SAMPLES_FILE)
+FILES = (ATTRIBUTION_TABLE, SAMPLES_TABLE)
 
 
 def make_item(number):
@@ -88,7 +88,7 @@ def test_every_pair_of_every_item_is_ranked(model, task, whole):
 
 
 def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
-    rows = read_extra(whole, SAMPLES_FILE).to_pylist()
+    rows = read_extra(whole, SAMPLES_TABLE).to_pylist()
     assert [(row["item"], row["number"]) for row in rows] == [
         (item.id, number) for item in task.items for number in range(4)
     ]
@@ -120,9 +120,9 @@ def test_what_is_missing_is_made(model, task, whole, tmp_path, damage):
             pq.write_table(table.filter(others), out / name)
     if damage == "damaged":
         with pytest.raises(RunFolderError, match="Cannot read"):
-            read_extra(out, SAMPLES_FILE)
+            read_extra(out, SAMPLES_TABLE)
     run_sweep(model, task, SPEC, out)
-    assert items_in(read_extra(out, ATTRIBUTION_FILE)) == {f"q{n}" for n in range(5)}
+    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
     assert_same(out, whole)
 
 

@@ -34,7 +34,7 @@ def test_ids_are_those_of_the_prompts(model):
         assert (ends.main_token, ends.aux_token) == (ids.main[-1], ids.aux[-1])
 
 
-def test_only_a_chunk_is_held_as_ids(model, monkeypatch):
+def test_few_ids_are_held_at_once(model, monkeypatch):
     made = []
 
     def counting(model, prompts, *, chat):
@@ -50,9 +50,16 @@ def test_only_a_chunk_is_held_as_ids(model, monkeypatch):
     assert "5" in tokens
     assert len(tokens) == len(items)
     assert made == []  # nothing is tokenised to answer these
+    tokens.fetch(["1", "700", "2", "1"])
+    tokens.fetch(["700", "3"])
+    assert [tokens[name] for name in ("1", "2", "3", "700")]
+    assert made == [2 * 3, 2 * 1]  # together, and only what is not there yet
+    made.clear()
     for each in items:
         tokens[each.id]
-    assert len(made) == 3  # in order, each chunk once
+    assert set(made) == {2}
+    tokens["1"]
+    assert len(made) == len(items) - 3 + 1  # the first ones have been forgotten since
 
 
 def test_what_cannot_be_run_is_left_out(model):

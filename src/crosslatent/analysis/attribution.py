@@ -19,7 +19,7 @@ from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.results import ALL
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference
-from crosslatent.store.extras import ATTRIBUTION_FILE, read_extra
+from crosslatent.store.extras import ATTRIBUTION_TABLE, read_extra
 
 TOPS = (4, 8, 16)
 """How many of a question's pairs are run."""
@@ -125,7 +125,7 @@ def attribution_cubes(data: RunData) -> dict[Component, Floats]:
     Raises:
         RunFolderError: they cannot be read.
     """
-    table = read_extra(data.reader.path, ATTRIBUTION_FILE)
+    table = read_extra(data.reader.path, ATTRIBUTION_TABLE)
     if table is None:
         return {}
     places = {item: place for place, item in enumerate(data.items.ids)}

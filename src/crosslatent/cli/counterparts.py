@@ -29,7 +29,7 @@ class CounterpartMaker:
     """What makes the counterparts of one command.
 
     Attributes:
-        model: the model under study, which translates if `by` is `SELF`.
+        model: the model under study, which translates if `by` is `SELF`; None if it is elsewhere.
         by: `SELF`, or a translation model's folder or name.
         aux_lang: language of the counterparts whose items do not say; English by default.
         chat: whether the model is asked through its chat template.
@@ -37,7 +37,7 @@ class CounterpartMaker:
         device, dtype: of a translation model.
     """
 
-    model: Model
+    model: Model | None
     by: str = SELF
     aux_lang: str | None = None
     chat: bool = False
@@ -52,10 +52,9 @@ class CounterpartMaker:
         from crosslatent.translate import OwnTranslator, load_translator
 
         if self._translator is None:
-            own = self.by == SELF
             self._translator = (
                 OwnTranslator(self.model, chat=self.chat)
-                if own
+                if self.by == SELF and self.model is not None
                 else load_translator(self.by, device=self.device, dtype=self.dtype)
             )
         return self._translator

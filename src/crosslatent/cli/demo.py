@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from crosslatent.cli.errors import resumable, say
+from crosslatent.cli.errors import say
 from crosslatent.cli.options import DebugOption
 from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import duration, progresses
+from crosslatent.cli.stopping import stoppable
 
 
 def demo(
@@ -28,7 +29,7 @@ def demo(
     from crosslatent.demo import MARKER, run_demo
 
     check_output_folder(out, MARKER)
-    with resumable(), progresses() as show:
+    with stoppable(), progresses() as show:
         outcome = run_demo(out, progress=show)
     if outcome.rows:
         say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")

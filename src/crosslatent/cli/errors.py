@@ -1,15 +1,14 @@
 """From exceptions to exit codes and one sentence on stderr.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted. A traceback appears only with
-``--debug``.
+Exit codes: 0 done, 1 the run or a part of it failed, 2 wrong usage, 130 interrupted, 143 terminated
+(SIGTERM). A traceback appears only with ``--debug``.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -53,16 +52,6 @@ def run(command: Callable[[], int], settings: Settings) -> int:
     except (typer.Abort, KeyboardInterrupt):
         say("Interrupted.")
         return INTERRUPTED
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Around work that the same command takes up again after an interrupt."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("Interrupted: finished questions are kept, and the same command again does the rest.")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def say(message: str) -> None:

@@ -12,6 +12,7 @@ from crosslatent.cli.errors import warn
 from crosslatent.cli.options import module_paths
 
 if TYPE_CHECKING:
+    from crosslatent.distributed import ModelSource
     from crosslatent.model import Model
 
 
@@ -50,6 +51,31 @@ def load_model(
             quantization=quantization,
             modules=paths,
         )
+
+
+def source_of(
+    name: str,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    modules: str | None = None,
+    quantization: str | None = None,
+) -> ModelSource:
+    """Where the workers of a sweep load a model from; arguments as for `load_model`.
+
+    Raises:
+        UsageError: --modules cannot be read.
+    """
+    from crosslatent.distributed import ModelSource
+
+    return ModelSource.of(
+        name,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        quantization=quantization,
+        modules=module_paths(modules),
+    )
 
 
 @contextmanager

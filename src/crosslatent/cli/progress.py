@@ -43,6 +43,10 @@ class State(Protocol):
     def seconds(self) -> float:
         """Time that this stage has taken."""
 
+    @property
+    def workers(self) -> int:
+        """Processes that answer; 0 for this one alone."""
+
 
 Show = Callable[[str, State], None]
 
@@ -61,8 +65,9 @@ def pace(state: State) -> str:
     if state.stage == "capture":
         return f"read {state.done:,} of {state.total:,} prompts, {left} left"
     rate = state.rows / state.seconds if state.seconds else 0.0
+    by = "" if not state.workers else f" by {state.workers:,} workers"
     return (
-        f"{state.done:,} of {state.total:,} items, {state.rows:,.0f} rows, {rate:,.0f} rows/s, "
+        f"{state.done:,} of {state.total:,} items, {state.rows:,.0f} rows, {rate:,.0f} rows/s{by}, "
         f"{left} left"
     )
 

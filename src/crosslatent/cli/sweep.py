@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crosslatent.cli.counterparts import (
+    SELF,
     CounterpartMaker,
     check_aux,
     check_parallel,
@@ -15,7 +16,7 @@ from crosslatent.cli.counterparts import (
     target_language,
 )
 from crosslatent.cli.counterparts import save_parallel as save
-from crosslatent.cli.errors import resumable, say, warn
+from crosslatent.cli.errors import warn
 from crosslatent.cli.options import (
     AuxLangOption,
     CacheOption,
@@ -37,13 +38,23 @@ from crosslatent.cli.options import (
     positive,
     whole,
 )
+from crosslatent.cli.outcome import report_outcome
 from crosslatent.cli.output import check_output_folder
-from crosslatent.cli.progress import duration, progress
+from crosslatent.cli.progress import progress
 from crosslatent.cli.questions import Questions
-from crosslatent.specs import EXACT, check_component, check_controls, check_engine, check_preset
+from crosslatent.cli.stopping import stoppable
+from crosslatent.cli.workers import (
+    GpusOption,
+    RayOption,
+    SliceOption,
+    WorkersOption,
+    cluster_of,
+)
+from crosslatent.specs import check_component, check_controls, check_engine, check_preset
+from crosslatent.store.places import place_of
 
 if TYPE_CHECKING:
-    from crosslatent.sweeps import SweepOutcome, SweepSpec
+    from crosslatent.sweeps import SweepSpec
     from crosslatent.tasks import Task
 
 
@@ -51,9 +62,9 @@ def sweep(
     context: typer.Context,
     model: ModelOption,
     out: Annotated[
-        Path,
+        str,
         typer.Option(
-            metavar="RUN", help="Run folder; the same command again does what is missing."
+            metavar="RUN", help="Run folder or URL; the same command again does what is missing."
         ),
     ],
     task: Annotated[
@@ -147,6 +158,10 @@ def sweep(
     quantization: QuantizationOption = None,
     revision: RevisionOption = None,
     modules: ModulesOption = None,
+    ray: RayOption = None,
+    ray_workers: WorkersOption = None,
+    ray_gpus: GpusOption = None,
+    slice_rows: SliceOption = None,
     new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop if an item cannot be run, instead of noting it.")
@@ -160,6 +175,7 @@ def sweep(
     components, wanted = names(component, "--component"), names(controls, "--controls")
     _check_names(components, wanted, pairs)
     check_engine(engine)
+    cluster = cluster_of(ray, ray_workers, ray_gpus, slice_rows)
     asked = Questions(
         task,
         prompts,
@@ -177,7 +193,10 @@ def sweep(
     check_output_folder(out, "run.json")
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype, modules, quantization)
+    arguments = (model, revision, device, dtype, modules, quantization)
+    # Workers load the model themselves; here it may still be wanted for counterparts.
+    here = cluster is None or dry_run or (asked.auto and translate_with == SELF)
+    loaded = load_model(*arguments) if here else None
     from crosslatent.sweeps import SweepSpec
 
     maker = CounterpartMaker(loaded, translate_with, target, chat, translation_cache, device, dtype)
@@ -203,28 +222,48 @@ def sweep(
     if dry_run:
         _dry_run(loaded, questions, spec, failures)
         return
-    from crosslatent.sweeps import run_sweep
+    requested = _requested(context) | maker.to_dict()
+    settings = {"new": new, "strict": strict}
+    with stoppable(), progress(questions.name) as show:
+        if cluster is None:
+            from crosslatent.sweeps import run_sweep
 
-    with resumable(), progress(questions.name) as show:
-        outcome = run_sweep(
-            loaded,
-            questions,
-            spec,
-            out,
-            progress=show,
-            requested=_requested(context) | maker.to_dict(),
-            failures=failures,
-            new=new,
-            strict=strict,
-            engine=engine,
-            batch_rows=batch_rows,
-        )
-    _report(outcome)
+            outcome = run_sweep(
+                loaded,
+                questions,
+                spec,
+                out,
+                progress=show,
+                requested=requested,
+                failures=failures,
+                engine=engine,
+                batch_rows=batch_rows,
+                **settings,
+            )
+        else:
+            from crosslatent.cli.models import source_of
+            from crosslatent.distributed import Job, run_on_ray
+
+            job = Job(
+                source_of(*arguments),
+                questions,
+                spec,
+                str(place_of(out).absolute()),
+                failures,
+                requested,
+                engine=engine,
+                batch_rows=batch_rows,
+            )
+            outcome = run_on_ray(job, cluster, progress=show, slice_rows=slice_rows, **settings)
+    report_outcome(outcome)
 
 
 def _requested(context: typer.Context) -> dict[str, Any]:
     """The arguments as given, for run.json; what does not decide a result is left out."""
-    aside = ("out", "new", "dry_run", "debug", "batch_rows", "save_parallel", "translation_cache")
+    aside = {
+        "out", "new", "dry_run", "debug", "batch_rows", "save_parallel", "translation_cache",
+        "ray", "ray_workers", "ray_gpus", "slice_rows",
+    }  # fmt: skip
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in context.params.items()
@@ -250,33 +289,3 @@ def _dry_run(model: Any, task: Task, spec: SweepSpec, failures: dict[str, str]) 
         warn(f"item {item!r} would be left out: {reason}")
     for line in estimate(plan).lines():
         print(line)
-
-
-def _report(outcome: SweepOutcome) -> None:
-    for item, reason in outcome.failures.items():
-        warn(f"item {item!r} was left out: {reason}")
-    for path in outcome.paths:
-        if path.reason:
-            warn(f"rows took the {path.name} path ({path.reason})")
-    if outcome.rows:
-        say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
-    else:
-        say("Nothing was missing.")
-    _say_near_ties(outcome.status)
-    print(outcome.path)
-
-
-def _say_near_ties(status: dict[str, Any]) -> None:
-    """How many answers hang on the last bits, and whether they were settled."""
-    close = status["near_ties"]
-    if not close["rows"]:
-        return
-    share = close["rows"] / status["rows"]
-    rows = "1 row was" if close["rows"] == 1 else f"{close['rows']:,} rows were"
-    text = f"{rows} decided by less than {close['margin']:g} logits ({share:.2%})"
-    if close["settled"]:
-        seconds = duration(status["paths"][EXACT]["seconds"])
-        settled = f"{close['settled']:,} of them answered again in float32, one by one"
-        say(f"{text}; {settled}, in {seconds}.")
-    else:
-        say(f"{text}: another batch size may decide otherwise (--exact settles it).")

@@ -56,7 +56,7 @@ def run(
         The answers to one request.
 
     Raises:
-        ModelError: memory does not suffice for one row.
+        MemoryShortError: memory does not suffice for one row.
     """
     batches = Batches(model, path or best_path(model), max_new_tokens, batch_rows, chunk, advance)
     yield from batches.run(requests)

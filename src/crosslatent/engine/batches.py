@@ -12,7 +12,7 @@ from crosslatent.decoding import Decoded, Tick, silent
 from crosslatent.engine import memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
 from crosslatent.engine.paths import EnginePath, path_of
-from crosslatent.errors import ModelError
+from crosslatent.errors import MemoryShortError, ModelError
 from crosslatent.model import Model
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
@@ -49,7 +49,7 @@ class Batches:
         """Answer requests in their order.
 
         Raises:
-            ModelError: memory does not even suffice for one row.
+            MemoryShortError: memory does not even suffice for one row.
         """
         for path, group in self._groups(requests):
             # Rows are arranged by prompt: it helps if prompts with as many rows are neighbours.
@@ -141,7 +141,7 @@ class Batches:
     def _shrink(self, rows: int, prompts: int, reason: str) -> None:
         """Remember that a batch was too much for memory."""
         if rows == prompts == 1:
-            raise ModelError(
+            raise MemoryShortError(
                 "Memory does not suffice for one row of this model "
                 f"({reason}): use a smaller dtype or model, shorter prompts, or another device."
             )

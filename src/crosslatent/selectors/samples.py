@@ -11,7 +11,7 @@ import numpy as np
 
 from crosslatent.analysis.data import RunData
 from crosslatent.stats import Floats
-from crosslatent.store.extras import SAMPLES_FILE, read_extra
+from crosslatent.store.extras import SAMPLES_TABLE, read_extra
 
 # An answer is the option it names, or its text; ties go to the answer that was sampled first.
 _MAJORITY = """
@@ -43,7 +43,7 @@ def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
     Raises:
         RunFolderError: they cannot be read.
     """
-    table = read_extra(Path(data.reader.path), SAMPLES_FILE)
+    table = read_extra(Path(data.reader.path), SAMPLES_TABLE)
     if table is None:
         return {}
     data.con.register("sampled", table)

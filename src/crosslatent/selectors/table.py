@@ -17,7 +17,7 @@ from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.specs import Component, Transplant, check_component
 from crosslatent.stats import Floats
-from crosslatent.store.extras import ATTRIBUTION_FILE, read_extra
+from crosslatent.store.extras import ATTRIBUTION_TABLE, read_extra
 
 SHUFFLED = ("same_answer", "different_answer")
 _FIRST = ("logprob", "entropy", "margin")
@@ -234,7 +234,7 @@ class _Rows:
         return (places[kept], columns[kept]), kept
 
     def _attribution(self, shape: tuple[int, ...]) -> Floats | None:
-        table = read_extra(Path(self.data.reader.path), ATTRIBUTION_FILE)
+        table = read_extra(Path(self.data.reader.path), ATTRIBUTION_TABLE)
         if table is None:
             return None
         self.con.register("attribution_scores", table)

@@ -1,13 +1,18 @@
 """The typed schema of a run folder's tables: what one row means, column by column.
 
-``docs/run-folder.md`` is generated from here (``python -m crosslatent.store.schema``).
+``docs/run-folder.md`` is generated from here (`make docs`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+from crosslatent.store.tables import entries, is_entries
+
+SCHEMA_VERSION = 4
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
@@ -48,10 +53,10 @@ ROWS = pa.schema(
         ),
         _column("prediction", pa.string(), "the option that the output names; null if none"),
         _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
-        _column("correct_by_rule", pa.map_(pa.string(), pa.bool_()), "right under each rule tried"),
+        _column("correct_by_rule", entries(pa.string(), pa.bool_()), "right under each rule tried"),
         _column(
             "scores",
-            pa.map_(pa.string(), pa.float32()),
+            entries(pa.string(), pa.float32()),
             "graded scores, 0 to 1, by metric; without those that do not fit the item, or that the "
             "row cannot tell",
         ),
@@ -126,6 +131,17 @@ ROWS = pa.schema(
 
 KEY = ("item", "control", "stratum", "component", "source", "target")
 
+
+class RowKey(NamedTuple):
+    """What tells the rows of one item apart; null in the table is None here."""
+
+    control: str
+    stratum: str | None = None
+    component: str | None = None
+    source: int | None = None
+    target: int | None = None
+
+
 ITEMS = pa.schema(
     [
         _column("item", pa.string(), "id of the item, unique in the run", False),
@@ -159,7 +175,7 @@ ITEMS = pa.schema(
         ),
         _column("cluster", pa.string(), "what is independent; intervals resample it", False),
         _column("split", pa.string(), "pilot, unseen, final; null if the task has no splits"),
-        _column("strata", pa.map_(pa.string(), pa.string()), "groups to report apart"),
+        _column("strata", entries(pa.string(), pa.string()), "groups to report apart"),
         _column("paraphrase", pa.string(), "main in other words of the same language"),
         _column("main_token", pa.string(), "last token of main: the one that is replaced", False),
         _column("aux_token", pa.string(), "last token of aux: the one that is captured", False),
@@ -169,19 +185,83 @@ ITEMS = pa.schema(
 )
 """One row per item that the run covers (failed items included)."""
 
+FailureKind = Literal["prompt", "memory", "error", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that could not be run, or not wholly.
+
+    Attributes:
+        item: its id.
+        kind: "prompt" (it cannot be asked), "memory" (it does not fit), "error" (something else
+            went wrong), "worker" (the process that ran it was lost).
+        reason: one sentence.
+    """
+
+    item: str
+    kind: FailureKind
+    reason: str
+
+
 FAILURES = pa.schema(
     [
         _column("item", pa.string(), "id of the item", False),
+        _column(
+            "kind",
+            pa.string(),
+            "prompt (it cannot be asked), memory (it does not fit), error (something else went "
+            "wrong), worker (the process that ran it was lost)",
+            False,
+        ),
         _column("reason", pa.string(), "why it could not be run", False),
     ]
 )
+"""One row per item that could not be run, or not wholly."""
+
+ATTRIBUTION = pa.schema(
+    [
+        _column("item", _TEXT, "id of the item; see items.parquet", False),
+        _column("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn", False),
+        _column("source", pa.int16(), "source layer in aux's run, from 0", False),
+        _column("target", pa.int16(), "target layer in main's run, from 0", False),
+        _column(
+            "score",
+            pa.float32(),
+            "by how much (nats) the pair would lift the first-step log-probability of the option "
+            "that it lifts most, estimated from gradients at the unmodified run; of the likeliest "
+            "first tokens, where options cannot be told apart by theirs. No gold answer is used",
+            False,
+        ),
+    ]
+)
+"""One row per item, component and pair of layers, in this order."""
+
+SAMPLES = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item; see items.parquet", False),
+        _column("number", pa.int16(), "which of the item's samples, from 0", False),
+        _column("output", pa.string(), "sampled text, special tokens left out", False),
+        _column("prediction", pa.string(), "the option that the output names; null if none"),
+        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
+    ]
+)
+"""One row per sampled answer of the unmodified model to main."""
+
+ROWS_TABLE = "rows"
+ATTRIBUTION_TABLE = "attribution"
+SAMPLES_TABLE = "samples"
+PART_TABLES = {ROWS_TABLE: ROWS, ATTRIBUTION_TABLE: ATTRIBUTION, SAMPLES_TABLE: SAMPLES}
+"""Tables kept in parts, each in the folder of its name."""
+FILE_TABLES = {"items": ITEMS, "failures": FAILURES}
+"""Tables kept in one file each, NAME.parquet."""
 
 
 def describe(schema: pa.Schema) -> str:
     """The columns of a table as a Markdown table, for the documentation."""
     lines = ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
     for column in schema:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        kind = _type_name(column.type)
         meaning = column.metadata[b"meaning"].decode()
         lines.append(
             f"| `{column.name}` | {kind} | {'yes' if column.nullable else ''} | {meaning} |"
@@ -189,5 +269,10 @@ def describe(schema: pa.Schema) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    print(f"## rows/part-*.parquet\n\n{describe(ROWS)}\n\n## items.parquet\n\n{describe(ITEMS)}")
+def _type_name(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return str(kind.value_type)
+    if is_entries(kind):
+        struct = kind.value_type
+        return f"list of key {struct.field(0).type}, value {struct.field(1).type}"
+    return str(kind)

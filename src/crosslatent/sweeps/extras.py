@@ -1,46 +1,55 @@
-"""What a sweep adds to its rows if asked: attribution of all pairs, and sampled answers."""
+"""What a sweep adds to its rows if asked: attribution of all pairs, sampled answers, vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from crosslatent.attribution import Score, Scores, attributions
-from crosslatent.errors import RunFolderError
+from crosslatent.attribution import Score, attributions
 from crosslatent.sampling import sample
 from crosslatent.scoring import distinct_starts
-from crosslatent.store.extras import (
-    ATTRIBUTION_FILE,
-    SAMPLES_FILE,
-    attribution_table,
-    items_in,
-    read_extra,
-    write_attribution,
-    write_samples,
-)
+from crosslatent.store.extras import attribution_table
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.sweeps.progress import Show, Tracker
+from crosslatent.sweeps.slices import Block, Kind
 from crosslatent.tasks import RULES, Item
 
-_TOGETHER = 64
-"""Items whose prompts are held as token ids at once."""
+Extra = pa.Table | list[dict[str, Any]]
+"""Rows of one of the tables beside the rows."""
+
+ITEMS_TOGETHER = 64
+"""Items that are worked on at once; what is made of them becomes one part."""
 
 
-def run_extras(plan: SweepPlan, path: Path, show: Show) -> None:
-    """Write what the plan asks for beside the rows, as far as it is not there yet.
+def make_extra(plan: SweepPlan, kind: Kind, blocks: Sequence[Block]) -> Extra:
+    """What one of the tables beside the rows says of some items."""
+    items = [plan.grid.donors.items[block.item] for block in blocks]
+    plan.tokens.fetch(item.id for item in items)
+    return _MAKERS[kind](plan, items)
 
-    Args:
-        plan: the sweep.
-        path: its run folder, open for writing by this process.
-        show: gets the progress; prompts that are read count as captured, samples as rows.
-    """
-    if plan.attribution:
-        _attribution(plan, path, show)
-    if plan.samples:
-        _samples(plan, path, show)
+
+def joined(made: Sequence[Extra]) -> Extra | None:
+    """Rows of one table that were made one after another; None if there are none."""
+    tables = [part for part in made if isinstance(part, pa.Table)]
+    if tables:
+        return pa.concat_tables(tables).unify_dictionaries()
+    return [row for part in made for row in part] or None
+
+
+def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
+    """Attribution scores of some items, rows of `store.extras.ATTRIBUTION`."""
+    found = attributions(
+        plan.model,
+        [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in items],
+        plan.components,
+        scores=[score_of(plan, item) for item in items],
+        positions=plan.positions,
+        strength=plan.strength,
+        # Padding rounds otherwise than no padding: exact numbers come from prompts run alone.
+        batch_size=1 if plan.exact else 16,
+    )
+    return attribution_table({item.id: scores for item, scores in zip(items, found, strict=True)})
 
 
 def score_of(plan: SweepPlan, item: Item) -> Score:
@@ -50,55 +59,21 @@ def score_of(plan: SweepPlan, item: Item) -> Score:
     return Score(options=options if len(options) > 1 else ())
 
 
-def _attribution(plan: SweepPlan, path: Path, show: Show) -> None:
-    there, todo = _missing(plan, path, ATTRIBUTION_FILE)
-    if not todo:
-        return
-    tracker = Tracker(show, 0, len(todo), 0)
-    tables = [] if there is None else [there]
-    done = 0
-    for part in _parts(todo):
-        found = attributions(
-            plan.model,
-            [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in part],
-            plan.components,
-            scores=[score_of(plan, item) for item in part],
-            positions=plan.positions,
-            strength=plan.strength,
-            # Padding rounds otherwise than no padding: exact numbers come from prompts run alone.
-            batch_size=1 if plan.exact else 16,
-        )
-        scores: dict[str, Scores] = {}
-        for item, by_component in zip(part, found, strict=True):
-            scores[item.id] = by_component
-            done += 1
-            tracker.captured(done, len(todo))
-        tables.append(attribution_table(scores))
-    write_attribution(path, pa.concat_tables(tables).unify_dictionaries())
-
-
-def _samples(plan: SweepPlan, path: Path, show: Show) -> None:
-    there, todo = _missing(plan, path, SAMPLES_FILE)
-    if not todo:
-        return
-    tracker = Tracker(show, 0, len(todo), len(todo) * plan.samples)
-    rows: list[dict[str, Any]] = [] if there is None else there.to_pylist()
-    done = 0
-    for part in _parts(todo):
-        answers = sample(
-            plan.model,
-            [plan.tokens[item.id].main for item in part],
-            [item.id for item in part],
-            samples=plan.samples,
-            max_new_tokens=plan.max_new_tokens,
-            seed=plan.seed,
-        )
-        for item, outputs in zip(part, answers, strict=True):
-            rows += _judged(plan, item, outputs)
-            done += plan.samples
-            tracker.answered(done)
-            tracker.finished()
-    write_samples(path, rows)
+def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Sampled answers of some items, rows of `store.extras.SAMPLES`."""
+    answers = sample(
+        plan.model,
+        [plan.tokens[item.id].main for item in items],
+        [item.id for item in items],
+        samples=plan.samples,
+        max_new_tokens=plan.max_new_tokens,
+        seed=plan.seed,
+    )
+    return [
+        row
+        for item, outputs in zip(items, answers, strict=True)
+        for row in _judged(plan, item, outputs)
+    ]
 
 
 def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -113,17 +88,7 @@ def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dic
         }
 
 
-def _missing(plan: SweepPlan, path: Path, name: str) -> tuple[pa.Table | None, list[Item]]:
-    """The table that is there, and the items that it lacks; a damaged one is made anew."""
-    try:
-        there = read_extra(path, name)
-    except RunFolderError:
-        there = None
-    known = items_in(there)
-    items = [item for item in plan.task.items if item.id in plan.tokens]
-    return there, [item for item in items if item.id not in known]
-
-
-def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), _TOGETHER):
-        yield items[start : start + _TOGETHER]
+_MAKERS: Mapping[Kind, Callable[[SweepPlan, Sequence[Item]], Extra]] = {
+    "attribution": attribution_of,
+    "samples": samples_of,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from crosslatent.attribution import check_attribution
@@ -20,6 +21,7 @@ from crosslatent.specs import (
     check_controls,
     check_preset,
 )
+from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.tokens import PromptTokens
 from crosslatent.tasks import Item, Task
 
@@ -61,7 +63,7 @@ class SweepSpec:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SweepPlan:
     """A sweep with everything resolved and checked, before anything is run or written."""
 
@@ -112,26 +114,26 @@ class SweepPlan:
         """The rule that judges the answers."""
         return LIKELIHOOD_MEAN if self.score_only else self.task.rule
 
-    def controls_for(self, item: Item) -> tuple[Control, ...]:
-        """The controls that one item gets."""
-        wanted = self.control_splits is None or item.split in self.control_splits
-        return self.controls if wanted else ()
+    @cached_property
+    def grid(self) -> Grid:
+        """The rows of the items that can be run."""
+        return Grid(
+            items=tuple(item for item in self.task.items if item.id in self.tokens),
+            components=self.components,
+            pairs=self.pairs,
+            controls=self.controls,
+            control_splits=self.control_splits,
+            seed=self.seed,
+        )
 
     @property
     def rows(self) -> int:
-        """Rows that the whole sweep has (an item without a donor has fewer)."""
-        return self.rows_of(self.task.items)
+        """Rows that the whole sweep has."""
+        return self.grid.rows
 
     def rows_of(self, items: Iterable[Item]) -> int:
-        """Rows that some of its items have, likewise."""
-        return sum(self._rows_of(item) for item in items if item.id in self.tokens)
-
-    def _rows_of(self, item: Item) -> int:
-        controls = self.controls_for(item)
-        variants = 1 + len(controls) + ("shuffled" in controls)
-        if item.paraphrase is None:
-            variants -= "paraphrase" in controls
-        return 2 + variants * len(self.components) * len(self.pairs.for_language(item.lang))
+        """Rows that some of its items have."""
+        return sum(self.grid.rows_of(item) for item in items if item.id in self.tokens)
 
 
 def plan_sweep(

@@ -21,6 +21,7 @@ class Progress:
         rows: rows of this run that are answered, parts of those under way included.
         all_rows: rows that this run has to answer.
         seconds: time that this stage has taken.
+        workers: processes that answer; 0 for this one alone.
     """
 
     stage: Stage
@@ -29,6 +30,7 @@ class Progress:
     rows: float
     all_rows: int
     seconds: float
+    workers: int = 0
 
 
 Show = Callable[[Progress], None]
@@ -50,16 +52,17 @@ class Tracker:
     total: int
     all_rows: int
     _rows: float = field(default=0.0, init=False)
-    _stage: Stage = field(default="capture", init=False)
-    _started: float = field(default_factory=time.monotonic, init=False)
+    _workers: int = field(default=0, init=False)
+    _spent: dict[Stage, float] = field(default_factory=dict, init=False)
+    _told: float = field(default_factory=time.monotonic, init=False)
 
     def captured(self, done: int, total: int) -> None:
         """So many of the prompts have been captured."""
         self._tell("capture", done, total)
 
-    def answered(self, rows: float) -> None:
-        """So many rows have been answered since the sweep began."""
-        self._rows = rows
+    def answered(self, rows: float, workers: int = 0) -> None:
+        """So many rows have been answered since the sweep began, by so many workers."""
+        self._rows, self._workers = rows, workers
         self._tell("answer", self.done, self.total)
 
     def finished(self) -> None:
@@ -68,7 +71,9 @@ class Tracker:
         self._tell("answer", self.done, self.total)
 
     def _tell(self, stage: Stage, done: int, total: int) -> None:
-        if stage != self._stage:
-            self._stage, self._started = stage, time.monotonic()
-        seconds = time.monotonic() - self._started
-        self.show(Progress(stage, done, total, self._rows, self.all_rows, seconds))
+        # What passed since the last word was spent on what is told now; stages take turns.
+        now = time.monotonic()
+        self._spent[stage] = seconds = self._spent.get(stage, 0.0) + now - self._told
+        self._told = now
+        state = Progress(stage, done, total, self._rows, self.all_rows, seconds, self._workers)
+        self.show(state)

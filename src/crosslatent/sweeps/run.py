@@ -1,34 +1,37 @@
-"""The sweep itself: every item, every variant, every (source, target) pair, into a run folder.
+"""The sweep itself, in this process: every item, variant and pair of layers, into a run folder.
 
-The engine answers the planned rows on one of its paths; the answers are judged and stored.
+What a run lacks is found in its folder, so a sweep that was stopped, by whatever, goes on where its
+last part ends. `distributed` does the same with many workers.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crosslatent.controls import Vectors
-from crosslatent.engine import EnginePath, TieBreaker, chosen_path
-from crosslatent.engine import run as answer
-from crosslatent.errors import TaskError
+from crosslatent.engine import EnginePath, chosen_path
+from crosslatent.errors import RunFolderError, SweepError, TaskError
 from crosslatent.model import Model
-from crosslatent.requests import Request
-from crosslatent.specs import AUTO, near_tie_margin
-from crosslatent.store import RunFolder
-from crosslatent.store.extras import discard
-from crosslatent.sweeps.extras import run_extras
-from crosslatent.sweeps.manifest import build_manifest
+from crosslatent.specs import AUTO
+from crosslatent.store.folder import RunFolder
+from crosslatent.store.places import place_of
+from crosslatent.store.schema import Failure
+from crosslatent.sweeps.extras import ITEMS_TOGETHER
+from crosslatent.sweeps.faults import Faults, Streak
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
+from crosslatent.sweeps.prepared import Prepared, prepare
 from crosslatent.sweeps.progress import Progress, Show, Tracker
-from crosslatent.sweeps.questions import Question
-from crosslatent.sweeps.tokens import Ends
-from crosslatent.tasks import Item, Task
+from crosslatent.sweeps.slices import Kind
+from crosslatent.sweeps.work import RowWorker, extras
+from crosslatent.tasks import Task
+
+if TYPE_CHECKING:
+    from crosslatent.store.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +41,30 @@ class SweepOutcome:
     Attributes:
         path: the run folder.
         rows: rows written by this call.
-        failures: item -> reason, for items that could not be run.
+        faults: items that could not be run, rows that are no numbers, parts that were set aside.
         seconds: wall time of this call.
         paths: how rows were computed by this call, and why no faster way was taken.
         status: totals of the whole run, as in run.json.
     """
 
-    path: Path
+    path: Place
     rows: int
-    failures: dict[str, str]
+    faults: Faults
     seconds: float
     paths: tuple[EnginePath, ...]
     status: dict[str, Any]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Item -> why it could not be run."""
+        return {failure.item: failure.reason for failure in self.faults.failed}
 
 
 def run_sweep(
     model: Model,
     task: Task,
     spec: SweepSpec,
-    out: Path,
+    out: str | Path,
     *,
     progress: Show | None = None,
     requested: dict[str, Any] | None = None,
@@ -66,6 +74,7 @@ def run_sweep(
     strict: bool = False,
     engine: str = AUTO,
     batch_rows: int | None = None,
+    part_seconds: float = 20.0,
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it.
 
@@ -73,7 +82,7 @@ def run_sweep(
         model: the model.
         task: the questions.
         spec: what to run.
-        out: the run folder; a run of the same arguments that is there is resumed.
+        out: the run folder, or its URL; a run of the same arguments that is there is resumed.
         progress: called after every step of every batch.
         requested: the arguments as the user gave them, kept in run.json.
         failures: item -> why it cannot be run, as far as that is known already.
@@ -82,119 +91,182 @@ def run_sweep(
         strict: an item that cannot be run stops the sweep.
         engine: "auto", or one of `specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
+        part_seconds: work that is collected into a part, and lost if the process is killed.
 
     Raises:
         UsageError: see `plan_sweep`; an engine that does not serve the model; with `strict`, an
-            item that cannot be run.
-        ModelError: memory does not suffice for one row.
+            item that cannot be asked.
+        SweepError: one item after another fails; with `strict`, one that fails while it is run.
         RunFolderError: the folder cannot be written, or holds something else.
     """
+    place = place_of(out)
     plan = plan_sweep(model, task, spec, failures)
-    if strict and plan.failures:
-        name, reason = next(iter(plan.failures.items()))
-        raise TaskError(f"Item {name!r} cannot be run: {reason}")
+    check_strict(strict, plan.failures)
     path = chosen_path(model, engine)
-    manifest = build_manifest(plan, requested, headline)
+    prepared = prepare(plan, requested, headline)
     started = time.monotonic()
-    with closing(RunFolder.open(out, manifest, new=new)) as folder:
-        ends = plan.tokens.ends
-        folder.write_items([_item_row(model, item, ends.get(item.id)) for item in task.items])
-        if not folder.done:
-            discard(out)  # of a run that --new has thrown away
-        rows, paths = _run_items(plan, folder, path, batch_rows, progress)
-        folder.write_failures(plan.failures)
-        counts = {"items": len(folder.done), "failures": len(plan.failures)}
-        status = {**folder.totals(near_tie_margin(manifest["model"]["dtype"])), **counts}
-        folder.write_status(status)
-        run_extras(plan, out, progress or _silent)
-    return SweepOutcome(out, rows, plan.failures, time.monotonic() - started, paths, status)
+    with RunFolder.open(place, prepared.manifest, new=new) as folder:
+        folder.write_items(prepared.items)
+        run = _Run(plan, prepared, folder, progress or _silent, strict, part_seconds)
+        run.fill_rows(path, batch_rows)
+        for kind in prepared.extras:
+            run.fill_extra(kind)
+        faults, status = prepared.finish(folder, tuple(run.failed))
+    seconds = time.monotonic() - started
+    return SweepOutcome(place, run.rows, faults, seconds, tuple(run.paths), status)
 
 
-def _run_items(
-    plan: SweepPlan,
-    folder: RunFolder,
-    path: EnginePath,
-    batch_rows: int | None,
-    progress: Show | None,
-) -> tuple[int, tuple[EnginePath, ...]]:
-    items = [item for item in plan.task.items if item.id in plan.tokens]
-    todo = [item for item in items if item.id not in folder.done]
-    if not todo:
-        return 0, ()
-    tracker = Tracker(progress or _silent, len(items) - len(todo), len(items), plan.rows_of(todo))
-    rows = 0
-    paths: dict[EnginePath, None] = {}
-    with folder.buffered() as buffer:
-        for records, taken in _answered(plan, items, todo, path, batch_rows, tracker):
-            rows += buffer.add(records)
-            paths.update(dict.fromkeys(taken))
-            tracker.finished()
-    return rows, tuple(paths)
+def check_strict(strict: bool, failures: Mapping[str, str]) -> None:
+    """Refuse a strict sweep whose items cannot all be asked.
+
+    Raises:
+        TaskError: strict, and one of them cannot be.
+    """
+    if strict and failures:
+        name, reason = next(iter(failures.items()))
+        raise TaskError(f"Item {name!r} cannot be run: {reason}")
+
+
+def check_failure(strict: bool, failure: Failure) -> None:
+    """Stop a strict sweep in which an item has failed.
+
+    Raises:
+        SweepError: strict.
+    """
+    if strict:
+        raise SweepError(
+            f"Item {failure.item!r} failed ({failure.reason}), and --strict stops at the first: "
+            "what was finished is kept."
+        )
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of a sweep at work on an open folder."""
+
+    plan: SweepPlan
+    prepared: Prepared
+    folder: RunFolder
+    show: Show
+    strict: bool
+    part_seconds: float
+    rows: int = field(default=0, init=False)
+    failed: list[Failure] = field(default_factory=list, init=False)
+    paths: dict[EnginePath, None] = field(default_factory=dict, init=False)
+
+    def fill_rows(self, path: EnginePath, batch_rows: int | None) -> None:
+        """Answer the rows that the folder lacks."""
+        blocks = self.prepared.missing(self.folder)
+        if not blocks:
+            return
+        left = Counter(block.item for block in blocks)
+        items = len(self.prepared.grid.items)
+        wanted = sum(len(block.places) for block in blocks)
+        tracker = Tracker(self.show, items - len(left), items, wanted)
+        worker = RowWorker(self.plan, path, batch_rows, tracker.captured)
+        with self._parts() as parts:
+            for done in worker.answer(blocks, tracker.answered):
+                self._note(done.failure)
+                self.paths.update(dict.fromkeys(done.paths))
+                self.rows += len(done.rows)
+                parts.add(done.rows)
+                left[done.block.item] -= 1
+                if not left[done.block.item] and done.rows:
+                    tracker.finished()
+
+    def fill_extra(self, kind: Kind) -> None:
+        """Make what one of the tables beside the rows lacks."""
+        failed = {failure.item for failure in self.failed}
+        blocks = self.prepared.missing_extra(self.folder, kind, failed)
+        tracker = Tracker(self.show, 0, len(blocks), 0)
+        streak = Streak()
+        number = 0
+        for start in range(0, len(blocks), ITEMS_TOGETHER):
+            group = blocks[start : start + ITEMS_TOGETHER]
+            for made, failure in extras(self.plan, kind, group, streak):
+                self._note(failure)
+                if made is not None:
+                    self.folder.tables[kind].write(self.folder.part_name(number), made)
+                    number += 1
+            tracker.captured(start + len(group), len(blocks))
+
+    def _note(self, failure: Failure | None) -> None:
+        if failure is not None:
+            check_failure(self.strict, failure)
+            self.failed.append(failure)
+
+    @contextmanager
+    def _parts(self) -> Iterator[_Parts]:
+        """Collect rows into parts; what is collected is written on leaving, interrupted or not."""
+        parts = _Parts(self.folder, self.part_seconds)
+        try:
+            yield parts
+        except RunFolderError:
+            raise  # the place cannot be written: once more would hide why
+        except BaseException:
+            parts.flush()
+            raise
+        parts.flush()
+
+
+class _Parts:
+    """Rows on their way into parts, so that a crash loses some seconds of work."""
+
+    def __init__(self, folder: RunFolder, seconds: float) -> None:
+        self._folder, self._seconds = folder, seconds
+        self._rows: list[dict[str, Any]] = []
+        self._number = 0
+        self._flushed = time.monotonic()
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Take the rows of one block."""
+        self._rows += rows
+        if time.monotonic() - self._flushed > self._seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected as a part."""
+        rows, self._rows = self._rows, []
+        if rows:
+            self._folder.rows.write(self._folder.part_name(self._number), rows)
+            self._number += 1
+        self._flushed = time.monotonic()
+
+
+class _PartBuffer:
+    """Rows of whole items on their way into parts, so that a crash loses some seconds of work."""
+
+    def __init__(self, folder: RunFolder, seconds: float = 20.0) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._rows: list[dict[str, Any]] = []
+        self._number = 0
+        self._flushed = time.monotonic()
+
+    def add(self, rows: list[dict[str, Any]]) -> int:
+        self._rows += rows
+        if time.monotonic() - self._flushed > self._seconds:
+            self.flush()
+        return len(rows)
+
+    def flush(self) -> None:
+        rows, self._rows = self._rows, []
+        if rows:
+            self._folder.rows.write(self._folder.part_name(self._number), rows)
+            self._folder.done.update(row["item"] for row in rows)
+            self._number += 1
+        self._flushed = time.monotonic()
+
+
+@contextmanager
+def _buffered(folder: RunFolder) -> Iterator[_PartBuffer]:
+    """What is collected is written on leaving, interrupted or not."""
+    buffer = _PartBuffer(folder)
+    try:
+        yield buffer
+    finally:
+        buffer.flush()
 
 
 def _silent(_state: Progress) -> None:
     """What shows the progress that nobody asked to see."""
-
-
-def _answered(
-    plan: SweepPlan,
-    items: Sequence[Item],
-    todo: Sequence[Item],
-    path: EnginePath,
-    batch_rows: int | None,
-    tracker: Tracker,
-) -> Iterator[tuple[list[dict[str, Any]], list[EnginePath]]]:
-    """The rows of each item that is to do, in order, and the paths that they took."""
-    vectors = Vectors(
-        plan.model,
-        items,
-        plan.tokens,
-        plan.components,
-        plan.controls,
-        plan.seed,
-        positions=plan.positions,
-        paraphrase=plan.tokens.paraphrase,
-        # Padding rounds otherwise than no padding: exact answers come from prompts run alone.
-        batch_size=1 if plan.exact else 16,
-        advance=tracker.captured,
-    )
-    waiting: deque[Question] = deque()
-
-    def requests() -> Iterator[Request]:
-        for item in todo:
-            question = Question.of(plan, item, vectors)
-            waiting.append(question)
-            yield from question.requests
-
-    breaker = TieBreaker(plan.model, plan.max_new_tokens) if plan.exact else None
-    answers = answer(
-        plan.model,
-        requests(),
-        max_new_tokens=plan.max_new_tokens,
-        path=path,
-        batch_rows=batch_rows,
-        advance=tracker.answered,
-    )
-    for main in answers:
-        both = [main, next(answers)]
-        question = waiting.popleft()
-        taken = [EnginePath(answered.paths[0], answered.reason) for answered in both]
-        if breaker is not None:
-            both = [
-                breaker.settle(request, answered, question.margins(request, answered))
-                for request, answered in zip(question.requests, both, strict=True)
-            ]
-        yield question.records(both), taken
-
-
-def _item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
-    data = item.to_dict()
-    data["item"] = data.pop("id")
-    data["strata"] = dict(item.strata)
-    return {
-        **data,
-        "main_token": model.token_text(ends.main_token) if ends else "",
-        "aux_token": model.token_text(ends.aux_token) if ends else "",
-        "main_length": ends.main_length if ends else 0,
-        "aux_length": ends.aux_length if ends else 0,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from crosslatent.scoring import continuations
 from crosslatent.tasks import Item
 
 CHUNK = 256
-"""Items whose prompts are tokenised together."""
+"""Items whose prompts are tokenised together, and kept as token ids."""
 
 
 class Ids(NamedTuple):
@@ -43,7 +44,7 @@ class PromptTokens(Mapping[str, Ids]):
     """Item id -> token ids of its prompts, for every item that the model can take.
 
     A first pass over all items checks them, in chunks, and keeps only lengths and last tokens; the
-    ids of an item are made again when they are asked for, together with those of its neighbours.
+    ids of an item are made again when they are asked for, and kept for a while.
 
     Attributes:
         ends: item id -> what is known of its prompts.
@@ -78,27 +79,33 @@ class PromptTokens(Mapping[str, Ids]):
             ModelError: the tokenizer has no chat template.
         """
         self._model, self._chat, self._paraphrases = model, chat, paraphrases
-        self._chunks: list[list[Item]] = []
-        self._place: dict[str, int] = {}
+        self._items: dict[str, Item] = {}
+        self._kept: OrderedDict[str, Ids] = OrderedDict()
         self.ends: dict[str, Ends] = {}
         self.failures = dict(failures or {})
-        self._at: tuple[int, dict[str, Ids]] = (-1, {})
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
             for item, ids in self._encoded(chunk):
                 added = continuations(model, item) if scoring else ()
                 most = max([new_tokens, *map(len, added)])
                 self._check(item, ids, most, positions)
-            kept = [item for item in chunk if item.id in self.ends]
-            self._place.update((item.id, len(self._chunks)) for item in kept)
-            self._chunks.append(kept)
+            self._items.update((item.id, item) for item in chunk if item.id in self.ends)
 
     def __getitem__(self, name: str) -> Ids:
         """The ids of one item."""
-        place = self._place[name]
-        if self._at[0] != place:
-            encoded = self._encoded(self._chunks[place])
-            self._at = (place, {item.id: ids for item, ids in encoded})
-        return self._at[1][name]
+        if name not in self._kept:
+            self.fetch([name])
+        return self._kept[name]
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Make the ids of some items together, since they will be asked for next."""
+        wanted = dict.fromkeys(names)
+        for name in wanted:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+        missing = [self._items[name] for name in wanted if name not in self._kept]
+        self._kept.update((item.id, ids) for item, ids in self._encoded(missing))
+        while len(self._kept) > max(CHUNK, len(wanted)):
+            self._kept.popitem(last=False)
 
     def __iter__(self) -> Iterator[str]:
         """The ids of the items, in their order."""

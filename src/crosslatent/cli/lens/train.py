@@ -24,7 +24,6 @@ from crosslatent.cli.lens.training_inputs import (
     read_rows,
     read_space,
 )
-from crosslatent.cli.lens.training_stop import stoppable
 from crosslatent.cli.lens.training_view import blocks_of, clip_of, layers_of, show_training, tell
 from crosslatent.cli.lens.training_view import strength_of as strengths
 from crosslatent.cli.options import (
@@ -41,6 +40,7 @@ from crosslatent.cli.options import (
     real,
     whole,
 )
+from crosslatent.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space

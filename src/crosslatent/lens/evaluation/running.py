@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from crosslatent.controls import Variant, Vectors
+from crosslatent.controls import PREPARED_TOGETHER, Vectors
+from crosslatent.donors import Donors, Variant
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import best_path, memory
 from crosslatent.languages import same_language
@@ -252,10 +254,16 @@ def _edits(
     source = resolve_layer(transplant.source, model.n_layers, "source")
     site = Site(component, resolve_layer(transplant.target, model.n_layers, "target"))
     items = [each.item for each in asking.questions if not each.of_aux]
-    vectors = Vectors(model, items, asking.tokens, [component], (), 0, advance=tracker.captured)
+    true = Variant("none")
+    # All are kept: later, while something is steered, they would not be the unmodified model's.
+    vectors = Vectors(model, Donors(items), asking.tokens, [component], room=sys.maxsize)
+    for done in range(0, len(items), PREPARED_TOGETHER):
+        together = items[done : done + PREPARED_TOGETHER]
+        vectors.prepare((item, [true]) for item in together)
+        tracker.captured(done + len(together), len(items))
 
     def row(question: Question) -> Row:
-        layers = vectors.layers(question.item, Variant("none"), component)
+        layers = vectors.layers(question.item, true, component)
         return (Edit(site, layers[source]),)
 
     return row

@@ -1,4 +1,4 @@
-"""Stopping ``crosslatent lens train``: Ctrl-C and SIGTERM keep what is done."""
+"""Stopping a command that can go on later: Ctrl-C and SIGTERM keep what is done."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TERMINATED = 143
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which batch systems send before they kill; stops training as Ctrl-C does."""
+    """SIGTERM, which batch systems send before they kill; stops work as Ctrl-C does."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Around training: it keeps a checkpoint when it is stopped, and the exit code says by what."""
+    """Around work that keeps what is done when it is stopped; the exit code says by what."""
     with _terminable():
         try:
             yield
@@ -41,7 +41,7 @@ def _terminable() -> Iterator[None]:
         return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # A second one must not disturb the writing of the checkpoint.
+        # A second one must not disturb the writing of what is done.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 

@@ -1,0 +1,106 @@
+"""One sweep in a process of its own: ``python -m benchmarks.workers.case JSON``, result on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COLUMNS = "item, component, control, stratum, source, target, output, output_ids"
+"""What must be the same whoever did the work."""
+
+
+def run(model: Path, out: Path, items: int, workers: int, slice_rows: int | None) -> dict[str, Any]:
+    """Run one sweep and say how long it took.
+
+    Args:
+        model: its folder.
+        out: the run folder, which must not exist.
+        items: questions.
+        workers: of Ray; 0 for this process alone.
+        slice_rows: rows of a slice.
+    """
+    from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+    from crosslatent.model import load
+    from crosslatent.sweeps import SweepSpec, run_sweep
+
+    spec = SweepSpec(components=("attn", "ffn"), max_new_tokens=NEW_TOKENS)
+    started = time.monotonic()
+    if workers:
+        job = Job(ModelSource.of(model), task(items), spec, str(out))
+        with counted() as parts:
+            outcome = run_on_ray(job, Cluster(workers=workers), slice_rows=slice_rows)
+    else:
+        parts = []
+        outcome = run_sweep(load(model), task(items), spec, out)
+    return {
+        "seconds": time.monotonic() - started,
+        "rows": outcome.rows,
+        "slices": len(parts),
+        "in_slices": sum(parts),
+        "digest": digest(out),
+    }
+
+
+NEW_TOKENS = 8
+
+
+def task(items: int) -> Any:
+    """Questions of some 100 tokens each."""
+    from crosslatent.tasks import task_of
+
+    filler = "Maji ni uhai na kila kiumbe huyahitaji ili kuishi vizuri siku zote za maisha. "
+    return task_of(
+        [
+            {
+                "id": f"q{number:03d}",
+                "lang": "sw",
+                "aux_lang": "en",
+                "main": f"{filler}Swali la {number}: jibu ni lipi? Jibu:",
+                "aux": f"Water is life, and all that lives needs it. Question {number}? Answer:",
+                "answer": "a",
+            }
+            for number in range(items)
+        ]
+    )
+
+
+@contextmanager
+def counted() -> Iterator[list[float]]:
+    """Seconds that each slice took in its worker, collected while the context is open."""
+    from crosslatent.distributed import run
+
+    seconds: list[float] = []
+    original = run.Crew.do
+
+    def do(self: Any, slices: Any, session: int) -> Iterator[Any]:
+        for result in original(self, slices, session):
+            if result.part is not None:
+                seconds.append(result.part.seconds)
+            yield result
+
+    run.Crew.do = do  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        run.Crew.do = original  # type: ignore[method-assign]
+
+
+def digest(out: Path) -> str:
+    """Hash of the rows, in the order of their keys."""
+    from crosslatent.specs import canonical_hash
+    from crosslatent.store import RunReader
+
+    with RunReader(out).connect() as connection:
+        rows = connection.execute(f"SELECT {COLUMNS} FROM rows ORDER BY ALL").fetchall()
+    return canonical_hash([list(map(str, row)) for row in rows])
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    arguments["model"], arguments["out"] = Path(arguments["model"]), Path(arguments["out"])
+    print(json.dumps(run(**arguments)))

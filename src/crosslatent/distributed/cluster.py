@@ -1,0 +1,138 @@
+"""Where workers run: Ray on this machine, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from crosslatent.errors import UsageError
+
+LOCAL = "local"
+"""The address that stands for Ray on this machine, started for the sweep and ended with it."""
+
+_OBJECTS = 128 * 2**20
+"""Bytes of Ray's shared memory on this machine: slices and what is said of them are small, and rows
+go from the workers to the run folder directly."""
+
+_MOST_WITHOUT_GPUS = 4
+"""Workers by default on machines without GPUs: each holds the whole model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which workers are wanted.
+
+    Attributes:
+        address: `LOCAL`, or the address of a Ray cluster ("auto" for the one of this machine).
+        workers: how many; None for one per GPU (or so many GPUs as each gets), and without GPUs one
+            per core, at most four.
+        gpus: GPUs of each; None for one where there are any.
+    """
+
+    address: str = LOCAL
+    workers: int | None = None
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            UsageError: fewer than one worker, or GPUs below zero.
+        """
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"The number of workers is {self.workers}: it must be 1 or more.")
+        if self.gpus is not None and self.gpus < 0:
+            raise UsageError(f"The GPUs of a worker are {self.gpus:g}: give 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a worker is given, and how many there are to be.
+
+    Attributes:
+        workers: how many.
+        cpus: cores of each.
+        gpus: GPUs of each.
+    """
+
+    workers: int
+    cpus: float
+    gpus: float
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[Any]:
+    """Yield the module `ray`, connected; a connection that was there before is used and left open.
+
+    Raises:
+        UsageError: Ray is not installed, or does not answer at the address.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    # No machine of a user reports to others because of us.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(**_arguments(cluster))
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(
+            f"No Ray cluster can be used at {cluster.address!r} ({reason}): start one "
+            "('ray start --head'), give its address, or leave the address out for this machine."
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def resources(ray: Any, cluster: Cluster) -> Resources:
+    """How many workers there will be, and what each is given.
+
+    Raises:
+        UsageError: the cluster has not got what one worker needs.
+    """
+    there = ray.cluster_resources()
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    each = (1.0 if gpus else 0.0) if cluster.gpus is None else float(cluster.gpus)
+    if each > gpus:
+        raise UsageError(
+            f"A worker is to get {each:g} GPUs, but the cluster has {gpus:g}: ask for fewer, or "
+            "connect to another cluster."
+        )
+    most = int(gpus / each) if each else min(int(cpus), _MOST_WITHOUT_GPUS)
+    workers = cluster.workers or max(most, 1)
+    # Ray lets a worker use as many threads as it has cores.
+    return Resources(workers, max(1.0, float(int(cpus / workers))) if not each else 1.0, each)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "Ray is not installed: pip install 'crosslatent[ray]', or leave --ray out."
+        ) from error
+    return ray
+
+
+def _arguments(cluster: Cluster) -> dict[str, Any]:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if cluster.address != LOCAL:
+        return {"address": cluster.address, **quiet}
+    wanted = {} if cluster.workers is None else {"num_cpus": max(cluster.workers, _cores())}
+    return {
+        "address": LOCAL,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECTS,
+        **wanted,
+        **quiet,
+    }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,245 @@
+"""Who gets the next slice: whoever is free. A lost worker is replaced, and its slice done again.
+
+Ray places the processes and tells when one is gone. A new worker gets a slice only when it has
+answered, so that what cannot be placed yet (a node that is gone, a cluster that is busy) holds
+nothing up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from crosslatent.distributed.cluster import Resources
+from crosslatent.distributed.job import Job
+from crosslatent.distributed.worker import About, Part, Worker, versions
+from crosslatent.errors import CrosslatentError, SweepError, UsageError
+from crosslatent.sweeps.slices import Slice
+
+TRIES = 3
+"""Workers that a slice may lose before its items are left out: what kills one may be in it."""
+
+STARTS = 3
+"""Workers that may be lost in a row while they load the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a slice.
+
+    Attributes:
+        piece: the slice.
+        part: what its worker says; None if it was lost with `TRIES` workers.
+        reason: why it was lost.
+    """
+
+    piece: Slice
+    part: Part | None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Crew:
+    """The workers of a sweep.
+
+    Attributes:
+        ray: the module, connected.
+        job: what every worker is told.
+        resources: how many there are to be.
+        lost: workers that were lost so far.
+    """
+
+    ray: Any
+    job: Job
+    resources: Resources
+    lost: int = 0
+    _job: Any = field(default=None, init=False)
+    _starting: dict[Any, Any] = field(default_factory=dict, init=False)
+    """Reference of an answer that is awaited -> the worker that gives it."""
+    _working: dict[Any, tuple[Any, Slice]] = field(default_factory=dict, init=False)
+    _free: list[Any] = field(default_factory=list, init=False)
+    _ready: Callable[[Any], Any] | None = field(default=None, init=False)
+    _failed_starts: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """Start the workers; the task is handed to Ray once, however large."""
+        self._job = self.ray.put(self.job)
+        for _ in range(self.resources.workers):
+            self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """End all workers, whatever they are doing: what they have not written is done again."""
+        at_work = [worker for worker, _ in self._working.values()]
+        for worker in (*self._free, *at_work, *self._starting.values()):
+            self.ray.kill(worker, no_restart=True)
+        self._free, self._working, self._starting = [], {}, {}
+
+    @property
+    def size(self) -> int:
+        """Workers that have answered."""
+        return len(self._free) + len(self._working)
+
+    def first(self) -> Any:
+        """The first worker that has answered.
+
+        Raises:
+            CrosslatentError: what it says of the model.
+            SweepError: workers die while they load it.
+        """
+        while not self._free:
+            deque(self._wait(), maxlen=0)
+        return self._free[0]
+
+    def ask(self, worker: Any, method: str, *arguments: Any) -> Any:
+        """One worker's answer.
+
+        Raises:
+            CrosslatentError: what it raised.
+            SweepError: it was lost.
+        """
+        try:
+            return self._get(getattr(worker, method).remote(*arguments))
+        except self.ray.exceptions.RayActorError as error:
+            raise SweepError(_lost("while the sweep was prepared", error)) from error
+
+    def greet(self, ready: Callable[[Any], Any]) -> None:
+        """From now on, a worker gets slices only after this was asked of it.
+
+        Args:
+            ready: from a worker to the reference of its answer.
+        """
+        self._ready = ready
+        free, self._free = self._free, []
+        for worker in free:
+            self._starting[ready(worker)] = worker
+
+    def do(self, slices: Iterable[Slice], session: int) -> Iterator[Result]:
+        """Have slices done, and yield them as they are.
+
+        Args:
+            slices: the slices; taken as workers get free.
+            session: of the run folder.
+
+        Raises:
+            CrosslatentError: what a worker raised, such as a full disk.
+            SweepError: workers die while they load the model.
+        """
+        queue = _Queue(iter(slices))
+        while True:
+            while self._free and (piece := queue.next()) is not None:
+                worker = self._free.pop()
+                self._working[worker.do.remote(piece, session)] = (worker, piece)
+            if not self._working and queue.empty():
+                return
+            for piece, answer in self._wait():
+                if isinstance(answer, Part):
+                    yield Result(piece, answer)
+                elif queue.again(piece) > 0:
+                    continue
+                else:
+                    yield Result(piece, None, _lost(f"{TRIES} times", answer))
+
+    def _start(self) -> None:
+        wanted = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
+        worker = self.ray.remote(Worker).options(**wanted).remote(self._job)
+        self._starting[worker.about.remote()] = worker
+
+    def _wait(self) -> Iterator[tuple[Slice, Any]]:
+        """Wait for one answer; yield a slice with what came of it, if it was one's."""
+        (reference,), _ = self.ray.wait([*self._working, *self._starting], num_returns=1)
+        if reference in self._starting:
+            self._started(reference)
+            return
+        worker, piece = self._working.pop(reference)
+        try:
+            answer = self._get(reference)
+        except self.ray.exceptions.RayActorError as error:
+            self._replace(worker)
+            yield piece, error
+        else:
+            self._free.append(worker)
+            yield piece, answer
+
+    def _started(self, reference: Any) -> None:
+        """A worker has answered that it is there, or is lost."""
+        worker = self._starting.pop(reference)
+        try:
+            answer = self._get(reference)
+        except self.ray.exceptions.RayActorError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS * self.resources.workers:
+                raise SweepError(_lost("while they loaded the model", error)) from error
+            self._replace(worker)
+            return
+        self._failed_starts = 0
+        if isinstance(answer, About):
+            _check_versions(answer)
+            if self._ready is not None:
+                self._starting[self._ready(worker)] = worker
+                return
+        self._free.append(worker)
+
+    def _replace(self, worker: Any) -> None:
+        self.lost += 1
+        self.ray.kill(worker, no_restart=True)
+        self._start()
+
+    def _get(self, reference: Any) -> Any:
+        """An answer, or our own exception as it was raised."""
+        try:
+            return self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, CrosslatentError):
+                raise cause from None
+            raise
+
+
+class _Queue:
+    """Slices that are still to be handed out; those that were lost first."""
+
+    def __init__(self, slices: Iterator[Slice]) -> None:
+        self._slices = slices
+        self._again: deque[Slice] = deque()
+        self._left: dict[int, int] = {}
+        self._next: Slice | None = next(slices, None)
+
+    def empty(self) -> bool:
+        return self._next is None and not self._again
+
+    def next(self) -> Slice | None:
+        if self._again:
+            return self._again.popleft()
+        piece, self._next = self._next, next(self._slices, None)
+        return piece
+
+    def again(self, piece: Slice) -> int:
+        """Put a slice back; returns how many tries it has left, and at 0 does not."""
+        left = self._left.get(piece.number, TRIES) - 1
+        self._left[piece.number] = left
+        if left > 0:
+            self._again.append(piece)
+        return left
+
+
+def _check_versions(about: About) -> None:
+    for name, version in versions().items():
+        there = about.versions.get(name)
+        if there != version:
+            raise UsageError(
+                f"The worker on {about.host!r} has {name} {there}, but {version} is here: install "
+                "the same on all machines."
+            )
+
+
+def _lost(when: str, error: Any) -> str:
+    reason = " ".join(str(error).split())[:300]
+    return f"A worker of the sweep died {when} ({reason}): see Ray's logs on its machine."

@@ -1,0 +1,147 @@
+"""A sweep on many workers: the same run folder, and the same resuming, as in one process."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from crosslatent.distributed.cluster import Cluster, connected, resources
+from crosslatent.distributed.crew import Crew, Result
+from crosslatent.distributed.job import Job
+from crosslatent.engine import EnginePath
+from crosslatent.store.folder import RunFolder
+from crosslatent.store.places import place_of
+from crosslatent.store.schema import Failure
+from crosslatent.sweeps import Progress, SweepOutcome
+from crosslatent.sweeps.prepared import Prepared
+from crosslatent.sweeps.progress import Show, Tracker
+from crosslatent.sweeps.run import check_failure, check_strict
+from crosslatent.sweeps.slices import Block, Kind, Slice, cut
+
+SMALLEST, LARGEST = 64, 4096
+"""Rows of a slice, at least and at most: what a lost worker loses, and what a slice's prompts and
+part cost once more."""
+
+SLICES_EACH = 16
+"""Slices for each worker at least, if there are rows enough: slow ones then hold up little."""
+
+ITEMS = 16
+"""Items of a slice of the tables beside the rows."""
+
+
+def run_on_ray(
+    job: Job,
+    cluster: Cluster,
+    *,
+    progress: Show | None = None,
+    new: bool = False,
+    strict: bool = False,
+    slice_rows: int | None = None,
+) -> SweepOutcome:
+    """Run a sweep into a run folder, or what is missing of it, on workers of Ray.
+
+    No model is loaded in this process. Which rows there are does not depend on the workers.
+
+    Args:
+        job: the sweep.
+        cluster: where the workers are, and how many.
+        progress: called after every slice.
+        new: start over instead of resuming.
+        strict: an item that cannot be run stops the sweep.
+        slice_rows: rows of a slice; None for a number that keeps all workers busy.
+
+    Raises:
+        UsageError: Ray cannot be used, or see `sweeps.run_sweep`.
+        SweepError: workers die again and again, or see `sweeps.run_sweep`.
+    """
+    started = time.monotonic()
+    with connected(cluster) as ray, Crew(ray, job, resources(ray, cluster)) as crew:
+        prepared: Prepared = crew.ask(crew.first(), "prepare")
+        check_strict(strict, {failure.item: failure.reason for failure in prepared.failures})
+        # The crew is dismissed before the folder is given up: nobody writes to it afterwards.
+        with RunFolder.open(place_of(job.place), prepared.manifest, new=new) as folder, crew:
+            folder.write_items(prepared.items)
+            identity = prepared.manifest["model"]
+            crew.greet(lambda worker: worker.check.remote(folder.session, identity))
+            run = _Run(prepared, folder, crew, progress or _silent, strict)
+            run.fill_rows(slice_rows)
+            for kind in prepared.extras:
+                run.fill_extra(kind)
+            faults, status = prepared.finish(folder, tuple(run.failed))
+    seconds = time.monotonic() - started
+    return SweepOutcome(folder.place, run.rows, faults, seconds, tuple(run.paths), status)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of a sweep at work on an open folder."""
+
+    prepared: Prepared
+    folder: RunFolder
+    crew: Crew
+    show: Show
+    strict: bool
+    rows: int = field(default=0, init=False)
+    failed: list[Failure] = field(default_factory=list, init=False)
+    paths: dict[EnginePath, None] = field(default_factory=dict, init=False)
+
+    def fill_rows(self, slice_rows: int | None) -> None:
+        """Have the rows answered that the folder lacks."""
+        blocks = self.prepared.missing(self.folder)
+        wanted = sum(len(block.places) for block in blocks)
+        size = slice_rows or _size(wanted, self.crew.resources.workers)
+        left = Counter[str]()
+        for piece in cut(blocks, "rows", size):
+            left.update(block.item for block in piece.blocks)
+        items = len(self.prepared.grid.items)
+        tracker = Tracker(self.show, items - len(left), items, wanted)
+        for result in self._done(cut(blocks, "rows", size)):
+            tracker.answered(self.rows, self.crew.size)
+            left.subtract(block.item for block in result.piece.blocks)
+            failed = {failure.item for failure in self.failed}
+            for item in {block.item for block in result.piece.blocks}:
+                if not left[item] and item not in failed:
+                    tracker.finished()
+
+    def fill_extra(self, kind: Kind) -> None:
+        """Have one of the tables beside the rows completed."""
+        failed = {failure.item for failure in self.failed}
+        blocks = self.prepared.missing_extra(self.folder, kind, failed)
+        tracker = Tracker(self.show, 0, len(blocks), 0)
+        done = 0
+        for result in self._done(cut(blocks, kind, ITEMS)):
+            done += len(result.piece.blocks)
+            tracker.captured(done, len(blocks))
+
+    def _done(self, slices: Iterable[Slice]) -> Iterator[Result]:
+        for result in self.crew.do(slices, self.folder.session):
+            if result.part is None:
+                self._note(
+                    Failure(item, "worker", result.reason) for item in _items(result.piece.blocks)
+                )
+            else:
+                self.rows += result.part.rows
+                self.paths.update(dict.fromkeys(result.part.paths))
+                self._note(result.part.failures)
+            yield result
+
+    def _note(self, failures: Iterable[Failure]) -> None:
+        known = {failure.item for failure in self.failed}
+        for failure in failures:
+            check_failure(self.strict, failure)
+            if failure.item not in known:
+                self.failed.append(failure)
+
+
+def _size(rows: int, workers: int) -> int:
+    return min(max(rows // (workers * SLICES_EACH), SMALLEST), LARGEST)
+
+
+def _items(blocks: Iterable[Block]) -> list[str]:
+    return list(dict.fromkeys(block.item for block in blocks))
+
+
+def _silent(_state: Progress) -> None:
+    """What shows the progress that nobody asked to see."""

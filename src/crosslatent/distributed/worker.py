@@ -1,0 +1,186 @@
+"""One worker: loads the model once, does slices, and writes their parts itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from crosslatent import __version__
+from crosslatent.distributed.job import Job
+from crosslatent.engine import EnginePath, chosen_path
+from crosslatent.errors import ModelError
+from crosslatent.model import Model
+from crosslatent.store.folder import check_fence, part_name
+from crosslatent.store.parts import PartTable
+from crosslatent.store.places import place_of
+from crosslatent.store.schema import PART_TABLES, Failure
+from crosslatent.sweeps import SweepPlan, plan_sweep
+from crosslatent.sweeps.extras import Extra, joined
+from crosslatent.sweeps.faults import Streak
+from crosslatent.sweeps.prepared import Prepared, prepare
+from crosslatent.sweeps.slices import Slice
+from crosslatent.sweeps.work import RowWorker, extras
+
+if TYPE_CHECKING:
+    from crosslatent.store.places import Place
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who a worker is.
+
+    Attributes:
+        host: its machine.
+        pid: its process.
+        versions: of the software that must be the same everywhere.
+        devices: where its model is.
+    """
+
+    host: str
+    pid: int
+    versions: dict[str, str]
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of a slice.
+
+    Attributes:
+        rows: rows that were written.
+        failures: items that could not be run.
+        paths: how rows were computed, and why no faster way was taken.
+        seconds: wall time that the slice took in its worker.
+    """
+
+    rows: int
+    failures: tuple[Failure, ...]
+    paths: tuple[EnginePath, ...]
+    seconds: float
+
+
+class Worker:
+    """Does slices of a job; what it needs for that is made when it is first needed."""
+
+    def __init__(self, job: Job) -> None:
+        """Keep the job; nothing is loaded yet, so that what fails is told in an answer."""
+        self._job = job
+        self._path: EnginePath | None = None
+
+    def about(self) -> About:
+        """Load the model, and say who this is.
+
+        Raises:
+            ModelError: it cannot be loaded here.
+        """
+        return About(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            versions=versions(),
+            devices=tuple(sorted(str(device) for device in set(self._model.devices))),
+        )
+
+    def prepare(self) -> Prepared:
+        """Resolve and check the sweep.
+
+        Raises:
+            UsageError: see `sweeps.plan_sweep`.
+        """
+        self._path = chosen_path(self._model, self._job.engine)
+        job = self._job
+        headline = None if job.headline is None else dict(job.headline)
+        return prepare(self._plan, dict(job.requested), headline)
+
+    def check(self, session: int, identity: dict[str, Any]) -> None:
+        """Refuse to work where the model or the run folder is another than elsewhere.
+
+        Args:
+            session: of the run folder.
+            identity: what tells the model of the run from others.
+
+        Raises:
+            ModelError: this worker has loaded another model.
+            RunFolderError: it does not see the run folder, or another session has taken it.
+        """
+        own = self._model.identity
+        different = [name for name in sorted(own) if own[name] != identity.get(name)]
+        if different:
+            raise ModelError(
+                f"The worker on {socket.gethostname()!r} has loaded another model than the run's "
+                f"({', '.join(different)} differ): give a folder with the same files, and the same "
+                "dtype, on all machines."
+            )
+        check_fence(self._place, session)
+
+    def do(self, piece: Slice, session: int) -> Part:
+        """Do a slice and write its part.
+
+        Args:
+            piece: the slice.
+            session: of the run folder; names the part together with the slice's number, so that a
+                slice that is done twice makes one part.
+
+        Raises:
+            RunFolderError: the part cannot be written, or another session has taken the folder.
+            SweepError: one item after another fails.
+        """
+        started = time.monotonic()
+        rows, failures, paths = (
+            self._rows(piece, session) if piece.kind == "rows" else self._extras(piece, session)
+        )
+        return Part(rows, tuple(failures), tuple(paths), time.monotonic() - started)
+
+    def _rows(self, piece: Slice, session: int) -> tuple[int, list[Failure], Iterable[EnginePath]]:
+        rows: list[dict[str, Any]] = []
+        failures: list[Failure] = []
+        paths: dict[EnginePath, None] = {}
+        for done in self._answering.answer(piece.blocks):
+            rows += done.rows
+            paths.update(dict.fromkeys(done.paths))
+            if done.failure is not None:
+                failures.append(done.failure)
+        self._write(piece, session, [rows])
+        return len(rows), failures, paths
+
+    def _extras(
+        self, piece: Slice, session: int
+    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
+        found = list(extras(self._plan, piece.kind, piece.blocks, Streak()))
+        made = [rows for rows, _ in found if rows is not None]
+        failures = [failure for _, failure in found if failure is not None]
+        self._write(piece, session, made)
+        return 0, failures, ()
+
+    def _write(self, piece: Slice, session: int, made: Sequence[Extra]) -> None:
+        check_fence(self._place, session)
+        name = part_name(session, piece.number)
+        if (whole := joined(made)) is not None:
+            PartTable(self._place / piece.kind, PART_TABLES[piece.kind]).write(name, whole)
+
+    @cached_property
+    def _model(self) -> Model:
+        return self._job.model.load()
+
+    @cached_property
+    def _plan(self) -> SweepPlan:
+        return plan_sweep(self._model, self._job.task, self._job.spec, self._job.failures)
+
+    @cached_property
+    def _answering(self) -> RowWorker:
+        path = self._path or chosen_path(self._model, self._job.engine)
+        return RowWorker(self._plan, path, self._job.batch_rows)
+
+    @cached_property
+    def _place(self) -> Place:
+        return place_of(self._job.place)
+
+
+def versions() -> dict[str, str]:
+    """Versions that must be the same on all machines."""
+    return {"crosslatent": __version__, "python": platform.python_version()}

@@ -1,0 +1,106 @@
+"""A sweep as far as it is known without its model: what whoever writes its folder needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from crosslatent.model import Model
+from crosslatent.specs import near_tie_margin
+from crosslatent.store.extras import items_in
+from crosslatent.store.folder import RunFolder
+from crosslatent.store.schema import Failure
+from crosslatent.sweeps.faults import Faults
+from crosslatent.sweeps.grid import Grid
+from crosslatent.sweeps.manifest import build_manifest
+from crosslatent.sweeps.plan import SweepPlan
+from crosslatent.sweeps.slices import Block, Kind, missing_items, missing_rows
+from crosslatent.sweeps.tokens import Ends
+from crosslatent.tasks import Item
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that was resolved and checked with its model; data alone, so that it can travel.
+
+    Attributes:
+        grid: the rows of the items that can be run.
+        manifest: what run.json says of it.
+        items: the rows of items.parquet.
+        failures: items that the model cannot be asked.
+        extras: the tables that are wanted beside the rows.
+    """
+
+    grid: Grid
+    manifest: dict[str, Any]
+    items: tuple[dict[str, Any], ...]
+    failures: tuple[Failure, ...]
+    extras: tuple[Kind, ...]
+
+    def missing(self, folder: RunFolder) -> list[Block]:
+        """The rows that a run folder lacks."""
+        return missing_rows(self.grid, folder.inventory())
+
+    def missing_extra(self, folder: RunFolder, kind: Kind, failed: set[str]) -> list[Block]:
+        """The items that a table beside the rows lacks; without those that have failed."""
+        there = items_in(folder.tables[kind].read(["item"]))
+        return [block for block in missing_items(self.grid, there) if block.item not in failed]
+
+    def finish(
+        self, folder: RunFolder, failed: tuple[Failure, ...]
+    ) -> tuple[Faults, dict[str, Any]]:
+        """Write how the run stands, once all that was missing has been tried.
+
+        Args:
+            folder: its folder.
+            failed: items that could not be run by this call.
+
+        Returns:
+            What went wrong, and the status that run.json has now.
+        """
+        failures = (*self.failures, *failed)
+        folder.write_failures(failures)
+        totals = folder.totals(near_tie_margin(self.manifest["model"]["dtype"]))
+        status = {**totals, "items": len(self.grid.items) - len(failed), "failures": len(failures)}
+        folder.write_status(status)
+        return Faults(failures, totals["not_finite"], tuple(folder.set_aside)), status
+
+
+def prepare(
+    plan: SweepPlan,
+    requested: dict[str, Any] | None = None,
+    headline: dict[str, Any] | None = None,
+) -> Prepared:
+    """What is known of a sweep before anything is run.
+
+    Args:
+        plan: the sweep.
+        requested: the arguments as the user gave them, kept in run.json.
+        headline: a comparison declared before any row exists, kept in run.json.
+    """
+    ends = plan.tokens.ends
+    extras: list[Kind] = []
+    if plan.attribution:
+        extras.append("attribution")
+    if plan.samples:
+        extras.append("samples")
+    return Prepared(
+        grid=plan.grid,
+        manifest=build_manifest(plan, requested, headline),
+        items=tuple(_item_row(plan.model, item, ends.get(item.id)) for item in plan.task.items),
+        failures=tuple(Failure(item, "prompt", why) for item, why in plan.failures.items()),
+        extras=tuple(extras),
+    )
+
+
+def _item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
+    data = item.to_dict()
+    data["item"] = data.pop("id")
+    data["strata"] = dict(item.strata)
+    return {
+        **data,
+        "main_token": model.token_text(ends.main_token) if ends else "",
+        "aux_token": model.token_text(ends.aux_token) if ends else "",
+        "main_length": ends.main_length if ends else 0,
+        "aux_length": ends.aux_length if ends else 0,
+    }
