@@ -63,7 +63,7 @@ def rows_run(ended):
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("table", TABLES)
 def test_a_damaged_part_is_set_aside_and_run_again(forks, command, whole, copied, table, damage):
-    broken = parts(copied, table)[1]
+    broken = parts(copied, table)[-1]
     held = pq.read_metadata(broken).num_rows if table == "rows" else 0
     damage(broken)
     others = {n: d for n, d in contents(copied).items() if "part-" in n and broken.name not in n}
@@ -147,7 +147,7 @@ def test_without_a_readable_manifest_nothing_is_guessed(forks, command, copied, 
     assert contents(copied) == before
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", [truncate, empty, zeros, text], ids=lambda d: d.__name__)
 def test_readers_of_a_damaged_run_get_a_sentence(forks, copied, tmp_path, damage):
     damage(parts(copied)[0])
     before = contents(copied)

@@ -79,7 +79,7 @@ def test_what_was_flagged_is_counted_and_told(sick, tmp_path, capsys):
     capsys.readouterr()
     assert sweep(sick, "sick", run) == 1
     assert "Nothing was missing" in capsys.readouterr().err
-    assert exported(run) == rows
+    assert_equal_rows(exported(run), rows)
 
 
 def test_exports_and_run_json_stay_valid(runs, tmp_path):

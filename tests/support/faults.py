@@ -288,8 +288,11 @@ def layout(run: Path) -> set[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, to see that nothing changed."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, to see that nothing changed.
+
+    Without those whose names begin with a dot: who writes, and what a killed process left.
+    """
+    files = (path for path in folder.rglob("[!.]*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -76,10 +76,6 @@ def _run(request: dict[str, Any]) -> int:
     from support.disasters import Disaster
 
     run_sweep.__kwdefaults__["part_seconds"] = request["part_seconds"]
-    from crosslatent.store import RunFolder  # XXX until part_seconds is there
-
-    if hasattr(RunFolder, "buffered"):
-        RunFolder.buffered.__wrapped__.__defaults__ = (request["part_seconds"],)
     if request["host"]:
         socket.gethostname = lambda: request["host"]
     if request["disaster"]:
