@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosslatent.store.schema import ATTRIBUTION, SAMPLES
-from crosslatent.store.schema import FAILURES, ITEMS, KEY, ROWS, SCHEMA_VERSION, describe
+from crosslatent.store.schema import (
+    ATTRIBUTION,
+    FAILURES,
+    ITEMS,
+    KEY,
+    ROWS,
+    SAMPLES,
+    SCHEMA_VERSION,
+    describe,
+)
 
 TARGET = Path(__file__).parent.parent / "docs" / "run-folder.md"
 

@@ -13,8 +13,8 @@ from crosslatent.analysis.attribution import attribution_cubes, judge_attributio
 from crosslatent.analysis.data import RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.store import RunReader
-from crosslatent.store.extras import ATTRIBUTION_TABLE, attribution_table, write_attribution
-from support.runs import item, row, write_run
+from crosslatent.store.extras import ATTRIBUTION_TABLE, attribution_table
+from support.runs import item, row, write_extra, write_run
 from support.simulated import simulate
 
 SOLVES = {
@@ -48,7 +48,7 @@ def small_run(path, scores=SCORES, **changes):
                 )
             )
     write_run(path, items, rows)
-    write_attribution(path, table_of(scores))
+    write_extra(path, ATTRIBUTION_TABLE, table_of(scores))
     return RunData(RunReader(path))
 
 
@@ -120,10 +120,10 @@ def test_splits_are_told_apart(tmp_path):
 def test_a_run_without_scores_has_nothing_to_judge(tmp_path):
     path = tmp_path / "run"
     data = small_run(path)
-    (path / ATTRIBUTION_TABLE).write_bytes(b"no table")
+    (path / ATTRIBUTION_TABLE / "part-00001-000000.parquet").write_bytes(b"no table")
     with pytest.raises(RunFolderError, match="Cannot read"):
         judge_attribution(data)
-    (path / ATTRIBUTION_TABLE).unlink()
+    (path / ATTRIBUTION_TABLE / "part-00001-000000.parquet").unlink()
     assert judge_attribution(data) == []
 
 
@@ -138,7 +138,7 @@ def judged(path, make):
     cube = data.true_cube("ffn")
     rng = np.random.default_rng(0)
     scores = make(cube, rng)
-    write_attribution(path, table_of(dict(zip(data.items.ids, scores, strict=True))))
+    write_extra(path, ATTRIBUTION_TABLE, table_of(dict(zip(data.items.ids, scores, strict=True))))
     return judge_attribution(data)[0]
 
 

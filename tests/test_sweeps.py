@@ -129,7 +129,7 @@ def test_progress_is_told_within_batches(model, task, tmp_path):
     run_sweep(model, task, SPEC, tmp_path / "run", progress=seen.append, batch_rows=50)
     read = [state for state in seen if state.stage == "capture"]
     # The mean of each pool (a split of four items) is made once.
-    assert [(state.done, state.total) for state in read] == [(4, 4), (4, 4)]
+    assert [(state.done, state.total) for state in read] == [(n, 4) for n in (1, 2, 3, 4)] * 2
     answers = [state for state in seen if state.stage == "answer"]
     assert [state.rows for state in answers] == sorted(state.rows for state in answers)
     assert len(answers) > 2 * len(table(tmp_path / "run")) / 50

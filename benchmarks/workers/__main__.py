@@ -79,7 +79,9 @@ def _measure(folder: Path, model: Path, items: int, repetitions: int) -> dict[st
             for kind, asked in (("starts", FEW), ("runs", items)):
                 out = folder / f"{repetition}-{way.workers}-{way.slice_rows}-{kind}"
                 found[way.name][kind].append(_run(model, out, asked, way))
-                print(f"{way.name}, {asked} questions: {found[way.name][kind][-1]}", file=sys.stderr)
+                print(
+                    f"{way.name}, {asked} questions: {found[way.name][kind][-1]}", file=sys.stderr
+                )
     return found
 
 

@@ -97,8 +97,9 @@ def too_long(tmp_path):
 
 def test_item_that_cannot_be_run_is_left_out_and_named(sweep, tmp_path, too_long):
     result = sweep("--pairs=0:0", prompts=too_long)
-    assert result.code == 0
+    assert result.code == 1
     assert "item 'long' was left out" in result.err
+    assert "Failed: 1 item could not be asked; the first, 'long'" in result.err
     assert count(tmp_path / "run", "control = 'none'") == 4
 
 
@@ -193,9 +194,9 @@ def test_options_are_scored_beside_decoding(sweep, tmp_path):
 
 def test_near_ties_are_counted_and_settled(sweep, tmp_path, monkeypatch):
     from crosslatent.engine import ties
-    from crosslatent.sweeps import run
+    from crosslatent.sweeps import prepared
 
-    for module in (ties, run):
+    for module in (ties, prepared):
         monkeypatch.setattr(module, "near_tie_margin", lambda dtype: 0.5)
     plain = sweep("--pairs=target-first")
     assert "decided by less than 0.5 logits" in plain.err
@@ -277,21 +278,23 @@ def test_estimates_count_the_tokens_of_options(sweep):
     assert tokens("--score-options") - tokens() == 12 * 7
 
 
-def test_an_interrupt_says_how_to_go_on(sweep, tmp_path, monkeypatch):
-    from crosslatent.sweeps import run
+@pytest.mark.parametrize(("signal", "code"), [("Interrupted", 130), ("Terminated", 143)])
+def test_a_stop_says_how_to_go_on(sweep, tmp_path, monkeypatch, signal, code):
+    from crosslatent.cli.stopping import Terminated
+    from crosslatent.sweeps import questions
 
-    right, calls = run.Question.records, []
+    right, calls = questions.Asked.records, []
 
     def stops(question, answered):
         calls.append(question)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
+        if len(calls) == 5:
+            raise KeyboardInterrupt if signal == "Interrupted" else Terminated
         return right(question, answered)
 
-    monkeypatch.setattr(run.Question, "records", stops)
+    monkeypatch.setattr(questions.Asked, "records", stops)
     stopped = sweep("--pairs=0:1")
-    assert stopped.code == 130
-    assert "finished questions are kept, and the same command again does the rest" in stopped.err
+    assert stopped.code == code
+    assert f"{signal}: what is done is kept, and the same command again" in stopped.err
     assert count(tmp_path / "run") == 6
     assert sweep("--pairs=0:1").code == 0
     assert count(tmp_path / "run") == 12

@@ -21,7 +21,7 @@ from crosslatent.selectors.table import read_table
 from crosslatent.selectors.vote import Vote
 from crosslatent.store.reader import RunReader
 from support.choices import PAIRS, World, halves, parts, simulate
-from support.runs import item, row, write_run
+from support.runs import item, row, write_extra, write_run
 
 GOOD = World({4: 0.9}, clusters=40)
 SELECTORS = [Confidence(most=3), Vote(3), Learned(most=3, folds=(2, 2)), Attribution(2)]
@@ -183,14 +183,14 @@ def test_blanks_of_every_kind_at_the_ends_make_no_other_answer(tmp_path):
 
 def test_blanks_make_no_other_sample(tmp_path):
     from crosslatent.selectors.samples import sampled_majorities
-    from crosslatent.store.extras import write_samples
 
     rows = [row("q", "vanilla", output="Pisa", prediction=None)]
     rows.append(row("q", output="Roma", prediction=None))
     folder = write_run(tmp_path / "run", [item("q", options=None, labels=None)], rows)
     drawn = [("Pisa", False), ("Pisa", False), ("Roma", True), ("roma\n", True), ("\tRoma", True)]
-    write_samples(
+    write_extra(
         folder,
+        "samples",
         [
             {"item": "q", "number": k, "output": text, "prediction": None, "correct": right}
             for k, (text, right) in enumerate(drawn)

@@ -25,7 +25,7 @@ from crosslatent.selectors.vote import Vote
 from crosslatent.stats import Estimate
 from crosslatent.store.reader import RunReader
 from support.choices import World, halves, simulate
-from support.runs import item, row, write_run
+from support.runs import item, row, write_extra, write_run
 
 GOOD = World({4: 0.9}, clusters=40)
 
@@ -212,9 +212,7 @@ def run_folder(path, *, samples=False, options=True):
             drawn.append(one | {"prediction": text if options else None, "correct": right})
     folder = write_run(path, items, rows)
     if samples:
-        from crosslatent.store.extras import write_samples
-
-        write_samples(folder, drawn)
+        write_extra(folder, "samples", drawn)
     return folder
 
 

@@ -38,7 +38,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
 
 def test_new_removes_only_what_a_run_wrote(tmp_path):
     folder = RunFolder.open(tmp_path, MANIFEST)
-    folder.write_part([row("a")])
+    folder.rows.write(folder.part_name(0), [row("a")])
     folder.close()
     (tmp_path / "notes.md").write_text("mine")
     again = RunFolder.open(tmp_path, {**MANIFEST, "spec": {"seed": 1}}, new=True)
@@ -64,7 +64,7 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
 
 def test_folders_may_have_names_that_look_like_patterns(tmp_path):
     path = tmp_path / "r[1]*?"
-    RunFolder.open(path, MANIFEST).write_part([row("a")])
+    RunFolder.open(path, MANIFEST).rows.write("part-1", [row("a")])
     with RunReader(path).connect() as connection:
         assert connection.execute("SELECT item FROM rows").fetchall() == [("a",)]
 
@@ -76,18 +76,20 @@ def test_a_place_below_a_file_cannot_be_written(tmp_path):
 
 
 def test_names_and_titles_may_change_between_calls(tmp_path):
-    RunFolder.open(tmp_path, MANIFEST).write_part([row("a")])
+    with RunFolder.open(tmp_path, MANIFEST) as folder:
+        folder.rows.write(folder.part_name(0), [row("a")])
     moved = {**MANIFEST, "model": {"name": "b"}, "task": {"name": "t", "title": "New"}}
     assert RunFolder.open(tmp_path, moved).done == {"a"}
 
 
 def test_parts_are_numbered_on_and_totalled(tmp_path):
-    RunFolder.open(tmp_path, MANIFEST).write_part([row("a"), row("b")])
+    with RunFolder.open(tmp_path, MANIFEST) as folder:
+        folder.rows.write(folder.part_name(0), [row("a"), row("b")])
     folder = RunFolder.open(tmp_path, MANIFEST)
-    folder.write_part([row("c")])
+    folder.rows.write(folder.part_name(0), [row("c")])
     assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == [
-        "part-00000.parquet",
-        "part-00001.parquet",
+        "part-00001-000000.parquet",
+        "part-00002-000000.parquet",
     ]
     assert folder.totals(near_tie_margin=1.5) == {
         "rows": 3,
@@ -98,15 +100,6 @@ def test_parts_are_numbered_on_and_totalled(tmp_path):
     with RunReader(tmp_path).connect() as connection:
         assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
-
-
-def test_what_is_buffered_is_written_when_interrupted(tmp_path):
-    folder = RunFolder.open(tmp_path, MANIFEST)
-    with suppress(KeyboardInterrupt), folder.buffered() as buffer:
-        buffer.add([row("a")])
-        raise KeyboardInterrupt
-    folder.close()
-    assert RunFolder.open(tmp_path, MANIFEST).done == {"a"}
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
@@ -126,9 +119,9 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         ("{", "Cannot read"),
         (
             '{"schema_version": 99}',
-            "has schema version 99, but this version of crosslatent reads 3",
+            "has schema version 99, but this version of crosslatent reads 4",
         ),
-        ('{"schema_version": 3}', "has no rows yet"),
+        ('{"schema_version": 4}', "has no rows yet"),
     ],
 )
 def test_readers_say_what_is_wrong(tmp_path, content, says):

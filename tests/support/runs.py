@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crosslatent.store.schema import FAILURES, ITEMS, ROWS, SCHEMA_VERSION
+from crosslatent.store.parts import PartTable
+from crosslatent.store.schema import FAILURES, ITEMS, PART_TABLES, ROWS, SCHEMA_VERSION
 from crosslatent.store.tables import table_of
 
 Record = dict[str, Any]
@@ -95,6 +96,11 @@ def write_run(
     } | manifest
     (path / "run.json").write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def write_extra(path: Path, name: str, rows: Any) -> None:
+    """Add rows, or a table, to a run folder as its "attribution" or "samples"."""
+    PartTable(path / name, PART_TABLES[name]).write("part-00001-000000", rows)
 
 
 def _write(path: Path, records: Iterable[Record], schema: pa.Schema) -> None:

@@ -7,14 +7,16 @@ import json
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 import crosslatent as xl
 from crosslatent.attribution import Score, attribute
 from crosslatent.errors import RunFolderError, TaskError
 from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, items_in, read_extra
+from crosslatent.store.parts import PartTable
+from crosslatent.store.schema import PART_TABLES
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
+from crosslatent.sweeps import run as sweep_run
 from crosslatent.sweeps.extras import score_of
 from crosslatent.tasks import RULES, Item, task_of
 from support.rows import wrapped
@@ -23,7 +25,7 @@ SPEC = SweepSpec(
     components=("attn", "ffn"), pairs="0:0", max_new_tokens=3, attribution=True, samples=4
 )
 KEY = ("item", "component", "number", "source", "target")
-FILES = (ATTRIBUTION_TABLE, SAMPLES_TABLE)
+TABLES = (ATTRIBUTION_TABLE, SAMPLES_TABLE)
 
 
 def make_item(number):
@@ -56,7 +58,7 @@ def whole(model, task, tmp_path_factory):
 
 
 def frames(path):
-    tables = [read_extra(path, name) for name in FILES]
+    tables = [read_extra(path, name) for name in TABLES]
     return [table.to_pandas() for table in tables]
 
 
@@ -99,45 +101,56 @@ def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
         assert (row["correct"], row["prediction"]) == (verdict.correct, verdict.prediction)
 
 
+def part(path, name):
+    """The one part of a table."""
+    (found,) = (path / name).glob("part-*.parquet")
+    return found
+
+
 def test_a_finished_run_is_left_alone(model, task, whole):
-    before = [(whole / name).stat().st_mtime_ns for name in FILES]
+    before = [part(whole, name).stat().st_mtime_ns for name in TABLES]
     run_sweep(model, task, SPEC, whole)
-    assert [(whole / name).stat().st_mtime_ns for name in FILES] == before
+    assert [part(whole, name).stat().st_mtime_ns for name in TABLES] == before
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged", "some items"])
 def test_what_is_missing_is_made(model, task, whole, tmp_path, damage):
     out = tmp_path / "run"
     run_sweep(model, task, SPEC, out)
-    for name in FILES:
+    for name in TABLES:
+        file = part(out, name)
         if damage == "missing":
-            (out / name).unlink()
+            file.unlink()
         elif damage == "damaged":
-            (out / name).write_bytes(b"no table")
+            file.write_bytes(b"no table")
         else:
             table = read_extra(out, name)
             others = pc.not_equal(table["item"].cast("string"), "q2")
-            pq.write_table(table.filter(others), out / name)
+            PartTable(out / name, PART_TABLES[name]).write(file.stem, table.filter(others))
     if damage == "damaged":
         with pytest.raises(RunFolderError, match="Cannot read"):
             read_extra(out, SAMPLES_TABLE)
-    run_sweep(model, task, SPEC, out)
+    outcome = run_sweep(model, task, SPEC, out)
+    assert len(outcome.faults.set_aside) == 2 * (damage == "damaged")
+    assert not outcome.faults
     assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
     assert_same(out, whole)
 
 
-def test_an_interrupted_run_leaves_no_half_table(model, task, tmp_path, monkeypatch):
+def test_an_interrupted_run_keeps_what_is_whole(model, task, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_run, "ITEMS_TOGETHER", 2)
     out = tmp_path / "run"
 
     def stop(state):
-        if state.stage == "capture" and state.all_rows == 0 and state.done == 2:
+        if state.stage == "capture" and state.all_rows == 0 and state.done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(model, task, SPEC, out, progress=stop)
-    assert not any((out / name).exists() for name in FILES)
+    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {"q0", "q1", "q2", "q3"}
+    assert read_extra(out, SAMPLES_TABLE) is None
     run_sweep(model, task, SPEC, out)
-    assert all((out / name).exists() for name in FILES)
+    assert_same(out, whole)
 
 
 def test_starting_over_throws_the_tables_away(model, task, tmp_path):
@@ -147,14 +160,14 @@ def test_starting_over_throws_the_tables_away(model, task, tmp_path):
     with pytest.raises(RunFolderError, match="attribution"):
         run_sweep(model, task, plain, out)
     run_sweep(model, task, plain, out, new=True)
-    assert [read_extra(out, name) for name in FILES] == [None, None]
+    assert [read_extra(out, name) for name in TABLES] == [None, None]
 
 
 def test_progress_is_told(model, task, tmp_path):
     states = []
     run_sweep(model, task, SPEC, tmp_path / "run", progress=states.append)
     last = states[-1]
-    assert (last.done, last.total, last.rows, last.all_rows) == (5, 5, 20, 20)
+    assert (last.stage, last.done, last.total, last.all_rows) == ("capture", 5, 5, 0)
 
 
 def test_open_answers_and_indistinct_options_are_ranked_by_tokens(model):
@@ -190,4 +203,4 @@ def test_the_python_interface_takes_both(model, tmp_path):
         samples=2,
         out=out,
     )
-    assert [len(read_extra(out, name)) for name in FILES] == [model.n_layers**2, 2]
+    assert [len(read_extra(out, name)) for name in TABLES] == [model.n_layers**2, 2]

@@ -190,7 +190,8 @@ def sweep(
     target = target_language(asked.aux_languages, prompts)
     check_parallel(save_parallel, asked.auto, prompts)
     everything = asked.load()
-    check_output_folder(out, "run.json")
+    place = place_of(out)
+    check_output_folder(place, "run.json")
     from crosslatent.cli.models import load_model
 
     arguments = (model, revision, device, dtype, modules, quantization)
@@ -223,22 +224,23 @@ def sweep(
         _dry_run(loaded, questions, spec, failures)
         return
     requested = _requested(context) | maker.to_dict()
-    settings = {"new": new, "strict": strict}
     with stoppable(), progress(questions.name) as show:
         if cluster is None:
+            assert loaded is not None
             from crosslatent.sweeps import run_sweep
 
             outcome = run_sweep(
                 loaded,
                 questions,
                 spec,
-                out,
+                place,
                 progress=show,
                 requested=requested,
                 failures=failures,
                 engine=engine,
                 batch_rows=batch_rows,
-                **settings,
+                new=new,
+                strict=strict,
             )
         else:
             from crosslatent.cli.models import source_of
@@ -248,13 +250,15 @@ def sweep(
                 source_of(*arguments),
                 questions,
                 spec,
-                str(place_of(out).absolute()),
+                str(place.absolute()),
                 failures,
                 requested,
                 engine=engine,
                 batch_rows=batch_rows,
             )
-            outcome = run_on_ray(job, cluster, progress=show, slice_rows=slice_rows, **settings)
+            outcome = run_on_ray(
+                job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows
+            )
     report_outcome(outcome)
 
 

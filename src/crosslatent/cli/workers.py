@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -62,7 +62,7 @@ SliceOption = Annotated[
 class RayCommand(TyperCommand):
     """A command whose option ``--ray`` may stand without a value."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, with the address that ``--ray`` stands for."""
         return super().parse_args(ctx, list(_with_address(args)))
 

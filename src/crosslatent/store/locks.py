@@ -1,4 +1,4 @@
-"""One writer for each run folder: a lock of the operating system, or a lease where none is."""
+"""One writer for each run folder: a lock of the operating system; a lease where it has none."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _taken(place: Place, owner: dict[str, Any]) -> RunFolderError:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
         who = f" (process {owner['pid']} on {owner.get('host')}, since {since})"
     return RunFolderError(
-        f"Another process{who} is writing to the run in {str(place)!r}: wait for it, or give "
+        f"Another process is writing to the run in {str(place)!r}{who}: wait for it, or give "
         "another folder."
     )
 

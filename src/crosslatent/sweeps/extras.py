@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.slices import Block, Kind
 from crosslatent.tasks import RULES, Item
 
-Extra = pa.Table | list[dict[str, Any]]
+Extra: TypeAlias = pa.Table | list[dict[str, Any]]
 """Rows of one of the tables beside the rows."""
 
 ITEMS_TOGETHER = 64

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.engine import EnginePath, chosen_path
@@ -31,6 +30,8 @@ from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.tasks import Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crosslatent.store.places import Place
 
 
@@ -64,7 +65,7 @@ def run_sweep(
     model: Model,
     task: Task,
     spec: SweepSpec,
-    out: str | Path,
+    out: str | Path | Place,
     *,
     progress: Show | None = None,
     requested: dict[str, Any] | None = None,
@@ -231,41 +232,6 @@ class _Parts:
             self._folder.rows.write(self._folder.part_name(self._number), rows)
             self._number += 1
         self._flushed = time.monotonic()
-
-
-class _PartBuffer:
-    """Rows of whole items on their way into parts, so that a crash loses some seconds of work."""
-
-    def __init__(self, folder: RunFolder, seconds: float = 20.0) -> None:
-        self._folder = folder
-        self._seconds = seconds
-        self._rows: list[dict[str, Any]] = []
-        self._number = 0
-        self._flushed = time.monotonic()
-
-    def add(self, rows: list[dict[str, Any]]) -> int:
-        self._rows += rows
-        if time.monotonic() - self._flushed > self._seconds:
-            self.flush()
-        return len(rows)
-
-    def flush(self) -> None:
-        rows, self._rows = self._rows, []
-        if rows:
-            self._folder.rows.write(self._folder.part_name(self._number), rows)
-            self._folder.done.update(row["item"] for row in rows)
-            self._number += 1
-        self._flushed = time.monotonic()
-
-
-@contextmanager
-def _buffered(folder: RunFolder) -> Iterator[_PartBuffer]:
-    """What is collected is written on leaving, interrupted or not."""
-    buffer = _PartBuffer(folder)
-    try:
-        yield buffer
-    finally:
-        buffer.flush()
 
 
 def _silent(_state: Progress) -> None:
