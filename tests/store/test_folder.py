@@ -12,6 +12,7 @@ from crosslatent.store import RunFolder, RunReader
 from crosslatent.store.files import whole_file, write_json
 from support.store import MANIFEST, record
 
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(RunFolderError, match=r"holds something else \(thesis\.tex\)"):

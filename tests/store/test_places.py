@@ -54,9 +54,9 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
 
 
 def test_a_place_that_cannot_be_reached_is_a_sentence():
-    with pytest.raises(RunFolderError, match=r"Cannot reach 'x' \(Connection refused\)"):
-        with reaching(Path("x")):
-            raise ConnectionRefusedError(111, "Connection refused")
+    refused = pytest.raises(RunFolderError, match=r"Cannot reach 'x' \(Connection refused\)")
+    with refused, reaching(Path("x")):
+        raise ConnectionRefusedError(111, "Connection refused")
 
 
 def test_nothing_is_in_a_folder_that_is_not_there(tmp_path):

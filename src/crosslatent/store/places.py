@@ -164,7 +164,9 @@ def rename(place: Place, name: str) -> None:
     if isinstance(place, Path):
         place.replace(place.with_name(name))
     else:
-        place.fs.mv(place.path, place.with_name(name).path)
+        # Not `mv`, which takes a path with brackets in it for a pattern.
+        place.fs.pipe_file(place.with_name(name).path, read_bytes(place))
+        place.fs.rm_file(place.path)
 
 
 def remove(place: Place) -> None:
