@@ -24,14 +24,19 @@ from crosslatent.specs import (
     resolve_layer,
 )
 from crosslatent.store import RunReader
+from crosslatent.store.contents import readable
+from crosslatent.store.folder import VECTORS
 from crosslatent.store.places import place_of
+from crosslatent.store.vectors import VectorParts
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import plotly.graph_objects as go
     import polars as pl
+    from numpy.typing import NDArray
     from upath import UPath
 
 
@@ -173,7 +178,7 @@ class Run:
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `store.schema.ROWS`."""
-        with self._reader.connect() as connection:
+        with readable(self.path), self._reader.connect() as connection:
             frame: pd.DataFrame = connection.execute("SELECT * FROM rows").df()
         return frame
 
@@ -184,6 +189,24 @@ class Run:
             UsageError: polars is not installed.
         """
         return self._reader.to_polars()
+
+    def vectors(self, component: str) -> dict[str, NDArray[np.float32]]:
+        """What was captured of each item's aux; the run must have been told to keep it.
+
+        Returns:
+            Item -> layers d_model (layers positions d_model, if several), in float32.
+
+        Raises:
+            PairError: the run has no vectors of this component.
+            RunFolderError: they cannot be read.
+        """
+        found = VectorParts(self.path / VECTORS).read(component)
+        if not found:
+            raise PairError(
+                f"The run has no vectors of {component!r}: sweep it with --keep-vectors, and name "
+                "one of its components."
+            )
+        return found
 
     def upper_bound(self) -> pd.DataFrame:
         """Share of items that any pair solves, by component and control, with intervals.
@@ -228,6 +251,7 @@ def sweep(
     chat: bool = False,
     attribution: bool = False,
     samples: int = 0,
+    keep_vectors: bool = False,
     engine: str = AUTO,
     batch_rows: int | None = None,
     ray: str | None = None,
@@ -259,6 +283,7 @@ def sweep(
         chat: prompts go through the tokenizer's chat template.
         attribution: estimate all pairs from gradients too, into attribution/.
         samples: answers of the unmodified model to draw for each item, into samples/.
+        keep_vectors: keep what was captured of each item's aux (`Run.vectors`).
         engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
             "expanded-cache", or "oracle" for one row at a time.
         batch_rows: rows per batch; None for what memory holds.
@@ -287,6 +312,7 @@ def sweep(
         chat=chat,
         attribution=attribution,
         samples=samples,
+        keep_vectors=keep_vectors,
     )
     task = items if isinstance(items, Task) else task_of(items)
     folder = place_of(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))

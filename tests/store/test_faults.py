@@ -151,7 +151,7 @@ def test_a_damaged_part_is_set_aside_and_told(tmp_path, damage, table):
     made(tmp_path, ["a"], ["b"])
     sample = {"item": "a", "number": 0, "output": "x" * 500}
     with RunFolder.open(tmp_path, MANIFEST) as folder:
-        folder.tables["samples"].write("part-00001-000000", [sample] * 50)
+        folder.extras["samples"].write("part-00001-000000", [sample] * 50)
     part = tmp_path / table / PART
     part.write_bytes(damage(part.read_bytes()))
     found, (set_aside,) = items_of(tmp_path)

@@ -42,10 +42,10 @@ def write(path):
         folder.write_items([item(name, strata={"relation": "capital"}) for name in "abc"])
         folder.rows.write(folder.part_name(0), [ODD, ALL_NULL])
         folder.rows.write(folder.part_name(1), [FULL, record("c", lang="fi", path="exact")])
-        folder.tables["samples"].write(
+        folder.extras["samples"].write(
             folder.part_name(0), [{"item": "a", "number": 0, "output": "x"}]
         )
-        folder.tables["attribution"].write(
+        folder.extras["attribution"].write(
             folder.part_name(0),
             [{"item": "a", "component": "ffn", "source": 0, "target": 0, "score": 0.25}],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,9 @@ from crosslatent.analysis.results import (
     Summary,
 )
 from crosslatent.analysis.run import summarise_run, summary_of
+from crosslatent.foreign import json_text
 from crosslatent.stats import CONFIDENCE, RESAMPLES
+from crosslatent.store.contents import readable
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 
+@readable()
 def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
@@ -78,7 +80,7 @@ def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
 def to_json(summary: Summary, **more: Any) -> str:
     """The summary as JSON text, with more plain data beside it: undefined is null, never NaN."""
     plain = {**asdict(summary), **more}
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+    return json_text(plain, indent=1)
 
 
 def _judge(

@@ -199,7 +199,7 @@ def _cells(data: RunData, component: Component, scores: Floats) -> _Cells:
         f"""
         WITH places AS (
             SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
-            FROM items WHERE item IN (SELECT item FROM rows)
+            FROM items WHERE item IN (SELECT item FROM places)
         )
         SELECT p.place, r.source, r.target, {listed}
         FROM rows r JOIN places p USING (item)

@@ -179,7 +179,7 @@ def cost(data: RunData) -> Cost:
     )
     (prompt_tokens,) = _fetch(
         data,
-        "SELECT sum(main_length + aux_length) FROM items WHERE item IN (SELECT item FROM rows)",
+        "SELECT sum(main_length + aux_length) FROM items WHERE item IN (SELECT item FROM places)",
     )
     return Cost(
         rows=rows,

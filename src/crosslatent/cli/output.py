@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import json_text, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,14 +18,29 @@ if TYPE_CHECKING:
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json_text(data, indent=2))
 
 
-def console() -> Console:
-    """The console for tables on stdout; texts of users and models are never read as markup."""
-    from rich.console import Console
+def console(*, stderr: bool = False) -> Console:
+    """The console for tables; texts of users and models are no markup and steer no terminal."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    return Console(markup=False, emoji=False, highlight=False)
+    class Careful(Console):
+        """Spells out what would steer the terminal, wherever it stands."""
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+    return Careful(markup=False, emoji=False, highlight=False, stderr=stderr)
+
+
+def print_plain(text: str) -> None:
+    """Print text on stdout as it is, but for what would steer the terminal."""
+    print(shown(text))
 
 
 def print_text(text: str, style: str | None = None) -> None:

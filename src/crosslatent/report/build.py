@@ -16,6 +16,7 @@ from crosslatent.report.page import page_view, render
 from crosslatent.report.static import write_figures
 from crosslatent.report.tables import write_tables
 from crosslatent.selectors import summarise_choosing
+from crosslatent.store.contents import readable
 from crosslatent.store.reader import RunReader
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ReportPaths:
     tables: tuple[Path, ...]
 
 
+@readable()
 def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0) -> ReportPaths:
     """Analyse run folders and write their report.
 

@@ -37,17 +37,19 @@ from crosslatent.store.manifest import (
     refuse_difference,
     sessions_of,
 )
-from crosslatent.store.parts import DOUBLED, PartTable, SetAside
+from crosslatent.store.parts import DOUBLED, Parts, PartTable, SetAside, set_aside
 from crosslatent.store.places import is_file, is_local, names_in, place_of, reaching, remove
 from crosslatent.store.schema import (
     FAILURES,
     FILE_TABLES,
     ITEMS,
     PART_TABLES,
+    ROWS,
     ROWS_TABLE,
     SCHEMA_VERSION,
     Failure,
 )
+from crosslatent.store.vectors import VectorParts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +60,8 @@ __all__ = ["MANIFEST", "RunFolder", "check_fence", "read_manifest"]
 
 VECTORS = "vectors"
 """Folder of captured vectors, if they were asked for."""
+EXTRAS = (*(name for name in PART_TABLES if name != ROWS_TABLE), VECTORS)
+"""What a sweep may make beside its rows, each kept in parts in the folder of its name."""
 
 
 class RunFolder:
@@ -70,11 +74,10 @@ class RunFolder:
         """One more than any before: which call of a sweep on this folder this is, from 1."""
         self.set_aside: list[SetAside] = []
         """Parts that do not count any longer, found when the folder was opened."""
-        self.tables = {
-            name: PartTable(place / name, schema, self._guard())
-            for name, schema in PART_TABLES.items()
-        }
-        """The tables in parts, by name."""
+        self.rows = PartTable(place / ROWS_TABLE, ROWS, self._guard())
+        """The answers."""
+        self.extras = {name: extra_at(place, name, self._guard()) for name in EXTRAS}
+        """What else is kept in parts, by name."""
         self._manifest = manifest
         self._lock = lock
         self._inventory = self._taken_stock()
@@ -116,11 +119,6 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    @property
-    def rows(self) -> PartTable:
-        """The answers."""
-        return self.tables[ROWS_TABLE]
 
     def close(self) -> None:
         """Let other processes write to the folder."""
@@ -188,11 +186,23 @@ class RunFolder:
         self.set_aside += self.rows.check(counting.add)
         for part in counting.doubled():
             reason = "it holds rows that another part holds, too"
-            self.set_aside.append(self.rows.set_aside(part, DOUBLED, reason))
-        for name, table in self.tables.items():
-            if name != ROWS_TABLE:
-                self.set_aside += table.check()
+            self.set_aside.append(set_aside(part, DOUBLED, reason))
+        for table in self.extras.values():
+            self.set_aside += table.check()
         return counting.inventory()
+
+
+def extra_at(place: Place, name: str, guard: Callable[[], None] | None = None) -> Parts:
+    """One of `EXTRAS` of a run folder.
+
+    Args:
+        place: the run folder.
+        name: of the table, and of its folder.
+        guard: called before a part is written; raises if it must not be.
+    """
+    if name == VECTORS:
+        return VectorParts(place / name, guard)
+    return PartTable(place / name, PART_TABLES[name], guard)
 
 
 def part_name(session: int, number: int) -> str:
@@ -260,7 +270,7 @@ def _written(place: Place, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _remove_leftovers(place: Place) -> None:
     """Remove what processes that were killed had not finished writing."""
-    for folder in (place, *(place / name for name in (*PART_TABLES, VECTORS))):
+    for folder in (place, *(place / name for name in (ROWS_TABLE, *EXTRAS))):
         for name in names_in(folder):
             if is_leftover(name):
                 remove(folder / name)
@@ -268,7 +278,7 @@ def _remove_leftovers(place: Place) -> None:
 
 def _remove_tables(place: Place) -> None:
     """Remove the tables of a run, those of earlier versions of the layout included."""
-    for folder in (place / name for name in (*PART_TABLES, VECTORS)):
+    for folder in (place / name for name in (ROWS_TABLE, *EXTRAS)):
         for name in names_in(folder):
             if name.startswith("part-"):
                 remove(folder / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from filelock import FileLock, Timeout
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import parse_json, short
 from crosslatent.store.files import LEASE, LOCK, OWNER, write_json
 from crosslatent.store.places import read_bytes, remove, unreachable
 
@@ -52,7 +52,7 @@ def _me() -> dict[str, Any]:
 def _said(place: Place) -> dict[str, Any]:
     """What a process has said of itself; nothing if it is not there or not whole."""
     try:
-        found = json.loads(read_bytes(place))
+        found = parse_json(read_bytes(place))
     except unreachable(ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -61,8 +61,11 @@ def _said(place: Place) -> dict[str, Any]:
 def _taken(place: Place, owner: dict[str, Any]) -> RunFolderError:
     who = ""
     if isinstance(owner.get("pid"), int) and isinstance(owner.get("started"), int | float):
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
-        who = f" (process {owner['pid']} on {owner.get('host')}, since {since})"
+        # What no clock can say is left out: anybody may have written the file.
+        with suppress(OverflowError, ValueError, OSError):
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
+            host = short(str(owner.get("host")))
+            who = f" (process {owner['pid']} on {host}, since {since})"
     return RunFolderError(
         f"Another process is writing to the run in {str(place)!r}{who}: wait for it, or give "
         "another folder."
@@ -73,6 +76,11 @@ class _Locked:
     """A lock of the operating system, which a process that dies gives back."""
 
     def __init__(self, place: Path) -> None:
+        if (place / LOCK).is_symlink():
+            # Locking empties the file, and this would be another one than it seems.
+            raise RunFolderError(
+                f"{str(place / LOCK)!r} is a link: remove it, or give another folder."
+            )
         self._lock = FileLock(place / LOCK, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
@@ -145,6 +153,8 @@ def _is_stale(lease: dict[str, Any]) -> bool:
 
 
 def _is_alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
+        return False
     import psutil
 
-    return isinstance(pid, int) and pid > 0 and bool(psutil.pid_exists(pid))
+    return bool(psutil.pid_exists(pid))

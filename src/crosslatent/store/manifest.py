@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import parse_json, short
+from crosslatent.store.contents import check_manifest
 from crosslatent.store.differences import differences
 from crosslatent.store.places import read_bytes, unreachable, why
 from crosslatent.store.schema import SCHEMA_VERSION
@@ -36,7 +38,7 @@ def read_manifest(place: Place) -> dict[str, Any]:
         RunFolderError: there is none, or it is not one of ours.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
+        manifest = parse_json(read_bytes(place / MANIFEST))
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(place)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
@@ -44,15 +46,17 @@ def read_manifest(place: Place) -> dict[str, Any]:
         ) from error
     except unreachable(ValueError) as error:
         raise RunFolderError(
-            f"Cannot read {str(place / MANIFEST)!r} ({why(error)}): give another folder, or put "
-            "back the file from a copy."
+            f"Cannot read {str(place / MANIFEST)!r} ({short(why(error))}): give another folder, or "
+            "put back the file from a copy."
         ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise RunFolderError(
-            f"{str(place)!r} has schema version {version!r}, but this version of crosslatent reads "
-            f"{SCHEMA_VERSION}: use the version that wrote it, or run its sweep again with --new."
+            f"{str(place)!r} has schema version {short(repr(version))}, but this version of "
+            f"crosslatent reads {SCHEMA_VERSION}: use the version that wrote it, or run its sweep "
+            "again with --new."
         )
+    check_manifest(manifest, place)
     return dict(manifest)
 
 
@@ -63,7 +67,7 @@ def read_ours(place: Place) -> dict[str, Any]:
         RunFolderError: no version of ours wrote it.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
+        manifest = parse_json(read_bytes(place / MANIFEST))
     except unreachable(ValueError):
         manifest = None
     if not isinstance(manifest, dict) or "schema_version" not in manifest:

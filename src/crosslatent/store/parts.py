@@ -13,12 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line
 from crosslatent.store.files import write_table
 from crosslatent.store.places import (
     make_folder,
@@ -55,6 +56,19 @@ class SetAside:
 
     name: str
     reason: str
+
+
+class Parts(Protocol):
+    """What is kept in parts, by item."""
+
+    def write(self, name: str, content: Any, /) -> None:
+        """Write a part, whole or not at all."""
+
+    def items(self) -> set[str]:
+        """The items that there is something of."""
+
+    def check(self) -> list[SetAside]:
+        """Read every part, and set aside what is damaged."""
 
 
 class PartTable:
@@ -113,24 +127,16 @@ class PartTable:
                 if visit is not None:
                     visit(part, table)
             else:
-                found.append(self.set_aside(part, DAMAGED, table))
+                found.append(set_aside(part, DAMAGED, table))
         return found
 
-    def set_aside(self, part: Place, suffix: str, reason: str) -> SetAside:
-        """Take a part out of the table by another name; an earlier one of that name is replaced.
+    def items(self) -> set[str]:
+        """The items that it has rows of.
 
         Raises:
-            RunFolderError: it cannot be renamed.
+            RunFolderError: a part cannot be read.
         """
-        try:
-            rename(part, part.name.removesuffix(END) + suffix)
-        except unreachable() as error:
-            raise RunFolderError(
-                f"Cannot set aside the part {str(part)!r}, which does not count ({reason}), by "
-                f"renaming it ({why(error)}): make its folder writable, or remove the part "
-                "yourself."
-            ) from error
-        return SetAside(f"{self.folder.name}/{part.name}", reason)
+        return set(self.read(["item"])["item"].unique().to_pylist())
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, in the order of the parts.
@@ -147,8 +153,27 @@ class PartTable:
         for part, table in _read_all(self.files(), names):
             if not isinstance(table, pa.Table):
                 raise RunFolderError(damaged(part, table))
-            tables.append(table.cast(schema))
+            try:
+                tables.append(table.select(names).cast(schema))
+            except (pa.ArrowException, KeyError) as error:
+                raise RunFolderError(damaged(part, one_line(error))) from error
         return pa.concat_tables(tables).unify_dictionaries()
+
+
+def set_aside(part: Place, suffix: str, reason: str) -> SetAside:
+    """Give a part a name that nobody reads; an earlier one of that name is replaced.
+
+    Raises:
+        RunFolderError: it cannot be renamed.
+    """
+    try:
+        rename(part, f"{part.stem}{suffix}")
+    except unreachable() as error:
+        raise RunFolderError(
+            f"Cannot set aside the part {str(part)!r}, which does not count ({reason}), by "
+            f"renaming it ({why(error)}): make its folder writable, or remove the part yourself."
+        ) from error
+    return SetAside(f"{part.parent.name}/{part.name}", reason)
 
 
 def _read_all(

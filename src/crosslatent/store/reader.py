@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.store.contents import check_columns, check_values, readable
 from crosslatent.store.extras import read_extra
 from crosslatent.store.manifest import CLEARING, read_manifest
 from crosslatent.store.parts import END, START, UNREADABLE, PartTable, damaged
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
     from crosslatent.store.places import Place
 
 _OPENED_AT_ONCE = 16
+
+
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+"""Of connections to DuckDB: whatever a file asks for, no code is fetched or loaded to read it."""
 
 
 class RunReader:
@@ -60,6 +69,7 @@ class RunReader:
             for name in FILE_TABLES:
                 if is_file(file := self.path / f"{name}.parquet"):
                     self._columns[name] = _checked([file], ("item",))
+        self._trusted = False
 
     @property
     def name(self) -> str:
@@ -94,26 +104,34 @@ class RunReader:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the views ``rows``, ``items`` and ``failures`` (see `schema`)."""
-        connection = duckdb.connect()
+        connection = duckdb.connect(config=_CLOSED)
         if not isinstance(self.path, Path):
             connection.register_filesystem(self.path.fs)
         self._view(connection, ROWS_TABLE, f"{ROWS_TABLE}/{START}*{END}", ROWS)
         for name, schema in FILE_TABLES.items():
             self._view(connection, name, f"{name}.parquet", schema)
+        if not self._trusted:
+            n_layers = self.manifest.get("model", {}).get("n_layers")
+            check_values(connection, {ROWS_TABLE: ROWS, **FILE_TABLES}, n_layers, self.path)
+            self._trusted = True
         return connection
 
     def _view(
         self, connection: duckdb.DuckDBPyConnection, name: str, pattern: str, schema: pa.Schema
     ) -> None:
         if name in self._columns:
-            # Only the last part of the path is a pattern; the folder may have any name.
+            # Only the last part of the path is a pattern; the folder may have any name, and one
+            # such as lang=sw is no column.
             files = f"{glob.escape(str(self.path))}/{pattern}".replace("'", "''")
-            source = f"read_parquet('{files}')"
-            schema = self._columns[name]
+            source = f"read_parquet('{files}', hive_partitioning = false)"
         else:
             source = f"no_{name}"
             connection.register(source, schema.empty_table())
-        connection.execute(f"CREATE VIEW {name} AS SELECT {_selected(schema)} FROM {source}")
+        if not self._trusted:
+            check_columns(connection, source, schema, self.path)
+        columns = self._columns.get(name, schema)
+        with readable(self.path):
+            connection.execute(f"CREATE VIEW {name} AS SELECT {_selected(columns)} FROM {source}")
 
 
 def _selected(schema: pa.Schema) -> str:
