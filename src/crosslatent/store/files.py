@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.places import is_file, make_folder, names_in, unreachable, why
+from crosslatent.store.places import is_file, make_folder, names_in, refusal, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +32,6 @@ _OURS = frozenset({LOCK, OWNER, LEASE})
 _LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.write-probe-\d+")
 """Our own temporary names; a process that was killed leaves them."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
 
 @contextmanager
 def whole_file(path: Place) -> Iterator[Path]:
@@ -45,7 +42,8 @@ def whole_file(path: Place) -> Iterator[Path]:
     stores show whole or not at all.
 
     Raises:
-        RunFolderError: the place cannot be written. What was there before is as it was.
+        RunFolderError: the place cannot be written; a `StorageError` if it is full or fails. What
+            was there before is as it was.
     """
     try:
         if isinstance(path, Path):
@@ -57,7 +55,8 @@ def whole_file(path: Place) -> Iterator[Path]:
                 yield temporary
                 path.fs.put_file(str(temporary), path.path)
     except unreachable() as error:
-        raise RunFolderError(_refusal(path, error)) from error
+        advice = "give a folder that can be written and has space left."
+        raise refusal(f"Cannot write {str(path)!r}", error, advice) from error
 
 
 @contextmanager
@@ -82,16 +81,6 @@ def _sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _refusal(path: Place, error: Exception) -> str:
-    what = f"Cannot write {str(path)!r} ({why(error)})"
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return (
-            f"{what}: what was there is kept, so free some space, or move the folder to where "
-            "there is more, and run the same command again."
-        )
-    return f"{what}: give a folder that can be written and has space left."
 
 
 def write_bytes(path: Place, data: bytes | memoryview) -> None:
@@ -140,10 +129,8 @@ def prepare_folder(path: Place, marker: str) -> bool:
             probe.unlink()
         ours = is_file(path / marker)
     except unreachable() as error:
-        raise RunFolderError(
-            f"Cannot write to the output folder {str(path)!r} ({why(error)}): give a folder that "
-            "can be written."
-        ) from error
+        what = f"Cannot write to the output folder {str(path)!r}"
+        raise refusal(what, error, "give a folder that can be written.") from error
     if not ours:
         check_empty(path, marker)
     return ours

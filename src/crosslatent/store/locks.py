@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json, short
 from crosslatent.store.files import LEASE, LOCK, OWNER, write_json
-from crosslatent.store.places import read_bytes, remove, unreachable
+from crosslatent.store.places import read_bytes, refusal, remove, unreachable
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
@@ -87,10 +87,8 @@ class _Locked:
         except Timeout as error:
             raise _taken(place, _said(place / OWNER)) from error
         except (OSError, NotImplementedError) as error:
-            raise RunFolderError(
-                f"Cannot lock {str(place / LOCK)!r} ({error}): give a folder on a file system that "
-                "has locks."
-            ) from error
+            advice = "give a folder on a file system that has locks."
+            raise refusal(f"Cannot lock {str(place / LOCK)!r}", error, advice) from error
         try:
             write_json(place / OWNER, _me())
         except RunFolderError:

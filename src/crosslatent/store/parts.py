@@ -26,6 +26,7 @@ from crosslatent.store.places import (
     names_in,
     reaching,
     read_bytes,
+    refusal,
     rename,
     unreachable,
     why,
@@ -169,10 +170,9 @@ def set_aside(part: Place, suffix: str, reason: str) -> SetAside:
     try:
         rename(part, f"{part.stem}{suffix}")
     except unreachable() as error:
-        raise RunFolderError(
-            f"Cannot set aside the part {str(part)!r}, which does not count ({reason}), by "
-            f"renaming it ({why(error)}): make its folder writable, or remove the part yourself."
-        ) from error
+        what = f"Cannot set aside the part {str(part)!r}, which does not count ({reason})"
+        advice = "make its folder writable, or remove the part yourself."
+        raise refusal(what, error, advice) from error
     return SetAside(f"{part.parent.name}/{part.name}", reason)
 
 

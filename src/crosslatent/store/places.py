@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 from urllib.parse import unquote, urlsplit
 
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, StorageError
 
 if TYPE_CHECKING:
     from upath import UPath
 
     Place: TypeAlias = Path | UPath
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 _OBJECT_STORES: Final = frozenset(
@@ -93,6 +95,24 @@ def unreachable(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
+def refusal(what: str, error: Exception, advice: str) -> RunFolderError:
+    """What to raise for an error of a place: one that is full or fails is not the caller's fault.
+
+    Args:
+        what: could not be done, such as "Cannot write 'RUN/run.json'".
+        error: why.
+        advice: what would be right, unless there is just no room left.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL:
+        advice = (
+            "what was there is kept, so free some space, or move the folder to where there is more, "
+            "and run the same command again."
+        )
+    kind = StorageError if number in _FULL or number == errno.EIO else RunFolderError
+    return kind(f"{what} ({why(error)}): {advice}")
+
+
 def why(error: Exception) -> str:
     """The reason of an error, on one line."""
     text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
@@ -109,10 +129,10 @@ def reaching(place: Place) -> Iterator[None]:
     try:
         yield
     except unreachable() as error:
-        raise RunFolderError(
-            f"Cannot reach {str(place)!r} ({why(error)}): give a place that can be read and "
-            "written, and for a URL the credentials that it needs."
-        ) from error
+        advice = (
+            "give a place that can be read and written, and for a URL the credentials it needs."
+        )
+        raise refusal(f"Cannot reach {str(place)!r}", error, advice) from error
 
 
 def names_in(folder: Place) -> list[str]:
@@ -181,6 +201,5 @@ def remove(place: Place) -> None:
         elif is_file(place):
             place.fs.rm_file(place.path)
     except unreachable() as error:
-        raise RunFolderError(
-            f"Cannot remove {str(place)!r} ({why(error)}): give a folder that can be written."
-        ) from error
+        advice = "give a folder that can be written."
+        raise refusal(f"Cannot remove {str(place)!r}", error, advice) from error
