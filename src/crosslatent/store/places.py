@@ -106,8 +106,8 @@ def refusal(what: str, error: Exception, advice: str) -> RunFolderError:
     number = error.errno if isinstance(error, OSError) else None
     if number in _FULL:
         advice = (
-            "what was there is kept, so free some space, or move the folder to where there is more, "
-            "and run the same command again."
+            "what was there is kept, so free some space, or move the folder to where there is more "
+            "of it, and run the same command again."
         )
     kind = StorageError if number in _FULL or number == errno.EIO else RunFolderError
     return kind(f"{what} ({why(error)}): {advice}")
