@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, StorageError
 from crosslatent.store.places import is_file, make_folder, names_in, unreachable, why
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def whole_file(path: Place) -> Iterator[Path]:
     stores show whole or not at all.
 
     Raises:
-        RunFolderError: the place cannot be written. What was there before is as it was.
+        StorageError: the place is full, or fails.
+        RunFolderError: it cannot be written for another reason. Either way, what was there before
+            is as it was.
     """
     try:
         if isinstance(path, Path):
@@ -57,7 +59,7 @@ def whole_file(path: Place) -> Iterator[Path]:
                 yield temporary
                 path.fs.put_file(str(temporary), path.path)
     except unreachable() as error:
-        raise RunFolderError(_refusal(path, error)) from error
+        raise _refusal(path, error) from error
 
 
 @contextmanager
@@ -84,14 +86,23 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _refusal(path: Place, error: Exception) -> str:
+def _refusal(path: Place, error: Exception) -> RunFolderError:
     what = f"Cannot write {str(path)!r} ({why(error)})"
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return (
+    if _errno(error) in _FULL:
+        return StorageError(
             f"{what}: what was there is kept, so free some space, or move the folder to where "
             "there is more, and run the same command again."
         )
-    return f"{what}: give a folder that can be written and has space left."
+    if isinstance(error, ConnectionError | TimeoutError) or _errno(error) == errno.EIO:
+        return StorageError(
+            f"{what}: what was there is kept, so run the same command again when the place can be "
+            "written."
+        )
+    return RunFolderError(f"{what}: give a folder that can be written and has space left.")
+
+
+def _errno(error: Exception) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
 
 
 def write_bytes(path: Place, data: bytes | memoryview) -> None:
