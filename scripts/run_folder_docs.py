@@ -57,6 +57,7 @@ RUN/
   failures.parquet             items that could not be run, if there are any
   attribution/part-*.parquet   pairs ranked by gradients, with --attribution
   samples/part-*.parquet       answers sampled without transplant, with --samples
+  vectors/part-*.safetensors   captured vectors, with --keep-vectors
   README.md                    names these tables for Hugging Face datasets
 ```
 

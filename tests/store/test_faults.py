@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, StorageError
 from crosslatent.store import RunFolder, RunReader
 from crosslatent.store.files import whole_file, write_json
 from crosslatent.store.parts import PartTable
@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch, code):
         lambda: folder.write_items([]),
         lambda: folder.write_status({}),
     ):
-        with pytest.raises(RunFolderError, match=r"free some space.*run the same command again"):
+        with pytest.raises(StorageError, match=r"free some space.*run the same command again"):
             work()
     monkeypatch.undo()
     assert contents(tmp_path) == before
@@ -71,12 +71,30 @@ def test_a_disk_that_is_full_at_the_last_moment(tmp_path, monkeypatch, call):
     assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ECONNRESET, errno.ETIMEDOUT])
+def test_a_place_that_fails_is_told(tmp_path, monkeypatch, code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    write_json(tmp_path / "x.json", {"old": 1})
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(StorageError, match="run the same command again when"):
+        write_json(tmp_path / "x.json", {"new": 1})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
+
+
+def test_a_place_that_may_not_be_written_is_a_wrong_argument(tmp_path):
+    with pytest.raises(RunFolderError, match="give a folder that can be written") as error:
+        write_json(tmp_path / "none" / "x.json", {})
+    assert error.value.exit_code == 2
+
+
 def test_a_real_limit_on_the_size_of_files(tmp_path):
     made(tmp_path / "run", ["a"])
     script = f"""
 import resource
 from crosslatent.store import RunFolder
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, StorageError
 from support.store import MANIFEST, record
 folder = RunFolder.open({str(tmp_path / "run")!r}, MANIFEST)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""Captured vectors in a run folder: the numbers that were captured, whole parts, nothing executed."""
+"""Captured vectors in a run folder: the numbers that were captured, whole parts, no code run."""
 
 from __future__ import annotations
 

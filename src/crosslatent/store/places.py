@@ -104,12 +104,18 @@ def refusal(what: str, error: Exception, advice: str) -> RunFolderError:
         advice: what would be right, unless there is just no room left.
     """
     number = error.errno if isinstance(error, OSError) else None
+    kind: type[RunFolderError] = StorageError
     if number in _FULL:
         advice = (
             "what was there is kept, so free some space, or move the folder to where there is more "
             "of it, and run the same command again."
         )
-    kind = StorageError if number in _FULL or number == errno.EIO else RunFolderError
+    elif number == errno.EIO or isinstance(error, ConnectionError | TimeoutError):
+        advice = (
+            "what was there is kept, so run the same command again when the place can be written."
+        )
+    else:
+        kind = RunFolderError
     return kind(f"{what} ({why(error)}): {advice}")
 
 
