@@ -12,7 +12,7 @@ import pytest
 
 import crosslatent as xl
 from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
-from crosslatent.errors import ModelError, RunFolderError, SweepError, TaskError, UsageError
+from crosslatent.errors import ModelError, RunFolderError, TaskError, UsageError
 from crosslatent.model import load
 from crosslatent.store import RunReader
 from crosslatent.store.extras import read_extra
@@ -109,6 +109,7 @@ def test_two_workers_give_the_rows_of_none(folder, alone, tmp_path):
     assert again.rows == 0
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_ray_and_with_it(folder, alone, tmp_path):
     """Who began a run does not matter to who ends it."""
 
@@ -168,6 +169,7 @@ def test_killed_workers_lose_nothing(folder, alone, tmp_path, kills):
     assert_same_run(out, alone)
 
 
+@pytest.mark.slow
 def test_bad_items_are_left_out_as_without_ray(folder, tmp_path):
     items = [make_item(0), make_item(1, main="x" * 400), make_item(2)]
     spec = SweepSpec(pairs="0:0", max_new_tokens=2)
@@ -181,6 +183,7 @@ def test_bad_items_are_left_out_as_without_ray(folder, tmp_path):
     assert not (tmp_path / "strict").exists()
 
 
+@pytest.mark.slow
 def test_other_arguments_are_refused(folder, alone):
     other = SweepSpec(components=("ffn",), max_new_tokens=3)
     with pytest.raises(RunFolderError, match="components"):
@@ -193,12 +196,13 @@ def test_what_is_wrong_with_the_model_is_told_as_without_ray(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_workers_cannot_write_stops_the_run(folder, tmp_path):
     out = tmp_path / "run"
 
     def lose(state):
         if state.stage == "answer":
-            (out / "run.json").rename(tmp_path / "gone.json")
+            (out / "run.json").unlink(missing_ok=True)
 
     with pytest.raises(RunFolderError):
         run_on_ray(job(folder, out), TWO, slice_rows=64, progress=lose)
@@ -219,7 +223,3 @@ def test_the_python_interface(folder, tmp_path):
     pd.testing.assert_frame_equal(table(run.path), table(here.path), atol=1e-5)
     with pytest.raises(UsageError, match="loaded already"):
         xl.sweep(load(folder), items, **settings, ray="local")
-
-
-def test_one_item_after_another_failing_stops_the_run(folder, tmp_path, monkeypatch):
-    assert SweepError.exit_code == 1
