@@ -47,8 +47,9 @@ bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (over an hour; BEN
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
 	$(BIN)/python -m recipes.demo_model build
 
-docs: $(VENV)/.stamp-base ## write docs/run-folder.md from the code, docs/models.md from what `make models` found
+docs: $(VENV)/.stamp-base ## write docs/run-folder.md and docs/scale.md from the code, docs/models.md from what `make models` found
 	$(BIN)/python scripts/run_folder_docs.py
+	$(BIN)/python scripts/scale_docs.py
 	$(BIN)/python -m scripts.models_docs --render
 
 models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/models.json and docs/models.md

@@ -37,7 +37,9 @@ RUN_JSON = {
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
     "the way they were computed; `near_ties`: rows whose smallest margin is below `margin` logits, "
-    "and how many of them were settled",
+    "and how many of them were settled; `not_finite`: rows with a logit that was no number",
+    "sessions": "the calls that wrote to this run: `number` (part names begin with it), `started`, "
+    "`command`, `versions`, `host`",
 }
 
 TEXT = """# The run folder
@@ -49,27 +51,53 @@ and needs no model.
 
 ```text
 RUN/
-  run.json                  what was asked, what it resolved to, software, model, task, status
-  items.parquet             the questions
-  rows/part-00000.parquet   the answers; every part holds whole items
-  failures.parquet          items that could not be run, if there are any
-  attribution.parquet       pairs ranked by gradients, with --attribution
-  samples.parquet           answers sampled without transplant, with --samples
+  run.json                     what was asked, what it resolved to, software, model, task, status
+  items.parquet                the questions
+  rows/part-*.parquet          the answers
+  failures.parquet             items that could not be run, if there are any
+  attribution/part-*.parquet   pairs ranked by gradients, with --attribution
+  samples/part-*.parquet       answers sampled without transplant, with --samples
+  README.md                    names these tables for Hugging Face datasets
 ```
 
-Every file is written under a temporary name and renamed, so a file that is there is whole. The same
-`crosslatent sweep` command again runs only the items that no part holds. It refuses a folder whose
-`schema_version`, `model`, `task`, `spec` or `headline` differ from what is asked now; `--new`
-starts over.
+RUN is a folder of this machine, or a URL of anything that fsspec knows, such as `s3://bucket/run`.
 
-Read it with DuckDB, pandas, polars or anything else that knows Parquet:
+Every file is written under a temporary name, synced and renamed (behind a URL: sent in one piece),
+so a file that is there is whole, and a process that is killed loses what it had not written yet.
+The same `crosslatent sweep` command again does only the rows that no part holds. It refuses a
+folder whose `schema_version`, `model`, `task`, `spec` or `headline` differ from what is asked now,
+and says what differs; `--new` starts over. While `--new` throws an earlier run away, run.json has
+the key `clearing`.
+
+When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (pages have
+checksums), or that is another table, is renamed to `*.damaged`; one that holds a row that another
+part holds, too, to `*.doubled`. Their rows are made again. Only `--new` removes what was renamed.
+
+One process writes to a folder at a time: `.lock` and `.owner.json` say which, and behind URLs
+`.lease.json`, which another process takes over when it has not been renewed for five minutes, or at
+once where its owner ran on the same machine and is gone.
+
+Read it with DuckDB, pandas, polars, datasets or anything else that knows Parquet:
 
 ```python
+from crosslatent import Run
+
+run = Run("RUN")  # or a URL
+frame = run.to_pandas()  # or run.to_polars()
+
 from crosslatent.store import RunReader
 
 with RunReader("RUN").connect() as db:  # views: rows, items, failures
     db.sql("SELECT control, component, avg(correct::int) FROM rows GROUP BY ALL").show()
+
+from datasets import load_dataset
+
+rows = load_dataset("RUN", split="train")
+items = load_dataset("RUN", "items", split="train")
+rows = load_dataset("parquet", data_files="RUN/rows/*.parquet", split="train")
 ```
+
+Columns of type "list of key, value" are mappings. DuckDB's views above give them as `MAP`.
 
 This is schema version {version}.
 
@@ -95,13 +123,13 @@ One row per item that the run covers, failed ones included.
 
 {failures}
 
-## attribution.parquet
+## attribution/part-*.parquet
 
 One row per item, component and pair of layers, whichever pairs were run.
 
 {attribution}
 
-## samples.parquet
+## samples/part-*.parquet
 
 One row per sampled answer of the unmodified model to main.
 

@@ -26,7 +26,6 @@ from crosslatent.report.lens import (
     evaluation_words,
     layer_charts,
     marks,
-    pages,
     probe,
     probe_charts,
     probe_figures,
@@ -37,6 +36,7 @@ from crosslatent.report.lens import (
     write_probe_report,
     write_training_figures,
 )
+from crosslatent.report.safe import in_script
 from crosslatent.stats import Estimate
 from crosslatent.subspace import fit_means
 
@@ -471,8 +471,8 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 def test_json_in_a_page_cannot_end_its_element() -> None:
     plain = {"name": "</script><script>alert(1)</script>"}
-    assert "<" not in pages.safe_json(plain)
-    assert json.loads(pages.safe_json(plain)) == plain
+    assert "<" not in in_script(plain)
+    assert json.loads(in_script(plain)) == plain
 
 
 def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:

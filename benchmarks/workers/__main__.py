@@ -78,10 +78,9 @@ def _measure(folder: Path, model: Path, items: int, repetitions: int) -> dict[st
         for way in WAYS:
             for kind, asked in (("starts", FEW), ("runs", items)):
                 out = folder / f"{repetition}-{way.workers}-{way.slice_rows}-{kind}"
-                found[way.name][kind].append(_run(model, out, asked, way))
-                print(
-                    f"{way.name}, {asked} questions: {found[way.name][kind][-1]}", file=sys.stderr
-                )
+                timed = _run(model, out, asked, way)
+                found[way.name][kind].append(timed)
+                print(f"{way.name}, {asked} questions: {timed}", file=sys.stderr)
     return found
 
 
@@ -93,7 +92,7 @@ def _run(model: Path, out: Path, items: int, way: Way) -> dict[str, Any]:
         "workers": way.workers,
         "slice_rows": way.slice_rows,
     }
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this interpreter, our own module
         [sys.executable, "-m", "benchmarks.workers.case", json.dumps(arguments)],
         check=True,
         capture_output=True,
@@ -110,13 +109,16 @@ def _table(result: dict[str, Any]) -> str:
     steady = {name: _steady(way) for name, way in ways.items()}
     alone = steady[WAYS[0].name]
     rows = ways[WAYS[0].name]["runs"][0]["rows"]
+    about = (
+        f"{rows:,} rows of {result['items']} questions, 8 blocks of width 256, one thread each; "
+        f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}; medians of "
+        f"{result['repetitions']} runs that took turns. Starting (Ray, loading, planning) is what "
+        "a sweep of one question takes, and is taken off."
+    )
     lines = [
         "# Workers",
         "",
-        f"{rows:,} rows of {result['items']} questions, 8 blocks of width 256, one thread each; "
-        f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}; medians of "
-        f"{result['repetitions']} runs that took turns. Starting (Ray, loading, planning) is what a "
-        "sweep of one question takes, and is taken off.",
+        about,
         "",
         "| | starting | the sweep | as fast as one process | slices | same rows |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -132,19 +134,17 @@ def _table(result: dict[str, Any]) -> str:
     small, large = (ways[way.name]["runs"][0]["slices"] for way in WAYS[-2:])
     each = (steady[WAYS[-2].name] - steady[WAYS[-1].name]) / (small - large)
     speedup = steady[WAYS[1].name] / steady[WAYS[2].name]
-    lines += [
-        "",
+    found = (
         f"Two workers are {speedup:.2f} times as fast as one, and "
         f"{alone / steady[WAYS[2].name]:.2f} times as fast as one process without Ray. One more "
         f"slice costs {1000 * each:.0f} ms ({small} slices of 64 rows against {large} of 1,024): "
-        "prompts that are read once more, smaller batches, a part that is written.",
-        "",
-    ]
-    return "\n".join(lines)
+        "prompts that are read once more, smaller batches, a part that is written."
+    )
+    return "\n".join([*lines, "", found, ""])
 
 
 def _median(runs: list[dict[str, Any]]) -> float:
-    return statistics.median(run["seconds"] for run in runs)
+    return float(statistics.median(run["seconds"] for run in runs))
 
 
 def _steady(way: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""One sweep in a process of its own: ``python -m benchmarks.workers.case JSON``, result on stdout."""
+"""One sweep in a process of its own: ``python -m benchmarks.workers.case JSON`` prints its time."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def task(items: int) -> Any:
 @contextmanager
 def counted() -> Iterator[list[float]]:
     """Seconds that each slice took in its worker, collected while the context is open."""
-    from crosslatent.distributed import run
+    from crosslatent.distributed.crew import Crew
 
     seconds: list[float] = []
-    original = run.Crew.do
+    original = Crew.do
 
     def do(self: Any, slices: Any, session: int) -> Iterator[Any]:
         for result in original(self, slices, session):
@@ -83,11 +83,11 @@ def counted() -> Iterator[list[float]]:
                 seconds.append(result.part.seconds)
             yield result
 
-    run.Crew.do = do  # type: ignore[method-assign]
+    Crew.do = do  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
-        run.Crew.do = original  # type: ignore[method-assign]
+        Crew.do = original  # type: ignore[method-assign]
 
 
 def digest(out: Path) -> str:

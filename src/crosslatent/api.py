@@ -24,13 +24,20 @@ from crosslatent.specs import (
     resolve_layer,
 )
 from crosslatent.store import RunReader
+from crosslatent.store.contents import readable
+from crosslatent.store.folder import VECTORS
 from crosslatent.store.places import place_of
+from crosslatent.store.vectors import VectorParts
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import plotly.graph_objects as go
+    import polars as pl
+    from numpy.typing import NDArray
+    from upath import UPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +167,46 @@ def _resolved(model: Model, asked: Transplant) -> Transplant:
 class Run:
     """A run folder: rows as a data frame, upper bounds and heat maps."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open a run folder.
+    def __init__(self, path: str | Path | UPath) -> None:
+        """Open a run folder, by its path or its URL.
 
         Raises:
-            RunFolderError: it is not one, or has no rows yet.
+            RunFolderError: it is not one, has no rows yet, or is damaged.
         """
-        self.path = Path(path)
         self._reader = RunReader(path)
+        self.path = self._reader.path
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `store.schema.ROWS`."""
-        with self._reader.connect() as connection:
+        with readable(self.path), self._reader.connect() as connection:
             frame: pd.DataFrame = connection.execute("SELECT * FROM rows").df()
         return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows for polars, mappings as lists of keys and values.
+
+        Raises:
+            UsageError: polars is not installed.
+        """
+        return self._reader.to_polars()
+
+    def vectors(self, component: str) -> dict[str, NDArray[np.float32]]:
+        """What was captured of each item's aux; the run must have been told to keep it.
+
+        Returns:
+            Item -> layers d_model (layers positions d_model, if several), in float32.
+
+        Raises:
+            PairError: the run has no vectors of this component.
+            RunFolderError: they cannot be read.
+        """
+        found = VectorParts(self.path / VECTORS).read(component)
+        if not found:
+            raise PairError(
+                f"The run has no vectors of {component!r}: sweep it with --keep-vectors, and name "
+                "one of its components."
+            )
+        return found
 
     def upper_bound(self) -> pd.DataFrame:
         """Share of items that any pair solves, by component and control, with intervals.
@@ -218,6 +251,7 @@ def sweep(
     chat: bool = False,
     attribution: bool = False,
     samples: int = 0,
+    keep_vectors: bool = False,
     engine: str = AUTO,
     batch_rows: int | None = None,
     ray: str | None = None,
@@ -247,8 +281,9 @@ def sweep(
         positions: how many of the last tokens are carried over.
         exact: answer near-ties again in float32, one by one.
         chat: prompts go through the tokenizer's chat template.
-        attribution: estimate all pairs from gradients too, into attribution.parquet.
-        samples: answers of the unmodified model to draw for each item, into samples.parquet.
+        attribution: estimate all pairs from gradients too, into attribution/.
+        samples: answers of the unmodified model to draw for each item, into samples/.
+        keep_vectors: keep what was captured of each item's aux (`Run.vectors`).
         engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
             "expanded-cache", or "oracle" for one row at a time.
         batch_rows: rows per batch; None for what memory holds.
@@ -277,6 +312,7 @@ def sweep(
         chat=chat,
         attribution=attribution,
         samples=samples,
+        keep_vectors=keep_vectors,
     )
     task = items if isinstance(items, Task) else task_of(items)
     folder = place_of(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))

@@ -90,7 +90,7 @@ def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = No
             requested={"task": name, **asdict(SPEC)},
             headline=declaration(HEADLINE) if name == HEADLINE.task else None,
         )
-        runs.append(outcome.path)
+        runs.append(out / RUNS / name)
         rows += outcome.rows
         seconds += outcome.seconds
     return DemoOutcome(build_report(runs, out, seed=SEED), tuple(runs), rows, seconds)

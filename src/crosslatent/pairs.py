@@ -7,7 +7,6 @@ which the authors of XTransplant published their pilot-tuned pairs.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.errors import PairError
+from crosslatent.foreign import parse_json
 from crosslatent.specs import Pair, check_preset, resolve_layer
 
 PRESET = "preset:"
@@ -104,10 +104,10 @@ def _resolve_all(pairs: Iterable[Pair], n_layers: int) -> tuple[Pair, ...]:
 
 def _from_file(path: Path, n_layers: int) -> PairPlan:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PairError(f"Cannot read the pairs file {path} ({error.strerror}).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PairError(
             f"The pairs file {path} is not JSON ({error}): write a list of [source, target], "
             "or an object with such a pair for each language."

@@ -98,11 +98,46 @@ def pilot_pair(
             f"{reader.path} has no {scope} rows of {component} with gold answers on the split "
             f"{split!r}{_of(languages)}: sweep that split first, or name another one."
         )
+    pooled = tuple(languages or _languages(reader, split))
+    return _choice(scores, component, split, pooled, scope, tie)
+
+
+def pilot_pairs(
+    reader: RunReader,
+    component: Component,
+    split: str = "pilot",
+    scope: Scope = "all",
+    tie: Tie = "logprob",
+) -> dict[str, Choice]:
+    """`pilot_pair` of every language that has one; the rows are read once for all of them.
+
+    Raises:
+        UsageError: unknown `scope` or `tie`.
+    """
+    _check_options(scope, tie)
+    by_language: dict[str, list[PairScore]] = {}
+    for language, score in _scores_by_language(reader, component, split):
+        if _in_scope(score, scope):
+            by_language.setdefault(language, []).append(score)
+    return {
+        language: _choice(scores, component, split, (language,), scope, tie)
+        for language, scores in by_language.items()
+    }
+
+
+def _choice(
+    scores: Sequence[PairScore],
+    component: Component,
+    split: str,
+    languages: tuple[str, ...],
+    scope: Scope,
+    tie: Tie,
+) -> Choice:
     best, tied = best_pair(scores, tie)
     return Choice(
         component=component,
         split=split,
-        languages=tuple(languages or _languages(reader, split)),
+        languages=languages,
         scope=scope,
         tie=tie,
         source=best.source,
@@ -136,6 +171,18 @@ def best_pair(scores: Iterable[PairScore], tie: Tie) -> tuple[PairScore, int]:
     return min(equal, key=lambda score: _tie_key(score, tie)), len(equal)
 
 
+# favg adds with compensation, and rounding hides what is left of the order of threads: the same
+# folder must always give the same choice.
+_SCORE = """
+    r.source, r.target, count(*) FILTER (r.correct), count(*),
+    round(favg(r.gold_logprob::DOUBLE) FILTER (isfinite(r.gold_logprob)), 9)
+    FROM rows r JOIN items i USING (item)
+"""
+_JUDGED = """
+    r.control = 'none' AND r.component = $component AND i.split = $split AND r.correct IS NOT NULL
+"""
+
+
 def pair_scores(
     reader: RunReader,
     component: Component,
@@ -146,16 +193,10 @@ def pair_scores(
 
     Questions without a gold answer do not count.
     """
-    # favg adds with compensation, and rounding hides what is left of the order of threads: the
-    # same folder must always give the same choice.
     language = language_column(reader)
     rows = reader.connect().execute(
         f"""
-        SELECT r.source, r.target, count(*) FILTER (r.correct), count(*),
-               round(favg(r.gold_logprob::DOUBLE) FILTER (isfinite(r.gold_logprob)), 9)
-        FROM rows r JOIN items i USING (item)
-        WHERE r.control = 'none' AND r.component = $component AND i.split = $split
-              AND r.correct IS NOT NULL
+        SELECT {_SCORE} WHERE {_JUDGED}
               AND ($languages IS NULL OR list_contains($languages::VARCHAR[], i.{language}))
         GROUP BY ALL ORDER BY r.target, r.source
         """,
@@ -166,6 +207,19 @@ def pair_scores(
         },
     )
     return [PairScore(*row) for row in rows.fetchall()]
+
+
+def _scores_by_language(
+    reader: RunReader, component: Component, split: str
+) -> list[tuple[str, PairScore]]:
+    """`pair_scores` of each language, sorted by language, target and source."""
+    language = f"i.{language_column(reader)}"
+    rows = reader.connect().execute(
+        f"SELECT {language}, {_SCORE} WHERE {_JUDGED} "
+        f"GROUP BY ALL ORDER BY {language}, r.target, r.source",
+        {"component": component, "split": split},
+    )
+    return [(name, PairScore(*score)) for name, *score in rows.fetchall()]
 
 
 def language_column(reader: RunReader) -> Literal["lang", "aux_lang"]:

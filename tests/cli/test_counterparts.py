@@ -88,7 +88,7 @@ def test_the_same_command_resumes(sweep):
 def test_what_cannot_be_translated_is_left_out_alone(sweep, tmp_path):
     bad = {"id": "z", "lang": "sw", "main": "qqqqq?", "answer": "(1)", "options": ["(1)", "(2)"]}
     result = sweep("--aux=auto", prompts=[*PROMPTS, bad])
-    assert result.code == 0
+    assert result.code == 1
     assert "item 'z' was left out" in result.err
     assert set(column(tmp_path / "run", "SELECT item FROM rows")) == {"a", "b", "c"}
     assert column(tmp_path / "run", "SELECT item FROM items WHERE aux = ''") == ["z"]
@@ -111,7 +111,7 @@ def test_one_failed_translation_is_no_matter_for_pairs_by_language(sweep, tmp_pa
     (tmp_path / "pairs.json").write_text('{"sw": [[0, 0]]}', encoding="utf-8")
     bad = {"id": "z", "main": "xyz", "answer": "(1)", "options": ["(1)", "(2)"]}
     result = sweep("--aux=auto", f"--pairs={tmp_path / 'pairs.json'}", prompts=[*PROMPTS, bad])
-    assert result.code == 0, result.err
+    assert result.code == 1, result.err
     assert "item 'z' was left out" in result.err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_dry_run_writes_nothing(sweep, tmp_path):
     assert not (tmp_path / "run").exists()
     assert f"rows    up to {4 * (2 + 16)}" in result.out
     assert "tokens" in result.out
+
+
+def test_dry_run_estimates_storage(sweep):
+    def disk(*options):
+        line = sweep("--dry-run", "--pairs=all", *options).out.split("disk ")[1]
+        low, high = re.findall(r"([0-9.]+) kB", line)
+        return float(low), float(high)
+
+    low, high = disk()
+    assert low < high
+    assert disk("--score-options")[0] > low
+    assert disk("--score-only")[0] == disk("--score-only")[1]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from crosslatent.distributed import crew as module
-from crosslatent.distributed.cluster import Resources
+from crosslatent.distributed.cluster import Cluster, Resources, connected
 from crosslatent.distributed.crew import Crew
 from crosslatent.distributed.worker import About, Part, versions
 from crosslatent.errors import ModelError, RunFolderError, SweepError, UsageError
@@ -171,6 +171,13 @@ def test_a_worker_of_another_version_is_refused():
     crew, _ = crew_of(lambda *_: other)
     with pytest.raises(UsageError, match=r"'there' has crosslatent 0.0.1"):
         crew.first()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "localhost:99999"])
+def test_an_address_where_nobody_listens_is_refused_at_once(address):
+    pytest.importorskip("ray")
+    with pytest.raises(UsageError, match="No Ray cluster can be used"), connected(Cluster(address)):
+        pass
 
 
 def test_new_workers_are_asked_first_whether_they_fit():

@@ -10,23 +10,7 @@ import pytest
 from crosslatent.errors import RunFolderError
 from crosslatent.store import RunFolder, RunReader
 from crosslatent.store.files import whole_file, write_json
-
-MANIFEST = {"model": {"name": "a"}, "task": {"name": "t", "title": "T"}, "spec": {"seed": 0}}
-
-
-def row(item):
-    return {
-        "item": item,
-        "lang": "sw",
-        "control": "vanilla",
-        "output": "x",
-        "output_ids": [1],
-        "correct_by_rule": {"exact": True},
-        "min_margin": 1.0,
-        "finite": True,
-        "path": "oracle",
-        "seconds": 0.5,
-    }
+from support.store import MANIFEST, record
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
@@ -38,7 +22,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
 
 def test_new_removes_only_what_a_run_wrote(tmp_path):
     folder = RunFolder.open(tmp_path, MANIFEST)
-    folder.rows.write(folder.part_name(0), [row("a")])
+    folder.rows.write(folder.part_name(0), [record("a")])
     folder.close()
     (tmp_path / "notes.md").write_text("mine")
     again = RunFolder.open(tmp_path, {**MANIFEST, "spec": {"seed": 1}}, new=True)
@@ -64,7 +48,7 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
 
 def test_folders_may_have_names_that_look_like_patterns(tmp_path):
     path = tmp_path / "r[1]*?"
-    RunFolder.open(path, MANIFEST).rows.write("part-1", [row("a")])
+    RunFolder.open(path, MANIFEST).rows.write("part-1", [record("a")])
     with RunReader(path).connect() as connection:
         assert connection.execute("SELECT item FROM rows").fetchall() == [("a",)]
 
@@ -77,16 +61,16 @@ def test_a_place_below_a_file_cannot_be_written(tmp_path):
 
 def test_names_and_titles_may_change_between_calls(tmp_path):
     with RunFolder.open(tmp_path, MANIFEST) as folder:
-        folder.rows.write(folder.part_name(0), [row("a")])
+        folder.rows.write(folder.part_name(0), [record("a")])
     moved = {**MANIFEST, "model": {"name": "b"}, "task": {"name": "t", "title": "New"}}
     assert RunFolder.open(tmp_path, moved).done == {"a"}
 
 
 def test_parts_are_numbered_on_and_totalled(tmp_path):
     with RunFolder.open(tmp_path, MANIFEST) as folder:
-        folder.rows.write(folder.part_name(0), [row("a"), row("b")])
+        folder.rows.write(folder.part_name(0), [record("a"), record("b")])
     folder = RunFolder.open(tmp_path, MANIFEST)
-    folder.rows.write(folder.part_name(0), [row("c")])
+    folder.rows.write(folder.part_name(0), [record("c")])
     assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == [
         "part-00001-000000.parquet",
         "part-00002-000000.parquet",
@@ -96,6 +80,7 @@ def test_parts_are_numbered_on_and_totalled(tmp_path):
         "seconds": 1.5,
         "paths": {"oracle": {"rows": 3, "seconds": 1.5}},
         "near_ties": {"rows": 3, "settled": 0, "margin": 1.5},
+        "not_finite": 0,
     }
     with RunReader(tmp_path).connect() as connection:
         assert connection.execute("SELECT count(*), sum(seconds) FROM rows").fetchone() == (3, 1.5)

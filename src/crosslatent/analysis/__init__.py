@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis import modules, stability
 from crosslatent.analysis.data import RunData
@@ -19,7 +18,12 @@ from crosslatent.analysis.results import (
     Summary,
 )
 from crosslatent.analysis.run import summarise_run, summary_of
+from crosslatent.foreign import json_text
 from crosslatent.stats import CONFIDENCE, RESAMPLES
+from crosslatent.store.contents import readable
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = [
     "Headline",
@@ -33,7 +37,8 @@ __all__ = [
 ]
 
 
-def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
+@readable()
+def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
     Args:
@@ -45,7 +50,7 @@ def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
     """
     from crosslatent.store.reader import RunReader
 
-    readers = [RunReader(Path(path)) for path in runs]
+    readers = [RunReader(path) for path in runs]
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"
@@ -75,7 +80,7 @@ def summarise(runs: Sequence[Path], *, seed: int = 0) -> Summary:
 def to_json(summary: Summary, **more: Any) -> str:
     """The summary as JSON text, with more plain data beside it: undefined is null, never NaN."""
     plain = {**asdict(summary), **more}
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+    return json_text(plain, indent=1)
 
 
 def _judge(

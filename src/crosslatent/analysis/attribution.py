@@ -19,7 +19,6 @@ from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.results import ALL
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference
-from crosslatent.store.extras import ATTRIBUTION_TABLE, read_extra
 
 TOPS = (4, 8, 16)
 """How many of a question's pairs are run."""
@@ -125,7 +124,7 @@ def attribution_cubes(data: RunData) -> dict[Component, Floats]:
     Raises:
         RunFolderError: they cannot be read.
     """
-    table = read_extra(data.reader.path, ATTRIBUTION_TABLE)
+    table = data.reader.attribution()
     if table is None:
         return {}
     places = {item: place for place, item in enumerate(data.items.ids)}
@@ -200,7 +199,7 @@ def _cells(data: RunData, component: Component, scores: Floats) -> _Cells:
         f"""
         WITH places AS (
             SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
-            FROM items WHERE item IN (SELECT item FROM rows)
+            FROM items WHERE item IN (SELECT item FROM places)
         )
         SELECT p.place, r.source, r.target, {listed}
         FROM rows r JOIN places p USING (item)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
 from crosslatent.specs import Component, check_component
 from crosslatent.stats import Floats
@@ -32,6 +33,18 @@ _MEASURES: Mapping[Measure, str] = {
     "THEN contains(lower(r.output), lower(d.answer)) "
     "ELSE coalesce(r.prediction = d.answer, false) END",
 }
+
+
+_JOINS: Mapping[Measure, str] = {
+    "changed": "LEFT JOIN plain v ON v.item = r.item AND v.control = 'vanilla'",
+    "follows": "JOIN items i ON i.item = r.item LEFT JOIN items d ON d.item = r.donor",
+}
+"""What a measure needs beside the rows."""
+
+_OF_ARM = (
+    "a.component = {0}.component AND a.control = {0}.control "
+    "AND a.stratum IS NOT DISTINCT FROM {0}.stratum"
+)
 
 
 class Arm(NamedTuple):
@@ -95,19 +108,50 @@ class Items:
         return mask
 
 
+# What is asked again and again is kept: rows of a large run take a second to read through.
+_KEPT = """
+CREATE TEMP TABLE census AS
+    SELECT item, component, control, stratum, count(*) AS n FROM rows GROUP BY ALL;
+CREATE TEMP TABLE places AS
+    SELECT item, (row_number() OVER (ORDER BY item) - 1)::INTEGER AS place
+    FROM items WHERE item IN (SELECT item FROM census);
+CREATE TEMP TABLE arms AS
+    SELECT *, (row_number() OVER (
+        ORDER BY component, control <> 'none', control DESC, stratum
+    ) - 1)::INTEGER AS arm
+    FROM (SELECT DISTINCT component, control, stratum FROM census WHERE component IS NOT NULL);
+CREATE TEMP TABLE plain AS
+    SELECT item, control, output, prediction, correct FROM rows
+    WHERE control IN ('vanilla', 'translate_test');
+"""
+
+
 class RunData:
-    """A run folder opened for analysis: one connection, cubes loaded once."""
+    """A run folder opened for analysis: one connection, cubes loaded once.
+
+    Attributes:
+        con: the views of `store.reader`, and temporary tables: `census` (rows of each item and
+            arm), `places` (the place of each item in `items`), `arms` (each arm's place in `arms`)
+            and `plain` (what the unmodified model said).
+    """
 
     def __init__(self, reader: RunReader) -> None:
         self.reader = reader
         self.manifest: Mapping[str, Any] = reader.manifest
         self.con: duckdb.DuckDBPyConnection = reader.connect()
+        self.con.execute(_KEPT)
         self._cubes: dict[tuple[Arm, Measure], Floats] = {}
 
     @cached_property
     def items(self) -> Items:
         """The questions that have rows."""
-        return _load_items(self.con, language_column(self.reader))
+        found = _load_items(self.con, language_column(self.reader))
+        if not found.ids:
+            raise RunFolderError(
+                f"The run in {str(self.reader.path)!r} has no rows of any of its items: run its "
+                "sweep again, or give another folder."
+            )
+        return found
 
     @cached_property
     def n_layers(self) -> int:
@@ -122,8 +166,7 @@ class RunData:
     def arms(self) -> list[Arm]:
         """Families of attempts in the run: true ones first, then the controls, sorted."""
         rows = self.con.execute(
-            "SELECT DISTINCT component, control, stratum FROM rows WHERE component IS NOT NULL "
-            "ORDER BY component, control <> 'none', control DESC, stratum"
+            "SELECT component, control, stratum FROM arms ORDER BY arm"
         ).fetchall()
         return [Arm(check_component(name), control, stratum) for name, control, stratum in rows]
 
@@ -144,8 +187,13 @@ class RunData:
             NaN = not run or not known.
         """
         key = (arm, measure)
+        if arm not in self.arms:
+            return self._empty_cube()
         if key not in self._cubes:
-            self._cubes[key] = self._load_cube(arm, measure)
+            # Reading through the rows is what takes long, so arms that are looked at together are
+            # read together; of donors' answers, few are looked at.
+            alike = [one for one in self.arms if one.is_true == arm.is_true]
+            self._load_cubes([arm] if measure == "follows" else alike, measure)
         return self._cubes[key]
 
     def forget_cubes(self) -> None:
@@ -164,43 +212,53 @@ class RunData:
             SELECT i.item, avg((d.answer = i.answer)::DOUBLE) FROM items i JOIN items d
             ON d.lang = i.lang AND d.aux_lang = i.aux_lang AND d.split IS NOT DISTINCT FROM i.split
                AND d.cluster <> i.cluster AND d.aux <> i.aux
-            WHERE i.item IN (SELECT item FROM rows) AND d.item IN (SELECT item FROM rows)
+            WHERE i.item IN (SELECT item FROM places) AND d.item IN (SELECT item FROM places)
             GROUP BY i.item
             """
         ).fetchall()
         shares = {item: share for item, share in rows if share is not None}
         return np.array([shares.get(item, np.nan) for item in self.items.ids])
 
+    def has_rows(self, arms: Sequence[Arm]) -> Mask:
+        """Which questions have a row of any of some arms, shape (items,)."""
+        found = self.con.execute(
+            "SELECT DISTINCT p.place FROM census c JOIN places p USING (item) JOIN arms a "
+            f"ON {_OF_ARM.format('c')} WHERE list_contains($arms::INTEGER[], a.arm)",
+            {"arms": [self.arms.index(arm) for arm in arms if arm in self.arms]},
+        ).fetchnumpy()
+        there = np.zeros(len(self.items.ids), dtype=np.bool_)
+        there[found["place"]] = True
+        return there
+
     def splits_of(self, arms: Sequence[Arm]) -> list[str]:
         """Splits that any of some arms was run on; questions without a split are in ``""``."""
-        run = np.zeros(len(self.items.ids), dtype=np.bool_)
-        for arm in arms:
-            run |= ~np.isnan(self.cube(arm, "changed")).all(axis=(1, 2))
-        return sorted(set(self.items.split[run].tolist()))
+        return sorted(set(self.items.split[self.has_rows(arms)].tolist()))
 
     def true_cube(self, component: Component, measure: Measure = "correct") -> Floats:
         """`cube` of the true transplants of a component."""
         return self.cube(Arm(component, "none", None), measure)
 
-    def _load_cube(self, arm: Arm, measure: Measure) -> Floats:
+    def _load_cubes(self, arms: Sequence[Arm], measure: Measure) -> None:
+        """Read a measure of some arms, in one pass over the rows."""
+        numbers = [self.arms.index(arm) for arm in arms]
         query = f"""
-            WITH places AS (
-                SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
-                FROM items WHERE item IN (SELECT item FROM rows)
-            )
-            SELECT p.place, r.source, r.target, ({_MEASURES[measure]})::DOUBLE AS value
-            FROM rows r JOIN places p USING (item) JOIN items i USING (item)
-            LEFT JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
-            LEFT JOIN items d ON d.item = r.donor
-            WHERE r.component = $component AND r.control = $control
-                  AND r.stratum IS NOT DISTINCT FROM $stratum
+            SELECT p.place, a.arm, r.source, r.target, ({_MEASURES[measure]})::FLOAT AS value
+            FROM rows r JOIN places p USING (item) JOIN arms a ON {_OF_ARM.format("r")}
+            {_JOINS.get(measure, "")}
+            WHERE list_contains($arms::INTEGER[], a.arm)
         """
-        columns = self.con.execute(query, arm._asdict()).fetchnumpy()
-        size = self.n_layers
-        cube = np.full((len(self.items.ids), size, size), np.nan)
-        values = np.ma.filled(columns["value"].astype(np.float64), np.nan)
-        cube[columns["place"], columns["source"], columns["target"]] = values
-        return cube
+        columns = self.con.execute(query, {"arms": numbers}).fetchnumpy()
+        values = np.ma.filled(columns["value"], np.nan)
+        for number, arm in zip(numbers, arms, strict=True):
+            own = columns["arm"] == number
+            cube = self._empty_cube()
+            cube[columns["place"][own], columns["source"][own], columns["target"][own]] = values[
+                own
+            ]
+            self._cubes[arm, measure] = cube
+
+    def _empty_cube(self) -> Floats:
+        return np.full((len(self.items.ids), self.n_layers, self.n_layers), np.nan)
 
 
 def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:
@@ -211,10 +269,10 @@ def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:
                CASE WHEN i.options IS NOT NULL AND v.item IS NOT NULL
                     THEN v.prediction IS NULL END,
                t.correct
-        FROM items i
-        LEFT JOIN rows v ON v.item = i.item AND v.control = 'vanilla'
-        LEFT JOIN rows t ON t.item = i.item AND t.control = 'translate_test'
-        WHERE i.item IN (SELECT item FROM rows) ORDER BY i.item
+        FROM items i JOIN places p USING (item)
+        LEFT JOIN plain v ON v.item = i.item AND v.control = 'vanilla'
+        LEFT JOIN plain t ON t.item = i.item AND t.control = 'translate_test'
+        ORDER BY p.place
         """
     ).fetchall()
     columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * 10

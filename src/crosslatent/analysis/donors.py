@@ -55,8 +55,8 @@ def without_donor(data: RunData) -> dict[str, int]:
     missing: dict[str, int] = {}
     for arm in data.arms:
         if arm.control == "shuffled" and arm.stratum is not None:
-            true = (~np.isnan(data.true_cube(arm.component, "changed"))).any(axis=(1, 2))
-            given = (~np.isnan(data.cube(arm, "changed"))).any(axis=(1, 2))
+            true = data.has_rows([Arm(arm.component, "none", None)])
+            given = data.has_rows([arm])
             true &= np.isin(data.items.split, data.splits_of([arm]))
             missing[arm.stratum] = max(missing.get(arm.stratum, 0), int((true & ~given).sum()))
     return missing
@@ -88,7 +88,7 @@ def _vanilla_gives_donor_answer(data: RunData, arm: Arm) -> Floats:
         FROM (SELECT DISTINCT item, donor FROM rows
               WHERE component = $component AND control = $control AND stratum = $stratum) r
         JOIN items i USING (item) JOIN items d ON d.item = r.donor
-        JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
+        JOIN plain v ON v.item = r.item AND v.control = 'vanilla'
         GROUP BY r.item
         """,
         arm._asdict(),

@@ -9,12 +9,14 @@ from crosslatent.analysis.bounds import bound_versus, controls, upper_bound
 from crosslatent.analysis.data import RunData
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate
+from crosslatent.store.contents import readable
 from crosslatent.store.reader import RunReader
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@readable()
 def upper_bounds(reader: RunReader, *, seed: int = 0) -> pd.DataFrame:
     """Upper bounds of a run, true transplants and controls, one row each.
 

@@ -11,7 +11,7 @@ from crosslatent.analysis import blind
 from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
 from crosslatent.errors import RunFolderError
-from crosslatent.select import Choice, Scope, Tie, pilot_pair
+from crosslatent.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_difference
 
@@ -37,31 +37,23 @@ def picked(
 
     Splits that nothing was run on are left out; without rows on `tune` the list is empty.
     """
-    groupings: dict[str, list[str]] = {"pooled": [ALL]}
+    groupings = {"pooled": _pooled(data, component, tune, scope, tie)}
     if len(data.items.languages) > 1:
-        groupings["per_language"] = data.items.languages
-    found = []
-    for pooling, languages in groupings.items():
-        choices = {
-            lang: choice
-            for lang in languages
-            if (choice := _choose(data, component, tune, lang, scope, tie)) is not None
-        }
-        if choices:
-            found.append(
-                Picked(component, pooling, choices, on_every_split(data, component, choices, seed))
-            )
-    return found
+        groupings["per_language"] = pilot_pairs(data.reader, component, tune, scope, tie)
+    return [
+        Picked(component, pooling, choices, on_every_split(data, component, choices, seed))
+        for pooling, choices in groupings.items()
+        if choices
+    ]
 
 
-def _choose(
-    data: RunData, component: Component, tune: str, lang: str, scope: Scope, tie: Tie
-) -> Choice | None:
-    languages = None if lang == ALL else [lang]
+def _pooled(
+    data: RunData, component: Component, tune: str, scope: Scope, tie: Tie
+) -> dict[str, Choice]:
     try:
-        return pilot_pair(data.reader, component, tune, languages, scope, tie)
+        return {ALL: pilot_pair(data.reader, component, tune, None, scope, tie)}
     except RunFolderError:
-        return None
+        return {}
 
 
 def on_every_split(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -179,7 +179,7 @@ def cost(data: RunData) -> Cost:
     )
     (prompt_tokens,) = _fetch(
         data,
-        "SELECT sum(main_length + aux_length) FROM items WHERE item IN (SELECT item FROM rows)",
+        "SELECT sum(main_length + aux_length) FROM items WHERE item IN (SELECT item FROM places)",
     )
     return Cost(
         rows=rows,
@@ -197,7 +197,7 @@ def _identity(data: RunData) -> dict[str, Any]:
     manifest = data.manifest
     task, model = manifest.get("task", {}), manifest.get("model", {})
     return {
-        "name": Path(data.reader.path).name,
+        "name": data.reader.name,
         "task": task.get("name") or "prompts",
         "title": task.get("title") or task.get("name") or "prompts",
         "direction": task.get("direction") or "custom",

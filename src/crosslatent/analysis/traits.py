@@ -163,7 +163,7 @@ def _pairs(data: RunData) -> list[_Pair]:
     other = "lang" if column == "aux_lang" else "aux_lang"
     rows = data.con.execute(
         f"SELECT {column}, {other}, main, aux FROM items "
-        "WHERE item IN (SELECT item FROM rows) ORDER BY item"
+        "WHERE item IN (SELECT item FROM places) ORDER BY item"
     ).fetchall()
     by_lang: dict[str, list[tuple[str, str, str]]] = {}
     for lang, *rest in rows:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from crosslatent.costs import (
+    Storage,
+    human_bytes,
+    operations,
+    storage,
+    tokens_apart,
+    tokens_through,
+)
+
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepPlan
 
@@ -19,6 +28,7 @@ class Estimate:
         tokens: with each item's prompts read once and their keys and values shared by its rows.
         separate_tokens: if every row read both prompts again.
         parameters: of the model; a token costs about twice as many floating-point operations.
+        storage: of the rows, on disk.
     """
 
     items: int
@@ -26,30 +36,40 @@ class Estimate:
     tokens: int
     separate_tokens: int
     parameters: int
+    storage: Storage
 
     def lines(self) -> list[str]:
         """The estimate for people."""
-        flops = 2.0 * self.parameters * self.tokens
+        flops = operations(self.tokens, self.parameters)
         saved = self.separate_tokens / self.tokens
+        low, high = human_bytes(self.storage.low), human_bytes(self.storage.high)
         return [
             f"items   {self.items:,}",
             f"rows    up to {self.rows:,}",
             f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
             f"work    about {flops:.1e} floating-point operations",
+            f"disk    about {low}, up to {high} if all outputs are different",
         ]
 
 
 def estimate(plan: SweepPlan) -> Estimate:
     """Estimate a sweep from its plan; no forward pass is run."""
     prompts = [ends.main_length + ends.aux_length for ends in plan.tokens.ends.values()]
+    options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
+    new, scored = plan.max_new_tokens, _option_tokens(plan)
     mean = sum(prompts) / len(prompts)
-    new = plan.max_new_tokens
     return Estimate(
         items=len(prompts),
         rows=plan.rows,
-        tokens=round(sum(prompts) + plan.rows * (new - 0.5) + _option_tokens(plan)),
-        separate_tokens=round(plan.rows * (mean + new - 1) + _option_tokens(plan)),
+        tokens=round(tokens_through(sum(prompts), plan.rows, new) + scored),
+        separate_tokens=round(tokens_apart(mean, plan.rows, new) + scored),
         parameters=plan.model.hf.num_parameters(),
+        storage=storage(
+            plan.rows,
+            0 if plan.score_only else new,
+            sum(options) / len(options),
+            scored=plan.score_options,
+        ),
     )
 
 

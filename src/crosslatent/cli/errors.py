@@ -15,6 +15,7 @@ from types import TracebackType
 import typer
 
 from crosslatent.errors import CrosslatentError
+from crosslatent.foreign import shown
 
 INTERRUPTED = 130
 """What a shell makes of Ctrl-C: 128 and the number of the signal."""
@@ -55,8 +56,8 @@ def run(command: Callable[[], int], settings: Settings) -> int:
 
 
 def say(message: str) -> None:
-    """Print one line to stderr."""
-    print(message, file=sys.stderr)
+    """Print one line to stderr; names and texts in it cannot steer the terminal."""
+    print(shown(message), file=sys.stderr)
 
 
 def warn(message: str) -> None:

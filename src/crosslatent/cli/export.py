@@ -16,7 +16,7 @@ from crosslatent.errors import UsageError
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a sweep.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
     format: Annotated[  # noqa: A002 - the option's public name
         str, typer.Option(metavar="FORMAT", help="parquet, csv or jsonl.")
     ],
@@ -41,7 +41,7 @@ def export(
         _to_stdout(run, kind)
 
 
-def _to_stdout(run: Path, kind: str) -> None:
+def _to_stdout(run: str, kind: str) -> None:
     from crosslatent.store.export import check_format, export_rows
 
     with tempfile.TemporaryDirectory() as folder:

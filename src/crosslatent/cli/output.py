@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import json_text, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from crosslatent.store.places import Place
+
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json_text(data, indent=2))
 
 
-def console() -> Console:
-    """The console for tables on stdout; texts of users and models are never read as markup."""
-    from rich.console import Console
+def console(*, stderr: bool = False) -> Console:
+    """The console for tables; texts of users and models are no markup and steer no terminal."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    return Console(markup=False, emoji=False, highlight=False)
+    class Careful(Console):
+        """Spells out what would steer the terminal, wherever it stands."""
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=shown(segment.text))
+
+    return Careful(markup=False, emoji=False, highlight=False, stderr=stderr)
+
+
+def print_plain(text: str) -> None:
+    """Print text on stdout as it is, but for what would steer the terminal."""
+    print(shown(text))
 
 
 def print_text(text: str, style: str | None = None) -> None:
@@ -30,11 +48,12 @@ def print_text(text: str, style: str | None = None) -> None:
     console().print(text, style=style, soft_wrap=True)
 
 
-def check_output_folder(path: Path, marker: str) -> None:
+def check_output_folder(path: Place, marker: str) -> None:
     """Refuse an output folder that cannot be used, without making anything.
 
     Args:
-        path: the folder; need not exist.
+        path: the folder; need not exist. Whether one behind a URL can be written is not known
+            before something is written.
         marker: the file by which a folder that an earlier run made is recognised.
 
     Raises:
@@ -42,7 +61,8 @@ def check_output_folder(path: Path, marker: str) -> None:
     """
     from crosslatent.store.files import check_empty
 
-    check_writable_folder(path)
+    if isinstance(path, Path):
+        check_writable_folder(path)
     check_empty(path, marker)
 
 

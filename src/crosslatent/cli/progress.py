@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from crosslatent.cli.errors import say
+from crosslatent.cli.output import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -95,11 +96,14 @@ def progresses() -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield Lines()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         yield Bars(bars)
 
 

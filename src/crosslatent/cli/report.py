@@ -12,7 +12,9 @@ from crosslatent.cli.output import check_output_folder
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of sweeps.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders of sweeps, or their URLs.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")],
     debug: DebugOption = False,
 ) -> None:

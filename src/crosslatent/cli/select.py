@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def select(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a sweep.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
     strategy: Annotated[
         str,
         typer.Option(
@@ -33,7 +33,7 @@ def select(
         ),
     ] = "pilot",
     evaluate_on: Annotated[
-        Path | None, typer.Option(metavar="RUN2", help="Test on this run; RUN itself by default.")
+        str | None, typer.Option(metavar="RUN2", help="Test on this run; RUN itself by default.")
     ] = None,
     component: Annotated[
         str | None,

@@ -143,6 +143,10 @@ def sweep(
         int | None,
         typer.Option(parser=positive, metavar="K", help="Sample K answers without transplant too."),
     ] = None,
+    keep_vectors: Annotated[
+        bool,
+        typer.Option("--keep-vectors", help="Keep the captured vectors too, in safetensors."),
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(metavar="PATH", help="auto, shared-prefix, expanded-cache or oracle."),
@@ -219,6 +223,7 @@ def sweep(
         chat=chat,
         attribution=attribution,
         samples=samples or 0,
+        keep_vectors=keep_vectors,
     )
     if dry_run:
         _dry_run(loaded, questions, spec, failures)

@@ -19,7 +19,7 @@ from crosslatent.cli.options import (
     names,
     need_command,
 )
-from crosslatent.cli.output import console, print_json, print_text
+from crosslatent.cli.output import console, print_json, print_plain, print_text
 from crosslatent.cli.questions import Questions
 from crosslatent.errors import TaskError, UsageError
 
@@ -217,7 +217,7 @@ def _print_item(item: Item, views: list[PromptView]) -> None:
     print_text(f"\nitem {item.id}", style="bold")
     for view in views:
         print_text(f"{view.role} ({view.lang}):", style="dim")
-        print(view.text or "(none; --aux auto translates main)")
+        print_plain(view.text or "(none; --aux auto translates main)")
         if view.tokens:
             print_text(view.marked(), style="dim")
     if item.answer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ LOCAL = "local"
 _OBJECTS = 128 * 2**20
 """Bytes of Ray's shared memory on this machine: slices and what is said of them are small, and rows
 go from the workers to the run folder directly."""
+
+_PATIENCE = 10.0
+"""Seconds to wait for a cluster to answer at its address."""
 
 _MOST_WITHOUT_GPUS = 4
 """Workers by default on machines without GPUs: each holds the whole model."""
@@ -74,16 +78,13 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _check_reachable(cluster.address)
     # No machine of a user reports to others because of us.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(**_arguments(cluster))
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UsageError(
-            f"No Ray cluster can be used at {cluster.address!r} ({reason}): start one "
-            "('ray start --head'), give its address, or leave the address out for this machine."
-        ) from error
+        raise _unusable(cluster.address, error) from error
     try:
         yield ray
     finally:
@@ -108,6 +109,25 @@ def resources(ray: Any, cluster: Cluster) -> Resources:
     workers = cluster.workers or max(most, 1)
     # Ray lets a worker use as many threads as it has cores.
     return Resources(workers, max(1.0, float(int(cpus / workers))) if not each else 1.0, each)
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would go on trying."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _unusable(address, error) from error
+
+
+def _unusable(address: str, error: Exception) -> UsageError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return UsageError(
+        f"No Ray cluster can be used at {address!r} ({reason}): start one ('ray start --head'), "
+        "give its address, or leave the address out for this machine."
+    )
 
 
 def _ray() -> Any:

@@ -16,10 +16,10 @@ from crosslatent.distributed.job import Job
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.errors import ModelError
 from crosslatent.model import Model
-from crosslatent.store.folder import check_fence, part_name
+from crosslatent.store.folder import check_fence, extra_at, part_name
 from crosslatent.store.parts import PartTable
 from crosslatent.store.places import place_of
-from crosslatent.store.schema import PART_TABLES, Failure
+from crosslatent.store.schema import ROWS, ROWS_TABLE, Failure
 from crosslatent.sweeps import SweepPlan, plan_sweep
 from crosslatent.sweeps.extras import Extra, joined
 from crosslatent.sweeps.faults import Streak
@@ -161,7 +161,12 @@ class Worker:
         check_fence(self._place, session)
         name = part_name(session, piece.number)
         if (whole := joined(made)) is not None:
-            PartTable(self._place / piece.kind, PART_TABLES[piece.kind]).write(name, whole)
+            table = (
+                PartTable(self._place / ROWS_TABLE, ROWS)
+                if piece.kind == ROWS_TABLE
+                else extra_at(self._place, piece.kind)
+            )
+            table.write(name, whole)
 
     @cached_property
     def _model(self) -> Model:

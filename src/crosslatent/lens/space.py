@@ -7,7 +7,6 @@ the arrays). Nothing in it is executable, and reading it takes neither torch nor
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -22,6 +21,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
 from crosslatent.errors import SpaceError
+from crosslatent.foreign import one_line, parse_json
 from crosslatent.specs import resolve_layer
 from crosslatent.stats import Estimate
 from crosslatent.store.files import prepare_folder, whole_file, write_json
@@ -234,19 +234,19 @@ def load_space(folder: str | Path) -> Space:
         return _space_of(plain, load_arrays(packed))
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError, IndexError) as error:
         raise SpaceError(
-            f"The language space in {str(folder)!r} is damaged ({_short(error)}): probe again with "
-            "`crosslatent lens probe`."
+            f"The language space in {str(folder)!r} is damaged ({one_line(error)}): probe "
+            "again with `crosslatent lens probe`."
         ) from error
 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], bytes]:
     """The two files of a folder, checked to belong to each other."""
     try:
-        plain = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        plain = parse_json((folder / MARKER).read_text(encoding="utf-8"))
         packed = (folder / ARRAYS).read_bytes()
     except (OSError, ValueError) as error:
         raise SpaceError(
-            f"{str(folder)!r} is not a language space ({_short(error)}): give the folder that "
+            f"{str(folder)!r} is not a language space ({one_line(error)}): give the folder that "
             f"`crosslatent lens probe` wrote, with {MARKER} and {ARRAYS}."
         ) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
@@ -313,7 +313,3 @@ def _check_bases(agnostic: NDArray[Any], specific: NDArray[Any]) -> None:
 @cache
 def _records() -> TypeAdapter[SpaceRecord]:
     return TypeAdapter(SpaceRecord)
-
-
-def _short(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
+from crosslatent.foreign import parse_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -189,16 +190,26 @@ def check_peft() -> None:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"Cannot read {str(path)!r} ({error}): give PEFT's own file.") from error
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    for name in _CODE:
+        if isinstance(config, dict) and config.get(name):
+            raise ModelError(
+                f"{str(path)!r} has {name}, which makes PEFT import a module that the file names: "
+                "take it out, since merging needs none."
+            )
     if not isinstance(base, str) or not base:
         raise ModelError(
             f"{str(path)!r} names no base model (base_model_name_or_path is {base!r}): add the "
             "folder or hub name of the model that the adapter was trained on."
         )
     return dict(config)
+
+
+_CODE = ("megatron_config",)
+"""Fields of an adapter's config by which PEFT imports what they name."""
 
 
 def _find(base: str, folder: Path) -> Path | str:
@@ -229,7 +240,7 @@ def _check_weights(folder: Path) -> None:
 def _check_base(base: Path, folder: Path) -> None:
     """Refuse a quantised base before its weights are read."""
     try:
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((base / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # loading says what is wrong with it
     told = config.get("quantization_config") if isinstance(config, dict) else None

@@ -93,7 +93,7 @@ def load(
     placed = _spread() if spread else {}
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(path, **options)
+        config = _config_of(path, **options)
         loads = kind_of(config).loads
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         placed = _quantised(quantization, config, kind, where) | placed
@@ -130,11 +130,32 @@ def read_ahead(
     if Path(path).exists():
         check_folder(Path(path))
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = _config_of(path, revision=revision)
         kind_of(config)  # refuses what cannot answer a prompt
         return config, AutoTokenizer.from_pretrained(path, revision=revision)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+def _config_of(
+    path: str | Path, *, revision: str | None, trust_remote_code: bool = False
+) -> PreTrainedConfig:
+    """The config, unless it names compiled code of a hub repository for the model's attention.
+
+    Raises:
+        ModelError: it does, and code that comes with the model is not wanted.
+    """
+    config: PreTrainedConfig = AutoConfig.from_pretrained(
+        path, revision=revision, trust_remote_code=trust_remote_code
+    )
+    for each in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        wanted = getattr(each, "_attn_implementation", None)
+        if isinstance(wanted, str) and "/" in wanted and not trust_remote_code:
+            raise ModelError(
+                f"The config of {str(path)!r} asks for the attention kernel {wanted!r}, which is "
+                "code from the hub: take attn_implementation out of it."
+            )
+    return config
 
 
 def _unreadable(path: str | Path, error: Exception) -> ModelError:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
@@ -15,7 +16,11 @@ from crosslatent.report.page import page_view, render
 from crosslatent.report.static import write_figures
 from crosslatent.report.tables import write_tables
 from crosslatent.selectors import summarise_choosing
+from crosslatent.store.contents import readable
 from crosslatent.store.reader import RunReader
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 PAGE = "report.html"
 SUMMARY = "summary.json"
@@ -33,14 +38,15 @@ class ReportPaths:
     tables: tuple[Path, ...]
 
 
-def build_report(runs: Sequence[Path], out: Path, *, seed: int = 0) -> ReportPaths:
+@readable()
+def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0) -> ReportPaths:
     """Analyse run folders and write their report.
 
     Everything is written under a temporary name in `out` first and then renamed, so a crash leaves
     the report that was there. Other files in `out` are left alone.
 
     Args:
-        runs: one or more run folders; no model is needed.
+        runs: one or more run folders, or their URLs; no model is needed.
         out: folder for the report, made if it is not there.
         seed: of the intervals.
 
@@ -67,7 +73,7 @@ def _draft_folder(out: Path) -> Path:
         ) from error
 
 
-def _write(summary: Summary, runs: Sequence[Path], draft: Path) -> None:
+def _write(summary: Summary, runs: Sequence[str | Path | UPath], draft: Path) -> None:
     opened = [RunData(RunReader(path)) for path in runs]
     test = summary.headline.declared.test if summary.headline else None
     choosing = [

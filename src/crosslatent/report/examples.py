@@ -99,7 +99,7 @@ def _records(data: RunData, site: Site) -> list[dict[str, Any]]:
                v.correct AS before_correct, r.output AS after,
                r.prediction AS after_prediction, r.correct AS after_correct
         FROM rows r JOIN items i USING (item)
-        JOIN rows v ON v.item = r.item AND v.control = 'vanilla'
+        JOIN plain v ON v.item = r.item AND v.control = 'vanilla'
         WHERE r.control = 'none' AND r.component = $component AND r.source = $source
               AND r.target = $target AND ($split IS NULL OR i.split = $split)
         ORDER BY i.item
@@ -167,9 +167,8 @@ def _answer(record: dict[str, Any], when: str) -> Answer:
 
 def _label(record: dict[str, Any], option: str | None) -> str:
     """What an option says; empty if there is no option or the options speak for themselves."""
-    if option is None or not record["labels"] or not record["options"]:
-        return ""
-    return str(record["labels"][record["options"].index(option)])
+    named = dict(zip(record["options"] or (), record["labels"] or (), strict=False))
+    return "" if option is None else str(named.get(option) or "")
 
 
 def _prompt(lang: str, text: str, token: str) -> Prompt:

@@ -13,6 +13,7 @@ from crosslatent.analysis.data import RunData
 from crosslatent.analysis.results import ALL, Grid, Matrix
 from crosslatent.report import colours, words
 from crosslatent.specs import Component, Pair
+from crosslatent.store.contents import readable
 
 if TYPE_CHECKING:
     from crosslatent.store.reader import RunReader
@@ -24,6 +25,7 @@ LEAST_LIMIT = 0.05
 """The colour scale spans at least this gain, so that noise does not look like an effect."""
 
 
+@readable()
 def heatmap(
     reader: RunReader,
     component: Component,

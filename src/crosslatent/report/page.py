@@ -34,6 +34,7 @@ from crosslatent.report import (
     words,
 )
 from crosslatent.report.examples import Example, Site, examples, site_of
+from crosslatent.report.safe import in_page, in_script
 from crosslatent.report.views import (
     Condition,
     Fact,
@@ -62,6 +63,7 @@ def render(page: PageView) -> str:
         loader=PackageLoader("crosslatent.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=in_page,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -306,8 +308,7 @@ def _map_panel(run: RunSummary, place: int, anchor: str) -> MapPanel:
         key=f"{anchor}-{component}",
         title=words.first_upper(words.component(component)),
         note=f"All questions: {sizes}; unmodified {words.percent(grids[0].vanilla.value)}.",
-        # A "</script>" inside a text of the run must not end the element that holds the JSON.
-        payload=json.dumps(payload, ensure_ascii=False).replace("<", "\\u003c"),
+        payload=in_script(payload),
     )
 
 

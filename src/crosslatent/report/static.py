@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from crosslatent.analysis.results import ALL, Grid, RunSummary, Summary
-from crosslatent.report import colours, evidence, gains, graded, maps, sections, words
+from crosslatent.report import colours, evidence, gains, graded, maps, safe, sections, words
 from crosslatent.report.forest import Forest, Mark, number
 from crosslatent.report.views import Panel
 
@@ -28,7 +28,11 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "crosslatent",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
+    # Languages, splits and groups are named by users: a dollar sign in a name is no formula.
+    "text.parse_math": False,
 }
+MOST_PIXELS = 2**15
+"""Of a side of an image: a run may have any number of languages, and Agg ends at twice that."""
 _COLOURS = {"true": colours.ACCENT, "base": colours.INK, "control": colours.GREY}
 _MARKERS = {"reference": "D", "majority": "|"}
 
@@ -41,11 +45,10 @@ def write_figures(summary: Summary, folder: Path) -> None:
     wanted = summary.headline.declared.test if summary.headline is not None else None
     used: list[str] = []
     for run in summary.runs:
-        used.append(run.task)
-        again = f"-{used.count(run.task)}" if used.count(run.task) > 1 else ""
+        used.append(safe.file_stem(run.task, used))
         with mpl.rc_context(_STYLE):
             for name, figure in _figures(run, gains.judged_split(run, wanted)):
-                _save(figure, folder / f"{_file_name(run.task)}{again}-{name}")
+                _save(figure, folder / f"{used[-1]}-{name}")
 
 
 def _figures(run: RunSummary, split: str | None) -> Iterator[tuple[str, Figure]]:
@@ -77,14 +80,11 @@ def _save(figure: Figure, stem: Path) -> None:
     figure.draw_without_rendering()
     # The layout that this drawing found holds for every format: finding it again takes seconds.
     figure.set_layout_engine("none")
+    dpi = min(160.0, MOST_PIXELS / max(figure.get_size_inches()))
     for kind in FORMATS:
         # Without a date two reports of one run folder are the same file.
         metadata = {"png": None, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
-        figure.savefig(stem.with_name(f"{stem.name}.{kind}"), dpi=160, metadata=metadata)
-
-
-def _file_name(task: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in task) or "run"
+        figure.savefig(stem.with_name(f"{stem.name}.{kind}"), dpi=dpi, metadata=metadata)
 
 
 def _heatmaps(run: RunSummary, grids: Sequence[Grid]) -> Figure:
@@ -140,7 +140,12 @@ def _forests(panels: Sequence[Panel]) -> Figure:
         axis = figure.add_subplot(places[place, 0])
         _forest(axis, forest)
         # A legend stands between the title and the plot.
-        axis.set_title(panel.title, loc="left", fontsize=9.5, pad=24 if _has_legend(forest) else 6)
+        axis.set_title(
+            safe.short(panel.title, safe.LONGEST_TITLE),
+            loc="left",
+            fontsize=9.5,
+            pad=24 if _has_legend(forest) else 6,
+        )
     return figure
 
 
@@ -151,7 +156,7 @@ def _forest(axis: Axes, forest: Forest) -> None:
         axis.text(
             1.04, place, number(forest, line), transform=axis.get_yaxis_transform(), va="center"
         )
-    axis.set_yticks(range(len(forest.rows)), [line.label for line in forest.rows])
+    axis.set_yticks(range(len(forest.rows)), [safe.short(line.label) for line in forest.rows])
     axis.set_ylim(len(forest.rows) - 0.5, -0.5)
     axis.set_xlim(*forest.limits)
     axis.set_xticks([value for value, _ in forest.ticks], [text for _, text in forest.ticks])
@@ -198,6 +203,6 @@ def _mark(axis: Axes, mark: Mark, place: int, *, whisker: bool) -> None:
         color=colour,
         linestyle="none",
         clip_on=False,
-        label=mark.name,
+        label=safe.short(mark.name),
         markerfacecolor="white" if mark.kind in ("control", "reference") else colour,
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from crosslatent.analysis.grades import FidelityAtPair, ScoreAtPair
 from crosslatent.analysis.results import ALL, RunSummary, Summary, Versus, control_name
-from crosslatent.report import tables_evidence, words
+from crosslatent.report import safe, tables_evidence, words
 from crosslatent.report.tables_choosing import TABLES_CHOOSING
 from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.selectors import Choosing
@@ -44,14 +44,14 @@ def _write(name: str, records: Sequence[Record], folder: Path) -> None:
     if not records:
         return
     frame = pd.DataFrame.from_records(list(records))
-    frame.to_csv(folder / f"{name}.csv", index=False)
+    safe.write_csv(frame, folder / f"{name}.csv")
     if name not in _LONG:
         (folder / f"{name}.tex").write_text(_latex(frame), encoding="utf-8")
 
 
 def _latex(frame: pd.DataFrame) -> str:
     """Estimates folded into one column each, ``value (low to high)``, so that the table fits."""
-    shown = frame.copy()
+    shown = frame.map(lambda cell: safe.printable(cell) if isinstance(cell, str) else cell)
     for column in [name for name in shown.columns if f"{name}_low" in shown.columns]:
         difference = column in _DIFFERENCES
         shown[column] = [

@@ -2,7 +2,7 @@
 
 One backward pass ranks all pairs for the price of about three forward passes (attribution patching:
 Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are read from
-``attribution.parquet`` in the run folder.
+``attribution/`` in the run folder.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Attribution:
         """
         if seen.attribution is None:
             raise UsageError(
-                "The run has no attribution.parquet, so its pairs cannot be ranked by attribution: "
+                "The run has no attribution scores, so its pairs cannot be ranked by attribution: "
                 "compute the scores first, or choose another strategy."
             )
         cost = RANKING_COST + ROW_COST * min(self.top, len(seen.pairs))

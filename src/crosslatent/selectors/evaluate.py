@@ -40,6 +40,7 @@ from crosslatent.stats import (
     clustered_mean,
     holm,
 )
+from crosslatent.store.contents import readable
 
 if TYPE_CHECKING:
     from crosslatent.store.reader import RunReader
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _MOST_USED = 3
 
 
+@readable()
 def evaluate_run(
     reader: RunReader,
     selectors: Sequence[Selector],

@@ -1,17 +1,14 @@
 """The baseline of the same cost: sample the model several times and take the majority.
 
-Reads ``samples.parquet`` of a run folder: item, number, output, prediction, correct.
+Reads ``samples/`` of a run folder: item, number, output, prediction, correct.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from crosslatent.analysis.data import RunData
 from crosslatent.stats import Floats
-from crosslatent.store.extras import SAMPLES_TABLE, read_extra
 
 # An answer is the option it names, or its text; ties go to the answer that was sampled first.
 _MAJORITY = """
@@ -43,7 +40,7 @@ def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
     Raises:
         RunFolderError: they cannot be read.
     """
-    table = read_extra(Path(data.reader.path), SAMPLES_TABLE)
+    table = data.reader.samples()
     if table is None:
         return {}
     data.con.register("sampled", table)

@@ -21,6 +21,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
 from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.foreign import parse_json
 from crosslatent.selectors.base import Fitted
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
@@ -235,7 +236,7 @@ def check_pairs(selector: SavedSelector, blocks: int | None) -> None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot read the selector {str(file)!r} ({error}): give the --save file of "

@@ -77,6 +77,8 @@ def _over_options(options: Floats, measure: Measure) -> Floats:
         value = known.max(axis=-1)
     elif measure == "entropy":
         value = (known * np.log(np.maximum(known, _LEAST))).sum(axis=-1)
+    elif options.shape[-1] < 2:
+        value = np.full(options.shape[:-1], np.nan)  # nothing to be ahead of
     else:
         ordered = np.sort(np.log(np.maximum(known, _LEAST)), axis=-1)
         value = ordered[..., -1] - ordered[..., -2]

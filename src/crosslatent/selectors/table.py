@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,34 +16,35 @@ from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.specs import Component, Transplant, check_component
 from crosslatent.stats import Floats
-from crosslatent.store.extras import ATTRIBUTION_TABLE, read_extra
 
 SHUFFLED = ("same_answer", "different_answer")
 _FIRST = ("logprob", "entropy", "margin")
-
-_COLUMNS = (
-    *("item", "control", "stratum", "component", "source", "target", "correct", "gold_logprob"),
-    *("option_logprobs", "option_scores"),
-    *(f"first_{name}" for name in _FIRST),
-)
-"""What is kept of the rows; runs of older versions lack some of it."""
 
 BLANKS = " \t\r\n"
 """What does not count at the ends of an open answer."""
 
 # Options are named by their place; the same place is the same answer in every row of an item. Open
 # answers are the same if their texts are, case and outer blanks aside.
-_ANSWERS = """
-CREATE OR REPLACE TEMP TABLE selectable AS
-SELECT {columns}, p.place, CASE
-    WHEN i.options IS NOT NULL THEN coalesce(list_position(i.options, r.prediction), 0) - 1
+_OPEN = """
     WHEN trim(r.output, E' \\t\\r\\n') = '' THEN -1
     ELSE dense_rank() OVER (PARTITION BY r.item ORDER BY lower(trim(r.output, E' \\t\\r\\n'))) - 1
-END AS answer
-FROM rows r JOIN items i USING (item)
-JOIN (SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
-      FROM items WHERE item IN (SELECT item FROM rows)) p USING (item)
+"""
+_ANSWERS = """
+CREATE OR REPLACE TEMP TABLE selectable AS
+SELECT p.place, c.number, r.control, r.stratum, {columns}, (CASE
+    WHEN i.options IS NOT NULL THEN coalesce(list_position(i.options, r.prediction), 0) - 1
+    {open}
+END)::INTEGER AS answer
+FROM rows r JOIN items i USING (item) JOIN places p USING (item)
+LEFT JOIN candidates c
+    ON c.component = r.component AND c.source = r.source AND c.target = r.target
 WHERE r.control IN ('vanilla', 'translate_test', 'none', 'shuffled')
+"""
+_CANDIDATES = """
+CREATE OR REPLACE TEMP TABLE candidates AS
+SELECT *, (row_number() OVER (ORDER BY component, source, target) - 1)::INTEGER AS number
+FROM (SELECT DISTINCT component, source, target FROM rows
+      WHERE control = 'none' AND list_contains($names::VARCHAR[], component))
 """
 
 
@@ -119,13 +119,15 @@ class _Rows:
     def __init__(self, data: RunData, components: tuple[Component, ...]) -> None:
         self.data = data
         self.con: duckdb.DuckDBPyConnection = data.con
-        there = [name for name, *_ in self.con.execute("DESCRIBE rows").fetchall()]
-        self.columns = [name for name in _COLUMNS if name in there]
-        self.con.execute(_ANSWERS.format(columns=", ".join(f"r.{name}" for name in self.columns)))
         self.counts = self._counts()
         self.options = int(self.counts.max(initial=0))
-        self.pairs = self._pairs(components)
-        self.at = {pair: place for place, pair in enumerate(self.pairs)}
+        self.con.execute(_CANDIDATES, {"names": list(components)})
+        self.pairs = self._pairs()
+        self.columns = self._columns()
+        chosen = [f"{value} AS {name}" for name, value in self.columns.items()]
+        # To sort texts takes long, and where all questions have options there is no need.
+        of_texts = _OPEN if (self.counts == 0).any() else ""
+        self.con.execute(_ANSWERS.format(columns=", ".join(chosen), open=of_texts))
 
     @property
     def strata(self) -> list[str]:
@@ -167,27 +169,30 @@ class _Rows:
         """Options of each item, 0 for open questions, shape (items,)."""
         rows = self.con.execute(
             "SELECT coalesce(len(options), 0) FROM items "
-            "WHERE item IN (SELECT item FROM rows) ORDER BY item"
+            "WHERE item IN (SELECT item FROM places) ORDER BY item"
         ).fetchall()
         return np.array([count for (count,) in rows], dtype=np.int64)
 
-    def _pairs(self, components: tuple[Component, ...]) -> tuple[Transplant, ...]:
+    def _pairs(self) -> tuple[Transplant, ...]:
         rows = self.con.execute(
-            "SELECT DISTINCT component, source, target FROM selectable WHERE control = 'none' "
-            "AND list_contains($names::VARCHAR[], component) ORDER BY ALL",
-            {"names": list(components)},
+            "SELECT component, source, target FROM candidates ORDER BY number"
         ).fetchall()
         return tuple(Transplant(check_component(c), s, t) for c, s, t in rows)
 
+    def _columns(self) -> dict[str, str]:
+        """Numbers that are kept of each row; runs of older versions lack some of them."""
+        there = {name for name, *_ in self.con.execute("DESCRIBE rows").fetchall()}
+        kept = {"correct": "r.correct::FLOAT", "gold_logprob": "r.gold_logprob"}
+        kept |= {name: f"r.first_{name}" for name in _FIRST if f"first_{name}" in there}
+        # Of the whole option, where it was scored.
+        scored = "option_scores" in there
+        values = "coalesce(r.option_scores, r.option_logprobs)" if scored else "r.option_logprobs"
+        return kept | {f"option_{k}": f"{values}[{k + 1}]" for k in range(self.options)}
+
     def _block(self, where: str, shape: tuple[int, ...]) -> tuple[Steps, Mask, Labels]:
         """Rows of one kind, put in their places in arrays of the given leading shape."""
-        fields = {name: f"first_{name}" for name in _FIRST if f"first_{name}" in self.columns}
-        chosen = [f"{column}::DOUBLE AS {name}" for name, column in fields.items()]
-        chosen += [f"{self._option(k)}::DOUBLE AS option_{k}" for k in range(self.options)]
         rows = self.con.execute(
-            "SELECT place, component, source, target, answer, correct::DOUBLE AS correct, "
-            f"gold_logprob::DOUBLE AS gold_logprob{''.join(f', {c}' for c in chosen)} "
-            f"FROM selectable WHERE {where}"
+            f"SELECT place, number, answer, {', '.join(self.columns)} FROM selectable WHERE {where}"
         ).fetchnumpy()
         at, kept = self._at(rows, shape)
 
@@ -213,35 +218,26 @@ class _Rows:
         )
         return steps, ran, Labels(put("correct"), np.empty(0), put("gold_logprob"))
 
-    def _option(self, k: int) -> str:
-        """Log-probability of the k-th option: of the whole option, where it was scored."""
-        scored = "option_scores" in self.columns
-        values = "coalesce(option_scores, option_logprobs)" if scored else "option_logprobs"
-        return f"{values}[{k + 1}]"
-
     def _at(
         self, rows: Mapping[str, Any], shape: tuple[int, ...]
     ) -> tuple[tuple[NDArray[Any], ...], Mask]:
         """Where each row goes, and which rows belong to a candidate at all."""
-        places = _plain(rows["place"]).astype(np.int64)
+        places = np.asarray(rows["place"])
         if len(shape) == 1:
             return (places,), np.ones(len(places), dtype=np.bool_)
-        keys = zip(*(rows[n].tolist() for n in ("component", "source", "target")), strict=True)
-        columns: Places = np.array(
-            [self.at.get(Transplant(*key), -1) for key in keys], dtype=np.int64
-        )
+        columns: Places = np.ma.filled(rows["number"], -1).astype(np.int64)
         kept = columns >= 0
         return (places[kept], columns[kept]), kept
 
     def _attribution(self, shape: tuple[int, ...]) -> Floats | None:
-        table = read_extra(Path(self.data.reader.path), ATTRIBUTION_TABLE)
+        table = self.data.reader.attribution()
         if table is None:
             return None
         self.con.register("attribution_scores", table)
         rows = self.con.execute(
-            "SELECT p.place, a.component, a.source, a.target, a.score::DOUBLE AS score "
-            "FROM attribution_scores a "
-            "JOIN (SELECT DISTINCT item, place FROM selectable) p USING (item)"
+            "SELECT p.place, c.number, a.score FROM attribution_scores a "
+            "JOIN places p USING (item) JOIN candidates c "
+            "ON c.component = a.component AND c.source = a.source AND c.target = a.target"
         ).fetchnumpy()
         at, kept = self._at(rows, shape)
         scores = np.full(shape, np.nan)
@@ -261,7 +257,7 @@ def shares(logprobs: Floats, counts: NDArray[Any]) -> Floats:
     """
     if not logprobs.shape[-1]:
         return logprobs
-    known = ~np.isnan(logprobs)
+    known = ~np.isnan(logprobs) & (logprobs < np.inf)
     all_of_them = counts.reshape(-1, *[1] * (logprobs.ndim - 1))
     usable = (known.sum(axis=-1, keepdims=True) == all_of_them) & (all_of_them > 0)
     filled = np.where(known, logprobs, -np.inf)

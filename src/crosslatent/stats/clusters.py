@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 Floats = NDArray[np.float64]
+_DRAWS_AT_ONCE = 500
 
 
 def check_lengths(observations: int, clusters: Sequence[str]) -> None:
@@ -44,8 +45,14 @@ def sums_and_counts(
 def cluster_draws(clusters: int, seed: int, resamples: int) -> Floats:
     """How often each cluster is drawn in each resample, shape (resamples, clusters)."""
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    return drawn.astype(np.float64)
+    drawn = np.empty((resamples, clusters))
+    # Block by block the generator gives the same numbers; at once they would be held twice.
+    for start in range(0, resamples, _DRAWS_AT_ONCE):
+        size = min(_DRAWS_AT_ONCE, resamples - start)
+        drawn[start : start + size] = generator.multinomial(
+            clusters, np.full(clusters, 1 / clusters), size=size
+        )
+    return drawn
 
 
 def expanded_tails(confidence: float, clusters: int) -> tuple[float, float]:

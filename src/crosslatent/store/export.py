@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -44,6 +45,10 @@ _WRITERS: dict[Format, str] = {
     "csv": "FORMAT csv, HEADER",
     "jsonl": "FORMAT json, ARRAY false",
 }
+
+
+_MEMORY = "1GB"
+"""What sorting the rows may hold; the rest lies beside the file that is written, meanwhile."""
 
 
 def check_format(name: str) -> Format:
@@ -90,12 +95,21 @@ def export_rows(run: str | Path, out: Path, kind: Format) -> int:
 
 
 def _copy(reader: RunReader, out: Path, kind: Format) -> int:
-    with reader.connect() as connection, whole_file(out) as temporary:
+    with (
+        reader.connect() as connection,
+        whole_file(out) as temporary,
+        tempfile.TemporaryDirectory(prefix=".export-", dir=out.absolute().parent) as spill,
+    ):
+        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        connection.execute(f"SET temp_directory = '{_quoted(spill)}'")
         described = connection.execute("DESCRIBE rows").fetchall()
         query = _query({name: sql_type for name, sql_type, *_ in described}, kind)
-        target = str(temporary).replace("'", "''")
-        result = connection.execute(f"COPY ({query}) TO '{target}' ({_WRITERS[kind]})")
+        result = connection.execute(f"COPY ({query}) TO '{_quoted(temporary)}' ({_WRITERS[kind]})")
         return int(result.fetchall()[0][0])
+
+
+def _quoted(path: str | Path) -> str:
+    return str(path).replace("'", "''")
 
 
 def _query(columns: Mapping[str, str], kind: Format) -> str:

@@ -19,7 +19,7 @@ from crosslatent.store.places import place_of
 from crosslatent.store.schema import ATTRIBUTION, ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
 
 if TYPE_CHECKING:
-    from crosslatent.store.places import Place
+    from upath import UPath
 
 __all__ = ["ATTRIBUTION_TABLE", "SAMPLES_TABLE", "attribution_table", "items_in", "read_extra"]
 
@@ -59,7 +59,7 @@ def _repeated(text: str, times: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array([text]))
 
 
-def read_extra(run: str | Path | Place, name: str) -> pa.Table | None:
+def read_extra(run: str | Path | UPath, name: str) -> pa.Table | None:
     """One of the tables of a run; None if the run has none.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.places import is_local
+from crosslatent.store.places import is_file, make_folder, names_in, refusal, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,10 +25,12 @@ LOCK = ".lock"
 OWNER = ".owner.json"
 """Which process that is, for the others to read; without meaning where the lock is free."""
 
-_LEFTOVER = re.compile(r"^\..+\.\d+(-[0-9a-f]{8})?\.tmp$|^\.write-probe-\d+$")
-"""Our own temporary names; a process that was killed leaves them."""
+LEASE = ".lease.json"
+"""The lease on a folder that no lock of the operating system reaches."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OURS = frozenset({LOCK, OWNER, LEASE})
+_LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.write-probe-\d+")
+"""Our own temporary names; a process that was killed leaves them."""
 
 
 @contextmanager
@@ -41,10 +42,11 @@ def whole_file(path: Place) -> Iterator[Path]:
     stores show whole or not at all.
 
     Raises:
-        RunFolderError: the place cannot be written. What was there before is as it was.
+        RunFolderError: the place cannot be written; a `StorageError` if it is full or fails. What
+            was there before is as it was.
     """
     try:
-        if isinstance(path, Path) and is_local(path):
+        if isinstance(path, Path):
             with _renamed(path) as temporary:
                 yield temporary
         else:
@@ -52,8 +54,9 @@ def whole_file(path: Place) -> Iterator[Path]:
                 temporary = Path(folder) / path.name
                 yield temporary
                 path.fs.put_file(str(temporary), path.path)
-    except OSError as error:
-        raise RunFolderError(_refusal(path, error)) from error
+    except unreachable() as error:
+        advice = "give a folder that can be written and has space left."
+        raise refusal(f"Cannot write {str(path)!r}", error, advice) from error
 
 
 @contextmanager
@@ -78,16 +81,6 @@ def _sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _refusal(path: Place, error: OSError) -> str:
-    what = f"Cannot write {str(path)!r} ({error.strerror or error})"
-    if error.errno in _FULL:
-        return (
-            f"{what}: no space is left there. Everything that was finished is kept: free some "
-            "space, or move the folder to where there is more, and run the same command again."
-        )
-    return f"{what}: give a folder that can be written and has space left."
 
 
 def write_bytes(path: Place, data: bytes | memoryview) -> None:
@@ -115,15 +108,6 @@ def write_table(path: Place, rows: Sequence[Any] | pa.Table, schema: pa.Schema) 
     write_bytes(path, memoryview(buffer.getvalue()))
 
 
-def read_bytes(path: Place) -> bytes:
-    """Content of a file anywhere.
-
-    Raises:
-        OSError: it cannot be read; FileNotFoundError if it is not there.
-    """
-    return bytes(path.read_bytes())
-
-
 def prepare_folder(path: Place, marker: str) -> bool:
     """Make sure that `path` is a folder that can be written and is ours to write to.
 
@@ -138,17 +122,15 @@ def prepare_folder(path: Place, marker: str) -> bool:
         RunFolderError: it cannot be made or written, or holds something else.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if is_local(path):
+        make_folder(path)
+        if isinstance(path, Path):
             probe = path / f".write-probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        ours = bool((path / marker).is_file())
-    except OSError as error:
-        raise RunFolderError(
-            f"Cannot write to the output folder {str(path)!r} ({error.strerror or error}): give a "
-            "folder that can be written."
-        ) from error
+        ours = is_file(path / marker)
+    except unreachable() as error:
+        what = f"Cannot write to the output folder {str(path)!r}"
+        raise refusal(what, error, "give a folder that can be written.") from error
     if not ours:
         check_empty(path, marker)
     return ours
@@ -162,21 +144,20 @@ def check_empty(path: Place, marker: str) -> None:
     Raises:
         RunFolderError: the folder has files, but not the marker (a path below it).
     """
-    entries = path.iterdir() if path.is_dir() else ()
-    found = sorted(entry.name for entry in entries if not _is_nothing(entry))
-    if found and not (path / marker).is_file():
+    found = [name for name in names_in(path) if not _is_nothing(path, name)]
+    if found and not is_file(path / marker):
         raise RunFolderError(
             f"The output folder {str(path)!r} holds something else ({', '.join(found[:3])}"
             f"{', ...' if len(found) > 3 else ''}): give an empty or new folder."
         )
 
 
-def _is_nothing(entry: Place) -> bool:
-    if entry.name in (LOCK, OWNER) or is_leftover(entry.name):
+def _is_nothing(folder: Place, name: str) -> bool:
+    if name in _OURS or is_leftover(name):
         return True
-    return entry.name == "rows" and entry.is_dir() and not any(entry.iterdir())
+    return name == "rows" and not is_file(folder / name) and not names_in(folder / name)
 
 
 def is_leftover(name: str) -> bool:
     """Whether a file is what a killed process of ours had not finished."""
-    return _LEFTOVER.match(name) is not None
+    return _LEFTOVER.fullmatch(name) is not None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from crosslatent.errors import RunFolderError
 from crosslatent.specs import EXACT
+from crosslatent.store.card import write_card
 from crosslatent.store.files import is_leftover, prepare_folder, write_json, write_table
 from crosslatent.store.inventory import Counting, Inventory
 from crosslatent.store.locks import Hold, hold
@@ -36,17 +37,19 @@ from crosslatent.store.manifest import (
     refuse_difference,
     sessions_of,
 )
-from crosslatent.store.parts import DOUBLED, PartTable, SetAside
-from crosslatent.store.places import place_of
+from crosslatent.store.parts import DOUBLED, Parts, PartTable, SetAside, set_aside
+from crosslatent.store.places import is_file, is_local, names_in, place_of, reaching, remove
 from crosslatent.store.schema import (
     FAILURES,
     FILE_TABLES,
     ITEMS,
     PART_TABLES,
+    ROWS,
     ROWS_TABLE,
     SCHEMA_VERSION,
     Failure,
 )
+from crosslatent.store.vectors import VectorParts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,8 @@ __all__ = ["MANIFEST", "RunFolder", "check_fence", "read_manifest"]
 
 VECTORS = "vectors"
 """Folder of captured vectors, if they were asked for."""
+EXTRAS = (*(name for name in PART_TABLES if name != ROWS_TABLE), VECTORS)
+"""What a sweep may make beside its rows, each kept in parts in the folder of its name."""
 
 
 class RunFolder:
@@ -69,10 +74,10 @@ class RunFolder:
         """One more than any before: which call of a sweep on this folder this is, from 1."""
         self.set_aside: list[SetAside] = []
         """Parts that do not count any longer, found when the folder was opened."""
-        self.tables = {
-            name: PartTable(place / name, schema) for name, schema in PART_TABLES.items()
-        }
-        """The tables in parts, by name."""
+        self.rows = PartTable(place / ROWS_TABLE, ROWS, self._guard())
+        """The answers."""
+        self.extras = {name: extra_at(place, name, self._guard()) for name in EXTRAS}
+        """What else is kept in parts, by name."""
         self._manifest = manifest
         self._lock = lock
         self._inventory = self._taken_stock()
@@ -97,7 +102,7 @@ class RunFolder:
         """
         place = place_of(place)
         prepare_folder(place, MANIFEST)
-        with ExitStack() as unlock:
+        with ExitStack() as unlock, reaching(place):
             lock = hold(place)
             unlock.callback(lock.release)
             folder = cls(place, _entered(place, manifest, new=new), lock)
@@ -114,11 +119,6 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    @property
-    def rows(self) -> PartTable:
-        """The answers."""
-        return self.tables[ROWS_TABLE]
 
     def close(self) -> None:
         """Let other processes write to the folder."""
@@ -138,21 +138,25 @@ class RunFolder:
 
     def write_items(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the table of items."""
+        check_fence(self.place, self.session)
         write_table(self.place / "items.parquet", rows, ITEMS)
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Write what could not be run; an earlier table of failures is replaced or removed."""
+        check_fence(self.place, self.session)
         path = self.place / "failures.parquet"
         if not failures:
-            _remove([path])
+            remove(path)
             return
         rows = [{"item": one.item, "kind": one.kind, "reason": one.reason} for one in failures]
         write_table(path, rows, FAILURES)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Record how the run stands in run.json."""
+        """Record how the run stands in run.json, and which tables there are in README.md."""
+        check_fence(self.place, self.session)
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.place / MANIFEST, self._manifest)
+        write_card(self.place)
 
     def totals(self, near_tie_margin: float) -> dict[str, Any]:
         """Rows on disk, what they took by path, and how many hang on the last bits.
@@ -172,17 +176,33 @@ class RunFolder:
             "not_finite": len(rows) - (pc.sum(rows["finite"]).as_py() or 0),
         }
 
+    def _guard(self) -> Callable[[], None] | None:
+        """What a part must pass before it is written: a lease may be lost, a lock is not."""
+        return None if is_local(self.place) else lambda: check_fence(self.place, self.session)
+
     def _taken_stock(self) -> Inventory:
         """Read every part, set aside what does not count, and count the rest."""
         counting = Counting()
         self.set_aside += self.rows.check(counting.add)
         for part in counting.doubled():
             reason = "it holds rows that another part holds, too"
-            self.set_aside.append(self.rows.set_aside(part, DOUBLED, reason))
-        for name, table in self.tables.items():
-            if name != ROWS_TABLE:
-                self.set_aside += table.check()
+            self.set_aside.append(set_aside(part, DOUBLED, reason))
+        for table in self.extras.values():
+            self.set_aside += table.check()
         return counting.inventory()
+
+
+def extra_at(place: Place, name: str, guard: Callable[[], None] | None = None) -> Parts:
+    """One of `EXTRAS` of a run folder.
+
+    Args:
+        place: the run folder.
+        name: of the table, and of its folder.
+        guard: called before a part is written; raises if it must not be.
+    """
+    if name == VECTORS:
+        return VectorParts(place / name, guard)
+    return PartTable(place / name, PART_TABLES[name], guard)
 
 
 def part_name(session: int, number: int) -> str:
@@ -197,7 +217,9 @@ def check_fence(place: str | Path | Place, session: int) -> None:
         RunFolderError: one has.
     """
     place = place_of(place)
-    now = last_session(read_manifest(place))
+    with reaching(place):
+        there = read_manifest(place)
+    now = last_session(there)
     if now > session:
         raise RunFolderError(
             f"Session {now} has taken the run in {str(place)!r}, and this is session {session}: "
@@ -207,67 +229,61 @@ def check_fence(place: str | Path | Place, session: int) -> None:
 
 def _entered(place: Place, manifest: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
     """The manifest with this session in it, as run.json has it now."""
-    manifest = {"schema_version": SCHEMA_VERSION, **manifest}
+    asked = {"schema_version": SCHEMA_VERSION, **manifest}
     _remove_leftovers(place)
-    if not (place / MANIFEST).is_file():
-        return _written(place, manifest, manifest, [])
+    if not is_file(place / MANIFEST):
+        return _begun(place, asked, 1)
     there = read_ours(place) if new else read_manifest(place)
+    session = last_session(there) + 1
     if not new:
-        refuse_difference(place, there, manifest)
-        if not there.pop(CLEARING, False):
-            return _written(place, there, manifest, sessions_of(there))
+        refuse_difference(place, there, asked)
+        if CLEARING not in there:
+            return _written(
+                place, {**there, "sessions": [*sessions_of(there), _now(asked, session)]}
+            )
     # Killed from here on, the folder says that it is being cleared, and the next call goes on.
-    before = sessions_of(there)[-1:]
-    _written(place, {**manifest, CLEARING: True}, manifest, before)
+    _written(place, {**asked, CLEARING: True, "sessions": [_now(asked, session)]})
     _remove_tables(place)
-    return _written(place, manifest, manifest, before)
+    return _begun(place, asked, session)
 
 
-def _written(
-    place: Place,
-    content: Mapping[str, Any],
-    asked: Mapping[str, Any],
-    sessions: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    session = {
-        "number": last_session({"sessions": list(sessions)}) + 1,
+def _begun(place: Place, asked: Mapping[str, Any], session: int) -> dict[str, Any]:
+    return _written(place, {**asked, "sessions": [_now(asked, session)]})
+
+
+def _now(asked: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """What run.json says of the session that begins."""
+    return {
+        "number": number,
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": asked.get("command"),
         "versions": asked.get("versions"),
         "host": socket.gethostname(),
     }
-    manifest = {**content, "sessions": [*sessions, session]}
+
+
+def _written(place: Place, manifest: dict[str, Any]) -> dict[str, Any]:
     write_json(place / MANIFEST, manifest)
+    write_card(place)
     return manifest
 
 
 def _remove_leftovers(place: Place) -> None:
-    folders = [place, *(place / name for name in (*PART_TABLES, VECTORS))]
-    _remove(
-        entry
-        for folder in folders
-        if folder.is_dir()
-        for entry in list(folder.iterdir())
-        if is_leftover(entry.name)
-    )
+    """Remove what processes that were killed had not finished writing."""
+    for folder in (place, *(place / name for name in (ROWS_TABLE, *EXTRAS))):
+        for name in names_in(folder):
+            if is_leftover(name):
+                remove(folder / name)
 
 
 def _remove_tables(place: Place) -> None:
     """Remove the tables of a run, those of earlier versions of the layout included."""
-    folders = [place / name for name in (*PART_TABLES, VECTORS)]
-    _remove(part for folder in folders if folder.is_dir() for part in list(folder.glob("part-*")))
-    _remove(place / f"{name}.parquet" for name in (*FILE_TABLES, *PART_TABLES))
-
-
-def _remove(files: Any) -> None:
-    for file in files:
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot remove {str(file)!r} ({error.strerror or error}): make the folder "
-                "writable, or give another one."
-            ) from error
+    for folder in (place / name for name in (ROWS_TABLE, *EXTRAS)):
+        for name in names_in(folder):
+            if name.startswith("part-"):
+                remove(folder / name)
+    for name in (*FILE_TABLES, *PART_TABLES):
+        remove(place / f"{name}.parquet")
 
 
 def _by_path(rows: pa.Table) -> dict[str, dict[str, Any]]:

@@ -96,13 +96,10 @@ class Counting:
     def doubled(self) -> list[Place]:
         """Parts that hold a row for the second time; they are not counted any longer."""
         rows = _joined(self._rows)
+        twice = _twice(rows)
         of_part = np.repeat(np.arange(len(self._rows)), [len(part) for part in self._rows])
-        order = np.lexsort((rows[:, 1], rows[:, 0]))
-        ordered = rows[order]
-        same = (ordered[1:] == ordered[:-1]).all(axis=1)
-        twice = order[np.r_[same, False] | np.r_[False, same]] if len(order) else order
         held: dict[int, list[tuple[int, int]]] = {}
-        for at in np.sort(twice).tolist():
+        for at in twice.tolist():
             held.setdefault(int(of_part[at]), []).append((int(rows[at, 0]), int(rows[at, 1])))
         seen: set[tuple[int, int]] = set()
         found = []
@@ -119,6 +116,15 @@ class Counting:
     def inventory(self) -> Inventory:
         """The rows of all parts that count."""
         return Inventory(list(self._items), list(self._names), _joined(self._rows))
+
+
+def _twice(rows: Ints) -> Ints:
+    """Places of the rows that are equal to another one, in order."""
+    codes, code = np.unique(rows[:, 1], return_inverse=True)
+    keys = rows[:, 0] * len(codes) + code.reshape(-1)
+    ordered = np.sort(keys)
+    double = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    return np.flatnonzero(np.isin(keys, double)) if len(double) else double
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -15,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from filelock import FileLock, Timeout
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.files import LOCK, OWNER, read_bytes, write_json
-from crosslatent.store.places import is_local
+from crosslatent.foreign import parse_json, short
+from crosslatent.store.files import LEASE, LOCK, OWNER, write_json
+from crosslatent.store.places import read_bytes, refusal, remove, unreachable
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
 
-LEASE = ".lease.json"
-"""The lease on a folder that no operating system's lock reaches."""
 BEAT_SECONDS = 20.0
+"""A lease is renewed so often."""
 STALE_SECONDS = 300.0
-"""A lease that has not been renewed for so long is free; machines' clocks may differ by less."""
+"""A lease that has not been renewed for so long is free; clocks must not differ by more."""
 SETTLE_SECONDS = 0.5
-"""How long to wait before looking who of two that took a lease at once has it."""
+"""How long to wait before looking who has a lease that two may have taken at once."""
 
 
 class Hold(Protocol):
@@ -43,20 +42,18 @@ def hold(place: Place) -> Hold:
     Raises:
         RunFolderError: another process is; the sentence names it where it is known.
     """
-    if isinstance(place, Path) and is_local(place):
-        return _Locked(place)
-    return _Leased(place)
+    return _Locked(place) if isinstance(place, Path) else _Leased(place)
 
 
 def _me() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
 
 
-def _read(place: Place) -> dict[str, Any]:
+def _said(place: Place) -> dict[str, Any]:
     """What a process has said of itself; nothing if it is not there or not whole."""
     try:
-        found = json.loads(read_bytes(place))
-    except (OSError, ValueError):
+        found = parse_json(read_bytes(place))
+    except unreachable(ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -64,8 +61,11 @@ def _read(place: Place) -> dict[str, Any]:
 def _taken(place: Place, owner: dict[str, Any]) -> RunFolderError:
     who = ""
     if isinstance(owner.get("pid"), int) and isinstance(owner.get("started"), int | float):
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
-        who = f" (process {owner['pid']} on {owner.get('host')}, since {since})"
+        # What no clock can say is left out: anybody may have written the file.
+        with suppress(OverflowError, ValueError, OSError):
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
+            host = short(str(owner.get("host")))
+            who = f" (process {owner['pid']} on {host}, since {since})"
     return RunFolderError(
         f"Another process is writing to the run in {str(place)!r}{who}: wait for it, or give "
         "another folder."
@@ -76,16 +76,19 @@ class _Locked:
     """A lock of the operating system, which a process that dies gives back."""
 
     def __init__(self, place: Path) -> None:
+        if (place / LOCK).is_symlink():
+            # Locking empties the file, and this would be another one than it seems.
+            raise RunFolderError(
+                f"{str(place / LOCK)!r} is a link: remove it, or give another folder."
+            )
         self._lock = FileLock(place / LOCK, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise _taken(place, _read(place / OWNER)) from error
+            raise _taken(place, _said(place / OWNER)) from error
         except (OSError, NotImplementedError) as error:
-            raise RunFolderError(
-                f"Cannot lock {str(place / LOCK)!r} ({error}): give a folder of a file system that "
-                "has locks."
-            ) from error
+            advice = "give a folder on a file system that has locks."
+            raise refusal(f"Cannot lock {str(place / LOCK)!r}", error, advice) from error
         try:
             write_json(place / OWNER, _me())
         except RunFolderError:
@@ -97,17 +100,22 @@ class _Locked:
 
 
 class _Leased:
-    """A small object that says who writes, renewed while that process lives."""
+    """A small file that says who writes, renewed while that process lives.
+
+    Two that ask at the same moment may both write it; the later one has it, and both look after a
+    moment. Whoever loses a lease all the same is stopped by the fence (`folder.check_fence`).
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._file = place / LEASE
         self._mine = _me() | {"token": uuid.uuid4().hex}
-        found = _read(place / LEASE)
+        found = _said(self._file)
         if found and not _is_stale(found):
             raise _taken(place, found)
         self._renew()
         time.sleep(SETTLE_SECONDS)
-        found = _read(place / LEASE)
+        found = _said(self._file)
         if found.get("token") != self._mine["token"]:
             raise _taken(place, found)
         self._done = threading.Event()
@@ -115,18 +123,14 @@ class _Leased:
         self._thread.start()
 
     def _renew(self) -> None:
-        write_json(self._place / LEASE, self._mine | {"beat": time.time()})
-
-    def _is_mine(self) -> bool:
-        return _read(self._place / LEASE).get("token") == self._mine["token"]
+        write_json(self._file, self._mine | {"beat": time.time()})
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
-            # A store that cannot be reached for a moment is asked again; another owner is left
-            # alone: the fence keeps this process from writing.
-            with suppress(RunFolderError):
-                if _read(self._place / LEASE) and not self._is_mine():
-                    return
+            found = _said(self._file)
+            if found and found.get("token") != self._mine["token"]:
+                return  # somebody has taken it over
+            with suppress(RunFolderError):  # a store that is away for a moment is asked again
                 self._renew()
 
     def release(self) -> None:
@@ -134,9 +138,9 @@ class _Leased:
             return
         self._done.set()
         self._thread.join()
-        with suppress(OSError):
-            if self._is_mine():
-                (self._place / LEASE).unlink(missing_ok=True)
+        if _said(self._file).get("token") == self._mine["token"]:
+            with suppress(RunFolderError):  # it goes stale by itself
+                remove(self._file)
 
 
 def _is_stale(lease: dict[str, Any]) -> bool:
@@ -147,7 +151,7 @@ def _is_stale(lease: dict[str, Any]) -> bool:
 
 
 def _is_alive(pid: Any) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
         return False
     import psutil
 

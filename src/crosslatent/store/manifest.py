@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.files import read_bytes
+from crosslatent.foreign import parse_json, short
+from crosslatent.store.contents import check_manifest
+from crosslatent.store.differences import differences
+from crosslatent.store.places import read_bytes, unreachable, why
 from crosslatent.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -35,20 +38,25 @@ def read_manifest(place: Place) -> dict[str, Any]:
         RunFolderError: there is none, or it is not one of ours.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
+        manifest = parse_json(read_bytes(place / MANIFEST))
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(place)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
             "a sweep."
         ) from error
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"Cannot read {str(place / MANIFEST)!r} ({error}).") from error
+    except unreachable(ValueError) as error:
+        raise RunFolderError(
+            f"Cannot read {str(place / MANIFEST)!r} ({short(why(error))}): give another folder, or "
+            "put back the file from a copy."
+        ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise RunFolderError(
-            f"{str(place)!r} has schema version {version!r}, but this version of crosslatent reads "
-            f"{SCHEMA_VERSION}."
+            f"{str(place)!r} has schema version {short(repr(version))}, but this version of "
+            f"crosslatent reads {SCHEMA_VERSION}: use the version that wrote it, or run its sweep "
+            "again with --new."
         )
+    check_manifest(manifest, place)
     return dict(manifest)
 
 
@@ -59,8 +67,8 @@ def read_ours(place: Place) -> dict[str, Any]:
         RunFolderError: no version of ours wrote it.
     """
     try:
-        manifest = json.loads(read_bytes(place / MANIFEST))
-    except (OSError, ValueError):
+        manifest = parse_json(read_bytes(place / MANIFEST))
+    except unreachable(ValueError):
         manifest = None
     if not isinstance(manifest, dict) or "schema_version" not in manifest:
         raise RunFolderError(
@@ -91,7 +99,7 @@ def refuse_difference(place: Place, there: Mapping[str, Any], asked: Mapping[str
     different = [
         difference
         for key in IDENTITY
-        for difference in _differences(key, _identity(there, key), _identity(asked, key))
+        for difference in differences(key, _identity(there, key), _identity(asked, key))
     ]
     if different:
         raise RunFolderError(
@@ -106,12 +114,3 @@ def _identity(manifest: Mapping[str, Any], key: str) -> Any:
     if isinstance(part, dict):
         return {name: value for name, value in part.items() if name not in IDENTITY[key]}
     return part
-
-
-def _differences(name: str, there: Any, asked: Any) -> list[str]:
-    if there == asked:
-        return []
-    if isinstance(there, dict) and isinstance(asked, dict):
-        keys = sorted({*there, *asked})
-        return [d for k in keys for d in _differences(f"{name}.{k}", there.get(k), asked.get(k))]
-    return [f"{name}: {there!r} there, {asked!r} now"]

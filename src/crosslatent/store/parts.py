@@ -6,32 +6,44 @@ under another name, for the rows in it to be made again.
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError
-from crosslatent.store.files import read_bytes, write_table
-from crosslatent.store.places import is_local
+from crosslatent.foreign import one_line
+from crosslatent.store.files import write_table
+from crosslatent.store.places import (
+    make_folder,
+    names_in,
+    reaching,
+    read_bytes,
+    refusal,
+    rename,
+    unreachable,
+    why,
+)
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
 
-PATTERN = "part-*.parquet"
+START, END = "part-", ".parquet"
 DAMAGED = ".damaged"
 DOUBLED = ".doubled"
 
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
 """What Arrow raises on bytes that are no table of ours."""
 
-_AT_ONCE = 8
-"""Files that are fetched at the same time from where each takes its while."""
+_FETCHED_AT_ONCE = 16
+"""Parts that are fetched at the same time from where each takes its while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +59,35 @@ class SetAside:
     reason: str
 
 
+class Parts(Protocol):
+    """What is kept in parts, by item."""
+
+    def write(self, name: str, content: Any, /) -> None:
+        """Write a part, whole or not at all."""
+
+    def items(self) -> set[str]:
+        """The items that there is something of."""
+
+    def check(self) -> list[SetAside]:
+        """Read every part, and set aside what is damaged."""
+
+
 class PartTable:
     """One table of a run folder, in parts."""
 
-    def __init__(self, folder: Place, schema: pa.Schema) -> None:
-        """The parts in `folder`, which need not exist, with the columns of `schema`."""
+    def __init__(
+        self, folder: Place, schema: pa.Schema, guard: Callable[[], None] | None = None
+    ) -> None:
+        """A table that may have no parts yet.
+
+        Args:
+            folder: of the parts; need not exist.
+            schema: the columns.
+            guard: called before a part is written; raises if it must not be.
+        """
         self.folder = folder
         self.schema = schema
+        self._guard = guard
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
         """Write a part, whole or not at all; one of the same name is replaced.
@@ -65,20 +99,19 @@ class PartTable:
         Raises:
             RunFolderError: it cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot make the folder {str(self.folder)!r} ({error.strerror or error}): give a "
-                "place that can be written."
-            ) from error
-        write_table(self.folder / f"{name}.parquet", rows, self.schema)
+        if self._guard is not None:
+            self._guard()
+        with reaching(self.folder):
+            make_folder(self.folder)
+        write_table(self.folder / f"{name}{END}", rows, self.schema)
 
     def files(self) -> list[Place]:
         """The parts, in the order of their names."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(self.folder.glob(PATTERN), key=lambda part: part.name)
+        with reaching(self.folder):
+            names = names_in(self.folder)
+        return [
+            self.folder / name for name in names if name.startswith(START) and name.endswith(END)
+        ]
 
     def check(self, visit: Callable[[Place, pa.Table], None] | None = None) -> list[SetAside]:
         """Read every part wholly, and set aside what is damaged.
@@ -90,32 +123,21 @@ class PartTable:
             The parts that were set aside.
         """
         found = []
-        for part, table in self._tables():
+        for part, table in _read_all(self.files(), schema=self.schema):
             if isinstance(table, pa.Table):
                 if visit is not None:
                     visit(part, table)
             else:
-                found.append(self.set_aside(part, DAMAGED, table))
+                found.append(set_aside(part, DAMAGED, table))
         return found
 
-    def set_aside(self, part: Place, suffix: str, reason: str) -> SetAside:
-        """Take a part out of the table by another name; an earlier one of that name is replaced.
+    def items(self) -> set[str]:
+        """The items that it has rows of.
 
         Raises:
-            RunFolderError: it cannot be renamed.
+            RunFolderError: a part cannot be read.
         """
-        try:
-            target = part.with_suffix(suffix)
-            if is_local(part):
-                part.replace(target)
-            else:
-                part.fs.mv(part.path, target.path)
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot set aside the damaged part {str(part)!r} ({error.strerror or error}): "
-                "make the folder writable, or remove the part yourself."
-            ) from error
-        return SetAside(f"{self.folder.name}/{part.name}", reason)
+        return set(self.read(["item"])["item"].unique().to_pylist())
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, in the order of the parts.
@@ -129,25 +151,46 @@ class PartTable:
         names = list(columns) if columns is not None else self.schema.names
         schema = pa.schema([self.schema.field(name) for name in names])
         tables = [schema.empty_table()]
-        for part, table in self._tables(names):
+        for part, table in _read_all(self.files(), names):
             if not isinstance(table, pa.Table):
                 raise RunFolderError(damaged(part, table))
-            tables.append(table.cast(schema))
+            try:
+                tables.append(table.select(names).cast(schema))
+            except (pa.ArrowException, KeyError) as error:
+                raise RunFolderError(damaged(part, one_line(error))) from error
         return pa.concat_tables(tables).unify_dictionaries()
 
-    def _tables(self, columns: list[str] | None = None) -> Iterator[tuple[Place, pa.Table | str]]:
-        """Each part with its rows, or with what is wrong with it."""
-        parts = self.files()
-        wanted = self.schema if columns is None else None
-        if all(is_local(part) for part in parts):
-            for part in parts:
-                yield part, _read(part, columns, wanted)
-            return
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for at in range(0, len(parts), _AT_ONCE):
-                some = parts[at : at + _AT_ONCE]
-                read = pool.map(lambda part: _read(part, columns, wanted), some)
-                yield from zip(some, read, strict=True)
+
+def set_aside(part: Place, suffix: str, reason: str) -> SetAside:
+    """Give a part a name that nobody reads; an earlier one of that name is replaced.
+
+    Raises:
+        RunFolderError: it cannot be renamed.
+    """
+    try:
+        rename(part, f"{part.stem}{suffix}")
+    except unreachable() as error:
+        what = f"Cannot set aside the part {str(part)!r}, which does not count ({reason})"
+        advice = "make its folder writable, or remove the part yourself."
+        raise refusal(what, error, advice) from error
+    return SetAside(f"{part.parent.name}/{part.name}", reason)
+
+
+def _read_all(
+    parts: Sequence[Place], columns: list[str] | None = None, schema: pa.Schema | None = None
+) -> Iterator[tuple[Place, pa.Table | str]]:
+    """Each part with its rows, or with what is wrong with it; a few are read ahead."""
+    local = all(isinstance(part, Path) for part in parts)
+    at_once = max(os.cpu_count() or 1, 2) if local else _FETCHED_AT_ONCE
+    waiting: deque[tuple[Place, Future[pa.Table | str]]] = deque()
+    with ThreadPoolExecutor(min(at_once, _FETCHED_AT_ONCE)) as pool:
+        for part in parts:
+            waiting.append((part, pool.submit(_read, part, columns, schema)))
+            if len(waiting) > at_once:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        for first, found in waiting:
+            yield first, found.result()
 
 
 def damaged(part: Place, reason: str) -> str:
@@ -159,12 +202,21 @@ def damaged(part: Place, reason: str) -> str:
 
 
 def _read(part: Place, columns: list[str] | None, schema: pa.Schema | None) -> pa.Table | str:
+    """The rows of a part, or what is wrong with them.
+
+    Raises:
+        RunFolderError: it cannot be reached, which says nothing about what is in it.
+    """
+    with reaching(part):
+        data = read_bytes(part)
     try:
-        source = str(part) if isinstance(part, Path) else pa.BufferReader(read_bytes(part))
-        with closing(pq.ParquetFile(source, page_checksum_verification=True)) as file:
-            table = file.read(columns=columns)
-    except _UNREADABLE as error:
-        return (str(error) or type(error).__name__).splitlines()[0]
+        with closing(
+            pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        ) as file:
+            # One thread each: parts are read side by side.
+            table = file.read(columns=columns, use_threads=False)
+    except UNREADABLE as error:
+        return why(error)
     if schema is not None and not table.schema.equals(schema):
-        return "its columns are not those of this table"
+        return "it has other columns than this table"
     return table

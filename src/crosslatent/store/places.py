@@ -2,62 +2,204 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 from urllib.parse import unquote, urlsplit
 
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, StorageError
 
 if TYPE_CHECKING:
     from upath import UPath
 
     Place: TypeAlias = Path | UPath
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+_OBJECT_STORES: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "adl", "abfs", "abfss", "oci", "oss", "obs", "r2", "hf"}
+)
+"""Stores without folders: nothing has to be made before something is put into them."""
+
+_DRIVER_ERRORS: Final = {
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "aiohttp": ("ClientError",),
+    "gcsfs.retry": ("HttpError",),
+    "google.auth.exceptions": ("GoogleAuthError",),
+    "azure.core.exceptions": ("AzureError",),
+    "paramiko": ("SSHException",),
+}
+"""What drivers raise beside OSError, by their modules."""
 
 
-def place_of(where: str | Path) -> Place:
+def place_of(where: str | Path | UPath) -> Place:
     """A folder or file from what the user gave: a path, or a URL such as ``s3://bucket/run``.
 
     Args:
-        where: a plain path or a ``file://`` URL is a path of this machine; so is a `Path` that a
-            command line made of a URL (which folds its slashes into one). A place stays as it is.
+        where: a plain path or a ``file://`` URL is a path of this machine; a place stays what it
+            is.
 
     Raises:
         RunFolderError: nothing serves URLs of this kind, or the package that does is missing.
     """
-    if not isinstance(where, str | Path):
-        return where  # a UPath, which is no Path since version 0.3
-    if not _is_url(where):
+    if isinstance(where, Path):
+        return Path(str(where))
+    if not isinstance(where, str):
+        return where
+    if _URL.match(where) is None:
         return Path(where)
-    text = str(where)
-    if text.lower().startswith("file://"):
-        return Path(unquote(urlsplit(text).path))
-    return _remote(text)
-
-
-def _is_url(where: str | Path) -> bool:
-    return _URL.match(str(where)) is not None
+    if where.lower().startswith("file://"):
+        return Path(unquote(urlsplit(where).path))
+    return _remote(where)
 
 
 def _remote(url: str) -> Place:
     from fsspec import get_filesystem_class
     from upath import UPath
 
-    protocol = url.split("://", 1)[0]
     try:
-        get_filesystem_class(protocol)
+        get_filesystem_class(url.split("://", 1)[0].lower())
         return UPath(url)
     except ImportError as error:  # its text names the package
-        raise RunFolderError(f"Cannot use {url!r} ({error}): install that package.") from error
-    except ValueError as error:
+        raise RunFolderError(
+            f"Cannot use {url!r}: a package is missing here ({error}); install it, or give a "
+            "folder of this machine."
+        ) from error
+    except (ValueError, TypeError) as error:
         raise RunFolderError(
             f"Cannot use {url!r} ({error}): give a folder, or a URL of a kind that fsspec knows, "
             "such as s3://bucket/run."
         ) from error
 
 
-def is_local(place: Place) -> bool:
+def is_local(place: Place) -> TypeGuard[Path]:
     """Whether the operating system's own calls reach a place."""
-    return isinstance(place, Path) and not hasattr(place, "fs")
+    return isinstance(place, Path)
+
+
+def unreachable(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading and writing a place may raise: OSError, and what the drivers in use add.
+
+    Args:
+        others: further errors to be caught with these.
+    """
+    found: list[type[Exception]] = [OSError, *others]
+    for module, names in _DRIVER_ERRORS.items():
+        loaded = sys.modules.get(module)
+        found += [getattr(loaded, name) for name in names if hasattr(loaded, name)]
+    return tuple(found)
+
+
+def refusal(what: str, error: Exception, advice: str) -> RunFolderError:
+    """What to raise for an error of a place: one that is full or fails is not the caller's fault.
+
+    Args:
+        what: could not be done, such as "Cannot write 'RUN/run.json'".
+        error: why.
+        advice: what would be right, unless there is just no room left.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL:
+        advice = (
+            "what was there is kept, so free some space, or move the folder to where there is more "
+            "of it, and run the same command again."
+        )
+    kind = StorageError if number in _FULL or number == errno.EIO else RunFolderError
+    return kind(f"{what} ({why(error)}): {advice}")
+
+
+def why(error: Exception) -> str:
+    """The reason of an error, on one line."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """Turn what keeps a place from being reached into a sentence.
+
+    Raises:
+        RunFolderError: it cannot be reached.
+    """
+    try:
+        yield
+    except unreachable() as error:
+        advice = (
+            "give a place that can be read and written, and for a URL the credentials it needs."
+        )
+        raise refusal(f"Cannot reach {str(place)!r}", error, advice) from error
+
+
+def names_in(folder: Place) -> list[str]:
+    """Names of what is in a folder, sorted; none if it is not there.
+
+    What other processes have just written is seen: nothing is taken from a cache of listings.
+    """
+    if isinstance(folder, Path):
+        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    folder.fs.invalidate_cache()
+    try:
+        entries: list[str] = folder.fs.ls(folder.path, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    own = folder.path.rstrip("/")
+    names = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != own}
+    return sorted(names - {""})
+
+
+def is_file(place: Place) -> bool:
+    """Whether there is a file; see `names_in`."""
+    if isinstance(place, Path):
+        return place.is_file()
+    place.fs.invalidate_cache()
+    return bool(place.fs.isfile(place.path))
+
+
+def make_folder(place: Place) -> None:
+    """Make a folder and those above it, where there are folders."""
+    if isinstance(place, Path):
+        place.mkdir(parents=True, exist_ok=True)
+    elif place.protocol not in _OBJECT_STORES:
+        place.fs.makedirs(place.path, exist_ok=True)
+
+
+def read_bytes(place: Place) -> bytes:
+    """Content of a file.
+
+    Raises:
+        OSError: it cannot be read; FileNotFoundError if it is not there.
+    """
+    if isinstance(place, Path):
+        return place.read_bytes()
+    return bytes(place.fs.cat_file(place.path))
+
+
+def rename(place: Place, name: str) -> None:
+    """Give a file another name in its folder; one of that name is replaced."""
+    if isinstance(place, Path):
+        place.replace(place.with_name(name))
+    else:
+        # Not `mv`, which takes a path with brackets in it for a pattern.
+        place.fs.pipe_file(place.with_name(name).path, read_bytes(place))
+        place.fs.rm_file(place.path)
+
+
+def remove(place: Place) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        RunFolderError: it cannot be removed.
+    """
+    try:
+        if isinstance(place, Path):
+            place.unlink(missing_ok=True)
+        elif is_file(place):
+            place.fs.rm_file(place.path)
+    except unreachable() as error:
+        advice = "give a folder that can be written."
+        raise refusal(f"Cannot remove {str(place)!r}", error, advice) from error

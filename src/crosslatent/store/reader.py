@@ -3,40 +3,78 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from crosslatent.errors import RunFolderError
+from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.store.contents import check_columns, check_values, readable
 from crosslatent.store.extras import read_extra
 from crosslatent.store.manifest import CLEARING, read_manifest
-from crosslatent.store.parts import PATTERN
-from crosslatent.store.places import is_local, place_of
-from crosslatent.store.schema import ATTRIBUTION_TABLE, FAILURES, ITEMS, ROWS, SAMPLES_TABLE
+from crosslatent.store.parts import END, START, UNREADABLE, PartTable, damaged
+from crosslatent.store.places import is_file, place_of, reaching, unreachable, why
+from crosslatent.store.schema import (
+    ATTRIBUTION_TABLE,
+    FILE_TABLES,
+    KEY,
+    ROWS,
+    ROWS_TABLE,
+    SAMPLES_TABLE,
+)
 from crosslatent.store.tables import is_entries
 
 if TYPE_CHECKING:
+    import polars as pl
+    from upath import UPath
+
     from crosslatent.store.places import Place
+
+_OPENED_AT_ONCE = 16
+
+
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+"""Of connections to DuckDB: whatever a file asks for, no code is fetched or loaded to read it."""
 
 
 class RunReader:
     """A run folder open for reading."""
 
-    def __init__(self, path: str | Path | Place) -> None:
+    def __init__(self, path: str | Path | UPath) -> None:
         """Open a run folder, by its path or its URL.
 
         Raises:
-            RunFolderError: it is not one, or has no rows yet.
+            RunFolderError: it is not one, has no rows yet, or has a part that is no table.
         """
         self.path = place_of(path)
-        self.manifest: dict[str, Any] = read_manifest(self.path)
-        if self.manifest.get(CLEARING) or not any((self.path / "rows").glob(PATTERN)):
-            raise RunFolderError(
-                f"The run in {str(self.path)!r} has no rows yet: run the same sweep command again "
-                "to go on."
-            )
+        with reaching(self.path):
+            self.manifest: dict[str, Any] = read_manifest(self.path)
+            parts = PartTable(self.path / ROWS_TABLE, ROWS).files()
+            if self.manifest.get(CLEARING) or not parts:
+                raise RunFolderError(
+                    f"The run in {str(self.path)!r} has no rows yet: run the same sweep command "
+                    "again to go on."
+                )
+            self._columns = {ROWS_TABLE: _checked(parts, KEY)}
+            for name in FILE_TABLES:
+                if is_file(file := self.path / f"{name}.parquet"):
+                    self._columns[name] = _checked([file], ("item",))
+        self._trusted = False
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.name
 
     def attribution(self) -> pa.Table | None:
         """Pairs ranked by gradients (`schema.ATTRIBUTION`); None if the run has none."""
@@ -46,38 +84,94 @@ class RunReader:
         """Sampled answers (`schema.SAMPLES`); None if the run has none."""
         return read_extra(self.path, SAMPLES_TABLE)
 
+    def to_polars(self) -> pl.DataFrame:
+        """The rows for polars, mappings as lists of keys and values.
+
+        Raises:
+            UsageError: polars is not installed.
+            RunFolderError: a part is damaged.
+        """
+        try:
+            import polars as pl
+        except ImportError as error:
+            raise UsageError(
+                "polars is not installed: install it, or crosslatent[polars]; to_pandas needs "
+                "nothing more."
+            ) from error
+        frame = pl.from_arrow(PartTable(self.path / ROWS_TABLE, ROWS).read())
+        assert isinstance(frame, pl.DataFrame)
+        return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the views ``rows``, ``items`` and ``failures`` (see `schema`)."""
-        connection = duckdb.connect()
-        if not is_local(self.path):
+        connection = duckdb.connect(config=_CLOSED)
+        if not isinstance(self.path, Path):
             connection.register_filesystem(self.path.fs)
-        _view(connection, "rows", self.path / "rows", PATTERN, ROWS)
-        _view(connection, "items", self.path, "items.parquet", ITEMS)
-        _view(connection, "failures", self.path, "failures.parquet", FAILURES)
+        self._view(connection, ROWS_TABLE, f"{ROWS_TABLE}/{START}*{END}", ROWS)
+        for name, schema in FILE_TABLES.items():
+            self._view(connection, name, f"{name}.parquet", schema)
+        if not self._trusted:
+            n_layers = self.manifest.get("model", {}).get("n_layers")
+            check_values(connection, {ROWS_TABLE: ROWS, **FILE_TABLES}, n_layers, self.path)
+            self._trusted = True
         return connection
 
+    def _view(
+        self, connection: duckdb.DuckDBPyConnection, name: str, pattern: str, schema: pa.Schema
+    ) -> None:
+        if name in self._columns:
+            # Only the last part of the path is a pattern; the folder may have any name, and one
+            # such as lang=sw is no column.
+            files = f"{glob.escape(str(self.path))}/{pattern}".replace("'", "''")
+            source = f"read_parquet('{files}', hive_partitioning = false)"
+        else:
+            source = f"no_{name}"
+            connection.register(source, schema.empty_table())
+        if not self._trusted:
+            check_columns(connection, source, schema, self.path)
+        columns = self._columns.get(name, schema)
+        with readable(self.path):
+            connection.execute(f"CREATE VIEW {name} AS SELECT {_selected(columns)} FROM {source}")
 
-def _view(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    folder: Place,
-    pattern: str,
-    schema: pa.Schema,
-) -> None:
-    if any(folder.glob(pattern)):
-        # Only the last part of the path is a pattern; the folder may have any name.
-        files = f"{glob.escape(str(folder))}/{pattern}".replace("'", "''")
-        source = f"read_parquet('{files}')"
-    else:
-        source = f"{name}_empty"
-        connection.register(source, schema.empty_table())
-    connection.execute(f"CREATE VIEW {name} AS SELECT {_columns(schema)} FROM {source}")
 
-
-def _columns(schema: pa.Schema) -> str:
-    """Mappings as what DuckDB calls maps."""
+def _selected(schema: pa.Schema) -> str:
+    """All columns, mappings as what DuckDB calls maps."""
     mappings = [column.name for column in schema if is_entries(column.type)]
     if not mappings:
         return "*"
     replaced = ", ".join(f"map_from_entries({name}) AS {name}" for name in mappings)
     return f"* REPLACE ({replaced})"
+
+
+def _checked(files: list[Place], needed: tuple[str, ...]) -> pa.Schema:
+    """The columns of Parquet files, whose footers must be whole.
+
+    Raises:
+        RunFolderError: one is no table, or lacks a column that is needed.
+    """
+    at_once = (
+        min(_OPENED_AT_ONCE, os.cpu_count() or 1) if isinstance(files[0], Path) else _OPENED_AT_ONCE
+    )
+    with ThreadPoolExecutor(at_once) as pool:
+        schemas = list(pool.map(_footer, files))
+    for file, schema in zip(files, schemas, strict=True):
+        if missing := [name for name in needed if name not in schema.names]:
+            raise RunFolderError(damaged(file, f"it has no column {missing[0]!r}"))
+    return schemas[0]
+
+
+def _footer(file: Place) -> pa.Schema:
+    try:
+        with _opened(file) as source, closing(pq.ParquetFile(source)) as parquet:
+            return parquet.schema_arrow
+    except unreachable(*UNREADABLE) as error:
+        raise RunFolderError(damaged(file, why(error))) from error
+
+
+@contextmanager
+def _opened(file: Place) -> Iterator[Any]:
+    if isinstance(file, Path):
+        yield str(file)
+    else:
+        with file.fs.open(file.path, "rb") as handle:
+            yield handle

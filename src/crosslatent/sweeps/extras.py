@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
+from crosslatent.activations import capture_ids
 from crosslatent.attribution import Score, attributions
 from crosslatent.sampling import sample
 from crosslatent.scoring import distinct_starts
 from crosslatent.store.extras import attribution_table
+from crosslatent.store.vectors import CapturedVectors
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.slices import Block, Kind
 from crosslatent.tasks import RULES, Item
 
-Extra: TypeAlias = pa.Table | list[dict[str, Any]]
-"""Rows of one of the tables beside the rows."""
+Extra: TypeAlias = pa.Table | list[dict[str, Any]] | CapturedVectors
+"""What a part of one of the tables beside the rows is made of."""
 
 ITEMS_TOGETHER = 64
 """Items that are worked on at once; what is made of them becomes one part."""
@@ -32,9 +35,18 @@ def make_extra(plan: SweepPlan, kind: Kind, blocks: Sequence[Block]) -> Extra:
 def joined(made: Sequence[Extra]) -> Extra | None:
     """Rows of one table that were made one after another; None if there are none."""
     tables = [part for part in made if isinstance(part, pa.Table)]
+    vectors = [part for part in made if isinstance(part, CapturedVectors)]
     if tables:
         return pa.concat_tables(tables).unify_dictionaries()
-    return [row for part in made for row in part] or None
+    if vectors:
+        return CapturedVectors(
+            [item for part in vectors for item in part.items],
+            {
+                kind: np.concatenate([part.arrays[kind] for part in vectors])
+                for kind in vectors[0].arrays
+            },
+        )
+    return [row for part in made if isinstance(part, list) for row in part] or None
 
 
 def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
@@ -76,6 +88,19 @@ def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
     ]
 
 
+def vectors_of(plan: SweepPlan, items: Sequence[Item]) -> CapturedVectors:
+    """What was captured from aux at its last tokens, and is carried over."""
+    captured = capture_ids(
+        plan.model,
+        [plan.tokens[item.id].aux for item in items],
+        plan.components,
+        positions=plan.positions,
+        batch_size=1 if plan.exact else 16,
+    )
+    arrays = {str(kind): vectors.float().numpy() for kind, vectors in captured.items()}
+    return CapturedVectors([item.id for item in items], arrays)
+
+
 def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dict[str, Any]]:
     for number, output in enumerate(outputs):
         verdict = RULES[plan.rule].judge(output, item)
@@ -91,4 +116,5 @@ def _judged(plan: SweepPlan, item: Item, outputs: Sequence[str]) -> Iterator[dic
 _MAKERS: Mapping[Kind, Callable[[SweepPlan, Sequence[Item]], Extra]] = {
     "attribution": attribution_of,
     "samples": samples_of,
+    "vectors": vectors_of,
 }

@@ -25,8 +25,8 @@ MOST_IN_A_ROW = 5
 _NAMES: dict[FailureKind, str] = {
     "prompt": "could not be asked",
     "memory": "did not fit into memory",
-    "error": "failed while they were run",
-    "worker": "were lost with their workers",
+    "error": "failed while running",
+    "worker": "could not be finished, as workers died",
 }
 
 

@@ -45,6 +45,7 @@ class SweepSpec:
         chat: prompts go through the tokenizer's chat template.
         attribution: estimate all pairs from gradients, beside running some.
         samples: answers of the unmodified model to draw for each item.
+        keep_vectors: keep what was captured of each item's aux, in safetensors.
     """
 
     components: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class SweepSpec:
     chat: bool = False
     attribution: bool = False
     samples: int = 0
+    keep_vectors: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class SweepPlan:
     chat: bool
     attribution: bool
     samples: int
+    keep_vectors: bool
     tokens: PromptTokens
 
     def spec(self) -> dict[str, Any]:
@@ -102,6 +105,7 @@ class SweepPlan:
             "chat": self.chat,
             "attribution": self.attribution,
             "samples": self.samples,
+            "keep_vectors": self.keep_vectors,
         }
 
     @property
@@ -196,6 +200,7 @@ def plan_sweep(
         chat=spec.chat,
         attribution=spec.attribution,
         samples=spec.samples,
+        keep_vectors=spec.keep_vectors,
         tokens=tokens,
     )
 

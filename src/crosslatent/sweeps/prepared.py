@@ -7,7 +7,6 @@ from typing import Any
 
 from crosslatent.model import Model
 from crosslatent.specs import near_tie_margin
-from crosslatent.store.extras import items_in
 from crosslatent.store.folder import RunFolder
 from crosslatent.store.schema import Failure
 from crosslatent.sweeps.faults import Faults
@@ -43,7 +42,7 @@ class Prepared:
 
     def missing_extra(self, folder: RunFolder, kind: Kind, failed: set[str]) -> list[Block]:
         """The items that a table beside the rows lacks; without those that have failed."""
-        there = items_in(folder.tables[kind].read(["item"]))
+        there = folder.extras[kind].items()
         return [block for block in missing_items(self.grid, there) if block.item not in failed]
 
     def finish(
@@ -84,6 +83,8 @@ def prepare(
         extras.append("attribution")
     if plan.samples:
         extras.append("samples")
+    if plan.keep_vectors:
+        extras.append("vectors")
     return Prepared(
         grid=plan.grid,
         manifest=build_manifest(plan, requested, headline),

@@ -187,7 +187,7 @@ class _Run:
             for made, failure in extras(self.plan, kind, group, streak):
                 self._note(failure)
                 if made is not None:
-                    self.folder.tables[kind].write(self.folder.part_name(number), made)
+                    self.folder.extras[kind].write(self.folder.part_name(number), made)
                     number += 1
             tracker.captured(start + len(group), len(blocks))
 

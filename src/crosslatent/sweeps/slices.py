@@ -15,7 +15,7 @@ from crosslatent.store.schema import RowKey
 from crosslatent.sweeps.grid import Grid
 from crosslatent.tasks import Item
 
-Kind = Literal["rows", "attribution", "samples"]
+Kind = Literal["rows", "attribution", "samples", "vectors"]
 """What workers do; each fills the table of the run folder that has its name."""
 
 ROWS_TOGETHER = 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from crosslatent.tasks.yaml_file import YamlFile
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 Code = str
 """A Jinja2 expression over the columns of a row."""
@@ -220,6 +223,15 @@ def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
         raise TaskError(f"{file.where('rows')}: rows come either from a hub or from files.")
     if rows.files is not None:
         _check_files(file, rows)
+    own = [] if rows.hub is None else [rows.hub]
+    for hub in (*own, *rows.counterpart_hub.values()):
+        # `datasets` takes a folder for a name as well, and a single word for one of its readers, of
+        # which "pandas" unpickles.
+        if not _REPOSITORY.fullmatch(hub):
+            raise TaskError(
+                f"{file.where('rows')}: the data repository is {hub!r}, but OWNER/NAME belongs "
+                "there, as on the hub."
+            )
     if rows.hub is not None and not rows.splits:
         raise TaskError(
             f"{file.where('rows')}: the field 'splits' is missing; say which split of {rows.hub} "

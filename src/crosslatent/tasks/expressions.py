@@ -85,8 +85,11 @@ def compiled(value: str | Sequence[str], where: str) -> Expression | Constant:
     return Expression(value, where) if isinstance(value, str) else Constant(list(value))
 
 
-_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, re.error)
-"""What an expression can raise that does not fit its row."""
+_MISTAKES = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError, re.error),
+    *(RecursionError, MemoryError),
+)
+"""What an expression can raise that does not fit its row, or never ends in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ def _reading(where: str, kind: str) -> Iterator[None]:
         yield
     except TemplateSyntaxError as error:
         raise TaskError(f"{where}: this {kind} cannot be read ({error.message}).") from error
+    except (RecursionError, MemoryError) as error:
+        raise TaskError(f"{where}: this {kind} is nested too deep: write a shorter one.") from error
 
 
 def _names(source: str) -> frozenset[str]:

@@ -81,6 +81,11 @@ def _parse(line: str, where: str) -> Any:
             f"{where}: this is not JSON ({error.msg}, column {error.colno}); write one value per "
             "line."
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets
+        raise TaskError(
+            f"{where}: this JSON cannot be read ({error}): write numbers of ordinary size, and few "
+            "brackets within brackets."
+        ) from error
     return value
 
 

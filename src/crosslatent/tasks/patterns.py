@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import Formatter
+
 from crosslatent.errors import TaskError
 
 
@@ -16,11 +18,15 @@ def formatted(pattern: str, where: str, **values: str | None) -> str:
     Raises:
         TaskError: it names something else, or is no pattern.
     """
+    known = ", ".join(f"{{{name}}}" for name in values)
+    told = f"{where}: the pattern {pattern!r} cannot be filled in ("
     try:
-        return pattern.format(**values)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        known = ", ".join(f"{{{name}}}" for name in values)
-        raise TaskError(
-            f"{where}: the pattern {pattern!r} cannot be filled in ({error}): only {known} can "
-            "stand in it."
-        ) from error
+        # "{code.__class__}" is a place for Python too, but not one of a file's name.
+        asked = [name for _, name, *_ in Formatter().parse(pattern) if name is not None]
+        strange = [name for name in asked if name not in values]
+        filled = "" if strange else pattern.format(**values)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise TaskError(f"{told}{error}): only {known} can stand in it.") from error
+    if strange:
+        raise TaskError(f"{told}{strange[0]!r}): only {known} can stand in it.")
+    return filled

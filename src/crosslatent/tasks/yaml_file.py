@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import yaml
 
 INCLUDE = "include"
+MOST_FIELDS = 100_000
 Place = tuple[str, ...]
 """Where a field stands: ``("languages", "sw", "labels")``."""
 
@@ -114,6 +115,9 @@ def _parse(path: Traversable) -> YamlFile:
         raise TaskError(f"{path}: a task file holds fields such as 'name: ...' at its top level.")
     lines: dict[Place, str] = {}
     for place, line in _places(node, (), path, ()):
+        if len(lines) == MOST_FIELDS:
+            # Aliases of aliases of aliases: a page of YAML can name more fields than memory holds.
+            raise TaskError(f"{path}: there are more than {MOST_FIELDS:,} fields, with aliases.")
         if place in lines:
             raise TaskError(f"{path}:{line}: the field {'.'.join(place)!r} stands here again.")
         lines[place] = f"{path}:{line}"

@@ -81,11 +81,14 @@ def show_training(*, quiet: bool) -> Iterator[Callable[[TrainProgress], None]]:
     if quiet or not sys.stderr.isatty():
         yield _Lines(quiet)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def show(state: TrainProgress) -> None:

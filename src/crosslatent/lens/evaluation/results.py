@@ -6,7 +6,6 @@ Shares are fractions of 1. What could not be computed is None or not there, neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line, parse_json
 from crosslatent.stats import Estimate
 from crosslatent.store.files import write_json, write_table
 
@@ -211,12 +211,12 @@ class Evaluation:
         """
         folder = Path(folder)
         try:
-            data = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
+            data = parse_json((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
             rows = pq.read_table(folder / ROWS_FILE).to_pylist()
             found = _evaluations().validate_python(data)
             return replace(found, rows=tuple(map(_row, rows)))
         except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as why:
-            reason = next(iter(str(why).strip().splitlines()), type(why).__name__)
+            reason = one_line(why)
             raise RunFolderError(
                 f"Cannot read an evaluation in {str(folder)!r} ({reason}): give a folder that "
                 "`crosslatent lens eval` wrote."

@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import parse_json
 from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
 from crosslatent.lens.training.settings import TrainSpec
 from crosslatent.store.files import LOCK, prepare_folder, write_json
@@ -190,9 +192,8 @@ class Keeper:
 
 
 def _state_in(place: Path) -> Progressed:
-    state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-    state["curve"] = [CurvePoint(**point) for point in state["curve"]]
-    return Progressed(**state)
+    state = parse_json((place / _STATE).read_text(encoding="utf-8"))
+    return TypeAdapter(Progressed).validate_python(state)
 
 
 def _damaged(place: Path, error: Exception) -> RunFolderError:
@@ -241,7 +242,7 @@ def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
         RunFolderError: they differ, or cannot be read.
     """
     try:
-        there = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        there = parse_json((out / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(
             f"Cannot read {str(out / MARKER)!r} ({error}): give another folder, or start over with "

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from crosslatent.errors import RunFolderError
+from crosslatent.foreign import one_line, parse_json
 from crosslatent.store.files import whole_file, write_json
 
 FOLDER = "training"
@@ -138,9 +142,9 @@ def read_record(folder: Path) -> TrainRecord:
     """
     place = folder / FOLDER
     try:
-        data = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        data = parse_json((place / RECORD).read_text(encoding="utf-8"))
         lines = (place / CURVE).read_text(encoding="utf-8").splitlines()
-        curve = [CurvePoint(**json.loads(line)) for line in lines]
+        curve = [_points().validate_python(parse_json(line)) for line in lines]
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(folder)!r} holds no record of training ({FOLDER}/{RECORD}): give the --out "
@@ -148,8 +152,8 @@ def read_record(folder: Path) -> TrainRecord:
         ) from error
     except (OSError, ValueError, TypeError) as error:
         raise RunFolderError(
-            f"Cannot read the record of training in {str(place)!r} ({error}): give a folder that "
-            "'crosslatent lens train' wrote."
+            f"Cannot read the record of training in {str(place)!r} ({one_line(error)}): give a "
+            "folder that 'crosslatent lens train' wrote."
         ) from error
     version = data.pop("version", None) if isinstance(data, dict) else None
     known = {each.name for each in fields(TrainRecord)} - {"curve"}
@@ -158,7 +162,23 @@ def read_record(folder: Path) -> TrainRecord:
             f"The record of training in {str(place)!r} has version {version!r}, but this version "
             f"of crosslatent reads {RECORD_VERSION}."
         )
-    return TrainRecord(**data, curve=curve)
+    try:
+        return _records().validate_python({**data, "curve": curve})
+    except ValueError as error:
+        raise RunFolderError(
+            f"The record of training in {str(place)!r} is damaged ({one_line(error)}): give a "
+            "folder that 'crosslatent lens train' wrote."
+        ) from error
+
+
+@cache
+def _points() -> TypeAdapter[CurvePoint]:
+    return TypeAdapter(CurvePoint)
+
+
+@cache
+def _records() -> TypeAdapter[TrainRecord]:
+    return TypeAdapter(TrainRecord)
 
 
 def write_curve(curve: Iterable[CurvePoint], path: Path) -> None:

@@ -17,9 +17,10 @@ from crosslatent.report.lens.evaluation_tables import (
     write_tables,
 )
 from crosslatent.report.lens.evaluation_words import direction, opening, state, targets, verdict
-from crosslatent.report.lens.marks import isolated, name, printable
+from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.lens.pages import render
 from crosslatent.report.lens.publish import published
+from crosslatent.report.safe import printable
 from crosslatent.report.views import Fact, Panel, Table
 from crosslatent.stats import METHOD
 

@@ -14,7 +14,8 @@ from crosslatent.report import colours, words
 from crosslatent.report.forest import Forest, Row, row
 from crosslatent.report.lens.drawing import save, style
 from crosslatent.report.lens.evaluation_tables import asked
-from crosslatent.report.lens.marks import name, short
+from crosslatent.report.lens.marks import LONGEST, name
+from crosslatent.report.safe import short
 from crosslatent.stats import Estimate
 
 _COLUMNS = 3
@@ -37,13 +38,13 @@ def conditions(evaluation: Evaluation, others: Sequence[ConditionResult]) -> Fig
     central = name(evaluation.central)
     sides = [
         ("Target languages, change in points", ALL),
-        (f"{short(central)}, change in points", evaluation.central),
+        (f"{short(central, LONGEST)}, change in points", evaluation.central),
     ]
     kl = any(one.kl is not None and one.kl.value is not None for one in others)
     count = 2 + kl
     figure = Figure(figsize=(2.9 * count + 1.2, 0.42 * len(others) + 0.9), layout="constrained")
     axes = [figure.add_subplot(1, count, place + 1) for place in range(count)]
-    labels = [short(one.name) for one in others]
+    labels = [short(one.name, LONGEST) for one in others]
     changes = [(one.change.get(ALL), one.change.get(evaluation.central)) for one in others]
     scale = shared_scale([each for pair in changes for each in pair])
     for place, (axis, (title, key)) in enumerate(zip(axes[:2], sides, strict=True)):
@@ -52,7 +53,7 @@ def conditions(evaluation: Evaluation, others: Sequence[ConditionResult]) -> Fig
         axis.set_yticks(range(len(others)), labels if place == 0 else [""] * len(others))
     if kl:
         _kl(axes[2], [one.kl for one in others])
-        axes[2].set_title(f"{short(central)} text, KL in nats per token")
+        axes[2].set_title(f"{short(central, LONGEST)} text, KL in nats per token")
     return figure
 
 
@@ -66,12 +67,13 @@ def by_language(
     figure = Figure(figsize=(2.7 * columns + 1.2, high + 0.3), layout="constrained")
     scale = shared_scale([one.change.get(lang) for one in others for lang in langs])
     labels = [
-        short(name(lang)) + (" (central)" if lang == evaluation.central else "") for lang in langs
+        short(name(lang), LONGEST) + (" (central)" if lang == evaluation.central else "")
+        for lang in langs
     ]
     for place, one in enumerate(others):
         axis = figure.add_subplot(rows, columns, place + 1)
         _forest(axis, [one.change.get(lang) for lang in langs], scale)
-        axis.set_title(short(one.name))
+        axis.set_title(short(one.name, LONGEST))
         first = place % columns == 0
         axis.set_yticks(range(len(langs)), labels if first else [""] * len(langs))
     figure.suptitle("Change in accuracy, points", fontsize=8.5, x=0.01, ha="left")

@@ -10,7 +10,8 @@ import pandas as pd
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.report import words
 from crosslatent.report.lens.evaluation_words import corrected, nats
-from crosslatent.report.lens.marks import isolated, name, printable
+from crosslatent.report.lens.marks import isolated, name
+from crosslatent.report.safe import printable, write_csv
 from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.report.views import Table
 from crosslatent.stats import Estimate
@@ -41,13 +42,13 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
     folder.mkdir()
     records = {"conditions": _conditions(evaluation), "languages": _languages(evaluation)}
     for title, rows in records.items():
-        pd.DataFrame.from_records(list(rows)).to_csv(folder / f"{title}.csv", index=False)
+        write_csv(pd.DataFrame.from_records(list(rows)), folder / f"{title}.csv")
     shown = {"conditions": condition_table(evaluation), "languages": language_table(evaluation)}
     for title, table in shown.items():
         (folder / f"{title}.tex").write_text(latex(table), encoding="utf-8")
     if evaluation.failures:
         failures = pd.DataFrame(sorted(evaluation.failures.items()), columns=["question", "reason"])
-        failures.to_csv(folder / "failures.csv", index=False)
+        write_csv(failures, folder / "failures.csv")
 
 
 def _conditions(evaluation: Evaluation) -> Iterator[Record]:

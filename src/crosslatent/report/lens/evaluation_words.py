@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.report import words
-from crosslatent.report.lens.marks import isolated, name, printable
+from crosslatent.report.lens.marks import isolated, name
+from crosslatent.report.safe import printable
 from crosslatent.stats import Estimate, holm
 
 GAIN, LOSS, OPEN = "gain", "loss", "open"

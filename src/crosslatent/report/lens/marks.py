@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.report import words
+from crosslatent.report.safe import printable, short
 from crosslatent.subspace import Floats
 
 NAMED_LANGUAGES = 6
@@ -61,7 +62,7 @@ def marks(languages: Sequence[str], central: str) -> list[Mark]:
         Mark(
             lang=lang,
             name=name(lang),
-            label=short(name(lang)) if named else short(lang, LONGEST_CODE),
+            label=short(name(lang), LONGEST) if named else short(lang, LONGEST_CODE),
             colour=place % len(LIGHT),
             symbol=place // len(LIGHT) % len(SYMBOLS),
             central=lang == central,
@@ -75,27 +76,11 @@ def name(code: str) -> str:
     return printable(words.language(code))
 
 
-def printable(text: str) -> str:
-    """Text on one line, without characters that steer a terminal or the direction of writing."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
 def isolated(text: str) -> str:
     """Text that does not turn the sentence around it: from right to left stays inside."""
     if any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in text):
         return f"\u2068{text}\u2069"
     return text
-
-
-def short(text: str, most: int = LONGEST) -> str:
-    """Printable text that fits into a figure."""
-    shown = printable(text)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
-
-
-def in_plotly(text: str) -> str:
-    """Text for Plotly, which takes some tags for its own."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def label_places(

@@ -1,8 +1,7 @@
-"""HTML pages of Lens: templates filled in, and JSON that is safe inside them."""
+"""HTML pages of Lens: templates filled in, and what stands in their scripts."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -12,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from crosslatent.report import forest, words
 from crosslatent.report.lens import marks
+from crosslatent.report.safe import in_page, in_script
 
 _FOLDER = files("crosslatent.report") / "templates"
 
@@ -28,6 +28,7 @@ def render(template: str, page: Any, *, plotly: bool) -> str:
         loader=PackageLoader("crosslatent.report", "templates/lens"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
+        finalize=in_page,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -41,14 +42,8 @@ def render(template: str, page: Any, *, plotly: bool) -> str:
 
 
 def payload(chart: Mapping[str, Any], scales: Mapping[str, Any]) -> str:
-    """A figure with its frames and colour scales as JSON, see `safe_json`."""
-    return safe_json({**chart, "scales": scales})
-
-
-def safe_json(plain: Any) -> str:
-    """JSON that can stand in a script element: no text in it can end the element."""
-    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    """A figure with its frames and colour scales as JSON, see `safe.in_script`."""
+    return in_script({**chart, "scales": scales})
 
 
 def _text(name: str) -> str:

@@ -10,12 +10,13 @@ from crosslatent.lens.space import Space
 from crosslatent.report import words
 from crosslatent.report.lens import marks, probe_words
 from crosslatent.report.lens.drawing import layer_name
-from crosslatent.report.lens.pages import render, safe_json
+from crosslatent.report.lens.pages import render
 from crosslatent.report.lens.probe_figures import write_figures
 from crosslatent.report.lens.probe_panels import Chart, layered, over_layers
 from crosslatent.report.lens.probe_tables import layer_table, write_tables
 from crosslatent.report.lens.publish import published
 from crosslatent.report.lens.views import LayerView, layer_views
+from crosslatent.report.safe import in_script, printable
 from crosslatent.report.views import Fact, Table
 from crosslatent.stats import METHOD
 
@@ -68,7 +69,7 @@ def page_view(space: Space, views: Sequence[LayerView]) -> ProbeView:
     model = str(space.record.model.get("name") or "")
     count = words.count(len(space.languages), "language")
     return ProbeView(
-        title=f"{count} in the states of {marks.isolated(marks.printable(model))}"
+        title=f"{count} in the states of {marks.isolated(printable(model))}"
         if model
         else f"{count} in a model’s states",
         summary=probe_words.summary(space, views),
@@ -88,7 +89,7 @@ def page_view(space: Space, views: Sequence[LayerView]) -> ProbeView:
 
 def _layer_data(views: Sequence[LayerView]) -> str:
     """Name and facts of every layer, for the page's script."""
-    return safe_json(
+    return in_script(
         [
             {
                 "name": layer_name(view.layer),
@@ -123,7 +124,7 @@ def _languages(space: Space) -> Table:
             [
                 probe_words.of_language(lang)
                 + (" (central)" if lang == space.central else ""),
-                marks.isolated(marks.printable(lang)),
+                marks.isolated(printable(lang)),
                 *(f"{count.get(lang, 0):,}" for count in counts),
             ]
             for lang in space.languages
@@ -147,4 +148,4 @@ def _method(space: Space) -> list[Fact]:
         Fact(record.created or "not recorded", "made"),
         Fact(" ".join(record.command) or "not recorded", "command"),
     ]
-    return [Fact(marks.printable(fact.value), fact.label) for fact in facts]
+    return [Fact(printable(fact.value), fact.label) for fact in facts]

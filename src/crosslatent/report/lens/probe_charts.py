@@ -11,7 +11,7 @@ import numpy as np
 from crosslatent.lens.space import Space
 from crosslatent.report import words
 from crosslatent.report.lens import marks
-from crosslatent.report.lens.marks import Mark, in_plotly
+from crosslatent.report.lens.marks import Mark
 from crosslatent.report.lens.plotly_data import (
     Plain,
     base_layout,
@@ -21,6 +21,7 @@ from crosslatent.report.lens.plotly_data import (
     rounded,
 )
 from crosslatent.report.lens.views import LayerView, drawn_langs, even_angle, square
+from crosslatent.report.safe import in_plotly, short
 from crosslatent.subspace import Floats
 
 LETTER = (0.0165, 0.04)
@@ -140,7 +141,7 @@ def _scatter_layout(looks: Sequence[Mark], strip: bool) -> Plain:
 def angles(space: Space, views: Sequence[LayerView]) -> Plain:
     """Angles between languages, a matrix for every layer."""
     looks = marks.marks(space.languages, space.central)
-    codes = [in_plotly(marks.short(look.lang, marks.LONGEST_CODE)) for look in looks]
+    codes = [in_plotly(short(look.lang, marks.LONGEST_CODE)) for look in looks]
     places = list(range(len(looks)))
     numbered = len(looks) <= LABELLED_ANGLES
     trace = {

@@ -27,6 +27,7 @@ from crosslatent.report.lens.drawing import (
 from crosslatent.report.lens.layer_charts import has_separability, kinds
 from crosslatent.report.lens.marks import Mark
 from crosslatent.report.lens.views import LayerView, drawn_langs, outside, some_layers, square
+from crosslatent.report.safe import short
 from crosslatent.stats import Estimate
 from crosslatent.subspace import Floats
 
@@ -114,7 +115,7 @@ def _plane(axis: Axes, view: LayerView, looks: Sequence[Mark], langs: Any) -> No
 
 def _label(look: Mark) -> str:
     """Codes: names are too long for small multiples."""
-    return marks.short(look.lang, marks.LONGEST_CODE)
+    return short(look.lang, marks.LONGEST_CODE)
 
 
 def _strip(axis: Axes, view: LayerView, looks: Sequence[Mark], langs: Any) -> None:

@@ -13,6 +13,7 @@ from crosslatent.report import words
 from crosslatent.report.lens.drawing import layer_name
 from crosslatent.report.lens.marks import name
 from crosslatent.report.lens.views import LayerView, known
+from crosslatent.report.safe import write_csv
 from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.report.views import Table
 
@@ -26,7 +27,7 @@ def write_tables(space: Space, views: Sequence[LayerView], folder: Path) -> None
         "languages": list(_languages(space)),
     }
     for title, records in tables.items():
-        pd.DataFrame.from_records(records).to_csv(folder / f"{title}.csv", index=False)
+        write_csv(pd.DataFrame.from_records(records), folder / f"{title}.csv")
 
 
 def _layer(space: Space, view: LayerView) -> Record:

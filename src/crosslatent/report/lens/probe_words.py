@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from crosslatent.lens.space import FINAL, Layer, Space
 from crosslatent.report import words
 from crosslatent.report.lens.drawing import layer_name
-from crosslatent.report.lens.marks import isolated, name, printable
+from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.lens.views import DRAWN_TEXTS, LayerView, outside
+from crosslatent.report.safe import printable
 from crosslatent.stats import Estimate
 
 

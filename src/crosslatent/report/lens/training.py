@@ -24,6 +24,7 @@ from crosslatent.lens.training.record import (
 from crosslatent.report import colours, words
 from crosslatent.report.lens.drawing import log_axis, save, style
 from crosslatent.report.lens.publish import published
+from crosslatent.report.safe import write_csv
 
 TRAIN, HELD_OUT = "train", "held_out"
 LOSS = "loss"
@@ -59,7 +60,7 @@ def write_training_figures(record: TrainRecord, out: Path) -> list[Path]:
         RunFolderError: `out` cannot be written.
     """
     with published(out) as (draft, files):
-        _table(record.curve).to_csv(draft / "curve.csv", index=False)
+        write_csv(_table(record.curve), draft / "curve.csv")
         if record.curve:
             with mpl.rc_context(style()):
                 save(figure(record), draft / "curve")

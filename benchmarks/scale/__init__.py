@@ -1,0 +1,1 @@
+"""How a run of millions of rows is written, resumed, aggregated, exported and reported."""

@@ -1,0 +1,332 @@
+"""Writes docs/scale.md: what large sweeps cost, from `crosslatent.costs` and measured figures.
+
+`make docs` runs this; a test fails when the file in the repository is not what it would write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosslatent import costs
+from crosslatent.costs import human_bytes
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "docs" / "scale.md"
+MEASURED = ROOT / "benchmarks" / "results" / "scale.json"
+
+PEAK = 989e12
+"""Operations per second of an H100 in bfloat16, dense, as its maker states."""
+UTILISATION = (0.4, 0.1)
+"""Share of the peak that is reached, good and poor; an assumption."""
+PROMPTS = 300
+"""Tokens of main and aux together."""
+NEW_TOKENS = 20
+OPTIONS = 4
+SLICE_SECONDS = 20.0
+"""Work in one slice, and rows in one part."""
+VARIANTS = 6
+"""A true transplant, and the controls shuffled (twice), noise, mean and self."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What counts of a model.
+
+    Attributes:
+        parameters: weights.
+        layers: blocks.
+        width: of the hidden state.
+        key_value_width: key-value heads times the size of a head.
+        gpus: of 80 GB that one copy needs in bfloat16.
+    """
+
+    parameters: float
+    layers: int
+    width: int
+    key_value_width: int
+    gpus: int
+
+
+SMALL = Size(6.7e9, 32, 4096, 4096, 1)
+LARGE = Size(70.6e9, 80, 8192, 1024, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A sweep.
+
+    Attributes:
+        name: for the table.
+        model: what answers.
+        items: questions.
+        edits: transplants of one question, controls included.
+        new_tokens: of an answer; 1 where options are only scored.
+    """
+
+    name: str
+    model: Size
+    items: int
+    edits: int
+    new_tokens: int = NEW_TOKENS
+
+    @property
+    def rows(self) -> int:
+        """Rows of all questions: vanilla, translate_test and every transplant."""
+        return self.items * (2 + self.edits)
+
+    @property
+    def tokens(self) -> float:
+        """Tokens through the model."""
+        return costs.tokens_through(self.items * PROMPTS, self.rows, self.new_tokens)
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations: weights, and attention over half of a prompt pair."""
+        context = PROMPTS / 2 + self.new_tokens / 2
+        attention = costs.attention_operations(
+            self.tokens, context, self.model.layers, self.model.width
+        )
+        return costs.operations(self.tokens, self.model.parameters) + attention
+
+    @property
+    def gpu_hours(self) -> tuple[float, float]:
+        """At good and at poor utilisation."""
+        good, poor = (costs.gpu_hours(self.flops, PEAK, share) for share in UTILISATION)
+        return good, poor
+
+    @property
+    def storage(self) -> costs.Storage:
+        """Of the rows on disk."""
+        decoded = self.new_tokens if self.new_tokens > 1 else 0
+        return costs.storage(self.rows, decoded, OPTIONS, scored=self.new_tokens == 1)
+
+    @property
+    def slices(self) -> int:
+        """Pieces of work of `SLICE_SECONDS`, at good utilisation; at least one for each item."""
+        seconds = self.gpu_hours[0] * 3600 / self.model.gpus
+        return max(round(seconds / SLICE_SECONDS), 1)
+
+
+def designs(size: Size, items: int) -> list[Design]:
+    """What can be run of all questions: from every pair with controls to a single pair."""
+    pairs, line = 2 * size.layers**2, 2 * size.layers
+    return [
+        Design("all pairs, 2 components, controls", size, items, VARIANTS * pairs),
+        Design("all pairs, 2 components", size, items, pairs),
+        Design("target-first, 2 components, controls", size, items, VARIANTS * line),
+        Design("target-first (or source-last), 2 components", size, items, line),
+        Design("a preset pair, controls", size, items, VARIANTS),
+    ]
+
+
+def table(found: Sequence[Design]) -> str:
+    """Designs beside each other, decoded and scored, as a Markdown table."""
+    lines = [
+        "| design | rows | disk | GPU-hours, 20 tokens | GPU-hours, score-only | slices |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for one in found:
+        scored = Design(one.name, one.model, one.items, one.edits, 1)
+        disk = f"{human_bytes(one.storage.low)} to {human_bytes(one.storage.high)}"
+        lines.append(
+            f"| {one.name} | {count(one.rows)} | {disk} | {hours(one)} | {hours(scored)} | "
+            f"{count(one.slices)} |"
+        )
+    return "\n".join(lines)
+
+
+def hours(one: Design) -> str:
+    """GPU-hours as a range."""
+    return " to ".join(_two_digits(value) for value in one.gpu_hours)
+
+
+def count(number: float) -> str:
+    """A number for people: 1.3 billion, 16 million, 7,000."""
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if number >= size:
+            return f"{_two_digits(number / size)}{name}"
+    return _two_digits(number)
+
+
+def _two_digits(number: float) -> str:
+    rounded = float(f"{number:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
+def assumptions() -> str:
+    """What the tables stand on."""
+    rows = [
+        ("prompts", f"{PROMPTS} tokens, main and aux together; read once for each question"),
+        ("answers", f"{NEW_TOKENS} new tokens; in score-only, the first token's logits"),
+        ("options", f"{OPTIONS} of each question"),
+        ("7B model", _size(SMALL)),
+        ("70B model", _size(LARGE)),
+        ("work", "2 operations for each parameter and token, and attention over the prompt"),
+        ("GPU", f"{PEAK / 1e12:.0f} TFLOP/s (the stated peak of an H100 in bfloat16, dense)"),
+        ("utilisation", " to ".join(f"{share:.0%}" for share in UTILISATION) + " of the peak"),
+        ("slice", f"{SLICE_SECONDS:.0f} seconds of one copy of the model, at the better figure"),
+        ("controls", "shuffled (2 strata), noise, mean, self: 6 rows where there was 1"),
+    ]
+    lines = ["| what | assumed |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
+    return "\n".join(lines)
+
+
+def _size(size: Size) -> str:
+    cache = human_bytes(costs.cache_bytes(1, size.layers, size.key_value_width))
+    gpus = "1 GPU" if size.gpus == 1 else f"{size.gpus} GPUs"
+    return (
+        f"{size.parameters / 1e9:g} billion parameters, {size.layers} layers, {size.width} wide; "
+        f"{cache} of keys and values for a token; {gpus} of 80 GB for a copy"
+    )
+
+
+def after_the_sweep(measured: dict[str, Any]) -> str:
+    """Time and memory of what follows a sweep, from the measured run up to larger ones."""
+    sizes = [measured["shape"]["rows"], 16_000_000, 100_000_000, 1_280_000_000]
+    steps = ("resume", "aggregate", "report")
+    lines = [
+        "| rows | finding what is missing | upper bounds | whole report |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for place, rows in enumerate(sizes):
+        factor = rows / sizes[0]
+        cells = [
+            f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
+            for step in (measured["steps"][name] for name in steps)
+        ]
+        how = "measured" if place == 0 else "scaled"
+        lines.append(f"| {count(rows)} ({how}) | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 100:
+        return f"{_two_digits(seconds)} s"
+    return (
+        f"{_two_digits(seconds / 60)} min" if seconds < 6000 else f"{_two_digits(seconds / 3600)} h"
+    )
+
+
+def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Figures that stand in the text, by name."""
+    everything, lines = designs(LARGE, 100_000)[1], designs(LARGE, 100_000)[3]
+    pilot = Design("pilot", LARGE, 200, 2 * LARGE.layers**2)
+    rows = measured["shape"]["rows"]
+    yield "all_rows", count(everything.rows)
+    yield "all_hours", hours(everything)
+    yield "line_rows", count(lines.rows)
+    yield "line_hours", hours(lines)
+    yield "pilot_rows", count(pilot.rows)
+    yield "pilot_hours", hours(pilot)
+    yield "bytes_per_row", f"{measured['bytes'] / rows:.0f}"
+    per_slice = everything.rows / everything.slices
+    yield "rows_per_slice", count(per_slice)
+    yield "part", human_bytes(everything.storage.low / everything.slices)
+    shape = LARGE.layers, LARGE.key_value_width
+    yield "batch_cache", human_bytes(costs.cache_bytes(256 * NEW_TOKENS, *shape))
+    yield "prefix_cache", human_bytes(costs.cache_bytes(PROMPTS / 2, *shape))
+    yield "measured_rows", count(rows)
+
+
+TEXT = """# How large a sweep can be
+
+<!-- Written by `make docs` from scripts/scale_docs.py and benchmarks/results/scale.json. -->
+
+For those who plan a run on a large model, or in many languages. `crosslatent sweep ... --dry-run`
+gives the same arithmetic for your own model and questions; nothing is run.
+
+GPU-hours here are **estimates that no GPU has confirmed**. Time, memory and bytes in the last
+section were measured, on the machine that is named there.
+
+## What is assumed
+
+{assumptions}
+
+## 7B model, 700 questions
+
+{small}
+
+All of this is a small job: run all pairs, with controls.
+
+## 70B model, 100 languages, 1,000 questions each
+
+{large}
+
+Slices are for the decoded column. A GPU-hour is one hour of one GPU, so two GPUs that hold one
+copy of the model use two in an hour.
+
+## What to run
+
+All pairs on all questions are {all_rows} rows and {all_hours} GPU-hours, six times that with
+controls. Do not start there: a single machine cannot analyse it (last section), and most of it
+says the same thing many times over. Go step by step:
+
+1. **Pilot.** All pairs, both components, on 20 questions in each of 10 languages (`--lang`,
+   `--limit 20`): {pilot_rows} rows, {pilot_hours} GPU-hours. This shows which layers matter, and
+   picks a pair.
+2. **Fewer pairs, all questions.** `--pairs target-first` or `source-last` is a line through the
+   grid: {line_rows} rows, {line_hours} GPU-hours. Or give the best pairs of the pilot, or those
+   that `--attribution` ranks highest: it takes some backward passes for each question, and no
+   rows.
+3. **Controls where figures are reported**: on the test questions, with the same pairs. A bound
+   over fewer pairs is lower, and so are those of its controls; compare bounds only over the same
+   pairs.
+4. **Score-only** (`--score-only`) where questions have options: one step in place of twenty. Its
+   GPU-hours above leave out the tokens of the options themselves; `--dry-run` counts them. See on
+   the pilot that it agrees with decoding.
+
+How sure a figure is depends on the number of independent questions, not on the number of pairs: a
+hundred more questions in a language help, a thousand more pairs do not.
+
+## Slices, parts and memory while it runs
+
+- A slice is about {slice:.0f} seconds of work, here some {rows_per_slice} rows, and makes one part
+  of about {part}. A crash loses no more than the slices that were being worked on.
+- Slices go to whichever worker is free, so there should be at least ten for each: with fewer, all
+  wait for the last one.
+- The process that hands out slices reads all parts once when it opens the folder, to check them
+  and to find what is missing; the last section says what that takes. It never holds outputs.
+- On the GPU, the prompt's keys and values are kept once ({prefix_cache} for the 70B model), and
+  each row keeps those of its own new tokens: {batch_cache} for 256 rows.
+- Rows take about {bytes_per_row} bytes where the outputs of a question repeat (they do: most
+  transplants change little), and nearly three times that if all are different. In short answers,
+  what takes room is not text but numbers: the log-probabilities of the options.
+
+## After the sweep
+
+Measured on {machine}, with a made-up run of {measured_rows} rows
+(`python -m benchmarks.scale`; [its results](../benchmarks/results/scale.md)), and scaled up from
+there in proportion to the rows, which is rough: time, and most memory. On remote storage every
+part costs some requests in addition.
+
+{after}
+
+Up to some ten million rows, one ordinary machine does everything. Beyond, sweep into several run
+folders (one for each component, or for a group of languages), and report on each by itself; or ask
+the row files with SQL (see [run-folder.md](run-folder.md)).
+"""
+
+
+def render() -> str:
+    """The content of docs/scale.md."""
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
+    where = measured["machine"]
+    return TEXT.format(
+        assumptions=assumptions(),
+        small=table(designs(SMALL, 700)),
+        large=table(designs(LARGE, 100_000)),
+        slice=SLICE_SECONDS,
+        after=after_the_sweep(measured),
+        machine=f"{where['processor']}, {where['cores']} cores, {where['memory_gib']} GiB",
+        **dict(facts(measured)),
+    )
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")
+    print(TARGET)

@@ -1,0 +1,111 @@
+"""Texts that others wrote: read without surprises, and shown so that they steer nothing.
+
+A run folder, a selector or a task may come from anybody, and what a model answered is nobody's. So
+JSON is read through `parse_json`, and what goes to a terminal goes through `shown`. Pages, figures
+and tables have their own functions, in `crosslatent.report.safe`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+_STEERING = re.compile(
+    r"\r(?!\n)"  # goes back to the start of the line, over what stands there
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # control characters: colours, cursor, clipboard
+    r"|[\u202a-\u202e\u2066\u2067]"  # turn the direction of all that follows
+    r"|[\ud800-\udfff]"  # halves of characters, which no encoding has
+)
+_IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066\u2067\ud800-\udfff]")
+_HALF = re.compile(r"[\ud800-\udfff]")
+_TOO_DEEP = "its brackets are nested too deep"
+
+MOST_TOLD = 200
+"""Letters of somebody else's text in one of our sentences."""
+MOST_NESTED = 100
+"""Brackets within brackets that are read; no file of ours has ten."""
+
+
+def parse_json(data: str | bytes) -> Any:
+    """Read JSON that anybody may have written.
+
+    Args:
+        data: one JSON value; bytes are UTF-8.
+
+    Returns:
+        Plain data: all of its texts can be encoded, and all of its numbers are finite.
+
+    Raises:
+        ValueError: it is no JSON, too deeply nested, or holds half of a character or a number that
+            JSON does not have. The message says which, on one line.
+    """
+    text = data if isinstance(data, str) else data.decode()
+    try:
+        value = json.loads(text, parse_constant=_refused)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    _check_depth(value)
+    if "\\ud" in text.lower() and _HALF.search(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("half of a character stands in it")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what would exhaust the stack of whoever walks through it later."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_NESTED):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for each in inner for one in each if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+def _refused(name: str) -> NoReturn:
+    raise ValueError(f"the number {name} is none of JSON's")
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what an exception says, or its kind: a part of one of our sentences.
+
+    Of pydantic's errors, the place that is wrong and why.
+    """
+    told = getattr(error, "errors", None)
+    if callable(told):
+        first = told()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        return f"{place} is {short(repr(first['input']))}: {short(first['msg'])}"
+    return short(next(iter(str(error).strip().splitlines()), type(error).__name__))
+
+
+def short(text: str) -> str:
+    """The beginning of a text, for a message."""
+    return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}\u2026"
+
+
+def shown(text: str) -> str:
+    r"""Text for a terminal: what would steer it is spelled out, such as ``\x1b``.
+
+    Line breaks and tabs stay, and so does every letter of every script.
+    """
+    return _STEERING.sub(lambda found: _spelled(found[0]), text)
+
+
+def _spelled(letter: str) -> str:
+    return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+
+
+def json_text(data: Any, *, indent: int | None = None) -> str:
+    r"""Plain data as JSON that a terminal and a script can take: ``\u009b`` instead of the letter.
+
+    Reading it gives the same data as ever.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(
+        data, indent=indent, ensure_ascii=False, allow_nan=False, separators=separators
+    )
+    return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

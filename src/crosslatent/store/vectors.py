@@ -1,0 +1,147 @@
+"""`VectorParts`: captured vectors of a run folder, in parts of safetensors.
+
+Each part holds one tensor a component, items layers (positions, if several) d_model in float32, and
+the ids of its items, in their order, as a JSON list in its metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from crosslatent.errors import RunFolderError
+from crosslatent.foreign import parse_json
+from crosslatent.store.files import write_bytes
+from crosslatent.store.parts import DAMAGED, START, SetAside, damaged, set_aside
+from crosslatent.store.places import make_folder, names_in, reaching, read_bytes, why
+
+if TYPE_CHECKING:
+    from crosslatent.store.places import Place
+
+END = ".safetensors"
+ITEMS = "items"
+"""Metadata: the ids of the items, as a JSON list."""
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Component -> items layers (positions) d_model."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedVectors:
+    """The vectors of some items.
+
+    Attributes:
+        items: their ids.
+        arrays: component -> items layers (positions, if several) d_model, in float32.
+    """
+
+    items: Sequence[str]
+    arrays: Arrays
+
+
+class VectorParts:
+    """The captured vectors of a run."""
+
+    def __init__(self, folder: Place, guard: Callable[[], None] | None = None) -> None:
+        """Vectors of which there may be none yet; arguments as for `PartTable`."""
+        self.folder = folder
+        self._guard = guard
+
+    def write(self, name: str, vectors: CapturedVectors) -> None:
+        """Write a part, whole or not at all; one of the same name is replaced.
+
+        Args:
+            name: of the part, without ending; see `RunFolder.part_name`.
+            vectors: what it holds.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        if self._guard is not None:
+            self._guard()
+        with reaching(self.folder):
+            make_folder(self.folder)
+        metadata = {ITEMS: json.dumps(list(vectors.items), ensure_ascii=False)}
+        data = safetensors.numpy.save(dict(vectors.arrays), metadata=metadata)
+        write_bytes(self.folder / f"{name}{END}", data)
+
+    def files(self) -> list[Place]:
+        """The parts, in the order of their names."""
+        with reaching(self.folder):
+            names = names_in(self.folder)
+        return [
+            self.folder / name for name in names if name.startswith(START) and name.endswith(END)
+        ]
+
+    def items(self) -> set[str]:
+        """The items whose vectors are there.
+
+        Raises:
+            RunFolderError: a part cannot be read.
+        """
+        return {item for part in self.files() for item in self._read(part).items}
+
+    def read(self, component: str) -> dict[str, NDArray[np.float32]]:
+        """The vectors of one component.
+
+        Returns:
+            Item -> layers (positions, if several) d_model.
+
+        Raises:
+            RunFolderError: a part cannot be read.
+        """
+        found: dict[str, NDArray[np.float32]] = {}
+        for part in self.files():
+            vectors = self._read(part)
+            if component in vectors.arrays:
+                found.update(zip(vectors.items, vectors.arrays[component], strict=True))
+        return found
+
+    def check(self) -> list[SetAside]:
+        """Read every part, and set aside what is damaged."""
+        found = []
+        for part in self.files():
+            vectors = _parsed(part)
+            if isinstance(vectors, str):
+                found.append(set_aside(part, DAMAGED, vectors))
+        return found
+
+    def _read(self, part: Place) -> CapturedVectors:
+        vectors = _parsed(part)
+        if isinstance(vectors, str):
+            raise RunFolderError(damaged(part, vectors))
+        return vectors
+
+
+def _parsed(part: Place) -> CapturedVectors | str:
+    """The content of a part, or what is wrong with it.
+
+    Raises:
+        RunFolderError: it cannot be reached, which says nothing about what is in it.
+    """
+    with reaching(part):
+        data = read_bytes(part)
+    try:
+        arrays = safetensors.numpy.load(data)
+        items = parse_json(_metadata(data)[ITEMS])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        return why(error)
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        return "its list of items cannot be read"
+    if any(array.dtype != np.float32 or len(array) != len(items) for array in arrays.values()):
+        return "its tensors are not those of its items"
+    return CapturedVectors(items, arrays)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Metadata of a file of safetensors: eight bytes of length, then a header of JSON."""
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata: dict[str, str] = header["__metadata__"]
+    return metadata

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crosslatent.report import ReportPaths, build_report, static
+from support.hostile import hostile_run
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of hostile texts; never written to."""
+    return hostile_run(tmp_path_factory.mktemp("hostile") / "run 'x' <b>$é[a-z]*lang=sw")
+
+
+@pytest.fixture(scope="session")
+def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    """Its report, with figures as SVG only."""
+    formats, static.FORMATS = static.FORMATS, ("svg",)
+    try:
+        return build_report([run, run], tmp_path_factory.mktemp("report") / "out")
+    finally:
+        static.FORMATS = formats
