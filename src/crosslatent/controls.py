@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from crosslatent.activations import Captured, capture_ids
 from crosslatent.donors import Donors, Pool, Variant, pool_of
+from crosslatent.errors import ITEM_FAULTS
 from crosslatent.model import Model
 from crosslatent.specs import Component
 from crosslatent.tasks import Item
@@ -55,6 +57,9 @@ class Prompt(NamedTuple):
 
 PREPARED_TOGETHER = 16
 """Items that rows are made for together."""
+
+_Found = Captured | Exception
+"""The vectors of a prompt, or why there are none."""
 
 _ROOM = 2**30
 """Bytes of vectors that are kept for rows that may need them again."""
@@ -106,8 +111,8 @@ class Vectors:
         prompts = len(get_args(Role)) * len(self._names)
         self._size = batch_size if prompts * each <= room else 1
         self._most = max(room // (each * self._size), 8 * PREPARED_TOGETHER)
-        self._kept: OrderedDict[tuple[Role, int], dict[str, Captured]] = OrderedDict()
-        self._sums: dict[Pool, Captured] = {}
+        self._kept: OrderedDict[tuple[Role, int], dict[str, _Found]] = OrderedDict()
+        self._sums: dict[Pool, tuple[Captured, list[str]]] = {}
 
     def prepare(self, wanted: Iterable[tuple[Item, Sequence[Variant]]]) -> None:
         """Capture what variants of some items need, as far as it is not there."""
@@ -129,14 +134,31 @@ class Vectors:
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
-        return self._kept[group][prompt.item]
+        found = self._kept[group][prompt.item]
+        if isinstance(found, Exception):
+            raise found.with_traceback(None)
+        return found
 
-    def _captured(self, role: Role, group: int) -> dict[str, Captured]:
-        """The vectors of one group; equal prompts are read once."""
+    def _captured(self, role: Role, group: int) -> dict[str, _Found]:
+        """The vectors of one group; if that fails, of each by itself, or why it has none."""
         names = self._names[group * self._size : (group + 1) * self._size]
         if role == "paraphrase":
             names = [name for name in names if self._donors.items[name].paraphrase is not None]
         prompts = {name: tuple(self._ids(Prompt(role, name))) for name in names}
+        try:
+            return {**self._read(prompts)}
+        except ITEM_FAULTS:
+            return {name: self._alone(name, ids) for name, ids in prompts.items()}
+
+    def _alone(self, name: str, ids: tuple[int, ...]) -> _Found:
+        try:
+            return self._read({name: ids})[name]
+        except ITEM_FAULTS as error:
+            # Without its frames, which hold on to tensors.
+            return error.with_traceback(None)
+
+    def _read(self, prompts: Mapping[str, tuple[int, ...]]) -> dict[str, Captured]:
+        """The vectors of some prompts together; equal ones are read once."""
         distinct = list(dict.fromkeys(prompts.values()))
         vectors = capture_ids(
             self._model,
@@ -164,24 +186,28 @@ class Vectors:
             self._sums[pool] = self._sum(self._donors.pools[pool])
         # In the order of the pool, so that the sum is the same in every call.
         twins = self._donors.same(item)
-        same = [name for name in self._donors.pools[pool] if name in twins]
-        left_out = torch.stack(
-            [self._of(Prompt("aux", name))[component].float() for name in same]
-        ).sum(0)
-        others = len(self._donors.pools[pool]) - len(same)
-        return (self._sums[pool][component] - left_out) / others
+        total, readable = self._sums[pool]
+        same = [name for name in readable if name in twins]
+        left_out = [self._of(Prompt("aux", name))[component].float() for name in same]
+        others = len(readable) - len(same)
+        if not others:
+            raise ValueError("no other question of its pool could be read for the mean")
+        return (total[component] - sum(left_out, torch.zeros(()))) / others
 
-    def _sum(self, names: Sequence[str]) -> Captured:
-        """The vectors of a pool, summed in float32."""
+    def _sum(self, names: Sequence[str]) -> tuple[Captured, list[str]]:
+        """The vectors of a pool, summed in float32, and whose they are: one may have none."""
         sums: Captured = {}
+        readable = []
         for done, name in enumerate(names, 1):
-            vectors = self._of(Prompt("aux", name))
-            for kind in self._components:
-                added = vectors[kind].float()
-                sums[kind] = sums[kind] + added if kind in sums else added
+            with suppress(*ITEM_FAULTS):
+                vectors = self._of(Prompt("aux", name))
+                readable.append(name)
+                for kind in self._components:
+                    added = vectors[kind].float()
+                    sums[kind] = sums[kind] + added if kind in sums else added
             if self._advance is not None:
                 self._advance(done, len(names))
-        return sums
+        return sums, readable
 
     def _noise(self, item: Item, component: Component, true: Tensor) -> Tensor:
         label = f"{self._seed}/{item.id}/{component}"

@@ -63,3 +63,16 @@ class ContractError(CrosslatentError):
 
 class TrainingError(CrosslatentError):
     """Training that could not go on, such as when the loss is no longer a number."""
+
+
+ITEM_FAULTS = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    ModelError,
+    PromptError,
+    RuntimeError,
+    ValueError,
+)
+"""What an item may raise while it is run, from the tokenizer down to the device. What our own code
+gets wrong (`AssertionError`, `TypeError`) and what a disk says (`OSError`) is nobody's item."""

@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,6 +65,8 @@ def _child(request: dict[str, Any]) -> NoReturn:
     code = 99
     try:
         code = _run(request)
+    except Exception:  # noqa: BLE001 - for the test to show
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -7,21 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crosslatent.engine.memory import is_out_of_memory
-from crosslatent.errors import MemoryShortError, ModelError, PromptError, SweepError
+from crosslatent.errors import (
+    ITEM_FAULTS,
+    MemoryShortError,
+    ModelError,
+    PromptError,
+    SweepError,
+)
 from crosslatent.store.parts import SetAside
 from crosslatent.store.schema import Failure, FailureKind
 
-ITEM_FAULTS = (
-    ArithmeticError,
-    LookupError,
-    MemoryError,
-    ModelError,
-    PromptError,
-    RuntimeError,
-    ValueError,
-)
-"""What an item may raise while it is run, from the tokenizer down to the device. What our own code
-gets wrong (`AssertionError`, `TypeError`) and what a disk says (`OSError`) is nobody's item."""
+__all__ = ["ITEM_FAULTS", "MOST_IN_A_ROW", "Faults", "Streak", "failure_of"]
 
 MOST_IN_A_ROW = 5
 """Items that fail one after another for no reason that we know; then it is not the items."""
