@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 OUT ?= demo-output
 LOWEST := .venv-lowest
+# A process for each core, each with one thread: small models gain nothing from more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -19,13 +21,13 @@ demo: $(VENV)/.stamp-base ## the main job on the shipped model; ends with an HTM
 	$(BIN)/crosslatent demo --out $(OUT)
 
 test: $(VENV)/.stamp-dev ## the fast tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.stamp-dev ## the slow tests
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all families
-	$(BIN)/python -m pytest -m slow tests/contracts $(PYTEST_ARGS)
+	$(PYTEST) -m slow tests/contracts $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
 	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
