@@ -98,12 +98,12 @@ items = load_dataset("RUN", "items", split="train")
 rows = load_dataset("parquet", data_files="RUN/rows/*.parquet", split="train")
 ```
 
-**Folders from others.** Nothing in a run folder is executed when it is read: tables are Parquet, vectors
-safetensors, the rest JSON. It is checked when it is opened, and what no sweep writes is refused in one
-sentence. What a model answered is shown as text in reports and terminals. `export` gives it letter by
-letter: opened in a spreadsheet, a cell that begins with `=`, `+`, `-` or `@` may be computed, so import
-such columns as text (the tables of a report put an apostrophe before them). Do not resume a sweep inside
-a folder that you do not trust.
+**Folders from others.** Nothing in a run folder is executed when it is read: tables are Parquet,
+vectors safetensors, the rest JSON. It is checked when it is opened, and what no sweep writes is
+refused in one sentence. What a model answered is shown as text in reports and terminals. `export`
+gives it letter by letter: opened in a spreadsheet, a cell that begins with `=`, `+`, `-` or `@`
+may be computed, so import such columns as text (the tables of a report put an apostrophe before
+them). Do not resume a sweep inside a folder that you do not trust.
 
 Columns of type "list of key, value" are mappings. DuckDB's views above give them as `MAP`.
 
@@ -145,9 +145,9 @@ One row per sampled answer of the unmodified model to main.
 
 ## vectors/part-*.safetensors
 
-One tensor a component, named by it: items, layers, (positions, if several,) width, in float32: what was
-captured from aux at its last tokens. The metadata `items` has their ids, in this order, as a JSON list.
-`Run("RUN").vectors("ffn")` reads all parts as item -> array.
+One tensor a component, named by it: items, layers, (positions, if several,) width, in float32:
+what was captured from aux at its last tokens. The metadata `items` has their ids, in this order,
+as a JSON list. `Run("RUN").vectors("ffn")` reads all parts as item -> array.
 """
 
 
