@@ -39,9 +39,13 @@ def command(given):
 
 @pytest.fixture(scope="session")
 def whole(forks, command, tmp_path_factory):
-    """A finished run that nothing happened to, and the seconds that it took."""
+    """A finished run that nothing happened to, and the seconds that it took: all, and to write."""
     out = tmp_path_factory.mktemp("whole") / "run"
     started = time.monotonic()
-    ended = forks.run(*command(out), part_seconds=0.0)
+    child = forks.start(*command(out))
+    child.opened(out)
+    opened = time.monotonic()
+    ended = child.ended()
     assert ended.code == 0, ended.err
-    return out, time.monotonic() - started
+    done = time.monotonic()
+    return out, done - started, done - opened

@@ -115,8 +115,7 @@ class Child:
         )
 
     def text(self, name: str) -> str:
-        path = self.place / name
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        return _text_of(self.place / name)
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -125,6 +124,13 @@ class Child:
         """Wait until a file is there."""
         until = time.monotonic() + timeout
         while not path.exists():
+            assert time.monotonic() < until, self.text("err")
+            time.sleep(0.001)
+
+    def opened(self, run: Path, timeout: float = 60.0) -> None:
+        """Wait until it is the one that writes to a run folder."""
+        until = time.monotonic() + timeout
+        while f'"pid": {self.pid},' not in _text_of(run / ".owner.json"):
             assert time.monotonic() < until, self.text("err")
             time.sleep(0.001)
 
@@ -211,6 +217,10 @@ class Forks:
     def run(self, *argv: object, **how: Any) -> Ended:
         """Run a command line until it ends."""
         return self.start(*argv, **how).ended()
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def environment() -> dict[str, str]:

@@ -97,15 +97,11 @@ def write_json(path: Place, data: Any) -> None:
 
 def write_table(path: Place, rows: Sequence[Any] | pa.Table, schema: pa.Schema) -> None:
     """Write rows (see `tables.table_of`) as Parquet in `schema`, whole or not at all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    from crosslatent.store.sums import parquet_bytes
     from crosslatent.store.tables import table_of
 
     # By way of memory: Python's own writing says why it failed, and Arrow's is not always as clear.
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table_of(rows, schema), buffer, compression="zstd", write_page_checksum=True)
-    write_bytes(path, memoryview(buffer.getvalue()))
+    write_bytes(path, parquet_bytes(table_of(rows, schema)))
 
 
 def prepare_folder(path: Place, marker: str) -> bool:

@@ -1,6 +1,6 @@
 """`PartTable`: a table in parts, one file each, so that a crash loses little and no file is large.
 
-A part is written whole, with page checksums. What cannot be read as it was written is set aside
+A part is written whole, with checksums. What cannot be read as it was written is set aside
 under another name, for the rows in it to be made again.
 """
 
@@ -31,6 +31,7 @@ from crosslatent.store.places import (
     unreachable,
     why,
 )
+from crosslatent.store.sums import is_whole
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
@@ -209,6 +210,8 @@ def _read(part: Place, columns: list[str] | None, schema: pa.Schema | None) -> p
     """
     with reaching(part):
         data = read_bytes(part)
+    if not is_whole(data):
+        return "its checksum is not that of what is in it"
     try:
         with closing(
             pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
