@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from crosslatent.distributed import crew as module
-from crosslatent.distributed.cluster import Cluster, Resources, connected
+from crosslatent.distributed.cluster import Cluster, Resources, connected, resources
 from crosslatent.distributed.crew import Crew
 from crosslatent.distributed.worker import About, Part, versions
 from crosslatent.errors import ModelError, RunFolderError, SweepError, UsageError
@@ -21,6 +21,10 @@ ABOUT = About("here", 1, versions(), ("cpu",))
 
 class LostError(Exception):
     """What Ray raises when a worker is gone."""
+
+
+class KilledError(Exception):
+    """What Ray raises when its memory monitor has killed a worker; no RayActorError."""
 
 
 class RaisedError(Exception):
@@ -38,9 +42,18 @@ class FakeRay:
     behave: object
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     started: int = 0
+    waited: int = 0
     killed: list = field(default_factory=list)
     pending: dict = field(default_factory=dict)
-    exceptions = SimpleNamespace(RayActorError=LostError, RayTaskError=RaisedError)
+    exceptions = SimpleNamespace(
+        RayActorError=LostError,
+        OutOfMemoryError=KilledError,
+        NodeDiedError=LostError,
+        WorkerCrashedError=LostError,
+        ObjectLostError=LostError,
+        RayTaskError=RaisedError,
+        RayError=LostError,
+    )
 
     def put(self, value):
         return value
@@ -52,15 +65,19 @@ class FakeRay:
         self.started += 1
         return _Worker(self, self.started)
 
-    def wait(self, references, num_returns):
+    def wait(self, references, num_returns, timeout):
         ready = [one for one in references if self.pending[one] != "never"]
-        assert ready, "everything hangs"
+        if not ready:
+            self.waited += 1
+            assert self.waited < 3, "everything hangs"
+            return [], references
         return [self.chance.choice(ready)], []
 
     def get(self, reference):
         outcome = self.pending.pop(reference)
         if isinstance(outcome, Exception):
-            raise outcome if isinstance(outcome, LostError) else RaisedError(outcome)
+            gone = isinstance(outcome, LostError | KilledError)
+            raise outcome if gone else RaisedError(outcome)
         return outcome
 
     def kill(self, worker, *, no_restart):
@@ -86,9 +103,9 @@ def good(worker, method, arguments):
     return Part(3, (), (), 0.0) if method == "do" else None
 
 
-def crew_of(behave, workers=2):
+def crew_of(behave, workers=2, **settings):
     ray = FakeRay(behave)
-    return Crew(ray, "job", Resources(workers, 1.0, 0.0)), ray
+    return Crew(ray, "job", Resources(workers, 1.0, 0.0), **settings), ray
 
 
 def done(crew):
@@ -107,14 +124,15 @@ def test_every_slice_is_done_once(workers):
     assert (ray.started, ray.killed, crew.lost) == (workers, [], 0)
 
 
-def test_a_lost_worker_is_replaced_and_its_slice_done_again():
+@pytest.mark.parametrize("error", [LostError, KilledError])
+def test_a_lost_worker_is_replaced_and_its_slice_done_again(error):
     tries = []
 
     def behave(worker, method, arguments):
         if method == "do" and arguments[0].number == 4:
             tries.append(worker)
             if len(tries) < 3:
-                return LostError("killed")
+                return error("killed")
         return good(worker, method, arguments)
 
     crew, ray = crew_of(behave)
@@ -123,17 +141,77 @@ def test_a_lost_worker_is_replaced_and_its_slice_done_again():
     assert (ray.started, len(ray.killed), crew.lost) == (4, 2, 2)
 
 
-def test_a_slice_that_kills_its_workers_is_left_out():
+def killing(bad):
+    """Workers that die of some items, whatever slice they are in."""
+
     def behave(worker, method, arguments):
-        if method == "do" and arguments[0].number == 4:
+        if method == "do" and any(block.item in bad for block in arguments[0].blocks):
             return LostError("out of memory")
         return good(worker, method, arguments)
 
+    return behave
+
+
+def test_an_item_that_kills_its_workers_is_left_out_alone():
+    items = [Block(f"q{n}", range(3)) for n in range(60)]
+    slices = [Slice(n, "rows", tuple(items[3 * n : 3 * n + 3])) for n in range(20)]
+    crew, _ = crew_of(killing({"q4", "q31"}))
+    done, lost, numbers = [], [], []
+    for result in crew.do(iter(slices), 1):
+        into = lost if result.part is None else done
+        into += [block.item for block in result.piece.blocks]
+        numbers.append(result.piece.number)
+    assert sorted(lost) == ["q31", "q4"]
+    assert sorted(done) == sorted({block.item for block in items} - {"q4", "q31"})
+    assert len(numbers) == len(set(numbers)) == 18 + 2 * 3
+    assert crew.lost == 2 * 3
+    pieces = [n for n in numbers if n >= 20]
+    assert len(pieces) == 6
+
+
+def test_the_pieces_of_a_slice_take_the_place_of_its_part():
+    seen = []
+
+    def behave(worker, method, arguments):
+        if method == "do":
+            seen.append(arguments[0])
+        return killing({"q1"})(worker, method, arguments)
+
     crew, _ = crew_of(behave)
-    results = {result.piece.number: result for result in crew.do(iter(SLICES), 1)}
-    assert results[4].part is None
-    assert "died 3 times (out of memory)" in results[4].reason
-    assert all(results[n].part for n in range(20) if n != 4)
+    whole = Slice(7, "rows", (Block("q1", range(3)), Block("q2", range(3))))
+    list(crew.do(iter([whole]), 1))
+    assert [piece.instead_of for piece in seen] == [None, None, 7, 7]
+
+
+def test_workers_that_die_of_everything_end_the_sweep():
+    crew, _ = crew_of(killing({f"q{n}" for n in range(20)}))
+    with pytest.raises(SweepError, match=r"died with each of 5 slices in a row \(out of memory\)"):
+        done(crew)
+    assert crew.lost == module.LOST_IN_A_ROW * module.TRIES
+
+
+def test_what_a_worker_raises_that_is_not_ours_is_one_sentence():
+    def behave(worker, method, arguments):
+        if method == "about":
+            return RuntimeError("CUDA out of memory\nwith\nmany\nlines")
+        return good(worker, method, arguments)
+
+    crew, _ = crew_of(behave)
+    with pytest.raises(SweepError, match=r"failed \(RuntimeError: CUDA out of memory with many"):
+        crew.first()
+
+
+def test_waiting_for_room_is_told():
+    told = []
+
+    def behave(worker, method, arguments):
+        return "never"
+
+    crew, _ = crew_of(behave, tell=told.append)
+    with pytest.raises(AssertionError, match="everything hangs"):
+        crew.first()
+    assert "No worker has answered for 60 s" in told[0]
+    crew.dismiss()
 
 
 def test_a_worker_that_cannot_be_placed_holds_nothing_up():
@@ -171,6 +249,41 @@ def test_a_worker_of_another_version_is_refused():
     crew, _ = crew_of(lambda *_: other)
     with pytest.raises(UsageError, match=r"'there' has crosslatent 0.0.1"):
         crew.first()
+
+
+def cluster(*nodes):
+    """Ray with these (cores, GPUs) on its machines."""
+    named = [
+        {"Alive": True, "Resources": {"CPU": float(cpus), **({"GPU": float(gpus)} if gpus else {})}}
+        for cpus, gpus in nodes
+    ]
+    gone = {"Alive": False, "Resources": {"CPU": 99.0, "GPU": 99.0}}
+    return SimpleNamespace(nodes=lambda: [*named, gone])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "expected"),
+    [
+        ([(2, 0)], Cluster(), Resources(2, 1.0, 0.0)),
+        ([(2, 0)], Cluster(workers=1), Resources(1, 2.0, 0.0)),
+        ([(16, 0)], Cluster(), Resources(4, 4.0, 0.0)),
+        # Two machines of two cores each hold no worker of four.
+        ([(2, 0), (2, 0)], Cluster(workers=1), Resources(1, 2.0, 0.0)),
+        ([(16, 0)] * 3, Cluster(), Resources(4, 8.0, 0.0)),
+        ([(2, 0)], Cluster(workers=4), Resources(4, 1.0, 0.0)),
+        ([(8, 2), (8, 2), (4, 0)], Cluster(), Resources(4, 4.0, 1.0)),
+        ([(8, 4)], Cluster(gpus=2), Resources(2, 4.0, 2.0)),
+        ([(8, 1)], Cluster(gpus=0), Resources(4, 2.0, 0.0)),
+        ([(8, 1)], Cluster(gpus=0.5), Resources(2, 4.0, 0.5)),
+    ],
+)
+def test_each_worker_fits_on_one_machine(nodes, asked, expected):
+    assert resources(cluster(*nodes), asked) == expected
+
+
+def test_more_gpus_than_any_machine_has_are_refused():
+    with pytest.raises(UsageError, match="get 2 GPUs, but no machine .* than 1"):
+        resources(cluster((8, 1), (8, 1)), Cluster(gpus=2))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "localhost:99999"])

@@ -18,6 +18,7 @@ from crosslatent.store import RunReader
 from crosslatent.store.extras import read_extra
 from crosslatent.store.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
+from crosslatent.sweeps.manifest import command_line
 from crosslatent.tasks import Item, task_of
 from support.models import save_tiny
 
@@ -99,6 +100,7 @@ def test_two_workers_give_the_rows_of_none(folder, alone, tmp_path):
     assert max(state.workers for state in answers) == 2
     manifests = [json.loads((path / "run.json").read_text()) for path in (out, alone)]
     for manifest in manifests:
+        assert manifest["command"] == manifest["sessions"][0]["command"] == command_line()
         for volatile in ("created", "command", "sessions", "requested"):
             manifest.pop(volatile, None)
         manifest["model"].pop("name")
@@ -143,13 +145,9 @@ def test_a_run_goes_on_without_ray_and_with_it(folder, alone, tmp_path):
 
 
 def workers():
-    """Processes of Ray that do slices."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if line.startswith("ray::Worker"):
-            found.append(process.pid)
-    return found
+    """Processes that do slices for this one, and for no other that uses Ray."""
+    below = psutil.Process().children(recursive=True)
+    return [one.pid for one in below if " ".join(one.cmdline()).startswith("ray::Worker")]
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
@@ -209,7 +207,7 @@ def test_a_folder_that_workers_cannot_write_stops_the_run(folder, tmp_path):
 
 
 def test_workers_that_do_not_suffice_are_told(folder, tmp_path):
-    with pytest.raises(UsageError, match="get 1 GPUs, but the cluster has 0"):
+    with pytest.raises(UsageError, match="get 1 GPUs, but no machine .* than 0"):
         run_on_ray(job(folder, tmp_path / "run"), Cluster(gpus=1))
     with pytest.raises(UsageError, match="1 or more"):
         Cluster(workers=0)

@@ -16,7 +16,7 @@ from crosslatent.cli.counterparts import (
     target_language,
 )
 from crosslatent.cli.counterparts import save_parallel as save
-from crosslatent.cli.errors import warn
+from crosslatent.cli.errors import say, warn
 from crosslatent.cli.options import (
     AuxLangOption,
     CacheOption,
@@ -262,7 +262,7 @@ def sweep(
                 batch_rows=batch_rows,
             )
             outcome = run_on_ray(
-                job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows
+                job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows, tell=say
             )
     report_outcome(outcome)
 

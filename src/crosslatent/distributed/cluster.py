@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -76,14 +78,17 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     """
     ray = _ray()
     if ray.is_initialized():
+        _check_same(ray, cluster.address)
         yield ray
         return
     _check_reachable(cluster.address)
     # No machine of a user reports to others because of us.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    refused = (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError)
     try:
-        ray.init(**_arguments(cluster))
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        with _own_signals():
+            ray.init(**_arguments(cluster))
+    except refused as error:
         raise _unusable(cluster.address, error) from error
     try:
         yield ray
@@ -95,20 +100,33 @@ def resources(ray: Any, cluster: Cluster) -> Resources:
     """How many workers there will be, and what each is given.
 
     Raises:
-        UsageError: the cluster has not got what one worker needs.
+        UsageError: no machine of the cluster has got what one worker needs.
     """
-    there = ray.cluster_resources()
-    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
     each = (1.0 if gpus else 0.0) if cluster.gpus is None else float(cluster.gpus)
     if each > gpus:
         raise UsageError(
-            f"A worker is to get {each:g} GPUs, but the cluster has {gpus:g}: ask for fewer, or "
-            "connect to another cluster."
+            f"A worker is to get {each:g} GPUs, but no machine of the cluster has more than "
+            f"{gpus:g}: ask for fewer, or connect to another cluster."
         )
-    most = int(gpus / each) if each else min(int(cpus), _MOST_WITHOUT_GPUS)
+    most = _room(nodes, 1.0, each) if each else min(_room(nodes, 1.0, each), _MOST_WITHOUT_GPUS)
     workers = cluster.workers or max(most, 1)
-    # Ray lets a worker use as many threads as it has cores.
-    return Resources(workers, max(1.0, float(int(cpus / workers))) if not each else 1.0, each)
+    cores = range(int(max(node.get("CPU", 0.0) for node in nodes)), 1, -1)
+    # As many cores as leave room for all; Ray lets a worker use as many threads.
+    fitting = (float(some) for some in cores if _room(nodes, some, each) >= min(workers, most))
+    return Resources(workers, next(fitting, 1.0), each)
+
+
+def _room(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> int:
+    """How many workers fit on machines; none is spread over two."""
+    return sum(
+        min(
+            int(node.get("CPU", 0.0) / cpus),
+            int(node.get("GPU", 0.0) / gpus) if gpus else int(node.get("CPU", 0.0) / cpus),
+        )
+        for node in nodes
+    )
 
 
 def _check_reachable(address: str) -> None:
@@ -126,8 +144,30 @@ def _unusable(address: str, error: Exception) -> UsageError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return UsageError(
         f"No Ray cluster can be used at {address!r} ({reason}): start one ('ray start --head'), "
-        "give its address, or leave the address out for this machine."
+        "give its address, or leave the address out for this machine; if it asks for a token, set "
+        "RAY_AUTH_MODE=token."
     )
+
+
+def _check_same(ray: Any, address: str) -> None:
+    """Refuse an address if this process is connected to another cluster already."""
+    there = ray.get_runtime_context().gcs_address
+    if address not in (LOCAL, "auto", there):
+        raise UsageError(
+            f"The address is {address!r}, but this process is connected to Ray at {there!r} "
+            "already: call ray.shutdown() first, or leave the address out."
+        )
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Around Ray's start, which takes SIGTERM for itself: afterwards it is ours again."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _ray() -> Any:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Self
 
 from crosslatent.distributed.cluster import Resources
@@ -19,10 +21,24 @@ from crosslatent.errors import CrosslatentError, SweepError, UsageError
 from crosslatent.sweeps.slices import Slice
 
 TRIES = 3
-"""Workers that a slice may lose before its items are left out: what kills one may be in it."""
+"""Workers that a slice may lose before its items are left out, since one of them may kill them. The
+last time, each item goes alone."""
 
 STARTS = 3
-"""Workers that may be lost in a row while they load the model."""
+"""Workers, times how many there are to be, that may be lost in a row while they load the model."""
+
+LOST_IN_A_ROW = 5
+"""Slices that may be given up one after another; then it is not the slices."""
+
+SECONDS = 60.0
+"""How long to wait for anything to happen before saying so."""
+
+_PIECES = 10_000_000
+"""First number of the pieces of slices, beyond those of all slices."""
+
+
+def unheard(_sentence: str) -> None:
+    """Who is told when nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +64,14 @@ class Crew:
         ray: the module, connected.
         job: what every worker is told.
         resources: how many there are to be.
+        tell: gets a sentence when nothing can be done but wait.
         lost: workers that were lost so far.
     """
 
     ray: Any
     job: Job
     resources: Resources
+    tell: Callable[[str], None] = unheard
     lost: int = 0
     _job: Any = field(default=None, init=False)
     _starting: dict[Any, Any] = field(default_factory=dict, init=False)
@@ -79,7 +97,7 @@ class Crew:
         """End all workers, whatever they are doing: what they have not written is done again."""
         at_work = [worker for worker, _ in self._working.values()]
         for worker in (*self._free, *at_work, *self._starting.values()):
-            self.ray.kill(worker, no_restart=True)
+            self._end(worker)
         self._free, self._working, self._starting = [], {}, {}
 
     @property
@@ -107,7 +125,7 @@ class Crew:
         """
         try:
             return self._get(getattr(worker, method).remote(*arguments))
-        except self.ray.exceptions.RayActorError as error:
+        except lost_errors(self.ray) as error:
             raise SweepError(_lost("while the sweep was prepared", error)) from error
 
     def greet(self, ready: Callable[[Any], Any]) -> None:
@@ -130,9 +148,10 @@ class Crew:
 
         Raises:
             CrosslatentError: what a worker raised, such as a full disk.
-            SweepError: workers die while they load the model.
+            SweepError: workers die while they load the model, or whatever they do.
         """
         queue = _Queue(iter(slices))
+        given_up = 0
         while True:
             while self._free and (piece := queue.next()) is not None:
                 worker = self._free.pop()
@@ -141,10 +160,12 @@ class Crew:
                 return
             for piece, answer in self._wait():
                 if isinstance(answer, Part):
+                    given_up = 0
                     yield Result(piece, answer)
-                elif queue.again(piece) > 0:
-                    continue
-                else:
+                elif not queue.again(piece):
+                    given_up += 1
+                    if given_up == LOST_IN_A_ROW:
+                        raise SweepError(_lost(f"with each of {given_up} slices in a row", answer))
                     yield Result(piece, None, _lost(f"{TRIES} times", answer))
 
     def _start(self) -> None:
@@ -154,14 +175,14 @@ class Crew:
 
     def _wait(self) -> Iterator[tuple[Slice, Any]]:
         """Wait for one answer; yield a slice with what came of it, if it was one's."""
-        (reference,), _ = self.ray.wait([*self._working, *self._starting], num_returns=1)
+        reference = self._next()
         if reference in self._starting:
             self._started(reference)
             return
         worker, piece = self._working.pop(reference)
         try:
             answer = self._get(reference)
-        except self.ray.exceptions.RayActorError as error:
+        except lost_errors(self.ray) as error:
             self._replace(worker)
             yield piece, error
         else:
@@ -173,7 +194,7 @@ class Crew:
         worker = self._starting.pop(reference)
         try:
             answer = self._get(reference)
-        except self.ray.exceptions.RayActorError as error:
+        except lost_errors(self.ray) as error:
             self._failed_starts += 1
             if self._failed_starts >= STARTS * self.resources.workers:
                 raise SweepError(_lost("while they loaded the model", error)) from error
@@ -187,20 +208,46 @@ class Crew:
                 return
         self._free.append(worker)
 
+    def _next(self) -> Any:
+        """The next answer that is there; while there is none, it is said why that may be."""
+        while True:
+            waited = [*self._working, *self._starting]
+            ready, _ = self.ray.wait(waited, num_returns=1, timeout=SECONDS)
+            if ready:
+                return ready[0]
+            if not self._working:
+                self.tell(
+                    f"No worker has answered for {SECONDS:.0f} s: they may still be loading the "
+                    "model, or the cluster may have no room for them."
+                )
+
     def _replace(self, worker: Any) -> None:
         self.lost += 1
-        self.ray.kill(worker, no_restart=True)
+        self._end(worker)
         self._start()
 
+    def _end(self, worker: Any) -> None:
+        # What cannot be ended because the cluster is gone has ended with it.
+        with suppress(self.ray.exceptions.RayError, RuntimeError, ConnectionError, ValueError):
+            self.ray.kill(worker, no_restart=True)
+
     def _get(self, reference: Any) -> Any:
-        """An answer, or our own exception as it was raised."""
+        """An answer, or our own exception as it was raised.
+
+        Raises:
+            CrosslatentError: the worker's.
+            SweepError: the worker raised something else.
+        """
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, CrosslatentError):
                 raise cause from None
-            raise
+            raise SweepError(
+                f"A worker of the sweep failed ({type(cause).__name__}: {_line(cause)}): see Ray's "
+                "logs on its machine; what was finished is kept."
+            ) from error
 
 
 class _Queue:
@@ -210,6 +257,7 @@ class _Queue:
         self._slices = slices
         self._again: deque[Slice] = deque()
         self._left: dict[int, int] = {}
+        self._numbers = count(_PIECES)
         self._next: Slice | None = next(slices, None)
 
     def empty(self) -> bool:
@@ -221,13 +269,34 @@ class _Queue:
         piece, self._next = self._next, next(self._slices, None)
         return piece
 
-    def again(self, piece: Slice) -> int:
-        """Put a slice back; returns how many tries it has left, and at 0 does not."""
+    def again(self, piece: Slice) -> bool:
+        """Put a slice back whose worker was lost, unless it has been tried often enough."""
         left = self._left.get(piece.number, TRIES) - 1
         self._left[piece.number] = left
-        if left > 0:
+        if left == 1 and len(piece.blocks) > 1:
+            self._again.extend(self._pieces(piece))
+        elif left > 0:
             self._again.append(piece)
-        return left
+        return left > 0
+
+    def _pieces(self, piece: Slice) -> Iterator[Slice]:
+        """A slice for each block of one, so that a bad item takes no other with it."""
+        for block in piece.blocks:
+            number = next(self._numbers)
+            self._left[number] = 1
+            yield Slice(number, piece.kind, (block,), instead_of=piece.number)
+
+
+def lost_errors(ray: Any) -> tuple[type[Exception], ...]:
+    """What says that a worker is gone, killed by whatever."""
+    kinds = ray.exceptions
+    return (
+        kinds.RayActorError,
+        kinds.OutOfMemoryError,
+        kinds.NodeDiedError,
+        kinds.WorkerCrashedError,
+        kinds.ObjectLostError,
+    )
 
 
 def _check_versions(about: About) -> None:
@@ -241,5 +310,8 @@ def _check_versions(about: About) -> None:
 
 
 def _lost(when: str, error: Any) -> str:
-    reason = " ".join(str(error).split())[:300]
-    return f"A worker of the sweep died {when} ({reason}): see Ray's logs on its machine."
+    return f"A worker of the sweep died {when} ({_line(error)}): see Ray's logs on its machine."
+
+
+def _line(error: Any) -> str:
+    return " ".join(str(error).split())[:300]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from crosslatent.distributed.cluster import Cluster, connected, resources
-from crosslatent.distributed.crew import Crew, Result
+from crosslatent.distributed.crew import Crew, Result, unheard
 from crosslatent.distributed.job import Job
-from crosslatent.engine import EnginePath
 from crosslatent.store.folder import RunFolder
 from crosslatent.store.places import place_of
 from crosslatent.store.schema import Failure
-from crosslatent.sweeps import Progress, SweepOutcome
+from crosslatent.sweeps import SweepOutcome
+from crosslatent.sweeps.manifest import command_line
 from crosslatent.sweeps.prepared import Prepared
-from crosslatent.sweeps.progress import Show, Tracker
-from crosslatent.sweeps.run import check_failure, check_strict
+from crosslatent.sweeps.progress import Show, Tracker, silent
 from crosslatent.sweeps.slices import Block, Kind, Slice, cut
+from crosslatent.sweeps.tally import Tally, check_strict
 
 SMALLEST, LARGEST = 64, 4096
 """Rows of a slice, at least and at most: what a lost worker loses, and what a slice's prompts and
@@ -39,6 +39,7 @@ def run_on_ray(
     new: bool = False,
     strict: bool = False,
     slice_rows: int | None = None,
+    tell: Callable[[str], None] = unheard,
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it, on workers of Ray.
 
@@ -51,27 +52,32 @@ def run_on_ray(
         new: start over instead of resuming.
         strict: an item that cannot be run stops the sweep.
         slice_rows: rows of a slice; None for a number that keeps all workers busy.
+        tell: gets a sentence when nothing can be done but wait.
 
     Raises:
         UsageError: Ray cannot be used, or see `sweeps.run_sweep`.
         SweepError: workers die again and again, or see `sweeps.run_sweep`.
     """
     started = time.monotonic()
-    with connected(cluster) as ray, Crew(ray, job, resources(ray, cluster)) as crew:
+    with connected(cluster) as ray, Crew(ray, job, resources(ray, cluster), tell) as crew:
         prepared: Prepared = crew.ask(crew.first(), "prepare")
+        # The worker that resolved the sweep was not what the user called.
+        prepared = replace(prepared, manifest={**prepared.manifest, "command": command_line()})
         check_strict(strict, {failure.item: failure.reason for failure in prepared.failures})
         # The crew is dismissed before the folder is given up: nobody writes to it afterwards.
         with RunFolder.open(place_of(job.place), prepared.manifest, new=new) as folder, crew:
             folder.write_items(prepared.items)
             identity = prepared.manifest["model"]
             crew.greet(lambda worker: worker.check.remote(folder.session, identity))
-            run = _Run(prepared, folder, crew, progress or _silent, strict)
+            tally = Tally(strict)
+            run = _Run(prepared, folder, crew, progress or silent, tally)
             run.fill_rows(slice_rows)
             for kind in prepared.extras:
                 run.fill_extra(kind)
-            faults, status = prepared.finish(folder, tuple(run.failed))
+            crew.dismiss()  # before stock is taken for the last time
+            faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
-    return SweepOutcome(folder.place, run.rows, faults, seconds, tuple(run.paths), status)
+    return SweepOutcome(folder.place, tally.rows, faults, seconds, tuple(tally.paths), status)
 
 
 @dataclass(slots=True)
@@ -82,10 +88,7 @@ class _Run:
     folder: RunFolder
     crew: Crew
     show: Show
-    strict: bool
-    rows: int = field(default=0, init=False)
-    failed: list[Failure] = field(default_factory=list, init=False)
-    paths: dict[EnginePath, None] = field(default_factory=dict, init=False)
+    tally: Tally
 
     def fill_rows(self, slice_rows: int | None) -> None:
         """Have the rows answered that the folder lacks."""
@@ -98,17 +101,15 @@ class _Run:
         items = len(self.prepared.grid.items)
         tracker = Tracker(self.show, items - len(left), items, wanted)
         for result in self._done(cut(blocks, "rows", size)):
-            tracker.answered(self.rows, self.crew.size)
+            tracker.answered(self.tally.rows, self.crew.size)
             left.subtract(block.item for block in result.piece.blocks)
-            failed = {failure.item for failure in self.failed}
-            for item in {block.item for block in result.piece.blocks}:
-                if not left[item] and item not in failed:
+            for item in _items(result.piece.blocks):
+                if not left[item] and item not in self.tally.failed:
                     tracker.finished()
 
     def fill_extra(self, kind: Kind) -> None:
         """Have one of the tables beside the rows completed."""
-        failed = {failure.item for failure in self.failed}
-        blocks = self.prepared.missing_extra(self.folder, kind, failed)
+        blocks = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
         tracker = Tracker(self.show, 0, len(blocks), 0)
         done = 0
         for result in self._done(cut(blocks, kind, ITEMS)):
@@ -118,21 +119,12 @@ class _Run:
     def _done(self, slices: Iterable[Slice]) -> Iterator[Result]:
         for result in self.crew.do(slices, self.folder.session):
             if result.part is None:
-                self._note(
-                    Failure(item, "worker", result.reason) for item in _items(result.piece.blocks)
-                )
+                lost = _items(result.piece.blocks)
+                self.tally.fail(Failure(item, "worker", result.reason) for item in lost)
             else:
-                self.rows += result.part.rows
-                self.paths.update(dict.fromkeys(result.part.paths))
-                self._note(result.part.failures)
+                self.tally.add(result.part.rows, result.part.paths)
+                self.tally.fail(result.part.failures)
             yield result
-
-    def _note(self, failures: Iterable[Failure]) -> None:
-        known = {failure.item for failure in self.failed}
-        for failure in failures:
-            check_failure(self.strict, failure)
-            if failure.item not in known:
-                self.failed.append(failure)
 
 
 def _size(rows: int, workers: int) -> int:
@@ -141,7 +133,3 @@ def _size(rows: int, workers: int) -> int:
 
 def _items(blocks: Iterable[Block]) -> list[str]:
     return list(dict.fromkeys(block.item for block in blocks))
-
-
-def _silent(_state: Progress) -> None:
-    """What shows the progress that nobody asked to see."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from crosslatent import __version__
 from crosslatent.distributed.job import Job
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.errors import ModelError
+from crosslatent.errors import ModelError, RunFolderError, SweepError
 from crosslatent.model import Model
 from crosslatent.store.folder import check_fence, extra_at, part_name
-from crosslatent.store.parts import PartTable
-from crosslatent.store.places import place_of
+from crosslatent.store.parts import Parts, PartTable
+from crosslatent.store.places import place_of, remove
 from crosslatent.store.schema import ROWS, ROWS_TABLE, Failure
 from crosslatent.sweeps import SweepPlan, plan_sweep
 from crosslatent.sweeps.extras import Extra, joined
@@ -140,11 +140,15 @@ class Worker:
         rows: list[dict[str, Any]] = []
         failures: list[Failure] = []
         paths: dict[EnginePath, None] = {}
-        for done in self._answering.answer(piece.blocks):
-            rows += done.rows
-            paths.update(dict.fromkeys(done.paths))
-            if done.failure is not None:
-                failures.append(done.failure)
+        try:
+            for done in self._answering.answer(piece.blocks):
+                rows += done.rows
+                paths.update(dict.fromkeys(done.paths))
+                if done.failure is not None:
+                    failures.append(done.failure)
+        except SweepError:
+            self._write(piece, session, [rows])
+            raise
         self._write(piece, session, [rows])
         return len(rows), failures, paths
 
@@ -158,15 +162,24 @@ class Worker:
         return 0, failures, ()
 
     def _write(self, piece: Slice, session: int, made: Sequence[Extra]) -> None:
+        """Write the part of a slice, unless a later session has taken the folder meanwhile."""
         check_fence(self._place, session)
+        rows = piece.kind == ROWS_TABLE
+        table = (
+            PartTable(self._place / ROWS_TABLE, ROWS) if rows else extra_at(self._place, piece.kind)
+        )
+        if piece.instead_of is not None:
+            _drop(table, part_name(session, piece.instead_of))
+        whole = joined(made)
+        if whole is None:
+            return
         name = part_name(session, piece.number)
-        if (whole := joined(made)) is not None:
-            table = (
-                PartTable(self._place / ROWS_TABLE, ROWS)
-                if piece.kind == ROWS_TABLE
-                else extra_at(self._place, piece.kind)
-            )
-            table.write(name, whole)
+        table.write(name, whole)
+        try:
+            check_fence(self._place, session)
+        except RunFolderError:
+            _drop(table, name)
+            raise
 
     @cached_property
     def _model(self) -> Model:
@@ -184,6 +197,13 @@ class Worker:
     @cached_property
     def _place(self) -> Place:
         return place_of(self._job.place)
+
+
+def _drop(table: Parts, name: str) -> None:
+    """Remove a part that must not count."""
+    for part in table.files():
+        if part.stem == name:
+            remove(part)
 
 
 def versions() -> dict[str, str]:

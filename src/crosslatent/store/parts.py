@@ -66,6 +66,9 @@ class Parts(Protocol):
     def write(self, name: str, content: Any, /) -> None:
         """Write a part, whole or not at all."""
 
+    def files(self) -> list[Place]:
+        """The parts, in the order of their names."""
+
     def items(self) -> set[str]:
         """The items that there is something of."""
 

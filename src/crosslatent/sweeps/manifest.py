@@ -30,7 +30,7 @@ def build_manifest(
     model, task = plan.model, plan.task
     return {
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv[0].rsplit("/", 1)[-1] + " " + " ".join(sys.argv[1:]),
+        "command": command_line(),
         "versions": {
             "crosslatent": __version__,
             "python": platform.python_version(),
@@ -56,3 +56,9 @@ def build_manifest(
         "requested": requested or {},
         "headline": headline,
     }
+
+
+def command_line() -> str:
+    """What this process was called with; without the folder of the program."""
+    program = sys.argv[0].rsplit("/", 1)[-1]
+    return " ".join(["crosslatent" if program == "__main__.py" else program, *sys.argv[1:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Prepared:
         """The rows that a run folder lacks."""
         return missing_rows(self.grid, folder.inventory())
 
-    def missing_extra(self, folder: RunFolder, kind: Kind, failed: set[str]) -> list[Block]:
+    def missing_extra(self, folder: RunFolder, kind: Kind, failed: Container[str]) -> list[Block]:
         """The items that a table beside the rows lacks; without those that have failed."""
         there = folder.extras[kind].items()
         return [block for block in missing_items(self.grid, there) if block.item not in failed]

@@ -36,6 +36,10 @@ class Progress:
 Show = Callable[[Progress], None]
 
 
+def silent(_state: Progress) -> None:
+    """What shows the progress that nobody asked to see."""
+
+
 @dataclass(slots=True)
 class Tracker:
     """Turns what happens into states of progress.

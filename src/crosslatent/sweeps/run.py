@@ -10,22 +10,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.errors import RunFolderError, SweepError, TaskError
+from crosslatent.errors import RunFolderError
 from crosslatent.model import Model
 from crosslatent.specs import AUTO
 from crosslatent.store.folder import RunFolder
 from crosslatent.store.places import place_of
-from crosslatent.store.schema import Failure
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
 from crosslatent.sweeps.faults import Faults, Streak
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
 from crosslatent.sweeps.prepared import Prepared, prepare
-from crosslatent.sweeps.progress import Progress, Show, Tracker
+from crosslatent.sweeps.progress import Show, Tracker, silent
 from crosslatent.sweeps.slices import Kind
+from crosslatent.sweeps.tally import Tally, check_strict
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.tasks import Task
 
@@ -108,37 +108,14 @@ def run_sweep(
     started = time.monotonic()
     with RunFolder.open(place, prepared.manifest, new=new) as folder:
         folder.write_items(prepared.items)
-        run = _Run(plan, prepared, folder, progress or _silent, strict, part_seconds)
+        tally = Tally(strict)
+        run = _Run(plan, prepared, folder, progress or silent, tally, part_seconds)
         run.fill_rows(path, batch_rows)
         for kind in prepared.extras:
             run.fill_extra(kind)
-        faults, status = prepared.finish(folder, tuple(run.failed))
+        faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
-    return SweepOutcome(place, run.rows, faults, seconds, tuple(run.paths), status)
-
-
-def check_strict(strict: bool, failures: Mapping[str, str]) -> None:
-    """Refuse a strict sweep whose items cannot all be asked.
-
-    Raises:
-        TaskError: strict, and one of them cannot be.
-    """
-    if strict and failures:
-        name, reason = next(iter(failures.items()))
-        raise TaskError(f"Item {name!r} cannot be run: {reason}")
-
-
-def check_failure(strict: bool, failure: Failure) -> None:
-    """Stop a strict sweep in which an item has failed.
-
-    Raises:
-        SweepError: strict.
-    """
-    if strict:
-        raise SweepError(
-            f"Item {failure.item!r} failed ({failure.reason}), and --strict stops at the first: "
-            "what was finished is kept."
-        )
+    return SweepOutcome(place, tally.rows, faults, seconds, tuple(tally.paths), status)
 
 
 @dataclass(slots=True)
@@ -149,11 +126,8 @@ class _Run:
     prepared: Prepared
     folder: RunFolder
     show: Show
-    strict: bool
+    tally: Tally
     part_seconds: float
-    rows: int = field(default=0, init=False)
-    failed: list[Failure] = field(default_factory=list, init=False)
-    paths: dict[EnginePath, None] = field(default_factory=dict, init=False)
 
     def fill_rows(self, path: EnginePath, batch_rows: int | None) -> None:
         """Answer the rows that the folder lacks."""
@@ -167,9 +141,8 @@ class _Run:
         worker = RowWorker(self.plan, path, batch_rows, tracker.captured)
         with self._parts() as parts:
             for done in worker.answer(blocks, tracker.answered):
-                self._note(done.failure)
-                self.paths.update(dict.fromkeys(done.paths))
-                self.rows += len(done.rows)
+                self.tally.fail([done.failure])
+                self.tally.add(len(done.rows), done.paths)
                 parts.add(done.rows)
                 left[done.block.item] -= 1
                 if not left[done.block.item] and done.rows:
@@ -177,24 +150,18 @@ class _Run:
 
     def fill_extra(self, kind: Kind) -> None:
         """Make what one of the tables beside the rows lacks."""
-        failed = {failure.item for failure in self.failed}
-        blocks = self.prepared.missing_extra(self.folder, kind, failed)
+        blocks = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
         tracker = Tracker(self.show, 0, len(blocks), 0)
         streak = Streak()
         number = 0
         for start in range(0, len(blocks), ITEMS_TOGETHER):
             group = blocks[start : start + ITEMS_TOGETHER]
             for made, failure in extras(self.plan, kind, group, streak):
-                self._note(failure)
+                self.tally.fail([failure])
                 if made is not None:
                     self.folder.extras[kind].write(self.folder.part_name(number), made)
                     number += 1
             tracker.captured(start + len(group), len(blocks))
-
-    def _note(self, failure: Failure | None) -> None:
-        if failure is not None:
-            check_failure(self.strict, failure)
-            self.failed.append(failure)
 
     @contextmanager
     def _parts(self) -> Iterator[_Parts]:
@@ -232,7 +199,3 @@ class _Parts:
             self._folder.rows.write(self._folder.part_name(self._number), rows)
             self._number += 1
         self._flushed = time.monotonic()
-
-
-def _silent(_state: Progress) -> None:
-    """What shows the progress that nobody asked to see."""

@@ -44,11 +44,13 @@ class Slice:
         number: of the slice in this session; names its part.
         kind: what is done.
         blocks: the items, and of rows which.
+        instead_of: number of the slice that this one is a piece of, whose part must go.
     """
 
     number: int
     kind: Kind
     blocks: tuple[Block, ...]
+    instead_of: int | None = None
 
     @property
     def rows(self) -> int:

@@ -89,7 +89,7 @@ class RowWorker:
         Raises:
             SweepError: one item after another fails.
         """
-        todo = deque(blocks)
+        todo = deque(block for block in blocks if block.item not in self._failed)
         done = 0
         while todo:
             started: list[Block] = []
