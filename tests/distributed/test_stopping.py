@@ -1,4 +1,4 @@
-"""A sweep with workers that is told to stop, or killed: a sentence, no process left, and it goes on."""
+"""A sweep with workers that is told to stop, or is killed: a sentence, nobody left, and it goes on."""
 
 from __future__ import annotations
 
