@@ -108,13 +108,15 @@ def after_the_sweep(measured: dict[str, Any]) -> str:
     ]
     for place, rows in enumerate(sizes):
         factor = rows / sizes[0]
-        cells = [
-            f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
-            for step in (measured["steps"][name] for name in steps)
-        ]
+        cells = [took(step, factor) for step in (measured["steps"][name] for name in steps)]
         how = "measured" if place == 0 else "scaled"
         lines.append(f"| {count(rows)} ({how}) | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def took(step: dict[str, Any], factor: float = 1) -> str:
+    """Time and memory of a step, scaled."""
+    return f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
 
 
 def duration(seconds: float) -> str:
@@ -149,6 +151,8 @@ def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "batch_cache", human_bytes(costs.cache_bytes(256 * NEW_TOKENS, *shape))
     yield "prefix_cache", human_bytes(costs.cache_bytes(PROMPTS / 2, *shape))
     yield "measured_rows", count(rows)
+    for name in ("aggregate", "frame", "report"):
+        yield name, took(measured["steps"][name])
 
 
 TEXT = """# How large a sweep can be
@@ -229,6 +233,11 @@ there in proportion to the rows, which is rough: time, and most memory. On remot
 part costs some requests in addition.
 
 {after}
+
+For five million rows, the limit of 10 s and 2 GB is for aggregating alone: upper bounds with
+intervals overall, by layer and by language ({aggregate}). It is not for `Run.upper_bound()` in a
+fresh process, which loads libraries, too ({frame}), nor for the report, which works out much
+more ({report}).
 
 Up to some ten million rows, one ordinary machine does everything. Beyond, sweep into several run
 folders (one for each component, or for a group of languages), and report on each by itself; or ask
