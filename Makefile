@@ -51,7 +51,7 @@ demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hou
 
 docs: $(VENV)/.stamp-base ## write docs/run-folder.md and docs/scale.md from the code, docs/models.md from what `make models` found
 	$(BIN)/python scripts/run_folder_docs.py
-	$(BIN)/python scripts/scale_docs.py
+	$(BIN)/python -m scripts.scale_docs
 	$(BIN)/python -m scripts.models_docs --render
 
 models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/models.json and docs/models.md

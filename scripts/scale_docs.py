@@ -7,120 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from crosslatent import costs
 from crosslatent.costs import human_bytes
+from crosslatent.distributed.run import LARGEST
+from scripts.scale_designs import (
+    LARGE,
+    NEW_TOKENS,
+    OPTIONS,
+    PEAK,
+    PROMPTS,
+    SLICE_SECONDS,
+    SMALL,
+    UTILISATION,
+    Design,
+    Size,
+    designs,
+)
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "scale.md"
 MEASURED = ROOT / "benchmarks" / "results" / "scale.json"
-
-PEAK = 989e12
-"""Operations per second of an H100 in bfloat16, dense, as its maker states."""
-UTILISATION = (0.4, 0.1)
-"""Share of the peak that is reached, good and poor; an assumption."""
-PROMPTS = 300
-"""Tokens of main and aux together."""
-NEW_TOKENS = 20
-OPTIONS = 4
-SLICE_SECONDS = 20.0
-"""Work in one slice, and rows in one part."""
-VARIANTS = 6
-"""A true transplant, and the controls shuffled (twice), noise, mean and self."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What counts of a model.
-
-    Attributes:
-        parameters: weights.
-        layers: blocks.
-        width: of the hidden state.
-        key_value_width: key-value heads times the size of a head.
-        gpus: of 80 GB that one copy needs in bfloat16.
-    """
-
-    parameters: float
-    layers: int
-    width: int
-    key_value_width: int
-    gpus: int
-
-
-SMALL = Size(6.7e9, 32, 4096, 4096, 1)
-LARGE = Size(70.6e9, 80, 8192, 1024, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """A sweep.
-
-    Attributes:
-        name: for the table.
-        model: what answers.
-        items: questions.
-        edits: transplants of one question, controls included.
-        new_tokens: of an answer; 1 where options are only scored.
-    """
-
-    name: str
-    model: Size
-    items: int
-    edits: int
-    new_tokens: int = NEW_TOKENS
-
-    @property
-    def rows(self) -> int:
-        """Rows of all questions: vanilla, translate_test and every transplant."""
-        return self.items * (2 + self.edits)
-
-    @property
-    def tokens(self) -> float:
-        """Tokens through the model."""
-        return costs.tokens_through(self.items * PROMPTS, self.rows, self.new_tokens)
-
-    @property
-    def flops(self) -> float:
-        """Floating-point operations: weights, and attention over half of a prompt pair."""
-        context = PROMPTS / 2 + self.new_tokens / 2
-        attention = costs.attention_operations(
-            self.tokens, context, self.model.layers, self.model.width
-        )
-        return costs.operations(self.tokens, self.model.parameters) + attention
-
-    @property
-    def gpu_hours(self) -> tuple[float, float]:
-        """At good and at poor utilisation."""
-        good, poor = (costs.gpu_hours(self.flops, PEAK, share) for share in UTILISATION)
-        return good, poor
-
-    @property
-    def storage(self) -> costs.Storage:
-        """Of the rows on disk."""
-        decoded = self.new_tokens if self.new_tokens > 1 else 0
-        return costs.storage(self.rows, decoded, OPTIONS, scored=self.new_tokens == 1)
-
-    @property
-    def slices(self) -> int:
-        """Pieces of work of `SLICE_SECONDS`, at good utilisation; at least one for each item."""
-        seconds = self.gpu_hours[0] * 3600 / self.model.gpus
-        return max(round(seconds / SLICE_SECONDS), 1)
-
-
-def designs(size: Size, items: int) -> list[Design]:
-    """What can be run of all questions: from every pair with controls to a single pair."""
-    pairs, line = 2 * size.layers**2, 2 * size.layers
-    return [
-        Design("all pairs, 2 components, controls", size, items, VARIANTS * pairs),
-        Design("all pairs, 2 components", size, items, pairs),
-        Design("target-first, 2 components, controls", size, items, VARIANTS * line),
-        Design("target-first (or source-last), 2 components", size, items, line),
-        Design("a preset pair, controls", size, items, VARIANTS),
-    ]
 
 
 def table(found: Sequence[Design]) -> str:
@@ -130,7 +40,7 @@ def table(found: Sequence[Design]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in found:
-        scored = Design(one.name, one.model, one.items, one.edits, 1)
+        scored = replace(one, new_tokens=1)
         disk = f"{human_bytes(one.storage.low)} to {human_bytes(one.storage.high)}"
         lines.append(
             f"| {one.name} | {count(one.rows)} | {disk} | {hours(one)} | {hours(scored)} | "
@@ -166,9 +76,13 @@ def assumptions() -> str:
         ("7B model", _size(SMALL)),
         ("70B model", _size(LARGE)),
         ("work", "2 operations for each parameter and token, and attention over the prompt"),
+        ("first token", "only blocks from the edited one on: all of them if that is the first"),
         ("GPU", f"{PEAK / 1e12:.0f} TFLOP/s (the stated peak of an H100 in bfloat16, dense)"),
         ("utilisation", " to ".join(f"{share:.0%}" for share in UTILISATION) + " of the peak"),
-        ("slice", f"{SLICE_SECONDS:.0f} seconds of one copy of the model, at the better figure"),
+        (
+            "slice",
+            f"{SLICE_SECONDS:.0f} seconds of one copy (better figure), {LARGEST:,} rows at most",
+        ),
         ("controls", "shuffled (2 strata), noise, mean, self: 6 rows where there was 1"),
     ]
     lines = ["| what | assumed |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
@@ -194,13 +108,15 @@ def after_the_sweep(measured: dict[str, Any]) -> str:
     ]
     for place, rows in enumerate(sizes):
         factor = rows / sizes[0]
-        cells = [
-            f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
-            for step in (measured["steps"][name] for name in steps)
-        ]
+        cells = [took(step, factor) for step in (measured["steps"][name] for name in steps)]
         how = "measured" if place == 0 else "scaled"
         lines.append(f"| {count(rows)} ({how}) | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def took(step: dict[str, Any], factor: float = 1) -> str:
+    """Time and memory of a step, scaled."""
+    return f"{duration(step['seconds'] * factor)}, {human_bytes(step['peak_bytes'] * factor)}"
 
 
 def duration(seconds: float) -> str:
@@ -214,8 +130,9 @@ def duration(seconds: float) -> str:
 
 def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Figures that stand in the text, by name."""
-    everything, lines = designs(LARGE, 100_000)[1], designs(LARGE, 100_000)[3]
-    pilot = Design("pilot", LARGE, 200, 2 * LARGE.layers**2)
+    found = designs(LARGE, 100_000)
+    everything, lines = found[1], found[4]
+    pilot = Design("pilot", LARGE, 200, "all", 2)
     rows = measured["shape"]["rows"]
     yield "all_rows", count(everything.rows)
     yield "all_hours", hours(everything)
@@ -224,13 +141,18 @@ def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "pilot_rows", count(pilot.rows)
     yield "pilot_hours", hours(pilot)
     yield "bytes_per_row", f"{measured['bytes'] / rows:.0f}"
-    per_slice = everything.rows / everything.slices
-    yield "rows_per_slice", count(per_slice)
+    yield "largest", f"{LARGEST:,}"
+    yield (
+        "seconds_per_slice",
+        _two_digits(everything.gpu_hours[0] * 3600 / everything.model.gpus / everything.slices),
+    )
     yield "part", human_bytes(everything.storage.low / everything.slices)
     shape = LARGE.layers, LARGE.key_value_width
     yield "batch_cache", human_bytes(costs.cache_bytes(256 * NEW_TOKENS, *shape))
     yield "prefix_cache", human_bytes(costs.cache_bytes(PROMPTS / 2, *shape))
     yield "measured_rows", count(rows)
+    for name in ("aggregate", "frame", "report"):
+        yield name, took(measured["steps"][name])
 
 
 TEXT = """# How large a sweep can be
@@ -285,8 +207,14 @@ hundred more questions in a language help, a thousand more pairs do not.
 
 ## Slices, parts and memory while it runs
 
-- A slice is about {slice:.0f} seconds of work, here some {rows_per_slice} rows, and makes one part
-  of about {part}. A crash loses no more than the slices that were being worked on.
+- A slice has {largest} rows at most. In the 70B model's sweep over all pairs that is some
+  {seconds_per_slice} seconds of work, and makes one part of about {part}. Where that many rows take
+  longer, a part is closed after some {slice:.0f} seconds in one process; with `--ray`, slices are
+  smaller where there are few rows for each worker. A crash loses no more than the slices that were
+  being worked on.
+- Two things are read more than once, and are left out of the estimates: the prompts of a question,
+  by every slice that has rows of it, and the aux prompts of a whole language and split, by every
+  worker that has rows of the control `mean`.
 - Slices go to whichever worker is free, so there should be at least ten for each: with fewer, all
   wait for the last one.
 - The process that hands out slices reads all parts once when it opens the folder, to check them
@@ -305,6 +233,11 @@ there in proportion to the rows, which is rough: time, and most memory. On remot
 part costs some requests in addition.
 
 {after}
+
+For five million rows, the limit of 10 s and 2 GB is for aggregating alone: upper bounds with
+intervals overall, by layer and by language ({aggregate}). It is not for `Run.upper_bound()` in a
+fresh process, which loads libraries, too ({frame}), nor for the report, which works out much
+more ({report}).
 
 Up to some ten million rows, one ordinary machine does everything. Beyond, sweep into several run
 folders (one for each component, or for a group of languages), and report on each by itself; or ask

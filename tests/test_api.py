@@ -9,6 +9,7 @@ import pytest
 
 import crosslatent as xl
 from support.rows import AUX, MAIN, wrapped
+from support.runs import item, row, write_run
 
 
 def test_layers_from_the_end_are_resolved_and_the_touched_tokens_named():
@@ -46,6 +47,17 @@ def test_mistakes_say_what_would_be_right(changes, says):
 def test_importing_the_package_does_not_load_torch():
     code = "import sys, crosslatent; crosslatent.Item; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_folder_is_read_without_torch(tmp_path):
+    rows = [row("a", "vanilla", correct=False), row("a"), row("b", "vanilla"), row("b")]
+    write_run(tmp_path / "run", [item("a"), item("b")], rows, spec={"components": ["ffn"]})
+    code = (
+        "import sys, crosslatent; run = crosslatent.Run(sys.argv[1]); run.upper_bound(); "
+        "run.heatmap(); run.to_pandas(); sys.exit('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "run"]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_every_public_name_resolves():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 
-from crosslatent import controls
+from crosslatent import controls, donors
 from crosslatent.activations import capture, capture_ids
 from crosslatent.controls import Vectors
 from crosslatent.donors import Donors, Variant
@@ -96,6 +98,61 @@ def test_items_without_gold_answers_have_one_stratum():
     items = [replace(one, answer=None, options=None) for one in ITEMS[:4]]
     found = variants_of(items, items[0], ["shuffled"])
     assert [variant.stratum for variant in found] == [None, "any"]
+
+
+def plain_draws(items, one, seed):
+    """Stratum -> donor, by the definition."""
+    others = [
+        other
+        for other in items
+        if (other.lang, other.aux_lang, other.split) == (one.lang, one.aux_lang, one.split)
+        and other.cluster != one.cluster
+        and (other.aux, other.shots) != (one.aux, one.shots)
+    ]
+    strata = {
+        "same_answer": [o.id for o in others if None is not one.answer == o.answer],
+        "different_answer": [
+            o.id for o in others if None not in (one.answer, o.answer) and o.answer != one.answer
+        ],
+        "any": [o.id for o in others if one.answer is None],
+    }
+    return {
+        stratum: random.Random(f"{seed}/{one.id}/{stratum}").choice(sorted(ids))
+        for stratum, ids in strata.items()
+        if ids
+    }
+
+
+@pytest.mark.parametrize("case", range(60))
+def test_draws_are_those_of_the_definition(case):
+    chance = random.Random(case)
+    answers = ["(1)", "(2)", "(3)", None][: chance.randint(1, 4)]
+    items = [
+        replace(
+            item(n, chance.choice(["sw", "hi"]), split=chance.choice(["pilot", "unseen", None])),
+            answer=chance.choice(answers),
+            aux=f"Question {chance.randrange(60)}:",
+            cluster=f"fact-{chance.randrange(60)}",
+        )
+        for n in chance.sample(range(1000), chance.randint(2, 80))
+    ]
+    found = Donors(items, seed=case)
+    for one in items * 2:
+        drawn = found.variants(one, ["shuffled"])[1:]
+        assert {v.stratum: v.donor for v in drawn} == plain_draws(items, one, case)
+
+
+def test_what_is_kept_of_draws_is_bounded_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr(donors, "KEPT", 5)
+    found = Donors(ITEMS)
+    first = [found.variants(one, CONTROLS) for one in ITEMS]
+    assert len(found._kept) == 5
+    found.variants(ITEMS[-1], CONTROLS).clear()
+    assert [pickle.loads(pickle.dumps(found)).variants(one, CONTROLS) for one in ITEMS] == first
+    assert [found.variants(one, CONTROLS) for one in ITEMS] == first
+    assert found.variants(ITEMS[0], ()) == [Variant("none")]
+    changed = replace(ITEMS[0], answer=None)
+    assert [v.stratum for v in found.variants(changed, ["shuffled"])] == [None, "any"]
 
 
 def test_shuffled_vectors_are_the_donors(model, vectors):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.scale import __main__ as scale
 from benchmarks.scale import synthetic
-from benchmarks.scale.measure import run_step
+from benchmarks.scale.limits import MOST_MEMORY, broken
+from benchmarks.scale.measure import Step, run_step
 from benchmarks.scale.synthetic import COMPONENTS, FULL, SMALL, known_bounds
 from crosslatent.store.reader import RunReader
-
-MOST_MEMORY = 2e9
 
 
 @pytest.fixture(
@@ -65,6 +65,23 @@ def test_bounds_are_those_that_are_known(run, shape):
 
 def test_one_file_of_it(run, shape):
     assert step("export", run, shape).found["rows"] == shape.rows
+
+
+def test_a_step_over_its_limit_is_named():
+    good = [Step("aggregate", 9.9, 1_900_000_000, {}), Step("report", 1e3, 5_000_000_000, {})]
+    assert broken([*good, Step("write", 100.0, 1, {})]) == []
+    assert broken([Step("aggregate", 10.04, 1, {}), Step("frame", 1.0, 2_100_000_000, {})]) == [
+        "aggregate took 10.0 s: the limit is 10 s.",
+        "frame held 2.1 GB: the limit is 2 GB.",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(3.0, 0), (30.0, 1)])
+def test_the_benchmark_fails_where_a_limit_is_broken(tmp_path, monkeypatch, seconds, status):
+    monkeypatch.setattr(scale, "run_step", lambda name, *_: Step(name, seconds, 10**9, {}))
+    monkeypatch.setattr(scale, "rows_bytes", lambda run: 10**8)
+    assert scale.main([f"--out={tmp_path}", f"--space={tmp_path}"]) == status
+    assert (tmp_path / "scale.md").exists()  # what was measured is said all the same
 
 
 @pytest.mark.slow

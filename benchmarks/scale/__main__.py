@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.scale.limits import broken
 from benchmarks.scale.measure import Step, StepError, rows_bytes, run_step
 from benchmarks.scale.synthetic import FULL, SMALL, Shape
 from benchmarks.scale.tables import render
@@ -20,12 +21,13 @@ ROUNDS = ("write", "resume", "aggregate", "frame", "heatmap", "export", "report"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write `scale.md` and `scale.json`; 0 if every step ran."""
+    """Measure and write `scale.md` and `scale.json`; 0 if every step ran within its limits."""
     options = _parser().parse_args(arguments)
     shape = SMALL if options.quick else FULL
     folder = Path(tempfile.mkdtemp(prefix="crosslatent-scale-", dir=options.space))
     try:
-        result = _result(folder / "run", shape, options.skip_report)
+        steps = _steps(folder / "run", shape, options.skip_report)
+        result = _result(steps, shape, rows_bytes(folder / "run"))
     except StepError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,14 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (options.out / "scale.json").write_text(text + "\n", encoding="utf-8")
     (options.out / "scale.md").write_text(render(result), encoding="utf-8")
     print(render(result))
-    return 0
+    over = broken(steps)
+    for line in over:
+        print(line, file=sys.stderr)
+    return 1 if over else 0
 
 
-def _result(run: Path, shape: Shape, skip_report: bool) -> dict[str, Any]:
+def _steps(run: Path, shape: Shape, skip_report: bool) -> list[Step]:
     steps: list[Step] = []
     for name in ROUNDS[:-1] if skip_report else ROUNDS:
         steps.append(run_step(name, run, shape))
         print(f"{name}: {steps[-1].seconds:.1f} s", file=sys.stderr)
+    return steps
+
+
+def _result(steps: Sequence[Step], shape: Shape, size: int) -> dict[str, Any]:
     return {
         "machine": machine.describe(1),
         "shape": {
@@ -53,7 +62,7 @@ def _result(run: Path, shape: Shape, skip_report: bool) -> dict[str, Any]:
             "rows": shape.rows,
             "parts": shape.parts,
         },
-        "bytes": rows_bytes(run),
+        "bytes": size,
         "steps": {
             step.name: {"seconds": round(step.seconds, 2), "peak_bytes": step.peak_bytes}
             for step in steps

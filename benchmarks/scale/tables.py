@@ -11,7 +11,7 @@ STEPS: Mapping[str, str] = {
     "write": "making up and writing all parts",
     "resume": "opening the folder and finding what is missing",
     "aggregate": "upper bounds with intervals: overall, by source, target and language",
-    "frame": "`Run.upper_bound()`, the model's libraries loaded, too",
+    "frame": "`Run.upper_bound()`, pandas loaded, too",
     "heatmap": "`Run.heatmap()`, likewise",
     "export": "`crosslatent export` to one Parquet file, sorted",
     "report": "`crosslatent report`, whole",

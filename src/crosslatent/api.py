@@ -1,4 +1,7 @@
-"""The Python interface: one transplant, a sweep, and a run folder as an object."""
+"""The Python interface: one transplant, a sweep, and a run folder as an object.
+
+What needs torch is imported where it is used: a run folder is read without it, in half the time.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent import oracle
-from crosslatent.activations import capture_ids
-from crosslatent.edits import Edit
 from crosslatent.errors import PairError, PromptError, UsageError
-from crosslatent.model import Model, encode, load
-from crosslatent.model.prompts import check_positions
 from crosslatent.specs import (
     AUTO,
     Component,
@@ -28,7 +26,6 @@ from crosslatent.store.contents import readable
 from crosslatent.store.folder import VECTORS
 from crosslatent.store.places import place_of
 from crosslatent.store.vectors import VectorParts
-from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
@@ -38,6 +35,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
     from upath import UPath
+
+    from crosslatent.model import Model
+    from crosslatent.sweeps import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,12 @@ def transplant(
         PromptError: a prompt is empty, longer than the context, or shorter than `positions`.
         ModelError: the tokenizer has no chat template.
     """
+    from crosslatent import oracle
+    from crosslatent.activations import capture_ids
+    from crosslatent.edits import Edit
+    from crosslatent.model import encode
+    from crosslatent.model.prompts import check_positions
+
     if max_new_tokens < 1:
         raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
     asked = [Transplant(check_component(component), source, target), *also]
@@ -297,6 +303,9 @@ def sweep(
             model that is loaded already.
         SweepError: one item after another fails.
     """
+    from crosslatent.model import Model, load
+    from crosslatent.sweeps import SweepSpec, run_sweep
+
     components = (component,) if isinstance(component, str) else tuple(component)
     spec = SweepSpec(
         components=components,

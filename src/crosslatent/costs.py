@@ -5,6 +5,7 @@ Plain arithmetic on plain numbers: `crosslatent sweep --dry-run` and docs/scale.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 BYTES_PER_NUMBER = 5.3
@@ -41,18 +42,32 @@ def storage(rows: float, tokens: float, options: float, *, scored: bool = False)
     return Storage(low, high)
 
 
-def tokens_through(prompts: float, rows: float, new_tokens: float) -> float:
+def share_left(targets: Sequence[int], layers: int) -> float:
+    """Share of the model from the edited block on: all for target 0, about half for all pairs.
+
+    Args:
+        targets: layer of each pair that is edited, from 0.
+        layers: of the model.
+    """
+    return 1 - sum(targets) / len(targets) / layers
+
+
+def tokens_through(prompts: float, rows: float, new_tokens: float, left: float) -> float:
     """Tokens through the model with each item's prompts read once.
 
     A row starts at the last token of the prompt. Below its target block that token is the same in
-    all rows, so on average half of the model is left to do for it: new tokens minus one half.
+    all rows, so only the blocks from there on are left to do for it.
+
+    Left out: an item whose rows are cut into several slices has its prompts read again by each, and
+    every worker reads the aux prompts of a whole pool once for the control `mean`.
 
     Args:
         prompts: tokens of all prompts, main and aux.
         rows: rows of all items.
         new_tokens: of an answer; 1 if options are only scored by their first token.
+        left: share of the model that is left, on average; see `share_left`.
     """
-    return prompts + rows * (new_tokens - 0.5)
+    return prompts + rows * (new_tokens - 1 + left)
 
 
 def tokens_apart(prompts_of_item: float, rows: float, new_tokens: float) -> float:

@@ -7,15 +7,22 @@ with the same aux prompt, are the same question, and never its donors.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from crosslatent.specs import Control
 from crosslatent.tasks import Item
 
+T = TypeVar("T")
+
 Pool = tuple[str, ...]
 """What the items of a pool have in common: both languages and the split."""
+
+KEPT = 4096
+"""Items whose variants are kept: a sweep asks for them several times in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,26 @@ class Variant:
     control: Control
     stratum: str | None = None
     donor: str | None = None
+
+
+class _Sorted:
+    """The ids of a pool in the order in which donors are drawn.
+
+    Attributes:
+        ids: all of them.
+        answered: those with a gold answer.
+        places: gold answer -> where in `answered` the ids with this answer are.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.ids: list[str] = []
+        self.answered: list[str] = []
+        self.places: dict[str, list[int]] = defaultdict(list)
+        for item in sorted(items, key=lambda item: item.id):
+            self.ids.append(item.id)
+            if item.answer is not None:
+                self.places[item.answer].append(len(self.answered))
+                self.answered.append(item.id)
 
 
 class Donors:
@@ -53,9 +80,21 @@ class Donors:
             twins[pool, (item.aux, item.shots)].append(item.id)
         self.pools: dict[Pool, list[str]] = dict(pools)
         self._twins = dict(twins)
+        self._sorted: dict[Pool, _Sorted] = {}
+        self._kept: dict[tuple[str, tuple[Control, ...]], list[Variant]] = {}
 
     def variants(self, item: Item, controls: Sequence[Control]) -> list[Variant]:
         """The true transplant, and those of `controls` that exist (a donor may not)."""
+        if self.items.get(item.id) is not item:
+            return self._variants(item, controls)
+        asked = (item.id, tuple(controls))
+        if asked not in self._kept:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[asked] = self._variants(item, controls)
+        return list(self._kept[asked])
+
+    def _variants(self, item: Item, controls: Sequence[Control]) -> list[Variant]:
         found = [Variant("none")]
         for control in controls:
             if control == "shuffled":
@@ -77,27 +116,59 @@ class Donors:
         return frozenset((*facts, *prompts))
 
     def _shuffled(self, item: Item) -> list[Variant]:
-        same = self.same(item)
-        others = [self.items[name] for name in self.pools[pool_of(item)] if name not in same]
+        pool, twins = self._pool(item), self.same(item)
         if item.answer is None:
-            strata = {"any": others}
+            drawn = {"any": self._draw(item, "any", pool.ids, _places(pool.ids, twins))}
         else:
-            strata = {
-                "same_answer": [other for other in others if other.answer == item.answer],
-                "different_answer": [
-                    other for other in others if other.answer not in (None, item.answer)
-                ],
+            alike = pool.places.get(item.answer, [])
+            # Where its twins are: among the ids with its answer, and among those with another one.
+            inside, outside = list[int](), list[int]()
+            known = [name for name in twins if self.items[name].answer is not None]
+            for place in _places(pool.answered, known):
+                before = bisect_left(alike, place)
+                if before < len(alike) and alike[before] == place:
+                    inside.append(before)
+                else:
+                    outside.append(place - before)
+            same = self._draw(item, "same_answer", alike, inside)
+            others = range(len(pool.answered) - len(alike))
+            other = self._draw(item, "different_answer", others, outside)
+            drawn = {
+                "same_answer": None if same is None else pool.answered[same],
+                "different_answer": None
+                if other is None
+                else pool.answered[_without(alike, other)],
             }
         return [
-            Variant("shuffled", stratum, self._draw(item, stratum, donors))
-            for stratum, donors in strata.items()
-            if donors
+            Variant("shuffled", stratum, donor)
+            for stratum, donor in drawn.items()
+            if donor is not None
         ]
 
-    def _draw(self, item: Item, stratum: str, donors: Sequence[Item]) -> str:
+    def _pool(self, item: Item) -> _Sorted:
+        name = pool_of(item)
+        if name not in self._sorted:
+            self._sorted[name] = _Sorted(self.items[one] for one in self.pools[name])
+        return self._sorted[name]
+
+    def _draw(self, item: Item, stratum: str, among: Sequence[T], left_out: list[int]) -> T | None:
+        """One of `among`, but for some places, in order; None if nothing is left."""
+        number = len(among) - len(left_out)
+        if not number:
+            return None
         # Seeding with the item's own id makes the draw independent of the order of items.
         chance = random.Random(f"{self._seed}/{item.id}/{stratum}")
-        return chance.choice(sorted(donor.id for donor in donors))
+        return among[_without(left_out, chance.choice(range(number)))]
+
+
+def _places(ids: Sequence[str], some: Iterable[str]) -> list[int]:
+    """Where some ids are among others, all in order."""
+    return sorted(bisect_left(ids, name) for name in some)
+
+
+def _without(gaps: Sequence[int], number: int) -> int:
+    """The place of a number (from 0) if the places in `gaps`, in order, are not counted."""
+    return number + bisect_right(range(len(gaps)), number, key=lambda at: gaps[at] - at)
 
 
 def pool_of(item: Item) -> Pool:

@@ -197,10 +197,6 @@ def _cells(data: RunData, component: Component, scores: Floats) -> _Cells:
     listed = ", ".join(f"({value})::DOUBLE AS {name}" for name, value in _OUTCOMES.items())
     columns = data.con.execute(
         f"""
-        WITH places AS (
-            SELECT item, row_number() OVER (ORDER BY item) - 1 AS place
-            FROM items WHERE item IN (SELECT item FROM places)
-        )
         SELECT p.place, r.source, r.target, {listed}
         FROM rows r JOIN places p USING (item)
         LEFT JOIN rows v ON v.item = r.item AND v.control = 'vanilla'

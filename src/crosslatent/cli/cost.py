@@ -9,6 +9,7 @@ from crosslatent.costs import (
     Storage,
     human_bytes,
     operations,
+    share_left,
     storage,
     tokens_apart,
     tokens_through,
@@ -25,7 +26,8 @@ class Estimate:
     Attributes:
         items: items that can be run.
         rows: rows, those of controls, vanilla and translate-test included.
-        tokens: with each item's prompts read once and their keys and values shared by its rows.
+        tokens: with each item's prompts read once and their keys and values shared by its rows;
+            see `costs.tokens_through` for what is left out.
         separate_tokens: if every row read both prompts again.
         parameters: of the model; a token costs about twice as many floating-point operations.
         storage: of the rows, on disk.
@@ -61,7 +63,7 @@ def estimate(plan: SweepPlan) -> Estimate:
     return Estimate(
         items=len(prompts),
         rows=plan.rows,
-        tokens=round(tokens_through(sum(prompts), plan.rows, new) + scored),
+        tokens=round(tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
         separate_tokens=round(tokens_apart(mean, plan.rows, new) + scored),
         parameters=plan.model.hf.num_parameters(),
         storage=storage(
@@ -71,6 +73,15 @@ def estimate(plan: SweepPlan) -> Estimate:
             scored=plan.score_options,
         ),
     )
+
+
+def _left(plan: SweepPlan) -> float:
+    """Share of the model that is left to do for a row's first token, on average over all rows."""
+    done = 0.0
+    for item in plan.grid.items:
+        targets = [target for _, target in plan.pairs.for_language(item.lang)]
+        done += plan.grid.rows_of(item) * share_left(targets, plan.model.n_layers)
+    return done / plan.rows
 
 
 def _option_tokens(plan: SweepPlan) -> int:
