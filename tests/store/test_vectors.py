@@ -66,7 +66,7 @@ def test_damaged_parts_are_set_aside(parts, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(RunFolderError, match="run the same sweep command again"):
         parts.items()
-    (aside,) = parts.check()
+    (aside,) = parts.check_items()
     assert aside.name == "vectors/part-00001-000000.parquet".replace("parquet", "safetensors")
     assert parts.items() == {"b"}
     assert file.with_suffix(".damaged").exists()
