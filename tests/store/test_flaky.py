@@ -162,9 +162,7 @@ def test_a_part_that_was_there_is_not_replaced(tmp_path):
         (pa.ArrowCancelled("stopped"), "nothing was set aside"),
     ],
 )
-def test_what_this_process_cannot_do_says_nothing_about_a_part(
-    tmp_path, monkeypatch, error, words
-):
+def test_what_this_process_cannot_do_says_nothing_about_a_part(tmp_path, monkeypatch, error, words):
     made(tmp_path, ["a"])
 
     def fail(*_, **__):
