@@ -70,15 +70,17 @@ folder whose `schema_version`, `model`, `task`, `spec` or `headline` differ from
 and says what differs; `--new` starts over. While `--new` throws an earlier run away, run.json has
 the key `clearing`.
 
-When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (pages have
-checksums), or that is another table, is renamed to `*.damaged`; one that holds a row that another
-part holds, too, to `*.doubled` (in the other tables: an item that another part holds). Before a
-sweep ends, parts that processes of earlier sessions have written since it began are renamed to
-`*.late`. What is missing then is made again. Only `--new` removes what was renamed.
+When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (each part
+has a checksum of the whole file), or that is another table, is renamed to `*.damaged`; one that
+holds a row that another part holds, too, to `*.doubled` (in the other tables: an item that another
+part holds). Before a sweep ends, parts that processes of earlier sessions have written since it
+began are renamed to `*.late`. What is missing then is made again. Only `--new` removes what was
+renamed.
 
 One process writes to a folder at a time: `.lock` and `.owner.json` say which, and behind URLs
 `.lease.json`, which another process takes over when it has not been renewed for five minutes, or at
-once where its owner ran on the same machine and is gone.
+once where its owner ran on the same machine (since the same boot, and in the same container) and is
+gone.
 
 Read it with DuckDB, pandas, polars, datasets or anything else that knows Parquet:
 

@@ -239,3 +239,11 @@ def test_the_first_column_that_differs_is_named(tmp_path):
     part.write_bytes(bytes(buffer.getvalue()))
     _, (aside,) = items_of(tmp_path)
     assert "'item' is " in aside.reason
+
+
+def test_more_names_than_can_be_told_apart_are_refused(tmp_path):
+    rows = [record("a", stratum=f"s{number}") for number in range(300)]
+    with RunFolder.open(tmp_path, MANIFEST) as folder:
+        folder.rows.write(folder.part_name(0), rows)
+    with pytest.raises(RunFolderError, match="more than 255 names"):
+        RunFolder.open(tmp_path, MANIFEST)

@@ -211,9 +211,7 @@ def refuse_all(connection: duckdb.DuckDBPyConnection, path: object) -> None:
     Raises:
         RunFolderError: there is one, or the table cannot be read.
     """
-    wrong = {
-        "a language is called 'all', which stands for all of them": "'all' IN (lang, aux_lang)"
-    }
+    what = "a language is called 'all', which stands for all of them"
     with readable(path):
         _refuse(connection, "items", {what: "'all' IN (lang, aux_lang)"}, path)
 

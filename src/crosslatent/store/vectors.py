@@ -1,7 +1,7 @@
 """`VectorParts`: captured vectors of a run folder, in parts of safetensors.
 
 Each part holds one tensor a component, items layers (positions, if several) d_model in float32, and
-the ids of its items, in their order, as a JSON list in its metadata.
+the ids of its items, in their order, as a JSON list in its metadata, beside a checksum of the file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from crosslatent.foreign import parse_json
 from crosslatent.store.files import write_bytes
 from crosslatent.store.parts import PartFolder, SetAside, able_to_read, damaged
 from crosslatent.store.places import reaching, read_bytes, why
+from crosslatent.store.sums import BLANK, KEY, SAFETENSORS, is_whole, sealed
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
@@ -64,9 +65,12 @@ class VectorParts(PartFolder):
             RunFolderError: it cannot be written, or was there before this session.
         """
         file = self._room_for(name)
-        metadata = {ITEMS: json.dumps(list(vectors.items), ensure_ascii=False)}
+        metadata = {
+            ITEMS: json.dumps(list(vectors.items), ensure_ascii=False),
+            KEY.decode(): BLANK.decode(),
+        }
         data = safetensors.numpy.save(dict(vectors.arrays), metadata=metadata)
-        write_bytes(file, data)
+        write_bytes(file, sealed(data, SAFETENSORS))
 
     def items(self) -> set[str]:
         """The items whose vectors are there.
@@ -119,6 +123,8 @@ def _parsed(part: Place) -> CapturedVectors | str:
         with able_to_read(part):
             with reaching(part):
                 data = read_bytes(part)
+            if not is_whole(data, SAFETENSORS):
+                return "its checksum is not that of what is in it"
             arrays = safetensors.numpy.load(data)
             items = parse_json(_metadata(data)[ITEMS])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
