@@ -25,14 +25,14 @@ RUN_JSON = {
     "created": "when the run was started, ISO 8601, UTC",
     "command": "the command line that started it",
     "versions": "crosslatent, Python and the libraries that decide a result",
-    "model": "name as given, type, hashes of config, weights and tokenizer, dtype, number of "
-    "parameters, `n_layers`, `d_model`",
+    "model": "name as given, commit, type, hashes of config, weights and tokenizer, dtype, number "
+    "of parameters, `n_layers`, `d_model`",
     "task": "name, title, description, direction, type, hash of its items, the rule that "
     "judged (the task's, or `likelihood_mean` where nothing was decoded), and the metric that "
     "counts",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact, chat, attribution, "
-    "samples",
+    "samples, keep_vectors",
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
@@ -70,13 +70,17 @@ folder whose `schema_version`, `model`, `task`, `spec` or `headline` differ from
 and says what differs; `--new` starts over. While `--new` throws an earlier run away, run.json has
 the key `clearing`.
 
-When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (pages have
-checksums), or that is another table, is renamed to `*.damaged`; one that holds a row that another
-part holds, too, to `*.doubled`. Their rows are made again. Only `--new` removes what was renamed.
+When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (each part
+has a checksum of the whole file), or that is another table, is renamed to `*.damaged`; one that
+holds a row that another part holds, too, to `*.doubled` (in the other tables: an item that another
+part holds). Before a sweep ends, parts that processes of earlier sessions have written since it
+began are renamed to `*.late`. What is missing then is made again. Only `--new` removes what was
+renamed.
 
 One process writes to a folder at a time: `.lock` and `.owner.json` say which, and behind URLs
 `.lease.json`, which another process takes over when it has not been renewed for five minutes, or at
-once where its owner ran on the same machine and is gone.
+once where its owner ran on the same machine (since the same boot, and in the same container) and is
+gone.
 
 Read it with DuckDB, pandas, polars, datasets or anything else that knows Parquet:
 
@@ -96,6 +100,7 @@ from datasets import load_dataset
 rows = load_dataset("RUN", split="train")
 items = load_dataset("RUN", "items", split="train")
 rows = load_dataset("parquet", data_files="RUN/rows/*.parquet", split="train")
+rows = load_dataset("parquet", data_dir="RUN/rows", split="train")
 ```
 
 **Folders from others.** Nothing in a run folder is executed when it is read: tables are Parquet,

@@ -87,8 +87,33 @@ def test_a_lease_of_another_machine_holds_while_it_is_renewed(remote):
 def test_a_stale_lease_is_taken_over(remote, monkeypatch, changes):
     monkeypatch.setattr(locks.socket, "gethostname", lambda: "here")
     made(remote, ["a"])
-    put_lease(remote, **changes)
+    put_lease(remote, **locks._pids() | changes)
     assert items_of(remote) == (["a"], [])
+
+
+@pytest.mark.parametrize("other", ["host", "boot", "pid_namespace"])
+def test_a_process_number_of_another_machine_or_container_says_nothing(remote, other):
+    made(remote, ["a"])
+    put_lease(remote, **locks._pids() | {"pid": 2**22 + 1, other: "another"})
+    with pytest.raises(RunFolderError, match="Another process is writing"):
+        RunFolder.open(remote, MANIFEST)
+
+
+def test_a_lease_that_cannot_be_read_just_now_is_not_free(remote, monkeypatch):
+    made(remote, ["a"])
+    put_lease(remote)
+    read = type(remote.fs).cat_file
+
+    def away(fs, path, *args, **kwargs):
+        if path.endswith(".lease.json"):
+            raise ConnectionError("connection reset by peer")
+        return read(fs, path, *args, **kwargs)
+
+    monkeypatch.setattr(type(remote.fs), "cat_file", away)
+    with pytest.raises(RunFolderError, match="Cannot reach .*connection reset"):
+        RunFolder.open(remote, MANIFEST)
+    monkeypatch.undo()
+    assert json.loads(read_bytes(remote / ".lease.json"))["token"] == "x"
 
 
 def test_of_two_that_take_a_lease_at_once_one_has_it(remote, monkeypatch):

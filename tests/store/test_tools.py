@@ -112,7 +112,8 @@ def test_datasets_reads_the_folder_and_its_files(plain, tmp_path):
 
     by_card = load(str(plain))
     by_files = load("parquet", data_files=f"{plain}/rows/*.parquet")
-    for rows in (by_card, by_files):
+    by_folder = load("parquet", data_dir=f"{plain}/rows")
+    for rows in (by_card, by_files, by_folder):
         assert rows.column_names == ROWS.names
         assert rows["item"][:] == ["a", "b", "c", "c"]
         assert rows["lang"][:] == ["sw", "sw", "sw", "fi"]

@@ -66,10 +66,29 @@ def test_damaged_parts_are_set_aside(parts, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(RunFolderError, match="run the same sweep command again"):
         parts.items()
-    (aside,) = parts.check()
+    (aside,) = parts.check_items()
     assert aside.name == "vectors/part-00001-000000.parquet".replace("parquet", "safetensors")
     assert parts.items() == {"b"}
     assert file.with_suffix(".damaged").exists()
+
+
+def test_every_flipped_byte_is_found(parts):
+    parts.write("part-00001-000000", vectors(["a"]))
+    (file,) = parts.files()
+    data = file.read_bytes()
+    unnoticed = []
+    for at in range(len(data)):
+        file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            parts.read("ffn")
+        except RunFolderError:
+            continue
+        unnoticed.append(data[at : at + 1])
+    # Where the name of the checksum is hit, nothing says that there was one.
+    assert len(unnoticed) <= len('"crosslatent.crc32":"')
+    file.write_bytes(data[:-3] + bytes([data[-3] ^ 16]) + data[-2:])
+    (aside,) = parts.check_items()
+    assert "checksum" in aside.reason
 
 
 def test_a_sweep_keeps_what_it_carries_over(tmp_path):

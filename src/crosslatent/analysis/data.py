@@ -14,6 +14,7 @@ from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
 from crosslatent.specs import Component, check_component
 from crosslatent.stats import Floats
+from crosslatent.store.contents import refuse_all
 
 if TYPE_CHECKING:
     import duckdb
@@ -139,6 +140,7 @@ class RunData:
         self.reader = reader
         self.manifest: Mapping[str, Any] = reader.manifest
         self.con: duckdb.DuckDBPyConnection = reader.connect()
+        refuse_all(self.con, reader.path)
         self.con.execute(_KEPT)
         self._cubes: dict[tuple[Arm, Measure], Floats] = {}
 

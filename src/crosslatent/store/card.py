@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from crosslatent.store.files import write_bytes
-from crosslatent.store.places import is_file, names_in, read_bytes
+from crosslatent.store.places import names_in, reaching, read_bytes
 from crosslatent.store.schema import FILE_TABLES, PART_TABLES, ROWS_TABLE
 
 if TYPE_CHECKING:
@@ -52,15 +52,23 @@ def write_card(place: Place) -> None:
     """Write or renew a folder's card; a README.md that somebody else wrote is left alone.
 
     Raises:
-        RunFolderError: it cannot be written.
+        RunFolderError: it cannot be written, or what is there cannot be reached.
     """
     file = place / CARD
-    there = read_bytes(file).decode(errors="replace") if is_file(file) else None
-    if there is not None and _SIGN not in there:
-        return
-    card = _card(place)
+    with reaching(place):
+        there = _card_in(file)
+        if there is not None and _SIGN not in there:
+            return
+        card = _card(place)
     if card != there:
         write_bytes(file, card.encode())
+
+
+def _card_in(file: Place) -> str | None:
+    try:
+        return read_bytes(file).decode(errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def _card(place: Place) -> str:

@@ -186,7 +186,6 @@ def check_values(
         },
         "items": {
             "a number of tokens is negative": "main_length < 0 OR aux_length < 0",
-            "a language is called 'all', which stands for all of them": "'all' IN (lang, aux_lang)",
         },
     }
     with readable(path):
@@ -200,6 +199,21 @@ def check_values(
                 f"The items of the run in {str(path)!r} are none that a sweep wrote (an item "
                 f"stands there twice): {_AGAIN}."
             )
+
+
+def refuse_all(connection: duckdb.DuckDBPyConnection, path: object) -> None:
+    """Refuse a language called 'all', where results use that name for all of them together.
+
+    Args:
+        connection: with the view ``items``.
+        path: the run folder, for the message.
+
+    Raises:
+        RunFolderError: there is one, or the table cannot be read.
+    """
+    what = "a language is called 'all', which stands for all of them"
+    with readable(path):
+        _refuse(connection, "items", {what: "'all' IN (lang, aux_lang)"}, path)
 
 
 def _refuse(

@@ -28,6 +28,9 @@ OWNER = ".owner.json"
 LEASE = ".lease.json"
 """The lease on a folder that no lock of the operating system reaches."""
 
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Of characters, as Python keeps bytes that are not UTF-8."""
+
 _OURS = frozenset({LOCK, OWNER, LEASE})
 _LEFTOVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.write-probe-\d+")
 """Our own temporary names; a process that was killed leaves them."""
@@ -67,12 +70,12 @@ def _renamed(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Make a rename last through a power cut, where folders can be synced (not on Windows)."""
     if os.name != "posix":
         return
@@ -90,8 +93,13 @@ def write_bytes(path: Place, data: bytes | memoryview) -> None:
 
 
 def write_json(path: Place, data: Any) -> None:
-    """Write plain data as JSON, whole or not at all."""
+    """Write plain data as JSON, whole or not at all.
+
+    Arguments of a command line may hold bytes that are no text: one such as 0xff is written out,
+    as a backslash and ``udcff``, since half of a character is no JSON for others.
+    """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
     write_bytes(path, (text + "\n").encode())
 
 

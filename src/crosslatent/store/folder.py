@@ -32,13 +32,14 @@ from crosslatent.store.manifest import (
     CLEARING,
     MANIFEST,
     last_session,
+    manifest_of,
+    ours_of,
     read_manifest,
-    read_ours,
     refuse_difference,
     sessions_of,
 )
-from crosslatent.store.parts import DOUBLED, Parts, PartTable, SetAside, set_aside
-from crosslatent.store.places import is_file, is_local, names_in, place_of, reaching, remove
+from crosslatent.store.parts import DOUBLED, START, Parts, PartTable, SetAside
+from crosslatent.store.places import names_in, place_of, reaching, read_bytes, remove
 from crosslatent.store.schema import (
     FAILURES,
     FILE_TABLES,
@@ -74,9 +75,9 @@ class RunFolder:
         """One more than any before: which call of a sweep on this folder this is, from 1."""
         self.set_aside: list[SetAside] = []
         """Parts that do not count any longer, found when the folder was opened."""
-        self.rows = PartTable(place / ROWS_TABLE, ROWS, self._guard())
+        self.rows = PartTable(place / ROWS_TABLE, ROWS, self._guard)
         """The answers."""
-        self.extras = {name: extra_at(place, name, self._guard()) for name in EXTRAS}
+        self.extras = {name: extra_at(place, name, self._guard) for name in EXTRAS}
         """What else is kept in parts, by name."""
         self._manifest = manifest
         self._lock = lock
@@ -176,9 +177,34 @@ class RunFolder:
             "not_finite": len(rows) - (pc.sum(rows["finite"]).as_py() or 0),
         }
 
-    def _guard(self) -> Callable[[], None] | None:
-        """What a part must pass before it is written: a lease may be lost, a lock is not."""
-        return None if is_local(self.place) else lambda: check_fence(self.place, self.session)
+    def settle(self) -> list[SetAside]:
+        """Set aside what processes of earlier sessions have written since this one took stock.
+
+        A worker of another machine, or of a driver that was killed, may finish its part late, when
+        this session has made the rows in it again.
+
+        Returns:
+            What was set aside; it is added to `set_aside`.
+
+        Raises:
+            RunFolderError: the folder cannot be reached, or a later session has taken it.
+        """
+        self._guard()
+        late = [
+            aside
+            for parts in (self.rows, *self.extras.values())
+            for aside in parts.settle(self.session)
+        ]
+        self.set_aside += late
+        return late
+
+    def _guard(self) -> None:
+        """What a part must pass before it is written.
+
+        A lease may be lost, and so may a lock, on network file systems or where its file was
+        removed.
+        """
+        check_fence(self.place, self.session)
 
     def _taken_stock(self) -> Inventory:
         """Read every part, set aside what does not count, and count the rest."""
@@ -186,9 +212,9 @@ class RunFolder:
         self.set_aside += self.rows.check(counting.add)
         for part in counting.doubled():
             reason = "it holds rows that another part holds, too"
-            self.set_aside.append(set_aside(part, DOUBLED, reason))
+            self.set_aside.append(self.rows.set_aside(part, DOUBLED, reason))
         for table in self.extras.values():
-            self.set_aside += table.check()
+            self.set_aside += table.check_items()
         return counting.inventory()
 
 
@@ -231,9 +257,12 @@ def _entered(place: Place, manifest: Mapping[str, Any], *, new: bool) -> dict[st
     """The manifest with this session in it, as run.json has it now."""
     asked = {"schema_version": SCHEMA_VERSION, **manifest}
     _remove_leftovers(place)
-    if not is_file(place / MANIFEST):
+    try:
+        data = read_bytes(place / MANIFEST)
+    except FileNotFoundError:
+        _refuse_parts(place)
         return _begun(place, asked, 1)
-    there = read_ours(place) if new else read_manifest(place)
+    there = ours_of(place, data) if new else manifest_of(place, data)
     session = last_session(there) + 1
     if not new:
         refuse_difference(place, there, asked)
@@ -245,6 +274,21 @@ def _entered(place: Place, manifest: Mapping[str, Any], *, new: bool) -> dict[st
     _written(place, {**asked, CLEARING: True, "sessions": [_now(asked, session)]})
     _remove_tables(place)
     return _begun(place, asked, session)
+
+
+def _refuse_parts(place: Place) -> None:
+    """Begin no run over the parts of another: run.json is there before any of them.
+
+    Raises:
+        RunFolderError: there are parts.
+    """
+    for name in (ROWS_TABLE, *EXTRAS):
+        if any(file.startswith(START) for file in names_in(place / name)):
+            raise RunFolderError(
+                f"{str(place)!r} has parts in {name!r}, but no {MANIFEST} that says of which run: "
+                f"run the same command again, put back {MANIFEST} from a copy, or give another "
+                "folder."
+            )
 
 
 def _begun(place: Place, asked: Mapping[str, Any], session: int) -> dict[str, Any]:
@@ -280,7 +324,7 @@ def _remove_tables(place: Place) -> None:
     """Remove the tables of a run, those of earlier versions of the layout included."""
     for folder in (place / name for name in (ROWS_TABLE, *EXTRAS)):
         for name in names_in(folder):
-            if name.startswith("part-"):
+            if name.startswith(START):
                 remove(folder / name)
     for name in (*FILE_TABLES, *PART_TABLES):
         remove(place / f"{name}.parquet")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from crosslatent.errors import RunFolderError
 from crosslatent.store.schema import RowKey
 
 if TYPE_CHECKING:
@@ -82,12 +83,21 @@ class Counting:
         self._rows: list[Ints] = []
 
     def add(self, part: Place, table: pa.Table) -> None:
-        """Take the rows of one part (the columns of `schema.KEY`)."""
+        """Take the rows of one part (the columns of `schema.KEY`).
+
+        Raises:
+            RunFolderError: there are more names than a code can tell apart.
+        """
         item = _places(table["item"], self._items)
         control, stratum, component = (
             _places(table[name], self._names) for name in ("control", "stratum", "component")
         )
         source, target = (_moved(table[name]) for name in ("source", "target"))
+        if len(self._names) > _NAMES:
+            raise RunFolderError(
+                f"The rows up to {str(part)!r} have more than {_NAMES - 1} names of controls, "
+                "strata and components together, which no sweep writes: give another folder."
+            )
         code = (control * _NAMES + stratum) * _NAMES + component
         code = (code * _LAYERS + source) * _LAYERS + target
         self._parts.append(part)

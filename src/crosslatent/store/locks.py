@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json, short
 from crosslatent.store.files import LEASE, LOCK, OWNER, write_json
-from crosslatent.store.places import read_bytes, refusal, remove, unreachable
+from crosslatent.store.places import reaching, read_bytes, refusal, remove
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
@@ -46,15 +46,41 @@ def hold(place: Place) -> Hold:
 
 
 def _me() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+    return {"pid": os.getpid(), "started": time.time()} | _pids()
+
+
+def _pids() -> dict[str, Any]:
+    """What makes a process number mean the same process: host, its boot, and its namespace.
+
+    Containers often share a host's name, and each counts its processes by itself.
+    """
+    boot = namespace = None
+    with suppress(OSError, UnicodeDecodeError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return {"host": socket.gethostname(), "boot": boot, "pid_namespace": namespace}
 
 
 def _said(place: Place) -> dict[str, Any]:
-    """What a process has said of itself; nothing if it is not there or not whole."""
+    """What a process has said of itself, for a message; nothing if it cannot be read."""
     try:
-        found = parse_json(read_bytes(place))
-    except unreachable(ValueError):
+        return _held(place)
+    except RunFolderError:
         return {}
+
+
+def _held(place: Place) -> dict[str, Any]:
+    """A lease; nothing if it is not there, or is none.
+
+    Raises:
+        RunFolderError: it cannot be reached, which does not say that nobody has it.
+    """
+    with reaching(place):
+        try:
+            found = parse_json(read_bytes(place))
+        except (FileNotFoundError, ValueError):
+            return {}
     return found if isinstance(found, dict) else {}
 
 
@@ -110,12 +136,17 @@ class _Leased:
         self._place = place
         self._file = place / LEASE
         self._mine = _me() | {"token": uuid.uuid4().hex}
-        found = _said(self._file)
+        found = _held(self._file)
         if found and not _is_stale(found):
             raise _taken(place, found)
         self._renew()
         time.sleep(SETTLE_SECONDS)
-        found = _said(self._file)
+        try:
+            found = _held(self._file)
+        except RunFolderError:
+            with suppress(RunFolderError):  # it goes stale by itself
+                remove(self._file)
+            raise
         if found.get("token") != self._mine["token"]:
             raise _taken(place, found)
         self._done = threading.Event()
@@ -127,10 +158,10 @@ class _Leased:
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
-            found = _said(self._file)
-            if found and found.get("token") != self._mine["token"]:
-                return  # somebody has taken it over
             with suppress(RunFolderError):  # a store that is away for a moment is asked again
+                found = _held(self._file)
+                if found and found.get("token") != self._mine["token"]:
+                    return  # somebody has taken it over
                 self._renew()
 
     def release(self) -> None:
@@ -138,8 +169,8 @@ class _Leased:
             return
         self._done.set()
         self._thread.join()
-        if _said(self._file).get("token") == self._mine["token"]:
-            with suppress(RunFolderError):  # it goes stale by itself
+        with suppress(RunFolderError):  # it goes stale by itself
+            if _held(self._file).get("token") == self._mine["token"]:
                 remove(self._file)
 
 
@@ -147,7 +178,8 @@ def _is_stale(lease: dict[str, Any]) -> bool:
     beat = lease.get("beat")
     if not isinstance(beat, int | float) or time.time() - beat > STALE_SECONDS:
         return True
-    return lease.get("host") == socket.gethostname() and not _is_alive(lease.get("pid"))
+    here = all(lease.get(name) == value for name, value in _pids().items())
+    return here and not _is_alive(lease.get("pid"))
 
 
 def _is_alive(pid: Any) -> bool:

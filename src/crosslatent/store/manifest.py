@@ -10,7 +10,7 @@ from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json, short
 from crosslatent.store.contents import check_manifest
 from crosslatent.store.differences import differences
-from crosslatent.store.places import read_bytes, unreachable, why
+from crosslatent.store.places import read_bytes, refusal, unreachable, why
 from crosslatent.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ only describe and may differ."""
 CLEARING = "clearing"
 """In run.json while the tables of an earlier run are being thrown away."""
 
+_ADVICE = "give another folder, or put back the file from a copy."
+
 
 def read_manifest(place: Place) -> dict[str, Any]:
     """Content of a folder's run.json.
@@ -38,16 +40,32 @@ def read_manifest(place: Place) -> dict[str, Any]:
         RunFolderError: there is none, or it is not one of ours.
     """
     try:
-        manifest = parse_json(read_bytes(place / MANIFEST))
+        data = read_bytes(place / MANIFEST)
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(place)!r} is not a run folder (it has no {MANIFEST}): give the --out folder of "
             "a sweep."
         ) from error
-    except unreachable(ValueError) as error:
+    except unreachable() as error:
+        raise refusal(f"Cannot read {str(place / MANIFEST)!r}", error, _ADVICE) from error
+    return manifest_of(place, data)
+
+
+def manifest_of(place: Place, data: bytes) -> dict[str, Any]:
+    """What a folder's run.json says.
+
+    Args:
+        place: the folder, for the message.
+        data: content of the file.
+
+    Raises:
+        RunFolderError: it is not one of ours.
+    """
+    try:
+        manifest = parse_json(data)
+    except ValueError as error:
         raise RunFolderError(
-            f"Cannot read {str(place / MANIFEST)!r} ({short(why(error))}): give another folder, or "
-            "put back the file from a copy."
+            f"Cannot read {str(place / MANIFEST)!r} ({short(why(error))}): {_ADVICE}"
         ) from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
@@ -60,15 +78,19 @@ def read_manifest(place: Place) -> dict[str, Any]:
     return dict(manifest)
 
 
-def read_ours(place: Place) -> dict[str, Any]:
-    """Content of a run.json of any version of ours, for a run that is to be thrown away.
+def ours_of(place: Place, data: bytes) -> dict[str, Any]:
+    """What a run.json of any version of ours says, for a run that is to be thrown away.
+
+    Args:
+        place: the folder, for the message.
+        data: content of the file.
 
     Raises:
         RunFolderError: no version of ours wrote it.
     """
     try:
-        manifest = parse_json(read_bytes(place / MANIFEST))
-    except unreachable(ValueError):
+        manifest = parse_json(data)
+    except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or "schema_version" not in manifest:
         raise RunFolderError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 from urllib.parse import unquote, urlsplit
@@ -145,11 +146,15 @@ def names_in(folder: Place) -> list[str]:
     """Names of what is in a folder, sorted; none if it is not there.
 
     What other processes have just written is seen: nothing is taken from a cache of listings.
+
+    Raises:
+        OSError: it cannot be listed, which says nothing about what is in it; or what drivers raise
+            instead (`unreachable`).
     """
-    if isinstance(folder, Path):
-        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    folder.fs.invalidate_cache()
     try:
+        if isinstance(folder, Path):
+            return sorted(entry.name for entry in folder.iterdir())
+        folder.fs.invalidate_cache()
         entries: list[str] = folder.fs.ls(folder.path, detail=False)
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -159,11 +164,19 @@ def names_in(folder: Place) -> list[str]:
 
 
 def is_file(place: Place) -> bool:
-    """Whether there is a file; see `names_in`."""
-    if isinstance(place, Path):
-        return place.is_file()
-    place.fs.invalidate_cache()
-    return bool(place.fs.isfile(place.path))
+    """Whether there is a file; see `names_in`.
+
+    Raises:
+        RunFolderError: it cannot be told: a request that failed does not say that nothing is there.
+    """
+    with reaching(place):
+        try:
+            if isinstance(place, Path):
+                return stat.S_ISREG(place.stat().st_mode)
+            place.fs.invalidate_cache()
+            return bool(place.fs.info(place.path)["type"] == "file")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 def make_folder(place: Place) -> None:
@@ -199,13 +212,14 @@ def remove(place: Place) -> None:
     """Remove a file, if it is there.
 
     Raises:
-        RunFolderError: it cannot be removed.
+        RunFolderError: it cannot be removed, or reached.
     """
     try:
         if isinstance(place, Path):
             place.unlink(missing_ok=True)
         elif is_file(place):
-            place.fs.rm_file(place.path)
+            with suppress(FileNotFoundError):
+                place.fs.rm_file(place.path)
     except unreachable() as error:
         advice = "give a folder that can be written."
         raise refusal(f"Cannot remove {str(place)!r}", error, advice) from error

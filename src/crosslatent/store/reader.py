@@ -18,7 +18,7 @@ from crosslatent.errors import RunFolderError, UsageError
 from crosslatent.store.contents import check_columns, check_values, readable
 from crosslatent.store.extras import read_extra
 from crosslatent.store.manifest import CLEARING, read_manifest
-from crosslatent.store.parts import END, START, UNREADABLE, PartTable, damaged
+from crosslatent.store.parts import END, START, UNREADABLE, PartTable, able_to_read, damaged
 from crosslatent.store.places import is_file, place_of, reaching, unreachable, why
 from crosslatent.store.schema import (
     ATTRIBUTION_TABLE,
@@ -162,7 +162,11 @@ def _checked(files: list[Place], needed: tuple[str, ...]) -> pa.Schema:
 
 def _footer(file: Place) -> pa.Schema:
     try:
-        with _opened(file) as source, closing(pq.ParquetFile(source)) as parquet:
+        with (
+            able_to_read(file),
+            _opened(file) as source,
+            closing(pq.ParquetFile(source)) as parquet,
+        ):
             return parquet.schema_arrow
     except unreachable(*UNREADABLE) as error:
         raise RunFolderError(damaged(file, why(error))) from error

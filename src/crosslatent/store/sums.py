@@ -1,4 +1,4 @@
-"""A checksum over a whole Parquet file, kept inside it.
+"""A checksum over a whole file (Parquet or safetensors), kept inside it.
 
 The checksums of its pages leave out their headers and the footer, and a bit that flips there can
 change what is read without anybody noticing.
@@ -12,10 +12,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_KEY: Final = b"crosslatent.crc32"
-_BLANK: Final = b"00000000"
-_MARK: Final = _KEY + b"\x18\x08"
+KEY: Final = b"crosslatent.crc32"
+BLANK: Final = b"00000000"
+PARQUET: Final = KEY + b"\x18\x08"
 """The key in the footer, and what Thrift's compact protocol puts before a value of eight bytes."""
+SAFETENSORS: Final = b'"' + KEY + b'":"'
+"""The key in the header of a file of safetensors."""
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -25,25 +27,35 @@ def parquet_bytes(table: pa.Table) -> bytes:
         buffer, table.schema, compression="zstd", write_page_checksum=True
     ) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({_KEY.decode(): _BLANK.decode()})
-    data = bytearray(memoryview(buffer.getvalue()))
-    at = _place(data)
+        writer.add_key_value_metadata({KEY.decode(): BLANK.decode()})
+    return sealed(memoryview(buffer.getvalue()), PARQUET)
+
+
+def sealed(blank: bytes | memoryview, mark: bytes) -> bytes:
+    """A file with its checksum filled in.
+
+    Args:
+        blank: the file, with `BLANK` where the checksum belongs.
+        mark: what stands before it.
+    """
+    data = bytearray(blank)
+    at = _place(data, mark)
     assert at is not None
-    data[at : at + len(_BLANK)] = f"{zlib.crc32(data):08x}".encode()
+    data[at : at + len(BLANK)] = f"{zlib.crc32(data):08x}".encode()
     return bytes(data)
 
 
-def is_whole(data: bytes) -> bool:
+def is_whole(data: bytes, mark: bytes = PARQUET) -> bool:
     """Whether a file is as it was written; one without a checksum of the whole passes."""
-    at = _place(data)
+    at = _place(data, mark)
     if at is None:
         return True
-    end = at + len(_BLANK)
-    found = zlib.crc32(data[end:], zlib.crc32(_BLANK, zlib.crc32(data[:at])))
+    end = at + len(BLANK)
+    found = zlib.crc32(data[end:], zlib.crc32(BLANK, zlib.crc32(data[:at])))
     return data[at:end] == f"{found:08x}".encode()
 
 
-def _place(data: bytes | bytearray) -> int | None:
+def _place(data: bytes | bytearray, mark: bytes) -> int | None:
     """Where the checksum stands."""
-    at = data.rfind(_MARK)
-    return None if at < 0 else at + len(_MARK)
+    at = data.rfind(mark)
+    return None if at < 0 else at + len(mark)

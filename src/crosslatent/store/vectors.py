@@ -1,7 +1,7 @@
 """`VectorParts`: captured vectors of a run folder, in parts of safetensors.
 
 Each part holds one tensor a component, items layers (positions, if several) d_model in float32, and
-the ids of its items, in their order, as a JSON list in its metadata.
+the ids of its items, in their order, as a JSON list in its metadata, beside a checksum of the file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json
 from crosslatent.store.files import write_bytes
-from crosslatent.store.parts import DAMAGED, START, SetAside, damaged, set_aside
-from crosslatent.store.places import make_folder, names_in, reaching, read_bytes, why
+from crosslatent.store.parts import PartFolder, SetAside, able_to_read, damaged
+from crosslatent.store.places import reaching, read_bytes, why
+from crosslatent.store.sums import BLANK, KEY, SAFETENSORS, is_whole, sealed
 
 if TYPE_CHECKING:
     from crosslatent.store.places import Place
@@ -46,39 +47,30 @@ class CapturedVectors:
     arrays: Arrays
 
 
-class VectorParts:
+class VectorParts(PartFolder):
     """The captured vectors of a run."""
 
     def __init__(self, folder: Place, guard: Callable[[], None] | None = None) -> None:
         """Vectors of which there may be none yet; arguments as for `PartTable`."""
-        self.folder = folder
-        self._guard = guard
+        super().__init__(folder, END, guard)
 
     def write(self, name: str, vectors: CapturedVectors) -> None:
-        """Write a part, whole or not at all; one of the same name is replaced.
+        """Write a part, whole or not at all; one of the same name and session is replaced.
 
         Args:
             name: of the part, without ending; see `RunFolder.part_name`.
             vectors: what it holds.
 
         Raises:
-            RunFolderError: it cannot be written.
+            RunFolderError: it cannot be written, or was there before this session.
         """
-        if self._guard is not None:
-            self._guard()
-        with reaching(self.folder):
-            make_folder(self.folder)
-        metadata = {ITEMS: json.dumps(list(vectors.items), ensure_ascii=False)}
+        file = self._room_for(name)
+        metadata = {
+            ITEMS: json.dumps(list(vectors.items), ensure_ascii=False),
+            KEY.decode(): BLANK.decode(),
+        }
         data = safetensors.numpy.save(dict(vectors.arrays), metadata=metadata)
-        write_bytes(self.folder / f"{name}{END}", data)
-
-    def files(self) -> list[Place]:
-        """The parts, in the order of their names."""
-        with reaching(self.folder):
-            names = names_in(self.folder)
-        return [
-            self.folder / name for name in names if name.startswith(START) and name.endswith(END)
-        ]
+        write_bytes(file, sealed(data, SAFETENSORS))
 
     def items(self) -> set[str]:
         """The items whose vectors are there.
@@ -104,14 +96,15 @@ class VectorParts:
                 found.update(zip(vectors.items, vectors.arrays[component], strict=True))
         return found
 
-    def check(self) -> list[SetAside]:
-        """Read every part, and set aside what is damaged."""
-        found = []
-        for part in self.files():
-            vectors = _parsed(part)
-            if isinstance(vectors, str):
-                found.append(set_aside(part, DAMAGED, vectors))
-        return found
+    def check_items(self) -> list[SetAside]:
+        """Read every part; set aside what is damaged, and what has an item for the second time."""
+        aside: list[SetAside] = []
+        read = ((part, _parsed(part)) for part in self._taken_stock())
+        self._once_each(
+            ((part, found if isinstance(found, str) else set(found.items)) for part, found in read),
+            aside,
+        )
+        return aside
 
     def _read(self, part: Place) -> CapturedVectors:
         vectors = _parsed(part)
@@ -126,11 +119,14 @@ def _parsed(part: Place) -> CapturedVectors | str:
     Raises:
         RunFolderError: it cannot be reached, which says nothing about what is in it.
     """
-    with reaching(part):
-        data = read_bytes(part)
     try:
-        arrays = safetensors.numpy.load(data)
-        items = parse_json(_metadata(data)[ITEMS])
+        with able_to_read(part):
+            with reaching(part):
+                data = read_bytes(part)
+            if not is_whole(data, SAFETENSORS):
+                return "its checksum is not that of what is in it"
+            arrays = safetensors.numpy.load(data)
+            items = parse_json(_metadata(data)[ITEMS])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         return why(error)
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):

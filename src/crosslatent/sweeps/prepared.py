@@ -60,6 +60,7 @@ class Prepared:
         """
         failures = (*self.failures, *failed)
         folder.write_failures(failures)
+        folder.settle()
         totals = folder.totals(near_tie_margin(self.manifest["model"]["dtype"]))
         status = {**totals, "items": len(self.grid.items) - len(failed), "failures": len(failures)}
         folder.write_status(status)

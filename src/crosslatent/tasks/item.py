@@ -158,6 +158,11 @@ def _check_fields(data: Mapping[str, Any], where: str) -> None:
         if value is not None and not _is_type(name, value):
             kind = _expected(name)
             raise TaskError(f"{where}: the field {name!r} is {value!r}, but {kind} belongs there.")
+        if name in ("lang", "aux_lang") and value == "all":
+            raise TaskError(
+                f"{where}: the field {name!r} is 'all', which stands for all languages in results: "
+                "give the language a code of its own."
+            )
 
 
 def _is_type(name: str, value: Any) -> bool:
