@@ -76,10 +76,11 @@ def test_the_first_split_that_can_be_is_tested_on(cli, tmp_path):
     assert "no split to test on" in " ".join(done.err.split())
 
 
-@pytest.mark.parametrize("name", ["attribution.parquet", "samples.parquet"])
+@pytest.mark.parametrize("name", ["attribution", "samples"])
 def test_damaged_scores_and_samples_are_refused(cli, tmp_path, name):
     run = run_folder(tmp_path / "run")
-    (run / name).write_bytes(b"PAR1 and no more")
+    (run / name).mkdir(exist_ok=True)
+    (run / name / "part-00001-000000.parquet").write_bytes(b"PAR1 and no more")
     done = cli("select", str(run))
     assert done.code == 2
     assert "Cannot read" in done.err

@@ -52,7 +52,7 @@ class Attribution:
         if seen.attribution is None:
             raise UsageError(
                 "The run has no attribution scores, so its pairs cannot be ranked by attribution: "
-                "compute the scores first, or choose another strategy."
+                "sweep with --attribution, or choose another strategy."
             )
         cost = RANKING_COST + ROW_COST * min(self.top, len(seen.pairs))
         plain = FittedConfidence(self.measure, seen.pairs, cost, top=self.top)
