@@ -239,7 +239,10 @@ addEventListener("load", function () { setTimeout(function () {
 """
 
 
-@pytest.mark.parametrize("name", ["report", "probe", "evaluation"])
+@pytest.mark.parametrize(
+    "name",
+    ["report", *(pytest.param(name, marks=pytest.mark.slow) for name in ("probe", "evaluation"))],
+)
 def test_a_browser_finds_nothing_to_run(
     name: str, report: ReportPaths, lens_pages: Mapping[str, Path], tmp_path: Path
 ) -> None:

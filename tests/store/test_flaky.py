@@ -64,7 +64,7 @@ def released(url):
     remove(place_of(url) / ".lease.json")  # stays where giving it back was what failed
 
 
-@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("new", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_failed_request_costs_a_part(failing, new):
     other = {**MANIFEST, "spec": {"seed": 1}}
     step = 0

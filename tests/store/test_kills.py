@@ -82,6 +82,7 @@ def test_writing_one_more_part(tmp_path):
     assert seen == {("a",), ("a", "b")}
 
 
+@pytest.mark.slow
 def test_starting_over(tmp_path):
     def prepare(path):
         made(path, ["a"], ["b"])
@@ -111,6 +112,7 @@ def test_starting_over(tmp_path):
     assert seen == {("a", "b"), (), ("c",)}
 
 
+@pytest.mark.slow
 def test_readers_of_a_folder_that_is_being_cleared(tmp_path):
     def check(path):
         if json.loads((path / "run.json").read_text())["spec"] == {"seed": 0}:

@@ -134,6 +134,9 @@ def test_a_sweep_into_a_url_gives_the_rows_of_one_into_a_folder(url, tmp_path):
     assert not xl.Run(url).upper_bound().empty
 
 
+@pytest.mark.parametrize(
+    "url", ["memory", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
+)
 def test_commands_read_urls(url, tmp_path, capsys):
     from crosslatent.cli.app import main
 
