@@ -1,4 +1,4 @@
-"""A sweep with workers that is told to stop, or is killed: a sentence, nobody left, and it goes on."""
+"""A sweep with workers that is told to stop, or is killed: it leaves nobody, and it goes on."""
 
 from __future__ import annotations
 
