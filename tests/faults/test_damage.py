@@ -135,7 +135,7 @@ def test_a_flipped_bit_changes_no_row(forks, command, small, tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_no_flipped_bit_changes_a_row(forks, command, small, tmp_path, table):
-    flip_many(forks, command, small, tmp_path, table, 60)
+    flip_many(forks, command, small, tmp_path, table, 25)
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, zeros, text], ids=lambda d: d.__name__)

@@ -63,28 +63,28 @@ def kill_at_random(forks, command, whole, folder, kills, seed):
     # other one counts from when the folder is open, since most of a short life is spent before.
     delays = [(n % 2, (n + random_.random()) / kills * seconds[n % 2]) for n in range(kills)]
     random_.shuffle(delays)
-    hits, run, again = [], folder / "run-0", 0
+    hits, number = [], 0
     while len(hits) < kills:
-        child = forks.start(*command(run))
-        opened, delay = delays[len(hits)]
-        if opened:
-            child.opened(run)
-        time.sleep(delay)
-        child.send(9)
-        ended = child.ended()
-        if ended.killed:
+        run, number = folder / f"run-{number}", number + 1
+        assert number < 3 * kills, "hardly any kill hits"
+        for _ in range(4):
+            opened, delay = delays[len(hits)]
+            child = forks.start(*command(run))
+            if opened:
+                child.opened(run)
+            time.sleep(delay)
+            child.send(9)
+            if not child.ended().killed:
+                # It was faster, and so must the next kill be.
+                delays[len(hits)] = (opened, delay * random_.random())
+                break
             hits.append(Hit.of(run))
             print(f"seed {seed}, {('start', 'open')[opened]} + {delay:.3f} s: {hits[-1]}")
-            continue
-        # It was faster than the kill: what the kills before it left has been completed.
+            if len(hits) == kills:
+                break
+        ended = forks.run(*command(run))
         assert ended.code == 0, ended.err
         assert_equal_runs(run, path)
-        again += 1
-        run = folder / f"run-{again}"
-        assert again < 3 * kills, "hardly any kill hits"
-    ended = forks.run(*command(run))
-    assert ended.code == 0, ended.err
-    assert_equal_runs(run, path)
     return hits
 
 

@@ -40,6 +40,7 @@ EVERYTHING = (
     "--attribution",
     "--samples=2",
     "--max-new-tokens=3",
+    "--batch-rows=24",
 )
 """Options that make every table of a run folder."""
 
