@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -177,6 +178,7 @@ def test_strict_stops_at_the_first(sweep, prompts, poison, tmp_path):
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert f"{BAD!r}" in line
     assert "index out of range" in line
+    assert pq.read_table(run / "failures.parquet")["item"].to_pylist() == [BAD]
     heal()
     code, said = sweep(file)
     assert code == 0, said
@@ -206,6 +208,7 @@ def test_items_that_fail_one_after_another_are_not_to_blame(sweep, prompts, pois
     (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert "index out of range" in line
     assert "same command again" in line
+    assert len(pq.read_table(tmp_path / "run" / "failures.parquet")) >= 4
     heal()
     assert sweep(file)[0] == 0
     assert sweep(file, out=tmp_path / "clean")[0] == 0

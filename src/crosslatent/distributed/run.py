@@ -71,9 +71,10 @@ def run_on_ray(
             crew.greet(lambda worker: worker.check.remote(folder.session, identity))
             tally = Tally(strict)
             run = _Run(prepared, folder, crew, progress or silent, tally)
-            run.fill_rows(slice_rows)
-            for kind in prepared.extras:
-                run.fill_extra(kind)
+            with prepared.recording(folder, tally):
+                run.fill_rows(slice_rows)
+                for kind in prepared.extras:
+                    run.fill_extra(kind)
             crew.dismiss()  # before stock is taken for the last time
             faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started

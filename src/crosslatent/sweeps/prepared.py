@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from crosslatent.errors import SweepError
 from crosslatent.model import Model
 from crosslatent.specs import near_tie_margin
 from crosslatent.store.folder import RunFolder
@@ -15,6 +17,7 @@ from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.slices import Block, Kind, missing_items, missing_rows
+from crosslatent.sweeps.tally import Tally
 from crosslatent.sweeps.tokens import Ends
 from crosslatent.tasks import Item
 
@@ -45,6 +48,15 @@ class Prepared:
         """The items that a table beside the rows lacks; without those that have failed."""
         there = folder.extras[kind].items()
         return [block for block in missing_items(self.grid, there) if block.item not in failed]
+
+    @contextmanager
+    def recording(self, folder: RunFolder, tally: Tally) -> Iterator[None]:
+        """Around the work: what failed is written also when that stops the sweep."""
+        try:
+            yield
+        except SweepError:
+            folder.write_failures((*self.failures, *tally.failed.values()))
+            raise
 
     def finish(
         self, folder: RunFolder, failed: tuple[Failure, ...]

@@ -110,9 +110,10 @@ def run_sweep(
         folder.write_items(prepared.items)
         tally = Tally(strict)
         run = _Run(plan, prepared, folder, progress or silent, tally, part_seconds)
-        run.fill_rows(path, batch_rows)
-        for kind in prepared.extras:
-            run.fill_extra(kind)
+        with prepared.recording(folder, tally):
+            run.fill_rows(path, batch_rows)
+            for kind in prepared.extras:
+                run.fill_extra(kind)
         faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
     return SweepOutcome(place, tally.rows, faults, seconds, tuple(tally.paths), status)

@@ -40,12 +40,12 @@ class Tally:
         for failure in failures:
             if failure is None:
                 continue
+            self.failed.setdefault(failure.item, failure)
             if self.strict:
                 raise SweepError(
                     f"Item {failure.item!r} failed ({failure.reason}), and --strict stops at the "
                     "first: what was finished is kept."
                 )
-            self.failed.setdefault(failure.item, failure)
 
 
 def check_strict(strict: bool, failures: Mapping[str, str]) -> None:
