@@ -13,7 +13,8 @@ from crosslatent.analysis.attribution import attribution_cubes, judge_attributio
 from crosslatent.analysis.data import RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.store import RunReader
-from crosslatent.store.extras import ATTRIBUTION_TABLE, attribution_table
+from crosslatent.store.extras import attribution_table
+from crosslatent.store.schema import ATTRIBUTION_TABLE
 from support.runs import item, row, write_extra, write_run
 from support.simulated import simulate
 

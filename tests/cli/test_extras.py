@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, read_extra
+from crosslatent.store.extras import read_extra
+from crosslatent.store.schema import ATTRIBUTION_TABLE, SAMPLES_TABLE
 
 
 @pytest.fixture

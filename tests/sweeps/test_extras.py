@@ -12,9 +12,9 @@ import pytest
 import crosslatent as xl
 from crosslatent.attribution import Score, attribute
 from crosslatent.errors import RunFolderError, TaskError
-from crosslatent.store.extras import ATTRIBUTION_TABLE, SAMPLES_TABLE, items_in, read_extra
+from crosslatent.store.extras import read_extra
 from crosslatent.store.parts import PartTable
-from crosslatent.store.schema import PART_TABLES
+from crosslatent.store.schema import ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps import run as sweep_run
 from crosslatent.sweeps.extras import score_of
@@ -101,6 +101,10 @@ def test_samples_are_judged_by_the_rule_of_the_task(task, whole):
         assert (row["correct"], row["prediction"]) == (verdict.correct, verdict.prediction)
 
 
+def items_of(table):
+    return set(table["item"].to_pylist())
+
+
 def part(path, name):
     """The one part of a table."""
     (found,) = (path / name).glob("part-*.parquet")
@@ -133,7 +137,7 @@ def test_what_is_missing_is_made(model, task, whole, tmp_path, damage):
     outcome = run_sweep(model, task, SPEC, out)
     assert len(outcome.faults.set_aside) == 2 * (damage == "damaged")
     assert not outcome.faults
-    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
+    assert items_of(read_extra(out, ATTRIBUTION_TABLE)) == {f"q{n}" for n in range(5)}
     assert_same(out, whole)
 
 
@@ -147,7 +151,7 @@ def test_an_interrupted_run_keeps_what_is_whole(model, task, whole, tmp_path, mo
 
     with pytest.raises(KeyboardInterrupt):
         run_sweep(model, task, SPEC, out, progress=stop)
-    assert items_in(read_extra(out, ATTRIBUTION_TABLE)) == {"q0", "q1", "q2", "q3"}
+    assert items_of(read_extra(out, ATTRIBUTION_TABLE)) == {"q0", "q1", "q2", "q3"}
     assert read_extra(out, SAMPLES_TABLE) is None
     run_sweep(model, task, SPEC, out)
     assert_same(out, whole)

@@ -64,7 +64,8 @@ def run_on_ray(
         # The worker that resolved the sweep was not what the user called.
         prepared = replace(prepared, manifest={**prepared.manifest, "command": command_line()})
         check_strict(strict, {failure.item: failure.reason for failure in prepared.failures})
-        # The crew is dismissed before the folder is given up: nobody writes to it afterwards.
+        # The crew is dismissed before the folder is given up. What a worker writes while it ends is
+        # of this session, or is refused by the next one's fence, or set aside as late.
         with RunFolder.open(place_of(job.place), prepared.manifest, new=new) as folder, crew:
             folder.write_items(prepared.items)
             identity = prepared.manifest["model"]

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from crosslatent.specs import Component
 from crosslatent.store.parts import PartTable
 from crosslatent.store.places import place_of
-from crosslatent.store.schema import ATTRIBUTION, ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
+from crosslatent.store.schema import ATTRIBUTION, PART_TABLES
 
 if TYPE_CHECKING:
     from upath import UPath
-
-__all__ = ["ATTRIBUTION_TABLE", "SAMPLES_TABLE", "attribution_table", "items_in", "read_extra"]
 
 
 def attribution_table(
@@ -64,15 +62,10 @@ def read_extra(run: str | Path | UPath, name: str) -> pa.Table | None:
 
     Args:
         run: the run folder.
-        name: `ATTRIBUTION_TABLE` or `SAMPLES_TABLE`.
+        name: `schema.ATTRIBUTION_TABLE` or `schema.SAMPLES_TABLE`.
 
     Raises:
         RunFolderError: it cannot be read.
     """
     table = PartTable(place_of(run) / name, PART_TABLES[name])
     return table.read() if table.files() else None
-
-
-def items_in(table: pa.Table | None) -> set[str]:
-    """The items that a table has rows of."""
-    return set() if table is None else set(table["item"].unique().to_pylist())

@@ -82,8 +82,6 @@ class RunFolder:
         self._manifest = manifest
         self._lock = lock
         self._inventory = self._taken_stock()
-        self.done = set(self._inventory.counts)
-        """Items that have rows on disk."""
 
     @classmethod
     def open(
