@@ -4,18 +4,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 OUT ?= demo-output
+INSTALL := $(PIP) install --quiet --no-build-isolation -c constraints.txt
 LOWEST := .venv-lowest
+NEWEST := .venv-newest
+TORCH := $(shell grep -o '^torch==[^ ;]*' constraints.txt)
+UV := .venv-pins/bin/uv
 # A process for each core, each with one thread: small models gain nothing from more.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+PROCESSES := -m pytest -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(PROCESSES)
+NEWEST_PART := tests/test_patch.py tests/test_decoding.py tests/test_activations.py tests/test_oracle.py \
+	tests/test_attribution.py tests/test_encoder_decoders.py tests/engine/test_engine.py \
+	tests/engine/test_paths.py tests/model/test_loading.py tests/model/test_tokenizers.py \
+	tests/store/test_tools.py tests/test_scoring.py
+# With the newest versions, warnings of what will go are listed and fail nothing.
+PYTEST_NEWEST := OMP_NUM_THREADS=1 $(NEWEST)/bin/python $(PROCESSES) --newest
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-contracts test-lowest lint format bench demo-model docs models clean
+.PHONY: help demo test test-slow test-contracts test-lowest test-newest test-newest-part lint format \
+	bench demo-model docs models pins clean $(NEWEST)
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp-base ## the main job on the shipped model; ends with an HTML report
 	$(BIN)/crosslatent demo --out $(OUT)
@@ -30,8 +42,16 @@ test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all fami
 	$(PYTEST) -m slow tests/contracts $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
-	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
-	$(LOWEST)/bin/python -m pytest -m slow tests/contracts $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python $(PROCESSES) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python $(PROCESSES) -m slow tests/contracts $(PYTEST_ARGS)
+
+test-newest: $(NEWEST) ## fast tests and contracts with the newest versions (torch as pinned)
+	$(PYTEST_NEWEST) $(PYTEST_ARGS)
+	$(PYTEST_NEWEST) -m slow tests/contracts $(PYTEST_ARGS)
+
+# What breaks first when transformers or a table library moves.
+test-newest-part: $(NEWEST) ## a part of that, within three minutes
+	$(PYTEST_NEWEST) $(NEWEST_PART) $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff, mypy and the floors (import-linter)
 	$(BIN)/ruff check .
@@ -58,17 +78,39 @@ models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/mode
 	$(BIN)/python -m scripts.models_docs
 
 clean: ## remove the environment and what tools leave behind
-	rm -rf $(VENV) $(LOWEST) .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) .venv-pins .bench build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+pins: $(UV) ## write constraints.txt and constraints-lowest.txt anew, from pyproject.toml and PyPI
+	@echo '# Written by `make pins`: all that the environments install, Python 3.11 to 3.13, Linux.' \
+		> constraints.txt
+	$(UV) pip compile --quiet pyproject.toml --extra dev >> constraints.txt
+	@echo '# Written by `make pins`: the lower bounds of pyproject.toml (but for torch, see there).' \
+		> constraints-lowest.txt
+	$(UV) pip compile --quiet pyproject.toml --extra test --resolution lowest-direct \
+		>> constraints-lowest.txt
+
+$(UV):
+	$(PYTHON) -m venv .venv-pins
+	.venv-pins/bin/python -m pip install --quiet uv
+
+# How an environment is begun: torch comes first, since it is the large download, with what builds this
+# package, since nothing is built in isolation, where constraints would not count.
+FIRST := torch hatchling editables setuptools
 
 $(LOWEST)/.stamp-test: constraints-lowest.txt pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt \
-		-e '.[lens,recipe,spread]' pytest hypothesis sentencepiece protobuf
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt $(FIRST)
+	$(LOWEST)/bin/python -m pip install --quiet --no-build-isolation -c constraints-lowest.txt -e '.[test]'
 	@touch $@
 
-# Each stamp is made once and again only when what it depends on has changed. torch comes first and
-# by itself: it is the large download, and the constraints file says which one.
+# The newest of everything but torch, looked up again at every call.
+$(NEWEST): constraints.txt
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --no-compile $(TORCH) $(filter-out torch,$(FIRST))
+	$(NEWEST)/bin/python -m pip install --quiet --no-compile --no-build-isolation \
+		--upgrade --upgrade-strategy eager $(TORCH) -e '.[dev]'
+
+# Each stamp is made once and again only when what it depends on has changed.
 $(VENV)/.stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "crosslatent needs Python 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -76,17 +118,17 @@ $(VENV)/.stamp-venv:
 	@touch $@
 
 $(VENV)/.stamp-torch: $(VENV)/.stamp-venv constraints.txt
-	$(PIP) install --quiet -c constraints.txt torch
+	$(PIP) install --quiet -c constraints.txt $(FIRST)
 	@touch $@
 
 $(VENV)/.stamp-base: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-base
-	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@
 
 $(VENV)/.stamp-recipe: $(VENV)/.stamp-base
-	$(PIP) install --quiet -c constraints.txt -e '.[recipe]'
+	$(INSTALL) -e '.[recipe]'
 	@touch $@

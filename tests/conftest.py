@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +22,44 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.models import save_tiny
 
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--newest`: libraries may say that something will go."""
+    parser.addoption(
+        "--newest", action="store_true", help="list what libraries deprecate, and fail nothing"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--newest`, warnings of deprecation are listed in place of failing a test."""
+    if config.getoption("--newest"):
+        for item in items:
+            for category in ("FutureWarning", "DeprecationWarning"):
+                item.add_marker(pytest.mark.filterwarnings(f"default::{category}"))
+
+
+class _Deprecations(logging.Handler):
+    """Keeps what a library's logger says of things that will go: transformers warns that way too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "deprecated" in text or "will be removed" in text:
+            self.said.append(text)
+
+
+@pytest.fixture(autouse=True)
+def nothing_deprecated(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test may make transformers log that what it was asked for will go."""
+    handler, logger = _Deprecations(), logging.getLogger("transformers")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    for text in handler.said:
+        if not request.config.getoption("--newest"):
+            pytest.fail(f"transformers deprecates something that was used: {text}")
+        warnings.warn(text, FutureWarning, stacklevel=1)
