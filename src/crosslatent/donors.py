@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from crosslatent.specs import Control
 from crosslatent.tasks import Item
+from crosslatent.tasks.rules import answer_keys
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class _Sorted:
     Attributes:
         ids: all of them.
         answered: those with a gold answer.
-        places: gold answer -> where in `answered` the ids with this answer are.
+        places: gold answer -> where in `answered` the ids with this answer are, in order.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -49,9 +50,15 @@ class _Sorted:
         self.places: dict[str, list[int]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.id):
             self.ids.append(item.id)
+            for answer in answers_of(item):
+                self.places[answer].append(len(self.answered))
             if item.answer is not None:
-                self.places[item.answer].append(len(self.answered))
                 self.answered.append(item.id)
+
+    def sharing(self, item: Item) -> list[int]:
+        """Where in `answered` the ids that share a gold answer with an item are, in order."""
+        found = [self.places.get(answer, []) for answer in answers_of(item)]
+        return found[0] if len(found) == 1 else sorted({place for one in found for place in one})
 
 
 class Donors:
@@ -120,7 +127,7 @@ class Donors:
         if item.answer is None:
             drawn = {"any": self._draw(item, "any", pool.ids, _places(pool.ids, twins))}
         else:
-            alike = pool.places.get(item.answer, [])
+            alike = pool.sharing(item)
             # Where its twins are: among the ids with its answer, and among those with another one.
             inside, outside = list[int](), list[int]()
             known = [name for name in twins if self.items[name].answer is not None]
@@ -159,6 +166,11 @@ class Donors:
         # Seeding with the item's own id makes the draw independent of the order of items.
         chance = random.Random(f"{self._seed}/{item.id}/{stratum}")
         return among[_without(left_out, chance.choice(range(number)))]
+
+
+def answers_of(item: Item) -> tuple[str, ...]:
+    """Gold answers, in the form that is the same for the same answer."""
+    return item.golds if item.options else answer_keys(item.golds)
 
 
 def _places(ids: Sequence[str], some: Iterable[str]) -> list[int]:

@@ -23,6 +23,7 @@ from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
 from crosslatent.specs import Site, Transplant
 from crosslatent.tasks import RULES, Item
+from crosslatent.tasks.item import check_judging
 
 _OPEN = "contains"
 """The rule of open questions; without a gold answer it judges nothing."""
@@ -92,6 +93,7 @@ def transplant_selected(
     Raises:
         UsageError: the selector was fitted on a model with other blocks, or is damaged.
         PromptError: a prompt is empty, or longer than the context.
+        TaskError: the options are fewer than two, or cannot be told apart.
     """
     _check_model(model, saved)
     spec = saved.fitted_on.get("spec") or {}
@@ -100,6 +102,7 @@ def transplant_selected(
     main_ids = encode(model, main, role="main", new_tokens=tokens, chat=as_chat)
     aux_ids = encode(model, aux, role="aux", new_tokens=tokens, chat=as_chat)
     item = Item("question", lang, aux_lang, main, aux, options=tuple(options) if options else None)
+    check_judging(item, "the question")
     work = _Question(model, saved, item, tuple(main_ids), tuple(aux_ids), tokens)
     chosen, looked = work.choose()
     vanilla, output = work.answers(chosen)

@@ -249,7 +249,9 @@ def test_applicable_rules_have_what_they_need():
 
 
 def test_unknown_rule_names_the_known_ones():
-    with pytest.raises(TaskError, match="option, option_or_label, contains, exact"):
+    with pytest.raises(
+        TaskError, match="option, option_or_label, authors_option_or_label, contains, exact"
+    ):
         check_rule("fuzzy")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
 from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
 from crosslatent.specs import Component, check_component
@@ -29,16 +30,14 @@ _MEASURES: Mapping[Measure, str] = {
     "changed": "r.output IS DISTINCT FROM v.output",
     "unparseable": "r.prediction IS NULL",
     "gold_logprob": "CASE WHEN isfinite(r.gold_logprob) THEN r.gold_logprob END",
-    # With options the prediction says which one was named; open answers are searched for the text.
-    "follows": "CASE WHEN d.answer IS NULL THEN NULL WHEN i.options IS NULL "
-    "THEN contains(lower(r.output), lower(d.answer)) "
-    "ELSE coalesce(r.prediction = d.answer, false) END",
+    "follows": gives_answer("r", "d"),
 }
 
 
 _JOINS: Mapping[Measure, str] = {
     "changed": "LEFT JOIN plain v ON v.item = r.item AND v.control = 'vanilla'",
-    "follows": "JOIN items i ON i.item = r.item LEFT JOIN items d ON d.item = r.donor",
+    "follows": "JOIN items i ON i.item = r.item LEFT JOIN golds d ON d.item = r.donor "
+    "LEFT JOIN texts t ON t.output = r.output",
 }
 """What a measure needs beside the rows."""
 
@@ -133,7 +132,8 @@ class RunData:
     Attributes:
         con: the views of `store.reader`, and temporary tables: `census` (rows of each item and
             arm), `places` (the place of each item in `items`), `arms` (each arm's place in `arms`)
-            and `plain` (what the unmodified model said).
+            `plain` (what the unmodified model said), `golds` (each item's gold answers) and, once
+            `fold_outputs` was called, `texts` (what outputs of open questions are when folded).
     """
 
     def __init__(self, reader: RunReader) -> None:
@@ -142,7 +142,15 @@ class RunData:
         self.con: duckdb.DuckDBPyConnection = reader.connect()
         refuse_all(self.con, reader.path)
         self.con.execute(_KEPT)
+        keep_golds(self.con)
+        self._folded = False
         self._cubes: dict[tuple[Arm, Measure], Floats] = {}
+
+    def fold_outputs(self) -> None:
+        """Make the table `texts`, which takes a look at every output."""
+        if not self._folded:
+            keep_folded(self.con, "texts", "rows")
+            self._folded = True
 
     @cached_property
     def items(self) -> Items:
@@ -211,9 +219,11 @@ class RunData:
         """
         rows = self.con.execute(
             """
-            SELECT i.item, avg((d.answer = i.answer)::DOUBLE) FROM items i JOIN items d
+            SELECT i.item, avg(list_has_any(dg.golds, ig.golds)::DOUBLE)
+            FROM items i JOIN golds ig USING (item) JOIN items d
             ON d.lang = i.lang AND d.aux_lang = i.aux_lang AND d.split IS NOT DISTINCT FROM i.split
                AND d.cluster <> i.cluster AND d.aux <> i.aux
+            JOIN golds dg ON dg.item = d.item
             WHERE i.item IN (SELECT item FROM places) AND d.item IN (SELECT item FROM places)
             GROUP BY i.item
             """
@@ -242,6 +252,8 @@ class RunData:
 
     def _load_cubes(self, arms: Sequence[Arm], measure: Measure) -> None:
         """Read a measure of some arms, in one pass over the rows."""
+        if measure == "follows":
+            self.fold_outputs()
         numbers = [self.arms.index(arm) for arm in arms]
         query = f"""
             SELECT p.place, a.arm, r.source, r.target, ({_MEASURES[measure]})::FLOAT AS value

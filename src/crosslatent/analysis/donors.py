@@ -12,6 +12,7 @@ import numpy as np
 from crosslatent.analysis.data import Arm, RunData
 from crosslatent.analysis.pilot import at_pairs, pairs_of_items
 from crosslatent.analysis.results import ALL, Follow, Picked
+from crosslatent.analysis.texts import gives_answer
 from crosslatent.specs import Component
 from crosslatent.stats import Floats, clustered_mean, paired_difference
 
@@ -79,16 +80,15 @@ def _vanilla_gives_donor_answer(data: RunData, arm: Arm) -> Floats:
 
     One donor serves all pairs of a question (docs/methods.md 1.3); of several, the mean.
     """
+    data.fold_outputs()
     rows = data.con.execute(
-        """
-        SELECT r.item, avg((CASE
-            WHEN d.answer IS NULL THEN NULL
-            WHEN i.options IS NULL THEN contains(lower(v.output), lower(d.answer))
-            ELSE coalesce(v.prediction = d.answer, false) END)::DOUBLE)
+        f"""
+        SELECT r.item, avg(({gives_answer("v", "d")})::DOUBLE)
         FROM (SELECT DISTINCT item, donor FROM rows
               WHERE component = $component AND control = $control AND stratum = $stratum) r
-        JOIN items i USING (item) JOIN items d ON d.item = r.donor
+        JOIN items i USING (item) JOIN golds d ON d.item = r.donor
         JOIN plain v ON v.item = r.item AND v.control = 'vanilla'
+        LEFT JOIN texts t ON t.output = v.output
         GROUP BY r.item
         """,
         arm._asdict(),

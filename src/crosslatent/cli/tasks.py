@@ -221,8 +221,8 @@ def _print_item(item: Item, views: list[PromptView]) -> None:
         if view.tokens:
             print_text(view.marked(), style="dim")
     if item.answer is not None:
-        aux = f" (in {item.aux_lang}: {item.aux_answer})" if item.aux_answer else ""
-        print_text(f"answer: {item.answer}{aux}")
+        aux = f" (in {item.aux_lang}: {', or '.join(item.aux_golds)})" if item.aux_answer else ""
+        print_text(f"answer: {', or '.join(item.golds)}{aux}")
     labels = item.labels or item.options or ()
     for name, label in zip(item.options or (), labels, strict=True):
         print_text(f"  {name} {label if label != name else ''}".rstrip())

@@ -151,10 +151,15 @@ def _example(record: dict[str, Any]) -> Example:
         outcome=_outcome(record),
         main=_prompt(record["lang"], record["main"], record["main_token"]),
         aux=_prompt(record["aux_lang"], record["aux"], record["aux_token"]),
-        gold=_label(record, record["answer"]) or record["answer"] or "",
+        gold=_label(record, record["answer"]) or _golds(record),
         before=_answer(record, "before"),
         after=_answer(record, "after"),
     )
+
+
+def _golds(record: dict[str, Any]) -> str:
+    golds = (record["answer"], *(record["other_answers"] or ()))
+    return ", or ".join(filter(None, golds))
 
 
 def _answer(record: dict[str, Any], when: str) -> Answer:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from crosslatent.selectors.base import Candidates, Steps
-from crosslatent.selectors.table import BLANKS, shares
+from crosslatent.selectors.table import shares
 from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
+from crosslatent.tasks.normal import fold
 
 Record = Mapping[str, Any]
 """Columns of `store.schema.ROWS` that follow from an answer; see `scoring.ItemScorer.record`."""
@@ -94,5 +95,5 @@ def _answer(record: Record, options: Sequence[str] | None, numbers: dict[str, in
     if options is not None:
         prediction = record.get("prediction")
         return -1 if prediction is None else list(options).index(prediction)
-    text = str(record.get("output", "")).strip(BLANKS).lower()
+    text = fold(str(record.get("output", "")))
     return numbers.setdefault(text, len(numbers)) if text else -1

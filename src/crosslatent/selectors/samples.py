@@ -8,15 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from crosslatent.analysis.data import RunData
+from crosslatent.analysis.texts import keep_folded
 from crosslatent.stats import Floats
 
 # An answer is the option it names, or its text; ties go to the answer that was sampled first.
 _MAJORITY = """
 WITH drawn AS (
-    SELECT s.item, s.correct, CASE WHEN i.options IS NULL THEN lower(trim(s.output, E' \\t\\r\\n'))
-           ELSE s.prediction END AS answer,
+    SELECT s.item, s.correct,
+           CASE WHEN i.options IS NULL THEN t.folded ELSE s.prediction END AS answer,
            row_number() OVER (PARTITION BY s.item ORDER BY s.number) AS place
-    FROM sampled s JOIN items i USING (item)
+    FROM sampled s JOIN items i USING (item) LEFT JOIN drawn_texts t ON t.output = s.output
 ), tallied AS (
     SELECT item, answer, count(answer) AS votes, min(place) AS first,
            arg_min(correct, place)::DOUBLE AS correct
@@ -44,6 +45,7 @@ def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
     if table is None:
         return {}
     data.con.register("sampled", table)
+    keep_folded(data.con, "drawn_texts", "sampled")
     found = data.con.execute(
         "SELECT max(n) FROM (SELECT count(*) AS n FROM sampled GROUP BY item)"
     ).fetchone()

@@ -20,14 +20,11 @@ from crosslatent.stats import Floats
 SHUFFLED = ("same_answer", "different_answer")
 _FIRST = ("logprob", "entropy", "margin")
 
-BLANKS = " \t\r\n"
-"""What does not count at the ends of an open answer."""
-
 # Options are named by their place; the same place is the same answer in every row of an item. Open
-# answers are the same if their texts are, case and outer blanks aside.
+# answers are the same if their texts are when folded, as for the rule `exact`.
 _OPEN = """
-    WHEN trim(r.output, E' \\t\\r\\n') = '' THEN -1
-    ELSE dense_rank() OVER (PARTITION BY r.item ORDER BY lower(trim(r.output, E' \\t\\r\\n'))) - 1
+    WHEN t.folded = '' THEN -1
+    ELSE dense_rank() OVER (PARTITION BY r.item ORDER BY t.folded) - 1
 """
 _ANSWERS = """
 CREATE OR REPLACE TEMP TABLE selectable AS
@@ -35,7 +32,7 @@ SELECT p.place, c.number, r.control, r.stratum, {columns}, (CASE
     WHEN i.options IS NOT NULL THEN coalesce(list_position(i.options, r.prediction), 0) - 1
     {open}
 END)::INTEGER AS answer
-FROM rows r JOIN items i USING (item) JOIN places p USING (item)
+FROM rows r JOIN items i USING (item) JOIN places p USING (item) {texts}
 LEFT JOIN candidates c
     ON c.component = r.component AND c.source = r.source AND c.target = r.target
 WHERE r.control IN ('vanilla', 'translate_test', 'none', 'shuffled')
@@ -126,8 +123,11 @@ class _Rows:
         self.columns = self._columns()
         chosen = [f"{value} AS {name}" for name, value in self.columns.items()]
         # To sort texts takes long, and where all questions have options there is no need.
-        of_texts = _OPEN if (self.counts == 0).any() else ""
-        self.con.execute(_ANSWERS.format(columns=", ".join(chosen), open=of_texts))
+        of_texts, texts = "", ""
+        if (self.counts == 0).any():
+            data.fold_outputs()
+            of_texts, texts = _OPEN, "LEFT JOIN texts t ON t.output = r.output"
+        self.con.execute(_ANSWERS.format(columns=", ".join(chosen), open=of_texts, texts=texts))
 
     @property
     def strata(self) -> list[str]:

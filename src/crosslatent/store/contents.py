@@ -22,8 +22,12 @@ from crosslatent.specs import COMPONENTS
 MOST_LAYERS = 1000
 """Blocks that a model may have: arrays over pairs of layers are made of this size."""
 
+ADDED = ("other_answers", "other_aux_answers")
+"""Columns of lists of texts that earlier runs lack; views of them have nothing there."""
+
 OPTIONAL = frozenset(
     {
+        *ADDED,
         "first_logprob",
         "first_entropy",
         "first_margin",

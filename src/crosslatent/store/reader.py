@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.errors import RunFolderError, UsageError
-from crosslatent.store.contents import check_columns, check_values, readable
+from crosslatent.store.contents import ADDED, check_columns, check_values, readable
 from crosslatent.store.extras import read_extra
 from crosslatent.store.manifest import CLEARING, read_manifest
 from crosslatent.store.parts import END, START, UNREADABLE, PartTable, able_to_read, damaged
@@ -130,8 +130,10 @@ class RunReader:
         if not self._trusted:
             check_columns(connection, source, schema, self.path)
         columns = self._columns.get(name, schema)
+        added = [one for one in ADDED if one in schema.names and one not in columns.names]
+        chosen = ", ".join([_selected(columns), *(f"NULL::VARCHAR[] AS {one}" for one in added)])
         with readable(self.path):
-            connection.execute(f"CREATE VIEW {name} AS SELECT {_selected(columns)} FROM {source}")
+            connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {source}")
 
 
 def _selected(schema: pa.Schema) -> str:

@@ -150,6 +150,7 @@ ITEMS = pa.schema(
         _column("main", pa.string(), "the prompt that is answered", False),
         _column("aux", pa.string(), "its counterpart, which vectors are captured from", False),
         _column("answer", pa.string(), "gold answer"),
+        _column("other_answers", pa.list_(pa.string()), "further gold answers, as good as it"),
         _column("options", pa.list_(pa.string()), "the option strings that an answer may be"),
         _column("labels", pa.list_(pa.string()), "what each option says, for people to read"),
         _column(
@@ -157,6 +158,7 @@ ITEMS = pa.schema(
             pa.string(),
             "gold answer in the language of aux; null if it is that of main",
         ),
+        _column("other_aux_answers", pa.list_(pa.string()), "further ones"),
         _column(
             "aux_labels",
             pa.list_(pa.string()),

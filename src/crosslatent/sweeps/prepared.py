@@ -111,6 +111,9 @@ def prepare(
 def _item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
     data = item.to_dict()
     data["item"] = data.pop("id")
+    # One text a column: further gold answers have columns of their own.
+    for name in ("answer", "other_answers", "aux_answer", "other_aux_answers"):
+        data[name] = getattr(item, name)
     data["strata"] = dict(item.strata)
     return {
         **data,

@@ -11,7 +11,7 @@ from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.expressions import Expression, Template
 from crosslatent.tasks.files import check_gold
 from crosslatent.tasks.item import Item, check_judging, check_one_each
-from crosslatent.tasks.judging import Judging, Values, listed, numbers, surroundings, text
+from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
 from crosslatent.tasks.rows import Asked, Row, RowSource
 from crosslatent.tasks.yaml_file import YamlFile
 
@@ -167,14 +167,16 @@ class Builder:
         english: Asking | None = None,
     ) -> Item:
         judging, judged = self._judging_of(main.lang), main.options is not None
-        answer = self._answer(main)
+        own = self._golds(main)
+        other = () if aux is None or judged else self._golds(aux)
         item = Item(
             id="/".join(part for part in (f"{main.lang}-{aux_lang}", split, main.key) if part),
             lang=main.lang,
             aux_lang=aux_lang,
             main=main.prompt,
             aux="" if aux is None else aux.prompt,
-            answer=answer,
+            answer=own[0] if own else None,
+            other_answers=own[1:],
             options=main.options,
             # Without options, labels are words for the template and no more.
             labels=main.labels if judged else None,
@@ -184,7 +186,8 @@ class Builder:
                 name: text(expression(main.values, main.where), main.where)
                 for name, expression in judging.strata.items()
             },
-            aux_answer=None if aux is None or judged else self._answer(aux),
+            aux_answer=other[0] if other else None,
+            other_aux_answers=other[1:],
             aux_labels=aux.labels if judged and aux is not None else None,
             shares=numbers(judging.shares, main.values, main.where),
         )
@@ -192,10 +195,8 @@ class Builder:
         check_gold(item, main.where)
         return item
 
-    def _answer(self, asking: Asking) -> str | None:
-        expression = self._judging_of(asking.lang).answer
-        value = None if expression is None else expression(asking.values, asking.where)
-        return None if value is None else text(value, asking.where)
+    def _golds(self, asking: Asking) -> tuple[str, ...]:
+        return golds(self._judging_of(asking.lang).answer, asking.values, asking.where)
 
     def _cluster(
         self, main: Asking, aux: Asking | None, english: Asking | None, split: str | None

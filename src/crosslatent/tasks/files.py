@@ -9,6 +9,7 @@ from typing import Any
 
 from crosslatent.errors import TaskError
 from crosslatent.tasks.item import Item, item_from_dict
+from crosslatent.tasks.normal import fold, says_something
 
 
 def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, ...]:
@@ -103,10 +104,19 @@ def check_item(
 
 
 def check_gold(item: Item, where: str) -> None:
-    """Refuse a gold answer that appears in every output.
+    """Refuse gold answers that appear in every output.
 
     Raises:
-        TaskError: it is empty.
+        TaskError: one is empty, or nothing but punctuation.
     """
-    if item.answer is not None and not item.answer.strip():
-        raise TaskError(f"{where}: the field 'answer' is empty; leave it out if it is not known.")
+    for name, golds in (("answer", item.golds), ("aux_answer", item.aux_golds)):
+        for gold in golds:
+            if not fold(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is empty; leave it out if it is not known."
+                )
+            if item.options is None and not says_something(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is {gold!r}, which other answers hold by "
+                    "accident: give an answer with a letter, number or symbol, or leave it out."
+                )

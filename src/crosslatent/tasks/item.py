@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from crosslatent.errors import TaskError
 from crosslatent.languages import UNKNOWN, same_language
+from crosslatent.tasks.naming import clash
+from crosslatent.tasks.normal import fold
 
 
 class Shot(NamedTuple):
@@ -30,6 +32,7 @@ class Item:
         main: the prompt that gets answered.
         aux: its counterpart, from which activations are captured.
         answer: gold answer; with `options`, exactly one of them. None if unknown.
+        other_answers: further gold answers of an open question, as good as the first.
         options: the strings that an answer may be, such as "(1)" and "(2)". None for open answers.
         labels: what each option says, for people to read. None if the options speak for themselves.
         cluster: what is independent (a fact, asked in several languages), which intervals resample;
@@ -38,6 +41,7 @@ class Item:
         strata: groups to report apart, such as ``{"relation": "continent"}``.
         aux_answer: gold answer in the language of `aux`, by which an answer to `aux` itself is
             judged; if None, `answer` counts for items with options, and none is known for others.
+        other_aux_answers: further ones.
         aux_labels: what each option says in the language of `aux`; `labels` count if None.
         shares: how a population answered, one share per option (GlobalOpinionQA). None if unknown.
         shots: questions with their answers that stand before the prompt (few-shot prompts).
@@ -60,11 +64,23 @@ class Item:
     shares: tuple[float, ...] | None = None
     shots: tuple[Shot, ...] = ()
     paraphrase: str | None = None
+    other_answers: tuple[str, ...] = ()
+    other_aux_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """An item is its own cluster unless told otherwise."""
         if not self.cluster:
             object.__setattr__(self, "cluster", self.id)
+
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """All gold answers, `answer` first; empty if none is known."""
+        return () if self.answer is None else (self.answer, *self.other_answers)
+
+    @property
+    def aux_golds(self) -> tuple[str, ...]:
+        """All gold answers in the language of `aux`; empty if none is given."""
+        return () if self.aux_answer is None else (self.aux_answer, *self.other_aux_answers)
 
     def as_aux(self) -> Item:
         """The item as an answer to its aux prompt is judged: gold answer and labels of `aux`.
@@ -73,28 +89,32 @@ class Item:
         language is not known unless `aux_answer` says it.
         """
         same = self.options is not None or same_language(self.lang, self.aux_lang)
-        answer = self.answer if same else None
+        golds = self.aux_golds or (self.golds if same else ())
         return replace(
             self,
-            answer=answer if self.aux_answer is None else self.aux_answer,
+            answer=golds[0] if golds else None,
+            other_answers=golds[1:],
             labels=self.labels if self.aux_labels is None else self.aux_labels,
             lang=self.aux_lang,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for hashing and for JSON."""
+        """Plain data, for hashing and for JSON; several gold answers are a list."""
         data = asdict(self)
+        for name, several in (("answer", self.golds), ("aux_answer", self.aux_golds)):
+            if data.pop(f"other_{name}s"):
+                data[name] = list(several)
         return {
             name: list(part) if isinstance(part, tuple) else part for name, part in data.items()
         }
 
 
 _TEXT_FIELDS = (
-    "id", "lang", "aux_lang", "main", "aux", "answer", "aux_answer", "cluster", "split",
-    "paraphrase",
+    "id", "lang", "aux_lang", "main", "aux", "cluster", "split", "paraphrase",
 )  # fmt: skip
+_GOLD_FIELDS = ("answer", "aux_answer")
 _LIST_FIELDS = ("options", "labels", "aux_labels")
-FIELDS = (*_TEXT_FIELDS, *_LIST_FIELDS, "shares", "strata", "shots")
+FIELDS = (*_TEXT_FIELDS, *_GOLD_FIELDS, *_LIST_FIELDS, "shares", "strata", "shots")
 
 
 def item_from_dict(
@@ -115,19 +135,22 @@ def item_from_dict(
     _check_fields(data, where)
     present = {name: value for name, value in data.items() if value is not None}
     item_id = present.get("id", default_id)
+    golds, aux_golds = (_golds(present.get(name)) for name in _GOLD_FIELDS)
     item = Item(
         id=item_id,
         lang=present.get("lang", UNKNOWN),
         aux_lang=present.get("aux_lang", UNKNOWN),
         main=present["main"],
         aux=present.get("aux", ""),
-        answer=present.get("answer"),
+        answer=golds[0] if golds else None,
+        other_answers=golds[1:],
         options=_tuple(present.get("options")),
         labels=_tuple(present.get("labels")),
         cluster=present.get("cluster", item_id),
         split=present.get("split"),
         strata=dict(present.get("strata", {})),
-        aux_answer=present.get("aux_answer"),
+        aux_answer=aux_golds[0] if aux_golds else None,
+        other_aux_answers=aux_golds[1:],
         aux_labels=_tuple(present.get("aux_labels")),
         shares=None if "shares" not in present else tuple(map(float, present["shares"])),
         shots=tuple(Shot(*shot) for shot in present.get("shots", ())),
@@ -139,6 +162,12 @@ def item_from_dict(
 
 def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
+
+
+def _golds(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
 
 
 def _check_prompts(data: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> None:
@@ -170,6 +199,8 @@ def _is_type(name: str, value: Any) -> bool:
         return isinstance(value, str)
     if name in _LIST_FIELDS:
         return _is_list(value, str)
+    if name in _GOLD_FIELDS:
+        return isinstance(value, str) or (_is_list(value, str) and len(value) > 0)
     if name == "shares":
         return _is_list(value, (int, float)) and all(share >= 0 for share in value)
     if name == "shots":
@@ -192,6 +223,8 @@ def _expected(name: str) -> str:
         return "a text"
     if name in _LIST_FIELDS:
         return "a list of texts"
+    if name in _GOLD_FIELDS:
+        return "a text or a list of texts that is not empty"
     special = {
         "shares": "a list of numbers from 0 up",
         "shots": "a list of [main, its answer, aux, its answer]",
@@ -208,19 +241,48 @@ def check_judging(item: Item, where: str) -> None:
     if item.options is None:
         _check_open(item, where)
         return
-    if len(item.options) < 2 or len(set(item.options)) < len(item.options):
-        raise TaskError(
-            f"{where}: options are {list(item.options)}: give two or more, all different."
-        )
+    _check_options(item.options, where)
+    _check_one_gold(item, where)
     if item.answer is not None and item.answer not in item.options:
         raise TaskError(
             f"{where}: the answer {item.answer!r} is none of the options {list(item.options)}."
         )
     for name in ("labels", "aux_labels", "shares"):
         check_one_each(item.options, getattr(item, name), name.replace("_", " "), where)
-    for option, label in zip(item.options, item.labels or item.options, strict=True):
-        if not label.strip():
-            raise TaskError(f"{where}: the option {option!r} has no label: write one for it.")
+    for labels in (item.labels or item.options, item.aux_labels or item.options):
+        empty = [
+            option for option, label in zip(item.options, labels, strict=True) if not fold(label)
+        ]
+        if empty:
+            raise TaskError(f"{where}: the option {empty[0]!r} has no label: write one for it.")
+
+
+def _check_one_gold(item: Item, where: str) -> None:
+    for golds in (item.golds, item.aux_golds):
+        if len(golds) > 1:
+            raise TaskError(
+                f"{where}: there are {len(golds)} gold answers, {list(golds)}, but of options "
+                "exactly one is right: give that one."
+            )
+
+
+def _check_options(options: tuple[str, ...], where: str) -> None:
+    if len(options) < 2 or len(set(options)) < len(options):
+        raise TaskError(f"{where}: options are {list(options)}: give two or more, all different.")
+    empty = [option for option in options if not fold(option)]
+    if empty:
+        raise TaskError(
+            f"{where}: the option {empty[0]!r} has no character that can be seen: no answer could "
+            "name it."
+        )
+    alike = clash(options)
+    if alike:
+        text, named = alike
+        raise TaskError(
+            f"{where}: the options {list(options)} cannot be told apart, as the answer {text!r} "
+            f"names {named}: make them differ in more than case, brackets, the script of digits, "
+            "blanks, invisible characters, or the mark of another one."
+        )
 
 
 def _check_open(item: Item, where: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
+from crosslatent.tasks.normal import says_something
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
 Values = dict[str, Any]
@@ -75,6 +76,25 @@ def listed(value: Expression | Constant | None, values: Values, row: str) -> tup
     if not isinstance(given, list | tuple):
         raise TaskError(f"{row}: options and labels are lists, not {given!r}.")
     return tuple(text(part, row) for part in given)
+
+
+def golds(value: Expression | Constant | None, values: Values, row: str) -> tuple[str, ...]:
+    """Gold answers: a text, or a list of which the first is `Item.answer`; None gives none.
+
+    Of a list, answers that other answers hold by accident ("." and the like) are left out.
+
+    Raises:
+        TaskError: it is something else, or an empty list.
+    """
+    given = None if value is None else value(values, row)
+    if given is None:
+        return ()
+    if not isinstance(given, list | tuple):
+        return (text(given, row),)
+    if not given:
+        raise TaskError(f"{row}: the list of gold answers is empty: give one, or none instead.")
+    found = tuple(dict.fromkeys(text(part, row) for part in given))
+    return tuple(filter(says_something, found)) or found[:1]
 
 
 def numbers(

@@ -16,6 +16,7 @@ from crosslatent.tasks.build import Builder
 from crosslatent.tasks.definition import Definition, check_definition, only
 from crosslatent.tasks.files import read_items
 from crosslatent.tasks.item import Item
+from crosslatent.tasks.naming import clash
 from crosslatent.tasks.released import ReleasedReader
 from crosslatent.tasks.rows import RowSource
 from crosslatent.tasks.rules import RULES, rule_for
@@ -143,9 +144,19 @@ def _check_counterparts(task: Definition, items: Iterable[Item]) -> None:
 
 
 def _check_rule(file: YamlFile, rule: str, items: tuple[Item, ...]) -> None:
-    for item in items:
-        if item.answer is not None and not RULES[rule].fits(item):
+    sides = (side for item in items for side in (item, item.as_aux()))
+    for item in sides:
+        if item.answer is None or RULES[rule].fits(item):
+            continue
+        place = f"{file.where('rule')}: the field 'rule' is {rule!r}, but item {item.id!r}"
+        alike = clash(item.options, item.labels) if item.options and item.labels else None
+        if alike:
             raise TaskError(
-                f"{file.where('rule')}: the field 'rule' is {rule!r}, but item {item.id!r} lacks "
-                "the options or labels by which it judges: add them, or use the rule contains."
+                f"{place} has options {list(item.options or ())} with labels "
+                f"{list(item.labels or ())} that cannot be told apart, as the answer {alike[0]!r} "
+                f"names {alike[1]}: make them differ, or use the rule option."
             )
+        raise TaskError(
+            f"{place} lacks the options or labels by which it judges: add them, or use the rule "
+            "contains."
+        )

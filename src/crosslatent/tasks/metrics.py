@@ -22,7 +22,8 @@ from scipy.spatial.distance import jensenshannon
 
 from crosslatent.languages import same_language
 from crosslatent.tasks.item import Item
-from crosslatent.tasks.rules import WITHOUT_BLANKS, fold
+from crosslatent.tasks.naming import WITHOUT_BLANKS
+from crosslatent.tasks.normal import fold
 
 Need = Literal["output", "probabilities"]
 
@@ -58,23 +59,23 @@ class Metric:
 
 
 def exact_match(output: str, item: Item) -> float | None:
-    """1 if the words of the output are those of the gold answer, else 0; see `words_of`."""
-    gold = words_of(item.answer or "", item.lang)
-    return float(words_of(output, item.lang) == gold) if gold else None
+    """1 if the words of the output are those of a gold answer, else 0; see `words_of`."""
+    golds = _golds(item)
+    return float(words_of(output, item.lang) in golds) if golds else None
 
 
 def f1(output: str, item: Item) -> float | None:
     """Harmonic mean of precision and recall of the output's words; see `words_of`.
 
     Precision is the share of its words that the gold answer has too, recall the share of the gold
-    answer's words that it has.
+    answer's words that it has. Of several gold answers, the one with the highest score counts.
     """
-    gold = words_of(item.answer or "", item.lang)
-    if not gold:
-        return None
     found = words_of(output, item.lang)
-    shared = (Counter(found) & Counter(gold)).total()
-    return 2 * shared / (len(found) + len(gold))
+    scores = [
+        2 * (Counter(found) & Counter(gold)).total() / (len(found) + len(gold))
+        for gold in _golds(item)
+    ]
+    return max(scores, default=None)
 
 
 def js_similarity(probabilities: Sequence[float], shares: Sequence[float]) -> float | None:
@@ -105,7 +106,7 @@ def js_similarity(probabilities: Sequence[float], shares: Sequence[float]) -> fl
 def words_of(text: str, lang: str) -> list[str]:
     """The words that `exact_match` and `f1` compare.
 
-    Normalised and without case (`rules.fold`); without punctuation, symbols and invisible marks of
+    Normalised and without case (`normal.fold`); without punctuation, symbols and invisible marks of
     any script, by Unicode category; in English without articles (unless they are all there is).
     Words end at blanks; of scripts without blanks, such as Chinese, Japanese and Thai, every
     character with its marks is a word of its own.
@@ -125,6 +126,11 @@ def normalised(logprobs: Sequence[float | None]) -> list[float] | None:
     weights = [math.exp(value - top) for value in known]
     total = sum(weights)
     return [weight / total for weight in weights]
+
+
+def _golds(item: Item) -> list[list[str]]:
+    """The words of each gold answer that has any."""
+    return [words for gold in item.golds if (words := words_of(gold, item.lang))]
 
 
 _ARTICLES = ("a", "an", "the")

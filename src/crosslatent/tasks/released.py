@@ -16,7 +16,7 @@ from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
 from crosslatent.tasks.files import check_gold, read_json_lines
 from crosslatent.tasks.item import Item, check_judging
-from crosslatent.tasks.judging import Judging, Values, listed, numbers, surroundings, text
+from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
 from crosslatent.tasks.patterns import formatted
 from crosslatent.tasks.yaml_file import YamlFile
 
@@ -182,13 +182,16 @@ class ReleasedReader:
         if judging.cluster is not None:
             # A prompt that the expression finds nothing in is by itself.
             cluster = text(judging.cluster(values, where), where) or cluster
+        own = golds(judging.answer, values, where)
+        other = golds(self._aux_answer, values, where) if has_aux else ()
         item = Item(
             id=f"{main}-{aux}/{split}/{number + 1}",
             lang=main,
             aux_lang=aux,
             main=_prompt(self._prompt, values, where, "main"),
             aux=_prompt(self._aux_prompt, values, where, "aux") if has_aux else "",
-            answer=_text(judging.answer, values, where),
+            answer=own[0] if own else None,
+            other_answers=own[1:],
             options=options,
             labels=listed(judging.labels, values, where),
             cluster=cluster,
@@ -197,7 +200,8 @@ class ReleasedReader:
                 name: text(expression(values, where), where)
                 for name, expression in judging.strata.items()
             },
-            aux_answer=_text(self._aux_answer, values, where) if has_aux else None,
+            aux_answer=other[0] if other else None,
+            other_aux_answers=other[1:],
             aux_labels=_usable(listed(self._aux_labels, values, where)) if has_aux else None,
             shares=numbers(judging.shares, values, where),
         )

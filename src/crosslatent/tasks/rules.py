@@ -1,10 +1,9 @@
 """Answer rules: does an output answer the item, and which option does it name?
 
-The rules are those of the authors of XTransplant (arXiv 2412.12686, released evaluation scripts).
-Text is compared after Unicode normalisation (NFKC): full-width brackets and digits count as the
-ASCII ones, and an accented letter is the same whether it is written as one character or as two.
-The digits of every script count as the ASCII ones too, so that "(١)" and "(२)" name the options
-"(1)" and "(2)". In both the rules go beyond those scripts, which know full-width brackets alone.
+The rules are made after those of the authors of XTransplant (arXiv 2412.12686, released evaluation
+scripts), for texts of any script: what counts as the same text is `crosslatent.tasks.normal`, and
+what names an option is `crosslatent.tasks.naming`. `authors_option_or_label` is theirs to the
+letter.
 
 Case is that of Unicode, the same in every language: Turkish "I" and "ı" stay different letters,
 and so do "İ" and "i".
@@ -14,15 +13,13 @@ To add a rule, write a function ``(output, item) -> Verdict`` and enter it in `_
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crosslatent.errors import TaskError
 from crosslatent.tasks.item import Item
-
-Span = tuple[int, int]
+from crosslatent.tasks.naming import clash, labelled_options, named_options
+from crosslatent.tasks.normal import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +55,86 @@ def option(output: str, item: Item) -> Verdict:
     """Fixed options: right if the output names the gold option and no other one.
 
     An option such as "(1)", "(A)", "1" or "A" is named by "(k)" anywhere in the output, or by an
-    output that is just k; "1." or a lone "A" within a sentence do not count (XCOPA's rule). Letters
-    must have the option's case, or "friend(s)" would name option (S). An option of any other form
-    is named by its words, whole and in any case, outside a longer option.
+    output that is just k; "1." or a lone "A" within a sentence do not count (XCOPA's rule). So it
+    is for the letters and numbers of every script. Letters must have the option's case, or
+    "friend(s)" would name option (S). An option of any other form is named by its words, whole and
+    in any case, outside a longer option.
     """
     return _verdict(item, named_options(output, item.options or ()))
 
 
 def option_or_label(output: str, item: Item) -> Verdict:
-    """Fixed options that have label words (XNLI's rule): as `option`, or by the label.
+    """Fixed options that have label words (after XNLI's rule): as `option`, or by the label.
 
-    Labels match as parts of words too ("Entail" in "entailment"), as in the authors' scripts; a
-    label within a longer label of another option does not count.
+    Labels count in any case, without the mark of their option ("(1) Neutral"), and as parts of
+    words too ("Entail" in "entailment"), but not within a longer label of another option. A label
+    that is a single letter or a number counts as such an option does.
     """
     options = item.options or ()
-    named = set(named_options(output, options))
-    if options and item.labels is not None:
-        text = fold(output)
-        labels = [fold(re.sub(r"^\(\w+\)\s*", "", normal(label))) for label in item.labels]
-        spans = [list(_occurrences(text, label)) for label in labels]
-        named |= {options[k] for k in _outermost(spans)}
-    return _verdict(item, [name for name in options if name in named])
+    if item.labels is None:
+        return option(output, item)
+    return _verdict(item, labelled_options(output, options, item.labels))
+
+
+def authors_option_or_label(output: str, item: Item) -> Verdict:
+    """XNLI's rule as in the authors' script, to the letter.
+
+    Right if the gold option's "(k)" or label stands in the output, or the output is just k, and no
+    other option's "(k)" or label stands in it. Labels count in their own case, as they are given,
+    also within another option's label; full-width round brackets count as ASCII ones, and nothing
+    else is normalised.
+    """
+    text = output.replace("\uff08", "(").replace("\uff09", ")")
+    options = item.options or ()
+    labels = options if item.labels is None else item.labels
+    keys = [name.strip("()") for name in options]
+    named = [
+        name
+        for name, key, label in zip(options, keys, labels, strict=True)
+        if f"({key})" in text or text.strip() == key or label in text
+    ]
+    return _verdict(item, named)
 
 
 def contains(output: str, item: Item) -> Verdict:
-    """Open answers (XQuAD, MKQA): right if the gold answer appears in the output, in any case."""
+    """Open answers (XQuAD, MKQA): right if a gold answer appears in the output, in any case."""
     prediction = _only(named_options(output, item.options or ()))
-    if item.answer is None:
+    if not item.golds:
         return Verdict(None, prediction)
-    return Verdict(fold(item.answer).strip() in fold(output), prediction)
+    return Verdict(holds(output, answer_keys(item.golds)), prediction)
 
 
 def exact(output: str, item: Item) -> Verdict:
-    """Right if the output is the gold answer and nothing else; case and outer blanks aside."""
+    """Right if the output is a gold answer and nothing else; case and outer blanks aside."""
     prediction = _only(named_options(output, item.options or ()))
-    if item.answer is None:
+    if not item.golds:
         return Verdict(None, prediction)
-    return Verdict(fold(item.answer).strip() == fold(output).strip(), prediction)
+    return Verdict(fold(output) in answer_keys(item.golds), prediction)
+
+
+def holds(output: str, keys: Iterable[str]) -> bool:
+    """Whether one of some answers, as `answer_keys` gives them, appears in an output."""
+    text = fold(output)
+    return any(key in text for key in keys)
+
+
+def answer_keys(golds: Sequence[str]) -> tuple[str, ...]:
+    """Gold answers of an open question, each in the form that is the same for the same answer."""
+    return tuple(dict.fromkeys(map(fold, golds)))
+
+
+def _has_labels(item: Item) -> bool:
+    return bool(item.options and item.labels)
 
 
 _ALL = (
     Rule("option", option, lambda item: item.options is not None),
-    Rule("option_or_label", option_or_label, lambda item: bool(item.options and item.labels)),
+    Rule(
+        "option_or_label",
+        option_or_label,
+        lambda item: _has_labels(item) and clash(item.options or (), item.labels) is None,
+    ),
+    Rule("authors_option_or_label", authors_option_or_label, _has_labels),
     Rule("contains", contains, lambda item: item.answer is not None),
     Rule("exact", exact, lambda item: item.answer is not None),
 )
@@ -138,20 +173,6 @@ def rule_for(items: Iterable[Item]) -> str:
     return "option" if True in with_options else "contains"
 
 
-def named_options(output: str, options: Iterable[str]) -> list[str]:
-    """The options that an output names, in their own order; see `option` for what names one."""
-    options = list(options)
-    keys = {name: _key(name) for name in options}
-    text = normal(output)
-    words = [name for name in options if keys[name] is None]
-    spans = [list(_whole_words(fold(output), fold(name).strip())) for name in words]
-    named = {words[k] for k in _outermost(spans)}
-    for name, key in keys.items():
-        if key is not None and (f"({key})" in text or text.strip() == key):
-            named.add(name)
-    return [name for name in options if name in named]
-
-
 def _verdict(item: Item, named: list[str]) -> Verdict:
     prediction = _only(named)
     correct = None if item.answer is None else prediction == item.answer
@@ -160,78 +181,3 @@ def _verdict(item: Item, named: list[str]) -> Verdict:
 
 def _only(named: list[str]) -> str | None:
     return named[0] if len(named) == 1 else None
-
-
-def _key(option: str) -> str | None:
-    """The k of an option "(k)" or "k", where k is a number or one capital letter; else None."""
-    match = re.fullmatch(r"\((\w+)\)|(\d+|[A-Z])", normal(option).strip())
-    return (match[1] or match[2]) if match else None
-
-
-_DIRECTIONS = dict.fromkeys(
-    (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), None
-)
-"""Marks of direction, which stand unseen between a bracket and an Arabic digit, say."""
-
-
-def normal(text: str) -> str:
-    """The text as it is compared: NFKC, with the digits of every script as ASCII ones.
-
-    Marks that only say in which direction to write are left out.
-    """
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKC", text).translate(_DIRECTIONS)
-    return "".join(str(unicodedata.decimal(c, c)) for c in text)
-
-
-def fold(text: str) -> str:
-    """`normal` without the difference between upper and lower case."""
-    # Case folding can undo the normal form, so it is normalised once more.
-    return normal(normal(text).casefold())
-
-
-def _occurrences(text: str, part: str) -> Iterator[Span]:
-    start = text.find(part) if part else -1
-    while start >= 0:
-        yield start, start + len(part)
-        start = text.find(part, start + 1)
-
-
-def _whole_words(text: str, words: str) -> Iterator[Span]:
-    for start, end in _occurrences(text, words):
-        if _is_boundary(text, start) and _is_boundary(text, end):
-            yield start, end
-
-
-def _is_boundary(text: str, at: int) -> bool:
-    """Whether a word may start or end between the characters before and after `at`."""
-    if at in (0, len(text)):
-        return True
-    before, after = text[at - 1], text[at]
-    if unicodedata.category(after).startswith("M"):
-        return False  # a combining mark belongs to the letter before it
-    return not (_in_word(before) and _in_word(after)) or _unspaced(before) or _unspaced(after)
-
-
-def _in_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character).startswith("M")
-
-
-WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
-"""How Unicode's names of characters begin, in scripts that have no blanks between words."""
-
-
-def _unspaced(character: str) -> bool:
-    """Whether the script has no blanks between words, or (Korean) writes particles to the word."""
-    return unicodedata.name(character, "").startswith((*WITHOUT_BLANKS, "HANGUL"))
-
-
-def _outermost(spans: list[list[Span]]) -> set[int]:
-    """Which entries have an occurrence that lies within no longer occurrence of another entry."""
-    everything = [(k, span) for k, group in enumerate(spans) for span in group]
-    return {k for k, span in everything if not any(_inside(span, s) for _, s in everything)}
-
-
-def _inside(inner: Span, outer: Span) -> bool:
-    return inner != outer and outer[0] <= inner[0] and inner[1] <= outer[1]
