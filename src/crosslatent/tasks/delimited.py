@@ -64,16 +64,19 @@ def read_delimited(path: Traversable, dialect: Dialect) -> Iterator[tuple[int, d
         TaskError: a row has other fields than the first line, a quote swallows rows or leaves them
             in doubt, or two columns have one name.
     """
-    lines = _lines(path, dialect)
+    text = read_text(path)
+    lines = _lines(text, path, dialect)
     first = next(lines, None)
     if first is None:
         raise TaskError(f"{path}: the file is empty: its first line names the columns.")
     header = first.fields
     _check_header(path, first, dialect)
-    rows = []
-    for line in lines:
-        _check_row(path, header, line, dialect)
-        rows.append(line)
+    rows, physical = [], text.split("\n")
+    for row in lines:
+        _check_row(path, header, row, dialect)
+        if row.end > row.start and not dialect.sure:
+            _check_swallowed(path, row, header, dialect, physical[row.start - 1 : row.end])
+        rows.append(row)
     floats = [_kept_as_floats([row.fields[at] for row in rows]) for at in range(len(header))]
     for row in rows:
         values = [
@@ -83,10 +86,10 @@ def read_delimited(path: Traversable, dialect: Dialect) -> Iterator[tuple[int, d
         yield row.start, dict(zip(header, values, strict=True))
 
 
-def _lines(path: Traversable, dialect: Dialect) -> Iterator[_Line]:
+def _lines(text: str, path: Traversable, dialect: Dialect) -> Iterator[_Line]:
     """Blank lines are left out."""
     reader = csv.reader(
-        io.StringIO(read_text(path)),
+        io.StringIO(text),
         delimiter=dialect.delimiter,
         quoting=csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL,
         strict=True,
@@ -131,8 +134,6 @@ def _check_row(path: Traversable, header: Sequence[str], row: _Line, dialect: Di
     if dialect.quoting == "none":
         doubled = (_QUOTED.fullmatch(field) and '""' in field[1:-1] for field in row.fields)
         _check_quotes(where, row.fields, dialect, any(doubled))
-    elif row.end > row.start and not dialect.sure:
-        _check_swallowed(path, row, header, dialect)
 
 
 def _check_quotes(where: str, fields: Sequence[str], dialect: Dialect, quoted: bool) -> None:
@@ -145,11 +146,15 @@ def _check_quotes(where: str, fields: Sequence[str], dialect: Dialect, quoted: b
 
 
 def _check_swallowed(
-    path: Traversable, row: _Line, header: Sequence[str], dialect: Dialect
+    path: Traversable, row: _Line, header: Sequence[str], dialect: Dialect, lines: Sequence[str]
 ) -> None:
-    """Refuse a row over several lines each of which could be a row of its own."""
-    text = read_text(path).split("\n")[row.start - 1 : row.end]
-    if all(line.count(dialect.delimiter) >= len(header) - 1 for line in text):
+    """Refuse a row over several lines each of which could be a row of its own.
+
+    A comma before a blank is one of a sentence, unless the names of the columns have blanks too.
+    """
+    spaced = any(name[:1] == " " for name in header)
+    between = re.compile(re.escape(dialect.delimiter) + ("" if spaced else "(?! )"))
+    if all(len(between.findall(line)) >= len(header) - 1 for line in lines):
         raise TaskError(
             f"{path}:{row.start}: quotes make one row of the lines {row.start} to {row.end}, each "
             "of which has the fields of a row: mend a quote that is not closed, or say what quotes "

@@ -116,7 +116,9 @@ class _Code:
         from jinja2.meta import find_undeclared_variables
 
         tree = _environment().parse(source)
-        names = find_undeclared_variables(tree)
+        # Jinja declares self by itself.
+        every = {node.name for node in tree.find_all(nodes.Name)}
+        names = find_undeclared_variables(tree) | ({"self"} & every)
         constants = {
             spelled
             for node in tree.find_all(nodes.Const)
@@ -124,7 +126,8 @@ class _Code:
             for spelled in (str(node.value), str(node.value).lower())
         }
         heads = [
-            node.node for kind in (nodes.Getattr, nodes.Getitem) for node in tree.find_all(kind)
+            *(node.node for node in tree.find_all(nodes.Getattr)),
+            *(node.node for node in tree.find_all(nodes.Getitem)),
         ]
         alone = [node for node in tree.find_all(nodes.Name) if not any(node is h for h in heads)]
         return cls(where, frozenset(names | constants), frozenset(node.name for node in alone))

@@ -32,7 +32,7 @@ def load_prompts(path: str | Path, *, counterparts: bool = True) -> Task:
 
 
 def is_prompts(name: str | Path) -> bool:
-    """Whether a name is that of a file of prompts, and not of a task: .jsonl, or JSON that is a list."""
+    """Whether a name is that of prompts, and not of a task: .jsonl, or .json that holds a list."""
     path = Path(name)
     if path.suffix != ".json" or not path.is_file():
         return path.suffix == ".jsonl"

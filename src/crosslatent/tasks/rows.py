@@ -7,7 +7,7 @@ so that a mistake has a place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -185,15 +185,19 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     from pyarrow import parquet
 
     try:
+        _check_names(path, parquet.read_schema(path).names)
         table = parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).split(". ", maxsplit=1)[0].rstrip(".")
         raise TaskError(f"Cannot read {path} ({reason}).") from error
-    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
-    if twice:
-        raise TaskError(f"{path}: the column {twice[0]!r} is there more than once: keep one.")
     for batch in _shortened(table).to_batches():
         yield from batch.to_pylist()
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise TaskError(f"{path}: the column {twice[0]!r} is there more than once: keep one.")
 
 
 def _shortened(table: Any) -> Any:

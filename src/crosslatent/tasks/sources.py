@@ -157,9 +157,9 @@ def _members(
         rows = rows[field]
     if not isinstance(rows, list) and not (isinstance(rows, dict) and _holds_objects(rows)):
         raise TaskError(f"{path}:{_line_of(text, start)}: {_no_rows(rows)}")
-    seen = set()
+    seen, line, counted = set(), 1, 0
     for at, end, key in _parts(text, start):
-        line = _line_of(text, at)
+        line, counted = line + text.count("\n", counted, at), at
         if key is not None and key in seen:
             raise TaskError(f"{path}:{line}: the key {key!r} stands here again: keep one of them.")
         seen.add(key)

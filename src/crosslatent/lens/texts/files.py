@@ -323,8 +323,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         strange = next((letter for letter in "\r\0" if letter in line), None)
         if strange is not None:
             raise SpaceError(
-                f"{path}:{number}: {strange!a} stands within this line: save the file as UTF-8 with "
-                "line feeds (\\n) between lines."
+                f"{path}:{number}: {strange!a} stands within this line: save the file as UTF-8 "
+                "with line feeds (\\n) between lines."
             )
         yield number, line
 
@@ -351,8 +351,8 @@ def _parse(line: str, where: str, path: Path | None = None) -> Any:
     except (json.JSONDecodeError, RecursionError) as error:
         if path is not None and line.strip()[:1] in ("{", "[") and _is_whole(path):
             raise SpaceError(
-                f"{where}: this file is JSON, but not JSON Lines: write one value per line, or call "
-                "the file .json."
+                f"{where}: this file is JSON, but not JSON Lines: write one value per line, or "
+                "call the file .json."
             ) from error
         reason = getattr(error, "msg", "too many brackets")
         raise SpaceError(
