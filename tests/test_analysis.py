@@ -416,6 +416,31 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "No comparison of ffn with shuffled, mean, self: not run." in run.missing
 
 
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [
+        ([None, None], "No translate-test baseline for 2 of 2 questions: they are open"),
+        ([True, None], "Translate-test for 1 of 2 questions"),
+        ([], "the run has no answers to the counterpart prompts"),
+        ([True, False], None),
+    ],
+)
+def test_open_questions_without_an_answer_in_aux(
+    tmp_path: Path, judged: list[bool | None], words: str | None
+) -> None:
+    items = [item(name, options=None, answer="Nairobi", labels=None) for name in ("a", "b")]
+    rows = [row(name, "vanilla") for name in ("a", "b")]
+    rows += [
+        row(name, "translate_test", correct)
+        for name, correct in zip(("a", "b"), judged, strict=False)
+    ]
+    told = [
+        line for line in summary_of(tmp_path / "run", items, rows).missing if "ranslate" in line
+    ]
+    assert len(told) == (words is not None)
+    assert words is None or words in told[0]
+
+
 def test_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError):
         summarise([tmp_path])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 _STEERING = re.compile(
@@ -37,18 +39,33 @@ def parse_json(data: str | bytes) -> Any:
         Plain data: all of its texts can be encoded, and all of its numbers are finite.
 
     Raises:
-        ValueError: it is no JSON, too deeply nested, or holds half of a character or a number that
-            JSON does not have. The message says which, on one line.
+        ValueError: it is no JSON, too deeply nested, or holds half of a character, a number that
+            JSON does not have, or an object with a key twice. The message says which, on one line.
     """
     text = data if isinstance(data, str) else data.decode()
     try:
-        value = json.loads(text, parse_constant=_refused)
+        value = json.loads(text, parse_constant=_refused, object_pairs_hook=no_key_twice)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     _check_depth(value)
     if "\\ud" in text.lower() and _HALF.search(json.dumps(value, ensure_ascii=False)):
         raise ValueError("half of a character stands in it")
     return value
+
+
+def no_key_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs, as an `object_pairs_hook`: json itself keeps the last of two.
+
+    Raises:
+        ValueError: a key stands in it twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = Counter(key for key, _ in pairs)
+        raise ValueError(
+            f"the key {short(repr(max(seen, key=seen.__getitem__)))} stands twice in one object"
+        )
+    return found
 
 
 def _check_depth(value: Any) -> None:

@@ -104,7 +104,7 @@ def _resolve_all(pairs: Iterable[Pair], n_layers: int) -> tuple[Pair, ...]:
 
 def _from_file(path: Path, n_layers: int) -> PairPlan:
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PairError(f"Cannot read the pairs file {path} ({error.strerror}).") from error
     except ValueError as error:

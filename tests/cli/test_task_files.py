@@ -167,3 +167,39 @@ def test_show_marks_the_last_prompt_token(cli, tiny_folder, tmp_path):
     assert [prompt["role"] for prompt in prompts] == ["main", "aux"]
     assert prompts[0]["tokens"][prompts[0]["last"]] == "?"
     cli("tasks", "show", path, f"--model={tiny_folder}", "--chat").assert_refused("chat template")
+
+
+OPEN = {"options": None, "lang": "sw", "aux_lang": "en", "answer": "Nairobi"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "silent"),
+    [
+        ([OPEN], 1),
+        ([OPEN, OPEN | {"aux_answer": "Nairobi"}], 1),
+        ([OPEN | {"aux_answer": "Nairobi"}], 0),
+        ([OPEN | {"aux_lang": "sw-KE"}], 0),
+        ([OPEN | {"answer": None}], 0),
+        ([OPEN | {"lang": None, "aux_lang": None}], 1),
+        ([{"lang": "sw", "aux_lang": "en"}], 0),
+    ],
+)
+def test_open_questions_without_an_answer_in_aux(cli, tiny_folder, tmp_path, changes, silent):
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n".join(item(k, **change) for k, change in enumerate(changes)))
+    told = f"translate-test is not known for {silent} of {len(changes)} items"
+    assert (told in cli("tasks", "validate", path).out.replace("\n", " ")) == bool(silent)
+    sweep = cli(
+        "sweep", f"--model={tiny_folder}", f"--prompts={path}", f"--out={tmp_path / 'run'}",
+        "--pairs=0:0", "--max-new-tokens=1",
+    )  # fmt: skip
+    assert sweep.code == 0
+    assert (told in sweep.err.replace("\n", " ")) == bool(silent)
+
+
+def test_a_json_list_of_items(cli, tmp_path):
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps([json.loads(item(k)) for k in range(3)], indent=1))
+    assert "3 items, judged by option" in cli("tasks", "validate", path).out
+    path.write_text('[{"main": "x",\n "aux": "y", "aux": "z"}]')
+    cli("tasks", "validate", path).assert_refused("items.json:1", "'aux' stands twice")

@@ -229,13 +229,28 @@ def _counts(data: RunData, column: str) -> dict[str, int]:
     return dict(data.con.execute(query).fetchall())
 
 
+def _without_translate_test(data: RunData) -> Iterator[str]:
+    """A sentence on questions that have no translate-test, if there are any."""
+    (answers,) = _fetch(data, "SELECT count(*) FROM plain WHERE control = 'translate_test'")
+    if not answers:
+        yield "No translate-test baseline: the run has no answers to the counterpart prompts."
+        return
+    judged = ~np.isnan(data.items.vanilla)
+    unknown = int((judged & np.isnan(data.items.translate_test)).sum())
+    if unknown:
+        left = "No translate-test baseline" if unknown == judged.sum() else "Translate-test"
+        yield (
+            f"{left} for {unknown:,} of {int(judged.sum()):,} questions: they are open, and their "
+            "gold answer in the language of aux (aux_answer) is not known."
+        )
+
+
 def _missing(data: RunData, picks: dict[Component, list[Picked]], tune: str) -> Iterator[str]:
     """Sentences on what the run cannot say, and why."""
     if np.isnan(data.items.vanilla).all():
         yield "No accuracy: no question has a gold answer and a row of the unmodified model."
         return
-    if np.isnan(data.items.translate_test).all():
-        yield "No translate-test baseline: the run has no answers to the counterpart prompts."
+    yield from _without_translate_test(data)
     if not picks:
         yield "No transplants: the run holds no rows of any component."
     elif tune not in data.items.splits:

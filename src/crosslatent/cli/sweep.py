@@ -43,6 +43,7 @@ from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import progress
 from crosslatent.cli.questions import Questions
 from crosslatent.cli.stopping import stoppable
+from crosslatent.cli.validation import not_judged
 from crosslatent.cli.workers import (
     GpusOption,
     RayOption,
@@ -264,6 +265,8 @@ def sweep(
             outcome = run_on_ray(
                 job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows, tell=say
             )
+    for line in not_judged(questions.items):
+        say(f"Note: {line}")
     report_outcome(outcome)
 
 

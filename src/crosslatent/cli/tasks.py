@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 TaskArgument = Annotated[
-    str, typer.Argument(metavar="TASK", help="Name, or a YAML or JSON Lines file.")
+    str, typer.Argument(metavar="TASK", help="Name, or a YAML, JSON Lines or JSON file.")
 ]
 ModelForTokens = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help="Model whose tokenizer counts.")
@@ -153,7 +153,9 @@ def _load(
     shots: int,
     aux: str | None,
 ) -> Task:
-    prompts = Path(task) if task.endswith(".jsonl") else None
+    from crosslatent.tasks.prompts import is_prompts
+
+    prompts = Path(task) if is_prompts(task) else None
     asked = Questions(
         None if prompts else task,
         prompts,

@@ -104,6 +104,7 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
     lacking = sum(not item.aux for item in task.items)
     if lacking:
         yield f"{lacking} items have no counterpart yet: --aux auto translates them."
+    yield from not_judged(task.items)
     unlike = [item for item in task.items if item.aux and item.main[-1:] != item.aux[-1:]]
     if unlike:
         one = unlike[0]
@@ -124,6 +125,16 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
         yield (
             f"{both} facts are asked in more than one split: what is chosen on one of them has "
             "seen some of the other."
+        )
+
+
+def not_judged(items: Sequence[Item]) -> Iterator[str]:
+    """What is said of open questions whose answer in the language of aux is not known."""
+    silent = sum(item.answer is not None and item.as_aux().answer is None for item in items)
+    if silent:
+        yield (
+            f"translate-test is not known for {silent} of {len(items)} items: they are open "
+            "questions without a gold answer in the language of aux (aux_answer)."
         )
 
 

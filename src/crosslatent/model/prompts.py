@@ -119,7 +119,7 @@ def encode(
     model: Model,
     prompt: str | Prompt,
     *,
-    role: str = "prompt",
+    role: str = "",
     new_tokens: int = 0,
     chat: bool = False,
 ) -> list[int]:
@@ -128,7 +128,7 @@ def encode(
     Args:
         model: whose tokenizer and context length count.
         prompt: the prompt.
-        role: what the prompt is, for messages ("main", "aux").
+        role: what the prompt is, for messages ("main", "aux"); empty if there is but one.
         new_tokens: how many tokens will be generated after it.
         chat: through the tokenizer's chat template; the last token is then the last one of the
             template's generation prompt.
@@ -251,35 +251,36 @@ def check_ids(
         PromptError: the prompt is empty, too long for the model's context, or holds a token that
             the model has no embedding for.
     """
+    subject = f"{role} prompt" if role else "prompt"
     if not prompt.text.strip():
-        raise PromptError(f"The {role} prompt is empty: give it some text.")
+        raise PromptError(f"The {subject} is empty: give it some text.")
     if not ids:
-        raise PromptError(f"The {role} prompt {prompt.text!r} gives no tokens: give it some text.")
-    check_known(model, ids, f"The {role} prompt")
+        raise PromptError(f"The {subject} {prompt.text!r} gives no tokens: give it some text.")
+    check_known(model, ids, f"The {subject}")
     limit = model.context_length
     if model.has_encoder:
-        return _check_stacks(model, ids, limit, role, new_tokens)
+        return _check_stacks(model, ids, limit, subject, new_tokens)
     if limit is not None and len(ids) + new_tokens > limit:
         raise PromptError(
-            f"The {role} prompt has {len(ids)} tokens, and with {new_tokens} new ones that is more "
+            f"The {subject} has {len(ids)} tokens, and with {new_tokens} new ones that is more "
             f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)}."
         )
     return ids
 
 
 def _check_stacks(
-    model: Model, ids: list[int], limit: int | None, role: str, new_tokens: int
+    model: Model, ids: list[int], limit: int | None, subject: str, new_tokens: int
 ) -> list[int]:
     """`check_ids` where an encoder reads the prompt, and a decoder holds the answer."""
     if limit is not None and len(ids) > limit:
         raise PromptError(
-            f"The {role} prompt has {len(ids)} tokens, more than the {limit} that the model's "
+            f"The {subject} has {len(ids)} tokens, more than the {limit} that the model's "
             f"encoder takes: shorten it to {limit}."
         )
     written = len(model.decoder_reads(ids)) + new_tokens
     if limit is not None and written > limit:
         raise PromptError(
-            f"The answer to the {role} prompt may have {written} tokens, more than the {limit} "
+            f"The answer to the {subject} may have {written} tokens, more than the {limit} "
             f"that the model's decoder takes: ask for {limit - written + new_tokens} at most."
         )
     return ids

@@ -12,7 +12,9 @@ from crosslatent.tasks.expressions import Expression, Template
 from crosslatent.tasks.files import check_gold
 from crosslatent.tasks.item import Item, check_judging, check_one_each
 from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
+from crosslatent.tasks.names import RowValues
 from crosslatent.tasks.rows import Asked, Row, RowSource
+from crosslatent.tasks.values import plain, written
 from crosslatent.tasks.yaml_file import YamlFile
 
 
@@ -25,6 +27,7 @@ class Asking:
         prompt: its text.
         values: what expressions see.
         where: where the row stands.
+        keyed: whether the key is more than the row's number.
     """
 
     key: str
@@ -34,6 +37,7 @@ class Asking:
     values: Values
     where: str
     lang: str
+    keyed: bool
 
 
 class Builder:
@@ -103,7 +107,8 @@ class Builder:
         self, own: Mapping[str, Asking], others: Mapping[str, Asking], main: str, aux: str
     ) -> None:
         """Rows without keys belong together by their number alone, so none may be missing."""
-        if self._key is None and len(own) != len(others):
+        keyed = all(one.keyed for one in (*own.values(), *others.values()))
+        if not keyed and len(own) != len(others):
             raise TaskError(
                 f"{self._file.where('rows')}: the data has {len(own)} rows in {main!r} and "
                 f"{len(others)} in {aux!r}, so that it is not clear which belong together: mend "
@@ -115,17 +120,18 @@ class Builder:
         main_code = None if main is None else self._task.languages[main].code or main
         found: dict[str, Asking] = {}
         for row in self._source.read(Asked(lang, code, split, main, main_code)):
-            seen = surroundings(self._task, lang, aux, code, row.number)
-            for asking in self._askings(row, lang, seen):
+            ours = surroundings(self._task, lang, aux, code, row.number)
+            if row.key is not None:
+                ours["row_key"] = row.key
+            for asking in self._askings(row, lang, RowValues(plain(row.columns), ours)):
                 if asking.key in found:
                     raise TaskError(f"{row.where}: the key {asking.key!r} stands here again.")
                 found[asking.key] = asking
         return found
 
-    def _askings(self, row: Row, lang: str, seen: Values) -> Iterator[Asking]:
-        values = {**row.columns, **seen}
+    def _askings(self, row: Row, lang: str, values: Values) -> Iterator[Asking]:
         for name, expression in self._let.items():
-            values[name] = expression(values, row.where)
+            values = values.naming(name, expression(values, row.where))
         for one, ending in self._each_of(values, row):
             if self._where is None or self._where(one, row.where):
                 yield self._asking(one, ending, row, lang)
@@ -141,22 +147,24 @@ class Builder:
                     f"{row.where}, but a list belongs there."
                 )
             for value in several:
-                yield {**values, name: value}, f"/{value}"
+                yield values.naming(name, value), f"/{written(value)}"
 
     def _asking(self, values: Values, ending: str, row: Row, lang: str) -> Asking:
-        key = row.number if self._key is None else self._key(values, row.where)
+        own_key = row.number if row.key is None else row.key
+        key = own_key if self._key is None else self._key(values, row.where)
+        keyed = row.key is not None or self._key is not None
         judging = self._judging_of(lang)
         options = listed(judging.options, values, row.where)
-        values = {**values, **({} if options is None else {"options": options})}
+        values = values.knowing(options=options)
         labels = listed(judging.labels, values, row.where)
         # The template would fail on the missing one, with a message about tuples.
         check_one_each(options, labels, "labels", row.where)
-        values = {**values, **({} if labels is None else {"labels": labels})}
+        values = values.knowing(labels=labels)
         prompt = self._template_of(lang)(values, row.where)
         if not prompt.strip():
             raise TaskError(f"{row.where}: the template gives an empty prompt.")
         name = f"{text(key, row.where)}{ending}"
-        return Asking(name, prompt, options, labels, values, row.where, lang)
+        return Asking(name, prompt, options, labels, values, row.where, lang, keyed)
 
     def _item(
         self,

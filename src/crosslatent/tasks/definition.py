@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from crosslatent.errors import TaskError
 from crosslatent.languages import ENGLISH
 from crosslatent.specs import ACCURACY
+from crosslatent.tasks.delimited import ENDINGS, Quoting
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Direction, TaskType
@@ -57,6 +58,8 @@ class Rows(_Part):
     Attributes:
         hub: a data repository of the Hugging Face Hub.
         files: instead of `hub`, local files by ``{code}`` and ``{split}``.
+        quoting, delimiter: of files of delimited text (CSV, TSV), if not as usual for their kind.
+        field: of JSON files that are one object: the field that holds the rows.
         revision, config, data_files: of the repository; the last two are expressions.
         splits: our name of a split -> theirs.
         parallel: rows of two languages with the same key ask the same.
@@ -68,6 +71,9 @@ class Rows(_Part):
 
     hub: str | None = None
     files: str | None = None
+    quoting: Quoting | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    field: str | None = None
     revision: str | None = None
     config: Code | None = None
     data_files: Code | None = None
@@ -223,6 +229,7 @@ def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
         raise TaskError(f"{file.where('rows')}: rows come either from a hub or from files.")
     if rows.files is not None:
         _check_files(file, rows)
+    _check_format(file, rows)
     own = [] if rows.hub is None else [rows.hub]
     for hub in (*own, *rows.counterpart_hub.values()):
         # `datasets` takes a folder for a name as well, and a single word for one of its readers, of
@@ -262,6 +269,23 @@ def _check_files(file: YamlFile, rows: Rows) -> None:
             )
 
 
+def _check_format(file: YamlFile, rows: Rows) -> None:
+    """Refuse what is said of a kind of files that the task does not have."""
+    name = rows.files or ""
+    delimited = name.endswith(ENDINGS)
+    json = bool(name) and not delimited and not name.endswith(".parquet")
+    for field, kind, belongs in (
+        ("quoting", "files called .csv or .tsv", delimited),
+        ("delimiter", "files called .csv or .tsv", delimited),
+        ("field", "JSON files", json),
+    ):
+        if getattr(rows, field) is not None and not belongs:
+            raise TaskError(
+                f"{file.where('rows', field)}: the field {field!r} is about {kind}, but the rows "
+                f"are those of {rows.files or rows.hub!r}: leave it out."
+            )
+
+
 def _sentence(file: YamlFile, mistake: ErrorDetails) -> str:
     """One sentence for the first thing that is wrong."""
     # A field of several kinds names the kinds behind it, which are no fields.
@@ -296,6 +320,7 @@ _BELONGS = {
     "int_type": "a whole number from 1 up",
     "greater_than_equal": "a whole number from 1 up",
     "too_long": "a single name",
+    "string_too_long": "a single character",
 }
 
 

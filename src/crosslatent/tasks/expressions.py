@@ -1,22 +1,26 @@
 """Templates and expressions of a task file: Jinja2 in its sandbox, mistakes named with their line.
 
-A template gives the text of a prompt; an expression gives a value, such as ``options[label]``. Both
-see the columns of a row and what `crosslatent.tasks.build` adds to them.
+A template gives the text of a prompt; an expression gives a value, such as ``options[label]``. What
+they see: `crosslatent.tasks.names`; the texts that values become: `crosslatent.tasks.values`.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import TaskError
+from crosslatent.tasks.names import ROW, Columns, RowValues
+from crosslatent.tasks.values import written
 
 if TYPE_CHECKING:
+    from jinja2 import nodes
+    from jinja2.nodes import EvalContext
     from jinja2.sandbox import SandboxedEnvironment
 
 Values = Mapping[str, Any]
@@ -33,7 +37,7 @@ class Template:
         """
         with _reading(where, "template"):
             self._template = _environment().from_string(text)
-            self._code = _Code(where, _names(text))
+            self._code = _Code.of(where, text)
 
     def __call__(self, values: Values, row: str) -> str:
         """The text for one row.
@@ -52,14 +56,14 @@ class Expression:
         """Compile it; see `Template`."""
         with _reading(where, "expression"):
             self._expression = _environment().compile_expression(text, undefined_to_none=False)
-            self._code = _Code(where, _names(f"{{{{ {text} }}}}"))
+            self._code = _Code.of(where, f"{{{{ {text} }}}}")
 
     def __call__(self, values: Values, row: str) -> Any:
         """The value for one row; see `Template`."""
         from jinja2 import StrictUndefined
 
         with self._code.running(values, row):
-            value = self._expression(**values)
+            value = self._expression(values)
             if isinstance(value, StrictUndefined):
                 str(value)  # raises the error that says what is not defined
             return value
@@ -94,23 +98,63 @@ _MISTAKES = (
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Where a template or expression stands, and the names that it uses."""
+    """Where a template or expression stands.
+
+    Attributes:
+        names: those that it uses, constants included.
+        bare: those used by themselves, not as in ``row.number``.
+    """
 
     where: str
     names: frozenset[str]
+    bare: frozenset[str]
+
+    @classmethod
+    def of(cls, where: str, source: str) -> _Code:
+        """Find the names in a template."""
+        from jinja2 import nodes
+        from jinja2.meta import find_undeclared_variables
+
+        tree = _environment().parse(source)
+        # Jinja declares self by itself.
+        every = {node.name for node in tree.find_all(nodes.Name)}
+        names = find_undeclared_variables(tree) | ({"self"} & every)
+        constants = {
+            spelled
+            for node in tree.find_all(nodes.Const)
+            if node.value is None or isinstance(node.value, bool)
+            for spelled in (str(node.value), str(node.value).lower())
+        }
+        heads = [
+            *(node.node for node in tree.find_all(nodes.Getattr)),
+            *(node.node for node in tree.find_all(nodes.Getitem)),
+        ]
+        alone = [node for node in tree.find_all(nodes.Name) if not any(node is h for h in heads)]
+        return cls(where, frozenset(names | constants), frozenset(node.name for node in alone))
 
     @contextmanager
     def running(self, values: Values, row: str) -> Iterator[None]:
         """Turn what goes wrong into a sentence."""
         from jinja2 import TemplateError
 
+        if isinstance(values, RowValues) and (doubt := values.doubtful(self.names, self.bare)):
+            raise TaskError(f"{self.where}: this is not clear on {row}: {doubt}.")
         try:
             yield
         except (*_MISTAKES, TemplateError) as error:
-            missing = sorted(self.names - set(values))
+            missing = sorted(self.names - set(values) - set(_environment().globals) - _CONSTANTS)
             # What follows from a missing value is stranger than that it is missing.
-            reason = f"there is no {missing[0]!r}" if missing else str(error)
+            reason = _lacking(missing[0], values) if missing else str(error)
             raise TaskError(f"{self.where}: this fails on {row} ({reason}).") from error
+
+
+_CONSTANTS = {"true", "false", "none", "True", "False", "None"}
+
+
+def _lacking(name: str, values: Values) -> str:
+    if isinstance(values, RowValues):
+        return values.columns.lacks(name)
+    return f"there is no {name!r}"
 
 
 @contextmanager
@@ -120,42 +164,80 @@ def _reading(where: str, kind: str) -> Iterator[None]:
     try:
         yield
     except TemplateSyntaxError as error:
-        raise TaskError(f"{where}: this {kind} cannot be read ({error.message}).") from error
+        raise TaskError(
+            f"{where}: this {kind} cannot be read ({error.message}); a column whose name is not a "
+            f"single word is {ROW}['NAME']."
+        ) from error
     except (RecursionError, MemoryError) as error:
         raise TaskError(f"{where}: this {kind} is nested too deep: write a shorter one.") from error
 
 
-def _names(source: str) -> frozenset[str]:
-    from jinja2.meta import find_undeclared_variables
-
-    return frozenset(find_undeclared_variables(_environment().parse(source)))
-
-
 @lru_cache(maxsize=1)
 def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
+    from jinja2 import StrictUndefined, nodes
+    from jinja2.compiler import CodeGenerator
     from jinja2.sandbox import SandboxedEnvironment
 
+    class Generator(CodeGenerator):
+        """Writes what stands beside a ``~`` as it would be written in a template."""
+
+        def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802
+            writer = nodes.EnvironmentAttribute("written")
+            parts: list[nodes.Expr] = [
+                nodes.Call(writer, [part], [], None, None) for part in node.nodes
+            ]
+            super().visit_Concat(nodes.Concat(parts), frame)
+
     class Environment(SandboxedEnvironment):
-        """The sandbox, without counting from the end."""
+        """The sandbox, without counting from the end, and with keys before methods of a mapping."""
+
+        code_generator_class = Generator
+        written = staticmethod(written)
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            if isinstance(obj, Mapping) and attribute in obj:
+                return obj[attribute]
+            return self._told(obj, attribute, super().getattr(obj, attribute))
 
         def getitem(self, obj: Any, argument: Any) -> Any:
             # The label -1 of a row that nobody has labelled would be the last option.
             if isinstance(argument, int) and argument < 0:
                 raise IndexError(f"there is no place {argument}; the filter last takes the last")
-            return super().getitem(obj, argument)
+            return self._told(obj, argument, super().getitem(obj, argument))
+
+        def _told(self, obj: Any, name: Any, value: Any) -> Any:
+            """What was found; if it is nothing in the columns, with a message that names them."""
+            if isinstance(obj, Columns) and isinstance(value, StrictUndefined):
+                return self.undefined(obj.lacks(name), obj=obj, name=name)
+            return value
 
     # Prompts are no HTML: what stands in a row goes into the prompt as it is.
-    environment = Environment(undefined=StrictUndefined, autoescape=False, finalize=_something)
+    environment = Environment(undefined=StrictUndefined, autoescape=False, finalize=written)
     environment.filters.update(literal=literal, marked=marked, found=found, argmax=argmax)
+    environment.filters.update(string=_string, join=_join())
     return environment
 
 
-def _something(value: Any) -> Any:
-    """Refuse a missing value, which would stand in the prompt as the word None."""
-    if value is None:
-        raise ValueError("a value that the prompt shows is missing")
-    return value
+def _string(value: Any) -> str:
+    """Jinja's filter, which knows what is missing as None."""
+    return "None" if value is None else written(value)
+
+
+def _join() -> Any:
+    from jinja2 import pass_eval_context
+    from jinja2.filters import do_join, make_attrgetter
+
+    @pass_eval_context
+    def join(
+        context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | None = None
+    ) -> str:
+        """Jinja's filter, with values as they are written."""
+        given = value
+        if attribute is not None:
+            given = map(make_attrgetter(context.environment, attribute), value)
+        return str(do_join(context, map(written, given), d))
+
+    return join
 
 
 def literal(text: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, time
+from math import isfinite
 from string import ascii_uppercase
 from typing import Any
 
@@ -11,9 +13,11 @@ from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
 from crosslatent.tasks.normal import says_something
+from crosslatent.tasks.names import RowValues
+from crosslatent.tasks.values import is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
-Values = dict[str, Any]
+Values = RowValues
 LETTERS = tuple(ascii_uppercase)
 
 
@@ -114,21 +118,24 @@ def numbers(
 
 
 def text(value: Any, row: str) -> str:
-    """A text; numbers are written out.
+    """A text; numbers, dates and times are written out.
 
     Raises:
         TaskError: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not (isinstance(value, str | date | time) or is_number(value)):
         raise TaskError(f"{row}: a text belongs where {value!r} stands.")
-    return str(value)
+    try:
+        return written(value)
+    except ValueError as error:
+        raise TaskError(f"{row}: {error}.") from error
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return is_number(value) and isfinite(value) and value >= 0
 
 
-def surroundings(task: Definition, lang: str, aux: str, code: str, number: int) -> Values:
+def surroundings(task: Definition, lang: str, aux: str, code: str, number: int) -> dict[str, Any]:
     """What expressions and templates see beside the columns of a row.
 
     Args:
@@ -150,5 +157,5 @@ def surroundings(task: Definition, lang: str, aux: str, code: str, number: int) 
     }
 
 
-def _plain(language: Language) -> Values:
+def _plain(language: Language) -> dict[str, Any]:
     return {**language.model_dump(), **(language.model_extra or {})}

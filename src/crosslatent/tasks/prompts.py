@@ -10,11 +10,12 @@ from crosslatent.errors import TaskError
 from crosslatent.tasks.files import check_item, read_items
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.rules import rule_for
+from crosslatent.tasks.sources import read_text
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task
 
 
 def load_prompts(path: str | Path, *, counterparts: bool = True) -> Task:
-    """Load prompts from JSON Lines: objects with `main` and `aux`, and what else an item may have.
+    """Load prompts: JSON Lines, or a JSON list, of objects with `main`, `aux` and more of an item.
 
     The answer rule is ``option`` if the items have options, else ``contains``.
 
@@ -28,6 +29,14 @@ def load_prompts(path: str | Path, *, counterparts: bool = True) -> Task:
     """
     path = Path(path)
     return _task(read_items(path, counterparts=counterparts), path.stem, f"Prompts of {path.name}")
+
+
+def is_prompts(name: str | Path) -> bool:
+    """Whether a name is that of prompts, and not of a task: .jsonl, or .json that holds a list."""
+    path = Path(name)
+    if path.suffix != ".json" or not path.is_file():
+        return path.suffix == ".jsonl"
+    return read_text(path).lstrip()[:1] == "["
 
 
 def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> Task:

@@ -12,6 +12,7 @@ from typing import Any
 from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.loader import Wanted, read_definition, read_task
+from crosslatent.tasks.prompts import is_prompts
 from crosslatent.tasks.task import Task
 
 
@@ -135,7 +136,7 @@ def load_task(
     if isinstance(name_or_path, str) and name_or_path in shipped:
         return read_task(*shipped[name_or_path], wanted)
     path = Path(name_or_path)
-    if path.suffix == ".jsonl":
+    if is_prompts(path):
         raise TaskError(
             f"{path} is a file of items, not a task: give the YAML file that describes them, or "
             "pass them as prompts (--prompts, load_prompts)."

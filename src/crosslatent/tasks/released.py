@@ -14,10 +14,13 @@ from typing import Any
 from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.files import check_gold, read_json_lines
+from crosslatent.tasks.files import check_gold
 from crosslatent.tasks.item import Item, check_judging
 from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
+from crosslatent.tasks.names import RowValues
 from crosslatent.tasks.patterns import formatted
+from crosslatent.tasks.sources import read_json_lines, read_value
+from crosslatent.tasks.values import plain
 from crosslatent.tasks.yaml_file import YamlFile
 
 _OTHER = "other"
@@ -152,7 +155,7 @@ class ReleasedReader:
             for name, pattern in self._layout.once.items()
         }
         once = {
-            name: _single(path) if has_aux or path.is_file() else None
+            name: read_value(path) if has_aux or path.is_file() else None
             for name, path in single.items()
         }
         return _Lines(main_file, has_aux, columns, once)
@@ -163,21 +166,19 @@ class ReleasedReader:
         code = self._layout.codes.get(main, main)
         for number, (line, _) in enumerate(lines.columns["main"]):
             where = f"{lines.main}:{line}"
-            values: Values = {
-                **lines.once,
-                **{name: column[number][1] for name, column in lines.columns.items()},
-                **surroundings(self._task, main, aux, code, number),
-            }
+            beside = {name: column[number][1] for name, column in lines.columns.items()}
+            ours = surroundings(self._task, main, aux, code, number)
+            values = RowValues(plain({**lines.once, **beside}), ours)
             for name, expression in self._let.items():
-                values[name] = expression(values, where)
+                values = values.naming(name, expression(values, where))
             yield self._item(judging, values, split, where, has_aux=lines.has_aux)
 
     def _item(
         self, judging: Judging, values: Values, split: str, where: str, *, has_aux: bool
     ) -> Item:
-        main, aux, number = values["lang"], values["aux_lang"], values["number"]
+        main, aux, number = (values.ours[name] for name in ("lang", "aux_lang", "number"))
         options = listed(judging.options, values, where)
-        values = {**values, "options": options}
+        values = values.knowing(options=options)
         cluster = f"{split}/{number + 1}"
         if judging.cluster is not None:
             # A prompt that the expression finds nothing in is by itself.
@@ -244,10 +245,3 @@ def _check_lines(
             f"{main} has {len(prompts)} lines and {path} {len(lines)}, or other ones are empty: "
             "they belong together line by line, so each must have the same lines."
         )
-
-
-def _single(path: Path) -> Any:
-    values = [value for _, value in read_json_lines(path)]
-    if len(values) != 1:
-        raise TaskError(f"{path} has {len(values)} lines, but one object belongs there.")
-    return values[0]

@@ -6,10 +6,8 @@ so that a mistake has a place.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,9 +15,10 @@ from typing import Any
 
 from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Rows
+from crosslatent.tasks.delimited import ENDINGS, Dialect, read_delimited
 from crosslatent.tasks.expressions import compiled
-from crosslatent.tasks.files import read_json_lines, read_text
 from crosslatent.tasks.patterns import formatted
+from crosslatent.tasks.sources import read_objects
 from crosslatent.tasks.yaml_file import YamlFile
 
 
@@ -42,11 +41,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a data set, and where it stands, for messages."""
+    """One row of a data set, and where it stands, for messages.
+
+    `key` is the name under which it stands in a JSON object of rows; None elsewhere.
+    """
 
     number: int
     columns: Mapping[str, Any]
     where: str
+    key: str | None = None
 
 
 @dataclass(slots=True)
@@ -91,11 +94,13 @@ class RowSource:
         if name.endswith(".parquet"):
             table = _parquet(Path(str(path)))
             return (Row(at, row, f"row {at + 1} of {path}") for at, row in enumerate(table))
-        if name.endswith((".csv", ".tsv")):
-            return _delimited(path, "\t" if name.endswith(".tsv") else ",")
+        if name.endswith(ENDINGS):
+            dialect = Dialect.of(name, self.rows.delimiter, self.rows.quoting)
+            rows = read_delimited(path, dialect)
+            return (Row(at, row, f"{path}:{line}") for at, (line, row) in enumerate(rows))
+        objects = read_objects(path, self.rows.field)
         return (
-            Row(at, _mapping(value, f"{path}:{line}"), f"{path}:{line}")
-            for at, (line, value) in enumerate(read_json_lines(path))
+            Row(at, data, f"{path}:{line}", key) for at, (line, key, data) in enumerate(objects)
         )
 
     def _hub(self, asked: Asked) -> Iterator[Row]:
@@ -175,36 +180,32 @@ def _load(
         quiet.enable_progress_bar()
 
 
-def _delimited(path: Traversable, delimiter: str) -> Iterator[Row]:
-    """Rows of a table in text; every value is a text, since 007 may be a name."""
-    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter=delimiter, strict=True)
-    try:
-        for number, columns in enumerate(reader):
-            where = f"{path}:{reader.line_num}"
-            if None in columns or None in columns.values():
-                raise TaskError(f"{where}: this row has more or fewer fields than the first line.")
-            yield Row(number, columns, where)
-    except csv.Error as error:
-        raise TaskError(f"{path}:{reader.line_num}: this cannot be read ({error}).") from error
-
-
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
+        _check_names(path, parquet.read_schema(path).names)
         table = parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).split(". ", maxsplit=1)[0].rstrip(".")
         raise TaskError(f"Cannot read {path} ({reason}).") from error
-    for batch in table.to_batches():
+    for batch in _shortened(table).to_batches():
         yield from batch.to_pylist()
 
 
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TaskError(
-            f"{where}: a JSON object such as {{...}} belongs here, not "
-            f"{json.dumps(value, ensure_ascii=False)[:40]}."
-        )
-    return value
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise TaskError(f"{path}: the column {twice[0]!r} is there more than once: keep one.")
+
+
+def _shortened(table: Any) -> Any:
+    """The table with numbers of single precision as they are written: 0.1, not 0.10000000149."""
+    import pyarrow as pa
+
+    for at, column in enumerate(table.schema):
+        if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+            exact = table.column(at).cast(pa.float32()).cast(pa.string()).cast(pa.float64())
+            table = table.set_column(at, column.name, exact)
+    return table

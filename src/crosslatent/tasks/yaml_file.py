@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import TaskError
-from crosslatent.tasks.files import read_text
+from crosslatent.tasks.sources import read_text
 
 if TYPE_CHECKING:
     import yaml
@@ -127,8 +127,6 @@ def _parse(path: Traversable) -> YamlFile:
 def _places(
     node: yaml.MappingNode, above: Place, path: Traversable, within: tuple[int, ...]
 ) -> Iterator[tuple[Place, int]]:
-    import yaml
-
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.tag != "tag:yaml.org,2002:str":
@@ -143,5 +141,18 @@ def _places(
             raise TaskError(
                 f"{path}:{line}: the alias at {key.value!r} stands within what it names."
             )
-        if isinstance(value, yaml.MappingNode):
-            yield from _places(value, place, path, (*within, id(node)))
+        yield from _places_within(value, place, path, (*within, id(node)))
+
+
+def _places_within(
+    node: yaml.Node, place: Place, path: Traversable, within: tuple[int, ...]
+) -> Iterator[tuple[Place, int]]:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        yield from _places(node, place, path, within)
+    elif isinstance(node, yaml.SequenceNode):
+        for at, part in enumerate(node.value):
+            if id(part) in within:
+                raise TaskError(f"{path}: an alias stands within what it names.")
+            yield from _places_within(part, (*place, str(at)), path, (*within, id(node)))

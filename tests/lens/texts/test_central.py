@@ -33,6 +33,14 @@ def test_forms(tmp_path, name, content, field):
     assert read_central(tmp_path / name, "en", field=field) == TEXTS
 
 
+@pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x85"])
+def test_only_line_feeds_end_a_text(tmp_path, letter):
+    (tmp_path / "a.txt").write_text(f"A{letter}sky.\r\nA tree.\n", newline="")
+    assert read_central(tmp_path / "a.txt", "en") == [f"A{letter}sky.", "A tree."]
+    (tmp_path / "en.txt").write_text(f"A{letter}sky.\r\nA tree.\n", newline="")
+    assert read_central(tmp_path / "en.txt", "en") == [f"A{letter}sky.", "A tree."]
+
+
 def test_a_folder(tmp_path):
     (tmp_path / "en.txt").write_text("A sky.\nA tree.\n")
     assert read_central(tmp_path, "en") == TEXTS

@@ -9,7 +9,7 @@ from typing import Any
 
 from crosslatent.errors import SpaceError
 from crosslatent.lens.texts.streams import read_texts
-from crosslatent.tasks.files import read_json_lines, read_text
+from crosslatent.tasks.sources import read_json_lines, read_text
 
 _FIELD = "text"
 _NAMES_LANGUAGE = ("lang", "language")
@@ -28,7 +28,7 @@ def read_central(path: Path, central: str, *, field: str | None = None) -> list[
         SpaceError, TaskError: the file cannot be read, or holds no text in that language.
     """
     if path.is_file() and path.suffix == ".txt":
-        found = read_text(path).splitlines()
+        found = read_text(path).split("\n")
     elif path.is_file() and path.suffix == ".jsonl":
         found = list(_json_lines(path, central, field))
     else:

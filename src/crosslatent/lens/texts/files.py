@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosslatent.errors import SpaceError
+from crosslatent.foreign import no_key_twice
 
 PLACE = "{lang}"
 """Where the code of the language stands in the name of a field."""
@@ -279,7 +280,7 @@ def _objects(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     for number, line in _lines(path):
         if line.strip():
             where = f"{path}:{number}"
-            yield number, where, _object(_parse(line, where), where)
+            yield number, where, _object(_parse(line, where, path), where)
 
 
 def _objects_of_one(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -317,6 +318,18 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, without their ends."""
+    for number, line in _decoded(path):
+        # Whether a carriage return ends a line is in doubt, and texts may belong together by line.
+        strange = next((letter for letter in "\r\0" if letter in line), None)
+        if strange is not None:
+            raise SpaceError(
+                f"{path}:{number}: {strange!a} stands within this line: save the file as UTF-8 "
+                "with line feeds (\\n) between lines."
+            )
+        yield number, line
+
+
+def _decoded(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with path.open("rb") as handle:
@@ -331,20 +344,37 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
 
 
-def _parse(line: str, where: str) -> Any:
+def _parse(line: str, where: str, path: Path | None = None) -> Any:
+    """The value of a line; with `path`, a file that is one value over lines is told apart."""
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=no_key_twice)
     except (json.JSONDecodeError, RecursionError) as error:
+        if path is not None and line.strip()[:1] in ("{", "[") and _is_whole(path):
+            raise SpaceError(
+                f"{where}: this file is JSON, but not JSON Lines: write one value per line, or "
+                "call the file .json."
+            ) from error
         reason = getattr(error, "msg", "too many brackets")
         raise SpaceError(
             f"{where}: this is not JSON ({reason}, column {getattr(error, 'colno', 1)}): write one "
             "value per line."
         ) from error
+    except ValueError as error:
+        raise SpaceError(f"{where}: {error}: keep one of them.") from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _parse_whole(path)
+    except SpaceError:
+        return False
+    return True
 
 
 def _parse_whole(path: Path) -> Any:
     try:
-        return json.loads("\n".join(line for _, line in _lines(path)))
+        whole = "\n".join(line for _, line in _lines(path))
+        return json.loads(whole, object_pairs_hook=no_key_twice)
     except (json.JSONDecodeError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         reason = getattr(error, "msg", "too many brackets")
@@ -352,3 +382,5 @@ def _parse_whole(path: Path) -> Any:
             f"{path}:{line}: this is not JSON ({reason}, column {getattr(error, 'colno', 1)}): "
             "mend it, or write one object per line."
         ) from error
+    except ValueError as error:
+        raise SpaceError(f"{path}: {error}: keep one of them.") from error
