@@ -66,6 +66,11 @@ class Item:
         if not self.cluster:
             object.__setattr__(self, "cluster", self.id)
 
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """All gold answers that count; none if none is known."""
+        return () if self.answer is None else (self.answer,)
+
     def as_aux(self) -> Item:
         """The item as an answer to its aux prompt is judged: gold answer and labels of `aux`.
 
