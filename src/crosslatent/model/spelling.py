@@ -10,7 +10,7 @@ is edited, and the answer's are those that decode to the rest.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from crosslatent.model.model import Model
@@ -20,6 +20,10 @@ Ids = tuple[int, ...]
 
 _TOGETHER = 2**20
 """Characters that are tokenised in one call: what a tokenizer returns is large beside its ids."""
+_TAIL = 80
+"""Letters at the end of a long prompt that are tokenised again with every answer, or twice that."""
+_SURE = 8
+"""Tokens that stay as they are, so that those before them cannot know what comes after."""
 _ANCHORS = (
     "\n", "\n\n", ".", ":", ",", ")", "(", "-", "0", "1", "a", "q", "x", "Z", "qx", "。", "：", "ж"
 )  # fmt: skip
@@ -77,51 +81,110 @@ def written(model: Model, asked: Sequence[tuple[Context, str]]) -> list[Written]
     In encoder-decoder models it is what the decoder writes after its start, whatever the prompt.
     """
     if model.has_encoder:
-        found = _targets(model, [text for _, text in asked])
-        return [_written(model, ids) for ids in found]
-    wholes: dict[tuple[bool, str], Ids] = {}
-    ends: dict[bool, Ids] = {False: ()}
-    for special in {context.special for context, _ in asked}:
-        texts = list(
-            dict.fromkeys(before.text + text for before, text in asked if before.special == special)
-        )
-        encoded = _encoded(model, texts, special=special)
-        wholes.update(((special, text), ids) for text, ids in zip(texts, encoded, strict=True))
-        if special:
-            ends[special] = _frame(model)[1]
-    return [
-        _after(model, context, text, wholes[context.special, context.text + text], ends)
-        for context, text in asked
-    ]
+        return [_written(model, ids) for ids in _targets(model, [text for _, text in asked])]
+    end = _frame(model)[1] if any(context.special for context, _ in asked) else ()
+    bodies = {
+        context: _without_end(context.ids, end) if context.special else context.ids
+        for context, _ in asked
+    }
+    anchored: dict[tuple[str, str], tuple[Ids, ...]] = {}
+    found = []
+    for (context, text), whole in zip(asked, _together(model, asked, bodies, end), strict=True):
+        before = bodies[context]
+        # Without ids of its own a text is dropped, or is in an unknown token of the context.
+        if whole[: len(before)] == before and len(whole) > len(before):
+            found.append(_written(model, whole[len(before) :]))
+            continue
+        key = (context.text[-1:], text)
+        if key not in anchored:
+            anchored[key] = tuple(dict.fromkeys(_candidates(model, *key)))
+        ids = _rest(model, before, text, whole, anchored[key])
+        found.append(_written(model, ids, moved=True))
+    return found
 
 
-def _after(
-    model: Model, context: Context, text: str, together: Ids, ends: dict[bool, Ids]
-) -> Written:
-    """What follows the ids of a context; an end token that the tokenizer puts is no part of it."""
-    end = ends[context.special]
-    before, whole = _without_end(context.ids, end), _without_end(together, end)
-    if whole[: len(before)] == before:
-        return _written(model, whole[len(before) :])
-    return _written(model, _rest(model, before, context.text, text, whole), moved=True)
+def _together(
+    model: Model, asked: Sequence[tuple[Context, str]], bodies: Mapping[Context, Ids], end: Ids
+) -> list[Ids]:
+    """Contexts and texts as one text each, without end token; of long contexts the end is read.
+
+    That gives the same ids where the end of a context alone has the ids that it has in the context,
+    and the text after it leaves the first of them as they are: what is on the two sides of a
+    boundary that neither side moves is tokenised by itself.
+    """
+    tails = {context: _tail_of(context.text) for context in bodies}
+    found: dict[int, Ids] = {}
+    long = [at for at, (context, _) in enumerate(asked) if tails[context] != context.text]
+    alone = _encoded(model, [tails[asked[at][0]] for at in long], special=False)
+    parts = _encoded(model, [tails[asked[at][0]] + asked[at][1] for at in long], special=False)
+    for at, tail, part in zip(long, alone, parts, strict=True):
+        ids = _joined(bodies[asked[at][0]], tail, part)
+        if ids is not None:
+            found[at] = ids
+    for special in (False, True):
+        left = [
+            at
+            for at, (context, _) in enumerate(asked)
+            if at not in found and context.special == special
+        ]
+        texts = [asked[at][0].text + asked[at][1] for at in left]
+        for at, ids in zip(left, _encoded(model, texts, special=special), strict=True):
+            found[at] = _without_end(ids, end) if special else ids
+    return [found[at] for at in range(len(asked))]
 
 
-def _rest(model: Model, before: Ids, context: str, text: str, whole: Ids) -> Ids:
+def _tail_of(text: str) -> str:
+    """The end of a long text, from the beginning of a line or a word on if there is one."""
+    if len(text) <= 2 * _TAIL:
+        return text
+    start = len(text) - 2 * _TAIL
+    for mark in ("\n", " "):
+        if (at := text.rfind(mark, start, -_TAIL)) >= 0:
+            return text[at + 1 :]
+    return text[start:]
+
+
+def _joined(before: Ids, tail: Ids, part: Ids) -> Ids | None:
+    """The ids of a context and a text, from those of its end alone and of its end with the text.
+
+    None if they do not show what these ids are.
+    """
+    same = _common(before[::-1], tail[::-1])
+    if _common(tail, part) < len(tail) - same + _SURE:
+        return None
+    return before[: len(before) - same] + part[len(tail) - same :]
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """How many ids two sequences begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _rest(model: Model, before: Ids, text: str, whole: Ids, candidates: Sequence[Ids]) -> Ids:
     """The ids that decode to `text` after `before`, few rather than many; else the closest ones."""
-    start = _decoded(model, before)
-    wanted = (start + text, _decoded(model, whole))
+    # Where both begin alike nothing needs to be decoded, but for some tokens beside the rest.
+    start = max(0, _common(before, whole) - _SURE)
+    near = before[start:]
+    wanted = (_decoded(model, near) + text, _decoded(model, whole[start:]))
     unknown = model.tokenizer.unk_token_id
 
     def faults(ids: Ids) -> tuple[int, int, int]:
-        unlike = _unlike(_decoded(model, (*before, *ids)), wanted)
+        unlike = _unlike(_decoded(model, (*near, *ids)), wanted)
         return unlike, ids.count(unknown), len(ids)
 
-    return min(dict.fromkeys(_candidates(model, context, text)), key=faults, default=())
+    return min(candidates, key=faults, default=())
 
 
-def _candidates(model: Model, context: str, text: str) -> Iterator[Ids]:
-    """How a text is written after one thing or another, and alone."""
-    anchors = ("", *dict.fromkeys((context[-1:], *_ANCHORS)))
+def _candidates(model: Model, last: str, text: str) -> Iterator[Ids]:
+    """How a text is written after one thing or another, and alone.
+
+    Args:
+        model: whose tokenizer counts.
+        last: the last letter of the context.
+        text: the text.
+    """
+    anchors = ("", *dict.fromkeys((last, *_ANCHORS)))
     alone = _encoded(model, anchors, special=False)
     both = _encoded(model, [anchor + text for anchor in anchors], special=False)
     for anchor, whole in zip(alone, both, strict=True):
@@ -160,14 +223,16 @@ def _encoded(
     model: Model, texts: Sequence[str], *, special: bool, target: bool = False
 ) -> list[Ids]:
     """Token ids of texts, with one begin token at most, in calls of bounded size."""
+    distinct = list(dict.fromkeys(texts))
     found: list[Ids] = []
-    for part in _parts(texts):
+    for part in _parts(distinct):
         name = "text_target" if target else "text"
         encoded: list[list[int]] = model.tokenizer(
             **{name: part}, add_special_tokens=special, verbose=False
         )["input_ids"]
         found += [tuple(begun_once(model, list(ids))) for ids in encoded]
-    return found
+    ids_of = dict(zip(distinct, found, strict=True))
+    return [ids_of[text] for text in texts]
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
