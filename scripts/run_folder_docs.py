@@ -36,8 +36,10 @@ RUN_JSON = {
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
-    "the way they were computed; `near_ties`: rows whose smallest margin is below `margin` logits, "
-    "and how many of them were settled; `not_finite`: rows with a logit that was no number",
+    "the way they were computed; `respelled`: items with an answer that has other tokens in one "
+    "text with its prompt, or needs the unknown one; `near_ties`: rows whose smallest margin "
+    "is below `margin` logits, and how many of them were settled; `not_finite`: rows with a logit "
+    "that was no number",
     "sessions": "the calls that wrote to this run: `number` (part names begin with it), `started`, "
     "`command`, `versions`, `host`",
 }

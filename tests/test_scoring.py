@@ -8,7 +8,7 @@ import pytest
 
 from crosslatent import oracle, scoring
 from crosslatent.decoding import Decoded
-from crosslatent.scoring import LIKELIHOOD_MEAN, ItemScorer, continuations, distinct_starts
+from crosslatent.scoring import LIKELIHOOD_MEAN, ItemScorer, Spelled, distinct_starts
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import METRICS, Answer
 from support.rows import ids_of, wrapped
@@ -35,7 +35,8 @@ def test_options_that_share_their_first_token_have_no_probability(model):
 
 
 def test_a_token_that_two_answers_may_begin_with_is_left_out(model):
-    starts = distinct_starts(model, ["yes", "no", "nope"])
+    answers = ("yes", "no", "nope")
+    starts = distinct_starts(Spelled(tuple((a, (tuple(ids_of(model, a)),)) for a in answers)))
     assert starts["yes"]
     assert starts["no"] == starts["nope"] == []
 
@@ -177,10 +178,30 @@ def test_what_the_model_does_not_tell_apart_has_no_similarity(model):
     assert "first_token" not in record["correct_by_rule"]
 
 
-def test_answers_to_aux_count_among_what_may_be_scored(model):
-    question = item(answer="Ulaya", aux_answer="Europe")
-    assert ItemScorer(model, question.as_aux(), "contains", whole=True).continuations
-    assert set(continuations(model, question)) == {
-        *ItemScorer(model, question, "contains", whole=True).continuations,
-        *ItemScorer(model, question.as_aux(), "contains", whole=True).continuations,
+def test_any_of_several_gold_answers_counts(model, monkeypatch):
+    golds = ("Dar", "Dodoma", "Mji")
+    monkeypatch.setattr(Item, "golds", golds)
+    scorer = ItemScorer(model, item(answer=golds[0]), "contains", whole=True)
+    chances = {
+        ids_of(model, letter)[0]: math.log(p) for letter, p in ((" ", 0.1), ("D", 0.2), ("M", 0.4))
     }
+    assert set(scorer.watch) == set(chances)
+    scores = tuple(-float(10 + at) for at in range(len(scorer.continuations)))
+    record = scorer.record(
+        Decoded((), tuple(chances[token] for token in scorer.watch), 0.5, True, scores)
+    )
+    # Two of them begin alike, and all of them with a blank: no token counts twice.
+    assert record["gold_logprob"] == pytest.approx(math.log(0.7))
+    assert record["gold_score"] == -10
+
+
+def test_gold_options_are_counted_together(model, monkeypatch):
+    monkeypatch.setattr(Item, "golds", ("A", "B"))
+    scorer = ItemScorer(model, item(options=("A", "B", "C"), answer="A"), "option", whole=True)
+    chances = {"A": 0.1, "B": 0.3, "C": 0.5}
+    scores = (-5.0, -9.0, -2.0, -9.0, -4.0, -9.0)
+    record = scorer.record(Decoded((), watched(scorer, chances), 0.5, True, scores))
+    assert record["gold_logprob"] == pytest.approx(math.log(0.4))
+    assert record["gold_score"] == -2
+    assert record["correct_by_rule"]["likelihood"]
+    assert not record["correct_by_rule"]["first_token"]

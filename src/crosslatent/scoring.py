@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosslatent.decoding import Decoded
+from crosslatent.errors import PromptError
 from crosslatent.languages import identify
 from crosslatent.model import Model
-from crosslatent.model.prompts import check_known
+from crosslatent.model.prompts import Prompt, check_known, encode
+from crosslatent.model.spelling import Context, Ids, context_of, written
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics, normalised
 from crosslatent.tasks.rules import applicable_rules
@@ -39,6 +41,75 @@ class Judged:
     lang: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """The answers that are looked for, as token ids after one prompt.
+
+    Attributes:
+        answers: each with its spellings: with and without a blank before it; one where both are the
+            same ids, none if the tokenizer drops it.
+        respelled: whether one of them is not as the tokenizer writes it together with the prompt,
+            or needs the unknown token; see `model.spelling.Written`.
+    """
+
+    answers: tuple[tuple[str, tuple[Ids, ...]], ...]
+    respelled: bool = False
+
+    @property
+    def continuations(self) -> list[Ids]:
+        """All spellings of all answers."""
+        return [ids for _, spellings in self.answers for ids in spellings]
+
+    def check(self, model: Model, *, scored: bool) -> None:
+        """Refuse answers that the model cannot write.
+
+        Args:
+            model: the model.
+            scored: whether all of them are scored.
+
+        Raises:
+            PromptError: the model has no embedding for a token of one, or, if it is to be scored,
+                the tokenizer has no token for it.
+        """
+        for answer, spellings in self.answers:
+            for ids in spellings:
+                check_known(model, ids, f"The option {answer!r}")
+            if scored and not spellings:
+                raise PromptError(
+                    f"The tokenizer of {model.name} drops the option {answer!r}, so it cannot be "
+                    "scored: give an option that it has tokens for."
+                )
+
+
+def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[Spelled]:
+    """Answers as token ids, each as it is written after its prompt.
+
+    Args:
+        model: whose tokenizer counts.
+        asked: prompts, each with the answers that are looked for.
+    """
+    pairs = [
+        (context, text)
+        for context, answers in asked
+        for answer in answers
+        for text in (answer, f" {answer}")
+    ]
+    found = iter(written(model, pairs))
+    spelled = []
+    for _, answers in asked:
+        both = [(answer, (next(found), next(found))) for answer in answers]
+        spelled.append(
+            Spelled(
+                tuple(
+                    (answer, tuple(dict.fromkeys(one.ids for one in two if one.ids)))
+                    for answer, two in both
+                ),
+                any(one.moved or one.unknown for _, two in both for one in two),
+            )
+        )
+    return spelled
+
+
 @dataclass(slots=True)
 class ItemScorer:
     """Judges the answers to one item: under the task's rule, the others that fit, and metrics.
@@ -54,6 +125,8 @@ class ItemScorer:
     """The task's rule, or `LIKELIHOOD_MEAN`."""
     whole: bool = False
     """Whether whole options (or the gold answer, if there are none) are scored."""
+    spelled: Spelled | None = None
+    """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
     watch: list[int] = field(init=False)
     continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
     _starts: dict[str, list[int]] = field(init=False)
@@ -64,16 +137,15 @@ class ItemScorer:
 
     def __post_init__(self) -> None:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
-        answers = _answers(self.item)
+        spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
+        spelled.check(self.model, scored=self.whole)
         self._metrics = applicable_metrics(self.item)
-        self._starts = distinct_starts(self.model, answers)
+        # Options must be told apart; of the gold answers to an open question any one will do.
+        self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
         if self.whole:
-            spelled = [
-                (answer, tokens) for answer in answers for tokens in spellings(self.model, answer)
-            ]
-            self._spellings = [answer for answer, _ in spelled]
-            self.continuations = tuple(tokens for _, tokens in spelled)
+            self._spellings = [answer for answer, found in spelled.answers for _ in found]
+            self.continuations = tuple(spelled.continuations)
 
     def record(self, decoded: Decoded) -> dict[str, Any]:
         """The columns of `store.schema.ROWS` that follow from the answer."""
@@ -82,7 +154,7 @@ class ItemScorer:
         scores = self._scores(decoded)
         judged = self._judge(output)
         verdicts = {**judged.verdicts, **self._first_token(chances), **self._likeliest(scores)}
-        options, gold = self.item.options, self.item.answer
+        options, golds = self.item.options, self.item.golds
         return {
             "output": output,
             "output_ids": list(decoded.ids),
@@ -96,14 +168,14 @@ class ItemScorer:
             },
             "scores": {**judged.scores, **self._by_probabilities(chances, scores)},
             "option_logprobs": [chances.get(option) for option in options] if options else None,
-            "gold_logprob": chances.get(gold) if gold is not None else None,
+            "gold_logprob": self._gold_chance(chances),
             "option_scores": [scores[option][0] for option in options]
             if scores and options
             else None,
             "option_means": [scores[option][1] for option in options]
             if scores and options
             else None,
-            "gold_score": scores[gold][0] if scores and gold is not None else None,
+            "gold_score": max((scores[gold][0] for gold in golds if gold in scores), default=None),
             **{
                 f"first_{name}": value if math.isfinite(value) else None
                 for name, value in decoded.first._asdict().items()
@@ -176,6 +248,14 @@ class ItemScorer:
             if starts
         }
 
+    def _gold_chance(self, chances: Mapping[str, float]) -> float | None:
+        """Log-probability that the answer begins as a gold one; None if that cannot be told."""
+        golds = self.item.golds
+        if self.item.options and any(gold not in chances for gold in golds):
+            return None
+        known = [chances[gold] for gold in golds if gold in chances]
+        return _log_sum(known) if known else None
+
     def _scores(self, decoded: Decoded) -> dict[str, tuple[float, float]]:
         """Answer -> log-probability of its likelier spelling, as a whole and per token."""
         found: dict[str, tuple[float, float]] = {}
@@ -206,17 +286,17 @@ class ItemScorer:
         if not values or not all(map(math.isfinite, values.values())):
             return Verdict(None, None)
         best = max(values, key=lambda option: values[option])
-        gold = self.item.answer
-        return Verdict(None if gold is None else best == gold, best)
+        golds = self.item.golds
+        return Verdict(best in golds if golds else None, best)
 
 
-def distinct_starts(model: Model, answers: Sequence[str]) -> dict[str, list[int]]:
+def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no other answer begins with.
 
     Tokens shared by several answers tell nothing and are left out, so an answer may end up with
     none.
     """
-    starts = {answer: {ids[0] for ids in spellings(model, answer)} for answer in answers}
+    starts = {answer: {ids[0] for ids in found} for answer, found in spelled.answers}
     shared = Counter(token for tokens in starts.values() for token in tokens)
     return {
         answer: sorted(token for token in tokens if shared[token] == 1)
@@ -224,27 +304,27 @@ def distinct_starts(model: Model, answers: Sequence[str]) -> dict[str, list[int]
     }
 
 
-def continuations(model: Model, item: Item) -> list[tuple[int, ...]]:
-    """What is scored for an item: every spelling of its options, or of its gold answers."""
-    answers = dict.fromkeys((*_answers(item), *_answers(item.as_aux())))
-    return [tokens for answer in answers for tokens in spellings(model, answer)]
+def all_starts(spelled: Spelled) -> dict[str, list[int]]:
+    """For each answer, the first tokens it may begin with that no answer before it begins with."""
+    seen: set[int] = set()
+    starts = {}
+    for answer, found in spelled.answers:
+        new = {ids[0] for ids in found} - seen
+        seen |= new
+        starts[answer] = sorted(new)
+    return starts
 
 
-def _answers(item: Item) -> tuple[str, ...]:
-    return tuple(item.options or ((item.answer,) if item.answer else ()))
+def answers_of(item: Item) -> tuple[str, ...]:
+    """What is looked for in the answer to an item: its options, else its gold answers."""
+    return item.options or tuple(gold for gold in item.golds if gold)
 
 
-def spellings(model: Model, answer: str) -> list[tuple[int, ...]]:
-    """Token ids of an answer, which may follow the prompt with or without a blank.
-
-    Raises:
-        PromptError: the model has no embedding for one of them.
-    """
-    texts = (answer, f" {answer}")
-    encoded = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    for ids in encoded:
-        check_known(model, ids, f"The option {answer!r}")
-    return list(dict.fromkeys(tuple(ids) for ids in encoded if ids))
+def _after_main(model: Model, item: Item) -> Spelled:
+    ids = encode(model, item.main)
+    context = context_of(model, Prompt(item.main), ids, chat=False)
+    (spelled,) = spell(model, [(context, answers_of(item))])
+    return spelled
 
 
 def _gap(values: Sequence[float]) -> float:

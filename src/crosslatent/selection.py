@@ -15,8 +15,9 @@ from crosslatent.edits import Edit, Row
 from crosslatent.engine import run_rows
 from crosslatent.errors import UsageError
 from crosslatent.model import Model, encode
-from crosslatent.model.prompts import check_positions
-from crosslatent.scoring import ItemScorer, distinct_starts
+from crosslatent.model.prompts import Prompt, check_positions
+from crosslatent.model.spelling import context_of
+from crosslatent.scoring import ItemScorer, Spelled, distinct_starts, spell
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
@@ -103,7 +104,7 @@ def transplant_selected(
     aux_ids = encode(model, aux, role="aux", new_tokens=tokens, chat=as_chat)
     item = Item("question", lang, aux_lang, main, aux, options=tuple(options) if options else None)
     check_judging(item, "the question")
-    work = _Question(model, saved, item, tuple(main_ids), tuple(aux_ids), tokens)
+    work = _Question(model, saved, item, tuple(main_ids), tuple(aux_ids), tokens, as_chat)
     chosen, looked = work.choose()
     vanilla, output = work.answers(chosen)
     return Selected(
@@ -133,6 +134,7 @@ class _Question:
     main: tuple[int, ...]
     aux: tuple[int, ...]
     tokens: int
+    chat: bool
     _vectors: Captured | None = None
 
     @property
@@ -184,7 +186,10 @@ class _Question:
         self, pairs: Sequence[Transplant], tokens: int
     ) -> tuple[dict[Transplant, Record], Record, Record]:
         """Candidates', unmodified and aux answers, judged as a sweep would."""
-        scorers = [self._scorer(item) for item in (self.item, self.item.as_aux())]
+        scorers = [
+            self._scorer(item, spelled)
+            for item, spelled in zip((self.item, self.item.as_aux()), self._spelled(), strict=True)
+        ]
         asked: tuple[list[Row], list[Row]] = ([(), *(self._row(pair) for pair in pairs)], [()])
         found = []
         for scorer, prompt, rows in zip(scorers, (self.main, self.aux), asked, strict=True):
@@ -200,11 +205,23 @@ class _Question:
         (vanilla, *candidates), (aux,) = found
         return dict(zip(pairs, candidates, strict=True)), vanilla, aux
 
-    def _scorer(self, item: Item) -> ItemScorer:
+    def _spelled(self) -> list[Spelled]:
+        """The options after main, and after aux."""
+        options = self.item.options or ()
+        return spell(
+            self.model,
+            [
+                (context_of(self.model, Prompt(text), ids, chat=self.chat), options)
+                for text, ids in ((self.item.main, self.main), (self.item.aux, self.aux))
+            ],
+        )
+
+    def _scorer(self, item: Item, spelled: Spelled) -> ItemScorer:
         rule = str((self.saved.fitted_on.get("task") or {}).get("rule") or _OPEN)
         usable = item.options is not None and rule in RULES and RULES[rule].fits(item)
         whole = bool(self.spec.get("score_options")) and item.options is not None
-        return ItemScorer(self.model, item, rule if usable else _rule_without(item), whole=whole)
+        judge = rule if usable else _rule_without(item)
+        return ItemScorer(self.model, item, judge, whole=whole, spelled=spelled)
 
     def _row(self, pair: Transplant) -> Row:
         vectors = self._captured()[pair.component][0, pair.source]
@@ -220,7 +237,7 @@ class _Question:
         return self._vectors
 
     def _attribution(self, pairs: Sequence[Transplant]) -> dict[Transplant, float]:
-        starts = distinct_starts(self.model, self.item.options or ())
+        starts = distinct_starts(self._spelled()[0])
         options = tuple(tuple(tokens) for tokens in starts.values() if tokens)
         scores = attribute(
             self.model,

@@ -14,7 +14,8 @@ from crosslatent import engine, oracle
 from crosslatent.contracts import CONTRACTS, Subject, run
 from crosslatent.errors import ModelError, PromptError
 from crosslatent.model.prompts import Prompt, encode, encode_many, rendered
-from crosslatent.scoring import spellings
+from crosslatent.scoring import ItemScorer
+from crosslatent.tasks import Item
 from support.models import byte_tokenizer, save_tiny, tiny_model
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
@@ -134,7 +135,9 @@ def test_tokens_that_the_model_does_not_know_are_said(tmp_path):
     with pytest.raises(PromptError, match="The aux prompt holds the " + said):
         encode(model, "<image> Mji?", role="aux")
     with pytest.raises(PromptError, match="The option '<image>' holds the " + said):
-        spellings(model, "<image>")
+        ItemScorer(
+            model, Item("q", "sw", "en", "Mji?", "City?", options=("<image>", "b")), "option"
+        )
     run_of = xl.sweep(
         model,
         [{"id": "a", "main": "Mji?", "aux": "City?"}, {"id": "b", "main": "<image>", "aux": "x"}],

@@ -104,9 +104,9 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         ("{", "Cannot read"),
         (
             '{"schema_version": 99}',
-            "has schema version 99, but this version of crosslatent reads 4",
+            "has schema version 99, but this version of crosslatent reads 5",
         ),
-        ('{"schema_version": 4}', "has no rows yet"),
+        ('{"schema_version": 5}', "has no rows yet"),
     ],
 )
 def test_readers_say_what_is_wrong(tmp_path, content, says):

@@ -83,6 +83,8 @@ class Coverage:
             another batch size may give another output.
         near_ties_settled: rows as close that were answered again in float32, one by one.
         not_finite: rows with a logit that was NaN or infinite.
+        respelled: questions with an option (or gold answer) whose tokens are not those that it has
+            in one text with its prompt, see the column of that name.
     """
 
     items: int
@@ -98,6 +100,7 @@ class Coverage:
     near_ties_settled: int
     near_tie_margin: float
     not_finite: int
+    respelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ def coverage(data: RunData) -> Coverage:
     )
     (listed,) = _fetch(data, "SELECT count(*) FROM items")
     (failures,) = _fetch(data, "SELECT count(*) FROM failures")
+    (respelled,) = _fetch(data, "SELECT count(*) FILTER (respelled) FROM items")
     items = data.items
     return Coverage(
         items=len(items.ids),
@@ -169,6 +170,7 @@ def coverage(data: RunData) -> Coverage:
         near_ties_settled=settled,
         near_tie_margin=margin,
         not_finite=not_finite,
+        respelled=respelled,
     )
 
 

@@ -89,10 +89,10 @@ def _option_tokens(plan: SweepPlan) -> int:
     if not plan.score_options:
         return 0
     from crosslatent.engine.options import OptionTree
-    from crosslatent.scoring import continuations
 
     return sum(
-        plan.rows_of([item]) * len(OptionTree.of(continuations(plan.model, item)).tokens)
+        plan.rows_of([item])
+        * len(OptionTree.of(plan.tokens.answers[item.id].main.continuations).tokens)
         for item in plan.task.items
         if item.id in plan.tokens
     )

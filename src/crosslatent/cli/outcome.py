@@ -31,6 +31,7 @@ def report_outcome(outcome: SweepOutcome) -> None:
         say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
     elif not faults.failed:
         say("Nothing was missing.")
+    _say_respelled(outcome.status)
     _say_near_ties(outcome.status)
     print(outcome.path)
     if faults:
@@ -51,6 +52,16 @@ def _warnings(outcome: SweepOutcome) -> Iterator[str]:
     for path in outcome.paths:
         if path.reason:
             yield f"rows took the {path.name} path ({path.reason})"
+
+
+def _say_respelled(status: dict[str, Any]) -> None:
+    """How many items have answers that are not as the tokenizer writes them with the prompt."""
+    if count := status["respelled"]:
+        say(
+            f"In {count:,} of {status['items']:,} items an answer would be other tokens together "
+            "with its prompt: the prompt's tokens stay, and the answer's are those that decode to "
+            "it after them (respelled in items.parquet)."
+        )
 
 
 def _say_near_ties(status: dict[str, Any]) -> None:

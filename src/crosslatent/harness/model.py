@@ -24,6 +24,7 @@ from crosslatent.harness.counterparts import Counterparts
 from crosslatent.model import Model, load
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import rendered
+from crosslatent.model.spelling import Context, written
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +114,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             UsageError: a document has no counterpart, or a continuation is empty.
         """
         asked = []
-        for request, aux in zip(requests, self._aux_contexts(requests), strict=True):
-            main, option = self._pair(*request.args[:2])
+        pairs = self._pairs([request.args[:2] for request in requests])
+        for (main, option), aux in zip(pairs, self._aux_contexts(requests), strict=True):
             # As in `_encode_pair`: blanks at the end of a context belong to what follows.
             asked.append((Prompt(main, self._aux_ids(aux and aux.rstrip())), option))
         options: dict[Prompt, dict[Ids, None]] = defaultdict(dict)
@@ -264,15 +265,51 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             return None
         return self._cut(self.tok_encode(context), self.model.context_length)
 
-    def _pair(self, context: str, continuation: str) -> tuple[Ids, Ids]:
-        """Token ids of context and continuation, split and cut as `hf` does it."""
-        if context:
-            before, after = self._encode_pair(context, continuation)
-        else:
-            after = self.tok_encode(continuation, add_special_tokens=False)
-            before = [self.prefix_token_id]
-            if after[:1] == before:
-                before, after = after[:1], after[1:]
+    def _pairs(self, requests: Sequence[tuple[str, str]]) -> list[tuple[Ids, Ids]]:
+        """Token ids of contexts and continuations, split and cut as `hf` does it.
+
+        Except where the two as one text have other tokens at the context's end: what `hf` takes for
+        the continuation there is the rest of another text (see `model.spelling`).
+        """
+        split = [_without_blanks(*request) for request in requests]
+        contexts = [self._context(before) for before, _ in split]
+        found = written(
+            self.model,
+            [
+                (context, after)
+                for context, (before, after) in zip(contexts, split, strict=True)
+                if before
+            ],
+        )
+        after_contexts = iter(found)
+        pairs = []
+        for context, (before, after) in zip(contexts, split, strict=True):
+            if before:
+                pairs.append(self._fitting(context.ids, next(after_contexts).ids, after))
+            else:
+                pairs.append(self._fitting(*self._without_context(after), after))
+        if moved := sum(each.moved for each in found):
+            _log.warning(
+                "In %d of %d requests context and continuation would have other tokens as one text "
+                "at the context's end; the context's stay, and the continuation has those that "
+                "decode to it after them.",
+                moved,
+                len(requests),
+            )
+        return pairs
+
+    def _context(self, text: str) -> Context:
+        special = not text.startswith(self._begin)
+        return Context(text, tuple(self.tok_encode(text)), special)
+
+    def _without_context(self, continuation: str) -> tuple[Ids, Ids]:
+        """A continuation after the begin token alone."""
+        after = tuple(self.tok_encode(continuation, add_special_tokens=False))
+        begin = (self.prefix_token_id,)
+        return (after[:1], after[1:]) if after[:1] == begin else (begin, after)
+
+    def _fitting(self, before: Ids, after: Ids, continuation: str) -> tuple[Ids, Ids]:
+        """Context and continuation, cut from the left."""
         if not after:
             raise PromptError(
                 f"The continuation {continuation!r} has no tokens of its own: give a task whose "
@@ -280,7 +317,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             )
         # The last token is only predicted, never read.
         limit = self.model.context_length
-        return self._cut(before, None if limit is None else limit + 1 - len(after)), tuple(after)
+        return self._cut(before, None if limit is None else limit + 1 - len(after)), after
 
     def _room(self, new_tokens: int) -> int | None:
         limit = self.model.context_length
@@ -325,6 +362,12 @@ def _until(text: str, stops: Stops) -> str:
     for stop in stops:
         text = text.partition(stop)[0]
     return text
+
+
+def _without_blanks(context: str, continuation: str) -> tuple[str, str]:
+    """Blanks at the end of a context belong to its continuation, as `hf` has it."""
+    bare = context.rstrip()
+    return bare, context[len(bare) :] + continuation
 
 
 def _check_contexts(requests: Sequence[Instance]) -> None:

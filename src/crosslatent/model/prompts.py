@@ -156,17 +156,17 @@ def encode_many(model: Model, prompts: Sequence[Prompt], *, chat: bool = False) 
         texts = [prompt.plain() for prompt in prompts]
         # What is too long is said by check_ids, and not by the tokenizer's warning.
         encoded: list[list[int]] = model.tokenizer(texts, verbose=False)["input_ids"]
-        return [_begun_once(model, ids) for ids in encoded]
+        return [begun_once(model, ids) for ids in encoded]
     return [_chat_ids(model, prompt) for prompt in prompts]
 
 
 def _chat_ids(model: Model, prompt: Prompt) -> list[int]:
     """Token ids of one prompt through the chat template."""
     ids = [int(token) for token in put_as_chat(model, prompt, tokenize=True)]
-    return _begun_once(model, ids)
+    return begun_once(model, ids)
 
 
-def _begun_once(model: Model, ids: list[int]) -> list[int]:
+def begun_once(model: Model, ids: list[int]) -> list[int]:
     """Token ids with one begin token at most."""
     begin = model.tokenizer.bos_token_id
     return ids[1:] if begin is not None and ids[:2] == [begin, begin] else ids

@@ -287,6 +287,12 @@ def notes(run: RunSummary) -> Sequence[str]:
             found.append(f"{words.count(number, 'question')} had no donor for \u201c{name}\u201d.")
     if seen.not_finite:
         found.append(f"{words.count(seen.not_finite, 'answer')} had a logit that was not finite.")
+    if seen.respelled:
+        found.append(
+            f"In {words.count(seen.respelled, 'question')} an option or gold answer would be other "
+            "tokens together with the end of its prompt; the prompt\u2019s tokens stay, and the "
+            "answer\u2019s are those that decode to it after them."
+        )
     if seen.not_run:
         found.append(
             f"{words.count(seen.not_run, 'question')} of the run have no answers "

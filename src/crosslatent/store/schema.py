@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from crosslatent.store.tables import entries, is_entries
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
@@ -63,21 +63,23 @@ ROWS = pa.schema(
         _column(
             "option_logprobs",
             pa.list_(pa.float32()),
-            "log-probability (nats) of each option's first token (with or without a blank before "
-            "it) as the first generated token; "
+            "log-probability (nats) of each option's first token after the prompt (with or without "
+            "a blank before it) as the first generated token; "
             "null where two options share that token",
         ),
         _column(
             "gold_logprob",
             pa.float32(),
-            "log-probability (nats) of the gold answer's first token, likewise; "
+            "log-probability (nats) of the gold answer's first token, likewise; of several gold "
+            "answers, that any of their first tokens comes; "
             "null without gold answer, or where another option shares that token",
         ),
         _column(
             "option_scores",
             pa.list_(pa.float32()),
-            "log-probability (nats) of each whole option after the prompt (the likelier of its "
-            "spellings with and without a blank before it); null unless scored",
+            "log-probability (nats) of each whole option after the prompt, as the tokenizer writes "
+            "it there (the likelier of its spellings with and without a blank before it); null "
+            "unless scored",
         ),
         _column(
             "option_means",
@@ -87,7 +89,8 @@ ROWS = pa.schema(
         _column(
             "gold_score",
             pa.float32(),
-            "log-probability (nats) of the whole gold answer, likewise; null unless scored",
+            "log-probability (nats) of the whole gold answer, likewise; of several, the likeliest; "
+            "null unless scored",
         ),
         _column(
             "first_logprob",
@@ -183,6 +186,14 @@ ITEMS = pa.schema(
         _column("aux_token", pa.string(), "last token of aux: the one that is captured", False),
         _column("main_length", pa.int32(), "tokens of main", False),
         _column("aux_length", pa.int32(), "tokens of aux", False),
+        _column(
+            "respelled",
+            pa.bool_(),
+            "whether an option, or the gold answer of an open question, has other token ids than "
+            "the tokenizer gives for prompt and answer as one text, since those would change the "
+            "prompt's own at its end, or one that is the unknown token; null if the item cannot be "
+            "asked",
+        ),
     ]
 )
 """One row per item that the run covers (failed items included)."""

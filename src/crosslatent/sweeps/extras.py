@@ -66,7 +66,8 @@ def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
 
 def score_of(plan: SweepPlan, item: Item) -> Score:
     """What is estimated for an item: its options where their first tokens tell them apart."""
-    starts = distinct_starts(plan.model, item.options or ())
+    # Without options the answers that are looked for are gold ones, which must not be known here.
+    starts = distinct_starts(plan.tokens.answers[item.id].main) if item.options else {}
     options = tuple(tuple(tokens) for tokens in starts.values() if tokens)
     return Score(options=options if len(options) > 1 else ())
 

@@ -74,7 +74,12 @@ class Prepared:
         folder.write_failures(failures)
         folder.settle()
         totals = folder.totals(near_tie_margin(self.manifest["model"]["dtype"]))
-        status = {**totals, "items": len(self.grid.items) - len(failed), "failures": len(failures)}
+        status = {
+            **totals,
+            "items": len(self.grid.items) - len(failed),
+            "failures": len(failures),
+            "respelled": sum(bool(item["respelled"]) for item in self.items),
+        }
         folder.write_status(status)
         return Faults(failures, totals["not_finite"], tuple(folder.set_aside)), status
 
@@ -91,7 +96,7 @@ def prepare(
         requested: the arguments as the user gave them, kept in run.json.
         headline: a comparison declared before any row exists, kept in run.json.
     """
-    ends = plan.tokens.ends
+    ends, answers = plan.tokens.ends, plan.tokens.answers
     extras: list[Kind] = []
     if plan.attribution:
         extras.append("attribution")
@@ -102,7 +107,13 @@ def prepare(
     return Prepared(
         grid=plan.grid,
         manifest=build_manifest(plan, requested, headline),
-        items=tuple(_item_row(plan.model, item, ends.get(item.id)) for item in plan.task.items),
+        items=tuple(
+            {
+                **_item_row(plan.model, item, ends.get(item.id)),
+                "respelled": answers[item.id].respelled if item.id in answers else None,
+            }
+            for item in plan.task.items
+        ),
         failures=tuple(Failure(item, "prompt", why) for item, why in plan.failures.items()),
         extras=tuple(extras),
     )

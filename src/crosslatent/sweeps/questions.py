@@ -13,7 +13,7 @@ from crosslatent.donors import Variant
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import Answered
 from crosslatent.requests import Request
-from crosslatent.scoring import ItemScorer
+from crosslatent.scoring import ItemScorer, Spelled
 from crosslatent.specs import Component, Site
 from crosslatent.sweeps.grid import PlannedRow
 from crosslatent.sweeps.plan import SweepPlan
@@ -52,23 +52,30 @@ def asked(
     over_aux = [row for row in rows if row.variant.control == "translate_test"]
     over_main = [row for row in rows if row.variant.control != "translate_test"]
     # An answer to aux is in the language of aux, so it is judged by what is right there.
-    parts = [(main, item, over_main), (aux, item.as_aux(), over_aux)]
+    answers = plan.tokens.answers[item.id]
+    parts = [
+        (main, item, answers.main, over_main),
+        (aux, item.as_aux(), answers.aux, over_aux),
+    ]
     return tuple(
-        _asked(plan, item, prompt, judged, of_prompt, vectors)
-        for prompt, judged, of_prompt in parts
+        _asked(plan, item, prompt, _scorer(plan, judged, spelled), of_prompt, vectors)
+        for prompt, judged, spelled, of_prompt in parts
         if of_prompt
     )
+
+
+def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
+    return ItemScorer(plan.model, judged, plan.rule, whole=plan.score_options, spelled=spelled)
 
 
 def _asked(
     plan: SweepPlan,
     item: Item,
     prompt: tuple[int, ...],
-    judged: Item,
+    scorer: ItemScorer,
     rows: Sequence[PlannedRow],
     vectors: Vectors,
 ) -> Asked:
-    scorer = ItemScorer(plan.model, judged, plan.rule, whole=plan.score_options)
     edits = tuple(_edits(plan, item, rows, vectors))
     request = Request(
         prompt, edits, tuple(scorer.watch), scorer.continuations, least_tail=plan.positions

@@ -16,7 +16,8 @@ from crosslatent.model.prompts import (
     encode,
     encode_many,
 )
-from crosslatent.scoring import continuations
+from crosslatent.model.spelling import context_of
+from crosslatent.scoring import Spelled, answers_of, spell
 from crosslatent.tasks import Item
 
 CHUNK = 256
@@ -40,14 +41,28 @@ class Ends:
     aux_token: int
 
 
+class Answers(NamedTuple):
+    """The answers that are looked for after each prompt of an item, as token ids."""
+
+    main: Spelled
+    aux: Spelled
+
+    @property
+    def respelled(self) -> bool:
+        """Whether one of them is not as the tokenizer writes it together with its prompt."""
+        return self.main.respelled or self.aux.respelled
+
+
 class PromptTokens(Mapping[str, Ids]):
     """Item id -> token ids of its prompts, for every item that the model can take.
 
-    A first pass over all items checks them, in chunks, and keeps only lengths and last tokens; the
-    ids of an item are made again when they are asked for, and kept for a while.
+    A first pass over all items checks them, in chunks, and keeps only lengths, last tokens and the
+    few ids of answers; the ids of an item's prompts are made again when they are asked for, and
+    kept for a while.
 
     Attributes:
         ends: item id -> what is known of its prompts.
+        answers: item id -> its options, or else its gold answers, after its prompts.
         failures: item id -> why it cannot be run.
     """
 
@@ -82,12 +97,24 @@ class PromptTokens(Mapping[str, Ids]):
         self._items: dict[str, Item] = {}
         self._kept: OrderedDict[str, Ids] = OrderedDict()
         self.ends: dict[str, Ends] = {}
+        self.answers: dict[str, Answers] = {}
         self.failures = dict(failures or {})
+        same: dict[Answers, Answers] = {}
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
-            for item, ids in self._encoded(chunk):
-                added = continuations(model, item) if scoring else ()
-                most = max([new_tokens, *map(len, added)])
-                self._check(item, ids, most, positions)
+            encoded = self._encoded(chunk)
+            for (item, ids), answers in zip(encoded, self._spelled(encoded), strict=True):
+                scored = [ids for side in answers for ids in side.continuations] if scoring else ()
+                most = max([new_tokens, *map(len, scored)])
+                try:
+                    ends = self._checked(item, ids, most, positions)
+                    for side in answers:
+                        side.check(model, scored=scoring)
+                except PromptError as error:
+                    self.failures[item.id] = str(error)
+                else:
+                    self.ends[item.id] = ends
+                    # Options repeat from item to item; they are kept once.
+                    self.answers[item.id] = same.setdefault(answers, answers)
             self._items.update((item.id, item) for item in chunk if item.id in self.ends)
 
     def __getitem__(self, name: str) -> Ids:
@@ -134,19 +161,33 @@ class PromptTokens(Mapping[str, Ids]):
         ids = encode_many(self._model, prompts, chat=self._chat) if prompts else []
         return [(item, Ids(ids[2 * at], ids[2 * at + 1])) for at, item in enumerate(items)]
 
-    def _check(self, item: Item, ids: Ids, added: int, positions: int) -> None:
-        try:
-            for role, prompt, tokens in zip(("main", "aux"), prompts_of(item), ids, strict=True):
-                check_ids(self._model, prompt, tokens, role=role, new_tokens=added)
-            check_positions(positions, *map(self._model.decoder_reads, ids))
-            if self._paraphrases and item.paraphrase is not None:
-                check_positions(positions, self._model.decoder_reads(self.paraphrase(item)))
-        except PromptError as error:
-            self.failures[item.id] = str(error)
-        else:
-            main, aux = ids
-            last = [self._model.decoder_reads(each)[-1] for each in ids]
-            self.ends[item.id] = Ends(len(main), len(aux), *last)
+    def _spelled(self, encoded: Sequence[tuple[Item, Ids]]) -> Iterator[Answers]:
+        """The answers to items whose prompts are token ids already."""
+        asked = [
+            (context_of(self._model, prompt, ids, chat=self._chat), answers_of(judged))
+            for item, both in encoded
+            for prompt, ids, judged in zip(
+                prompts_of(item), both, (item, item.as_aux()), strict=True
+            )
+        ]
+        found = iter(spell(self._model, asked))
+        for main, aux in zip(found, found, strict=True):
+            yield Answers(main, aux)
+
+    def _checked(self, item: Item, ids: Ids, added: int, positions: int) -> Ends:
+        """What is kept of an item's prompts.
+
+        Raises:
+            PromptError: the model cannot take one of them.
+        """
+        for role, prompt, tokens in zip(("main", "aux"), prompts_of(item), ids, strict=True):
+            check_ids(self._model, prompt, tokens, role=role, new_tokens=added)
+        check_positions(positions, *map(self._model.decoder_reads, ids))
+        if self._paraphrases and item.paraphrase is not None:
+            check_positions(positions, self._model.decoder_reads(self.paraphrase(item)))
+        main, aux = ids
+        last = [self._model.decoder_reads(each)[-1] for each in ids]
+        return Ends(len(main), len(aux), *last)
 
 
 def prompts_of(item: Item) -> tuple[Prompt, Prompt]:

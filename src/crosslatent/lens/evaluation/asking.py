@@ -26,6 +26,7 @@ from crosslatent.scoring import (
     LIKELIHOOD,
     LIKELIHOOD_MEAN,
     ItemScorer,
+    Spelled,
     distinct_starts,
 )
 from crosslatent.sweeps.tokens import Ids, PromptTokens, prompts_of
@@ -66,6 +67,11 @@ class Question:
     def ids(self, both: Ids) -> tuple[int, ...]:
         """Its token ids, of those of both prompts of its item."""
         return tuple(both.aux if self.of_aux else both.main)
+
+    def spelled(self, tokens: PromptTokens) -> Spelled:
+        """Its options, or else its gold answers, as token ids after its prompt."""
+        both = tokens.answers[self.item.id]
+        return both.aux if self.of_aux else both.main
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ class Asking:
     def scorer(self, model: Model, question: Question) -> ItemScorer:
         """What judges the answers of a model to a question."""
         whole = self.rule in (LIKELIHOOD, LIKELIHOOD_MEAN)
-        return ItemScorer(model, question.item, self.text_rule, whole=whole)
+        spelled = question.spelled(self.tokens)
+        return ItemScorer(model, question.item, self.text_rule, whole=whole, spelled=spelled)
 
 
 def plan(
@@ -161,7 +168,7 @@ def plan(
         )
     kept = [item for item in task.items if item.id in tokens]
     questions = tuple(questions_of(kept, central))
-    _check_judge(model, judge, questions)
+    _check_judge(tokens, judge, questions)
     return Asking(model, task, central, judge, new_tokens, chat, questions, tokens, batch_rows)
 
 
@@ -288,27 +295,28 @@ def _is(lang: str, central: str) -> bool:
     return lang == central or same_language(lang, central)
 
 
-def _check_judge(model: Model, rule: str, questions: Sequence[Question]) -> None:
+def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[Question]) -> None:
     """Refuse a rule that can judge none of the questions.
 
     Raises:
         UsageError: it cannot.
     """
-    known = [each.item for each in questions if each.item.answer is not None]
-    if not known or any(_fits(model, rule, item) for item in known):
+    known = [each for each in questions if each.item.golds]
+    if not known or any(_fits(tokens, rule, question) for question in known):
         return
     raise UsageError(
         f"The rule {rule!r} can judge none of the {len(known)} questions, as {_needs(rule)}: use "
-        f"one that fits, such as {_that_fits(model, known[0])}."
+        f"one that fits, such as {_that_fits(tokens, known[0])}."
     )
 
 
-def _fits(model: Model, rule: str, item: Item) -> bool:
+def _fits(tokens: PromptTokens, rule: str, question: Question) -> bool:
     if rule in RULES:
-        return RULES[rule].fits(item)
+        return RULES[rule].fits(question.item)
     if rule == LIKELIEST_START:
-        return bool(item.options) and all(distinct_starts(model, item.options or ()).values())
-    return bool(item.options)
+        starts = distinct_starts(question.spelled(tokens))
+        return bool(question.item.options) and all(starts.values())
+    return bool(question.item.options)
 
 
 def _needs(rule: str) -> str:
@@ -317,5 +325,5 @@ def _needs(rule: str) -> str:
     return "no question has the options or labels that it needs"
 
 
-def _that_fits(model: Model, item: Item) -> str:
-    return ", ".join(name for name in JUDGES if _fits(model, name, item)) or "none"
+def _that_fits(tokens: PromptTokens, question: Question) -> str:
+    return ", ".join(name for name in JUDGES if _fits(tokens, name, question)) or "none"

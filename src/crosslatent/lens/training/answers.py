@@ -30,7 +30,7 @@ from crosslatent.lens.training.top import Top, autocast
 from crosslatent.lens.training.trunk import Trunk, batches
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
-from crosslatent.scoring import spellings
+from crosslatent.model.spelling import context_of, written
 from crosslatent.tasks import Item
 
 ANSWER = "answer"
@@ -241,23 +241,13 @@ def spelling(model: Model, prompt: Prompt, asked: Sequence[int], answer: str, *,
     """Token ids of an answer as they follow a prompt.
 
     A blank stands before it, unless the prompt ends in one, in a wide character (Chinese, Japanese)
-    or in a template. Where prompt and answer as one text begin with the prompt's tokens, the rest
-    are the answer's; else the answer is read alone.
+    or in a template.
     """
     text = prompt.plain()
     joined = chat or text[-1:].isspace() or unicodedata.east_asian_width(text[-1]) in "WF"
-    if not chat:
-        blank = "" if joined else " "
-        whole = model.tokenizer(f"{text}{blank}{answer}", verbose=False)["input_ids"]
-        if list(whole[: len(asked)]) == list(asked) and len(whole) > len(asked):
-            return tuple(_without_end(model, whole[len(asked) :]))
-    # The first spelling has no blank before it, the last one has.
-    return spellings(model, answer)[0 if joined else -1]
-
-
-def _without_end(model: Model, ids: Sequence[int]) -> Sequence[int]:
-    """Some tokenizers end every text with a token of their own."""
-    return ids[:-1] if len(ids) > 1 and ids[-1] in model.eos_ids else ids
+    context = context_of(model, prompt, asked, chat=chat)
+    (found,) = written(model, [(context, answer if joined else f" {answer}")])
+    return found.ids
 
 
 def end_of(model: Model) -> int | None:
