@@ -15,13 +15,14 @@ from crosslatent.edits import Edit, Row
 from crosslatent.engine import run_rows
 from crosslatent.errors import UsageError
 from crosslatent.model import Model, encode
-from crosslatent.model.prompts import check_positions
+from crosslatent.model.prompts import Prompt, check_positions
+from crosslatent.model.thoughts import thought_note
 from crosslatent.scoring import ItemScorer, distinct_starts
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
-from crosslatent.specs import Site, Transplant
+from crosslatent.specs import Site, Transplant, chat_of, right_now
 from crosslatent.tasks import RULES, Item
 
 _OPEN = "contains"
@@ -74,6 +75,7 @@ def transplant_selected(
     options: Sequence[str] | None = None,
     max_new_tokens: int | None = None,
     chat: bool | None = None,
+    chat_args: Mapping[str, Any] | None = None,
 ) -> Selected:
     """Answer `main` with the pair that a saved selector chooses, or unmodified if it abstains.
 
@@ -88,6 +90,7 @@ def transplant_selected(
             options needs them, or its confidence is another one.
         max_new_tokens: most new tokens; None = as in the run that it was fitted on.
         chat: through the tokenizer's chat template; None = likewise.
+        chat_args: what the template is told by name; None = likewise, if `chat` is.
 
     Raises:
         UsageError: the selector was fitted on a model with other blocks, or is damaged.
@@ -96,9 +99,11 @@ def transplant_selected(
     _check_model(model, saved)
     spec = saved.fitted_on.get("spec") or {}
     tokens = max_new_tokens or int(spec.get("max_new_tokens") or 20)
-    as_chat = bool(spec.get("chat")) if chat is None else chat
+    told = spec.get("chat_args") if chat_args is None and chat is None else chat_args
+    as_chat = chat_of(spec.get("chat") if chat is None else chat, told, right_now())
     main_ids = encode(model, main, role="main", new_tokens=tokens, chat=as_chat)
     aux_ids = encode(model, aux, role="aux", new_tokens=tokens, chat=as_chat)
+    thought = thought_note(model, Prompt(main), chat=as_chat, role="main", new_tokens=tokens)
     item = Item("question", lang, aux_lang, main, aux, options=tuple(options) if options else None)
     work = _Question(model, saved, item, tuple(main_ids), tuple(aux_ids), tokens)
     chosen, looked = work.choose()
@@ -112,7 +117,7 @@ def transplant_selected(
         output_ids=output.ids,
         candidates=looked,
         cost=saved.fitted.cost,
-        warnings=tuple(_warnings(saved, item)),
+        warnings=(*_warnings(saved, item), *([thought] if thought else [])),
         main_token=model.token_text(model.decoder_reads(main_ids)[-1]),
         aux_token=model.token_text(model.decoder_reads(aux_ids)[-1]),
         main_length=len(main_ids),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.errors import PromptError
+from crosslatent.errors import PromptError, SweepError
 from crosslatent.model import Model
 from crosslatent.model.prompts import (
     Prompt,
@@ -17,7 +19,11 @@ from crosslatent.model.prompts import (
     encode_many,
 )
 from crosslatent.scoring import continuations
+from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
+
+TRIED_TWICE = 8
+"""Items that are tokenised twice at once: what differs from call to call is soon seen."""
 
 CHUNK = 256
 """Items whose prompts are tokenised together, and kept as token ids."""
@@ -32,12 +38,13 @@ class Ids(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What is kept of an item's prompts: how long they are, and their last tokens."""
+    """What is kept of an item's prompts: how long they are, their last tokens, a hash of all."""
 
     main_length: int
     aux_length: int
     main_token: int
     aux_token: int
+    mark: bytes
 
 
 class PromptTokens(Mapping[str, Ids]):
@@ -49,6 +56,7 @@ class PromptTokens(Mapping[str, Ids]):
     Attributes:
         ends: item id -> what is known of its prompts.
         failures: item id -> why it cannot be run.
+        hash: of all token ids that the model reads, item after item: 16 hex digits.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class PromptTokens(Mapping[str, Ids]):
         new_tokens: int,
         positions: int = 1,
         scoring: bool = False,
-        chat: bool = False,
+        chat: AsChat = False,
         paraphrases: bool = False,
         failures: Mapping[str, str] | None = None,
     ) -> None:
@@ -77,18 +85,29 @@ class PromptTokens(Mapping[str, Ids]):
 
         Raises:
             ModelError: the tokenizer has no chat template.
+            SweepError: prompts give other token ids every time.
         """
         self._model, self._chat, self._paraphrases = model, chat, paraphrases
         self._items: dict[str, Item] = {}
         self._kept: OrderedDict[str, Ids] = OrderedDict()
         self.ends: dict[str, Ends] = {}
         self.failures = dict(failures or {})
+        self._paraphrased: dict[str, bytes] = {}
+        digest = hashlib.sha256()
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
             for item, ids in self._encoded(chunk):
                 added = continuations(model, item) if scoring else ()
                 most = max([new_tokens, *map(len, added)])
                 self._check(item, ids, most, positions)
+                if item.id in self.ends:
+                    digest.update(self.ends[item.id].mark + self._paraphrased.get(item.id, b""))
+                    digest.update(mark_of(added))
+            if not self._items:
+                self._try_again(chunk[:TRIED_TWICE])
             self._items.update((item.id, item) for item in chunk if item.id in self.ends)
+        if model.has_encoder and self.ends:
+            digest.update(mark_of([model.decoder_reads(())]))
+        self.hash = digest.hexdigest()[:16]
 
     def __getitem__(self, name: str) -> Ids:
         """The ids of one item."""
@@ -103,7 +122,9 @@ class PromptTokens(Mapping[str, Ids]):
             if name in self._kept:
                 self._kept.move_to_end(name)
         missing = [self._items[name] for name in wanted if name not in self._kept]
-        self._kept.update((item.id, ids) for item, ids in self._encoded(missing))
+        for item, ids in self._encoded(missing):
+            self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+            self._kept[item.id] = ids
         while len(self._kept) > max(CHUNK, len(wanted)):
             self._kept.popitem(last=False)
 
@@ -124,10 +145,32 @@ class PromptTokens(Mapping[str, Ids]):
 
         Raises:
             PromptError: it is empty, or too long for the model's context.
+            SweepError: it gives other token ids than at first.
         """
         before = prompts_of(item)[0].shots
         prompt = Prompt(item.paraphrase or "", before)
-        return encode(self._model, prompt, role="paraphrase", chat=self._chat)
+        ids = encode(self._model, prompt, role="paraphrase", chat=self._chat)
+        mark = mark_of([ids])
+        self._refuse_change(item, mark, self._paraphrased.setdefault(item.id, mark))
+        return ids
+
+    def _try_again(self, items: Sequence[Item]) -> None:
+        """Tokenise some items once more.
+
+        Raises:
+            SweepError: they give other token ids now.
+        """
+        for item, ids in self._encoded([item for item in items if item.id in self.ends]):
+            self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+
+    def _refuse_change(self, item: Item, now: bytes, before: bytes) -> None:
+        if now != before:
+            what = "chat template" if self._chat else "tokenizer"
+            raise SweepError(
+                f"The prompts of item {item.id!r} give other token ids now than a moment ago, so "
+                f"that no row could be told what it answers: use a {what} that draws nothing at "
+                "random."
+            )
 
     def _encoded(self, items: Sequence[Item]) -> list[tuple[Item, Ids]]:
         prompts = [prompt for item in items for prompt in prompts_of(item)]
@@ -145,8 +188,16 @@ class PromptTokens(Mapping[str, Ids]):
             self.failures[item.id] = str(error)
         else:
             main, aux = ids
-            last = [self._model.decoder_reads(each)[-1] for each in ids]
-            self.ends[item.id] = Ends(len(main), len(aux), *last)
+            last, other = (self._model.decoder_reads(each)[-1] for each in ids)
+            self.ends[item.id] = Ends(len(main), len(aux), last, other, mark_of(ids))
+
+
+def mark_of(several: Iterable[Sequence[int]]) -> bytes:
+    """A hash of token ids, each of them with its length: 8 bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for ids in several:
+        digest.update(array("q", [len(ids), *ids]).tobytes())
+    return digest.digest()
 
 
 def prompts_of(item: Item) -> tuple[Prompt, Prompt]:
