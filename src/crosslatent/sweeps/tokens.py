@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.errors import PromptError, SweepError
+from crosslatent.errors import ModelError, PromptError, SweepError
 from crosslatent.model import Model
 from crosslatent.model.prompts import (
     Prompt,
@@ -84,8 +84,8 @@ class PromptTokens(Mapping[str, Ids]):
             failures: item id -> why it cannot be run, as far as that is known already.
 
         Raises:
-            ModelError: the tokenizer has no chat template.
-            SweepError: prompts give other token ids every time.
+            ModelError: the tokenizer has no chat template, or prompts give other token ids every
+                time.
         """
         self._model, self._chat, self._paraphrases = model, chat, paraphrases
         self._items: dict[str, Item] = {}
@@ -158,10 +158,13 @@ class PromptTokens(Mapping[str, Ids]):
         """Tokenise some items once more.
 
         Raises:
-            SweepError: they give other token ids now.
+            ModelError: they give other token ids now.
         """
-        for item, ids in self._encoded([item for item in items if item.id in self.ends]):
-            self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+        try:
+            for item, ids in self._encoded([item for item in items if item.id in self.ends]):
+                self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+        except SweepError as error:
+            raise ModelError(str(error)) from error
 
     def _refuse_change(self, item: Item, now: bytes, before: bytes) -> None:
         if now != before:
