@@ -88,8 +88,11 @@ class TransplantResult:
         return self.main_token == self.aux_token
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+        """Plain data, for JSON; `thought` only if there is one."""
+        plain = asdict(self)
+        if self.thought is None:
+            del plain["thought"]
+        return plain
 
 
 def transplant(

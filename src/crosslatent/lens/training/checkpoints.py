@@ -283,8 +283,6 @@ def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
             inner = f"{name}.{key}" if name else key
             yield from _differences(inner, there.get(key), asked.get(key))
         return
-    if name == "data":
-        name = "data: other texts or questions, or other token ids of them"
     yield f"{name}: {there!r} there, {asked!r} now"
 
 
