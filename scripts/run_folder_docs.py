@@ -25,6 +25,8 @@ RUN_JSON = {
     "created": "when the run was started, ISO 8601, UTC",
     "command": "the command line that started it",
     "versions": "crosslatent, Python and the libraries that decide a result",
+    "environment": "where the model ran and how its sums round: kinds of device, implementation of "
+    "attention, precision of float32 products, and the environment variables that change these",
     "model": "name as given, commit, type, hashes of config, weights and tokenizer, dtype, number "
     "of parameters, `n_layers`, `d_model`",
     "task": "name, title, description, direction, type, hash of its items, the rule that "
@@ -32,7 +34,12 @@ RUN_JSON = {
     "counts",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact, chat, attribution, "
-    "samples, keep_vectors",
+    "samples, keep_vectors; chat_args, if the chat template is told something",
+    "inputs": "`prompts`: hash of the token ids of all prompts that can be run, of paraphrases and "
+    "scored options too; `ends`: token ids that end an answer; `modules`: what --modules says; "
+    "`clock`: the time that the chat template is told whenever it asks (null without a chat); "
+    "`since`: in a run of an earlier version, which lacks all this, the session from which it is "
+    "known",
     "requested": "the arguments as they were given",
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
@@ -41,7 +48,7 @@ RUN_JSON = {
     "is below `margin` logits, and how many of them were settled; `not_finite`: rows with a logit "
     "that was no number",
     "sessions": "the calls that wrote to this run: `number` (part names begin with it), `started`, "
-    "`command`, `versions`, `host`",
+    "`command`, `versions`, `environment`, `host`",
 }
 
 TEXT = """# The run folder
@@ -68,9 +75,9 @@ RUN is a folder of this machine, or a URL of anything that fsspec knows, such as
 Every file is written under a temporary name, synced and renamed (behind a URL: sent in one piece),
 so a file that is there is whole, and a process that is killed loses what it had not written yet.
 The same `crosslatent sweep` command again does only the rows that no part holds. It refuses a
-folder whose `schema_version`, `model`, `task`, `spec` or `headline` differ from what is asked now,
-and says what differs; `--new` starts over. While `--new` throws an earlier run away, run.json has
-the key `clearing`.
+folder whose `schema_version`, `model`, `task`, `spec`, `inputs` or `headline` differ from what is
+asked now, and says what differs; `--new` starts over. While `--new` throws an earlier run away,
+run.json has the key `clearing`.
 
 When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (each part
 has a checksum of the whole file), or that is another table, is renamed to `*.damaged`; one that

@@ -6,6 +6,7 @@ What needs torch is imported where it is used: a run folder is read without it, 
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from crosslatent.specs import (
     Pair,
     Site,
     Transplant,
+    chat_of,
     check_component,
     resolve_layer,
+    right_now,
 )
 from crosslatent.store import RunReader
 from crosslatent.store.contents import readable
@@ -59,6 +62,8 @@ class TransplantResult:
         aux_token: last token of aux, as text: the one that was captured.
         main_length: tokens of main.
         aux_length: tokens of aux.
+        thought: mark of the thought that main ends in, which the answer then begins in; None if it
+            ends in none.
     """
 
     vanilla: str
@@ -75,6 +80,7 @@ class TransplantResult:
     aux_token: str
     main_length: int
     aux_length: int
+    thought: str | None = None
 
     @property
     def same_last_token(self) -> bool:
@@ -82,8 +88,11 @@ class TransplantResult:
         return self.main_token == self.aux_token
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+        """Plain data, for JSON; `thought` only if there is one."""
+        plain = asdict(self)
+        if self.thought is None:
+            del plain["thought"]
+        return plain
 
 
 def transplant(
@@ -99,6 +108,7 @@ def transplant(
     positions: int = 1,
     max_new_tokens: int = 20,
     chat: bool = False,
+    chat_args: Mapping[str, Any] | None = None,
 ) -> TransplantResult:
     """Answer `main` with an activation of `aux` in it (XTransplant, arXiv 2412.12686, section 3.1).
 
@@ -115,25 +125,29 @@ def transplant(
         positions: how many of the last tokens are carried over, aligned from the end.
         max_new_tokens: most new tokens, the end token counted in.
         chat: both prompts go through the tokenizer's chat template.
+        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
 
     Raises:
         PairError: unknown component, a layer that the model does not have, or a place that is
             edited twice.
         PromptError: a prompt is empty, longer than the context, or shorter than `positions`.
-        ModelError: the tokenizer has no chat template.
+        ModelError: the tokenizer has no chat template, or it does not read an argument.
+        UsageError: `chat_args` without `chat`, or some that are no plain data.
     """
     from crosslatent import oracle
     from crosslatent.activations import capture_ids
     from crosslatent.edits import Edit
     from crosslatent.model import encode
-    from crosslatent.model.prompts import check_positions
+    from crosslatent.model.prompts import Prompt, check_positions
+    from crosslatent.model.thoughts import open_thought
 
     if max_new_tokens < 1:
         raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
     asked = [Transplant(check_component(component), source, target), *also]
     edits = [_resolved(model, one) for one in asked]
-    main_ids = encode(model, main, role="main", new_tokens=max_new_tokens, chat=chat)
-    aux_ids = encode(model, aux, role="aux", chat=chat)
+    as_chat = chat_of(chat, chat_args, right_now())
+    main_ids = encode(model, main, role="main", new_tokens=max_new_tokens, chat=as_chat)
+    aux_ids = encode(model, aux, role="aux", chat=as_chat)
     ends = [model.decoder_reads(ids) for ids in (main_ids, aux_ids)]
     check_positions(positions, *ends)
     kinds = sorted({edit.component for edit in edits})
@@ -159,6 +173,7 @@ def transplant(
         aux_token=model.token_text(ends[1][-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
+        thought=open_thought(model, Prompt(main), chat=as_chat),
     )
 
 
@@ -255,6 +270,7 @@ def sweep(
     positions: int = 1,
     exact: bool = False,
     chat: bool = False,
+    chat_args: Mapping[str, Any] | None = None,
     attribution: bool = False,
     samples: int = 0,
     keep_vectors: bool = False,
@@ -287,6 +303,8 @@ def sweep(
         positions: how many of the last tokens are carried over.
         exact: answer near-ties again in float32, one by one.
         chat: prompts go through the tokenizer's chat template.
+        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``. The
+            time that it may ask for is that at which the run was made, also when it is resumed.
         attribution: estimate all pairs from gradients too, into attribution/.
         samples: answers of the unmodified model to draw for each item, into samples/.
         keep_vectors: keep what was captured of each item's aux (`Run.vectors`).
@@ -322,6 +340,7 @@ def sweep(
         attribution=attribution,
         samples=samples,
         keep_vectors=keep_vectors,
+        chat_args=dict(chat_args or {}),
     )
     task = items if isinstance(items, Task) else task_of(items)
     folder = place_of(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
@@ -335,6 +354,7 @@ def sweep(
             new=new,
             engine=engine,
             batch_rows=batch_rows,
+            warned=_warned,
         )
         return Run(outcome.path)
     if isinstance(model, Model):
@@ -352,5 +372,14 @@ def sweep(
         engine=engine,
         batch_rows=batch_rows,
     )
-    outcome = run_on_ray(job, Cluster(ray, ray_workers, ray_gpus), progress=progress, new=new)
+    cluster = Cluster(ray, ray_workers, ray_gpus)
+    outcome = run_on_ray(job, cluster, progress=progress, new=new, warned=_warned)
     return Run(outcome.path)
+
+
+class SweepWarning(UserWarning):
+    """What a user should know of a sweep's prompts, or of resuming it."""
+
+
+def _warned(note: str) -> None:
+    warnings.warn(note, SweepWarning, stacklevel=4)

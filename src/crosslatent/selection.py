@@ -17,12 +17,13 @@ from crosslatent.errors import UsageError
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
+from crosslatent.model.thoughts import thought_note
 from crosslatent.scoring import ItemScorer, Spelled, distinct_starts, spell
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
-from crosslatent.specs import Site, Transplant
+from crosslatent.specs import AsChat, Site, Transplant, chat_of, right_now
 from crosslatent.tasks import RULES, Item
 from crosslatent.tasks.item import check_judging
 
@@ -76,6 +77,7 @@ def transplant_selected(
     options: Sequence[str] | None = None,
     max_new_tokens: int | None = None,
     chat: bool | None = None,
+    chat_args: Mapping[str, Any] | None = None,
 ) -> Selected:
     """Answer `main` with the pair that a saved selector chooses, or unmodified if it abstains.
 
@@ -90,6 +92,7 @@ def transplant_selected(
             options needs them, or its confidence is another one.
         max_new_tokens: most new tokens; None = as in the run that it was fitted on.
         chat: through the tokenizer's chat template; None = likewise.
+        chat_args: what the template is told by name; None = likewise, if `chat` is.
 
     Raises:
         UsageError: the selector was fitted on a model with other blocks, or is damaged.
@@ -99,9 +102,11 @@ def transplant_selected(
     _check_model(model, saved)
     spec = saved.fitted_on.get("spec") or {}
     tokens = max_new_tokens or int(spec.get("max_new_tokens") or 20)
-    as_chat = bool(spec.get("chat")) if chat is None else chat
+    told = spec.get("chat_args") if chat_args is None and chat is None else chat_args
+    as_chat = chat_of(spec.get("chat") if chat is None else chat, told, right_now())
     main_ids = encode(model, main, role="main", new_tokens=tokens, chat=as_chat)
     aux_ids = encode(model, aux, role="aux", new_tokens=tokens, chat=as_chat)
+    thought = thought_note(model, Prompt(main), chat=as_chat, role="main", new_tokens=tokens)
     item = Item("question", lang, aux_lang, main, aux, options=tuple(options) if options else None)
     check_judging(item, "the question")
     work = _Question(model, saved, item, tuple(main_ids), tuple(aux_ids), tokens, as_chat)
@@ -116,7 +121,7 @@ def transplant_selected(
         output_ids=output.ids,
         candidates=looked,
         cost=saved.fitted.cost,
-        warnings=tuple(_warnings(saved, item)),
+        warnings=(*_warnings(saved, item), *([thought] if thought else [])),
         main_token=model.token_text(model.decoder_reads(main_ids)[-1]),
         aux_token=model.token_text(model.decoder_reads(aux_ids)[-1]),
         main_length=len(main_ids),
@@ -134,7 +139,7 @@ class _Question:
     main: tuple[int, ...]
     aux: tuple[int, ...]
     tokens: int
-    chat: bool
+    chat: AsChat
     _vectors: Captured | None = None
 
     @property

@@ -6,10 +6,11 @@ run over ``aux``), ``target`` the block that it lands in (in the run over ``main
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from crosslatent.errors import PairError, UsageError
@@ -64,6 +65,24 @@ class Transplant:
     component: Component
     source: int
     target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How prompts go through a chat template.
+
+    Attributes:
+        arguments: what the template is told by name, such as ``{"enable_thinking": False}``.
+        now: the time that the template is told where it asks for it, ISO 8601; None for that of
+            each call.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    now: str | None = None
+
+
+AsChat = bool | Chat
+"""Whether prompts go through a chat template, and how if there is more to say."""
 
 
 PRESETS: Mapping[str, Transplant] = {
@@ -133,6 +152,57 @@ def check_preset(name: str) -> Transplant:
     if name not in PRESETS:
         raise PairError(f"Unknown preset {name!r}: use one of {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def chat_of(
+    chat: bool | None, arguments: Mapping[str, Any] | None = None, now: str | None = None
+) -> AsChat:
+    """How prompts go through the chat template, from what a user says.
+
+    Args:
+        chat: whether they do.
+        arguments: what the template is told by name; plain data.
+        now: the time that the template is told, ISO 8601; None for that of each call.
+
+    Raises:
+        UsageError: there are arguments without chat, or some that are no plain data; or a time that
+            is none.
+    """
+    given = dict(arguments or {})
+    if given and not chat:
+        raise UsageError(
+            f"A chat template is to be told {', '.join(map(str, given))}, but prompts do not go "
+            "through one: give --chat (chat=True) too."
+        )
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"The arguments of a chat template are {given!r}, but names with values of JSON belong "
+            "there."
+        ) from error
+    if now is not None:
+        check_time(now)
+    return Chat(plain, now) if chat else False
+
+
+def right_now() -> str:
+    """The time on this machine's clock, with its distance from UTC, ISO 8601."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def check_time(text: str) -> dt.datetime:
+    """The time that a text says.
+
+    Raises:
+        UsageError: it says none.
+    """
+    try:
+        return dt.datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"The time {text!r} is none of ISO 8601, such as 2026-07-26T23:30:00+02:00."
+        ) from error
 
 
 def resolve_layer(layer: int, n_layers: int, role: str = "") -> int:

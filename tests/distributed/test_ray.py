@@ -9,13 +9,16 @@ import signal
 import pandas as pd
 import psutil
 import pytest
+from transformers import AutoTokenizer
 
 import crosslatent as xl
 from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+from crosslatent.distributed.worker import Worker
 from crosslatent.errors import ModelError, RunFolderError, TaskError, UsageError
 from crosslatent.model import load
 from crosslatent.store import RunReader
 from crosslatent.store.extras import read_extra
+from crosslatent.store.folder import RunFolder
 from crosslatent.store.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.sweeps.manifest import command_line
@@ -221,3 +224,31 @@ def test_the_python_interface(folder, tmp_path):
     pd.testing.assert_frame_equal(table(run.path), table(here.path), atol=1e-5)
     with pytest.raises(UsageError, match="loaded already"):
         xl.sweep(load(folder), items, **settings, ray="local")
+
+
+def test_a_worker_whose_prompts_give_other_token_ids_is_refused(folder, tmp_path):
+    worker = Worker(job(folder, tmp_path / "run"))
+    prepared = worker.prepare()
+    with RunFolder.open(tmp_path / "run", prepared.manifest) as there:
+        Worker(job(folder, tmp_path / "run")).check(there.session, prepared.manifest)
+        other = task_of([make_item(n, main=f"Nyingine {n}?") for n in range(6)])
+        with pytest.raises(ModelError, match="the prompts give other token ids than elsewhere"):
+            Worker(job(folder, tmp_path / "run", task=other)).check(
+                there.session, prepared.manifest
+            )
+
+
+def test_workers_are_told_the_time_at_which_the_run_was_made(folder, tmp_path, monkeypatch):
+    dated = save_tiny(tmp_path / "dated")
+    tokenizer = AutoTokenizer.from_pretrained(dated)
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y %H:%M') }}{{ messages[0].content }}"
+    tokenizer.save_pretrained(dated)
+    spec = SweepSpec(pairs="0:0,1:1", max_new_tokens=3, chat=True)
+    monkeypatch.setattr("crosslatent.sweeps.run.right_now", lambda: "2026-03-01T23:50:00+09:00")
+    run_sweep(load(dated), TASK, spec, tmp_path / "run")
+    before = table(tmp_path / "run")
+    for part in (tmp_path / "run" / "rows").glob("part-*"):
+        part.unlink()
+    monkeypatch.undo()
+    assert run_on_ray(job(dated, tmp_path / "run", spec), TWO).rows == len(before)
+    pd.testing.assert_frame_equal(table(tmp_path / "run"), before, atol=1e-5)

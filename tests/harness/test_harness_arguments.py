@@ -72,3 +72,29 @@ def test_wrong_arguments_are_refused(given, words):
     message = str(refused.value)
     assert words in message
     assert message.endswith(".")
+
+
+@pytest.mark.parametrize("told", [{"enable_thinking": False}, '{"enable_thinking": false}'])
+def test_arguments_of_the_chat_template(told):
+    found = of(apply_chat_template=True, chat_args=told)
+    assert found.chat_args == {"enable_thinking": False}
+    assert of().chat_args == {}
+    with pytest.raises(UsageError, match="contexts are no chats: give --apply_chat_template"):
+        of(chat_args=told)
+
+
+@pytest.mark.parametrize("told", ["enable_thinking", "[1]", 3, "{'a': 1}"])
+def test_arguments_of_the_chat_template_are_an_object(told):
+    with pytest.raises(UsageError, match="chat_args is .*: give an object of JSON"):
+        of(apply_chat_template=True, chat_args=told)
+
+
+def test_the_chat_template_is_told_one_time_and_the_arguments(folder, monkeypatch):
+    from crosslatent import load
+
+    model = load(folder)
+    model.tokenizer.chat_template = "{{ strftime_now('%Y') }}{{ loud }}{{ messages[0].content }}"
+    monkeypatch.setattr("crosslatent.harness.model.right_now", lambda: "1999-12-31T23:59:59")
+    arguments = of(apply_chat_template=True, chat_args={"loud": "!"})
+    lm = CrosslatentLM(model, arguments)
+    assert lm.apply_chat_template([{"role": "user", "content": "a"}]) == "1999!a"

@@ -9,6 +9,7 @@ from crosslatent import engine
 from crosslatent.errors import ModelError
 from crosslatent.model import Model, wrap
 from crosslatent.oracle import run_rows
+from crosslatent.specs import Chat
 from crosslatent.translate import OwnTranslator
 from support.models import tiny_model
 
@@ -138,3 +139,19 @@ def test_identity_is_what_decides_the_translation() -> None:
     assert plain.identity["model"] == model.identity
     assert plain.identity == OwnTranslator(model).identity != chat.identity
     assert plain.name == f"{model.name} itself"
+
+
+def test_what_the_template_is_told_tells_translators_apart():
+    model = _model()
+    plain = OwnTranslator(model).identity
+    model.tokenizer.chat_template = TEMPLATE
+    known = OwnTranslator(model, chat=True).identity
+    days = [Chat(now=f"2026-03-0{day}T12:00:00") for day in (1, 2)]
+    # A template that does not ask for the time: what is in the cache stays known.
+    assert [OwnTranslator(model, chat=day).identity for day in days] == [known, known]
+    assert known != plain
+    model.tokenizer.chat_template = "{{ strftime_now('%d') }}{{ quick }}" + TEMPLATE
+    first, second = (OwnTranslator(model, chat=day).identity for day in days)
+    assert first != second
+    assert first == OwnTranslator(model, chat=Chat(now="2026-04-01")).identity  # the same text
+    assert first != OwnTranslator(model, chat=Chat({"quick": True}, days[0].now)).identity

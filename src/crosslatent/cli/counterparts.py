@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crosslatent.cli.errors import say
 from crosslatent.cli.questions import AUTO
 from crosslatent.errors import UsageError
+from crosslatent.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -32,7 +33,7 @@ class CounterpartMaker:
         model: the model under study, which translates if `by` is `SELF`; None if it is elsewhere.
         by: `SELF`, or a translation model's folder or name.
         aux_lang: language of the counterparts whose items do not say; English by default.
-        chat: whether the model is asked through its chat template.
+        chat: whether, and how, the model is asked through its chat template.
         cache: file of known translations; None for the usual place.
         device, dtype: of a translation model.
     """
@@ -40,7 +41,7 @@ class CounterpartMaker:
     model: Model | None
     by: str = SELF
     aux_lang: str | None = None
-    chat: bool = False
+    chat: AsChat = False
     cache: Path | None = None
     device: str = "auto"
     dtype: str = "auto"

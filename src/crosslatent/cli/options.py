@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from crosslatent.cli.errors import Settings
 from crosslatent.errors import PromptError, UsageError
+from crosslatent.foreign import parse_json
 
 ModelOption = Annotated[
     str,
@@ -132,6 +134,14 @@ ShotsOption = Annotated[
 ChatOption = Annotated[
     bool, typer.Option("--chat", help="Put prompts through the tokenizer's chat template.")
 ]
+ChatArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chat-arg",
+        metavar="NAME=VALUE",
+        help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
+    ),
+]
 TranslateOption = Annotated[
     str,
     typer.Option(
@@ -160,6 +170,49 @@ def names(text: str | None, option: str) -> tuple[str, ...]:
     if not all(parts):
         raise UsageError(f"{option} is {text!r}, but names separated by commas belong there.")
     return tuple(dict.fromkeys(parts))
+
+
+def chat_arguments(given: Sequence[str] | None, *, chat: bool) -> dict[str, Any]:
+    """What --chat-arg says, by name; a value is JSON if it reads as such, else a text.
+
+    Args:
+        given: as on the command line.
+        chat: whether prompts go through a chat template.
+
+    Raises:
+        UsageError: one is not of the form NAME=VALUE, is given twice, or is Python where JSON
+            belongs; or there is no chat.
+    """
+    found: dict[str, Any] = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not (name.strip() and sign):
+            raise UsageError(
+                f"--chat-arg is {text!r}, but NAME=VALUE belongs there, such as "
+                "enable_thinking=false."
+            )
+        name = name.strip()
+        if name in found:
+            raise UsageError(f"--chat-arg gives {name!r} twice: give it once.")
+        if value in _PYTHON:
+            raise UsageError(
+                f"--chat-arg is {text!r}, where {value} would be a text and not JSON: write "
+                f"{name}={_PYTHON[value]}."
+            )
+        try:
+            found[name] = parse_json(value)
+        except ValueError:
+            found[name] = value
+    if found and not chat:
+        raise UsageError(
+            f"--chat-arg {next(iter(found))} is a switch of a chat template, but prompts do not go "
+            "through one: give --chat too."
+        )
+    return found
+
+
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
+"""What Python calls what JSON calls otherwise."""
 
 
 def module_paths(text: str | None) -> dict[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ def transplant_by(
     options: Sequence[str],
     max_new_tokens: int | None,
     chat: bool | None,
+    chat_args: Mapping[str, Any] | None,
     as_json: bool,
 ) -> None:
     """Answer main with what a saved selector chooses, and print it.
@@ -80,6 +81,7 @@ def transplant_by(
         options: what an answer may be; empty = an open question.
         max_new_tokens: most new tokens; None = as in the run that the selector was fitted on.
         chat: through the chat template; None = likewise.
+        chat_args: what the template is told by name; None = likewise.
         as_json: print JSON.
 
     Raises:
@@ -100,6 +102,7 @@ def transplant_by(
         options=options or None,
         max_new_tokens=max_new_tokens,
         chat=chat,
+        chat_args=chat_args,
     )
     for text in found.warnings:
         warn(text)

@@ -20,6 +20,7 @@ from crosslatent.cli.errors import say, warn
 from crosslatent.cli.options import (
     AuxLangOption,
     CacheOption,
+    ChatArgOption,
     ChatOption,
     DataOption,
     DebugOption,
@@ -34,6 +35,7 @@ from crosslatent.cli.options import (
     ShotsOption,
     StrengthOption,
     TranslateOption,
+    chat_arguments,
     names,
     positive,
     whole,
@@ -93,6 +95,7 @@ def sweep(
         ),
     ] = None,
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     shots: ShotsOption = 0,
     component: Annotated[
         str | None,
@@ -177,6 +180,7 @@ def sweep(
     debug: DebugOption = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
+    told = chat_arguments(chat_arg, chat=chat)
     components, wanted = names(component, "--component"), names(controls, "--controls")
     _check_names(components, wanted, pairs)
     check_engine(engine)
@@ -204,12 +208,8 @@ def sweep(
     here = cluster is None or dry_run or (asked.auto and translate_with == SELF)
     loaded = load_model(*arguments) if here else None
     from crosslatent.sweeps import SweepSpec
+    from crosslatent.sweeps.run import timed
 
-    maker = CounterpartMaker(loaded, translate_with, target, chat, translation_cache, device, dtype)
-    translate = stand_in if dry_run else maker
-    questions, failures = asked.prepare(everything, translate if asked.auto else None)
-    if save_parallel is not None and not dry_run:
-        save(questions, save_parallel)
     spec = SweepSpec(
         components,
         pairs,
@@ -225,7 +225,17 @@ def sweep(
         attribution=attribution,
         samples=samples or 0,
         keep_vectors=keep_vectors,
+        chat_args=told,
     )
+    # Counterparts are asked for at the time of the run's prompts, too.
+    spec = timed(spec, place, new=new)
+    maker = CounterpartMaker(
+        loaded, translate_with, target, spec.as_chat, translation_cache, device, dtype
+    )
+    translate = stand_in if dry_run else maker
+    questions, failures = asked.prepare(everything, translate if asked.auto else None)
+    if save_parallel is not None and not dry_run:
+        save(questions, save_parallel)
     if dry_run:
         _dry_run(loaded, questions, spec, failures)
         return
@@ -247,6 +257,7 @@ def sweep(
                 batch_rows=batch_rows,
                 new=new,
                 strict=strict,
+                warned=warn,
             )
         else:
             from crosslatent.cli.models import source_of
@@ -263,7 +274,14 @@ def sweep(
                 batch_rows=batch_rows,
             )
             outcome = run_on_ray(
-                job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows, tell=say
+                job,
+                cluster,
+                progress=show,
+                new=new,
+                strict=strict,
+                slice_rows=slice_rows,
+                tell=say,
+                warned=warn,
             )
     for line in not_judged(questions.items):
         say(f"Note: {line}")
@@ -297,6 +315,8 @@ def _dry_run(model: Any, task: Task, spec: SweepSpec, failures: dict[str, str]) 
     from crosslatent.sweeps import plan_sweep
 
     plan = plan_sweep(model, task, spec, failures)
+    for note in plan.notes:
+        warn(note)
     for item, reason in plan.failures.items():
         warn(f"item {item!r} would be left out: {reason}")
     for line in estimate(plan).lines():

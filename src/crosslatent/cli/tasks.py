@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crosslatent.cli.counterparts import check_aux
+from crosslatent.cli.errors import warn
 from crosslatent.cli.options import (
     AuxLangOption,
+    ChatArgOption,
     ChatOption,
     DataOption,
     DebugOption,
     JsonOption,
     LangOption,
     ShotsOption,
+    chat_arguments,
     names,
     need_command,
 )
 from crosslatent.cli.output import console, print_json, print_plain, print_text
 from crosslatent.cli.questions import Questions
 from crosslatent.errors import TaskError, UsageError
+from crosslatent.specs import AsChat, chat_of, right_now
 
 if TYPE_CHECKING:
     from crosslatent.cli.validation import Findings
     from crosslatent.cli.views import PromptView
+    from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
 app = typer.Typer(
@@ -87,6 +92,7 @@ def show(
     shots: ShotsOption = 0,
     model: ModelForTokens = None,
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -94,12 +100,16 @@ def show(
 
     With a model, its tokens too, the last prompt token marked: the one that a transplant touches.
     """
+    from crosslatent.cli.views import view_prompts
     from crosslatent.tasks import summarize
 
-    _check_chat(chat, model)
+    as_chat = _as_chat(chat, chat_arg, model)
     loaded = _load(task, data, lang, aux_lang, shots, aux)
     chosen = _choose(loaded, item)
-    views = _views(chosen, model, chat)
+    tokenizer = _tokenizer_of(model)
+    views = view_prompts(chosen, tokenizer, chat=as_chat)
+    if tokenizer is not None:
+        _warn_of_thoughts(tokenizer, chosen, as_chat, loaded.max_new_tokens)
     if json:
         print_json(
             summarize(loaded).to_dict()
@@ -127,6 +137,7 @@ def validate(
     shots: ShotsOption = 0,
     model: ModelForTokens = None,
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -136,9 +147,9 @@ def validate(
     """
     from crosslatent.cli.validation import examine
 
-    _check_chat(chat, model)
+    as_chat = _as_chat(chat, chat_arg, model)
     loaded = _load(task, data, lang, aux_lang, shots, aux)
-    findings = examine(loaded, _tokenizer_of(model), chat=chat)
+    findings = examine(loaded, _tokenizer_of(model), chat=as_chat)
     if json:
         print_json(findings.to_dict())
     else:
@@ -168,9 +179,20 @@ def _load(
     return asked.prepare(asked.load(), None)[0]
 
 
-def _check_chat(chat: bool, model: str | None) -> None:
+def _as_chat(chat: bool, chat_arg: list[str] | None, model: str | None) -> AsChat:
     if chat and model is None:
         raise UsageError("--chat needs a model, whose chat template counts: give --model too.")
+    return chat_of(chat, chat_arguments(chat_arg, chat=chat), right_now())
+
+
+def _warn_of_thoughts(model: Model, item: Item, chat: AsChat, new_tokens: int) -> None:
+    from crosslatent.model.thoughts import thought_note
+    from crosslatent.sweeps.tokens import prompts_of
+
+    main = prompts_of(item)[0]
+    note = thought_note(model, main, chat=chat, role="main", new_tokens=new_tokens)
+    if note is not None:
+        warn(note)
 
 
 def _choose(task: Task, item_id: str | None) -> Item:
@@ -192,12 +214,6 @@ def _tokenizer_of(model: str | None) -> Any:
     from crosslatent.cli.models import load_model
 
     return load_model(model, None, "cpu", "auto")
-
-
-def _views(item: Item, model: str | None, chat: bool) -> list[PromptView]:
-    from crosslatent.cli.views import view_prompts
-
-    return view_prompts(item, _tokenizer_of(model), chat=chat)
 
 
 def _print_task(task: Task) -> None:

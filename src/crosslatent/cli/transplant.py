@@ -11,6 +11,7 @@ from crosslatent.cli.counterparts import CounterpartMaker, check_parallel
 from crosslatent.cli.errors import warn
 from crosslatent.cli.options import (
     CacheOption,
+    ChatArgOption,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -22,6 +23,7 @@ from crosslatent.cli.options import (
     RevisionOption,
     StrengthOption,
     TranslateOption,
+    chat_arguments,
     names,
     positive,
     prompt_text,
@@ -31,10 +33,18 @@ from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.cli.questions import AUTO
 from crosslatent.cli.selected import check_alone, transplant_by
 from crosslatent.errors import PairError, PromptError
-from crosslatent.specs import Transplant, check_component, check_preset
+from crosslatent.specs import (
+    AsChat,
+    Transplant,
+    chat_of,
+    check_component,
+    check_preset,
+    right_now,
+)
 
 if TYPE_CHECKING:
     from crosslatent.api import TransplantResult
+    from crosslatent.model import Model
 
 _TOKENS = 20
 """Most tokens of an answer if none are given, and no selector."""
@@ -75,6 +85,7 @@ def transplant(
             "its run by default.",
         ),
     ] = None,
+    chat_arg: ChatArgOption = None,
     component: Annotated[
         str | None, typer.Option(metavar="C", help="attn, ffn, attn_residual or block.")
     ] = None,
@@ -139,6 +150,8 @@ def transplant(
         positions=positions,
         options=options,
     )
+    # With a selector and neither of --chat and --no-chat, its run decides about both.
+    told = chat_arguments(chat_arg, chat=bool(chat) or (chat is None and selector is not None))
     what = None if selector else _what(component, source, target, preset)
     more = [_more(text) for text in also or ()]
     main, aux = _prompts(main, aux)
@@ -146,9 +159,10 @@ def transplant(
     from crosslatent.cli.models import load_model
 
     loaded = load_model(model, revision, device, dtype, modules, quantization)
+    as_chat = chat_of(chat, told if chat else None, right_now())
     if aux is None:
         translator = CounterpartMaker(
-            loaded, translate_with, aux_lang, bool(chat), translation_cache, device, dtype
+            loaded, translate_with, aux_lang, as_chat, translation_cache, device, dtype
         )
         aux = _translated(translator, main, lang, save_parallel)
     if what is None:
@@ -163,6 +177,7 @@ def transplant(
             options=names(options, "--options"),
             max_new_tokens=max_new_tokens,
             chat=chat,
+            chat_args=told or None,
             as_json=json,
         )
         return
@@ -180,7 +195,9 @@ def transplant(
         positions=positions,
         max_new_tokens=max_new_tokens or _TOKENS,
         chat=bool(chat),
+        chat_args=told,
     )
+    _warn_of_thoughts(loaded, main, as_chat, max_new_tokens or _TOKENS)
     if not result.same_last_token:
         warn(
             f"main ends in the token {result.main_token!r} and aux in {result.aux_token!r}; the "
@@ -190,6 +207,15 @@ def transplant(
         print_json(result.to_dict() | {"main": main, "aux": aux})
     else:
         _print(result)
+
+
+def _warn_of_thoughts(model: Model, main: str, chat: AsChat, new_tokens: int) -> None:
+    from crosslatent.model.prompts import Prompt
+    from crosslatent.model.thoughts import thought_note
+
+    note = thought_note(model, Prompt(main), chat=chat, role="main", new_tokens=new_tokens)
+    if note is not None:
+        warn(note)
 
 
 def _what(

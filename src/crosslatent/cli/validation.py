@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import TaskError
+from crosslatent.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -51,13 +52,13 @@ class Findings:
         return asdict(self)
 
 
-def examine(task: Task, model: Model | None, *, chat: bool) -> Findings:
+def examine(task: Task, model: Model | None, *, chat: AsChat) -> Findings:
     """Look at every item of a task.
 
     Args:
         task: the task, as loaded.
         model: whose context every prompt must fit into; None to leave that out.
-        chat: whether prompts go through the chat template.
+        chat: whether, and how, prompts go through the chat template.
 
     Raises:
         TaskError: a prompt does not fit into the model's context.
@@ -74,7 +75,7 @@ def examine(task: Task, model: Model | None, *, chat: bool) -> Findings:
     return Findings(task.name, task.rule, len(task.items), found, list(_notes(task, found)))
 
 
-def _check_lengths(task: Task, model: Model, *, chat: bool) -> None:
+def _check_lengths(task: Task, model: Model, *, chat: AsChat) -> None:
     from crosslatent.sweeps.tokens import PromptTokens
 
     tokens = PromptTokens(model, task.items, new_tokens=task.max_new_tokens, chat=chat)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from crosslatent.specs import AsChat
+
 if TYPE_CHECKING:
     from crosslatent.model import Model
     from crosslatent.tasks import Item
@@ -55,7 +57,7 @@ def _marked(tokens: tuple[str, ...]) -> str:
     return f"{shown}{OPEN}{last}{CLOSE}"
 
 
-def view_prompts(item: Item, model: Model | None, *, chat: bool) -> list[PromptView]:
+def view_prompts(item: Item, model: Model | None, *, chat: AsChat) -> list[PromptView]:
     """Main and aux of an item.
 
     Raises:
@@ -73,7 +75,7 @@ def view_prompts(item: Item, model: Model | None, *, chat: bool) -> list[PromptV
         ]
     ids = encode_many(model, prompts, chat=chat)
     texts = [
-        str(put_as_chat(model, prompt, tokenize=False)) if chat else prompt.plain()
+        str(put_as_chat(model, prompt, tokenize=False, chat=chat)) if chat else prompt.plain()
         for prompt in prompts
     ]
     return [

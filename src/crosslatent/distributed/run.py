@@ -17,6 +17,7 @@ from crosslatent.sweeps import SweepOutcome
 from crosslatent.sweeps.manifest import command_line
 from crosslatent.sweeps.prepared import Prepared
 from crosslatent.sweeps.progress import Show, Tracker, silent
+from crosslatent.sweeps.run import timed
 from crosslatent.sweeps.slices import Block, Kind, Slice, cut
 from crosslatent.sweeps.tally import Tally, check_strict
 
@@ -40,6 +41,7 @@ def run_on_ray(
     strict: bool = False,
     slice_rows: int | None = None,
     tell: Callable[[str], None] = unheard,
+    warned: Callable[[str], None] = unheard,
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it, on workers of Ray.
 
@@ -53,12 +55,14 @@ def run_on_ray(
         strict: an item that cannot be run stops the sweep.
         slice_rows: rows of a slice; None for a number that keeps all workers busy.
         tell: gets a sentence when nothing can be done but wait.
+        warned: gets what a user should know, before rows are answered.
 
     Raises:
         UsageError: Ray cannot be used, or see `sweeps.run_sweep`.
         SweepError: workers die again and again, or see `sweeps.run_sweep`.
     """
     started = time.monotonic()
+    job = replace(job, spec=timed(job.spec, place_of(job.place), new=new))
     with connected(cluster) as ray, Crew(ray, job, resources(ray, cluster), tell) as crew:
         prepared: Prepared = crew.ask(crew.first(), "prepare")
         # The worker that resolved the sweep was not what the user called.
@@ -68,8 +72,11 @@ def run_on_ray(
         # of this session, or is refused by the next one's fence, or set aside as late.
         with RunFolder.open(place_of(job.place), prepared.manifest, new=new) as folder, crew:
             folder.write_items(prepared.items)
-            identity = prepared.manifest["model"]
-            crew.greet(lambda worker: worker.check.remote(folder.session, identity))
+            notes = (*prepared.notes, *folder.notes)
+            for note in notes:
+                warned(note)
+            run_json = prepared.manifest
+            crew.greet(lambda worker: worker.check.remote(folder.session, run_json))
             tally = Tally(strict)
             run = _Run(prepared, folder, crew, progress or silent, tally)
             with prepared.recording(folder, tally):
@@ -79,7 +86,9 @@ def run_on_ray(
             crew.dismiss()  # before stock is taken for the last time
             faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
-    return SweepOutcome(folder.place, tally.rows, faults, seconds, tuple(tally.paths), status)
+    return SweepOutcome(
+        folder.place, tally.rows, faults, seconds, tuple(tally.paths), status, notes
+    )
 
 
 @dataclass(slots=True)

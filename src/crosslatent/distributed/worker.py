@@ -97,24 +97,31 @@ class Worker:
         headline = None if job.headline is None else dict(job.headline)
         return prepare(self._plan, dict(job.requested), headline)
 
-    def check(self, session: int, identity: dict[str, Any]) -> None:
-        """Refuse to work where the model or the run folder is another than elsewhere.
+    def check(self, session: int, manifest: dict[str, Any]) -> None:
+        """Refuse to work where the model, its prompts or the run folder are others than elsewhere.
 
         Args:
             session: of the run folder.
-            identity: what tells the model of the run from others.
+            manifest: what run.json says of the run.
 
         Raises:
-            ModelError: this worker has loaded another model.
+            ModelError: this worker has loaded another model, or its prompts give other token ids.
             RunFolderError: it does not see the run folder, or another session has taken it.
         """
         own = self._model.identity
-        different = [name for name in sorted(own) if own[name] != identity.get(name)]
+        different = [name for name in sorted(own) if own[name] != manifest["model"].get(name)]
         if different:
             raise ModelError(
                 f"The worker on {socket.gethostname()!r} has loaded another model than the run's "
                 f"({', '.join(different)} differ): give a folder with the same files, and the same "
                 "dtype, on all machines."
+            )
+        if self._plan.tokens.hash != manifest["inputs"]["prompts"]:
+            raise ModelError(
+                f"On {socket.gethostname()!r} the prompts give other token ids than elsewhere "
+                f"({self._plan.tokens.hash} and {manifest['inputs']['prompts']}): use the same "
+                "versions of transformers and tokenizers on all machines, and a chat template that "
+                "asks neither for the time zone nor for the language of the machine."
             )
         check_fence(self._place, session)
 

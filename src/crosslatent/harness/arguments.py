@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosslatent.errors import PairError, UsageError
+from crosslatent.foreign import parse_json
 from crosslatent.specs import AUTO, Transplant, check_component, check_engine, check_preset
 
 _NONE = ("none", "None", None)
@@ -55,6 +56,7 @@ class Arguments:
         engine: "auto", or one of `specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
         max_gen_toks: most new tokens, where the task does not say.
+        chat_args: what the chat template is told by name.
         building: how contexts are built.
     """
 
@@ -71,6 +73,7 @@ class Arguments:
     engine: str = AUTO
     batch_rows: int | None = None
     max_gen_toks: int = 256
+    chat_args: Mapping[str, Any] = field(default_factory=dict)
     building: Building = field(default_factory=Building)
 
     @classmethod
@@ -91,6 +94,11 @@ class Arguments:
             raise UsageError(
                 "The transplant has no counterpart: give aux=TASK, or aux=CODE for the task whose "
                 "name ends in that language code."
+            )
+        if values.get("chat_args") and not values.get("apply_chat_template"):
+            raise UsageError(
+                f"chat_args is {values['chat_args']!r}, but contexts are no chats: give "
+                "--apply_chat_template (among the model arguments: apply_chat_template=True) too."
             )
         building = {name: values[name] for name in _BUILDING if name in values}
         folders = [values[name] for name in ("include_path", "aux_path") if name in values]
@@ -133,6 +141,19 @@ def _yes_or_no(name: str, value: Any) -> bool:
     return value
 
 
+def _chat_args(name: str, value: Any) -> dict[str, Any]:
+    """An object of JSON, or its text."""
+    try:
+        found = parse_json(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(
+            f'{name} is {value!r}: give an object of JSON, such as {{"enable_thinking": false}}.'
+        )
+    return found
+
+
 def _batch(name: str, value: Any) -> int | None:
     if str(value).partition(":")[0] == AUTO:
         return None
@@ -155,6 +176,7 @@ _PLAIN: dict[str, Callable[[str, Any], Any]] = {
     "trust_remote_code": _yes_or_no,
     "engine": _engine,
     "max_gen_toks": _positive,
+    "chat_args": _chat_args,
 }
 """Fields of `Arguments` that are given by their names."""
 _BUILDING: dict[str, Callable[[str, Any], Any]] = {

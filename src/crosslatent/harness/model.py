@@ -25,6 +25,7 @@ from crosslatent.model import Model, load
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import rendered
 from crosslatent.model.spelling import Context, written
+from crosslatent.specs import chat_of, right_now
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         self.model = model
         self.tokenizer = model.tokenizer
         self._arguments = arguments
+        # One time for all contexts: counterparts are built later than those of the task.
+        self._chat = chat_of(True, arguments.chat_args, right_now())
         self._answers = Answerer(
             model=model,
             path=chosen_path(model, arguments.engine),
@@ -227,6 +230,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
                 chat_history,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
+                chat=self._chat,
             )
         )
 

@@ -69,6 +69,7 @@ class SpaceRecord:
             same weights in another type of numbers share.
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
+        chat_args: what the template was told by name.
         max_tokens: where longer texts were cut; None for the model's context.
         texts: language -> texts that the means are of, all of them.
         held_out: language -> those of them that separability was told on, by means of the others.
@@ -86,6 +87,7 @@ class SpaceRecord:
     model: dict[str, Any] = field(default_factory=dict)
     pooling: str = "last"
     chat: bool = False
+    chat_args: dict[str, Any] = field(default_factory=dict)
     max_tokens: int | None = None
     texts: dict[str, int] = field(default_factory=dict)
     held_out: dict[str, int] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from crosslatent.lens.probing.settings import (
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.prompts import Prompt, Side, encode_many
-from crosslatent.specs import Site, resolve_layer
+from crosslatent.specs import AsChat, Site, resolve_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Encoded:
 
 
 def encode_texts(
-    model: Model, texts: Sequence[str], *, chat: bool = False, max_tokens: int | None = None
+    model: Model, texts: Sequence[str], *, chat: AsChat = False, max_tokens: int | None = None
 ) -> Encoded:
     """Token ids of texts, the long ones cut behind.
 
@@ -82,12 +82,12 @@ def token_limit(model: Model, max_tokens: int | None) -> int | None:
     return min(limits, default=None)
 
 
-def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: bool) -> list[int]:
+def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: AsChat) -> list[int]:
     if not chat:
         return tokens[:limit]
     # The end of the template comes behind the text, so the text itself must become shorter: its
     # longest beginning that fits, in characters.
-    kept, low, high = _chat_ids(model, ""), 0, len(text)
+    kept, low, high = _chat_ids(model, "", chat), 0, len(text)
     if len(kept) > limit:
         raise PromptError(
             f"The chat template of {model.name} has {len(kept)} tokens without any text, more than "
@@ -95,7 +95,7 @@ def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: boo
         )
     while high - low > 1:
         middle = (low + high) // 2
-        ids = _chat_ids(model, text[:middle])
+        ids = _chat_ids(model, text[:middle], chat)
         if len(ids) <= limit:
             kept, low = ids, middle
         else:
@@ -103,8 +103,8 @@ def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: boo
     return kept
 
 
-def _chat_ids(model: Model, text: str) -> list[int]:
-    return encode_many(model, [Prompt(text)], chat=True)[0]
+def _chat_ids(model: Model, text: str, chat: AsChat) -> list[int]:
+    return encode_many(model, [Prompt(text)], chat=chat)[0]
 
 
 def read_states(

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from crosslatent.errors import ModelError, PromptError
+from crosslatent.model.chat import told
 from crosslatent.model.model import Model
+from crosslatent.specs import AsChat
 
 Side = Literal["left", "right"]
 
@@ -121,7 +123,7 @@ def encode(
     *,
     role: str = "",
     new_tokens: int = 0,
-    chat: bool = False,
+    chat: AsChat = False,
 ) -> list[int]:
     """Token ids of one prompt.
 
@@ -131,7 +133,7 @@ def encode(
         role: what the prompt is, for messages ("main", "aux"); empty if there is but one.
         new_tokens: how many tokens will be generated after it.
         chat: through the tokenizer's chat template; the last token is then the last one of the
-            template's generation prompt.
+            template's generation prompt. A `specs.Chat` says what the template is told.
 
     Raises:
         PromptError: the prompt is empty, too long for the model's context, or holds a token that
@@ -143,7 +145,9 @@ def encode(
     return check_ids(model, given, ids, role=role, new_tokens=new_tokens)
 
 
-def encode_many(model: Model, prompts: Sequence[Prompt], *, chat: bool = False) -> list[list[int]]:
+def encode_many(
+    model: Model, prompts: Sequence[Prompt], *, chat: AsChat = False
+) -> list[list[int]]:
     """Token ids of prompts, as `encode` gives them but unchecked: see `check_ids`.
 
     A text that begins with the begin token already (a chat that was rendered before) gets no second
@@ -157,12 +161,12 @@ def encode_many(model: Model, prompts: Sequence[Prompt], *, chat: bool = False) 
         # What is too long is said by check_ids, and not by the tokenizer's warning.
         encoded: list[list[int]] = model.tokenizer(texts, verbose=False)["input_ids"]
         return [begun_once(model, ids) for ids in encoded]
-    return [_chat_ids(model, prompt) for prompt in prompts]
+    return [_chat_ids(model, prompt, chat) for prompt in prompts]
 
 
-def _chat_ids(model: Model, prompt: Prompt) -> list[int]:
+def _chat_ids(model: Model, prompt: Prompt, chat: AsChat) -> list[int]:
     """Token ids of one prompt through the chat template."""
-    ids = [int(token) for token in put_as_chat(model, prompt, tokenize=True)]
+    ids = [int(token) for token in put_as_chat(model, prompt, tokenize=True, chat=chat)]
     return begun_once(model, ids)
 
 
@@ -172,13 +176,13 @@ def begun_once(model: Model, ids: list[int]) -> list[int]:
     return ids[1:] if begin is not None and ids[:2] == [begin, begin] else ids
 
 
-def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool) -> Any:
+def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool, chat: AsChat = True) -> Any:
     """A prompt through the chat template: its token ids, or the text that they are made of.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses the prompt.
     """
-    return rendered(model, prompt.messages(), tokenize=tokenize)
+    return rendered(model, prompt.messages(), tokenize=tokenize, chat=chat)
 
 
 def rendered(
@@ -187,6 +191,7 @@ def rendered(
     *,
     tokenize: bool,
     add_generation_prompt: bool = True,
+    chat: AsChat = True,
 ) -> Any:
     """A conversation through the chat template: its token ids, or the text that they are made of.
 
@@ -196,23 +201,25 @@ def rendered(
         tokenize: give token ids.
         add_generation_prompt: end with what stands before an answer; otherwise the last turn stays
             open.
+        chat: a `specs.Chat` says what the template is told.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out
-            what the system says.
+            what the system says, or does not read an argument.
     """
     from jinja2 import TemplateError
 
     check_chat(model)
-    render = partial(
-        model.tokenizer.apply_chat_template,
-        list(map(dict, messages)),
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=not add_generation_prompt,
-    )
-    told = [each["content"].strip() for each in messages if each["role"] == "system"]
+    said = [each["content"].strip() for each in messages if each["role"] == "system"]
     try:
-        text = str(render(tokenize=False)) if told or not tokenize else ""
+        render = partial(
+            model.tokenizer.apply_chat_template,
+            list(map(dict, messages)),
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+            **told(model, chat),
+        )
+        text = str(render(tokenize=False)) if said or not tokenize else ""
         found = render(tokenize=True, return_dict=False) if tokenize else text
     except (TemplateError, ValueError, TypeError) as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
@@ -220,7 +227,7 @@ def rendered(
             f"The chat template of {model.name} refuses the prompt ({line}): leave out what it "
             "cannot say, such as earlier turns (--shots) or a system instruction."
         ) from error
-    silenced = next((content for content in told if content not in text), None)
+    silenced = next((content for content in said if content not in text), None)
     if silenced is not None:
         raise ModelError(
             f"The chat template of {model.name} leaves out the system instruction {silenced!r}: "

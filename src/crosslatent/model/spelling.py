@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from crosslatent.model.model import Model
 from crosslatent.model.prompts import Prompt, begun_once, put_as_chat
+from crosslatent.specs import AsChat
 
 Ids = tuple[int, ...]
 
@@ -60,18 +61,18 @@ class Written(NamedTuple):
     unknown: bool
 
 
-def context_of(model: Model, prompt: Prompt, ids: Sequence[int], *, chat: bool) -> Context:
+def context_of(model: Model, prompt: Prompt, ids: Sequence[int], *, chat: AsChat) -> Context:
     """What follows a prompt follows this.
 
     Args:
         model: whose tokenizer counts.
         prompt: the prompt.
         ids: its token ids, as `encode` gives them.
-        chat: whether it went through the chat template.
+        chat: whether it went through the chat template, and how.
     """
     if model.has_encoder:
         return Context("", tuple(ids), special=False)  # a decoder writes from its own start
-    text = str(put_as_chat(model, prompt, tokenize=False)) if chat else prompt.plain()
+    text = str(put_as_chat(model, prompt, tokenize=False, chat=chat)) if chat else prompt.plain()
     return Context(text, tuple(ids), special=not chat)
 
 

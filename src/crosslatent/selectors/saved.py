@@ -70,7 +70,8 @@ def fitted_on(manifest: Mapping[str, Any], run: str, split: str, items: int) -> 
         "items": items,
         "model": model,
         "task": {name: task.get(name) for name in ("name", "direction", "rule", "hash")},
-        "spec": {name: spec.get(name) for name in settings},
+        "spec": {name: spec.get(name) for name in settings}
+        | ({"chat_args": spec["chat_args"]} if spec.get("chat_args") else {}),
         "versions": dict(manifest.get("versions") or {}),
     }
 

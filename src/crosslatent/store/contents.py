@@ -74,6 +74,14 @@ class _Spec(_Part):
     max_new_tokens: int | None = None
     score_options: bool | None = None
     chat: bool | None = None
+    chat_args: dict[str, Any] = {}
+
+
+class _Inputs(_Part):
+    prompts: str | None = None
+    ends: list[int] = []
+    modules: dict[str, str] = {}
+    clock: str | None = None
 
 
 class _Headline(_Part):
@@ -92,6 +100,7 @@ class _Manifest(_Part):
     model: _Model = _Model()
     task: _Task = _Task()
     spec: _Spec = _Spec()
+    inputs: _Inputs | None = None
     headline: _Headline | None = None
     status: dict[str, Any] | None = None
     requested: dict[str, Any] | None = None

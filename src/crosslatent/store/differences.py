@@ -14,6 +14,7 @@ _HASHES: Final = {
     "weights_hash": "other weights",
     "tokenizer_hash": "another tokenizer or chat template",
     "hash": "other questions",
+    "prompts": "the prompts give other token ids",
 }
 
 

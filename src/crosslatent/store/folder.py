@@ -30,9 +30,11 @@ from crosslatent.store.inventory import Counting, Inventory
 from crosslatent.store.locks import Hold, hold
 from crosslatent.store.manifest import (
     CLEARING,
+    INPUTS,
     MANIFEST,
     last_session,
     manifest_of,
+    notes_of,
     ours_of,
     read_manifest,
     refuse_difference,
@@ -73,6 +75,8 @@ class RunFolder:
         self.place = place
         self.session = last_session(manifest)
         """One more than any before: which call of a sweep on this folder this is, from 1."""
+        self.notes: list[str] = []
+        """What differs from earlier sessions and does not tell runs apart."""
         self.set_aside: list[SetAside] = []
         """Parts that do not count any longer, found when the folder was opened."""
         self.rows = PartTable(place / ROWS_TABLE, ROWS, self._guard)
@@ -104,7 +108,9 @@ class RunFolder:
         with ExitStack() as unlock, reaching(place):
             lock = hold(place)
             unlock.callback(lock.release)
-            folder = cls(place, _entered(place, manifest, new=new), lock)
+            entered, notes = _entered(place, manifest, new=new)
+            folder = cls(place, entered, lock)
+            folder.notes += notes
             unlock.pop_all()
         return folder
 
@@ -251,27 +257,32 @@ def check_fence(place: str | Path | Place, session: int) -> None:
         )
 
 
-def _entered(place: Place, manifest: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
-    """The manifest with this session in it, as run.json has it now."""
+def _entered(
+    place: Place, manifest: Mapping[str, Any], *, new: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The manifest with this session in it, as run.json has it now; what differs from before."""
     asked = {"schema_version": SCHEMA_VERSION, **manifest}
     _remove_leftovers(place)
     try:
         data = read_bytes(place / MANIFEST)
     except FileNotFoundError:
         _refuse_parts(place)
-        return _begun(place, asked, 1)
+        return _begun(place, asked, 1), []
     there = ours_of(place, data) if new else manifest_of(place, data)
     session = last_session(there) + 1
     if not new:
         refuse_difference(place, there, asked)
         if CLEARING not in there:
-            return _written(
-                place, {**there, "sessions": [*sessions_of(there), _now(asked, session)]}
-            )
+            # A run that did not record what it reads: known from this session on.
+            lacks = INPUTS in asked and INPUTS not in there
+            since = {INPUTS: {**asked[INPUTS], "since": session}} if lacks else {}
+            sessions = [*sessions_of(there), _now(asked, session)]
+            entered = _written(place, {**there, **since, "sessions": sessions})
+            return entered, notes_of(there, asked)
     # Killed from here on, the folder says that it is being cleared, and the next call goes on.
     _written(place, {**asked, CLEARING: True, "sessions": [_now(asked, session)]})
     _remove_tables(place)
-    return _begun(place, asked, session)
+    return _begun(place, asked, session), []
 
 
 def _refuse_parts(place: Place) -> None:
@@ -300,6 +311,7 @@ def _now(asked: Mapping[str, Any], number: int) -> dict[str, Any]:
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "command": asked.get("command"),
         "versions": asked.get("versions"),
+        "environment": asked.get("environment"),
         "host": socket.gethostname(),
     }
 

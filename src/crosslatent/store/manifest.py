@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json, short
+from crosslatent.specs import check_time
 from crosslatent.store.contents import check_manifest
 from crosslatent.store.differences import differences
 from crosslatent.store.places import read_bytes, refusal, unreachable, why
@@ -22,10 +23,15 @@ IDENTITY: Mapping[str, tuple[str, ...]] = {
     "model": ("name",),
     "task": ("title", "description"),
     "spec": (),
+    "inputs": ("clock", "since"),
     "headline": (),
 }
 """The parts of run.json that must be equal for a run to be resumed, each with the fields in it that
 only describe and may differ."""
+
+INPUTS = "inputs"
+"""In run.json what the model reads, in token ids, and where answers end. Runs of earlier versions
+lack it."""
 
 CLEARING = "clearing"
 """In run.json while the tables of an earlier run are being thrown away."""
@@ -118,9 +124,10 @@ def refuse_difference(place: Place, there: Mapping[str, Any], asked: Mapping[str
     Raises:
         RunFolderError: it is not; the sentence says what differs.
     """
+    known = [key for key in IDENTITY if key != INPUTS or key in there]
     different = [
         difference
-        for key in IDENTITY
+        for key in known
         for difference in differences(key, _identity(there, key), _identity(asked, key))
     ]
     if different:
@@ -128,6 +135,64 @@ def refuse_difference(place: Place, there: Mapping[str, Any], asked: Mapping[str
             f"The run in {str(place)!r} was made with other arguments ({'; '.join(different)}): "
             "repeat them to resume, give another folder, or start over with --new."
         )
+
+
+def clock_of(place: Place) -> str | None:
+    """The time that the chat template of a run is told; None if there is no run that says.
+
+    For a run that does not say, when it was made.
+
+    Raises:
+        RunFolderError: its run.json cannot be read.
+    """
+    try:
+        data = read_bytes(place / MANIFEST)
+    except FileNotFoundError:
+        return None
+    except unreachable() as error:
+        raise refusal(f"Cannot read {str(place / MANIFEST)!r}", error, _ADVICE) from error
+    there = manifest_of(place, data)
+    inputs = there.get(INPUTS)
+    if inputs is not None:
+        clock: str | None = inputs.get("clock")
+        return clock
+    made = there.get("created")
+    return None if made is None else check_time(made).astimezone().isoformat(timespec="seconds")
+
+
+def notes_of(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What a user should know of resuming a run: what does not tell runs apart, but differs.
+
+    Args:
+        there: the run.json that is there.
+        asked: what this call would have written.
+    """
+    found = []
+    if INPUTS in asked and INPUTS not in there:
+        found.append(
+            "the run was begun by a version that did not record the token ids of its prompts: "
+            "whether these are the same now is not known"
+        )
+    last = next(reversed(sessions_of(there)), there)
+    changed = [
+        f"{name} {before} there, {now} now"
+        for part in ("versions", "environment")
+        for name, before, now in _changes(last.get(part), asked.get(part))
+    ]
+    if changed:
+        found.append(
+            f"the run goes on with other software or settings ({'; '.join(changed)}): rows may "
+            "differ in near-ties; its sessions in run.json say which were made with what"
+        )
+    return found
+
+
+def _changes(there: Any, asked: Any) -> list[tuple[str, Any, Any]]:
+    if not isinstance(there, dict) or not isinstance(asked, dict):
+        return []
+    names = sorted({*there, *asked})
+    pairs = [(name, there.get(name), asked.get(name)) for name in names]
+    return [(name, before, now) for name, before, now in pairs if before != now]
 
 
 def _identity(manifest: Mapping[str, Any], key: str) -> Any:

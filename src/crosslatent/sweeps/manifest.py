@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import platform
 import sys
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from crosslatent import __version__
+from crosslatent.model import Model
+from crosslatent.specs import Chat
 from crosslatent.sweeps.plan import SweepPlan
+
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""Environment variables that decide how products of matrices round."""
 
 _SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
 
@@ -36,6 +51,7 @@ def build_manifest(
             "python": platform.python_version(),
             **{name: version(name) for name in _SOFTWARE},
         },
+        "environment": environment_of(model),
         "model": {
             "name": model.name,
             **model.identity,
@@ -53,8 +69,24 @@ def build_manifest(
             "hash": task.hash,
         },
         "spec": plan.spec(),
+        "inputs": {
+            "prompts": plan.tokens.hash,
+            "ends": sorted(model.eos_ids),
+            "modules": dict(model.modules or {}),
+            "clock": plan.chat.now if isinstance(plan.chat, Chat) else None,
+        },
         "requested": requested or {},
         "headline": headline,
+    }
+
+
+def environment_of(model: Model) -> dict[str, str]:
+    """Where a model runs and how its sums round, which may decide a near-tie."""
+    return {
+        "device": ", ".join(sorted({device.type for device in model.devices})),
+        "attention": str(getattr(model.hf.config, "_attn_implementation", None)),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
 

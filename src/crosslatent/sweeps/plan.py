@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from crosslatent.attribution import check_attribution
 from crosslatent.errors import PairError, TaskError
 from crosslatent.model import Model
+from crosslatent.model.thoughts import thought_note
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
 from crosslatent.scoring import LIKELIHOOD_MEAN
 from crosslatent.specs import (
+    AsChat,
+    Chat,
     Component,
     Control,
     Pair,
+    chat_of,
     check_component,
     check_controls,
     check_preset,
 )
 from crosslatent.sweeps.grid import Grid
-from crosslatent.sweeps.tokens import PromptTokens
+from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import Item, Task
 
 
@@ -46,6 +50,9 @@ class SweepSpec:
         attribution: estimate all pairs from gradients, beside running some.
         samples: answers of the unmodified model to draw for each item.
         keep_vectors: keep what was captured of each item's aux, in safetensors.
+        chat_args: what the chat template is told by name; plain data.
+        clock: the time that the chat template is told where it asks for it, ISO 8601; None for the
+            time at which the run in the folder was made, or now if there is none.
     """
 
     components: tuple[str, ...] = ()
@@ -63,6 +70,17 @@ class SweepSpec:
     attribution: bool = False
     samples: int = 0
     keep_vectors: bool = False
+    chat_args: Mapping[str, Any] = field(default_factory=dict)
+    clock: str | None = None
+
+    @property
+    def as_chat(self) -> AsChat:
+        """Whether, and how, prompts go through the chat template.
+
+        Raises:
+            UsageError: there are arguments without chat, or some that are no plain data.
+        """
+        return chat_of(self.chat, self.chat_args, self.clock)
 
 
 @dataclass(frozen=True)
@@ -82,14 +100,17 @@ class SweepPlan:
     strength: float
     positions: int
     exact: bool
-    chat: bool
+    chat: AsChat
     attribution: bool
     samples: int
     keep_vectors: bool
     tokens: PromptTokens
+    notes: tuple[str, ...] = ()
+    """What a user should know before rows are answered."""
 
     def spec(self) -> dict[str, Any]:
         """The resolved arguments, as run.json keeps them."""
+        told = self.chat.arguments if isinstance(self.chat, Chat) else {}
         return {
             "components": list(self.components),
             "pairs": self.pairs.to_dict(),
@@ -102,7 +123,9 @@ class SweepPlan:
             "strength": self.strength,
             "positions": self.positions,
             "exact": self.exact,
-            "chat": self.chat,
+            "chat": bool(self.chat),
+            # Only where there are some, so that runs of before them can be resumed.
+            **({"chat_args": told} if told else {}),
             "attribution": self.attribution,
             "samples": self.samples,
             "keep_vectors": self.keep_vectors,
@@ -168,13 +191,14 @@ def plan_sweep(
     # Shares of a population compare with the probabilities of whole options.
     compared = any(item.shares is not None for item in task.items)
     scoring = spec.score_only or spec.score_options or compared
+    chat = spec.as_chat
     tokens = PromptTokens(
         model,
         task.items,
         new_tokens=new_tokens,
         positions=spec.positions,
         scoring=scoring,
-        chat=spec.chat,
+        chat=chat,
         paraphrases="paraphrase" in spec.controls,
         failures=failures,
     )
@@ -197,12 +221,25 @@ def plan_sweep(
         strength=float(spec.strength),
         positions=spec.positions,
         exact=spec.exact,
-        chat=spec.chat,
+        chat=chat,
         attribution=spec.attribution,
         samples=spec.samples,
         keep_vectors=spec.keep_vectors,
         tokens=tokens,
+        notes=_notes(model, task, tokens, chat, new_tokens),
     )
+
+
+def _notes(
+    model: Model, task: Task, tokens: PromptTokens, chat: AsChat, new_tokens: int
+) -> tuple[str, ...]:
+    """What a user should know of the prompts; they end alike, so the first item tells."""
+    item = next(item for item in task.items if item.id in tokens)
+    found = (
+        thought_note(model, prompt, chat=chat, role=role, new_tokens=new_tokens)
+        for role, prompt in zip(("main", "aux"), prompts_of(item), strict=True)
+    )
+    return tuple(note for note in found if note is not None)[:1]
 
 
 def _new_tokens(task: Task, spec: SweepSpec) -> int:

@@ -32,6 +32,7 @@ class Prepared:
         items: the rows of items.parquet.
         failures: items that the model cannot be asked.
         extras: the tables that are wanted beside the rows.
+        notes: what a user should know before rows are answered.
     """
 
     grid: Grid
@@ -39,6 +40,7 @@ class Prepared:
     items: tuple[dict[str, Any], ...]
     failures: tuple[Failure, ...]
     extras: tuple[Kind, ...]
+    notes: tuple[str, ...] = ()
 
     def missing(self, folder: RunFolder) -> list[Block]:
         """The rows that a run folder lacks."""
@@ -116,6 +118,7 @@ def prepare(
         ),
         failures=tuple(Failure(item, "prompt", why) for item, why in plan.failures.items()),
         extras=tuple(extras),
+        notes=plan.notes,
     )
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.errors import RunFolderError
 from crosslatent.model import Model
-from crosslatent.specs import AUTO
+from crosslatent.specs import AUTO, right_now
 from crosslatent.store.folder import RunFolder
+from crosslatent.store.manifest import clock_of
 from crosslatent.store.places import place_of
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
 from crosslatent.sweeps.faults import Faults, Streak
@@ -46,6 +47,7 @@ class SweepOutcome:
         seconds: wall time of this call.
         paths: how rows were computed by this call, and why no faster way was taken.
         status: totals of the whole run, as in run.json.
+        notes: what a user should know of the prompts, and of resuming.
     """
 
     path: Place
@@ -54,6 +56,7 @@ class SweepOutcome:
     seconds: float
     paths: tuple[EnginePath, ...]
     status: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def failures(self) -> dict[str, str]:
@@ -76,6 +79,7 @@ def run_sweep(
     engine: str = AUTO,
     batch_rows: int | None = None,
     part_seconds: float = 20.0,
+    warned: Callable[[str], None] | None = None,
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it.
 
@@ -93,6 +97,7 @@ def run_sweep(
         engine: "auto", or one of `specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
         part_seconds: work that is collected into a part, and lost if the process is killed.
+        warned: gets what a user should know, before rows are answered.
 
     Raises:
         UsageError: see `plan_sweep`; an engine that does not serve the model; with `strict`, an
@@ -101,13 +106,17 @@ def run_sweep(
         RunFolderError: the folder cannot be written, or holds something else.
     """
     place = place_of(out)
-    plan = plan_sweep(model, task, spec, failures)
+    plan = plan_sweep(model, task, timed(spec, place, new=new), failures)
     check_strict(strict, plan.failures)
     path = chosen_path(model, engine)
     prepared = prepare(plan, requested, headline)
     started = time.monotonic()
     with RunFolder.open(place, prepared.manifest, new=new) as folder:
         folder.write_items(prepared.items)
+        notes = (*plan.notes, *folder.notes)
+        if warned is not None:
+            for note in notes:
+                warned(note)
         tally = Tally(strict)
         run = _Run(plan, prepared, folder, progress or silent, tally, part_seconds)
         with prepared.recording(folder, tally):
@@ -116,7 +125,23 @@ def run_sweep(
                 run.fill_extra(kind)
         faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
-    return SweepOutcome(place, tally.rows, faults, seconds, tuple(tally.paths), status)
+    return SweepOutcome(place, tally.rows, faults, seconds, tuple(tally.paths), status, notes)
+
+
+def timed(spec: SweepSpec, place: Place, *, new: bool) -> SweepSpec:
+    """The same with the time that its chat template is told: when the run was made.
+
+    Args:
+        spec: what to run.
+        place: its run folder.
+        new: whether a run there is thrown away.
+
+    Raises:
+        RunFolderError: run.json is there and cannot be read.
+    """
+    if not spec.chat or spec.clock is not None:
+        return spec
+    return replace(spec, clock=(None if new else clock_of(place)) or right_now())
 
 
 @dataclass(slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.errors import PromptError
+from crosslatent.errors import ModelError, PromptError, SweepError
 from crosslatent.model import Model
 from crosslatent.model.prompts import (
     Prompt,
@@ -18,7 +20,11 @@ from crosslatent.model.prompts import (
 )
 from crosslatent.model.spelling import context_of
 from crosslatent.scoring import Spelled, answers_of, spell
+from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
+
+TRIED_TWICE = 8
+"""Items that are tokenised twice at once: what differs from call to call is soon seen."""
 
 CHUNK = 256
 """Items whose prompts are tokenised together, and kept as token ids."""
@@ -33,12 +39,13 @@ class Ids(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What is kept of an item's prompts: how long they are, and their last tokens."""
+    """What is kept of an item's prompts: how long they are, their last tokens, a hash of all."""
 
     main_length: int
     aux_length: int
     main_token: int
     aux_token: int
+    mark: bytes
 
 
 class Answers(NamedTuple):
@@ -64,6 +71,7 @@ class PromptTokens(Mapping[str, Ids]):
         ends: item id -> what is known of its prompts.
         answers: item id -> its options, or else its gold answers, after its prompts.
         failures: item id -> why it cannot be run.
+        hash: of all token ids that the model reads, item after item: 16 hex digits.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ class PromptTokens(Mapping[str, Ids]):
         new_tokens: int,
         positions: int = 1,
         scoring: bool = False,
-        chat: bool = False,
+        chat: AsChat = False,
         paraphrases: bool = False,
         failures: Mapping[str, str] | None = None,
     ) -> None:
@@ -91,7 +99,8 @@ class PromptTokens(Mapping[str, Ids]):
             failures: item id -> why it cannot be run, as far as that is known already.
 
         Raises:
-            ModelError: the tokenizer has no chat template.
+            ModelError: the tokenizer has no chat template, or prompts give other token ids every
+                time.
         """
         self._model, self._chat, self._paraphrases = model, chat, paraphrases
         self._items: dict[str, Item] = {}
@@ -99,11 +108,13 @@ class PromptTokens(Mapping[str, Ids]):
         self.ends: dict[str, Ends] = {}
         self.answers: dict[str, Answers] = {}
         self.failures = dict(failures or {})
+        self._paraphrased: dict[str, bytes] = {}
         same: dict[Answers, Answers] = {}
+        digest = hashlib.sha256()
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
             encoded = self._encoded(chunk)
             for (item, ids), answers in zip(encoded, self._spelled(encoded), strict=True):
-                scored = [ids for side in answers for ids in side.continuations] if scoring else ()
+                scored = [ids for side in answers for ids in side.continuations] if scoring else []
                 most = max([new_tokens, *map(len, scored)])
                 try:
                     ends = self._checked(item, ids, most, positions)
@@ -115,7 +126,14 @@ class PromptTokens(Mapping[str, Ids]):
                     self.ends[item.id] = ends
                     # Options repeat from item to item; they are kept once.
                     self.answers[item.id] = same.setdefault(answers, answers)
+                    digest.update(ends.mark + self._paraphrased.get(item.id, b""))
+                    digest.update(mark_of(scored))
+            if not self._items:
+                self._try_again(chunk[:TRIED_TWICE])
             self._items.update((item.id, item) for item in chunk if item.id in self.ends)
+        if model.has_encoder and self.ends:
+            digest.update(mark_of([model.decoder_reads(())]))
+        self.hash = digest.hexdigest()[:16]
 
     def __getitem__(self, name: str) -> Ids:
         """The ids of one item."""
@@ -130,7 +148,9 @@ class PromptTokens(Mapping[str, Ids]):
             if name in self._kept:
                 self._kept.move_to_end(name)
         missing = [self._items[name] for name in wanted if name not in self._kept]
-        self._kept.update((item.id, ids) for item, ids in self._encoded(missing))
+        for item, ids in self._encoded(missing):
+            self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+            self._kept[item.id] = ids
         while len(self._kept) > max(CHUNK, len(wanted)):
             self._kept.popitem(last=False)
 
@@ -151,10 +171,35 @@ class PromptTokens(Mapping[str, Ids]):
 
         Raises:
             PromptError: it is empty, or too long for the model's context.
+            SweepError: it gives other token ids than at first.
         """
         before = prompts_of(item)[0].shots
         prompt = Prompt(item.paraphrase or "", before)
-        return encode(self._model, prompt, role="paraphrase", chat=self._chat)
+        ids = encode(self._model, prompt, role="paraphrase", chat=self._chat)
+        mark = mark_of([ids])
+        self._refuse_change(item, mark, self._paraphrased.setdefault(item.id, mark))
+        return ids
+
+    def _try_again(self, items: Sequence[Item]) -> None:
+        """Tokenise some items once more.
+
+        Raises:
+            ModelError: they give other token ids now.
+        """
+        try:
+            for item, ids in self._encoded([item for item in items if item.id in self.ends]):
+                self._refuse_change(item, mark_of(ids), self.ends[item.id].mark)
+        except SweepError as error:
+            raise ModelError(str(error)) from error
+
+    def _refuse_change(self, item: Item, now: bytes, before: bytes) -> None:
+        if now != before:
+            what = "chat template" if self._chat else "tokenizer"
+            raise SweepError(
+                f"The prompts of item {item.id!r} give other token ids now than a moment ago, so "
+                f"that no row could be told what it answers: use a {what} that draws nothing at "
+                "random."
+            )
 
     def _encoded(self, items: Sequence[Item]) -> list[tuple[Item, Ids]]:
         prompts = [prompt for item in items for prompt in prompts_of(item)]
@@ -186,8 +231,16 @@ class PromptTokens(Mapping[str, Ids]):
         if self._paraphrases and item.paraphrase is not None:
             check_positions(positions, self._model.decoder_reads(self.paraphrase(item)))
         main, aux = ids
-        last = [self._model.decoder_reads(each)[-1] for each in ids]
-        return Ends(len(main), len(aux), *last)
+        last, other = (self._model.decoder_reads(each)[-1] for each in ids)
+        return Ends(len(main), len(aux), last, other, mark_of(ids))
+
+
+def mark_of(several: Iterable[Sequence[int]]) -> bytes:
+    """A hash of token ids, each of them with its length: 8 bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for ids in several:
+        digest.update(array("q", [len(ids), *ids]).tobytes())
+    return digest.digest()
 
 
 def prompts_of(item: Item) -> tuple[Prompt, Prompt]:

@@ -12,8 +12,8 @@ from typing import Any
 from crosslatent.errors import TaskError
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.normal import says_something
 from crosslatent.tasks.names import RowValues
+from crosslatent.tasks.normal import says_something
 from crosslatent.tasks.values import is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 

@@ -11,8 +11,9 @@ from crosslatent import engine
 from crosslatent.languages import name_of
 from crosslatent.model import Model
 from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.prompts import Prompt, check_chat, encode_many
+from crosslatent.model.prompts import Prompt, check_chat, encode_many, put_as_chat
 from crosslatent.requests import Request
+from crosslatent.specs import AsChat, Chat
 from crosslatent.translate.translator import BUDGET, new_tokens
 
 _PROMPT = "Translate from {source} to {target}.\n{source}: {text}\n{target}:"
@@ -20,6 +21,9 @@ _ASK = (
     "Translate this text from {source} to {target}. Reply with the translation alone, on one "
     "line.\n\n{text}"
 )
+
+_NOTHING, _UNTOLD = Prompt("x"), Chat(now="1970-01-01")
+"""A prompt that shows what a template says around it, on no day of anybody's."""
 
 _STEP = 32
 """Budgets are rounded up to this, so that texts of about one length share a batch."""
@@ -31,14 +35,15 @@ class OwnTranslator:
 
     Attributes:
         model: the model.
-        chat: whether to ask through the tokenizer's chat template; else a text to complete.
+        chat: whether, and how, to ask through the tokenizer's chat template; else a text to
+            complete.
 
     Raises:
         ModelError: `chat`, but the tokenizer has no chat template; or an encoder reads prompts.
     """
 
     model: Model
-    chat: bool = False
+    chat: AsChat = False
 
     def __post_init__(self) -> None:
         """Refuse what would fail later."""
@@ -59,6 +64,11 @@ class OwnTranslator:
     def identity(self) -> dict[str, Any]:
         """The model, and how it is asked."""
         asked = [_ASK, self.model.tokenizer.chat_template] if self.chat else [_PROMPT]
+        if isinstance(self.chat, Chat):
+            # What it is told counts where it changes what is asked: a switch, a day.
+            usual = put_as_chat(self.model, _NOTHING, tokenize=False, chat=_UNTOLD)
+            now = put_as_chat(self.model, _NOTHING, tokenize=False, chat=self.chat)
+            asked += [now] if now != usual else []
         return {"model": self.model.identity, "asked": asked, "budget": [*BUDGET, _STEP]}
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -598,3 +599,29 @@ def test_quantised_weights_need_adapters(model, space, tmp_path):
     with pytest.raises(ModelError, match="quantised.*adapters"):
         train(other, space, parallel(8), spec=SPEC, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+DATED = "{{ strftime_now('%Y-%m-%d') }}{% for m in messages %}<{{ m.content }}>{% endfor %}"
+
+
+def test_training_goes_on_with_the_day_on_which_it_began(tmp_path, monkeypatch):
+    dated = tiny()
+    dated = replace(dated, tokenizer=copy.deepcopy(dated.tokenizer))
+    dated.tokenizer.chat_template = DATED
+    space, out = made_up_space(dated), tmp_path / "out"
+    spec = replace(SPEC, epochs=2, evaluate_every=2, chat=True)
+    monkeypatch.setattr(checkpoints, "right_now", lambda: "2026-03-01T23:00:00+01:00")
+    plain = train(dated, space, parallel(12), spec=spec)
+    with pytest.raises(KeyboardInterrupt):
+        train(dated, space, parallel(12), spec=spec, out=out, progress=interrupt_at(2))
+    monkeypatch.setattr(checkpoints, "right_now", lambda: "2026-03-12T09:00:00+09:00")
+    done = train(dated, space, parallel(12), spec=spec, out=out)
+    assert done.resumed_at == 2
+    assert same(weights(done.model), weights(plain.model))
+    assert read_record(out).spec["clock"] == "2026-03-01T23:00:00+01:00"
+    other = replace(spec, clock="2026-03-12T09:00:00+09:00")
+    with pytest.raises(RunFolderError, match="data: "):
+        train(dated, space, parallel(12), spec=other, out=out)
+    told = replace(spec, chat_args={"messages_": 1})
+    with pytest.raises(ModelError, match="does not use 'messages_'"):
+        train(dated, space, parallel(12), spec=told)

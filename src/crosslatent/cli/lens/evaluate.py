@@ -11,6 +11,7 @@ from crosslatent.cli.errors import say, warn
 from crosslatent.cli.lens.evaluation_view import print_evaluation
 from crosslatent.cli.options import (
     AuxLangOption,
+    ChatArgOption,
     ChatOption,
     DataOption,
     DebugOption,
@@ -20,6 +21,7 @@ from crosslatent.cli.options import (
     LangOption,
     ModelOption,
     RevisionOption,
+    chat_arguments,
     names,
     positive,
     whole,
@@ -107,6 +109,7 @@ def evaluate(
         typer.Option(parser=positive, metavar="T", help="Most new tokens; the task's by default."),
     ] = None,
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     central_data: Annotated[
         Path | None,
         typer.Option(
@@ -138,6 +141,7 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Compare a model with trained, steered or transplanted versions of itself."""
+    told = chat_arguments(chat_arg, chat=chat)
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
     conditions = _conditions(tuned, space, steer, transplant, combine)
@@ -161,6 +165,7 @@ def evaluate(
             central_texts=texts,
             rule=rule,
             chat=chat,
+            chat_args=told,
             max_new_tokens=max_new_tokens,
             seed=seed,
             central=centre,

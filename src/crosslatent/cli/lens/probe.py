@@ -12,6 +12,7 @@ import typer
 
 from crosslatent.cli.errors import say, warn
 from crosslatent.cli.options import (
+    ChatArgOption,
     ChatOption,
     DebugOption,
     DeviceOption,
@@ -20,6 +21,7 @@ from crosslatent.cli.options import (
     JsonOption,
     ModelOption,
     RevisionOption,
+    chat_arguments,
     names,
     positive,
     real,
@@ -28,6 +30,7 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import check_output_folder, console, print_json, print_text
 from crosslatent.cli.progress import duration, progress
 from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.specs import Chat, chat_of
 
 _WIDTH = 100
 """Columns that the table of layers needs to stand on single lines."""
@@ -77,6 +80,7 @@ def probe(
         str, typer.Option(metavar="last|mean", help="State of the last token, or of all, averaged.")
     ] = "last",
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -111,8 +115,9 @@ def probe(
     """Find what languages share in a model's states, and where they differ, layer by layer."""
     from crosslatent.lens.probing.settings import ProbeSettings, check_enough, check_pooling
 
+    as_chat = chat_of(chat, chat_arguments(chat_arg, chat=chat))
     settings = ProbeSettings(
-        central, rank, check_pooling(pooling), batch_size, chat, max_tokens, held_out, seed
+        central, rank, check_pooling(pooling), batch_size, as_chat, max_tokens, held_out, seed
     )
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
@@ -217,7 +222,8 @@ def _probe(model: Model, stream: TextStream, settings: ProbeSettings) -> Space:
             rank=settings.rank,
             pooling=settings.pooling,
             batch_size=settings.batch_size,
-            chat=settings.chat,
+            chat=bool(settings.chat),
+            chat_args=settings.chat.arguments if isinstance(settings.chat, Chat) else None,
             max_tokens=settings.max_tokens,
             held_out=settings.held_out,
             seed=settings.seed,

@@ -27,6 +27,7 @@ from crosslatent.cli.lens.training_inputs import (
 from crosslatent.cli.lens.training_view import blocks_of, clip_of, layers_of, show_training, tell
 from crosslatent.cli.lens.training_view import strength_of as strengths
 from crosslatent.cli.options import (
+    ChatArgOption,
     ChatOption,
     DebugOption,
     DeviceOption,
@@ -35,6 +36,7 @@ from crosslatent.cli.options import (
     JsonOption,
     ModelOption,
     RevisionOption,
+    chat_arguments,
     names,
     positive,
     real,
@@ -164,6 +166,7 @@ def train(
         int, typer.Option(parser=positive, metavar="N", help="Cut longer texts.")
     ] = 512,
     chat: ChatOption = False,
+    chat_arg: ChatArgOption = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train low-rank adapters on these blocks instead.")
     ] = False,
@@ -229,6 +232,7 @@ def train(
         checkpoint_every=checkpoint_every,
         max_tokens=max_tokens,
         chat=chat,
+        chat_args=chat_arguments(chat_arg, chat=chat),
         lora=_lora(lora_rank, lora_alpha, lora_dropout) if lora else None,
         gradient_checkpointing=gradient_checkpointing,
         precision=precision,

@@ -29,6 +29,7 @@ from crosslatent.scoring import (
     Spelled,
     distinct_starts,
 )
+from crosslatent.specs import AsChat
 from crosslatent.sweeps.tokens import Ids, PromptTokens, prompts_of
 from crosslatent.tasks import RULES, Item, Task
 
@@ -95,7 +96,7 @@ class Asking:
     central: str
     rule: str
     max_new_tokens: int
-    chat: bool
+    chat: AsChat
     questions: tuple[Question, ...]
     tokens: PromptTokens
     batch_rows: int | None = None
@@ -133,7 +134,7 @@ def plan(
     *,
     central: str,
     rule: str | None = None,
-    chat: bool = False,
+    chat: AsChat = False,
     max_new_tokens: int | None = None,
     batch_rows: int | None = None,
 ) -> Asking:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from crosslatent.model import Model
 from crosslatent.model.prompts import Prompt, encode_many, put_as_chat
+from crosslatent.specs import AsChat
 
 Span = tuple[int, int]
 """First token, and the one after the last."""
@@ -14,7 +15,7 @@ _MARK = "\ue000\ue001"
 """Private characters, which no template has: they stand where the text goes."""
 
 
-def content_span(model: Model, text: str, ids: Sequence[int]) -> Span:
+def content_span(model: Model, text: str, ids: Sequence[int], *, chat: AsChat = True) -> Span:
     """The tokens of a text among those of its chat prompt.
 
     Characters tell, where the tokenizer says which characters each token is of; a token on the edge
@@ -25,19 +26,21 @@ def content_span(model: Model, text: str, ids: Sequence[int]) -> Span:
         model: whose tokenizer and template count.
         text: the text.
         ids: token ids of `text` through the chat template.
+        chat: a `specs.Chat` says what the template was told.
 
     Raises:
         ModelError: the tokenizer has no chat template.
     """
-    return _by_characters(model, text, ids) or _by_tokens(model, ids)
+    return _by_characters(model, text, ids, chat) or _by_tokens(model, ids, chat)
 
 
-def _by_characters(model: Model, text: str, ids: Sequence[int]) -> Span | None:
+def _by_characters(model: Model, text: str, ids: Sequence[int], chat: AsChat) -> Span | None:
     """None if the tokenizer tells no characters, or the template changes with the text."""
     if not model.tokenizer.is_fast:
         return None
-    rendered = str(put_as_chat(model, Prompt(text), tokenize=False))
-    before, found, after = str(put_as_chat(model, Prompt(_MARK), tokenize=False)).partition(_MARK)
+    rendered = str(put_as_chat(model, Prompt(text), tokenize=False, chat=chat))
+    around = str(put_as_chat(model, Prompt(_MARK), tokenize=False, chat=chat))
+    before, found, after = around.partition(_MARK)
     start, stop = len(before), len(rendered) - len(after)
     whole = rendered.startswith(before) and rendered.endswith(after) and start <= stop
     if not (found and whole and rendered[start:stop].strip() == text.strip()):
@@ -56,8 +59,8 @@ def _by_characters(model: Model, text: str, ids: Sequence[int]) -> Span | None:
     return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 
-def _by_tokens(model: Model, ids: Sequence[int]) -> Span:
-    empty = _of_nothing(model)
+def _by_tokens(model: Model, ids: Sequence[int], chat: AsChat) -> Span:
+    empty = _of_nothing(model, chat)
     most = min(len(ids), len(empty))
     start = next((at for at in range(most) if ids[at] != empty[at]), most)
     left = most - start
@@ -65,5 +68,5 @@ def _by_tokens(model: Model, ids: Sequence[int]) -> Span:
     return start, len(ids) - shared
 
 
-def _of_nothing(model: Model) -> tuple[int, ...]:
-    return tuple(encode_many(model, [Prompt("")], chat=True)[0])
+def _of_nothing(model: Model, chat: AsChat) -> tuple[int, ...]:
+    return tuple(encode_many(model, [Prompt("")], chat=chat)[0])

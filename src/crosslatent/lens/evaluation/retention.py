@@ -18,6 +18,7 @@ from crosslatent.errors import ModelError, SpaceError
 from crosslatent.lens.evaluation.contents import Span, content_span
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.prompts import Prompt, encode_many
+from crosslatent.specs import AsChat
 from crosslatent.stats import Estimate, clustered_mean
 from crosslatent.stats.clusters import Floats
 
@@ -83,7 +84,7 @@ class Divergences:
 
 
 def held_out_of(
-    model: Model, texts: Sequence[str], *, chat: bool = False, max_tokens: int | None = None
+    model: Model, texts: Sequence[str], *, chat: AsChat = False, max_tokens: int | None = None
 ) -> HeldOut:
     """Texts as token ids, tokenised like prompts.
 
@@ -119,11 +120,11 @@ def held_out_of(
     )
 
 
-def _span(model: Model, text: str, ids: Sequence[int], chat: bool) -> Span:
-    return content_span(model, text, ids) if chat else (0, len(ids))
+def _span(model: Model, text: str, ids: Sequence[int], chat: AsChat) -> Span:
+    return content_span(model, text, ids, chat=chat) if chat else (0, len(ids))
 
 
-def _encoded(model: Model, texts: Sequence[str], chat: bool) -> Iterator[list[int]]:
+def _encoded(model: Model, texts: Sequence[str], chat: AsChat) -> Iterator[list[int]]:
     for start in range(0, len(texts), _ENCODED_TOGETHER):
         part = [Prompt(text) for text in texts[start : start + _ENCODED_TOGETHER]]
         yield from encode_many(model, part, chat=chat)

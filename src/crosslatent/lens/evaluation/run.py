@@ -10,8 +10,9 @@ import datetime as dt
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from crosslatent import __version__
 from crosslatent.languages import ENGLISH
@@ -34,6 +35,7 @@ from crosslatent.lens.evaluation.retention import HeldOut
 from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of, variants_of
 from crosslatent.lens.origin import check_decoder
 from crosslatent.model import Model
+from crosslatent.specs import chat_of, right_now
 from crosslatent.stats import Estimate
 from crosslatent.tasks import Task
 
@@ -51,6 +53,7 @@ def evaluate(
     central_texts: Sequence[str] = (),
     rule: str | None = None,
     chat: bool = False,
+    chat_args: Mapping[str, Any] | None = None,
     max_new_tokens: int | None = None,
     seed: int = 0,
     central: str | None = None,
@@ -78,6 +81,7 @@ def evaluate(
             first token), "likelihood" or "likelihood_mean"; the task's by default. All rules that
             fit are in the rows.
         chat: put prompts and texts through the chat template.
+        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
         max_new_tokens: most new tokens; the task's by default.
         seed: of intervals and tests.
         central: the central language; by default that of the space of a steering, else English.
@@ -97,19 +101,20 @@ def evaluate(
     check_decoder(base)
     asked = check_conditions(conditions)
     lang = _central(asked, central)
+    as_chat = chat_of(chat, chat_args, right_now())
     asking = plan(
         base,
         task,
         central=lang,
         rule=rule,
-        chat=chat,
+        chat=as_chat,
         max_new_tokens=max_new_tokens,
         batch_rows=batch_rows,
     )
     check_all(asking, asked)
     texts = None
     if central_texts:
-        texts = retention.held_out_of(base, central_texts, chat=chat, max_tokens=MOST_TOKENS)
+        texts = retention.held_out_of(base, central_texts, chat=as_chat, max_tokens=MOST_TOKENS)
     runner = Runner(asking, texts, progress)
     results: list[ConditionResult] = []
     rows: list[AnswerRow] = []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from crosslatent.lens.texts.streams import Text, TextStream, texts_of
 from crosslatent.model import Model
 from crosslatent.model.identity import rounded_weights_hash
 from crosslatent.model.prompts import check_chat
+from crosslatent.specs import Chat, chat_of, right_now
 from crosslatent.subspace import Subspace, fit_means
 
 _BATCHES_AT_ONCE = 8
@@ -55,6 +57,7 @@ def probe(
     pooling: Pooling = "last",
     batch_size: int = 16,
     chat: bool = False,
+    chat_args: Mapping[str, Any] | None = None,
     max_tokens: int | None = None,
     held_out: float = 0.5,
     seed: int = 0,
@@ -73,6 +76,7 @@ def probe(
         pooling: state of the "last" real token, or "mean" over the real tokens.
         batch_size: texts per forward.
         chat: put texts through the tokenizer's chat template.
+        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
         max_tokens: cut longer texts behind; None for the model's context.
         held_out: share of each language's texts, up to `HELD_OUT` of them, that separability is
             told on, by means that are made of the others; the means of the result are of all
@@ -90,7 +94,10 @@ def probe(
         UsageError: an unknown pooling, a batch size or max_tokens below 1, a share that is none.
         ModelError: `chat`, but the tokenizer has no chat template; or an encoder reads prompts.
     """
-    settings = ProbeSettings(central, rank, pooling, batch_size, chat, max_tokens, held_out, seed)
+    as_chat = chat_of(chat, chat_args, right_now())
+    settings = ProbeSettings(
+        central, rank, pooling, batch_size, as_chat, max_tokens, held_out, seed
+    )
     stream = texts if isinstance(texts, TextStream) else texts_of(texts)
     settings.check(stream.languages)
     check_decoder(model)
@@ -261,7 +268,8 @@ def _record(
             "rounded_weights_hash": rounded_weights_hash(model.hf),
         },
         pooling=settings.pooling,
-        chat=settings.chat,
+        chat=bool(settings.chat),
+        chat_args=dict(settings.chat.arguments) if isinstance(settings.chat, Chat) else {},
         max_tokens=settings.max_tokens,
         texts={lang: counts.read[lang] for lang in langs},
         held_out={lang: len(kept[lang]) for lang in langs},

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from crosslatent.errors import SpaceError, UsageError
 from crosslatent.lens.space import SpaceRecord
+from crosslatent.specs import AsChat
 from crosslatent.subspace import check_rank
 
 Pooling = Literal["last", "mean"]
@@ -28,7 +29,7 @@ class ProbeSettings:
     rank: int | None = None
     pooling: Pooling = "last"
     batch_size: int = 16
-    chat: bool = False
+    chat: AsChat = False
     max_tokens: int | None = None
     held_out: float = 0.5
     seed: int = 0

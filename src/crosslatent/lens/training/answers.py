@@ -31,6 +31,7 @@ from crosslatent.lens.training.trunk import Trunk, batches
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
+from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
 
 ANSWER = "answer"
@@ -220,16 +221,18 @@ def samples_of(model: Model, items: Sequence[Item], spec: TrainSpec) -> tuple[li
 def _of_item(model: Model, item: Item, spec: TrainSpec) -> Iterator[Sample]:
     main = Prompt(item.main, tuple((shot.main, shot.main_answer) for shot in item.shots))
     if item.answer is not None:
-        yield _sample(model, item.lang, item.cluster, main, item.answer, spec.chat)
+        yield _sample(model, item.lang, item.cluster, main, item.answer, spec.as_chat)
     if not (spec.central_answers and item.aux):
         return
     other = item.as_aux()
     if other.answer is not None:
         aux = Prompt(item.aux, tuple((shot.aux, shot.aux_answer) for shot in item.shots))
-        yield _sample(model, item.aux_lang, item.cluster, aux, other.answer, spec.chat)
+        yield _sample(model, item.aux_lang, item.cluster, aux, other.answer, spec.as_chat)
 
 
-def _sample(model: Model, lang: str, group: str, prompt: Prompt, answer: str, chat: bool) -> Sample:
+def _sample(
+    model: Model, lang: str, group: str, prompt: Prompt, answer: str, chat: AsChat
+) -> Sample:
     (asked,) = encode_many(model, [prompt], chat=chat)
     said = spelling(model, prompt, asked, answer, chat=chat)
     end = end_of(model)
@@ -237,7 +240,9 @@ def _sample(model: Model, lang: str, group: str, prompt: Prompt, answer: str, ch
     return Sample(lang, group, (*asked, *said), len(asked), wanted)
 
 
-def spelling(model: Model, prompt: Prompt, asked: Sequence[int], answer: str, *, chat: bool) -> Ids:
+def spelling(
+    model: Model, prompt: Prompt, asked: Sequence[int], answer: str, *, chat: AsChat
+) -> Ids:
     """Token ids of an answer as they follow a prompt.
 
     A blank stands before it, unless the prompt ends in one, in a wide character (Chinese, Japanese)

@@ -14,6 +14,7 @@ import numpy as np
 from crosslatent.errors import SpaceError, UsageError
 from crosslatent.lens.states import encode_texts
 from crosslatent.model import Model
+from crosslatent.specs import AsChat
 
 Ids = tuple[int, ...]
 
@@ -81,7 +82,7 @@ def encode_rows(
     *,
     central: str,
     languages: Sequence[str],
-    chat: bool,
+    chat: AsChat,
     max_tokens: int,
 ) -> Rows:
     """Token ids of parallel texts.
@@ -124,7 +125,7 @@ def encode_rows(
 
 
 def _encode(
-    model: Model, texts: Sequence[str | None], chat: bool, max_tokens: int
+    model: Model, texts: Sequence[str | None], chat: AsChat, max_tokens: int
 ) -> tuple[list[Ids | None], int]:
     there = [number for number, text in enumerate(texts) if text is not None and text.strip()]
     encoded = encode_texts(

@@ -19,11 +19,12 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
@@ -32,8 +33,10 @@ from torch import Tensor
 
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import parse_json
+from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
 from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.specs import right_now
 from crosslatent.store.files import LOCK, prepare_folder, write_json
 
 CHECKPOINT = "checkpoint"
@@ -227,6 +230,21 @@ def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Keeper
     return Keeper(out)
 
 
+def timed(spec: TrainSpec, out: Path | None, *, new: bool) -> TrainSpec:
+    """The same with the time that its chat template is told: when the run in a folder began.
+
+    All processes that train together are told the same.
+    """
+    if not spec.chat or spec.clock is not None:
+        return spec
+    there = None
+    if out is not None and not new and (out / MARKER).is_file():
+        with suppress(OSError, ValueError, AttributeError):  # `open_folder` says what is wrong
+            there = parse_json((out / MARKER).read_text(encoding="utf-8")).get("spec", {})
+    clock = (there or {}).get("clock") or right_now()
+    return replace(spec, clock=Processes.here(cpu=not torch.cuda.is_available()).agree(clock))
+
+
 def remove_run(out: Path) -> None:
     """Remove what a run of ours left in a folder, and nothing else."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
@@ -258,7 +276,7 @@ def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
-    if there == asked:
+    if there == asked or name == "spec.clock":  # what it changes, the data says
         return
     if isinstance(there, dict) and isinstance(asked, dict):
         for key in sorted({*there, *asked}):

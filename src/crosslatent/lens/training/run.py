@@ -16,6 +16,7 @@ from crosslatent.errors import SpaceError, UsageError
 from crosslatent.lens.space import Space
 from crosslatent.lens.training import answers
 from crosslatent.lens.training.batches import Rows, as_rows, encode_rows
+from crosslatent.lens.training.checkpoints import timed
 from crosslatent.lens.training.execution import carry_out
 from crosslatent.lens.training.job import Job, Made, Trained
 from crosslatent.lens.training.loop import Objective, Show
@@ -77,7 +78,7 @@ def train(
         RunFolderError: `out` cannot be written, or holds something else or other training.
         TrainingError: the loss is no longer a number; the last good checkpoint stays.
     """
-    spec = spec or TrainSpec()
+    spec = timed(spec or TrainSpec(), out, new=new)
     given = as_rows(parallel)
     if groups is not None and len(groups) != len(given):
         raise UsageError(f"There are {len(given)} rows, but {len(groups)} groups: give one a row.")
@@ -89,7 +90,7 @@ def train(
         given,
         central=central,
         languages=targets,
-        chat=spec.chat,
+        chat=spec.as_chat,
         max_tokens=spec.max_tokens,
     )
     layers = spec.read_at(model.n_layers)
@@ -153,7 +154,7 @@ def train_answers(
     Raises:
         UsageError, ModelError, RunFolderError, TrainingError: see `train`.
     """
-    spec = spec or TrainSpec()
+    spec = timed(spec or TrainSpec(), out, new=new)
     job = answers.job_of(model, items, spec, dict(about or {}))
     return carry_out(job, out, cache, new=new, show=progress)
 

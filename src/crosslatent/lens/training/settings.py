@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import ModelError, SpaceError, UsageError
 from crosslatent.lens.origin import check_decoder, check_origin, check_shape
 from crosslatent.lens.space import FINAL, Layer
-from crosslatent.specs import resolve_layer
+from crosslatent.specs import AsChat, chat_of, resolve_layer
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
@@ -87,6 +87,9 @@ class TrainSpec:
             every minute. Counts for nothing without a folder to keep them in.
         max_tokens: longer texts lose what is beyond.
         chat: put texts through the tokenizer's chat template.
+        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
+        clock: the time that the template is told where it asks for it, ISO 8601; None for the time
+            at which the training in the folder began, or now if there is none.
         lora: train adapters instead of the blocks' own weights.
         gradient_checkpointing: compute the blocks again for the gradient instead of keeping what
             they computed; slower, with less memory.
@@ -124,6 +127,8 @@ class TrainSpec:
     checkpoint_every: int | None = None
     max_tokens: int = 512
     chat: bool = False
+    chat_args: Mapping[str, Any] = field(default_factory=dict)
+    clock: str | None = None
     lora: LoraSpec | None = None
     gradient_checkpointing: bool = False
     precision: str = AUTO
@@ -146,12 +151,18 @@ class TrainSpec:
             _not_negative(_words(name), getattr(self, name))
         if self.align == self.separate == self.retain == 0:
             raise UsageError("All three losses have weight 0, so nothing is trained: raise one.")
+        chat_of(self.chat, self.chat_args, self.clock)
         self._check_names()
         if self.patience is not None and self.held_out == 0:
             raise UsageError(
                 f"The patience is {self.patience}, but no row is held out to judge by: give a "
                 "share of held-out rows above 0."
             )
+
+    @property
+    def as_chat(self) -> AsChat:
+        """Whether, and how, texts go through the chat template."""
+        return chat_of(self.chat, self.chat_args, self.clock)
 
     def _check_names(self) -> None:
         for strength in self._strengths().values():
@@ -232,9 +243,12 @@ class TrainSpec:
         plain["strength"] = (
             dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
         )
+        # Only where there are some, so that a run of before them is still the same.
+        unsaid = [name for name in ("chat_args", "clock") if not plain[name]]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
+            if name not in unsaid
         }
 
 
@@ -307,6 +321,11 @@ def read_otherwise(space: Space, spec: TrainSpec) -> list[str]:
         was, will = ("with", "without") if record.chat else ("without", "with")
         found.append(
             f"the space was probed {was} the chat template, but training reads texts {will} it"
+        )
+    elif record.chat_args != dict(spec.chat_args):
+        found.append(
+            f"the space was probed with the chat template's arguments {record.chat_args}, but "
+            f"training reads texts with {dict(spec.chat_args)}"
         )
     return found
 
