@@ -21,6 +21,7 @@ from transformers import (
 from crosslatent.errors import ModelError
 from crosslatent.model import adapters, quantized
 from crosslatent.model.adapter import resolve
+from crosslatent.model.conditions import plain_settings
 from crosslatent.model.identity import identity_of
 from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
@@ -37,6 +38,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, ImportError)
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
+@plain_settings()
 def load(
     path: str | Path,
     *,

@@ -38,7 +38,7 @@ def build_manifest(
         },
         "model": {
             "name": model.name,
-            **model.identity,
+            **model.identity_now,
             "n_layers": model.n_layers,
             "d_model": model.d_model,
         },

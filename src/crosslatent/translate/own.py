@@ -59,7 +59,7 @@ class OwnTranslator:
     def identity(self) -> dict[str, Any]:
         """The model, and how it is asked."""
         asked = [_ASK, self.model.tokenizer.chat_template] if self.chat else [_PROMPT]
-        return {"model": self.model.identity, "asked": asked, "budget": [*BUDGET, _STEP]}
+        return {"model": self.model.identity_now, "asked": asked, "budget": [*BUDGET, _STEP]}
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """See `Translator`; empty for a text that is too long, or a translation without an end.
