@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from crosslatent.edits import Window
 from crosslatent.errors import PromptError
 from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
-from crosslatent.model.conditions import answering
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 from crosslatent.specs import Component, Site, check_component
 
@@ -87,6 +87,7 @@ def capture(
     return captured
 
 
+@plain_settings()
 def capture_ids(
     model: Model,
     prompts: Sequence[Sequence[int]],

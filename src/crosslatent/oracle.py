@@ -12,11 +12,12 @@ import torch
 from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
 from crosslatent.edits import Row, Window, check_row, replace_in
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.model.conditions import answering
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.sites import Rewrite
 from crosslatent.specs import Site
 
 
+@plain_settings()
 def run_rows(
     model: Model,
     main: Sequence[int],
@@ -52,6 +53,7 @@ def run_rows(
     return decoded
 
 
+@plain_settings()
 def read_prompt(model: Model, main: Sequence[int], row: Row, chunk: int | None = None) -> Prefilled:
     """The whole prompt through the model, with one row's edits at its end."""
     check_row(row, len(model.decoder_reads(main)))

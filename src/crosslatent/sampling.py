@@ -63,8 +63,8 @@ def sample(
         together = 1  # a long prompt would change the embeddings of the short ones beside it
     for at in range(0, len(prompts), together):
         part = prompts[at : at + together]
-        draws = [_draws(seed, name, samples, max_new_tokens) for name in names[at : at + together]]
         with answering(model.hf):
+            draws = [_draws(seed, name, samples, max_new_tokens) for name in names[at:][:together]]
             rows = prefill(model, encode_batch(model, part))
             _repeat(rows, samples)
             ids = _sampled(rows, torch.cat(draws), temperature, model.eos_ids)

@@ -24,7 +24,7 @@ from crosslatent.lens.probing.settings import (
 )
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
-from crosslatent.model.conditions import answering
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Prompt, Side, encode_many
 from crosslatent.specs import Site, resolve_layer
 
@@ -108,6 +108,7 @@ def _chat_ids(model: Model, text: str) -> list[int]:
     return encode_many(model, [Prompt(text)], chat=True)[0]
 
 
+@plain_settings()
 def read_states(
     model: Model,
     ids: Sequence[Sequence[int]],

@@ -260,9 +260,9 @@ def _batch(ahead: Tensor, behind: Tensor, ids: Sequence[Sequence[int]]) -> list[
 
 def _log_probabilities(model: Model, ids: Sequence[Sequence[int]]) -> Tensor:
     """Log-probabilities (nats) of the next token, batch pos vocab, float32; 0 on padding."""
-    batch = encode_batch(model, ids, "right")
-    ((_, inputs),) = batch.parts()
     with answering(model.hf):
+        batch = encode_batch(model, ids, "right")
+        ((_, inputs),) = batch.parts()
         logits: Tensor = model.hf(**inputs, use_cache=False).logits[:, :-1]
-    found = logits.float().log_softmax(-1)
-    return found.masked_fill(batch.mask[:, 1:, None].to(found.device) == 0, 0.0)
+        found = logits.float().log_softmax(-1)
+        return found.masked_fill(batch.mask[:, 1:, None].to(found.device) == 0, 0.0)
