@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from crosslatent.edits import Window
 from crosslatent.errors import PromptError
 from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 from crosslatent.specs import Component, Site, check_component
 
@@ -86,6 +87,7 @@ def capture(
     return captured
 
 
+@plain_settings()
 def capture_ids(
     model: Model,
     prompts: Sequence[Sequence[int]],
@@ -141,12 +143,11 @@ def _capture_batch(
             )
 
     sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
-    with reading(model, sites, receive):
+    with answering(model.hf), reading(model, sites, receive):
         _read(model, batch, chunk, window)
     return kept
 
 
-@torch.no_grad()
 def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
     """The prompts through all blocks; logits are not wanted, so the head is left out."""
     decoder: Any = model.hf.base_model

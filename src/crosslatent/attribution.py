@@ -35,6 +35,7 @@ from transformers import Cache, PreTrainedModel
 from crosslatent.activations import capture_ids
 from crosslatent.errors import ModelError, UsageError
 from crosslatent.model import Model, PromptBatch, encode_batch, rewriting
+from crosslatent.model.conditions import answering
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import check_positions
 from crosslatent.model.sites import Rewrite
@@ -174,7 +175,8 @@ def attributions(
         part = prompts[at : at + batch_size]
         mains, auxes = [main for main, _ in part], [aux for _, aux in part]
         check_positions(positions, *mains)
-        slopes = _slopes(model, mains, components, scores[at : at + len(part)], positions)
+        with answering(model.hf, gradients=True):
+            slopes = _slopes(model, mains, components, scores[at : at + len(part)], positions)
         captured = capture_ids(model, auxes, components, batch_size=batch_size, positions=positions)
         found = {
             kind: _largest(strength, captured[kind], *slopes[_written(kind)]) for kind in components
@@ -189,13 +191,19 @@ def check_attribution(model: Model) -> None:
     """Refuse models whose prompts cannot be read up to their end and then on, with gradients.
 
     Raises:
-        ModelError: an encoder reads them, or their tokens see those after them.
+        ModelError: an encoder reads them, or their tokens see those after them; or the weights were
+            made in inference mode.
     """
     refuse_encoder(model.hf, "Attribution", "run the pairs (all, or a list) in its place")
     if model.reads_both_ways:
         raise ModelError(
             f"Attribution does not work for {type(model.hf).__name__}, whose prompts are read in "
             "both directions: run the pairs (all, or a list) in its place."
+        )
+    if any(weight.is_inference() for weight in model.hf.parameters()):
+        raise ModelError(
+            f"The weights of {model.name} were made in torch.inference_mode, through which "
+            "attribution can take no gradient: load the model outside of it."
         )
 
 
@@ -242,7 +250,7 @@ def _slopes(
     probes = {Site(kind, layer): _Probe(positions) for kind in kinds for layer in layers}
     edits: dict[Site, Rewrite] = {site: probe.rewrite for site, probe in probes.items()}
     cache, inputs = _before_the_last(model, batch, positions)
-    with _without_weights(model.hf), torch.enable_grad(), rewriting(model, edits):
+    with _without_weights(model.hf), rewriting(model, edits):
         logits: Tensor = model.hf(
             **inputs, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
         ).logits[:, -1]

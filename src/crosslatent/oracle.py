@@ -12,10 +12,12 @@ import torch
 from crosslatent.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
 from crosslatent.edits import Row, Window, check_row, replace_in
 from crosslatent.model import Model, encode_batch, rewriting
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.sites import Rewrite
 from crosslatent.specs import Site
 
 
+@plain_settings()
 def run_rows(
     model: Model,
     main: Sequence[int],
@@ -42,20 +44,22 @@ def run_rows(
     """
     decoded = []
     for row in rows:
-        start = read_prompt(model, main, row, chunk)
-        watched = log_probabilities(start.logits, watch)[0]
-        answers = greedy(start, max_new_tokens, model.eos_ids)
-        scores = tuple(_score(model, main, row, option) for option in options)
+        with answering(model.hf):
+            start = read_prompt(model, main, row, chunk)
+            watched = log_probabilities(start.logits, watch)[0]
+            answers = greedy(start, max_new_tokens, model.eos_ids)
+            scores = tuple(_score(model, main, row, option) for option in options)
         decoded.append(answers.row(0, watched, scores))
     return decoded
 
 
+@plain_settings()
 def read_prompt(model: Model, main: Sequence[int], row: Row, chunk: int | None = None) -> Prefilled:
     """The whole prompt through the model, with one row's edits at its end."""
     check_row(row, len(model.decoder_reads(main)))
     prompt = encode_batch(model, [main])
     window = Window(prompt.last)
-    with rewriting(model, _rewrites(row, window)):
+    with answering(model.hf), rewriting(model, _rewrites(row, window)):
         return prefill(model, prompt, chunk=chunk, window=window)
 
 
@@ -63,7 +67,6 @@ def _rewrites(row: Row, window: Window) -> dict[Site, Rewrite]:
     return {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
 
 
-@torch.no_grad()
 def _score(model: Model, main: Sequence[int], row: Row, option: Sequence[int]) -> float:
     """Log-probability (nats) of one continuation, read as one text with the prompt."""
     prompt = encode_batch(model, [main])

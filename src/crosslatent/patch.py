@@ -13,6 +13,7 @@ from torch import Tensor
 from crosslatent.edits import Window, replace_in
 from crosslatent.errors import PairError, PromptError
 from crosslatent.model import Model, rewriting
+from crosslatent.model.conditions import evaluating, evaluating_calls
 from crosslatent.model.prompts import last_real
 from crosslatent.specs import Component, Site, check_component, resolve_layer
 
@@ -33,6 +34,9 @@ def patched(
     the prefill into chunks) and nowhere else; each new call is armed again. Outside `generate`, the
     prompt is what the first forward with an empty cache holds. Hooks are gone on leaving, after an
     exception too.
+
+    Every call runs in evaluation mode, whatever mode the model is in; all else of the call is the
+    user's: its generation config, autocast, precision, gradients, and hooks that are there.
 
     In an encoder-decoder model, the prompt's last token is the last one that the decoder is given
     (docs/methods.md, 1.5): its start token, or the first token that `generate` forces after it.
@@ -62,7 +66,8 @@ def patched(
     watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(
         model, vectors[kind][..., i, :], strength
     )
-    with watch.attached(), rewriting(model, {Site(kind, j): watch.rewrite}):
+    edit = rewriting(model, {Site(kind, j): watch.rewrite})
+    with watch.attached(), evaluating_calls(model.hf), edit:
         yield
 
 
@@ -116,11 +121,13 @@ class _PromptWatch:
     def _watched_generate(self, generate: Any) -> Any:
         @wraps(generate)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            _refuse_assistants(kwargs)
+            _refuse_assistants(self._model, kwargs)
             self._begin(args, kwargs)
             self._inside = True
             try:
-                return generate(*args, **kwargs)
+                # It runs an encoder by itself, which is no forward of the whole model.
+                with evaluating(self._model.hf):
+                    return generate(*args, **kwargs)
             finally:
                 self._inside, self._generating = False, None
 
@@ -171,7 +178,7 @@ class _DecoderWatch(_PromptWatch):
         self._is_forced = False
 
     def _begin(self, _args: Any, kwargs: Any) -> None:
-        self._is_forced = _forced(self._model, kwargs) is not None
+        self._is_forced = _setting(self._model, kwargs, "forced_bos_token_id") is not None
 
     def _before_forward(self, _module: Any, _args: Any, kwargs: Any) -> None:
         tokens = kwargs.get("decoder_input_ids")
@@ -195,9 +202,8 @@ class _DecoderWatch(_PromptWatch):
         self._window = Window(self._last(kwargs.get("decoder_attention_mask"), tokens), start)
 
 
-def _forced(model: Model, kwargs: Any) -> Any:
-    """The first token that a `generate` call forces, or None: it is set in one of three places."""
-    name = "forced_bos_token_id"
+def _setting(model: Model, kwargs: Any, name: str) -> Any:
+    """A setting of a `generate` call, or None: it is made in one of three places."""
     if name in kwargs:
         return kwargs[name]
     configs = (kwargs.get("generation_config"), getattr(model.hf, "generation_config", None))
@@ -208,10 +214,9 @@ def _forced(model: Model, kwargs: Any) -> Any:
 _ASSISTANTS = ("assistant_model", "assistant_early_exit", "prompt_lookup_num_tokens")
 
 
-def _refuse_assistants(kwargs: Any) -> None:
-    config = kwargs.get("generation_config")
+def _refuse_assistants(model: Model, kwargs: Any) -> None:
     for name in _ASSISTANTS:
-        if (kwargs.get(name) or getattr(config, name, None)) is not None:
+        if _setting(model, kwargs, name) is not None:
             raise PromptError(
                 f"generate got {name}, which puts guessed tokens behind the prompt in the forward "
                 "that is patched: leave it out."

@@ -19,6 +19,7 @@ from torch import Tensor
 from crosslatent.decoding import Prefilled, prefill
 from crosslatent.errors import UsageError
 from crosslatent.model import Model, encode_batch
+from crosslatent.model.conditions import answering
 
 _BELOW_ONE = 1 - 2**-20
 """Keeps a random number times the whole probability below it, after rounding."""
@@ -62,10 +63,11 @@ def sample(
         together = 1  # a long prompt would change the embeddings of the short ones beside it
     for at in range(0, len(prompts), together):
         part = prompts[at : at + together]
-        draws = [_draws(seed, name, samples, max_new_tokens) for name in names[at : at + together]]
-        rows = prefill(model, encode_batch(model, part))
-        _repeat(rows, samples)
-        ids = _sampled(rows, torch.cat(draws), temperature, model.eos_ids)
+        with answering(model.hf):
+            draws = [_draws(seed, name, samples, max_new_tokens) for name in names[at:][:together]]
+            rows = prefill(model, encode_batch(model, part))
+            _repeat(rows, samples)
+            ids = _sampled(rows, torch.cat(draws), temperature, model.eos_ids)
         texts = [model.text_of(row) for row in ids]
         for prompt in range(len(part)):
             yield texts[prompt * samples : (prompt + 1) * samples]

@@ -10,10 +10,13 @@ pytest.importorskip("lm_eval")
 from lm_eval.api.instance import Instance
 
 from crosslatent import api, capture, oracle
+from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit
 from crosslatent.harness import CrosslatentLM
+from crosslatent.harness.answers import Prompt
 from crosslatent.harness.arguments import Arguments
 from crosslatent.specs import Site
+from support.rows import wrapped
 
 CHOICES = ("choice_sw", "owncontexts_sw", "mutual_sw")
 TRANSPLANT = {"component": "attn", "source": -1, "target": 0, "aux": "en"}
@@ -193,3 +196,29 @@ def test_settings_are_in_the_results(transplanted):
     config = transplanted.raw["config"]
     assert (config["component"], config["source"], config["target"]) == ("attn", 3, 0)
     assert config["aux"] == "en"
+
+
+def test_a_model_in_training_mode_answers_as_in_evaluation_mode():
+    def asked(kind, *arguments):
+        return [Instance(kind, {"q": "x"}, arguments, 0, ("t", 0, 1))]
+
+    model = wrapped("gpt2", resid_pdrop=0.5, embd_pdrop=0.5)
+    lm = CrosslatentLM(model, Arguments.of({"pretrained": "unused", "component": "none"}))
+    best = oracle.run_rows(model, lm.tok_encode("Mji ni"), [()], max_new_tokens=2)[0].ids
+
+    def act():
+        settings = {"until": ["\n\n"], "max_gen_toks": 4}
+        greedy = lm._answers._is_greedy
+        return (
+            lm.loglikelihood(asked("loglikelihood", "Mji ni", " Nairobi"), disable_tqdm=True),
+            lm.generate_until(asked("generate_until", "Mji ni", settings), disable_tqdm=True),
+            greedy(
+                Prompt(tuple(lm.tok_encode("Mji ni"))), (), best, Decoded(best[:1], (), 0, True)
+            ),
+        )
+
+    expected = act()
+    assert expected[-1] is True
+    model.hf.train()
+    assert act() == expected
+    assert all(module.training for module in model.hf.modules())

@@ -278,3 +278,20 @@ def test_a_space_of_another_shape_is_refused(model, make_space):
         steering = steered(model, space, Steering("sw", 1.0, (0,)))
         with pytest.raises(SpaceError, match="probe this model"), steering:
             pass
+
+
+def test_a_model_in_training_mode_is_steered_without_dropout(make_space):
+    model = wrapped("gpt2", resid_pdrop=0.5, embd_pdrop=0.5)
+    ids = torch.tensor([ids_of(model, MAIN)])
+
+    def act():
+        with steered(model, make_space(), Steering("sw", 4.0, (1,))), torch.no_grad():
+            new = model.hf.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=4
+            )
+            return new, model.hf(ids).logits
+
+    expected = act()
+    model.hf.train()
+    assert all(map(torch.equal, act(), expected))
+    assert all(module.training for module in model.hf.modules())

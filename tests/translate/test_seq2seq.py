@@ -10,6 +10,7 @@ import torch
 import transformers
 from packaging.version import Version
 from transformers import (
+    GenerationConfig,
     MarianConfig,
     MBartConfig,
     MBartForConditionalGeneration,
@@ -366,3 +367,24 @@ def test_an_old_version_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setitem(load_translator.__globals__, "LEAST_TRANSFORMERS", "99.1")
     with pytest.raises(ModelError, match=r"need transformers 99.1 or newer, and this is 5\."):
         load_translator(tmp_path)
+
+
+def test_a_model_that_is_given_is_left_as_it_was(translation_folders: dict[str, Path]) -> None:
+    loaded = load_translator(translation_folders["NLLB"], device="cpu")
+    expected = loaded.translate(TEXTS, "en", "sw")
+    hf = loaded.hf
+    hf.generation_config = own = GenerationConfig(
+        num_beams=4, repetition_penalty=1.8, no_repeat_ngram_size=1, forced_eos_token_id=2,
+        eos_token_id=hf.config.eos_token_id, decoder_start_token_id=hf.config.decoder_start_token_id,
+    )  # fmt: skip
+    for module in hf.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+        if isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.5
+    hf.train()
+    wrapped = wrap_translator(hf, loaded.tokenizer, name="given")
+    for _ in range(2):
+        assert wrapped.translate(TEXTS, "en", "sw") == expected
+        assert hf.generation_config is own
+        assert all(module.training for module in hf.modules())

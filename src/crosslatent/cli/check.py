@@ -112,6 +112,8 @@ def _print_found(found: Found) -> None:
     for part, norms in found.norms.items():
         lines.append(("norm", f"{', '.join(norms)} after {_PARTS[part]}, left out of its vectors"))
     lines.append(("path", f"{found.path} ({found.reason or 'the fastest'})"))
+    differs = f", which {found.tokenizer_differs}" if found.tokenizer_differs else ""
+    lines.append(("tokenizer", f"{found.tokenizer}{differs}"))
     for label, text in lines:
         print_text(f"{label:<16}{text}")
 

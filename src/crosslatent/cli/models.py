@@ -82,6 +82,7 @@ def source_of(
 def _warnings_in_one_line() -> Iterator[None]:
     """Inside, our own warnings look like those of the command line."""
     from crosslatent.model.adapters import AdapterWarning
+    from crosslatent.model.tokenizers import TokenizerWarning
 
     with warnings.catch_warnings():
         others = warnings.showwarning
@@ -94,7 +95,7 @@ def _warnings_in_one_line() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if issubclass(category, AdapterWarning):
+            if issubclass(category, AdapterWarning | TokenizerWarning):
                 warn(str(message))
             else:
                 others(message, category, filename, lineno, file, line)

@@ -15,6 +15,7 @@ from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.contracts.subject import Subject
 from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit
+from crosslatent.model.conditions import generating
 from crosslatent.patch import patched
 from crosslatent.requests import Request
 from crosslatent.specs import ORACLE, Component, Site
@@ -120,15 +121,12 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
 
 
 def _generated(subject: Subject) -> tuple[int, ...]:
-    """New ids of greedy `generate` without anything that the model's own settings add.
-
-    One token more than is compared, since some models force an end token as the last one.
-    """
+    """New ids of greedy `generate` without anything that the model's own settings add."""
     model = subject.model
     ends = sorted(model.eos_ids)
     plain = GenerationConfig(
         do_sample=False,
-        max_new_tokens=subject.new_tokens + 1,
+        max_new_tokens=subject.new_tokens,
         eos_token_id=ends or None,
         pad_token_id=ends[0] if ends else 0,
     )
@@ -140,7 +138,8 @@ def _generated(subject: Subject) -> tuple[int, ...]:
     if model.reads_both_ways:
         inputs["token_type_ids"] = torch.zeros_like(ids)
     hf: Any = model.hf
-    whole = hf.generate(**inputs, generation_config=plain)
+    with generating(hf, plain):
+        whole = hf.generate(**inputs, generation_config=plain)
     new = whole[0, read : read + subject.new_tokens].tolist()
     end = next((at for at, token in enumerate(new) if token in model.eos_ids), len(new))
     return tuple(new[:end])

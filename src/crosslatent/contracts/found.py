@@ -15,6 +15,7 @@ from crosslatent.model.adapter import Block
 from crosslatent.model.families import FAMILIES, Names
 from crosslatent.model.proof import same
 from crosslatent.model.structure import text_config
+from crosslatent.model.tokenizers import difference_from_source
 from crosslatent.model.trace import Trace, probe
 
 
@@ -49,6 +50,9 @@ class Found:
         norms: by part, paths in a block of what norms its output before it is added.
         path: how rows are computed (`specs.PATHS`).
         reason: why no faster path is taken; empty for the fastest.
+        tokenizer: class of the tokenizer.
+        tokenizer_differs: how it reads texts otherwise than the tokenizer.json of where it comes
+            from; empty if it does not.
     """
 
     model: str
@@ -63,6 +67,8 @@ class Found:
     norms: Mapping[str, tuple[str, ...]]
     path: str
     reason: str
+    tokenizer: str
+    tokenizer_differs: str
 
 
 def found(model: Model) -> Found:
@@ -81,6 +87,8 @@ def found(model: Model) -> Found:
         norms=_norms(model),
         path=path.name,
         reason=path.reason,
+        tokenizer=type(model.tokenizer).__name__,
+        tokenizer_differs=difference_from_source(model.tokenizer) or "",
     )
 
 

@@ -14,6 +14,7 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.decoding import log_probabilities
 from crosslatent.edits import Edit
 from crosslatent.model import encode_batch
+from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden
 from crosslatent.specs import Component, Site
 
@@ -55,7 +56,6 @@ def self_transplant(subject: Subject) -> dict[str, int]:
     return {"rows": len(edits)}
 
 
-@torch.no_grad()
 def _residual_twice(subject: Subject, layer: int) -> Tensor:
     """Log-probabilities if attention of one block gives residual + output at the last token."""
     block = subject.model.blocks[layer]
@@ -74,5 +74,6 @@ def _residual_twice(subject: Subject, layer: int) -> Tensor:
         hooks.callback(handle.remove)
         hooks.callback(block.attn.register_forward_hook(after).remove)
         ((_, inputs),) = encode_batch(subject.model, [subject.main]).parts()
-        logits = subject.model.hf(**inputs, use_cache=False).logits[:, -1]
+        with answering(subject.model.hf):
+            logits = subject.model.hf(**inputs, use_cache=False).logits[:, -1]
     return torch.tensor(log_probabilities(logits, subject.watch)[0])

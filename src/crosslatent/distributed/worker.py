@@ -108,7 +108,7 @@ class Worker:
             ModelError: this worker has loaded another model, or its prompts give other token ids.
             RunFolderError: it does not see the run folder, or another session has taken it.
         """
-        own = self._model.identity
+        own = self._model.identity_now
         different = [name for name in sorted(own) if own[name] != manifest["model"].get(name)]
         if different:
             raise ModelError(

@@ -14,6 +14,7 @@ from crosslatent.engine.contract import Answered, Pick, Prompts
 from crosslatent.engine.paths import EnginePath, path_of
 from crosslatent.errors import MemoryShortError, ModelError
 from crosslatent.model import Model
+from crosslatent.model.conditions import answering
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
 
@@ -124,8 +125,9 @@ class Batches:
         """Some rows of a group, and its prompts, which are read if they have not been yet."""
         started = time.monotonic()
         try:
-            prompts = prompts or path.open(self.model, group, self.chunk)
-            decoded = prompts.answer(part, self.max_new_tokens, self._ticker(len(part)))
+            with answering(self.model.hf):
+                prompts = prompts or path.open(self.model, group, self.chunk)
+                decoded = prompts.answer(part, self.max_new_tokens, self._ticker(len(part)))
         except Unshareable as reason:
             raise ModelError(
                 "The engine 'shared-prefix' passed its trial, but this model's rows cannot share a "

@@ -24,7 +24,9 @@ from crosslatent.engine import expanded, shared
 from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.errors import UsageError
 from crosslatent.model import Model
+from crosslatent.model.conditions import answering
 from crosslatent.model.structure import text_config
+from crosslatent.model.unwrapping import adapters_of
 from crosslatent.prefix import Unshareable
 from crosslatent.requests import Request
 from crosslatent.specs import (
@@ -113,8 +115,9 @@ _chosen: WeakKeyDictionary[PreTrainedModel, tuple[Any, EnginePath]] = WeakKeyDic
 
 
 def best_path(model: Model) -> EnginePath:
-    """The fastest path that passes its trial on this model; tried once."""
-    state = (model.dtype, model.device)
+    """The fastest path that passes its trial on this model as it is now; tried once."""
+    attention = getattr(text_config(model.hf), "_attn_implementation", None)
+    state = (model.dtype, model.device, attention, adapters_of(model.hf))
     known = _chosen.get(model.hf)
     if known is None or known[0] != state:
         known = (state, _choose(model))
@@ -173,7 +176,8 @@ class _Trial:
 
     def _answers(self, name: str, requests: Sequence[Request]) -> list[Decoded]:
         picks = [(at, row) for at, asked in enumerate(requests) for row in range(len(asked.rows))]
-        return _OPEN[name](self._model, requests, None).answer(picks, _NEW_TOKENS)
+        with answering(self._model.hf):
+            return _OPEN[name](self._model, requests, None).answer(picks, _NEW_TOKENS)
 
 
 def _probe_requests(model: Model) -> list[Request]:

@@ -16,6 +16,7 @@ from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import EnginePath
 from crosslatent.model import Model
+from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import check_positions
 from crosslatent.requests import Request
 from crosslatent.specs import Site, Transplant, resolve_layer
@@ -179,10 +180,11 @@ class Answerer:
                 return decoded.ids[0] == option[0]
         elif option[0] not in self.model.eos_ids:
             return False
-        start = oracle.read_prompt(self.model, prompt.main, row)
-        best = [int(start.logits.argmax(-1))]
-        if len(option) > 1:
-            best += start.read(torch.tensor([option[:-1]]))[0].argmax(-1).tolist()
+        with answering(self.model.hf):
+            start = oracle.read_prompt(self.model, prompt.main, row)
+            best = [int(start.logits.argmax(-1))]
+            if len(option) > 1:
+                best += start.read(torch.tensor([option[:-1]]))[0].argmax(-1).tolist()
         return best == list(option)
 
 

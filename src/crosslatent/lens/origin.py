@@ -50,8 +50,9 @@ def check_origin(model: Model, space: Space) -> None:
     there = space.record.model.get("identity")
     if not isinstance(there, Mapping):
         return
-    other = [name for name in _DTYPE_FREE if there.get(name) != model.identity.get(name)]
-    if other or not _same_weights(model, space.record.model, there):
+    here = model.identity_now
+    other = [name for name in _DTYPE_FREE if there.get(name) != here.get(name)]
+    if other or not _same_weights(model, here, space.record.model, there):
         what = other[0].replace("_hash", "").replace("_", " ") if other else "weights"
         raise SpaceError(
             f"The language space was probed in {space.record.model.get('name')}, which is not "
@@ -59,15 +60,17 @@ def check_origin(model: Model, space: Space) -> None:
         )
 
 
-def _same_weights(model: Model, record: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+def _same_weights(
+    model: Model, here: Mapping[str, Any], record: Mapping[str, Any], there: Mapping[str, Any]
+) -> bool:
     """Whether the weights are those that were probed, as far as can be told."""
-    if there.get("dtype") == model.identity.get("dtype"):
-        return bool(there.get("weights_hash") == model.identity.get("weights_hash"))
+    if there.get("dtype") == here.get("dtype"):
+        return bool(there.get("weights_hash") == here.get("weights_hash"))
     from crosslatent.model.identity import rounded_weights_hash
 
     # The same weights give other hashes in another type of numbers; rounded, they do not.
     rounded = record.get("rounded_weights_hash")
-    types = {there.get("dtype"), model.identity.get("dtype")}
+    types = {there.get("dtype"), here.get("dtype")}
     if rounded is None or types != {"float32", "bfloat16"}:
         return True
     return bool(rounded == rounded_weights_hash(model.hf))

@@ -24,6 +24,7 @@ from crosslatent.lens.probing.settings import (
 )
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
+from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Prompt, Side, encode_many
 from crosslatent.specs import AsChat, Site, resolve_layer
 
@@ -107,6 +108,7 @@ def _chat_ids(model: Model, text: str, chat: AsChat) -> list[int]:
     return encode_many(model, [Prompt(text)], chat=chat)[0]
 
 
+@plain_settings()
 def read_states(
     model: Model,
     ids: Sequence[Sequence[int]],
@@ -198,7 +200,6 @@ def _batches(
         yield [row]
 
 
-@torch.no_grad()
 def _read_batch(
     model: Model, batch: PromptBatch, places: list[int | None], pooling: Pooling, dtype: torch.dtype
 ) -> Tensor:
@@ -221,7 +222,7 @@ def _read_batch(
     sites = [Site("block", place) for place in where if place is not None]
     decoder: Any = model.hf.base_model
     ((_, inputs),) = batch.parts()
-    with reading(model, sites, receive) if sites else nullcontext():
+    with answering(model.hf), reading(model, sites, receive) if sites else nullcontext():
         out = decoder(**inputs, use_cache=False)
     if None in where:
         keep(None, out[0])

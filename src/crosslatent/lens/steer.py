@@ -20,6 +20,7 @@ from crosslatent.errors import UsageError
 from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
 from crosslatent.model import Model, rewriting
+from crosslatent.model.conditions import evaluating_calls
 from crosslatent.model.sites import Rewrite
 from crosslatent.specs import Site, resolve_layer
 from crosslatent.subspace import Floats, Subspace
@@ -79,8 +80,9 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
     paths, sweeps. Padding is moved as well and read by nobody. With a transplant, what was opened
     first acts first: ``with steered(...), patched(...)`` puts the vector in the place of a steered
     output, whole. Vectors that are captured while it is open are those of the steered model; take
-    them before if they are to come from the unmodified one. Hooks are gone on leaving, after an
-    exception too.
+    them before if they are to come from the unmodified one. Every forward of ``model.hf`` runs in
+    evaluation mode, whatever mode the model is in. Hooks are gone on leaving, after an exception
+    too.
 
     Args:
         model: the model.
@@ -92,7 +94,7 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
         PairError: the model has no such block.
         UsageError: a block is named twice.
     """
-    with rewriting(model, _rewrites(model, space, steering)):
+    with evaluating_calls(model.hf), rewriting(model, _rewrites(model, space, steering)):
         yield
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from crosslatent.errors import ModelError
 from crosslatent.model import proof
+from crosslatent.model.conditions import answering
 from crosslatent.model.encoder import decoder_prompt, has_encoder
 from crosslatent.model.families import FAMILIES, Names
 from crosslatent.model.structure import (
@@ -89,9 +90,10 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
     refuse_states(type(hf), text_config(hf), list(blocks))
     _keep_soft_caps(hf)
     choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
-    parts = _probed(hf, path, choices)
-    if not reads_both_ways(hf):
-        _verify_causal(hf)
+    with answering(hf):
+        parts = _probed(hf, path, choices)
+        if not reads_both_ways(hf):
+            _verify_causal(hf)
     return parts
 
 

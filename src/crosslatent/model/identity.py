@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,6 +31,26 @@ def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict
         **adapters_of(hf),
         **({} if (method := quantized.method_of(hf)) is None else {"quantization": method}),
     }
+
+
+def identity_now(hf: PreTrainedModel, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a model that was wrapped before, as it is now.
+
+    Its weights may have been trained or moved to another type since, and its adapters switched.
+
+    Args:
+        hf: the model.
+        known: its `identity_of` when it was wrapped, with what loading added.
+    """
+    kept = {name: value for name, value in known.items() if name not in _OF_ADAPTERS}
+    return kept | {
+        "weights_hash": _weights_hash(hf),
+        "dtype": str(hf.dtype).removeprefix("torch."),
+        **adapters_of(hf),
+    }
+
+
+_OF_ADAPTERS = ("active_adapters", "adapters_hash")
 
 
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

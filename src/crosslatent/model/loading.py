@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
@@ -21,9 +20,11 @@ from transformers import (
 from crosslatent.errors import ModelError
 from crosslatent.model import adapters, quantized
 from crosslatent.model.adapter import resolve
+from crosslatent.model.conditions import plain_settings
 from crosslatent.model.identity import identity_of
 from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
+from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
 
 _DTYPES = {
@@ -37,6 +38,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, ImportError)
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
+@plain_settings()
 def load(
     path: str | Path,
     *,
@@ -95,7 +97,7 @@ def load(
     try:
         config = _config_of(path, **options)
         loads = kind_of(config).loads
-        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        tokenizer = load_tokenizer(path, **options)
         placed = _quantised(quantization, config, kind, where) | placed
         hf = loads.from_pretrained(
             path, config=config, dtype=kind, use_safetensors=True, **options, **placed
@@ -111,7 +113,7 @@ def load(
         raise _unreadable(path, error) from error
     if not placed:
         torch.nn.Module.to(hf, device=where)
-    return wrap(hf, tokenizer, name=str(path), modules=modules)
+    return _wrapped(hf, tokenizer, str(path), modules)
 
 
 def read_ahead(
@@ -132,7 +134,7 @@ def read_ahead(
     try:
         config = _config_of(path, revision=revision)
         kind_of(config)  # refuses what cannot answer a prompt
-        return config, AutoTokenizer.from_pretrained(path, revision=revision)
+        return config, load_tokenizer(path, revision=revision)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -200,7 +202,7 @@ def _load_adapted(
     for each in found.folders:
         hf = adapters.merge(hf, each)
     tokenizer = _tokenizer_of(found.folders, trust_remote_code) or base.tokenizer
-    model = wrap(hf, tokenizer, name=str(folder), modules=modules)
+    model = _wrapped(hf, tokenizer, str(folder), modules)
     # Weights are hashed by a sample of theirs, which a small adapter may not touch.
     digests = [adapters.digest_of(each) for each in found.folders]
     return replace(model, identity=model.identity | {"adapters": digests})
@@ -213,15 +215,12 @@ def _tokenizer_of(
     for folder in reversed(folders):
         if _holds(folder, _TOKENIZERS):
             try:
-                tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                    folder, trust_remote_code=trust_remote_code
-                )
+                return load_tokenizer(folder, trust_remote_code=trust_remote_code)
             except (OSError, ValueError, KeyError) as error:
                 raise ModelError(
                     f"Cannot read the tokenizer in {str(folder)!r} ({error}): mend it, or take its "
                     "files away to use the base's."
                 ) from error
-            return tokenizer
     return None
 
 
@@ -234,8 +233,8 @@ def wrap(
 ) -> Model:
     """Wrap a model that is already loaded; puts it in evaluation mode.
 
-    Adapters of PEFT stay in place, and count as long as they are active; wrap again after another
-    one was chosen, so that `identity` says so. A model that is compiled runs without that from now
+    Adapters of PEFT stay in place, and count as long as they are active. A tokenizer that reads texts
+    otherwise than the tokenizer.json of the folder that it comes from is warned of. A model that is compiled runs without that from now
     on, since compiled code does not run hooks. The result's `hf` is the model inside.
 
     Args:
@@ -252,6 +251,17 @@ def wrap(
             not act in it, or tokens not be independent of those after them (see `unwrapping` and
             `quantized`).
     """
+    warn_of_another(tokenizer)
+    return _wrapped(hf, tokenizer, name, modules)
+
+
+def _wrapped(
+    hf: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str | None,
+    modules: Mapping[str, str] | None,
+) -> Model:
+    """`wrap`, with a tokenizer that has been looked at."""
     model = bare(hf)
     quantized.refuse_outliers(model)
     quantized.keep_packing(model)

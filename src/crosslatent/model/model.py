@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from crosslatent.errors import PairError
 from crosslatent.model.adapter import Block
 from crosslatent.model.encoder import decoder_prompt, has_encoder
+from crosslatent.model.identity import identity_now
 from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
@@ -24,11 +25,11 @@ class Model:
     """A loaded model; made by `load` or `wrap`.
 
     Attributes:
-        hf: the model itself, in evaluation mode.
+        hf: the model itself; whatever is done with it runs as `conditions.answering` says.
         tokenizer: its tokenizer.
         blocks: decoder blocks, from the first.
         name: what it was loaded from.
-        identity: plain data that tells this model from another (for run folders).
+        identity: plain data that tells this model from another, from when it was wrapped.
         norm: what the last block's output goes through before the head; None if nothing single.
         head: what gives the logits; None if the model does not say.
         modules: what the user said of where the modules are.
@@ -42,6 +43,11 @@ class Model:
     norm: nn.Module | None = field(default=None, repr=False)
     head: nn.Module | None = field(default=None, repr=False)
     modules: Mapping[str, str] | None = None
+
+    @property
+    def identity_now(self) -> dict[str, Any]:
+        """What `identity` would be if the model were wrapped now: for run folders and caches."""
+        return identity_now(self.hf, self.identity)
 
     @property
     def n_layers(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from crosslatent.model.conditions import answering
 from crosslatent.model.encoder import has_encoder
 from crosslatent.model.structure import decoder_of, text_config
 from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
@@ -131,7 +132,7 @@ def probe(hf: PreTrainedModel, last: int = 0) -> Tensor:
     ids[:, -1] += last
     inputs = {"input_ids": ids % text_config(hf).vocab_size}
     decoder: Any = hf.base_model
-    with torch.no_grad():
+    with answering(hf):
         if decoder is hf:  # T5 and others have no module for all but the head
             decoder = decoder_of(hf)
         if has_encoder(hf):

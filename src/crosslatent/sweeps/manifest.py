@@ -54,7 +54,7 @@ def build_manifest(
         "environment": environment_of(model),
         "model": {
             "name": model.name,
-            **model.identity,
+            **model.identity_now,
             "n_layers": model.n_layers,
             "d_model": model.d_model,
         },

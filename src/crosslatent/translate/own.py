@@ -69,7 +69,7 @@ class OwnTranslator:
             usual = put_as_chat(self.model, _NOTHING, tokenize=False, chat=_UNTOLD)
             now = put_as_chat(self.model, _NOTHING, tokenize=False, chat=self.chat)
             asked += [now] if now != usual else []
-        return {"model": self.model.identity, "asked": asked, "budget": [*BUDGET, _STEP]}
+        return {"model": self.model.identity_now, "asked": asked, "budget": [*BUDGET, _STEP]}
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """See `Translator`; empty for a text that is too long, or a translation without an end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from transformers.models.auto.modeling_auto import (
 
 from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
 from crosslatent.errors import ModelError
+from crosslatent.model.conditions import generating
 from crosslatent.model.identity import identity_of
 from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype
 from crosslatent.translate.families import Direction, Family, check_pair, direction, family_of
@@ -51,12 +53,13 @@ class Seq2SeqTranslator:
     """A translation model; made by `load_translator`.
 
     Attributes:
-        hf: the model, in evaluation mode.
+        hf: the model.
         tokenizer: its tokenizer.
         family: how it is told the languages.
         known: codes of the languages that it knows, with their tokens; empty for a single pair.
         name: what it was loaded from.
         identity: plain data that decides what comes out.
+        decoding: the settings of `generate`, and all of them.
     """
 
     hf: PreTrainedModel = field(repr=False)
@@ -65,6 +68,7 @@ class Seq2SeqTranslator:
     known: dict[str, int] = field(repr=False)
     name: str
     identity: dict[str, Any] = field(repr=False)
+    decoding: GenerationConfig = field(repr=False)
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """See `Translator`; empty for a text that is too long, or a translation without an end.
@@ -138,19 +142,21 @@ class Seq2SeqTranslator:
         for row, text in enumerate(texts):
             ids[row, : len(text)] = torch.tensor(text)
             mask[row, : len(text)] = 1
-        forced = {} if way.first is None else {"forced_bos_token_id": way.first}
-        out = self.hf.generate(  # type: ignore[operator]
-            input_ids=ids.to(self.hf.device),
-            attention_mask=mask.to(self.hf.device),
-            max_new_tokens=max(map(self._budget, texts)),
-            **forced,
-        )
+        settings = copy.copy(self.decoding)
+        settings.max_new_tokens = max(map(self._budget, texts))
+        settings.forced_bos_token_id = way.first
+        with generating(self.hf, settings):
+            out = self.hf.generate(  # type: ignore[operator]
+                input_ids=ids.to(self.hf.device),
+                attention_mask=mask.to(self.hf.device),
+                generation_config=settings,
+            )
         rows: list[list[int]] = out[:, 1:].tolist()
         return rows
 
     def _read(self, row: list[int], budget: int) -> str:
         """The text up to the end token; empty if there is none within the budget."""
-        ends = self.hf.generation_config.eos_token_id
+        ends = self.decoding.eos_token_id
         stop = [at for at, token in enumerate(row[:budget]) if token in _listed(ends)]
         if not stop:
             return ""
@@ -200,7 +206,9 @@ def load_translator(
             "tokenizers need pip install sentencepiece."
         ) from error
     torch.nn.Module.to(hf, device=where)
-    return wrap_translator(hf, tokenizer, name=name)
+    translator = wrap_translator(hf, tokenizer, name=name)
+    hf.generation_config = translator.decoding  # for calls of `hf.generate` by hand
+    return translator
 
 
 def _check_version() -> None:
@@ -216,22 +224,22 @@ def _check_version() -> None:
 def wrap_translator(
     hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str
 ) -> Seq2SeqTranslator:
-    """Make a translator of a model that is loaded; sets it to evaluation and plain greedy decoding.
+    """Make a translator of a model that is loaded, which stays as it is.
 
     Raises:
         ModelError: the model is of a family that is not known.
     """
-    hf.train(False)
     family = family_of(hf.config.model_type, tokenizer, name)
     own = hf.generation_config
     kept = {setting: getattr(own, setting, None) for setting in _OWN_SETTINGS}
-    hf.generation_config = GenerationConfig(do_sample=False, num_beams=1, **kept)
+    decoding = GenerationConfig(do_sample=False, num_beams=1, **kept)
     identity = identity_of(hf, tokenizer) | {
         "family": family.name,
         "budget": list(BUDGET),
         "decoding": "greedy",
     }
-    return Seq2SeqTranslator(hf, tokenizer, family, family.known(tokenizer), name, identity)
+    known = family.known(tokenizer)
+    return Seq2SeqTranslator(hf, tokenizer, family, known, name, identity, decoding)
 
 
 def _check_type(model_type: str, name: str) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from crosslatent.errors import ModelError, SpaceError
 from crosslatent.lens.evaluation.contents import Span, content_span
 from crosslatent.model import Model, encode_batch
+from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, encode_many
 from crosslatent.specs import AsChat
 from crosslatent.stats import Estimate, clustered_mean
@@ -258,11 +259,11 @@ def _batch(ahead: Tensor, behind: Tensor, ids: Sequence[Sequence[int]]) -> list[
     return [values[row, : len(text) - 1].numpy().astype(np.float64) for row, text in enumerate(ids)]
 
 
-@torch.no_grad()
 def _log_probabilities(model: Model, ids: Sequence[Sequence[int]]) -> Tensor:
     """Log-probabilities (nats) of the next token, batch pos vocab, float32; 0 on padding."""
-    batch = encode_batch(model, ids, "right")
-    ((_, inputs),) = batch.parts()
-    logits: Tensor = model.hf(**inputs, use_cache=False).logits[:, :-1]
-    found = logits.float().log_softmax(-1)
-    return found.masked_fill(batch.mask[:, 1:, None].to(found.device) == 0, 0.0)
+    with answering(model.hf):
+        batch = encode_batch(model, ids, "right")
+        ((_, inputs),) = batch.parts()
+        logits: Tensor = model.hf(**inputs, use_cache=False).logits[:, :-1]
+        found = logits.float().log_softmax(-1)
+        return found.masked_fill(batch.mask[:, 1:, None].to(found.device) == 0, 0.0)

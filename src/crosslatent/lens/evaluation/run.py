@@ -128,7 +128,7 @@ def evaluate(
         rule=asking.rule,
         central=lang,
         languages=sorted({q.lang for q in asking.targets}),
-        model={"name": base.name, "identity": base.identity},
+        model={"name": base.name, "identity": base.identity_now},
         conditions=results,
         questions=_counted(asking),
         central_texts=0 if texts is None else len(texts.ids),

@@ -264,7 +264,7 @@ def _record(
     return SpaceRecord(
         model={
             "name": model.name,
-            "identity": model.identity,
+            "identity": model.identity_now,
             "rounded_weights_hash": rounded_weights_hash(model.hf),
         },
         pooling=settings.pooling,

@@ -29,6 +29,7 @@ from crosslatent.lens.training.settings import TrainSpec, check
 from crosslatent.lens.training.top import Top, autocast
 from crosslatent.lens.training.trunk import Trunk, batches
 from crosslatent.model import Model, encode_batch
+from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
 from crosslatent.specs import AsChat
@@ -129,7 +130,6 @@ def head(model: Model, states: Tensor) -> Tensor:
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-@torch.no_grad()
 def check_head(model: Model, ids: Sequence[int]) -> None:
     """Refuse a model whose logits are not those of `head`: a loss would be of something else.
 
@@ -139,8 +139,9 @@ def check_head(model: Model, ids: Sequence[int]) -> None:
     batch = encode_batch(model, [ids], "right")
     ((_, inputs),) = batch.parts()
     decoder: Any = model.hf.base_model
-    expected = model.hf(**inputs, use_cache=False).logits[0].float()
-    found = head(model, decoder(**inputs, use_cache=False)[0][0]).float()
+    with answering(model.hf):
+        expected = model.hf(**inputs, use_cache=False).logits[0].float()
+        found = head(model, decoder(**inputs, use_cache=False)[0][0]).float()
     if not torch.allclose(found, expected, rtol=1e-2, atol=1e-2):
         raise ModelError(
             f"The logits of {model.name} are not its head's output alone (they differ by "

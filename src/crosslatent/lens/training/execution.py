@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -34,8 +35,10 @@ from crosslatent.lens.training.saving import Fitted, measure, restore, save, set
 from crosslatent.lens.training.top import Top, resolve_precision
 from crosslatent.lens.training.trunk import Cut, Trunk, compute_trunk
 from crosslatent.model import Model
+from crosslatent.model.conditions import plain_settings
 
 
+@plain_settings()
 def carry_out(
     job: Job, out: Path | None, cache: Path | None, *, new: bool = False, show: Show | None = None
 ) -> Trained:
@@ -44,6 +47,7 @@ def carry_out(
     Raises:
         ModelError, UsageError, RunFolderError, TrainingError: see `training.train`.
     """
+    job = replace(job, model=replace(job.model, identity=job.model.identity_now))
     check_weights(job.model, lora=job.spec.lora is not None, blocks=job.blocks)
     split = split_rows(job.groups, job.spec.held_out, job.spec.seed)
     processes = Processes.here(cpu=job.model.device.type == "cpu")

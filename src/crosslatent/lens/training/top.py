@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from crosslatent.lens.space import FINAL, Layer
 from crosslatent.lens.training.settings import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, reading
+from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import hidden_of
 from crosslatent.specs import Site
 
@@ -111,7 +112,7 @@ def block_form(model: Model, layer: int) -> Form:
     try:
         ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)
         decoder: Any = model.hf.base_model
-        with torch.no_grad():
+        with answering(model.hf):
             decoder(input_ids=ids, use_cache=False)
     finally:
         handle.remove()

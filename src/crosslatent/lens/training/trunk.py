@@ -46,6 +46,7 @@ from crosslatent.lens.training.shards import (
 )
 from crosslatent.lens.training.top import autocast
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
+from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input
 from crosslatent.specs import Site, canonical_hash
 from crosslatent.store.files import write_json
@@ -271,7 +272,7 @@ def _read(model: Model, batch: PromptBatch, cut: Cut) -> tuple[Tensor, dict[Laye
     decoder: Any = model.hf.base_model
     handle = model.blocks[cut.first].whole.register_forward_pre_hook(enter, with_kwargs=True)
     try:
-        with reading(model, sites, keep), autocast(model, cut.precision):
+        with answering(model.hf), reading(model, sites, keep), autocast(model, cut.precision):
             out = decoder(**inputs, use_cache=False)
     finally:
         handle.remove()
