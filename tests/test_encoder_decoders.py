@@ -162,7 +162,7 @@ def patched_by_hand(model, component, vector, target, column):
     past = [0]
 
     def count(_module, _args, kwargs):
-        cache = kwargs.get("past_key_values")
+        cache = kwargs.get("cache", kwargs.get("past_key_values"))
         past[0] = 0 if cache is None else cache.get_seq_length()
 
     def put(_module, _args, output):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,9 @@ def hooked(module: nn.Module, change: Change) -> Iterator[None]:
 
 def forward(model: Any, ids: Tensor, cache: Any = None) -> Any:
     """One forward that computes the logits of the last column only."""
-    return model(
-        input_ids=ids, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
-    )
+    # transformers calls it past_key_values up to 5.23, and cache from 5.24 on.
+    name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+    return model(input_ids=ids, use_cache=cache is not None, logits_to_keep=1, **{name: cache})
 
 
 def greedy(model: Any, logits: Tensor, cache: Any, new_tokens: int) -> list[list[int]]:

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from crosslatent.edits import Window
 from crosslatent.errors import PromptError
-from crosslatent.model import Model, PromptBatch, encode, encode_batch, reading
+from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, reading
 from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 from crosslatent.specs import Component, Site, check_component
@@ -155,4 +155,4 @@ def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -
     cache = None if whole else DynamicCache(config=model.hf.config)
     for start, inputs in batch.parts(chunk):
         window.start = start
-        decoder(**inputs, past_key_values=cache, use_cache=not whole)
+        caches.forward(decoder, inputs, cache)

@@ -34,7 +34,7 @@ from transformers import Cache, PreTrainedModel
 
 from crosslatent.activations import capture_ids
 from crosslatent.errors import ModelError, UsageError
-from crosslatent.model import Model, PromptBatch, encode_batch, rewriting
+from crosslatent.model import Model, PromptBatch, caches, encode_batch, rewriting
 from crosslatent.model.conditions import answering
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import check_positions
@@ -251,9 +251,7 @@ def _slopes(
     edits: dict[Site, Rewrite] = {site: probe.rewrite for site, probe in probes.items()}
     cache, inputs = _before_the_last(model, batch, positions)
     with _without_weights(model.hf), rewriting(model, edits):
-        logits: Tensor = model.hf(
-            **inputs, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1
-        ).logits[:, -1]
+        logits: Tensor = caches.forward(model.hf, inputs, cache, logits_to_keep=1).logits[:, -1]
         values = [score.of(row) for score, row in zip(scores, logits, strict=True)]
         gradients = _gradients(values, [probe.nudge for probe in probes.values()])
     by_site = dict(zip(probes, gradients, strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from crosslatent.edits import Window
-from crosslatent.model import Model, PromptBatch
+from crosslatent.model import Model, PromptBatch, caches
 from crosslatent.model.encoder import Encoded
 
 _WORTH_LEAVING = 0.9
@@ -88,13 +88,13 @@ class Prefilled:
         }
         if self.encoded is not None:
             inputs = {"decoder_input_ids": tokens, **self.encoded.arguments}
-        logits: Tensor = self.model.hf(**inputs, past_key_values=self.cache, use_cache=True).logits
+        logits: Tensor = caches.forward(self.model.hf, inputs, self.cache).logits
         return logits
 
     def keep(self, rows: Tensor) -> None:
         """Let only these rows go on, in this order."""
         rows = rows.to(self.mask.device)
-        self.cache.batch_select_indices(rows)
+        caches.keep_rows(self.cache, rows)
         self.mask, self.logits = self.mask[rows], self.logits[rows]
         if self.encoded is not None:
             self.encoded = self.encoded.select(rows)
@@ -160,11 +160,13 @@ def prefill(
         window.start = start
         width = inputs["input_ids"].shape[1]
         rows, columns = window.here(width)
-        keep = torch.unique(columns) if len(rows) else columns.new_tensor([width - 1])
-        out = model.hf(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
+        # A number: a tensor of columns would have to be on the device of the last block.
+        keep = width - int(columns.min()) if len(rows) else 1
+        out = caches.forward(model.hf, inputs, cache, logits_to_keep=keep).logits
         if logits is None:
             logits = out.new_zeros((out.shape[0], out.shape[-1]))
-        logits[rows] = out[rows, torch.searchsorted(keep, columns)]
+        rows, columns = rows.to(out.device), columns.to(out.device)
+        logits[rows] = out[rows, columns - width]  # counted from the end, however many there are
     window.start = None
     assert logits is not None
     return Prefilled(model, cache, logits, batch.mask)
@@ -176,7 +178,7 @@ def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled
     out = model.hf(**inputs, use_cache=True)
     window.start = None
     encoded = Encoded(out.encoder_last_hidden_state, inputs["attention_mask"])
-    return Prefilled(model, out.past_key_values, out.logits[:, -1], batch.mask, encoded)
+    return Prefilled(model, caches.cache_of(out), out.logits[:, -1], batch.mask, encoded)
 
 
 @dataclass(frozen=True, slots=True)

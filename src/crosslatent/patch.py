@@ -13,6 +13,7 @@ from torch import Tensor
 from crosslatent.edits import Window, replace_in
 from crosslatent.errors import PairError, PromptError
 from crosslatent.model import Model, rewriting
+from crosslatent.model.caches import NAMES, cache_in, named
 from crosslatent.model.conditions import evaluating, evaluating_calls
 from crosslatent.model.prompts import last_real
 from crosslatent.specs import Component, Site, check_component, resolve_layer
@@ -74,6 +75,10 @@ def patched(
 class _PromptWatch:
     """Follows the model's forwards and knows which of them holds the last prompt token."""
 
+    _side = ""
+    """How the arguments begin that say what counts as the prompt."""
+    _nothing = "A forward got neither input_ids nor inputs_embeds: pass one of them."
+
     def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
         self._model = model
         self._strength = strength
@@ -83,6 +88,8 @@ class _PromptWatch:
         self._generating: int | None = None
         """Columns of the prompt that `generate` was given, if that is known."""
         self._width = 0
+        self._read = 0
+        """Tokens of the text so far, in the `generate` call that is running."""
         self._window = Window(torch.zeros(0, dtype=torch.long), None)
 
     def rewrite(self, hidden: Tensor) -> Tensor:
@@ -121,9 +128,10 @@ class _PromptWatch:
     def _watched_generate(self, generate: Any) -> Any:
         @wraps(generate)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            _refuse_assistants(self._model, kwargs)
-            self._begin(args, kwargs)
-            self._inside = True
+            given = named(generate, args, kwargs)
+            _refuse_assistants(self._model, given)
+            self._begin(given)
+            self._inside, self._read = True, 0
             try:
                 # It runs an encoder by itself, which is no forward of the whole model.
                 with evaluating(self._model.hf):
@@ -133,80 +141,117 @@ class _PromptWatch:
 
         return watched
 
-    def _begin(self, args: Any, kwargs: Any) -> None:
+    def _begin(self, given: Mapping[str, Any]) -> None:
         """Note what `generate` is given."""
-        inputs = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-        if inputs is None:
-            inputs = kwargs.get("inputs_embeds")
+        names = ("inputs_embeds", "inputs", "input_ids")
+        inputs = next((given[name] for name in names if given.get(name) is not None), None)
         self._generating = None if inputs is None else int(inputs.shape[1])
-        self._refuse_right_padding(kwargs.get("attention_mask"))
+        _refuse_right_padding(given.get("attention_mask"))
 
-    @staticmethod
-    def _refuse_right_padding(mask: Tensor | None) -> None:
-        if mask is not None and mask.dim() == 2 and not bool(mask[:, -1].all()):
-            raise PromptError(
-                "generate got a right-padded batch, where new tokens would follow padding: "
-                'tokenize with padding_side="left".'
-            )
-
-    def _before_forward(self, _module: Any, args: Any, kwargs: Any) -> None:
-        tokens = args[0] if args else kwargs.get("input_ids")
-        if tokens is None:
-            tokens = kwargs["inputs_embeds"]
-        past = kwargs.get("past_key_values")
-        start = int(past.get_seq_length()) if past is not None else 0
-        if start == 0 or self._generating is not None:
-            self._width = self._generating or int(tokens.shape[1])
+    def _before_forward(self, module: Any, args: Any, kwargs: Any) -> None:
+        given = named(module.forward, args, kwargs)
+        tokens = self._tokens(given)
+        start = self._start(given, tokens.shape[1])
+        if self._generating is None and start == 0:
+            self._width = self._begins_with(int(tokens.shape[1]))
+            if self._inside:
+                self._generating = self._width
+        elif self._generating is not None:
+            self._width = self._generating
         if start >= self._width:
             self._window.start = None
             return
-        self._window = Window(self._last(kwargs.get("attention_mask"), tokens), start)
+        mask = given.get(f"{self._side}attention_mask")
+        self._window = Window(self._last(mask, tokens), start)
 
-    def _last(self, mask: Tensor | None, tokens: Tensor) -> Tensor:
+    def _tokens(self, given: Mapping[str, Any]) -> Tensor:
+        """What a forward reads, token ids or embeddings."""
+        for name in ("input_ids", "inputs_embeds"):
+            if given.get(f"{self._side}{name}") is not None:
+                tokens: Tensor = given[f"{self._side}{name}"]
+                return tokens
+        raise PromptError(self._nothing)
+
+    def _start(self, given: Mapping[str, Any], n_tokens: int) -> int:
+        """How many tokens have been read before this forward.
+
+        Raises:
+            PromptError: `generate` goes on after a forward, but what that left is not here, and
+                neither are its tokens.
+        """
+        cache = cache_in(given)
+        start = 0 if cache is None else int(cache.get_seq_length())
+        before, self._read = self._read, start + n_tokens
+        if self._inside and start == 0 and n_tokens <= before:
+            raise PromptError(
+                f"generate goes on with {n_tokens} tokens after {before}, and without a cache that "
+                f"holds any (known names: {', '.join(NAMES)}), so that the prompt's end cannot be "
+                "found: use a model and a version of transformers that hand one over, or pass "
+                "use_cache=False."
+            )
+        return start
+
+    def _begins_with(self, n_tokens: int) -> int:
+        """Tokens of the prompt, given how many the first forward reads."""
+        return n_tokens
+
+    def _last(self, mask: Any, tokens: Tensor) -> Tensor:
         """Column of each row's last real prompt token; a mask may show only the columns so far."""
         last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
-        if mask is None or mask.dim() != 2 or mask.shape[1] < self._width:
+        if mask is None:
             return last
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            if self._inside:  # made of one that has been seen, without padding on the right
+                return last
+            raise PromptError(
+                f"A forward got an attention mask ({_shown(mask)}) that does not say where each "
+                "prompt ends: pass one of 2 dimensions, 1 for tokens and 0 for padding."
+            )
+        if mask.shape[1] < self._width:
+            return last
+        if self._inside:
+            _refuse_right_padding(mask[:, : self._width])
         return last_real(mask[:, : self._width])
 
 
 class _DecoderWatch(_PromptWatch):
     """Likewise where an encoder reads the prompt: what counts is what the decoder is given."""
 
+    _side = "decoder_"
+    _nothing = (
+        "The model's decoder got nothing to begin with: pass decoder_input_ids, or call generate."
+    )
+
     def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
         super().__init__(model, vectors, strength)
         self._is_forced = False
 
-    def _begin(self, _args: Any, kwargs: Any) -> None:
-        self._is_forced = _setting(self._model, kwargs, "forced_bos_token_id") is not None
+    def _begin(self, given: Mapping[str, Any]) -> None:
+        self._is_forced = _setting(self._model, given, "forced_bos_token_id") is not None
 
-    def _before_forward(self, _module: Any, _args: Any, kwargs: Any) -> None:
-        tokens = kwargs.get("decoder_input_ids")
-        tokens = kwargs.get("decoder_inputs_embeds") if tokens is None else tokens
-        if tokens is None:
-            raise PromptError(
-                "The model's decoder got nothing to begin with: pass decoder_input_ids, or call "
-                "generate."
-            )
-        past = kwargs.get("past_key_values")
-        start = int(past.get_seq_length()) if past is not None else 0
-        if start == 0 and self._generating is None:
-            self._width = int(tokens.shape[1])
-            if self._inside:
-                # The logits processor of transformers forces a token after a single one.
-                self._width += self._is_forced and self._width == 1
-                self._generating = self._width
-        if start >= self._width:
-            self._window.start = None
-            return
-        self._window = Window(self._last(kwargs.get("decoder_attention_mask"), tokens), start)
+    def _begins_with(self, n_tokens: int) -> int:
+        # The logits processor of transformers forces a token after a single one.
+        return n_tokens + (self._inside and self._is_forced and n_tokens == 1)
 
 
-def _setting(model: Model, kwargs: Any, name: str) -> Any:
+def _refuse_right_padding(mask: Any) -> None:
+    is_plain = isinstance(mask, Tensor) and mask.dim() == 2
+    if is_plain and not bool(mask[:, -1].all()):
+        raise PromptError(
+            "generate got a right-padded batch, where new tokens would follow padding: "
+            'tokenize with padding_side="left".'
+        )
+
+
+def _shown(mask: Any) -> str:
+    return f"{mask.dim()} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
+
+
+def _setting(model: Model, given: Mapping[str, Any], name: str) -> Any:
     """A setting of a `generate` call, or None: it is made in one of three places."""
-    if name in kwargs:
-        return kwargs[name]
-    configs = (kwargs.get("generation_config"), getattr(model.hf, "generation_config", None))
+    if name in given:
+        return given[name]
+    configs = (given.get("generation_config"), getattr(model.hf, "generation_config", None))
     found = (getattr(config, name, None) for config in configs)
     return next((value for value in found if value is not None), None)
 
@@ -214,9 +259,9 @@ def _setting(model: Model, kwargs: Any, name: str) -> Any:
 _ASSISTANTS = ("assistant_model", "assistant_early_exit", "prompt_lookup_num_tokens")
 
 
-def _refuse_assistants(model: Model, kwargs: Any) -> None:
+def _refuse_assistants(model: Model, given: Mapping[str, Any]) -> None:
     for name in _ASSISTANTS:
-        if _setting(model, kwargs, name) is not None:
+        if _setting(model, given, name) is not None:
             raise PromptError(
                 f"generate got {name}, which puts guessed tokens behind the prompt in the forward "
                 "that is patched: leave it out."

@@ -90,14 +90,14 @@ def strength_ignored(right, own, vector, strength):
 
 
 @replaced(SuffixLayer, "update")
-def stale_suffix(right, layer, keys, values, *_rest):
+def stale_suffix(right, layer, keys, values, *_rest, **_more):
     """New tokens overwrite the first one instead of standing behind it."""
     layer.length = 0
     return right(layer, keys, values)
 
 
 @replaced(SuffixLayer, "update")
-def suffix_of_the_first_row(right, layer, keys, values, *_rest):
+def suffix_of_the_first_row(right, layer, keys, values, *_rest, **_more):
     return right(layer, keys[:1].expand_as(keys), values[:1].expand_as(values))
 
 

@@ -20,11 +20,12 @@ Written for the sequential pre-norm blocks of Llama, Mistral, Qwen2 and Qwen3 in
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 COMPONENTS = ("attn_residual", "attn", "ffn", "block")
 
@@ -145,15 +146,14 @@ def released_answer(
     new_ids: list[int] = []
     with torch.no_grad():
         with wrapped(hf, component, target, vector):
-            out = hf(input_ids=torch.tensor([main_ids], device=hf.device), use_cache=True)
+            cache = DynamicCache(config=hf.config)
+            name = "cache" if "cache" in signature(hf.forward).parameters else "past_key_values"
+            asked: dict[str, Any] = {name: cache, "use_cache": True}
+            out = hf(input_ids=torch.tensor([main_ids], device=hf.device), **asked)
         while len(new_ids) < max_new_tokens:
             token = int(out.logits[0, -1].argmax())
             if token in stop:
                 break
             new_ids.append(token)
-            out = hf(
-                input_ids=torch.tensor([[token]], device=hf.device),
-                past_key_values=out.past_key_values,
-                use_cache=True,
-            )
+            out = hf(input_ids=torch.tensor([[token]], device=hf.device), **asked)
     return new_ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crosslatent.model import Model
+from crosslatent.model import Model, caches
 from crosslatent.prefix import SharedCache, Step, select
 
 
@@ -47,13 +47,12 @@ class SharedRows:
         self._cache.begin(step)
         groups = self.groups[: len(tokens)]
         depths = step.depths[groups] if len(step.depths) > 1 else step.depths
-        logits: Tensor = self._model.hf(
-            input_ids=tokens.to(device),
-            position_ids=(self._lengths[groups, None] + depths).to(device),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
+        inputs = {
+            "input_ids": tokens.to(device),
+            "position_ids": (self._lengths[groups, None] + depths).to(device),
+        }
+        out = caches.forward(self._model.hf, inputs, self._cache, logits_to_keep=keep)
+        logits: Tensor = out.logits
         self.depth += tokens.shape[1]
         return logits
 

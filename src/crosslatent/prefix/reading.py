@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from crosslatent.model import Model, PromptBatch
+from crosslatent.model import Model, PromptBatch, caches
 
 
 class _EnoughError(Exception):
@@ -45,5 +45,5 @@ def read(model: Model, batch: PromptBatch, chunk: int | None = None) -> DynamicC
     cache.layers = filled.layers
     for _, inputs in batch.parts(chunk):
         with suppress(_EnoughError):
-            model.hf(**inputs, past_key_values=filled, use_cache=True, logits_to_keep=1)
+            caches.forward(model.hf, inputs, filled, logits_to_keep=1)
     return cache
