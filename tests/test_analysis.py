@@ -168,18 +168,47 @@ def test_a_control_is_compared_over_its_own_questions_and_attempts(tmp_path: Pat
     assert noise.by_target[1].control.value == 0
 
 
-def test_self_is_compared_without_its_identities_on_both_sides(tmp_path: Path) -> None:
+@pytest.mark.parametrize("identities", ["0", "."])
+def test_identities_of_self_count_as_unmodified_answers(tmp_path: Path, identities: str) -> None:
+    own = identities + "00" + identities
     rows = [
-        row("a", "vanilla", True),
-        row("b", "vanilla", True),
-        *sweep("a", "1001"),
-        *sweep("b", "0100"),
-        *sweep("a", "1111", "self"),
-        *sweep("b", "1001", "self"),
+        *(row(name, "vanilla", False) for name in "ab"),
+        *sweep("a", "1000"),
+        *sweep("b", "1000"),
+        *sweep("a", own, "self"),
+        *sweep("b", own, "self"),
+        *sweep("a", "0000", "noise"),
+        *sweep("b", "0000", "noise"),
+    ]
+    run = summary_of(tmp_path, [item("a"), item("b")], rows)
+    self_, noise = versus(run, "self"), versus(run, "noise")
+    assert self_.attempts == noise.attempts == (4, 4), "the same pairs for every control"
+    assert self_.overall.difference.value == noise.overall.difference.value == 1.0
+    assert self_.by_source[0].true.value == 1.0, "what works at 0->0 is not left out"
+
+
+def test_an_identity_is_right_where_the_unmodified_answer_is(tmp_path: Path) -> None:
+    rows = [
+        *(row(name, "vanilla", name == "a") for name in "ab"),
+        *sweep("a", "1000"),
+        *sweep("b", "0000"),
+        *sweep("a", ".00.", "self"),
+        *sweep("b", ".00.", "self"),
     ]
     own = versus(summary_of(tmp_path, [item("a"), item("b")], rows), "self")
-    assert own.attempts == (2, 2)
     assert (own.overall.true.value, own.overall.control.value) == (0.5, 0.5)
+
+
+def test_attn_residual_into_the_same_layer_is_no_identity(tmp_path: Path) -> None:
+    residual = {"component": "attn_residual"}
+    rows = [
+        row("a", "vanilla", True),
+        *sweep("a", "1000", **residual),
+        *sweep("a", ".000", "self", **residual),
+    ]
+    own = versus(summary_of(tmp_path, [item("a")], rows), "self")
+    assert own.attempts == (3, 3), "it has to be run to be known"
+    assert (own.overall.true.value, own.overall.control.value) == (0.0, 0.0)
 
 
 def test_picked_pair_is_tested_on_the_other_split(tmp_path: Path) -> None:

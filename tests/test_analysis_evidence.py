@@ -57,6 +57,21 @@ def test_upper_bound_stands_against_the_control_that_leaves_least(tmp_path: Path
     assert over.p_value == over.strongest.test.p_two_sided == pytest.approx(2 / 2**8)
 
 
+def test_a_pair_on_the_diagonal_is_shown_above_vectors_of_the_prompt_itself(tmp_path: Path) -> None:
+    """Such as the effect of the shipped model, which is at 0->0 alone."""
+    rows = []
+    for place in range(30):
+        name, known = f"q{place}", place < 10
+        rows.append(row(name, "vanilla", known))
+        rows += sweep(name, "1000")
+        rows += sweep(name, "1001" if known else "0000", "self")
+        rows += sweep(name, "0110" if place < 9 else "0000", "noise")
+    over = summary_of(tmp_path, [item(f"q{k}") for k in range(30)], rows).over_controls[0]
+    assert (over.strongest.control, over.strongest.true.value) == ("self", 1.0)
+    assert over.strongest.difference.value == pytest.approx(20 / 30)
+    assert over.strongest.difference.above_zero
+
+
 def test_an_upper_bound_that_is_luck_does_not_beat_its_control(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = []

@@ -12,14 +12,11 @@ from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
 from crosslatent.errors import RunFolderError
 from crosslatent.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
-from crosslatent.specs import Component
+from crosslatent.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_difference
 
 MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
-
-_IDENTITY_COMPONENTS = ("attn", "ffn", "block", "cross_attn")
-"""Self-transplants at source = target change nothing for these (docs/methods.md 1.1)."""
 
 Pairs = NDArray[np.int64]
 """The pair of every question, shape (items, 2); -1 where there is none."""
@@ -165,7 +162,7 @@ def _control_at(
         accuracy=clustered_mean(values[mask], clusters, seed=seed),
         gain=paired_difference(values[mask], data.items.vanilla[mask], clusters, seed=seed),
         difference=paired_difference(true, values[mask], clusters, seed=seed),
-        identity=arm.control == "self" and same_layer and arm.component in _IDENTITY_COMPONENTS,
+        identity=arm.control == "self" and same_layer and arm.component in IDENTITY_COMPONENTS,
     )
 
 

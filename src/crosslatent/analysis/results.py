@@ -175,10 +175,7 @@ class UpperBound:
 
 @dataclass(frozen=True, slots=True)
 class BoundVersus:
-    """The upper bound beside one control: same questions, same pairs, same number of attempts.
-
-    Against the control ``self``, the pairs with source = target are left out of both sides.
-    """
+    """The upper bound beside one control: same questions, same pairs, same number of attempts."""
 
     component: Component
     control: str
@@ -201,7 +198,7 @@ class ControlAtPair:
         accuracy: of the control.
         gain: control minus vanilla.
         difference: true transplant minus control.
-        identity: the control is the unmodified run by construction (``self`` at source = target).
+        identity: the control is the unmodified run by definition (``self`` at source = target).
     """
 
     control: str
