@@ -25,7 +25,7 @@ OF_EVERY_MODEL: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block"
 """Those that every model has; ``cross_attn`` is there in encoder-decoder models alone."""
 
 IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
-"""Vectors of the prompt itself change nothing at source = target for these (docs/methods.md 1.1)."""
+"""Vectors of the prompt itself change nothing at source = target (docs/methods.md 1.1)."""
 
 Control = Literal[
     "none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self", "paraphrase"
