@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _Deprecations(logging.Handler):
-    """Keeps what a library's logger says of things that will go: transformers warns that way too."""
+    """Keeps what a library's logger says of things that will go, as transformers does."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
