@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from crosslatent.specs import Control
+from crosslatent.specs import STRATA, Control
 from crosslatent.tasks import Item
 
 T = TypeVar("T")
@@ -41,16 +41,21 @@ class _Sorted:
         ids: all of them.
         answered: those with a gold answer.
         places: gold answer -> where in `answered` the ids with this answer are.
+        texts: gold answer and the text behind it -> where in `places` of this answer the ids with
+            this text are.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.ids: list[str] = []
         self.answered: list[str] = []
         self.places: dict[str, list[int]] = defaultdict(list)
+        self.texts: dict[tuple[str, str], list[int]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.id):
             self.ids.append(item.id)
             if item.answer is not None:
-                self.places[item.answer].append(len(self.answered))
+                alike = self.places[item.answer]
+                self.texts[item.answer, text_of(item)].append(len(alike))
+                alike.append(len(self.answered))
                 self.answered.append(item.id)
 
 
@@ -120,30 +125,35 @@ class Donors:
         if item.answer is None:
             drawn = {"any": self._draw(item, "any", pool.ids, _places(pool.ids, twins))}
         else:
-            alike = pool.places.get(item.answer, [])
-            # Where its twins are: among the ids with its answer, and among those with another one.
-            inside, outside = list[int](), list[int]()
-            known = [name for name in twins if self.items[name].answer is not None]
-            for place in _places(pool.answered, known):
-                before = bisect_left(alike, place)
-                if before < len(alike) and alike[before] == place:
-                    inside.append(before)
-                else:
-                    outside.append(place - before)
-            same = self._draw(item, "same_answer", alike, inside)
-            others = range(len(pool.answered) - len(alike))
-            other = self._draw(item, "different_answer", others, outside)
-            drawn = {
-                "same_answer": None if same is None else pool.answered[same],
-                "different_answer": None
-                if other is None
-                else pool.answered[_without(alike, other)],
-            }
+            drawn = self._by_answer(item, item.answer, pool, twins)
         return [
             Variant("shuffled", stratum, donor)
             for stratum, donor in drawn.items()
             if donor is not None
         ]
+
+    def _by_answer(
+        self, item: Item, answer: str, pool: _Sorted, twins: frozenset[str]
+    ) -> dict[str, str | None]:
+        """A donor of each of `STRATA`, none of them a twin."""
+        alike = pool.places.get(answer, [])
+        same = pool.texts.get((answer, text_of(item)), [])
+        known = [name for name in twins if self.items[name].answer is not None]
+        with_answer, others = _split(_places(pool.answered, known), alike)
+        with_text, with_symbol = _split(with_answer, same)
+        numbers = (len(same), len(alike) - len(same), len(pool.answered) - len(alike))
+        left_out = (with_text, with_symbol, others)
+        drawn = [
+            self._draw(item, stratum, range(number), gaps)
+            for stratum, number, gaps in zip(STRATA, numbers, left_out, strict=True)
+        ]
+        places = (
+            None if drawn[0] is None else alike[same[drawn[0]]],
+            None if drawn[1] is None else alike[_without(same, drawn[1])],
+            None if drawn[2] is None else _without(alike, drawn[2]),
+        )
+        donors = [None if place is None else pool.answered[place] for place in places]
+        return dict(zip(STRATA, donors, strict=True))
 
     def _pool(self, item: Item) -> _Sorted:
         name = pool_of(item)
@@ -159,6 +169,28 @@ class Donors:
         # Seeding with the item's own id makes the draw independent of the order of items.
         chance = random.Random(f"{self._seed}/{item.id}/{stratum}")
         return among[_without(left_out, chance.choice(range(number)))]
+
+
+def text_of(item: Item) -> str:
+    """What the gold answer says: the label of its option, or the answer itself."""
+    if item.answer is None or item.options is None or item.labels is None:
+        return item.answer or ""
+    return item.labels[item.options.index(item.answer)]
+
+
+def _split(places: Iterable[int], within: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Places that are in `within`, as places there; the others, as places among those that are not.
+
+    Both arguments are in order.
+    """
+    inside, outside = list[int](), list[int]()
+    for place in places:
+        before = bisect_left(within, place)
+        if before < len(within) and within[before] == place:
+            inside.append(before)
+        else:
+            outside.append(place - before)
+    return inside, outside
 
 
 def _places(ids: Sequence[str], some: Iterable[str]) -> list[int]:

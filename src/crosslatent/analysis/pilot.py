@@ -139,10 +139,9 @@ def controls_at(
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
     values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
-    if blind.is_computed(data, component):
-        same, different = (values[arm] for arm in blind.strata_arms(component))
-        share = data.same_answer_share
-        values[blind.blind_arm(component)] = blind.weigh(share, same, different)
+    if strata := blind.strata_arms(data, component):
+        given = {name: values[arm] for name, arm in strata.items()}
+        values[blind.blind_arm(component)] = blind.weigh(data.donor_shares, given)
     found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
     return [control for control in found if control is not None]
 

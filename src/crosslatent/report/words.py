@@ -18,6 +18,7 @@ _CONTROLS = {
     "majority": "majority option",
     "majority_by_relation": "majority option of each relation",
     "shuffled/same_answer": "another question, same answer",
+    "shuffled/same_symbol": "another question, same option with another text",
     "shuffled/different_answer": "another question, different answer",
     "shuffled/any": "another question, drawn blindly",
     "noise": "random noise",

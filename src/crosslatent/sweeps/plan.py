@@ -14,6 +14,7 @@ from crosslatent.model import Model
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
 from crosslatent.scoring import LIKELIHOOD_MEAN
 from crosslatent.specs import (
+    STRATA,
     Component,
     Control,
     Pair,
@@ -106,6 +107,8 @@ class SweepPlan:
             "attribution": self.attribution,
             "samples": self.samples,
             "keep_vectors": self.keep_vectors,
+            # Donors are drawn from these; runs of another division do not mix.
+            **({"donor_strata": list(STRATA)} if "shuffled" in self.controls else {}),
         }
 
     @property
