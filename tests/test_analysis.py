@@ -77,6 +77,64 @@ def test_accuracy_by_language_and_split_with_unparseable_outputs(tmp_path: Path)
     assert (translated.value, translated.n) == (1.0, 2)
 
 
+def test_the_surer_of_both_prompts_keeps_the_likelier_answer(tmp_path: Path) -> None:
+    """Log-probabilities of "(1)", which is right, and "(2)", under main and under aux."""
+    known = {
+        "a": ([-2.0, -0.2], [-0.1, -3.0]),  # aux is surer, and right
+        "b": ([-0.1, -3.0], [-0.9, -0.6]),  # main is surer, and right
+        "c": ([-0.9, -0.6], [-3.0, -0.1]),  # aux is surer, and wrong; so is main
+        "d": ([-0.6, -0.9], None),  # aux is not known
+    }
+    rows = []
+    for name, sides in known.items():
+        for control, scores in zip(("vanilla", "translate_test"), sides, strict=True):
+            if scores is not None:
+                right = scores[0] > scores[1]
+                rows.append(row(name, control, right, option_scores=scores))
+    run = summary_of(tmp_path, [item(name) for name in known], rows)
+    found = accuracy(run, "surer").accuracy
+    assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
+
+
+def test_an_answer_that_names_no_option_is_never_the_surer_one(tmp_path: Path) -> None:
+    lost, sure = {"prediction": None, "option_scores": [-3.0, -0.1]}, [-0.6, -0.9]
+    rows = [
+        row("a", "vanilla", True, option_scores=sure),
+        row("a", "translate_test", False, **lost),
+        row("b", "vanilla", False, **lost),
+        row("b", "translate_test", True, option_scores=sure),
+    ]
+    run = summary_of(tmp_path, [item("a"), item("b")], rows)
+    assert accuracy(run, "surer").accuracy.value == 1.0
+
+
+def test_the_margin_of_the_surer_prompt_is_fitted_on_the_pilot_split(tmp_path: Path) -> None:
+    """Aux is always a little surer, and right only where it is much surer."""
+    items, rows = [], []
+    for split in ("pilot", "final"):
+        for place in range(6):
+            name, much = f"{split}{place}", place % 2 == 0
+            items.append(item(name, split=split))
+            rows.append(row(name, "vanilla", not much, option_scores=[-0.6, -0.9]))
+            aux = [-0.01, -5.0] if much else [-0.8, -0.4]
+            rows.append(row(name, "translate_test", much, option_scores=aux))
+    run = summary_of(tmp_path, items, rows)
+    assert accuracy(run, "surer", "final").accuracy.value == 0.5
+    calibrated = accuracy(run, "surer_calibrated", "final").accuracy
+    assert (calibrated.value, calibrated.n) == (1.0, 6)
+    assert not [a for a in run.accuracy if (a.name, a.split) == ("surer_calibrated", "pilot")]
+
+
+def test_open_answers_are_as_sure_as_their_first_token(tmp_path: Path) -> None:
+    open_ = {"options": None, "labels": None, "answer": "Nairobi"}
+    rows = [
+        row("a", "vanilla", False, prediction=None, output="?", first_logprob=-1.0),
+        row("a", "translate_test", True, prediction=None, output="Nairobi", first_logprob=-0.1),
+    ]
+    run = summary_of(tmp_path, [item("a", **open_)], rows)
+    assert accuracy(run, "surer").accuracy.value == 1.0
+
+
 def test_majority_is_the_best_single_option_of_each_language(tmp_path: Path) -> None:
     answers = {"a": "(1)", "b": "(1)", "c": "(2)", "d": "(2)", "e": "(2)"}
     kinds = {"a": "x", "b": "y", "c": "y", "d": "x", "e": "x"}

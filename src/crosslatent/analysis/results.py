@@ -105,9 +105,10 @@ class Accuracy:
     """Accuracy of one way of answering, on one split and language.
 
     Attributes:
-        name: vanilla, translate_test, majority (the option that is right most often in this split
-            and language, known only in hindsight), or majority_by_relation (the same within each
-            value of the stratum ``relation``).
+        name: vanilla, translate_test, surer (the surer of these two answers), surer_calibrated
+            (the same with a margin fitted on the tuning split), majority (the option that is right
+            most often in this split and language, known only in hindsight), or
+            majority_by_relation (the same within each value of the stratum ``relation``).
         unparseable: share of outputs that name no option; None for open answers.
     """
 

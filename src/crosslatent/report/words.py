@@ -15,6 +15,8 @@ _CONTROLS = {
     "none": "true counterpart",
     "vanilla": "unmodified",
     "translate_test": "translate-test",
+    "surer": "the surer of both prompts",
+    "surer_calibrated": "the surer of both prompts, calibrated",
     "majority": "majority option",
     "majority_by_relation": "majority option of each relation",
     "shuffled/same_answer": "another question, same answer",
