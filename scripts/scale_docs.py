@@ -83,7 +83,7 @@ def assumptions() -> str:
             "slice",
             f"{SLICE_SECONDS:.0f} seconds of one copy (better figure), {LARGEST:,} rows at most",
         ),
-        ("controls", "shuffled (2 strata), noise, mean, self: 6 rows where there was 1"),
+        ("controls", "shuffled (3 strata), noise, mean, self: 7 rows where there was 1"),
     ]
     lines = ["| what | assumed |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
     return "\n".join(lines)

@@ -77,6 +77,64 @@ def test_accuracy_by_language_and_split_with_unparseable_outputs(tmp_path: Path)
     assert (translated.value, translated.n) == (1.0, 2)
 
 
+def test_the_surer_of_both_prompts_keeps_the_likelier_answer(tmp_path: Path) -> None:
+    """Log-probabilities of "(1)", which is right, and "(2)", under main and under aux."""
+    known = {
+        "a": ([-2.0, -0.2], [-0.1, -3.0]),  # aux is surer, and right
+        "b": ([-0.1, -3.0], [-0.9, -0.6]),  # main is surer, and right
+        "c": ([-0.9, -0.6], [-3.0, -0.1]),  # aux is surer, and wrong; so is main
+        "d": ([-0.6, -0.9], None),  # aux is not known
+    }
+    rows = []
+    for name, sides in known.items():
+        for control, scores in zip(("vanilla", "translate_test"), sides, strict=True):
+            if scores is not None:
+                right = scores[0] > scores[1]
+                rows.append(row(name, control, right, option_scores=scores))
+    run = summary_of(tmp_path, [item(name) for name in known], rows)
+    found = accuracy(run, "surer").accuracy
+    assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
+
+
+def test_an_answer_that_names_no_option_is_never_the_surer_one(tmp_path: Path) -> None:
+    lost, sure = {"prediction": None, "option_scores": [-3.0, -0.1]}, [-0.6, -0.9]
+    rows = [
+        row("a", "vanilla", True, option_scores=sure),
+        row("a", "translate_test", False, **lost),
+        row("b", "vanilla", False, **lost),
+        row("b", "translate_test", True, option_scores=sure),
+    ]
+    run = summary_of(tmp_path, [item("a"), item("b")], rows)
+    assert accuracy(run, "surer").accuracy.value == 1.0
+
+
+def test_the_margin_of_the_surer_prompt_is_fitted_on_the_pilot_split(tmp_path: Path) -> None:
+    """Aux is always a little surer, and right only where it is much surer."""
+    items, rows = [], []
+    for split in ("pilot", "final"):
+        for place in range(6):
+            name, much = f"{split}{place}", place % 2 == 0
+            items.append(item(name, split=split))
+            rows.append(row(name, "vanilla", not much, option_scores=[-0.6, -0.9]))
+            aux = [-0.01, -5.0] if much else [-0.8, -0.4]
+            rows.append(row(name, "translate_test", much, option_scores=aux))
+    run = summary_of(tmp_path, items, rows)
+    assert accuracy(run, "surer", "final").accuracy.value == 0.5
+    calibrated = accuracy(run, "surer_calibrated", "final").accuracy
+    assert (calibrated.value, calibrated.n) == (1.0, 6)
+    assert not [a for a in run.accuracy if (a.name, a.split) == ("surer_calibrated", "pilot")]
+
+
+def test_open_answers_are_as_sure_as_their_first_token(tmp_path: Path) -> None:
+    open_ = {"options": None, "labels": None, "answer": "Nairobi"}
+    rows = [
+        row("a", "vanilla", False, prediction=None, output="?", first_logprob=-1.0),
+        row("a", "translate_test", True, prediction=None, output="Nairobi", first_logprob=-0.1),
+    ]
+    run = summary_of(tmp_path, [item("a", **open_)], rows)
+    assert accuracy(run, "surer").accuracy.value == 1.0
+
+
 def test_majority_is_the_best_single_option_of_each_language(tmp_path: Path) -> None:
     answers = {"a": "(1)", "b": "(1)", "c": "(2)", "d": "(2)", "e": "(2)"}
     kinds = {"a": "x", "b": "y", "c": "y", "d": "x", "e": "x"}
@@ -168,18 +226,47 @@ def test_a_control_is_compared_over_its_own_questions_and_attempts(tmp_path: Pat
     assert noise.by_target[1].control.value == 0
 
 
-def test_self_is_compared_without_its_identities_on_both_sides(tmp_path: Path) -> None:
+@pytest.mark.parametrize("identities", ["0", "."])
+def test_identities_of_self_count_as_unmodified_answers(tmp_path: Path, identities: str) -> None:
+    own = identities + "00" + identities
     rows = [
-        row("a", "vanilla", True),
-        row("b", "vanilla", True),
-        *sweep("a", "1001"),
-        *sweep("b", "0100"),
-        *sweep("a", "1111", "self"),
-        *sweep("b", "1001", "self"),
+        *(row(name, "vanilla", False) for name in "ab"),
+        *sweep("a", "1000"),
+        *sweep("b", "1000"),
+        *sweep("a", own, "self"),
+        *sweep("b", own, "self"),
+        *sweep("a", "0000", "noise"),
+        *sweep("b", "0000", "noise"),
+    ]
+    run = summary_of(tmp_path, [item("a"), item("b")], rows)
+    self_, noise = versus(run, "self"), versus(run, "noise")
+    assert self_.attempts == noise.attempts == (4, 4), "the same pairs for every control"
+    assert self_.overall.difference.value == noise.overall.difference.value == 1.0
+    assert self_.by_source[0].true.value == 1.0, "what works at 0->0 is not left out"
+
+
+def test_an_identity_is_right_where_the_unmodified_answer_is(tmp_path: Path) -> None:
+    rows = [
+        *(row(name, "vanilla", name == "a") for name in "ab"),
+        *sweep("a", "1000"),
+        *sweep("b", "0000"),
+        *sweep("a", ".00.", "self"),
+        *sweep("b", ".00.", "self"),
     ]
     own = versus(summary_of(tmp_path, [item("a"), item("b")], rows), "self")
-    assert own.attempts == (2, 2)
     assert (own.overall.true.value, own.overall.control.value) == (0.5, 0.5)
+
+
+def test_attn_residual_into_the_same_layer_is_no_identity(tmp_path: Path) -> None:
+    residual = {"component": "attn_residual"}
+    rows = [
+        row("a", "vanilla", True),
+        *sweep("a", "1000", **residual),
+        *sweep("a", ".000", "self", **residual),
+    ]
+    own = versus(summary_of(tmp_path, [item("a")], rows), "self")
+    assert own.attempts == (3, 3), "it has to be run to be known"
+    assert (own.overall.true.value, own.overall.control.value) == (0.0, 0.0)
 
 
 def test_picked_pair_is_tested_on_the_other_split(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,9 @@ def bounded(path: Path, controls: dict[str, float], facts: int = 40, **changes: 
             kind, _, stratum = control.partition("/")
             donor = {"donor": names[place - 1]} if stratum else {}
             rows += sweep(name, solved, kind, stratum=stratum or None, **donor)
-    return summary_of(path, [item(name, **changes) for name in names], rows)
+    answers = itertools.cycle(["(1)", "(2)"])
+    items = [item(name, **({"answer": next(answers)} | changes)) for name in names]
+    return summary_of(path, items, rows)
 
 
 def test_upper_bound_stands_against_the_control_that_leaves_least(tmp_path: Path) -> None:
@@ -55,6 +58,21 @@ def test_upper_bound_stands_against_the_control_that_leaves_least(tmp_path: Path
     assert over.not_run == ["shuffled/any"], "one stratum is not enough to draw blindly"
     # Eight facts differ, all in one direction: 2 of their 2^8 patterns are as far out.
     assert over.p_value == over.strongest.test.p_two_sided == pytest.approx(2 / 2**8)
+
+
+def test_a_pair_on_the_diagonal_is_shown_above_vectors_of_the_prompt_itself(tmp_path: Path) -> None:
+    """Such as the effect of the shipped model, which is at 0->0 alone."""
+    rows = []
+    for place in range(30):
+        name, known = f"q{place}", place < 10
+        rows.append(row(name, "vanilla", known))
+        rows += sweep(name, "1000")
+        rows += sweep(name, "1001" if known else "0000", "self")
+        rows += sweep(name, "0110" if place < 9 else "0000", "noise")
+    over = summary_of(tmp_path, [item(f"q{k}") for k in range(30)], rows).over_controls[0]
+    assert (over.strongest.control, over.strongest.true.value) == ("self", 1.0)
+    assert over.strongest.difference.value == pytest.approx(20 / 30)
+    assert over.strongest.difference.above_zero
 
 
 def test_an_upper_bound_that_is_luck_does_not_beat_its_control(tmp_path: Path) -> None:
@@ -77,12 +95,55 @@ def test_equal_unions_have_no_p_value(tmp_path: Path) -> None:
 
 
 def test_blind_donor_weighs_unions_by_how_many_donors_each_stratum_holds() -> None:
-    share = np.array([0.25, 0.0, 1.0, np.nan])
-    same = np.array([[1.0], [np.nan], [0.0], [1.0]])
-    different = np.array([[0.0], [1.0], [np.nan], [1.0]])
-    assert weigh(share, same, different).ravel().tolist()[:3] == [0.25, 1.0, 0.0]
-    assert np.isnan(weigh(share, same, different)[3, 0])
-    assert np.isnan(weigh(np.array([0.5]), np.array([np.nan]), np.array([1.0]))[0])
+    nan = np.nan
+    shares = {
+        "same_answer": np.array([0.25, 0.0, 1.0, nan, 0.5]),
+        "same_symbol": np.array([0.25, 0.0, 0.0, nan, 0.0]),
+        "different_answer": np.array([0.5, 1.0, 0.0, nan, 0.5]),
+    }
+    values = {
+        "same_answer": np.array([[1.0], [nan], [0.0], [1.0], [nan]]),
+        "same_symbol": np.array([[1.0], [nan], [nan], [1.0], [nan]]),
+        "different_answer": np.array([[0.0], [1.0], [nan], [1.0], [1.0]]),
+    }
+    found = weigh(shares, values).ravel()
+    assert found[:3].tolist() == [0.5, 1.0, 0.0]
+    assert np.isnan(found[3:]).all()
+    del values["same_symbol"], shares["same_symbol"]
+    assert weigh(shares, values).ravel()[:3].tolist() == [0.25, 1.0, 0.0]
+
+
+ANIMALS, PLACES = ["mammal", "bird"], ["Asia", "Africa"]
+
+
+def symbols(path: Path, strata: dict[str, str], labels: list[str] | None) -> RunSummary:
+    """Four questions with the answer "(1)", two on animals and two on places; by stratum, pairs."""
+    rows = []
+    for name in "abcd":
+        rows += [row(name, "vanilla", False), *sweep(name, "1000")]
+        for stratum, solved in strata.items():
+            rows += sweep(
+                name, solved, "shuffled", stratum=stratum, donor="a" if name > "a" else "b"
+            )
+    items = [item(name, labels=labels or (ANIMALS if name in "ab" else PLACES)) for name in "abcd"]
+    return summary_of(path, items, rows)
+
+
+def test_strata_of_donors_are_weighted_as_they_occur(tmp_path: Path) -> None:
+    """Of the three donors of each question, one has its answer and two its symbol alone."""
+    run = symbols(tmp_path, {"same_answer": "1000", "same_symbol": "0000"}, None)
+    over = run.over_controls[0].strongest
+    assert (over.control, over.union.value) == ("shuffled/any", pytest.approx(1 / 3))
+    assert {name for bound in run.bounds_versus if (name := bound.stratum)} == {
+        "same_answer", "same_symbol", "any",
+    }  # fmt: skip
+
+
+def test_runs_from_before_symbols_and_texts_were_told_apart_are_read_as_they_were(
+    tmp_path: Path,
+) -> None:
+    run = symbols(tmp_path, {"same_answer": "1000"}, None)
+    assert run.over_controls[0].strongest.union.value == 1.0, "every donor has the same option"
 
 
 def test_blind_donor_stands_in_the_upper_bound(tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def test_a_donor_is_never_the_same_fact_and_never_of_another_split():
     assert found == {None: None, "different_answer": "sw-1"}
 
 
+def test_a_symbol_with_another_text_behind_it_is_no_same_answer():
+    animals, places = ("mammal", "bird", "fish"), ("Asia", "Africa", "Europe")
+    items = [replace(item(n, answer="(1)"), labels=animals if n < 2 else places) for n in range(4)]
+    found = {v.stratum: v.donor for v in variants_of(items, items[0], ["shuffled"])}
+    assert found[None] is None
+    assert found["same_answer"] == "sw-1"
+    assert found["same_symbol"] in ("sw-2", "sw-3")
+    assert "different_answer" not in found
+
+
 def test_donors_differ_between_seeds_and_not_between_calls():
     def donors(seed):
         return [variant_of(one, "shuffled", "different_answer", seed).donor for one in ITEMS]
@@ -100,6 +110,11 @@ def test_items_without_gold_answers_have_one_stratum():
     assert [variant.stratum for variant in found] == [None, "any"]
 
 
+def label_of(one):
+    labelled = one.options is not None and one.labels is not None
+    return dict(zip(one.options, one.labels, strict=True))[one.answer] if labelled else one.answer
+
+
 def plain_draws(items, one, seed):
     """Stratum -> donor, by the definition."""
     others = [
@@ -109,8 +124,10 @@ def plain_draws(items, one, seed):
         and other.cluster != one.cluster
         and (other.aux, other.shots) != (one.aux, one.shots)
     ]
+    alike = [o for o in others if None is not one.answer == o.answer]
     strata = {
-        "same_answer": [o.id for o in others if None is not one.answer == o.answer],
+        "same_answer": [o.id for o in alike if label_of(o) == label_of(one)],
+        "same_symbol": [o.id for o in alike if label_of(o) != label_of(one)],
         "different_answer": [
             o.id for o in others if None not in (one.answer, o.answer) and o.answer != one.answer
         ],
@@ -133,6 +150,7 @@ def test_draws_are_those_of_the_definition(case):
             answer=chance.choice(answers),
             aux=f"Question {chance.randrange(60)}:",
             cluster=f"fact-{chance.randrange(60)}",
+            labels=chance.choice([None, ("a", "b", "c"), ("b", "a", "c")]),
         )
         for n in chance.sample(range(1000), chance.randint(2, 80))
     ]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from crosslatent.specs import Control
+from crosslatent.specs import STRATA, Control
 from crosslatent.tasks import Item
 from crosslatent.tasks.rules import answer_keys
 
@@ -42,14 +42,20 @@ class _Sorted:
         ids: all of them.
         answered: those with a gold answer.
         places: gold answer -> where in `answered` the ids with this answer are, in order.
+        texts: option and the text behind it -> where in `places` of this option the ids with this
+            text are.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.ids: list[str] = []
         self.answered: list[str] = []
         self.places: dict[str, list[int]] = defaultdict(list)
+        self.texts: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.id):
             self.ids.append(item.id)
+            if item.options is not None:
+                before = len(self.places[item.answer]) if item.answer is not None else 0
+                self.texts[item.answer, text_of(item)].append(before)
             for answer in answers_of(item):
                 self.places[answer].append(len(self.answered))
             if item.answer is not None:
@@ -59,6 +65,12 @@ class _Sorted:
         """Where in `answered` the ids that share a gold answer with an item are, in order."""
         found = [self.places.get(answer, []) for answer in answers_of(item)]
         return found[0] if len(found) == 1 else sorted({place for one in found for place in one})
+
+    def saying_the_same(self, item: Item) -> Sequence[int]:
+        """Where in `sharing` the ids are whose answer also says the same, in order."""
+        if item.options is None:
+            return range(len(self.sharing(item)))
+        return self.texts.get((item.answer, text_of(item)), [])
 
 
 class Donors:
@@ -127,30 +139,32 @@ class Donors:
         if item.answer is None:
             drawn = {"any": self._draw(item, "any", pool.ids, _places(pool.ids, twins))}
         else:
-            alike = pool.sharing(item)
-            # Where its twins are: among the ids with its answer, and among those with another one.
-            inside, outside = list[int](), list[int]()
-            known = [name for name in twins if self.items[name].answer is not None]
-            for place in _places(pool.answered, known):
-                before = bisect_left(alike, place)
-                if before < len(alike) and alike[before] == place:
-                    inside.append(before)
-                else:
-                    outside.append(place - before)
-            same = self._draw(item, "same_answer", alike, inside)
-            others = range(len(pool.answered) - len(alike))
-            other = self._draw(item, "different_answer", others, outside)
-            drawn = {
-                "same_answer": None if same is None else pool.answered[same],
-                "different_answer": None
-                if other is None
-                else pool.answered[_without(alike, other)],
-            }
+            drawn = self._by_answer(item, pool, twins)
         return [
             Variant("shuffled", stratum, donor)
             for stratum, donor in drawn.items()
             if donor is not None
         ]
+
+    def _by_answer(self, item: Item, pool: _Sorted, twins: frozenset[str]) -> dict[str, str | None]:
+        """A donor of each of `STRATA`, none of them a twin."""
+        alike, same = pool.sharing(item), pool.saying_the_same(item)
+        known = [name for name in twins if self.items[name].answer is not None]
+        with_answer, others = _split(_places(pool.answered, known), alike)
+        with_text, with_symbol = _split(with_answer, same)
+        numbers = (len(same), len(alike) - len(same), len(pool.answered) - len(alike))
+        left_out = (with_text, with_symbol, others)
+        drawn = [
+            self._draw(item, stratum, range(number), gaps)
+            for stratum, number, gaps in zip(STRATA, numbers, left_out, strict=True)
+        ]
+        places = (
+            None if drawn[0] is None else alike[same[drawn[0]]],
+            None if drawn[1] is None else alike[_without(same, drawn[1])],
+            None if drawn[2] is None else _without(alike, drawn[2]),
+        )
+        donors = [None if place is None else pool.answered[place] for place in places]
+        return dict(zip(STRATA, donors, strict=True))
 
     def _pool(self, item: Item) -> _Sorted:
         name = pool_of(item)
@@ -171,6 +185,28 @@ class Donors:
 def answers_of(item: Item) -> tuple[str, ...]:
     """Gold answers, in the form that is the same for the same answer."""
     return item.golds if item.options else answer_keys(item.golds)
+
+
+def text_of(item: Item) -> str | None:
+    """What the gold option says, where that is written; an open answer is its own text."""
+    if item.answer is None or item.options is None or item.labels is None:
+        return None
+    return item.labels[item.options.index(item.answer)]
+
+
+def _split(places: Iterable[int], within: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Places that are in `within`, as places there; the others, as places among those that are not.
+
+    Both arguments are in order.
+    """
+    inside, outside = list[int](), list[int]()
+    for place in places:
+        before = bisect_left(within, place)
+        if before < len(within) and within[before] == place:
+            inside.append(before)
+        else:
+            outside.append(place - before)
+    return inside, outside
 
 
 def _places(ids: Sequence[str], some: Iterable[str]) -> list[int]:

@@ -25,6 +25,14 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 OF_EVERY_MODEL: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block")
 """Those that every model has; ``cross_attn`` is there in encoder-decoder models alone."""
 
+STRATA = ("same_answer", "same_symbol", "different_answer")
+"""Donors of the control ``shuffled``, by what their gold answer has in common with the item's: the
+option and the text behind it; the option alone, with another text behind it ("(3)" is a mammal here
+and Asia there); or neither. Answers without labels are their own text."""
+
+IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
+"""Vectors of the prompt itself change nothing at source = target (docs/methods.md 1.1)."""
+
 Control = Literal[
     "none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self", "paraphrase"
 ]

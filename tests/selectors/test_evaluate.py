@@ -91,7 +91,11 @@ def test_without_controls_or_a_gap_shares_stay_missing():
 def test_a_stratum_without_donors_needs_no_rows():
     table = simulate(GOOD)
     apart = {"different_answer": table.shuffled["different_answer"]}
-    none_share = replace(table, shuffled=apart, same_answer=np.zeros(len(table.seen)))
+    nobody = {
+        "same_answer": np.zeros(len(table.seen)),
+        "different_answer": np.ones(len(table.seen)),
+    }
+    none_share = replace(table, shuffled=apart, donor_shares=nobody)
     found, _ = evaluate(*halves(none_share), [], resamples=500)
     assert found.selectors[0].recovered_net.n == 80
     some_share = replace(table, shuffled=apart)

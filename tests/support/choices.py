@@ -88,7 +88,10 @@ def simulate(world: World, seed: int = 0, *, null: bool = False) -> Table:
             )
             for name, steps in shuffled.items()
         },
-        same_answer=np.full(n, 1 / OPTIONS),
+        donor_shares={
+            "same_answer": np.full(n, 1 / OPTIONS),
+            "different_answer": np.full(n, 1 - 1 / OPTIONS),
+        },
         items=_items(candidates, gold, vanilla, aux),
     )
 

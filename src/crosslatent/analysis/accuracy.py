@@ -9,6 +9,7 @@ import numpy as np
 
 from crosslatent.analysis.data import Items, Mask, RunData
 from crosslatent.analysis.results import ALL, Accuracy, Grid, Matrix
+from crosslatent.analysis.surer import best_margin, surer
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, clustered_means
 
@@ -25,14 +26,24 @@ def groups(items: Items) -> Iterator[tuple[str, str, Mask]]:
                 yield split, lang, mask
 
 
-def accuracies(data: RunData, seed: int) -> list[Accuracy]:
-    """Vanilla, translate-test and majority baselines of every split and language.
+def accuracies(data: RunData, tune: str, seed: int) -> list[Accuracy]:
+    """Vanilla and its baselines on every split and language; what is calibrated is on `tune`.
 
     Groups without gold answers, or without the rows that a baseline needs, are left out.
     """
     found: list[Accuracy] = []
+    everywhere = {
+        "vanilla": data.items.vanilla,
+        "translate_test": data.items.translate_test,
+        "surer": surer(data),
+    }
+    margin = best_margin(data, data.items.in_group(tune))
+    if margin is not None:
+        fitted = data.items.in_group(tune)
+        everywhere["surer_calibrated"] = np.where(fitted, np.nan, surer(data, margin))
     for split, lang, mask in groups(data.items):
-        for name, values in _ways(data.items, mask).items():
+        ways = {name: values[mask] for name, values in everywhere.items()}
+        for name, values in (ways | _majorities(data.items, mask)).items():
             estimate = clustered_mean(values, data.items.clusters_of(mask), seed=seed)
             if estimate.n:
                 unparseable = _unparseable(data.items, mask, seed) if name == "vanilla" else None
@@ -40,9 +51,9 @@ def accuracies(data: RunData, seed: int) -> list[Accuracy]:
     return found
 
 
-def _ways(items: Items, mask: Mask) -> dict[str, Floats]:
-    """Right or wrong of each question in `mask`, by way of answering."""
-    ways = {"vanilla": items.vanilla[mask], "translate_test": items.translate_test[mask]}
+def _majorities(items: Items, mask: Mask) -> dict[str, Floats]:
+    """Right or wrong of each question in `mask`, by way of answering without looking at it."""
+    ways: dict[str, Floats] = {}
     if (mask & items.has_options).any():
         ways["majority"] = majority(items, mask)
         if any(RELATION in items.strata[place] for place in np.flatnonzero(mask)):

@@ -1,16 +1,18 @@
-"""A donor drawn without a look at its answer: both strata, weighted by how many donors each holds.
+"""A donor drawn without a look at its answer: the strata, weighted by how many donors each holds.
 
-The stratum ``same_answer`` knows the gold answer, so it says what is carried and not what luck does
-(docs/methods.md 1.3). The expectation over both strata is the control that knows nothing. It is
-computed, not run, and named ``shuffled/any``.
+A stratum knows the gold answer, so it says what is carried and not what luck does (docs/methods.md
+1.3). The expectation over all strata is the control that knows nothing. It is computed, not run,
+and named ``shuffled/any``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from crosslatent.analysis.data import Arm, RunData
-from crosslatent.specs import Component
+from crosslatent.specs import STRATA, Component
 from crosslatent.stats import Floats
 
 
@@ -19,33 +21,30 @@ def blind_arm(component: Component) -> Arm:
     return Arm(component, "shuffled", "any")
 
 
-def strata_arms(component: Component) -> tuple[Arm, Arm]:
-    """The two that it is computed from: donors with the same answer, and with a different one."""
-    return Arm(component, "shuffled", "same_answer"), Arm(component, "shuffled", "different_answer")
+def strata_arms(data: RunData, component: Component) -> dict[str, Arm]:
+    """Stratum -> arm, of the strata that it is computed from; empty if it is not computed."""
+    if blind_arm(component) in data.arms:
+        return {}
+    arms = {stratum: Arm(component, "shuffled", stratum) for stratum in STRATA}
+    return {stratum: arm for stratum, arm in arms.items() if arm in data.arms}
 
 
-def is_computed(data: RunData, component: Component) -> bool:
-    """Whether both strata were run, and the blind donor itself was not."""
-    return blind_arm(component) not in data.arms and all(
-        arm in data.arms for arm in strata_arms(component)
-    )
-
-
-def weigh(share: Floats, same: Floats, different: Floats) -> Floats:
-    """Expectation over both strata.
+def weigh(shares: Mapping[str, Floats], values: Mapping[str, Floats]) -> Floats:
+    """Expectation over the strata.
 
     Args:
-        share: of each question's donors, the share with its own answer, shape (items,); NaN where
-            there is no donor.
-        same: values with a same-answer donor, shape (items, ...); a stratum without donors has no
-            values and no weight.
-        different: values with a different-answer donor, likewise.
+        shares: by stratum, the share of each question's donors that it holds, shape (items,); NaN
+            where there is no donor.
+        values: by stratum, what its donors give, shape (items, ...); a stratum without donors has
+            no values and no weight.
 
     Returns:
         Shape (items, ...); NaN where a stratum that has donors has no value.
     """
-    share = share.reshape(-1, *[1] * (same.ndim - 1))
-    weighted = np.where(share > 0, share * same, 0) + np.where(
-        share < 1, (1 - share) * different, 0
-    )
-    return np.where(np.isnan(share), np.nan, weighted)
+    shape = next(iter(values.values())).shape
+    total = np.zeros(shape)
+    for stratum, share in shares.items():
+        weight = share.reshape(-1, *[1] * (len(shape) - 1))
+        given = values.get(stratum, np.full(shape, np.nan))
+        total = total + np.where(weight == 0, 0.0, weight * given)
+    return total

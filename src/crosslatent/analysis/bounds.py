@@ -13,7 +13,7 @@ import numpy as np
 from crosslatent.analysis import blind
 from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.results import BoundVersus, UpperBound, Versus
-from crosslatent.specs import Component
+from crosslatent.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Floats, clustered_mean, clustered_means
 
 
@@ -53,8 +53,7 @@ def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | 
 def controls(data: RunData, component: Component) -> list[Arm]:
     """The controls of a component that a union is compared with, the computed blind donor last."""
     run = data.controls_of(component)
-    computed = blind.is_computed(data, component)
-    return [*run, blind.blind_arm(component)] if computed else run
+    return [*run, blind.blind_arm(component)] if blind.strata_arms(data, component) else run
 
 
 def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
@@ -97,25 +96,43 @@ class Sides(NamedTuple):
 def union_sides(data: RunData, arm: Arm) -> Sides:
     """Both sides of the comparison of an upper bound with one control."""
     if arm == blind.blind_arm(arm.component) and arm not in data.arms:
-        same, different = (union_sides(data, one) for one in blind.strata_arms(arm.component))
-        share = data.same_answer_share
-        # Both sides are weighted alike, so that a pair that one donor lacks is missing in both.
-        true = blind.weigh(share, same.true, different.true)
-        control = blind.weigh(share, same.control, different.control)
-        tries = same.attempts + different.attempts
-        return Sides(true, control, (min(tries), max(tries)) if tries else ())
-    cubes = same_attempts(data.true_cube(arm.component), data.cube(arm), arm)
-    tried = ~np.isnan(cubes[0])
-    attempts = _attempts(tried) if tried.any() else ()
-    return Sides(_unions(cubes[0]), _unions(cubes[1]), attempts)
-
-
-def same_attempts(true: Floats, control: Floats, arm: Arm) -> tuple[Floats, Floats]:
-    """Both cubes with only the cells that both have; without source = target for ``self``."""
+        return _blind_sides(data, arm.component)
+    true, control = data.true_cube(arm.component), with_identities(data, arm)
     both = ~np.isnan(true) & ~np.isnan(control)
-    if arm.control == "self":
-        both &= ~np.eye(true.shape[1], dtype=np.bool_)
-    return np.where(both, true, np.nan), np.where(both, control, np.nan)
+    attempts = _attempts(both) if both.any() else ()
+    sides = (np.where(both, cube, np.nan) for cube in (true, control))
+    return Sides(*map(_unions, sides), attempts)
+
+
+def _blind_sides(data: RunData, component: Component) -> Sides:
+    arms = blind.strata_arms(data, component)
+    sides = {stratum: union_sides(data, arm) for stratum, arm in arms.items()}
+    # Both are weighted alike, so that a pair that one donor lacks is missing in both.
+    true, control = (
+        blind.weigh(data.donor_shares, {name: side[at] for name, side in sides.items()})
+        for at in (0, 1)
+    )
+    tries = [number for side in sides.values() for number in side.attempts]
+    return Sides(true, control, (min(tries), max(tries)) if tries else ())
+
+
+def with_identities(data: RunData, arm: Arm) -> Floats:
+    """The cube of a control; in that of ``self``, identities count as the unmodified answer.
+
+    A vector of the prompt itself changes nothing at source = target (but for `attn_residual`). Such
+    a cell counts, whether it was run or not: without it, the true transplant at the same pair would
+    not be compared either, and that may be the pair that works.
+
+    Returns:
+        Shape (items, sources, targets).
+    """
+    cube = data.cube(arm)
+    if arm.control != "self" or arm.component not in IDENTITY_COMPONENTS:
+        return cube
+    asked = ~np.isnan(cube).all(axis=(1, 2))
+    known = asked & ~np.isnan(data.items.vanilla)
+    identities = np.eye(cube.shape[1], dtype=np.bool_) & known[:, None, None]
+    return np.where(identities, data.items.vanilla[:, None, None], cube)
 
 
 def _unions(cube: Floats) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
 from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
-from crosslatent.specs import Component, check_component
+from crosslatent.specs import STRATA, Component, check_component
 from crosslatent.stats import Floats
 from crosslatent.store.contents import refuse_all
 
@@ -211,25 +211,35 @@ class RunData:
         self._cubes.clear()
 
     @cached_property
-    def same_answer_share(self) -> Floats:
-        """Of the donors that each question may have, the share with its own gold answer.
+    def donor_shares(self) -> dict[str, Floats]:
+        """By stratum, the share of the donors that each question may have, shape (items,).
 
         Donors are the questions of the same languages and split, on another fact and with another
-        aux prompt, as in `controls`. NaN where there is no donor or no gold answer, shape (items,).
+        aux prompt, as in `donors`. NaN where there is no donor or no gold answer. A run without the
+        stratum ``same_symbol`` drew its donors of ``same_answer`` by the option alone: these two
+        are one then.
         """
         rows = self.con.execute(
             """
-            SELECT i.item, avg(list_has_any(dg.golds, ig.golds)::DOUBLE)
-            FROM items i JOIN golds ig USING (item) JOIN items d
+            WITH texts AS (SELECT *, CASE WHEN options IS NOT NULL AND labels IS NOT NULL
+                          THEN labels[list_position(options, answer)] END AS said FROM items),
+            pairs AS (SELECT i.item, list_has_any(dg.golds, ig.golds) AS alike,
+                             i.said IS DISTINCT FROM d.said AS apart
+            FROM texts i JOIN golds ig USING (item) JOIN texts d
             ON d.lang = i.lang AND d.aux_lang = i.aux_lang AND d.split IS NOT DISTINCT FROM i.split
                AND d.cluster <> i.cluster AND d.aux <> i.aux
             JOIN golds dg ON dg.item = d.item
-            WHERE i.item IN (SELECT item FROM places) AND d.item IN (SELECT item FROM places)
-            GROUP BY i.item
+            WHERE i.item IN (SELECT item FROM places) AND d.item IN (SELECT item FROM places))
+            SELECT item, avg((alike AND NOT apart)::DOUBLE), avg((alike AND apart)::DOUBLE),
+                   avg((NOT alike)::DOUBLE) FROM pairs GROUP BY item
             """
         ).fetchall()
-        shares = {item: share for item, share in rows if share is not None}
-        return np.array([shares.get(item, np.nan) for item in self.items.ids])
+        found = {item: shares for item, *shares in rows if None not in shares}
+        unknown = (np.nan,) * len(STRATA)
+        same, symbol, other = np.array([found.get(item, unknown) for item in self.items.ids]).T
+        if any(arm.stratum == "same_symbol" for arm in self.arms):
+            return dict(zip(STRATA, (same, symbol, other), strict=True))
+        return {"same_answer": same + symbol, "different_answer": other}
 
     def has_rows(self, arms: Sequence[Arm]) -> Mask:
         """Which questions have a row of any of some arms, shape (items,)."""

@@ -12,14 +12,11 @@ from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
 from crosslatent.errors import RunFolderError
 from crosslatent.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
-from crosslatent.specs import Component
+from crosslatent.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_difference
 
 MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
-
-_IDENTITY_COMPONENTS = ("attn", "ffn", "block", "cross_attn")
-"""Self-transplants at source = target change nothing for these (docs/methods.md 1.1)."""
 
 Pairs = NDArray[np.int64]
 """The pair of every question, shape (items, 2); -1 where there is none."""
@@ -142,10 +139,9 @@ def controls_at(
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
     values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
-    if blind.is_computed(data, component):
-        same, different = (values[arm] for arm in blind.strata_arms(component))
-        share = data.same_answer_share
-        values[blind.blind_arm(component)] = blind.weigh(share, same, different)
+    if strata := blind.strata_arms(data, component):
+        given = {name: values[arm] for name, arm in strata.items()}
+        values[blind.blind_arm(component)] = blind.weigh(data.donor_shares, given)
     found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
     return [control for control in found if control is not None]
 
@@ -165,7 +161,7 @@ def _control_at(
         accuracy=clustered_mean(values[mask], clusters, seed=seed),
         gain=paired_difference(values[mask], data.items.vanilla[mask], clusters, seed=seed),
         difference=paired_difference(true, values[mask], clusters, seed=seed),
-        identity=arm.control == "self" and same_layer and arm.component in _IDENTITY_COMPONENTS,
+        identity=arm.control == "self" and same_layer and arm.component in IDENTITY_COMPONENTS,
     )
 
 

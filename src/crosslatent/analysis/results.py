@@ -108,9 +108,10 @@ class Accuracy:
     """Accuracy of one way of answering, on one split and language.
 
     Attributes:
-        name: vanilla, translate_test, majority (the option that is right most often in this split
-            and language, known only in hindsight), or majority_by_relation (the same within each
-            value of the stratum ``relation``).
+        name: vanilla, translate_test, surer (the surer of these two answers), surer_calibrated
+            (the same with a margin fitted on the tuning split), majority (the option that is right
+            most often in this split and language, known only in hindsight), or
+            majority_by_relation (the same within each value of the stratum ``relation``).
         unparseable: share of outputs that name no option; None for open answers.
     """
 
@@ -178,10 +179,7 @@ class UpperBound:
 
 @dataclass(frozen=True, slots=True)
 class BoundVersus:
-    """The upper bound beside one control: same questions, same pairs, same number of attempts.
-
-    Against the control ``self``, the pairs with source = target are left out of both sides.
-    """
+    """The upper bound beside one control: same questions, same pairs, same number of attempts."""
 
     component: Component
     control: str
@@ -204,7 +202,7 @@ class ControlAtPair:
         accuracy: of the control.
         gain: control minus vanilla.
         difference: true transplant minus control.
-        identity: the control is the unmodified run by construction (``self`` at source = target).
+        identity: the control is the unmodified run by definition (``self`` at source = target).
     """
 
     control: str

@@ -69,7 +69,7 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         metric=graded.metric,
         components=components,
         coverage=coverage(data),
-        accuracy=accuracy.accuracies(data, seed),
+        accuracy=accuracy.accuracies(data, tune, seed),
         grids=[grid for component in components for grid in accuracy.grids(data, component, seed)],
         upper_bounds=found,
         bounds_versus=versus,

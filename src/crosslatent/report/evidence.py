@@ -26,16 +26,11 @@ def over_controls(run: RunSummary) -> Panel | None:
         return None
     rows = [_rival_row(one, rival) for one in run.over_controls for rival in one.rivals]
     every = [rival.difference for one in run.over_controls for rival in one.rivals]
-    own = (
-        " Against the question\u2019s own layers, source = target is left out of both sides."
-        if any(rival.control == "self" for one in run.over_controls for rival in one.rivals)
-        else ""
-    )
     caption = (
         "Points that the union over all pairs rises above the same union with vectors that know "
         "nothing of the answer; the strongest of them, which leaves least, is filled. p: "
         "permutation test that swaps true and control by fact, two-sided. The true counterpart "
-        f"must beat each of them, so p is not corrected. {sizes(every)}. {SPREAD}{own}"
+        f"must beat each of them, so p is not corrected. {sizes(every)}. {SPREAD}"
     )
     sentences = [over_sentence(one) for one in run.over_controls]
     title = "Upper bound minus the strongest control"

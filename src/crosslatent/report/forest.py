@@ -12,6 +12,7 @@ from crosslatent.stats import Estimate
 SPREAD = "Whiskers: 95\u202f% intervals from resampling independent facts."
 CONTROL_ORDER = (
     "shuffled/same_answer",
+    "shuffled/same_symbol",
     "shuffled/different_answer",
     "shuffled/any",
     "paraphrase",

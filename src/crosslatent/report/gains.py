@@ -108,6 +108,10 @@ def gain_panels(run: RunSummary, split: str | None) -> list[Panel]:
     return panels
 
 
+_OTHER_WAYS = ("translate_test", "surer", "surer_calibrated")
+"""Ways to answer without a transplant that know both prompts."""
+
+
 def _gain_row(test: PairTest) -> Row:
     detail = f"{test.repaired} repaired, {test.broken} broken"
     return row(words.first_upper(words.language(test.lang)), "true", test.gain, detail)
@@ -127,7 +131,7 @@ def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
             for component, test in tests.items()
             if test is not None
         ),
-        _way_row("translate_test", "reference", ways),
+        *(_way_row(way, "reference", ways) for way in _OTHER_WAYS),
     ]
     caption = (
         f"Share of right answers on the {split} questions. {sizes([ways['vanilla']])}. {SPREAD}"
@@ -141,6 +145,8 @@ def _way_row(way: str, kind: str, ways: dict[str, Estimate]) -> Row | None:
         return None
     details = {
         "translate_test": "answers the counterpart prompt itself",
+        "surer": "answers both prompts, keeps the likelier answer",
+        "surer_calibrated": "the same, with a margin fitted on the pilot questions",
         "majority": "always names what is right most often",
     }
     label = words.first_upper(words.control(way))

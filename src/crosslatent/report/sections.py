@@ -18,7 +18,6 @@ from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Mark, Row, 
 from crosslatent.report.views import Fact, Panel
 from crosslatent.specs import Component
 
-_SELF_NOTE = "; against the question\u2019s own layers, source = target is left out of both sides"
 _WAYS = ("vanilla", "translate_test", "majority")
 
 
@@ -117,8 +116,7 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     caption = (
         f"Share of {_of(bound.splits)}questions that at least one of {tries} pairs solves. "
         f"{sizes([bound.overall])}. {SPREAD} Each \u201ctrue minus this\u201d uses only questions "
-        "and pairs that both have"
-        f"{_SELF_NOTE if 'self' in versus else ''}."
+        "and pairs that both have."
     )
     return Panel(
         words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)

@@ -15,6 +15,8 @@ _KINDS = {"vanilla": "base", "random_pair": "control"}
 _NAMES = {
     "vanilla": "Unmodified",
     "translate_test": "Translate-test",
+    "surer": "The surer of both prompts",
+    "surer_calibrated": "The surer of both prompts, calibrated",
     "majority": "Majority option",
     "random_pair": "A random pair",
     "upper_bound": "Upper bound (an oracle)",

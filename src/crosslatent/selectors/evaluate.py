@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslatent.analysis import surer as both
 from crosslatent.analysis.accuracy import majority
-from crosslatent.analysis.data import RunData
+from crosslatent.analysis.data import Mask, RunData
 from crosslatent.errors import UsageError
 from crosslatent.selectors.base import (
     AUX_COST,
     FIXED_COST,
     NOT_RUN,
+    VANILLA_COST,
     Fitted,
     Selection,
     Selector,
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
     from crosslatent.store.reader import RunReader
 
 _MOST_USED = 3
+SURER = {
+    "surer": "answer both prompts, keep the likelier answer",
+    "surer_calibrated": "the same, with a margin fitted on the tuning split",
+}
 
 
 @readable()
@@ -107,7 +113,14 @@ def evaluate_data(
         splits += [] if tested is data else [tune]
     testing, left_out, found = first_to_test(there, splits, tuning, run)
     samples = sampled_majorities(tested, within=int(MOST_COST))
-    evaluation, fitted = evaluate(tuning, testing, selectors, seed=seed, samples=samples)
+    evaluation, fitted = evaluate(
+        tuning,
+        testing,
+        selectors,
+        seed=seed,
+        samples=samples,
+        surer=_surer(data, tuning.mask, tested),
+    )
     return (
         replace(
             evaluation,
@@ -149,6 +162,7 @@ def evaluate(
     seed: int = 0,
     resamples: int = RESAMPLES,
     samples: Mapping[int, Floats] | None = None,
+    surer: Mapping[str, Floats] | None = None,
 ) -> tuple[Evaluation, dict[str, Fitted]]:
     """`evaluate_run` for tables that are open already.
 
@@ -159,6 +173,7 @@ def evaluate(
         seed: of the intervals.
         resamples: number of bootstrap resamples.
         samples: right or wrong of majorities of samples, by their number, (items of the table,).
+        surer: right or wrong of the surer of both prompts, as it is and calibrated, likewise.
     """
     wanted = {selector.name: selector for selector in (REFERENCE, *selectors)}
     fitted, missing = _fit_all(tuning, list(wanted.values()))
@@ -167,7 +182,7 @@ def evaluate(
     missing += [f"{name}: {reason}" for name, reason in reasons.items() if reason]
     found = [score.of(wanted[name], fit) for name, fit in fitted.items() if not reasons[name]]
     corrected = holm([result.p_value for result in found]).adjusted
-    baselines = score.baselines(samples or {})
+    baselines = score.baselines(samples or {}, surer or {})
     if not testing.table.shuffled:
         missing.append("No share net of luck: the control shuffled was not run.")
     elif all(result.recovered_net is None or not result.recovered_net.n for result in found):
@@ -193,6 +208,13 @@ def evaluate(
         baselines=baselines,
         missing=missing,
     ), fitted
+
+
+def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
+    """The surer of both prompts on the tested run: without a margin, and with a fitted one."""
+    margin = both.best_margin(data, tuned)
+    ways = {"surer": both.surer(tested)}
+    return ways if margin is None else ways | {"surer_calibrated": both.surer(tested, margin)}
 
 
 def _fit_all(tuning: Split, selectors: Sequence[Selector]) -> tuple[dict[str, Fitted], list[str]]:
@@ -267,7 +289,9 @@ class _Score:
         blind = self.table.blind(whole)
         return None if blind is None else blind[self.mask]
 
-    def baselines(self, samples: Mapping[int, Floats]) -> list[Baseline]:
+    def baselines(
+        self, samples: Mapping[int, Floats], surer: Mapping[str, Floats]
+    ) -> list[Baseline]:
         """Every other way to answer; those that the run has nothing of are left out."""
         items = self.table.items
         best = np.full(len(self.mask), np.nan)
@@ -279,6 +303,10 @@ class _Score:
                 "answer the counterpart instead",
                 items.translate_test[self.mask],
                 AUX_COST,
+            ),
+            *(
+                (name, SURER[name], right[self.mask], VANILLA_COST + AUX_COST)
+                for name, right in surer.items()
             ),
             ("majority", "the commonest right option, in hindsight", best[self.mask], None),
             (

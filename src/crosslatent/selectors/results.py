@@ -116,7 +116,8 @@ class Baseline:
     """Another way to answer the same questions.
 
     Attributes:
-        name: vanilla, translate_test, majority (hindsight), random_pair, samples-K or upper_bound.
+        name: vanilla, translate_test, surer and surer_calibrated (of both prompts), majority
+            (hindsight), random_pair, samples-K or upper_bound.
         about: what it is.
         accuracy: share of right answers.
         gain: accuracy minus the unmodified model's.

@@ -14,10 +14,9 @@ from crosslatent.analysis.blind import weigh
 from crosslatent.analysis.data import Items, RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
-from crosslatent.specs import Component, Transplant, check_component
+from crosslatent.specs import STRATA, Component, Transplant, check_component
 from crosslatent.stats import Floats
 
-SHUFFLED = ("same_answer", "different_answer")
 _FIRST = ("logprob", "entropy", "margin")
 
 # Options are named by their place; the same place is the same answer in every row of an item. Open
@@ -54,30 +53,27 @@ class Table:
         labels: what is right of them.
         shuffled: by stratum, the same items with the shuffled control's rows in place of the true
             ones: features, and what is right. Empty if the control was not run.
-        same_answer: share of the donors that an item may have with its own gold answer, (items,).
+        donor_shares: by stratum, its share of the donors that an item may have, (items,).
         items: the same items with their gold answers, for the baselines.
     """
 
     seen: Candidates
     labels: Labels
     shuffled: Mapping[str, tuple[Candidates, Labels]]
-    same_answer: Floats
+    donor_shares: Mapping[str, Floats]
     items: Items
 
     def blind(self, by_stratum: Mapping[str, Floats]) -> Floats | None:
         """What a donor drawn without a look at its answer gives, shape (items,).
 
         The strata, weighted by their share of the donors that an item may have (docs/methods.md
-        1.3); None if neither was run. A stratum that no item has a donor in has no rows, and needs
+        1.3); None if none was run. A stratum that no item has a donor in has no rows, and needs
         none: open questions seldom share an answer.
 
         Args:
             by_stratum: right or wrong of each item with a donor of the stratum, (items,).
         """
-        if not by_stratum:
-            return None
-        unknown = np.full(len(self.same_answer), np.nan)
-        return weigh(self.same_answer, *(by_stratum.get(name, unknown) for name in SHUFFLED))
+        return weigh(self.donor_shares, by_stratum) if by_stratum else None
 
 
 def read_table(data: RunData, components: Sequence[Component] | None = None) -> Table:
@@ -101,7 +97,7 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
         seen=seen,
         labels=labels,
         shuffled={stratum: reader.shuffled(seen, stratum) for stratum in reader.strata},
-        same_answer=data.same_answer_share,
+        donor_shares=data.donor_shares,
         items=data.items,
     )
 
@@ -135,7 +131,7 @@ class _Rows:
         rows = self.con.execute(
             "SELECT DISTINCT stratum FROM selectable WHERE control = 'shuffled'"
         ).fetchall()
-        return [name for name in SHUFFLED if (name,) in rows]
+        return [name for name in STRATA if (name,) in rows]
 
     def true(self) -> tuple[Candidates, Labels]:
         """All items with their true transplants."""

@@ -41,7 +41,9 @@ ROWS = pa.schema(
         _column(
             "stratum",
             _TEXT,
-            "of a shuffled row: same_answer, different_answer, or any (items without gold answers)",
+            "of a shuffled row: same_answer (the donor's gold answer is the same option with the "
+            "same label), same_symbol (the same option with another label), different_answer, or "
+            "any (items without gold answers)",
         ),
         _column("donor", pa.string(), "of a shuffled row: the item whose aux gave the vector"),
         _column("output", pa.string(), "generated text, special tokens left out", False),

@@ -15,6 +15,7 @@ from crosslatent.model.thoughts import thought_note
 from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
 from crosslatent.scoring import LIKELIHOOD_MEAN
 from crosslatent.specs import (
+    STRATA,
     AsChat,
     Chat,
     Component,
@@ -129,6 +130,8 @@ class SweepPlan:
             "attribution": self.attribution,
             "samples": self.samples,
             "keep_vectors": self.keep_vectors,
+            # Donors are drawn from these; runs of another division do not mix.
+            **({"donor_strata": list(STRATA)} if "shuffled" in self.controls else {}),
         }
 
     @property
