@@ -8,8 +8,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from crosslatent.errors import TaskError
+from crosslatent.normal import fold, says_something
 from crosslatent.tasks.item import Item, item_from_dict
-from crosslatent.tasks.normal import fold, says_something
 
 
 def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, ...]:

@@ -8,9 +8,9 @@ from string import ascii_uppercase
 from typing import Any
 
 from crosslatent.errors import TaskError
+from crosslatent.normal import says_something
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.normal import says_something
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
 Values = dict[str, Any]
