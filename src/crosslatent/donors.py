@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from crosslatent.normal import answer_keys
 from crosslatent.specs import STRATA, Control
 from crosslatent.tasks import Item
-from crosslatent.tasks.rules import answer_keys
 
 T = TypeVar("T")
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslatent.errors import TaskError
-from crosslatent.tasks import RULES, Item, check_rule
+from crosslatent.tasks import RULES, Item, Verdict, check_rule
 from crosslatent.tasks.rules import (
     applicable_rules,
+    authors_option_or_label,
     contains,
     exact,
     option,
@@ -267,3 +268,58 @@ def test_any_output_gets_a_verdict_on_which_the_prediction_agrees(output, rule):
 @pytest.mark.parametrize("rule", [option, contains, exact])
 def test_gold_answer_alone_is_right_under_every_rule(place, rule):
     assert rule(place, item(place, PLACES)).correct
+
+
+FRENCH = ("(1) Entraîner", "(2) Neutre", "(3) Contraire")
+WITHIN = ("possible", "impossible", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("output", "labels", "ours", "theirs"),
+    [
+        # alike
+        ("(2)", LABELS, "(2)", "(2)"),
+        (" 2\n", LABELS, "(2)", "(2)"),
+        ("（2）", LABELS, "(2)", "(2)"),
+        ("Entailment", LABELS, "(1)", "(1)"),
+        ("(1) Neutral", LABELS, None, None),
+        ("(1) or (3)", LABELS, None, None),
+        ("2.", LABELS, None, None),
+        ("no idea", LABELS, None, None),
+        # Labels in any case, so that one in lower case counts, and voids another.
+        ("it is neutral", LABELS, "(2)", None),
+        ("CONTRADICT", LABELS, "(3)", None),
+        ("(1), it does not contradict", LABELS, None, "(1)"),
+        ("Entail, the tone is neutral", LABELS, None, "(1)"),
+        # Without the mark of their option.
+        ("Neutre", FRENCH, "(2)", None),
+        ("(2) Neutre", FRENCH, "(2)", "(2)"),
+        ("(1) Neutre", FRENCH, None, "(1)"),
+        # Within a longer label.
+        ("impossible", WITHIN, "(2)", None),
+        ("possible", WITHIN, "(1)", "(1)"),
+        # Normalised.
+        ("(٢)", LABELS, "(2)", None),
+        ("２", LABELS, "(2)", None),
+        ("Neu\u00adtral", LABELS, "(2)", None),
+        ("（２）", LABELS, "(2)", None),
+        ("(2\u200b)", LABELS, "(2)", None),
+        ("E\u0301", ("É", "B", "C"), "(1)", None),
+    ],
+)
+def test_our_rule_beside_the_authors(output, labels, ours, theirs):
+    one = item("(1)", NUMBERS, labels)
+    for rule, named in ((option_or_label, ours), (authors_option_or_label, theirs)):
+        assert rule(output, one) == Verdict(named == "(1)", named)
+
+
+@given(st.text("(12)（3）ENeutrailCond .\n", max_size=20), st.sampled_from(NUMBERS))
+def test_the_authors_rule_is_what_their_script_computes(output, gold):
+    """Spelled out as they do: the right mark, number or word, and no other one's."""
+    text = output.replace("（", "(").replace("）", ")")
+    marks = [(f"({k})" in text or text.strip() == str(k)) for k in (1, 2, 3)]
+    words = [label in text for label in LABELS]
+    right = NUMBERS.index(gold)
+    others = [k for k in range(3) if k != right]
+    expected = (marks[right] or words[right]) and not any(marks[k] or words[k] for k in others)
+    assert authors_option_or_label(output, item(gold, NUMBERS, LABELS)).correct is expected

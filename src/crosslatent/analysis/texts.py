@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from crosslatent.tasks.normal import fold
-from crosslatent.tasks.rules import answer_keys
+from crosslatent.normal import answer_keys, fold
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.normal import fold
 from crosslatent.selectors.base import Candidates, Steps
 from crosslatent.selectors.table import shares
 from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
-from crosslatent.tasks.normal import fold
 
 Record = Mapping[str, Any]
 """Columns of `store.schema.ROWS` that follow from an answer; see `scoring.ItemScorer.record`."""

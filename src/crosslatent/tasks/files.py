@@ -7,8 +7,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from crosslatent.errors import TaskError
+from crosslatent.normal import fold, says_something
 from crosslatent.tasks.item import Item, item_from_dict
-from crosslatent.tasks.normal import fold, says_something
 from crosslatent.tasks.sources import read_objects
 
 

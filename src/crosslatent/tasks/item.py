@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from crosslatent.errors import TaskError
 from crosslatent.languages import UNKNOWN, same_language
+from crosslatent.normal import fold
 from crosslatent.tasks.naming import clash
-from crosslatent.tasks.normal import fold
 
 
 class Shot(NamedTuple):
@@ -277,11 +277,10 @@ def _check_options(options: tuple[str, ...], where: str) -> None:
         )
     alike = clash(options)
     if alike:
-        text, named = alike
         raise TaskError(
-            f"{where}: the options {list(options)} cannot be told apart, as the answer {text!r} "
-            f"names {named}: make them differ in more than case, brackets, the script of digits, "
-            "blanks, invisible characters, or the mark of another one."
+            f"{where}: the options {list(options)} cannot be told apart, as {alike}: make them "
+            "differ in more than case, brackets, the script of digits, blanks, invisible "
+            "characters, or the mark of another one."
         )
 
 

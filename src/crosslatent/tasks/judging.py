@@ -10,10 +10,10 @@ from string import ascii_uppercase
 from typing import Any
 
 from crosslatent.errors import TaskError
+from crosslatent.normal import says_something
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
 from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.normal import says_something
 from crosslatent.tasks.values import is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 

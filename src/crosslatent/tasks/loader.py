@@ -19,7 +19,7 @@ from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.released import ReleasedReader
 from crosslatent.tasks.rows import RowSource
-from crosslatent.tasks.rules import RULES, rule_for
+from crosslatent.tasks.rules import RULES, contains, rule_for
 from crosslatent.tasks.task import Task
 from crosslatent.tasks.yaml_file import YamlFile, read_yaml
 
@@ -147,16 +147,29 @@ def _check_rule(file: YamlFile, rule: str, items: tuple[Item, ...]) -> None:
     sides = (side for item in items for side in (item, item.as_aux()))
     for item in sides:
         if item.answer is None or RULES[rule].fits(item):
+            _check_contained(file, rule, item)
             continue
         place = f"{file.where('rule')}: the field 'rule' is {rule!r}, but item {item.id!r}"
         alike = clash(item.options, item.labels) if item.options and item.labels else None
         if alike:
             raise TaskError(
                 f"{place} has options {list(item.options or ())} with labels "
-                f"{list(item.labels or ())} that cannot be told apart, as the answer {alike[0]!r} "
-                f"names {alike[1]}: make them differ, or use the rule option."
+                f"{list(item.labels or ())} that cannot be told apart, as {alike}: make them "
+                "differ, or use the rule option."
             )
         raise TaskError(
             f"{place} lacks the options or labels by which it judges: add them, or use the rule "
             "contains."
+        )
+
+
+def _check_contained(file: YamlFile, rule: str, item: Item) -> None:
+    """Refuse options of which one holds the right one, where the rule looks for that alone."""
+    others = [name for name in item.options or () if name != item.answer]
+    wrong = [name for name in others if rule == "contains" and contains(name, item).correct]
+    if wrong:
+        raise TaskError(
+            f"{file.where('rule')}: the field 'rule' is 'contains', which cannot tell the option "
+            f"{wrong[0]!r} from the answer {item.answer!r} of item {item.id!r}, as it holds it: "
+            "use the rule option."
         )

@@ -21,9 +21,9 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 
 from crosslatent.languages import same_language
+from crosslatent.normal import fold
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import WITHOUT_BLANKS
-from crosslatent.tasks.normal import fold
 
 Need = Literal["output", "probabilities"]
 

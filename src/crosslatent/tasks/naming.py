@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from crosslatent.tasks.normal import fold, normal
+from crosslatent.normal import fold, normal
 
 Span = tuple[int, int]
 
@@ -66,18 +66,17 @@ def labelled_options(output: str, options: Sequence[str], labels: Sequence[str])
     return [option for k, option in enumerate(options) if k in named]
 
 
-def clash(options: Sequence[str], labels: Sequence[str] | None = None) -> tuple[str, str] | None:
+def clash(options: Sequence[str], labels: Sequence[str] | None = None) -> str | None:
     """Options that cannot be told apart, or with `labels` such options or labels.
 
     Returns:
-        The text of an option (or of its label) that does not name this option alone, and what it
-        names; None if there is none.
+        What is wrong, such as "the answer 'Yes' names 'Yes', 'yes'"; None if nothing is.
     """
     return _clash(tuple(options), None if labels is None else tuple(labels))
 
 
 @lru_cache(maxsize=4096)
-def _clash(options: tuple[str, ...], labels: tuple[str, ...] | None) -> tuple[str, str] | None:
+def _clash(options: tuple[str, ...], labels: tuple[str, ...] | None) -> str | None:
     texts = [*enumerate(options), *enumerate(labels or ())]
     for k, text in texts:
         if labels is None:
@@ -85,7 +84,12 @@ def _clash(options: tuple[str, ...], labels: tuple[str, ...] | None) -> tuple[st
         else:
             named = labelled_options(text, options, labels)
         if named != [options[k]]:
-            return text, ", ".join(map(repr, named)) or "nothing"
+            return f"the answer {text!r} names {', '.join(map(repr, named)) or 'nothing'}"
+    # Letters are named in their own case, but nobody means two answers by one letter.
+    folded = [fold(one.key or one.text) for one in _read(options)]
+    for k, text in enumerate(folded):
+        if text in folded[:k]:
+            return f"{options[folded.index(text)]!r} and {options[k]!r} differ in case alone"
     return None
 
 

@@ -1,7 +1,7 @@
 """Answer rules: does an output answer the item, and which option does it name?
 
 The rules are made after those of the authors of XTransplant (arXiv 2412.12686, released evaluation
-scripts), for texts of any script: what counts as the same text is `crosslatent.tasks.normal`, and
+scripts), for texts of any script: what counts as the same text is `crosslatent.normal`, and
 what names an option is `crosslatent.tasks.naming`. `authors_option_or_label` is theirs to the
 letter.
 
@@ -13,13 +13,13 @@ To add a rule, write a function ``(output, item) -> Verdict`` and enter it in `_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from crosslatent.errors import TaskError
+from crosslatent.normal import answer_keys, fold
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import clash, labelled_options, named_options
-from crosslatent.tasks.normal import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,6 @@ def holds(output: str, keys: Iterable[str]) -> bool:
     """Whether one of some answers, as `answer_keys` gives them, appears in an output."""
     text = fold(output)
     return any(key in text for key in keys)
-
-
-def answer_keys(golds: Sequence[str]) -> tuple[str, ...]:
-    """Gold answers of an open question, each in the form that is the same for the same answer."""
-    return tuple(dict.fromkeys(map(fold, golds)))
 
 
 def _has_labels(item: Item) -> bool:

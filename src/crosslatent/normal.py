@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 _ONE = {
@@ -29,8 +30,8 @@ _ONE = {
 """What a text is compared with -> the characters (and ranges of them) that count as that."""
 
 _PATTERNS = {one: re.compile(f"[{same}]") for one, same in _ONE.items()}
-_NIKHAHIT = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
-"""The circle of Thai and Lao SARA AM before a tone mark, which looks the same behind it."""
+_TONES = re.compile("[\u0e48-\u0e4b\u0e4d]{2,}|[\u0ec8-\u0ecb\u0ecd]{2,}")
+"""Tone marks and the circle of sara am, of Thai and Lao, which look the same in any order."""
 
 
 def normal(text: str) -> str:
@@ -42,13 +43,19 @@ def normal(text: str) -> str:
     # Before NFKC, which takes some apostrophes apart, and after it, which makes new characters.
     for _ in range(2):
         text = unicodedata.normalize("NFKC", "".join(map(_plain, text)))
-    return " ".join(unicodedata.normalize("NFKC", _NIKHAHIT.sub(r"\2\1", text)).split())
+    text = _TONES.sub(lambda marks: "".join(sorted(marks[0])), text)
+    return " ".join(text.split())
 
 
 def fold(text: str) -> str:
     """`normal` without the difference between upper and lower case."""
     # Case folding can undo the normal form, so it is normalised once more.
     return normal(normal(text).casefold())
+
+
+def answer_keys(golds: Iterable[str]) -> tuple[str, ...]:
+    """Gold answers of an open question, each in the form that is the same for the same answer."""
+    return tuple(dict.fromkeys(map(fold, golds)))
 
 
 def says_something(text: str) -> bool:
