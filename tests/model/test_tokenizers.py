@@ -205,3 +205,12 @@ def test_the_harness_says_what_a_template_cannot():
     assert lm.apply_chat_template(SYSTEM[1:]) == "<user>Mji?</>"
     open_turn = [*SYSTEM[1:], {"role": "assistant", "content": "Ni"}]
     assert lm.apply_chat_template(open_turn, add_generation_prompt=False).endswith(">Ni")
+
+
+@pytest.mark.parametrize(("role", "subject"), [("", "The prompt"), ("aux", "The aux prompt")])
+def test_messages_name_the_prompt_once(role, subject):
+    model = model_with(byte_tokenizer())
+    with pytest.raises(PromptError, match=rf"^{subject} is empty: "):
+        encode(model, " ", role=role)
+    with pytest.raises(PromptError, match=rf"^{subject} has \d+ tokens, "):
+        encode(model, "x" * 10_000, role=role)

@@ -127,6 +127,7 @@ def test_items_in_memory():
         ([GOOD, GOOD], "item 2: the id 'a'"),
         ([GOOD, {"main": "x"}], "item 2: the field 'aux'"),
         ([GOOD | {"answer": " "}], "item 1: the field 'answer' is empty"),
+        ([GOOD, "x"], "item 2: an Item, or a mapping of its fields, belongs here, not 'x'"),
     ],
 )
 def test_mistakes_of_items_in_memory(items, words):

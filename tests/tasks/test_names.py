@@ -149,11 +149,12 @@ def test_keys_go_before_methods(tmp_path, name):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("Answer Key", "cannot be read .*; a column whose name is not a single word is row"),
+        ("Answer Key", "cannot be read .*; a column that is not a single word is row"),
         ("Option 1", "cannot be read .*row\\['NAME'\\]"),
         ("1st", "cannot be read .*row\\['NAME'\\]"),
         ("a-b", "there is no 'a': the columns are 'Answer Key', 'a-b', 'q'"),
         ("row['Answer key']", "there is no 'Answer key': the columns are 'Answer Key'"),
+        ("q | nofilter", r"cannot be read \(No filter named 'nofilter'.\)\.$"),
         ("row.answer", "there is no 'answer': the columns are 'Answer Key'"),
         ("gold", "there is no 'gold': the columns are 'Answer Key'"),
     ],

@@ -68,7 +68,13 @@ def test_every_way_to_a_text_gives_the_same(value, shown):
 
 @pytest.mark.parametrize(
     ("code", "shown"),
-    [("x * 3926 / 3", "1963"), ("x * 2", "3"), ("x | round", "2"), ("t | float", "8")],
+    [
+        ("x * 3926 / 3", "1963"),
+        ("x * 2", "3"),
+        ("x | round", "2"),
+        ("t | float", "8"),
+        ("[x * 2]", "[3]"),
+    ],
 )
 def test_numbers_that_are_computed(code, shown):
     assert Template(f"{{{{ {code} }}}}|{{{{ ({code}) ~ '' }}}}", "t")(
@@ -229,6 +235,23 @@ def test_whole_numbers_that_a_text_table_kept_as_floats_are_asked_for(
     else:
         items = load_task(tmp_path / "t.yaml", languages=["sw"]).items
         assert [item.answer for item in items] == answers
+
+
+def test_values_of_each_end_the_id(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"years": [1963.0, 1.5], "gaps": [1, null]}')
+    yaml = (
+        "name: t\ntemplate: '{{ y }}'\nlanguages: {en: {}, sw: {}}\n"
+        "rows: {files: x.jsonl, each: {y: years}}\n"
+    )
+    (tmp_path / "t.yaml").write_text(yaml)
+    items = load_task(tmp_path / "t.yaml", languages=["sw"]).items
+    assert [(item.id, item.main) for item in items] == [
+        ("sw-en/0/1963", "1963"),
+        ("sw-en/0/1.5", "1.5"),
+    ]
+    (tmp_path / "t.yaml").write_text(yaml.replace("years", "gaps"))
+    with pytest.raises(TaskError, match=r"x.jsonl:1: a value .* is missing"):
+        load_task(tmp_path / "t.yaml", languages=["sw"])
 
 
 def test_released_files_with_floats(tmp_path):

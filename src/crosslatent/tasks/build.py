@@ -147,7 +147,11 @@ class Builder:
                     f"{row.where}, but a list belongs there."
                 )
             for value in several:
-                yield values.naming(name, value), f"/{written(value)}"
+                try:
+                    ending = written(value)
+                except ValueError as error:
+                    raise TaskError(f"{row.where}: {error}.") from error
+                yield values.naming(name, value), f"/{ending}"
 
     def _asking(self, values: Values, ending: str, row: Row, lang: str) -> Asking:
         own_key = row.number if row.key is None else row.key

@@ -159,15 +159,15 @@ def _lacking(name: str, values: Values) -> str:
 
 @contextmanager
 def _reading(where: str, kind: str) -> Iterator[None]:
-    from jinja2 import TemplateSyntaxError
+    from jinja2 import TemplateAssertionError, TemplateSyntaxError
 
     try:
         yield
     except TemplateSyntaxError as error:
-        raise TaskError(
-            f"{where}: this {kind} cannot be read ({error.message}); a column whose name is not a "
-            f"single word is {ROW}['NAME']."
-        ) from error
+        # An assertion is about a filter or a block: the words themselves were understood.
+        understood = isinstance(error, TemplateAssertionError)
+        hint = "" if understood else f"; a column that is not a single word is {ROW}['NAME']"
+        raise TaskError(f"{where}: this {kind} cannot be read ({error.message}){hint}.") from error
     except (RecursionError, MemoryError) as error:
         raise TaskError(f"{where}: this {kind} is nested too deep: write a shorter one.") from error
 

@@ -50,6 +50,10 @@ def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> T
     for number, given in enumerate(items, start=1):
         where = f"item {number}"
         fields = given.to_dict() if isinstance(given, Item) else given
+        if not isinstance(fields, Mapping):
+            raise TaskError(
+                f"{where}: an Item, or a mapping of its fields, belongs here, not {fields!r}."
+            )
         item = check_item(fields, where, str(number))
         if item.id in checked:
             raise TaskError(f"{where}: the id {item.id!r} appears a second time.")

@@ -47,7 +47,7 @@ def written(value: Any) -> str:
         ValueError: it is missing, has no text of its own (a method), or none that is sure: a float
             too large to be exact, whole numbers of a text table that were kept as floats.
     """
-    number = _number(value) if is_number(value) else value
+    number = plain(value)
     # Of a value that is not defined, this raises the error that says so.
     text = str(number)
     reason = _unsure(number, text)
