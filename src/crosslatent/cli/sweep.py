@@ -43,6 +43,7 @@ from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import progress
 from crosslatent.cli.questions import Questions
 from crosslatent.cli.stopping import stoppable
+from crosslatent.cli.validation import blank_ends
 from crosslatent.cli.workers import (
     GpusOption,
     RayOption,
@@ -225,7 +226,12 @@ def sweep(
         samples=samples or 0,
         keep_vectors=keep_vectors,
     )
+    # A template ends otherwise, and what an encoder reads is not what is edited.
+    alone = not chat and not (loaded is not None and loaded.has_encoder)
+    notes = tuple(blank_ends(questions.items)) if alone else ()
     if dry_run:
+        for line in notes:
+            warn(line)
         _dry_run(loaded, questions, spec, failures)
         return
     requested = _requested(context) | maker.to_dict()
@@ -264,7 +270,7 @@ def sweep(
             outcome = run_on_ray(
                 job, cluster, progress=show, new=new, strict=strict, slice_rows=slice_rows, tell=say
             )
-    report_outcome(outcome)
+    report_outcome(outcome, notes)
 
 
 def _requested(context: typer.Context) -> dict[str, Any]:
