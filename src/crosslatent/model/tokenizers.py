@@ -2,8 +2,8 @@
 
 For some model types, `AutoTokenizer` builds a tokenizer from a class of transformers and takes no
 more than the vocabulary from the folder's `tokenizer.json`: its rules of how texts are normalised
-and cut into words are then the class's. A model that was trained with the folder's rules reads other
-tokens than it has learnt.
+and cut into words are then the class's. A model that was trained with the folder's rules then reads
+other tokens than it has learnt.
 """
 
 from __future__ import annotations
