@@ -127,7 +127,7 @@ def plain_settings() -> Iterator[None]:
 def _whole_float32() -> Iterator[None]:
     # Since torch 2.9 each backend has a setting of its own, beside the one for all.
     every: Any = torch.backends
-    backends = (every.cuda.matmul, getattr(every.mkldnn, "matmul", None))
+    backends: tuple[Any, ...] = (every.cuda.matmul, getattr(every.mkldnn, "matmul", None))
     own = [(each, each.fp32_precision) for each in backends if hasattr(each, "fp32_precision")]
     try:
         before = torch.get_float32_matmul_precision()
