@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import PairError, PromptError, UsageError
+from crosslatent.foreign import ends_in_blank
 from crosslatent.specs import (
     AUTO,
     Component,
@@ -86,6 +87,15 @@ class TransplantResult:
     def same_last_token(self) -> bool:
         """Whether both prompts end in the same token; if not, the vector says another thing too."""
         return self.main_token == self.aux_token
+
+    @property
+    def ends_in_blank(self) -> bool:
+        """Whether both prompts end in a token that is nothing but a blank; answers suffer then."""
+        # Of a token that is a blank alone, many tokenizers print nothing.
+        return all(
+            not token or (not token.strip() and ends_in_blank(token))
+            for token in (self.main_token, self.aux_token)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `thought` only if there is one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -111,6 +112,16 @@ def shown(text: str) -> str:
 
 def _spelled(letter: str) -> str:
     return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+
+
+def ends_in_blank(text: str) -> bool:
+    """Whether the last letter of a text is a blank of any width, or a tab; a line break is none.
+
+    A model mostly writes a blank together with the word after it, so a prompt that ends in one goes
+    on with what the model has hardly ever seen.
+    """
+    last = text[-1:]
+    return last != "" and (last in "\t\u200b\ufeff" or unicodedata.category(last) == "Zs")
 
 
 def json_text(data: Any, *, indent: int | None = None) -> str:

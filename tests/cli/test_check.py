@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from crosslatent.cli import check as check_command
@@ -95,3 +97,59 @@ def test_what_is_counted_is_said_in_words():
     facts = {"near_ties": 0, "rows": 49, "new": 3, "path": "shared-prefix"}
     one = Outcome("x", "passed", facts=facts)
     assert check_command.counted(one) == "shared-prefix, 49 rows, 0 near-ties, new 3"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 1.3},
+        {"num_beams": 4, "early_stopping": True},
+        {"suppress_tokens": list(range(40, 200))},
+        {"begin_suppress_tokens": list(range(20, 250))},
+        {"forced_eos_token_id": 1, "forced_bos_token_id": 50},
+        {"do_sample": True, "temperature": 2.0, "top_k": 3},
+        {"no_repeat_ngram_size": 1, "min_new_tokens": 2},
+        {"bad_words_ids": [[token] for token in range(30, 230)]},
+        {"max_length": 4, "return_dict_in_generate": True, "output_scores": True},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_folders_generation_config_fails_no_sound_model(cli, tmp_path, settings):
+    folder = save_tiny(tmp_path / "model")
+    written = json.dumps({"eos_token_id": 1} | settings)
+    (folder / "generation_config.json").write_text(written)
+    result = cli("check", folder, "--quick", "--json")
+    assert result.code == 0, result.err
+    assert {one["contract"]: one["status"] for one in result.json["contracts"]}[
+        "generate"
+    ] == "passed"
+
+
+def test_a_tokenizer_that_is_not_the_folders_is_said(cli, tmp_path):
+    folder = save_tiny(tmp_path / "model", "qwen2")
+    file = folder / "tokenizer_config.json"
+    own = cli("check", folder, "--quick")
+    assert own.code == 0
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"tokenizer_class": "Qwen2Tokenizer"})
+    )
+    data = json.loads((folder / "tokenizer.json").read_text())
+    data["normalizer"] = {"type": "Lowercase"}
+    (folder / "tokenizer.json").write_text(json.dumps(data))
+    result = cli("check", folder, "--quick")
+    assert result.code == 0
+    lines = [line for line in result.err.splitlines() if line.startswith("Warning: ")]
+    assert len(lines) == 1
+    assert "AutoTokenizer makes a Qwen2Tokenizer" in lines[0]
+    assert "another normalizer" in lines[0]
+    said = " ".join(result.out.split())
+    assert "tokenizer Qwen2Tokenizer, which is not the tokenizer of its tokenizer.json" in said
+    swept = cli("transplant", "--model", folder, "--main=MJI?", "--aux=CITY?", "--component=ffn",
+                "--source=0", "--target=1")  # fmt: skip
+    assert "Warning: AutoTokenizer makes a Qwen2Tokenizer" in swept.err
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
+    result = cli("check", folder, "--quick", "--json")
+    assert result.code == 0
+    assert result.json["found"]["tokenizer_differs"] == ""

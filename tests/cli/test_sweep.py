@@ -311,3 +311,26 @@ def test_a_stop_says_how_to_go_on(sweep, tmp_path, monkeypatch, signal, code):
     assert count(tmp_path / "run") == 6
     assert sweep("--pairs=0:1").code == 0
     assert count(tmp_path / "run") == 12
+
+
+@pytest.mark.parametrize("blank", [" ", "\u3000", "\u00a0", "\t", "\u200b"])
+def test_prompts_that_both_end_in_a_blank_are_counted(sweep, cli, tmp_path, blank):
+    rows = [dict(ROWS[0], id=str(k), main=f"Mji {k}?", aux=f"City {k}?") for k in range(3)]
+    for row in rows[:2]:
+        row["main"], row["aux"] = row["main"] + blank, row["aux"] + blank
+    rows[2]["main"] += blank  # one of the two alone
+    prompts = write(tmp_path / "blank.jsonl", rows)
+    for options in ((), ("--dry-run",)):
+        result = sweep("--pairs=0:1", *options, prompts=prompts, out=tmp_path / f"r{len(options)}")
+        assert result.code == 0
+        assert "Warning: 2 items end in a blank in main and in aux (such as '0')" in result.err
+    validated = cli("tasks", "validate", prompts)
+    assert "2 items end in a blank in main and in aux" in " ".join(
+        (validated.out + validated.err).split()
+    )
+
+
+@pytest.mark.parametrize("end", ["", "\n", ":", "\u2028"])
+def test_other_ends_are_no_blanks(sweep, tmp_path, end):
+    prompts = write(tmp_path / "other.jsonl", [dict(ROWS[0], main="Mji?" + end, aux="City?" + end)])
+    assert "end in a blank" not in sweep("--pairs=0:1", prompts=prompts).err

@@ -141,3 +141,23 @@ def test_what_cannot_be_is_refused(transplant, option, says):
     result = transplant(*WHAT, option)
     assert result.code == 2
     assert says in " ".join(result.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  "])
+def test_two_blank_ends_are_warned_of(transplant, blank):
+    result = transplant(*WHAT, main=f"Mji mkuu?{blank}", aux=f"Capital?{blank}")
+    assert result.code == 0
+    assert result.err.count("Warning: ") == 1
+    assert "main and aux both end in a blank" in result.err
+
+
+@pytest.mark.parametrize(
+    ("main", "aux", "said"),
+    [("Mji?", "City?", ""), ("Mji?\n", "City?\n", ""), ("Mji? ", "City?", "main ends in the token"),
+     ("Mji?", "City?\t", "main ends in the token"), ("Mji? ?", "City? ?", "")],
+)  # fmt: skip
+def test_other_ends_are_not(transplant, main, aux, said):
+    result = transplant(*WHAT, main=main, aux=aux)
+    assert "both end in a blank" not in result.err
+    assert said in result.err
+    assert bool(result.err) == bool(said)

@@ -135,7 +135,7 @@ def swept_exactly(model):
 
 
 def settled_in_float32(model):
-    rows, asked = _asked(model)
+    rows, _ = _asked(model)
     request = Request(tuple(ids_of(model, MAIN)), tuple(rows), (3, 40))
     breaker = TieBreaker(model, 3)
     (answered,) = engine.run(model, [request], max_new_tokens=3)
@@ -398,10 +398,13 @@ def test_precision_that_is_set_for_one_backend_is_given_back():
 
 
 def test_settings_are_given_back_after_an_exception(model):
-    with SETTINGS["medium"](), SETTINGS["float64"](), pytest.raises(ZeroDivisionError):
+    def fail():
         with answering(model.hf):
             assert torch.get_default_dtype() == torch.float32
             raise ZeroDivisionError
+
+    with SETTINGS["medium"](), SETTINGS["float64"](), pytest.raises(ZeroDivisionError):
+        fail()
 
 
 def test_a_model_loaded_in_inference_mode_can_be_attributed(tmp_path):

@@ -17,6 +17,7 @@ from crosslatent.model.prompts import Prompt, encode, encode_many, rendered
 from crosslatent.scoring import ItemScorer
 from crosslatent.tasks import Item
 from support.models import byte_tokenizer, save_tiny, tiny_model
+from support.two_stacks import wrapped_stacks
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
 NO_SYSTEM = (
@@ -214,3 +215,62 @@ def test_messages_name_the_prompt_once(role, subject):
         encode(model, " ", role=role)
     with pytest.raises(PromptError, match=rf"^{subject} has \d+ tokens, "):
         encode(model, "x" * 10_000, role=role)
+
+
+def ending(single):
+    """A tokenizer that puts something around every text."""
+    tokenizer = copy.deepcopy(byte_tokenizer())
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.add_tokens(["[SEP]"])
+    known = {"<s>", "<eos>", "[SEP]"} & set(single.split())
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=single,
+        special_tokens=[(token, tokenizer.convert_tokens_to_ids(token)) for token in known],
+    )
+    return tokenizer
+
+
+ENDINGS = ["$A <eos>", "<s> $A <eos>", "$A [SEP]", "<s> $A <eos> <eos>", "[SEP] $A [SEP] <eos>"]
+PROMPTS = ["Mji mkuu?", "Jibu: ", "नमस्ते", "首都", "a", "ends in <eos>"]
+
+
+@pytest.mark.parametrize("single", ENDINGS)
+def test_a_prompt_that_is_gone_on_with_does_not_end_in_an_added_end(single):
+    tokenizer = ending(single)
+    model = model_with(tokenizer)
+    before = [tokenizer.convert_tokens_to_ids(each) for each in single.split("$A")[0].split()]
+    for text in PROMPTS:
+        own = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer(text)["input_ids"][-1] != own[-1] or text.endswith("<eos>")
+        assert encode(model, text) == [*before, *own]
+    together = encode_many(model, [Prompt(text) for text in PROMPTS])
+    assert together == [encode(model, text) for text in PROMPTS]
+    one = xl.transplant(
+        model, main="Mji?", aux="City?", component="ffn", source=1, target=0, max_new_tokens=2
+    )
+    assert (one.main_token, one.aux_token) == ("?", "?")
+
+
+def test_the_end_of_what_an_encoder_reads_stays():
+    model = wrapped_stacks("t5")
+    tokenizer = ending("$A <eos>")
+    model = xl.wrap(model.hf, tokenizer)
+    assert encode(model, "Mji?")[-1] == tokenizer.eos_token_id
+
+
+def test_python_tokenizers_that_end_every_text():
+    tokenizer = ByT5Tokenizer()
+    model = model_with(tokenizer)
+    assert tokenizer("Mji?")["input_ids"][-1] == tokenizer.eos_token_id
+    assert encode(model, "Mji?") == tokenizer("Mji?", add_special_tokens=False)["input_ids"]
+
+
+def test_examples_and_chats_end_as_they_are_written():
+    tokenizer = ending("<s> $A <eos>")
+    tokenizer.chat_template = TURNS + "<eos>"
+    model = model_with(tokenizer)
+    shots = Prompt("Mto?", (("Mji?", "Nairobi"),))
+    assert model.text_of(encode(model, shots)) == "Mji? Nairobi\n\nMto?"
+    assert encode(model, shots)[-1] != tokenizer.eos_token_id
+    # Here it is the template that says so.
+    assert encode(model, "Mji?", chat=True)[-1] == tokenizer.eos_token_id

@@ -373,10 +373,11 @@ def test_a_model_that_is_given_is_left_as_it_was(translation_folders: dict[str, 
     loaded = load_translator(translation_folders["NLLB"], device="cpu")
     expected = loaded.translate(TEXTS, "en", "sw")
     hf = loaded.hf
-    hf.generation_config = own = GenerationConfig(
-        num_beams=4, repetition_penalty=1.8, no_repeat_ngram_size=1, forced_eos_token_id=2,
-        eos_token_id=hf.config.eos_token_id, decoder_start_token_id=hf.config.decoder_start_token_id,
-    )  # fmt: skip
+    own = GenerationConfig(num_beams=4, repetition_penalty=1.8, no_repeat_ngram_size=1)
+    own.eos_token_id = hf.config.eos_token_id
+    own.decoder_start_token_id = hf.config.decoder_start_token_id
+    own.forced_eos_token_id = 2
+    hf.generation_config = own
     for module in hf.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5

@@ -42,7 +42,7 @@ def load_model(
     quiet()
     from crosslatent.model import load
 
-    with _warnings_in_one_line():
+    with warnings_in_one_line():
         return load(
             name,
             revision=revision,
@@ -79,7 +79,7 @@ def source_of(
 
 
 @contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
+def warnings_in_one_line() -> Iterator[None]:
     """Inside, our own warnings look like those of the command line."""
     from crosslatent.model.adapters import AdapterWarning
     from crosslatent.model.tokenizers import TokenizerWarning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,14 +18,18 @@ _SHOWN = 10
 """Items that are named one by one; the others are in the run folder."""
 
 
-def report_outcome(outcome: SweepOutcome) -> None:
+def report_outcome(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
     """Print the outcome of a sweep; the run folder on stdout, all else on stderr.
+
+    Args:
+        outcome: what came of it.
+        notes: what else deserves a look.
 
     Raises:
         Exit: with 1, if an item failed or a row is no number.
     """
     faults = outcome.faults
-    for line in _warnings(outcome):
+    for line in (*_warnings(outcome), *notes):
         warn(line)
     if outcome.rows:
         say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")

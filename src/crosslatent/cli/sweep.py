@@ -45,7 +45,7 @@ from crosslatent.cli.output import check_output_folder
 from crosslatent.cli.progress import progress
 from crosslatent.cli.questions import Questions
 from crosslatent.cli.stopping import stoppable
-from crosslatent.cli.validation import not_judged
+from crosslatent.cli.validation import blank_ends, not_judged
 from crosslatent.cli.workers import (
     GpusOption,
     RayOption,
@@ -236,7 +236,12 @@ def sweep(
     questions, failures = asked.prepare(everything, translate if asked.auto else None)
     if save_parallel is not None and not dry_run:
         save(questions, save_parallel)
+    # A template ends otherwise, and what an encoder reads is not what is edited.
+    alone = not chat and not (loaded is not None and loaded.has_encoder)
+    notes = tuple(blank_ends(questions.items)) if alone else ()
     if dry_run:
+        for line in notes:
+            warn(line)
         _dry_run(loaded, questions, spec, failures)
         return
     requested = _requested(context) | maker.to_dict()
@@ -285,7 +290,7 @@ def sweep(
             )
     for line in not_judged(questions.items):
         say(f"Note: {line}")
-    report_outcome(outcome)
+    report_outcome(outcome, notes)
 
 
 def _requested(context: typer.Context) -> dict[str, Any]:

@@ -203,6 +203,11 @@ def transplant(
             f"main ends in the token {result.main_token!r} and aux in {result.aux_token!r}; the "
             "transplant happens at these tokens, so prompts that end alike compare better."
         )
+    elif result.ends_in_blank:
+        warn(
+            "main and aux both end in a blank, which is then a token of its own: the transplant "
+            "happens at it, and models hardly go on after it, so take the blank away."
+        )
     if json:
         print_json(result.to_dict() | {"main": main, "aux": aux})
     else:

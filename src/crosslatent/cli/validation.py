@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.errors import TaskError
+from crosslatent.foreign import ends_in_blank
 from crosslatent.specs import AsChat
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
             f" {one.main[-1:]!r} and {one.aux[-1:]!r}); a transplant happens at the last tokens, "
             "so prompts that end alike compare better."
         )
+    yield from blank_ends(task.items)
     strong = [group for group in groups if (group.majority_share or 0) > STRONG_MAJORITY]
     for group in strong:
         yield (
@@ -136,6 +138,17 @@ def not_judged(items: Sequence[Item]) -> Iterator[str]:
         yield (
             f"translate-test is not known for {silent} of {len(items)} items: they are open "
             "questions without a gold answer in the language of aux (aux_answer)."
+        )
+
+
+def blank_ends(items: Sequence[Item]) -> Iterator[str]:
+    """A sentence on items whose prompts both end in a blank, if there are any."""
+    found = [item for item in items if ends_in_blank(item.main) and ends_in_blank(item.aux)]
+    if found:
+        yield (
+            f"{len(found)} items end in a blank in main and in aux (such as {found[0].id!r}); "
+            "a transplant happens at the last tokens, which are then blanks, and models hardly go "
+            "on after them: take the blanks away."
         )
 
 

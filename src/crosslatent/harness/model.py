@@ -17,13 +17,14 @@ from lm_eval.utils import simple_parse_args_string
 
 from crosslatent.engine import chosen_path
 from crosslatent.errors import PromptError, UsageError
+from crosslatent.foreign import ends_in_blank
 from crosslatent.harness.answers import Answerer, Ids, Prompt, resolve
 from crosslatent.harness.arguments import Arguments
 from crosslatent.harness.command import NAME
 from crosslatent.harness.counterparts import Counterparts
 from crosslatent.model import Model, load
 from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.prompts import rendered
+from crosslatent.model.prompts import left_open, rendered
 from crosslatent.model.spelling import Context, written
 from crosslatent.specs import chat_of, right_now
 
@@ -136,7 +137,11 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             UsageError: a document has no counterpart, or sampling is asked for.
         """
         asked = []
-        for request, aux in zip(requests, self._aux_contexts(requests), strict=True):
+        auxes = self._aux_contexts(requests)
+        _warn_of_blanks(
+            [(request.args[0], aux or "") for request, aux in zip(requests, auxes, strict=True)]
+        )
+        for request, aux in zip(requests, auxes, strict=True):
             most, stops = self._limits(request.args[1])
             main = self._cut(self.tok_encode(request.args[0]), self._room(most))
             asked.append((most, stops, Prompt(main, self._aux_ids(aux))))
@@ -207,13 +212,16 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
-        """Token ids; a text that begins with the begin token (as chats do) gets no second one."""
+        """Token ids; a text that begins with the begin token (as chats do) gets no second one.
+
+        What the tokenizer puts after a text is left out (`prompts.left_open`).
+        """
         special = add_special_tokens
         if special is None and string.startswith(self._begin):
             special = False
         settings = {} if special is None else {"add_special_tokens": special}
         ids: list[int] = self.tokenizer(string, **settings)["input_ids"]
-        return ids
+        return left_open(self.model, [string], [ids])[0]
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -372,6 +380,17 @@ def _without_blanks(context: str, continuation: str) -> tuple[str, str]:
     """Blanks at the end of a context belong to its continuation, as `hf` has it."""
     bare = context.rstrip()
     return bare, context[len(bare) :] + continuation
+
+
+def _warn_of_blanks(contexts: Sequence[tuple[str, str]]) -> None:
+    both = sum(ends_in_blank(main) and ends_in_blank(aux) for main, aux in contexts)
+    if both:
+        _log.warning(
+            "%d of %d prompts end in a blank in main and in aux; the transplant happens at this "
+            "token, and models hardly go on after it, so take the blank out of the task.",
+            both,
+            len(contexts),
+        )
 
 
 def _check_contexts(requests: Sequence[Instance]) -> None:

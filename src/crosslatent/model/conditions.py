@@ -1,8 +1,8 @@
 """What holds while a model is run, whatever the process and the model were set to before.
 
-A setting that is made once, when a model is loaded, says nothing about the call that comes later: a
-user trains in between, opens autocast, or sets another precision. So everything here is for the time
-of one call; what was set before is set again afterwards, also after an exception.
+A setting that is made once, when a model is loaded, says nothing about the call that comes later:
+a user trains in between, opens autocast, or sets another precision. So everything here is for the
+time of one call; what was set before is set again afterwards, also after an exception.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def plain_settings() -> Iterator[None]:
 @contextmanager
 def _whole_float32() -> Iterator[None]:
     # Since torch 2.9 each backend has a setting of its own, beside the one for all.
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    every: Any = torch.backends
+    backends: tuple[Any, ...] = (every.cuda.matmul, getattr(every.mkldnn, "matmul", None))
     own = [(each, each.fp32_precision) for each in backends if hasattr(each, "fp32_precision")]
     try:
         before = torch.get_float32_matmul_precision()

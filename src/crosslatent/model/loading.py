@@ -233,9 +233,10 @@ def wrap(
 ) -> Model:
     """Wrap a model that is already loaded; puts it in evaluation mode.
 
-    Adapters of PEFT stay in place, and count as long as they are active. A tokenizer that reads texts
-    otherwise than the tokenizer.json of the folder that it comes from is warned of. A model that is compiled runs without that from now
-    on, since compiled code does not run hooks. The result's `hf` is the model inside.
+    Adapters of PEFT stay in place, and count as long as they are active. A model that is compiled
+    runs without that from now on, since compiled code does not run hooks. A tokenizer that reads
+    texts otherwise than the tokenizer.json of the folder that it comes from is warned of. The
+    result's `hf` is the model inside.
 
     Args:
         hf: the model, or what PEFT or `torch.compile` made of it.

@@ -151,7 +151,7 @@ def encode_many(
     """Token ids of prompts, as `encode` gives them but unchecked: see `check_ids`.
 
     A text that begins with the begin token already (a chat that was rendered before) gets no second
-    one from the tokenizer.
+    one from the tokenizer; what it puts after a text is left out: see `left_open`.
 
     Raises:
         ModelError: the tokenizer has no chat template.
@@ -160,7 +160,7 @@ def encode_many(
         texts = [prompt.plain() for prompt in prompts]
         # What is too long is said by check_ids, and not by the tokenizer's warning.
         encoded: list[list[int]] = model.tokenizer(texts, verbose=False)["input_ids"]
-        return [begun_once(model, ids) for ids in encoded]
+        return [begun_once(model, ids) for ids in left_open(model, texts, encoded)]
     return [_chat_ids(model, prompt, chat) for prompt in prompts]
 
 
@@ -174,6 +174,39 @@ def begun_once(model: Model, ids: list[int]) -> list[int]:
     """Token ids with one begin token at most."""
     begin = model.tokenizer.bos_token_id
     return ids[1:] if begin is not None and ids[:2] == [begin, begin] else ids
+
+
+def left_open(model: Model, texts: Sequence[str], encoded: Sequence[list[int]]) -> list[list[int]]:
+    """Token ids of texts without what the tokenizer has put after them, such as an end token.
+
+    A decoder goes on where its prompt ends, and after an end token it would begin another text. An
+    encoder's prompt keeps its end, which it was trained with. What the text itself ends in stays.
+
+    Args:
+        model: whose tokenizer counts.
+        texts: the texts.
+        encoded: what the tokenizer makes of them.
+    """
+    if model.has_encoder or not texts:
+        return list(encoded)
+
+    def bare(some: Sequence[str]) -> list[list[int]]:
+        read = model.tokenizer(list(some), add_special_tokens=False, verbose=False)
+        return list(read["input_ids"])
+
+    # What it adds is the same for all texts, so most tokenizers are found out by the first.
+    if not _added_after(bare(texts[:1])[0], encoded[0]):
+        return list(encoded)
+    added = [_added_after(own, ids) for own, ids in zip(bare(texts), encoded, strict=True)]
+    return [ids[: len(ids) - count] for ids, count in zip(encoded, added, strict=True)]
+
+
+def _added_after(own: Sequence[int], ids: Sequence[int]) -> int:
+    """How many tokens follow a text's own in what a tokenizer makes of it."""
+    more = len(ids) - len(own)
+    fits = (before for before in range(more + 1) if ids[before : before + len(own)] == own)
+    before = next(fits, more)
+    return more - before if own else 0
 
 
 def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool, chat: AsChat = True) -> Any:

@@ -150,14 +150,14 @@ def evaluate(
     chosen = everything.select(splits=names(split, "--split") or None, limit=limit)
     _check_out(out, new=new)
     centre = _central(conditions, central)
-    from crosslatent.cli.models import load_model, quiet
+    from crosslatent.cli.models import load_model, quiet, warnings_in_one_line
 
     quiet()
     texts, note = _texts(everything, chosen, centre, central_data, field)
     loaded = load_model(model, revision, device, dtype)
     from crosslatent.lens.evaluation.run import evaluate as run
 
-    with progresses() as show:
+    with warnings_in_one_line(), progresses() as show:
         evaluation = run(
             loaded,
             conditions,
