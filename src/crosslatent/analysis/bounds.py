@@ -100,8 +100,8 @@ def union_sides(data: RunData, arm: Arm) -> Sides:
     true, control = data.true_cube(arm.component), with_identities(data, arm)
     both = ~np.isnan(true) & ~np.isnan(control)
     attempts = _attempts(both) if both.any() else ()
-    sides = (np.where(both, cube, np.nan) for cube in (true, control))
-    return Sides(*map(_unions, sides), attempts)
+    true, control = (_unions(np.where(both, cube, np.nan)) for cube in (true, control))
+    return Sides(true, control, attempts)
 
 
 def _blind_sides(data: RunData, component: Component) -> Sides:
@@ -109,8 +109,11 @@ def _blind_sides(data: RunData, component: Component) -> Sides:
     sides = {stratum: union_sides(data, arm) for stratum, arm in arms.items()}
     # Both are weighted alike, so that a pair that one donor lacks is missing in both.
     true, control = (
-        blind.weigh(data.donor_shares, {name: side[at] for name, side in sides.items()})
-        for at in (0, 1)
+        blind.weigh(data.donor_shares, values)
+        for values in (
+            {name: side.true for name, side in sides.items()},
+            {name: side.control for name, side in sides.items()},
+        )
     )
     tries = [number for side in sides.values() for number in side.attempts]
     return Sides(true, control, (min(tries), max(tries)) if tries else ())
