@@ -74,4 +74,5 @@ def best_margin(data: RunData, mask: Mask) -> float | None:
     gaps = np.unique((aux - main)[mask])
     # Between two neighbours, and beyond both ends: certainties differ by 1 at most.
     margins = [-2.0, *((gaps[1:] + gaps[:-1]) / 2).tolist(), 2.0, 0.0]
-    return max(margins, key=lambda one: (float(surer(data, one)[mask].mean()), -abs(one)))
+    best: float = max(margins, key=lambda one: (float(surer(data, one)[mask].mean()), -abs(one)))
+    return best
