@@ -253,8 +253,8 @@ def test_an_old_run_goes_on_with_a_warning(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
-        ("versions", "transformers", "5.3.0"),
-        ("versions", "tokenizers", "0.22.2"),
+        ("versions", "transformers", "5.0.0"),
+        ("versions", "tokenizers", "0.21.0"),
         ("versions", "torch", "2.6.0+cu124"),
         ("versions", "crosslatent", "0.0.1"),
         ("environment", "device", "cuda"),
