@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crosslatent import engine, oracle
-from crosslatent.engine import EnginePath, memory, shared
+from crosslatent.engine import EnginePath, devices, memory, shared
 from crosslatent.engine.growth import Growth
 from crosslatent.errors import ModelError
 from crosslatent.prefix import PrefixRows
@@ -168,4 +168,4 @@ def test_rows_follow_free_memory(monkeypatch, free, rows):
 
 
 def test_free_memory_of_this_machine_is_known():
-    assert memory.free_bytes(torch.device("cpu")) > 10**7
+    assert devices.free_bytes(torch.device("cpu")) > 10**7
