@@ -83,6 +83,24 @@ ERRORS = [
 ]
 
 
+SHORT = [
+    *ERRORS,
+    RuntimeError("UR error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"),
+    RuntimeError("level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)"),
+    RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.97 GiB total)"),
+    RuntimeError("RESOURCE_EXHAUSTED: Attempting to reserve 14.34G at the bottom of memory."),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("HIP error: hipErrorOutOfMemory: out of memory"),
+    RuntimeError("std::bad_alloc"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:24])
+def test_what_devices_say_when_memory_is_short(error):
+    assert devices.is_out_of_memory(error)
+    assert not devices.is_out_of_memory(RuntimeError("shape mismatch: 3 rows, 4 memories"))
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])
 def test_batches_halve_until_they_fit(limited, error):
     model = wrapped()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch.utils import _device as device_mode
@@ -154,7 +154,6 @@ class Operator:
             return
         operands = list(_tensors((args, kwargs)))
         if self.is_index:
-            places = list(_tensors(args[1]))
             if not isinstance(args[0], MockTensor):
                 raise RefusedError(
                     f"indices should be either on cpu or on the same device as the indexed tensor "
@@ -162,7 +161,6 @@ class Operator:
                 )
             operands = [args[0], *(one for one in operands if isinstance(one, MockTensor))]
             operands += [one for one in _tensors(args[2:]) if one.dim()]
-            del places
         elif self.is_elementwise:
             operands = [one for one in operands if one.dim() or isinstance(one, MockTensor)]
         found = sorted({str(one.device) for one in operands})
@@ -226,7 +224,7 @@ class MockTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor, where: torch.device) -> MockTensor:
+    def __new__(cls, held: torch.Tensor, where: torch.device) -> Self:
         made = torch.Tensor._make_wrapper_subclass(
             cls,
             held.shape,
