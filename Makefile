@@ -23,8 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-contracts test-lowest test-newest test-newest-part lint format \
-	bench demo-model docs models pins clean $(NEWEST)
+.PHONY: help demo test test-slow test-contracts test-device test-lowest test-newest test-newest-part \
+	lint format bench demo-model docs models pins clean $(NEWEST)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-slow: $(VENV)/.stamp-dev ## the slow tests
 
 test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all families
 	$(PYTEST) -m slow tests/contracts $(PYTEST_ARGS)
+
+test-device: $(VENV)/.stamp-dev ## what a GPU would refuse, on a fake accelerator with two devices
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m device tests/device $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python $(PROCESSES) $(PYTEST_ARGS)
