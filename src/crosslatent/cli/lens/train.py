@@ -304,6 +304,7 @@ def _train(
                 new=new,
                 progress=show,
                 about=about,
+                task=questions,
             )
         assert questions is not None
         return train_answers(
@@ -315,6 +316,7 @@ def _train(
             new=new,
             progress=show,
             about=about,
+            task=questions,
         )
 
 
