@@ -62,7 +62,7 @@ class Seen:
         texts: Iterable[int] = (),
         facts: Iterable[int] = (),
     ) -> Seen:
-        """From hashes in any order."""
+        """From hashes in any order; 0 is none."""
         return cls(_sorted(rows), _sorted(texts), _sorted(facts))
 
     def arrays(self) -> dict[str, Keys]:
@@ -76,15 +76,15 @@ class Seen:
         Raises:
             ValueError: one is not there, or does not hold sorted hashes.
         """
-        found = []
+        found: dict[str, Keys] = {}
         for name in ("rows", "texts", "facts"):
             keys = arrays.get(name)
             if keys is None or keys.dtype != np.uint64 or keys.ndim != 1:
                 raise ValueError(f"there are no hashes of {name}")
             if (keys[1:] <= keys[:-1]).any():
                 raise ValueError(f"the hashes of {name} are not sorted")
-            found.append(keys)
-        return cls(*found, complete=complete)
+            found[name] = keys
+        return cls(found["rows"], found["texts"], found["facts"], complete)
 
 
 def joined(parts: Iterable[Seen | None]) -> Seen | None:
@@ -98,10 +98,9 @@ def joined(parts: Iterable[Seen | None]) -> Seen | None:
     if not known:
         return None
     return Seen(
-        *(
-            np.unique(np.concatenate([getattr(one, name) for one in known]))
-            for name in ("rows", "texts", "facts")
-        ),
+        rows=np.unique(np.concatenate([one.rows for one in known])),
+        texts=np.unique(np.concatenate([one.texts for one in known])),
+        facts=np.unique(np.concatenate([one.facts for one in known])),
         complete=len(known) == len(every) and all(one.complete for one in known),
     )
 
@@ -122,7 +121,8 @@ def among(keys: Sequence[int], known: Keys) -> NDArray[np.bool_]:
 
 
 def _sorted(keys: Iterable[int]) -> Keys:
-    return np.unique(np.fromiter(keys, dtype=np.uint64))
+    found = np.unique(np.fromiter(keys, dtype=np.uint64))
+    return found[found > 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from crosslatent.tasks.rules import fold
 
 
 def text_key(text: str) -> int:
-    """Hash of a normalised text."""
-    return hash_of("".join(fold(text).split()).encode(errors="surrogatepass"))
+    """Hash of a normalised text; 0 if nothing is left of it."""
+    left = "".join(fold(text).split())
+    return hash_of(left.encode(errors="surrogatepass")) if left else 0
 
 
 def fact_key(cluster: str, task: str | None = None) -> int:

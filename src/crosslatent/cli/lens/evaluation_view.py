@@ -34,8 +34,9 @@ def _overview(evaluation: Evaluation) -> None:
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
     # Where no answer's language can be told, a column on its change would be empty.
     faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
+    told = [_summary(one, central) for one in evaluation.conditions]
     rows = []
-    for one in evaluation.conditions:
+    for one, trained in zip(evaluation.conditions, told, strict=True):
         missing = evaluation.missing(one)
         rows.append(
             [
@@ -48,9 +49,17 @@ def _overview(evaluation: Evaluation) -> None:
                 NOT_MEASURED if "kl" in missing else _divergence(one.kl),
                 _share(one.fidelity.get(ALL)),
                 *([_change(one.fidelity_change.get(ALL))] if faithful else []),
+                *([trained] if any(told) else []),
             ]
         )
-    _table([*head, *(["change"] if faithful else [])], rows)
+    more = [*(["change"] if faithful else []), *(["trained on"] if any(told) else [])]
+    _table([*head, *more], rows)
+
+
+def _summary(one: ConditionResult, central: str) -> str:
+    from crosslatent.report.lens.evaluation_words import summary
+
+    return summary(one, central)
 
 
 def _known(found: Estimate | None) -> bool:
@@ -62,14 +71,24 @@ def _by_language(evaluation: Evaluation) -> None:
         [
             one.name,
             *(
-                f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
-                f"{_change(one.change.get(lang))}".strip()
+                _marked(
+                    f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
+                    f"{_change(one.change.get(lang))}".strip(),
+                    one,
+                    lang,
+                )
                 for lang in evaluation.languages
             ),
         ]
         for one in evaluation.conditions
     ]
     _table(["condition", *evaluation.languages], rows)
+
+
+def _marked(text: str, one: ConditionResult, key: str) -> str:
+    from crosslatent.report.lens.evaluation_words import marked
+
+    return marked(text, one, key)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
