@@ -69,6 +69,24 @@ class Seen:
         """The hashes by name, for safetensors."""
         return {"rows": self.rows, "texts": self.texts, "facts": self.facts}
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON holds it: the hashes of each kind in hexadecimal, one after the other."""
+        hashes = {name: keys.astype(">u8").tobytes().hex() for name, keys in self.arrays().items()}
+        return {"complete": self.complete, **hashes}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Seen:
+        """The opposite of `to_plain`.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is not made by it.
+        """
+        arrays = {
+            name: np.frombuffer(bytes.fromhex(data[name]), dtype=">u8").astype(np.uint64)
+            for name in ("rows", "texts", "facts")
+        }
+        return cls.from_arrays(arrays, complete=data["complete"] is True)
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], *, complete: bool) -> Seen:
         """The opposite of `arrays`.

@@ -17,12 +17,14 @@ from crosslatent.errors import UsageError
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import check_positions
 from crosslatent.scoring import ItemScorer, distinct_starts
+from crosslatent.seen import among
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
 from crosslatent.specs import Site, Transplant
 from crosslatent.tasks import RULES, Item
+from crosslatent.tasks.fingerprints import text_key
 
 _OPEN = "contains"
 """The rule of open questions; without a gold answer it judges nothing."""
@@ -42,6 +44,7 @@ class Selected:
         warnings: what speaks against trusting the choice.
         main_token, aux_token: last tokens of the prompts, as text.
         main_length, aux_length: tokens of the prompts.
+        trained_on: whether the selector was fitted on this question; None if that is not known.
     """
 
     selector: str
@@ -57,6 +60,7 @@ class Selected:
     aux_token: str
     main_length: int
     aux_length: int
+    trained_on: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -117,6 +121,7 @@ def transplant_selected(
         aux_token=model.token_text(model.decoder_reads(aux_ids)[-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
+        trained_on=_was_seen(saved, item),
     )
 
 
@@ -261,6 +266,14 @@ def _check_model(model: Model, saved: SavedSelector) -> None:
             f"The selector {saved.name!r} does not fit this model of {model.n_layers} blocks "
             f"({error}): fit one on it with `crosslatent select --save`."
         ) from error
+
+
+def _was_seen(saved: SavedSelector, item: Item) -> bool | None:
+    """Whether the selector was fitted on this question; None if that is not known."""
+    if saved.seen is None:
+        return None
+    prompts = [text_key(item.main), text_key(item.aux)]
+    return bool(among(prompts, saved.seen.texts).any())
 
 
 def _warnings(saved: SavedSelector, item: Item) -> list[str]:

@@ -123,7 +123,7 @@ def _forest(
 
 def _exposed(found: Overlap | None) -> str:
     """What stands behind a number of which some was trained on."""
-    return f"\n({found} were trained on)" if found is not None and found.n else ""
+    return f" ({found} were trained on)" if found is not None and found.n else ""
 
 
 def _kl(axis: Axes, conditions: Sequence[ConditionResult]) -> None:
