@@ -19,12 +19,14 @@ from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
 from crosslatent.model.thoughts import thought_note
 from crosslatent.scoring import ItemScorer, Spelled, distinct_starts, spell
+from crosslatent.seen import among
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
 from crosslatent.specs import AsChat, Site, Transplant, chat_of, right_now
 from crosslatent.tasks import RULES, Item
+from crosslatent.tasks.fingerprints import text_key
 from crosslatent.tasks.item import check_judging
 
 _OPEN = "contains"
@@ -45,6 +47,7 @@ class Selected:
         warnings: what speaks against trusting the choice.
         main_token, aux_token: last tokens of the prompts, as text.
         main_length, aux_length: tokens of the prompts.
+        trained_on: whether the selector was fitted on this question; None if that is not known.
     """
 
     selector: str
@@ -60,6 +63,7 @@ class Selected:
     aux_token: str
     main_length: int
     aux_length: int
+    trained_on: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -126,6 +130,7 @@ def transplant_selected(
         aux_token=model.token_text(model.decoder_reads(aux_ids)[-1]),
         main_length=len(main_ids),
         aux_length=len(aux_ids),
+        trained_on=_was_seen(saved, item),
     )
 
 
@@ -286,6 +291,14 @@ def _check_model(model: Model, saved: SavedSelector) -> None:
             f"The selector {saved.name!r} does not fit this model of {model.n_layers} blocks "
             f"({error}): fit one on it with `crosslatent select --save`."
         ) from error
+
+
+def _was_seen(saved: SavedSelector, item: Item) -> bool | None:
+    """Whether the selector was fitted on this question; None if that is not known."""
+    if saved.seen is None:
+        return None
+    prompts = [text_key(item.main), text_key(item.aux)]
+    return bool(among(prompts, saved.seen.texts).any())
 
 
 def _warnings(saved: SavedSelector, item: Item) -> list[str]:

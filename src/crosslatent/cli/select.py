@@ -18,6 +18,7 @@ _WIDTH = 190
 """Columns that the table of selectors needs to stand on single lines."""
 
 if TYPE_CHECKING:
+    from crosslatent.seen import Seen
     from crosslatent.selectors import Evaluation, Fitted, Selector
     from crosslatent.store.reader import RunReader
 
@@ -49,6 +50,13 @@ def select(
         typer.Option(metavar="FILE", help="Keep the strategy's first selector, as JSON."),
     ] = None,
     seed: Annotated[int, typer.Option(parser=whole, metavar="S", help="Of the intervals.")] = 0,
+    allow_training_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-training-data",
+            help="Test also on facts and texts of the split to fit on; every figure says so.",
+        ),
+    ] = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -56,6 +64,7 @@ def select(
     from crosslatent.selectors import selectors_of
     from crosslatent.selectors.evaluate import evaluate_run
     from crosslatent.store.reader import RunReader
+    from crosslatent.tasks.fingerprints import text_key
 
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
@@ -71,6 +80,8 @@ def select(
         tune=tune,
         test=test,
         seed=seed,
+        text_key=text_key,
+        allow_training_data=allow_training_data,
     )
     files = [] if save is None else _save(save, selectors[0], fitted, reader, evaluation)
     if json:
@@ -106,8 +117,25 @@ def _save(
         reasons = [text for text in evaluation.missing if text.startswith(f"{selector.name}:")]
         raise UsageError(f"There is nothing to save: {' '.join(reasons)}")
     origin = fitted_on(reader.manifest, evaluation.tuned_on, evaluation.tune, evaluation.tune_items)
-    kept = SavedSelector(selector.name, selector.about, fitted[selector.name], origin)
+    seen = _seen(reader, evaluation.tune)
+    kept = SavedSelector(selector.name, selector.about, fitted[selector.name], origin, seen)
     return save(kept, file)
+
+
+def _seen(reader: RunReader, split: str) -> Seen:
+    """Hashes of the questions of a split of a run: what a selector is fitted on."""
+    from crosslatent.seen import Seen
+    from crosslatent.tasks.fingerprints import fact_key, text_key
+
+    task = (reader.manifest.get("task") or {}).get("name")
+    rows = reader.connect().execute(
+        "SELECT item, cluster, main, aux FROM items WHERE split = $split", {"split": split}
+    )
+    found = rows.fetchall()
+    return Seen.of(
+        texts=(text_key(text) for *_, main, aux in found for text in (main, aux)),
+        facts=(fact_key(fact, task) for item, fact, *_ in found if fact != item),
+    )
 
 
 def _plain(
@@ -117,11 +145,12 @@ def _plain(
     from crosslatent.report.selectors import verdict
     from crosslatent.selectors.fixed import FixedPairs
 
+    concluded = [] if evaluation.trained_on else evaluation.selectors
     return {
         "strategy": strategy,
         **asdict(evaluation),
-        "beats_pilot": [found.name for found in evaluation.selectors if found.beats_pilot],
-        "recovers_half": [found.name for found in evaluation.selectors if found.recovers_half],
+        "beats_pilot": [found.name for found in concluded if found.beats_pilot],
+        "recovers_half": [found.name for found in concluded if found.recovers_half],
         "pairs": {name: [asdict(pair) for pair in one.pairs] for name, one in fitted.items()},
         "by_language": {
             name: {lang: asdict(pair) for lang, pair in one.by_language.items()}

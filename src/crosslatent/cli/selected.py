@@ -106,6 +106,11 @@ def transplant_by(
     )
     for text in found.warnings:
         warn(text)
+    if found.trained_on:
+        warn(
+            "the selector was fitted on this question (1 of 1 was trained on): its choice here "
+            "says nothing of others."
+        )
     if as_json:
         print_json(found.to_dict() | {"main": main, "aux": aux})
     else:
@@ -134,3 +139,5 @@ def _print(found: Selected) -> None:
         "unmodified answer",
         style="dim",
     )
+    if found.trained_on is None:
+        print_text("on which questions the selector was fitted is not known", style="dim")

@@ -22,6 +22,7 @@ from safetensors.numpy import save as dump_arrays
 
 from crosslatent.errors import SpaceError
 from crosslatent.foreign import one_line, parse_json
+from crosslatent.seen import Seen
 from crosslatent.specs import resolve_layer
 from crosslatent.stats import Estimate
 from crosslatent.store.files import prepare_folder, whole_file, write_json
@@ -35,6 +36,8 @@ Layer = int | str
 
 MARKER, ARRAYS = "space.json", "space.safetensors"
 FORMAT, VERSION = "crosslatent-lens-space", 1
+_SEEN = "seen."
+"""How the names of its arrays begin that tell which texts it was fitted on."""
 SHOWN = 32
 """Most coordinates that are kept of a held-out text: figures turn the subspace to its main axes."""
 
@@ -123,12 +126,14 @@ class Space:
         final: of the state after the final norm.
         record: how it was made.
         points: held-out texts, if there are any.
+        seen: which texts it was fitted on; None if that is not known.
     """
 
     blocks: tuple[Subspace, ...]
     final: Subspace
     record: SpaceRecord = field(default_factory=SpaceRecord)
     points: Points | None = None
+    seen: Seen | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -207,6 +212,8 @@ class Space:
         }
         if self.points is not None:
             arrays["points"] = np.ascontiguousarray(self.points.values, dtype=np.float32)
+        if self.seen is not None:
+            arrays |= {f"{_SEEN}{name}": keys for name, keys in self.seen.arrays().items()}
         return arrays
 
     def _plain(self, digest: str) -> dict[str, Any]:
@@ -221,6 +228,7 @@ class Space:
             "arrays_sha256": digest,
             "point_langs": list(self.points.langs) if self.points is not None else None,
             "record": asdict(self.record),
+            "seen": None if self.seen is None else {"complete": self.seen.complete},
         }
 
 
@@ -290,7 +298,16 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
     if points is not None and points.values.shape[:2] != (len(points.langs), layers):
         raise ValueError(f"points has shape {points.values.shape}")
     record = _records().validate_python(plain["record"])
-    return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
+    return Space(tuple(subspaces[:-1]), subspaces[-1], record, points, _seen_of(plain, arrays))
+
+
+def _seen_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seen | None:
+    """Which texts it was fitted on; spaces of older versions do not say."""
+    told = plain.get("seen")
+    if told is None:
+        return None
+    hashes = {name.removeprefix(_SEEN): keys for name, keys in arrays.items() if _SEEN in name}
+    return Seen.from_arrays(hashes, complete=told["complete"] is True)
 
 
 def _languages(plain: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:

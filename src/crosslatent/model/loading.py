@@ -26,6 +26,7 @@ from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
 from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
+from crosslatent.seen import Seen, joined, read_seen
 
 _DTYPES = {
     "float32": torch.float32,
@@ -113,7 +114,21 @@ def load(
         raise _unreadable(path, error) from error
     if not placed:
         torch.nn.Module.to(hf, device=where)
-    return _wrapped(hf, tokenizer, str(path), modules)
+    return replace(_wrapped(hf, tokenizer, str(path), modules), seen=read_seen(Path(path)))
+
+
+def seen_by(path: str | Path) -> Seen | None:
+    """What a model was trained on, before it is loaded; None if that is not known.
+
+    Raises:
+        ModelError: there is a damaged record, or an adapter without its base.
+    """
+    if not adapters.is_adapter(Path(path)):
+        return read_seen(Path(path))
+    found = adapters.trace(Path(path))
+    # What an ordinary base was made of is not known of any model, and counts for nothing here.
+    base = read_seen(Path(found.base))
+    return joined([*([] if base is None else [base]), *map(read_seen, found.folders)])
 
 
 def read_ahead(
@@ -205,7 +220,8 @@ def _load_adapted(
     model = _wrapped(hf, tokenizer, str(folder), modules)
     # Weights are hashed by a sample of theirs, which a small adapter may not touch.
     digests = [adapters.digest_of(each) for each in found.folders]
-    return replace(model, identity=model.identity | {"adapters": digests})
+    identity = model.identity | {"adapters": digests}
+    return replace(model, identity=identity, seen=seen_by(folder))
 
 
 def _tokenizer_of(

@@ -17,6 +17,7 @@ from crosslatent.model.identity import identity_now
 from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
+from crosslatent.seen import Seen
 from crosslatent.specs import COMPONENTS, OF_EVERY_MODEL, Component
 
 
@@ -33,6 +34,7 @@ class Model:
         norm: what the last block's output goes through before the head; None if nothing single.
         head: what gives the logits; None if the model does not say.
         modules: what the user said of where the modules are.
+        seen: what it was trained on by this software; None if that is not known.
     """
 
     hf: PreTrainedModel = field(repr=False)
@@ -43,6 +45,7 @@ class Model:
     norm: nn.Module | None = field(default=None, repr=False)
     head: nn.Module | None = field(default=None, repr=False)
     modules: Mapping[str, str] | None = None
+    seen: Seen | None = field(default=None, repr=False)
 
     @property
     def identity_now(self) -> dict[str, Any]:

@@ -43,7 +43,13 @@ def selectors_section(evaluation: Evaluation) -> Section:
 
 
 def verdict(evaluation: Evaluation) -> list[str]:
-    """What came of it, in plain sentences: as plain for a bad result as for a good one."""
+    """What came of it, in plain sentences: as plain for a bad result as for a good one.
+
+    Nothing, where questions are tested on that were fitted on.
+    """
+    if evaluation.trained_on:
+        told = f"{_trained(evaluation)}: nothing is concluded from these figures."
+        return [_setting(evaluation), told]
     sentences = [_setting(evaluation), _beating(evaluation), _recovering(evaluation)]
     other = evaluation.baseline("translate_test")
     if other is not None:
@@ -69,6 +75,10 @@ def _setting(evaluation: Evaluation) -> str:
         f"{evaluation.items:,} {evaluation.test} ones about {evaluation.clusters:,} facts{left}."
         f"{few}"
     )
+
+
+def _trained(evaluation: Evaluation) -> str:
+    return f"{evaluation.trained_on:,} of {evaluation.items:,} questions were trained on"
 
 
 def _beating(evaluation: Evaluation) -> str:
@@ -247,6 +257,13 @@ def selectors_table(evaluation: Evaluation) -> Table:
     head += ["against pilot pair", "cost", "unmodified"]
     rows = [_selector_cells(found) for found in evaluation.selectors]
     rows += [_baseline_cells(found) for found in evaluation.baselines]
+    if evaluation.trained_on:
+        head.append("trained on")
+        told = f"{evaluation.trained_on:,} of {evaluation.items:,}"
+        rows = [
+            [*cells, told if place < len(evaluation.selectors) else ""]
+            for place, cells in enumerate(rows)
+        ]
     caption = (
         f"Selectors fitted on the {evaluation.tune} split of {evaluation.tuned_on}, tested on the "
         f"{evaluation.test} split of {evaluation.tested_on} (n\u202f=\u202f{evaluation.items:,} "
@@ -257,6 +274,8 @@ def selectors_table(evaluation: Evaluation) -> Table:
         "attribution and for learned selectors with aux some luck is left in. Cost: forward passes "
         "relative to one unmodified answer."
     )
+    if evaluation.trained_on:
+        caption = f"{_trained(evaluation)}. {caption}"
     return Table(head, rows, caption, frozenset(range(2, len(head))))
 
 

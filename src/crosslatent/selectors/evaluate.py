@@ -31,8 +31,8 @@ from crosslatent.selectors.ratio import ratio
 from crosslatent.selectors.registry import ALL, REFERENCE, selectors_of
 from crosslatent.selectors.results import MOST_COST, Baseline, Evaluation, SelectorResult, Used
 from crosslatent.selectors.samples import sampled_majorities
-from crosslatent.selectors.splits import Split, first_to_test, split_to_tune
-from crosslatent.selectors.table import read_table
+from crosslatent.selectors.splits import Key, Split, first_to_test, same_text, split_to_tune
+from crosslatent.selectors.table import prompts_of, read_table
 from crosslatent.specs import Component
 from crosslatent.stats import (
     RESAMPLES,
@@ -64,6 +64,8 @@ def evaluate_run(
     tune: str = "pilot",
     test: str | None = None,
     seed: int = 0,
+    text_key: Key | None = None,
+    allow_training_data: bool = False,
 ) -> tuple[Evaluation, dict[str, Fitted]]:
     """Fit selectors on a split of one run, and test them on a split of the same or another run.
 
@@ -75,6 +77,10 @@ def evaluate_run(
         tune: split to fit on.
         test: split to test on; None = the first of the other splits that can be tested on.
         seed: of the intervals.
+        text_key: what prompts are known again by (`tasks.fingerprints.text_key`): questions with a
+            prompt of the tuning split are left out, as those of one of its facts are; None to go by
+            facts alone.
+        allow_training_data: test on these questions too; see `Evaluation.trained_on`.
 
     Returns:
         The evaluation, and the fitted selectors by name.
@@ -86,7 +92,15 @@ def evaluate_run(
     data = RunData(reader)
     tested = data if other is None else RunData(other)
     return evaluate_data(
-        data, selectors, tested=tested, components=components, tune=tune, test=test, seed=seed
+        data,
+        selectors,
+        tested=tested,
+        components=components,
+        tune=tune,
+        test=test,
+        seed=seed,
+        text_key=text_key,
+        allow_training_data=allow_training_data,
     )
 
 
@@ -99,6 +113,8 @@ def evaluate_data(
     tune: str = "pilot",
     test: str | None = None,
     seed: int = 0,
+    text_key: Key | None = None,
+    allow_training_data: bool = False,
 ) -> tuple[Evaluation, dict[str, Fitted]]:
     """`evaluate_run` for run folders that are open already; for the report, above all."""
     tested = tested or data
@@ -111,7 +127,15 @@ def evaluate_data(
         # Another run may be tested on the same split, if nothing else is there.
         splits = [name for name in tested.items.splits if name != tune]
         splits += [] if tested is data else [tune]
-    testing, left_out, found = first_to_test(there, splits, tuning, run)
+    same = None
+    if text_key is not None:
+        same = same_text(tuning, prompts_of(data), prompts_of(tested), text_key)
+        if tested is data:
+            # Within one run its clusters say which questions are one, where they say anything.
+            same &= there.seen.cluster == np.array(there.seen.ids)
+    testing, shared, found = first_to_test(
+        there, splits, tuning, run, same_text=same, allow=allow_training_data
+    )
     samples = sampled_majorities(tested, within=int(MOST_COST))
     evaluation, fitted = evaluate(
         tuning,
@@ -128,7 +152,8 @@ def evaluate_data(
             tested_on=run,
             tune=tune,
             test=found,
-            left_out=left_out,
+            left_out=0 if allow_training_data else shared,
+            trained_on=shared if allow_training_data else 0,
         ),
         fitted,
     )

@@ -142,9 +142,11 @@ class Evaluation:
         candidates: number of candidate pairs.
         tune_items: questions that selectors were fitted on.
         items, clusters: questions tested, and independent facts among them.
-        left_out: questions of the test split whose cluster also stands in the tuning split.
+        left_out: questions of the test split whose cluster or text also stands in the tuning split.
         seed: of the intervals.
         missing: what could not be fitted or computed, and why.
+        trained_on: of `items`, those whose cluster or text also stands in the tuning split, where
+            they were not left out: then nothing is concluded.
     """
 
     tuned_on: str
@@ -161,6 +163,7 @@ class Evaluation:
     selectors: list[SelectorResult]
     baselines: list[Baseline]
     missing: list[str] = field(default_factory=list)
+    trained_on: int = 0
 
     def baseline(self, name: str) -> Baseline | None:
         """A baseline by its name."""

@@ -22,6 +22,7 @@ from safetensors.numpy import save as dump_arrays
 
 from crosslatent.errors import RunFolderError, UsageError
 from crosslatent.foreign import parse_json
+from crosslatent.seen import Seen
 from crosslatent.selectors.base import Fitted
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
@@ -49,12 +50,14 @@ class SavedSelector:
         about: what it does.
         fitted: what chooses.
         fitted_on: run, model, task, spec, split and number of items that it was fitted on.
+        seen: which questions these were; None if that is not known.
     """
 
     name: str
     about: str
     fitted: Fitted
     fitted_on: Mapping[str, Any]
+    seen: Seen | None = None
 
 
 def fitted_on(manifest: Mapping[str, Any], run: str, split: str, items: int) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def save(selector: SavedSelector, file: Path) -> list[Path]:
         "tensors": tensors.name if arrays else None,
         "tensors_sha256": hashlib.sha256(packed).hexdigest() if arrays else None,
         "fitted_on": dict(selector.fitted_on),
+        "seen": None if selector.seen is None else selector.seen.to_plain(),
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +191,10 @@ def load(file: Path) -> SavedSelector:
         build = _KINDS[content["kind"]]
         arrays = _arrays(file, content)
         fitted = build(content["fitted"], arrays)
-        found = SavedSelector(content["name"], content["about"], fitted, content["fitted_on"])
+        # Selectors of older versions do not say which questions they were fitted on.
+        told = content.get("seen")
+        seen = None if told is None else Seen.from_plain(told)
+        found = SavedSelector(content["name"], content["about"], fitted, content["fitted_on"], seen)
         _check(found)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,12 @@ import numpy as np
 from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Mask
 from crosslatent.selectors.table import Table
+
+Prompts = Sequence[tuple[str, str]]
+"""Main and aux of every item of a table, in its order."""
+
+Key = Callable[[str], int]
+"""A text -> what it is known again by, however it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +50,72 @@ def split_to_tune(table: Table, name: str, run: str) -> Split:
     return Split(table, mask)
 
 
-def split_to_test(table: Table, name: str, tuning: Split, run: str) -> tuple[Split, int]:
-    """The questions to test on, and how many were left out for standing in the tuning split too.
+def split_to_test(
+    table: Table,
+    name: str,
+    tuning: Split,
+    run: str,
+    *,
+    same_text: Mask | None = None,
+    allow: bool = False,
+) -> tuple[Split, int]:
+    """The questions to test on, and how many of the split stand in the tuning split too.
+
+    Args:
+        table: the run to test on.
+        name: the split.
+        tuning: what was fitted on.
+        run: name of the run.
+        same_text: items one of whose prompts is one of the tuning split's, (items,).
+        allow: keep what stands in both splits, which is left out otherwise.
 
     Raises:
         RunFolderError: none is left.
     """
     mask = _usable(table) & (table.seen.split == name)
     shared = mask & np.isin(table.seen.cluster, tuning.clusters)
+    if same_text is not None:
+        shared |= mask & same_text
+    if allow and mask.any():
+        return Split(table, mask), int(shared.sum())
     if not (mask & ~shared).any():
-        why = "all share a fact with the tuning split" if shared.any() else "it has none"
+        count = int(shared.sum())
+        why = (
+            f"all share a fact with the tuning split, or a text: {count:,} of {count:,} were "
+            "trained on"
+            if count
+            else "it has none"
+        )
         raise RunFolderError(
             f"The run {run!r} has no questions of the split {name!r} to test on ({why}): sweep "
-            "that split, or name another one with --test."
+            "that split, or name another one with --test"
+            f"{', or pass --allow-training-data' if count else ''}."
         )
     return Split(table, mask & ~shared), int(shared.sum())
 
 
+def same_text(tuning: Split, fitted: Prompts, tested: Prompts, key: Key) -> Mask:
+    """Items one of whose prompts is a prompt of the tuning split, (items of the tested run,).
+
+    Args:
+        tuning: what is fitted on.
+        fitted: prompts of the run that it is of.
+        tested: prompts of the run to test on.
+        key: what texts are known again by; 0 for a text that is empty.
+    """
+    chosen = zip(tuning.mask.tolist(), fitted, strict=True)
+    known = {key(text) for used, prompts in chosen if used for text in prompts} - {0}
+    return np.array([any(key(text) in known for text in prompts) for prompts in tested])
+
+
 def first_to_test(
-    table: Table, names: Sequence[str], tuning: Split, run: str
+    table: Table,
+    names: Sequence[str],
+    tuning: Split,
+    run: str,
+    *,
+    same_text: Mask | None = None,
+    allow: bool = False,
 ) -> tuple[Split, int, str]:
     """`split_to_test` of the first split that can be tested on, and its name.
 
@@ -74,9 +127,11 @@ def first_to_test(
     )
     for name in names:
         try:
-            return *split_to_test(table, name, tuning, run), name
+            found = split_to_test(table, name, tuning, run, same_text=same_text, allow=allow)
         except RunFolderError as error:
             reason = error
+        else:
+            return *found, name
     raise reason
 
 

@@ -102,6 +102,13 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
     )
 
 
+def prompts_of(data: RunData) -> list[tuple[str, str]]:
+    """Main and aux of every item that has rows, in the order of a table."""
+    return data.con.execute(
+        "SELECT main, aux FROM items WHERE item IN (SELECT item FROM places) ORDER BY item"
+    ).fetchall()
+
+
 def _of(components: Sequence[str]) -> str:
     return f" of {', '.join(components)}" if components else ""
 

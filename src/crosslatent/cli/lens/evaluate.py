@@ -34,6 +34,7 @@ from crosslatent.errors import RunFolderError, TaskError, UsageError
 if TYPE_CHECKING:
     from crosslatent.lens.evaluation.conditions import Condition
     from crosslatent.lens.evaluation.results import Evaluation
+    from crosslatent.seen import Seen
     from crosslatent.tasks import Task
 
 MOST_TEXTS = 500
@@ -131,6 +132,13 @@ def evaluate(
             parser=positive, metavar="N", help="Rows per batch; what memory holds by default."
         ),
     ] = None,
+    allow_training_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-training-data",
+            help="Evaluate also on what a condition was trained on; every figure says so.",
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
@@ -153,7 +161,8 @@ def evaluate(
     from crosslatent.cli.models import load_model, quiet, warnings_in_one_line
 
     quiet()
-    texts, note = _texts(everything, chosen, centre, central_data, field)
+    seen = _seen(model, conditions)
+    texts, note = _texts(everything, chosen, centre, central_data, field, seen)
     loaded = load_model(model, revision, device, dtype)
     from crosslatent.lens.evaluation.run import evaluate as run
 
@@ -172,6 +181,7 @@ def evaluate(
             batch_rows=batch_rows,
             notes=[note],
             progress=show,
+            allow_training_data=allow_training_data,
         )
     evaluation.save(out)
     from crosslatent.report.lens import write_evaluation_report
@@ -263,8 +273,22 @@ def _central(conditions: list[Condition], asked: str | None) -> str:
     return steerings[0].space.central if steerings else ENGLISH
 
 
+def _seen(model: str, conditions: list[Condition]) -> list[Seen | None]:
+    """What each part of the conditions was fitted on."""
+    from crosslatent.lens.evaluation.exposure import seen_of
+    from crosslatent.model.loading import seen_by
+
+    base = seen_by(model)
+    return [seen for one in conditions for _, seen in seen_of(one, base)]
+
+
 def _texts(
-    everything: Task, chosen: Task, central: str, path: Path | None, field: str | None
+    everything: Task,
+    chosen: Task,
+    central: str,
+    path: Path | None,
+    field: str | None,
+    seen: list[Seen | None],
 ) -> tuple[list[str], str]:
     """Held-out texts in the central language, and a sentence that says what they are."""
     from crosslatent.lens.texts.central import read_central
@@ -274,30 +298,43 @@ def _texts(
         return texts, f"The divergence is measured on the {len(texts):,} texts of {path}."
     if field is not None:
         raise UsageError(f"--field is {field!r}, but there is no file: give --central-data too.")
-    return _prompts_elsewhere(everything, chosen, central)
+    return _prompts_elsewhere(everything, chosen, central, seen)
 
 
-def _prompts_elsewhere(everything: Task, chosen: Task, central: str) -> tuple[list[str], str]:
-    """Central prompts of splits that are not evaluated."""
+def _prompts_elsewhere(
+    everything: Task, chosen: Task, central: str, seen: list[Seen | None]
+) -> tuple[list[str], str]:
+    """Central prompts of splits that are not evaluated, without those that were trained on."""
     from crosslatent.lens.evaluation.asking import central_prompts
+    from crosslatent.lens.evaluation.exposure import unseen
     from crosslatent.tasks.shots import PILOT
 
     others = [name for name in everything.splits if name not in chosen.splits]
-    # Training takes the pilot split by default: its prompts are held out for nobody.
+    # Training takes the pilot split by default: its prompts are held out for no model.
     others = [name for name in others if name != PILOT] or others
-    nothing = "The task has no central prompts in other splits, so there is no divergence"
     if not others:
-        return [], f"{nothing} (--central-data)."
+        return [], _no_texts("")
     shown = set(central_prompts(chosen.items, central))
     found = central_prompts(everything.select(splits=others).items, central)
-    texts = [text for text in found if text not in shown]
+    there = [text for text in found if text not in shown]
+    texts = unseen(there, seen)
     if not texts:
-        return [], f"{nothing} (--central-data)."
-    seen = ", which training may have seen" if PILOT in others else ""
+        return [], _no_texts(" that were not trained on" if there else "")
+    unknown = PILOT in others and not all(one is not None and one.complete for one in seen)
+    left = len(there) - len(texts)
+    told = ", which training may have seen" if unknown else ""
+    told += f", without {left:,} that were trained on" if left else ""
     few = f", the first {MOST_TEXTS} of them" if len(texts) > MOST_TEXTS else ""
     return texts[:MOST_TEXTS], (
         f"The divergence is measured on the task's central prompts of {', '.join(others)}"
-        f"{seen}{few}."
+        f"{told}{few}."
+    )
+
+
+def _no_texts(which: str) -> str:
+    return (
+        f"The task has no central prompts in other splits{which}, so there is no divergence "
+        "(--central-data)."
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "not measured"
 
-_WIDTH = 150
+_WIDTH = 190
 """Columns that the table needs to stand on single lines."""
 
 
@@ -34,8 +34,9 @@ def _overview(evaluation: Evaluation) -> None:
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
     # Where no answer's language can be told, a column on its change would be empty.
     faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
+    told = [_trained(one, central) for one in evaluation.conditions]
     rows = []
-    for one in evaluation.conditions:
+    for one, trained in zip(evaluation.conditions, told, strict=True):
         missing = evaluation.missing(one)
         rows.append(
             [
@@ -48,9 +49,25 @@ def _overview(evaluation: Evaluation) -> None:
                 NOT_MEASURED if "kl" in missing else _divergence(one.kl),
                 _share(one.fidelity.get(ALL)),
                 *([_change(one.fidelity_change.get(ALL))] if faithful else []),
+                *([trained] if any(told) else []),
             ]
         )
-    _table([*head, *(["change"] if faithful else [])], rows)
+    more = [*(["change"] if faithful else []), *(["trained on"] if any(told) else [])]
+    _table([*head, *more], rows)
+
+
+def _trained(one: ConditionResult, central: str) -> str:
+    """How many questions and texts were trained on, if any, or that it is not known."""
+    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.report.lens.evaluation_words import is_unknown
+
+    counted = {
+        "target": one.trained_on.get(ALL),
+        central: one.trained_on.get(central),
+        "KL": one.kl_trained_on,
+    }
+    found = [f"{what} {n}" for what, n in counted.items() if n is not None and n.n]
+    return "; ".join([*found, *(["not known"] if is_unknown(one) else [])])
 
 
 def _known(found: Estimate | None) -> bool:
@@ -62,14 +79,23 @@ def _by_language(evaluation: Evaluation) -> None:
         [
             one.name,
             *(
-                f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
-                f"{_change(one.change.get(lang))}".strip()
+                _marked(
+                    f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
+                    f"{_change(one.change.get(lang))}".strip(),
+                    one,
+                    lang,
+                )
                 for lang in evaluation.languages
             ),
         ]
         for one in evaluation.conditions
     ]
     _table(["condition", *evaluation.languages], rows)
+
+
+def _marked(text: str, one: ConditionResult, key: str) -> str:
+    found = one.trained_on.get(key)
+    return f"{text} ({found} trained on)" if found is not None and found.n else text
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

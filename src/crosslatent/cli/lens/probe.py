@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from crosslatent.lens.space import Space
     from crosslatent.lens.texts.streams import TextStream
     from crosslatent.model import Model
+    from crosslatent.tasks import Task
 
 
 def probe(
@@ -125,16 +126,18 @@ def probe(
     if wanted:
         settings.check(wanted)
     _check_out(out, new=new)
+    source = None
     if task is None:
         stream = _file_texts(data, wanted, field, split, limit)
     else:
-        stream = _task_texts(task, data, wanted, central, field, names(split, "--split"), limit)
+        source = _read_task(task, data, wanted, field, names(split, "--split"))
+        stream = _task_texts(source, wanted, central, limit)
     settings.check(stream.languages)
     check_enough(stream.survey().texts)
     from crosslatent.cli.models import load_model
 
     loaded = load_model(model, revision, device, dtype)
-    space = _probe(loaded, stream, settings)
+    space = _probe(loaded, stream, settings, source)
     space = replace(space, record=replace(space.record, command=_command()))
     space.save(out)
     from crosslatent.report.lens import write_probe_report
@@ -180,17 +183,14 @@ def _file_texts(
     return read_texts(data, wanted, field=field, limit=limit)
 
 
-def _task_texts(
+def _read_task(
     name: str,
     data: Path | None,
     wanted: tuple[str, ...],
-    central: str,
     field: str | None,
     splits: tuple[str, ...],
-    limit: int | None,
-) -> TextStream:
+) -> Task:
     from crosslatent.languages import ENGLISH
-    from crosslatent.lens.texts.streams import texts_of_items
     from crosslatent.tasks import load_task
 
     if field is not None:
@@ -198,14 +198,18 @@ def _task_texts(
     # English is the other side of nearly every task, and no language to choose questions by.
     mains = [lang for lang in wanted if lang != ENGLISH]
     task = load_task(name, data=data, languages=mains or None)
-    if splits:
-        task = task.select(splits=splits)
+    return task.select(splits=splits) if splits else task
+
+
+def _task_texts(task: Task, wanted: tuple[str, ...], central: str, limit: int | None) -> TextStream:
+    from crosslatent.lens.texts.streams import texts_of_items
+
     there = (*task.languages, *task.aux_languages)
     first = [central] if central in there else []
     return texts_of_items(task.items, wanted or tuple(dict.fromkeys([*first, *there])), limit=limit)
 
 
-def _probe(model: Model, stream: TextStream, settings: ProbeSettings) -> Space:
+def _probe(model: Model, stream: TextStream, settings: ProbeSettings, task: Task | None) -> Space:
     from crosslatent.lens.probing.run import probe
     from crosslatent.sweeps.progress import Progress
 
@@ -228,6 +232,7 @@ def _probe(model: Model, stream: TextStream, settings: ProbeSettings) -> Space:
             held_out=settings.held_out,
             seed=settings.seed,
             progress=tell,
+            task=task,
         )
     say(f"{total:,} texts read in {duration(time.monotonic() - started)}.")
     return space

@@ -308,6 +308,7 @@ def _train(
                 new=new,
                 progress=show,
                 about=about,
+                task=questions,
             )
         assert questions is not None
         return train_answers(
@@ -319,6 +320,7 @@ def _train(
             new=new,
             progress=show,
             about=about,
+            task=questions,
         )
 
 

@@ -31,6 +31,9 @@ EVALUATION_FILE = "evaluation.json"
 ROWS_FILE = "rows.parquet"
 
 Kind = Literal["unmodified", "tuned", "steering", "transplant", "steering+transplant"]
+Fitted = Literal["nothing", "known", "partly", "unknown"]
+"""Whether it is known what a condition was fitted on; nothing is fitted of the unmodified model."""
+
 Role = Literal["target", "central"]
 """Whether a prompt is in a target language or in the central one."""
 
@@ -87,6 +90,25 @@ class AnswerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Of some questions or texts, those that a condition was fitted on.
+
+    Attributes:
+        n: how many; `of`: of how many.
+        by: how many were known again by their "token ids", their "normalised text", or else by the
+            "fact" that they ask; each is counted once.
+    """
+
+    n: int
+    of: int
+    by: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """In words: "3 of 200"."""
+        return f"{self.n:,} of {self.of:,}"
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionResult:
     """One condition beside the unmodified model.
 
@@ -113,6 +135,9 @@ class ConditionResult:
             transplant takes vectors from.
         notes: what a reader must know to read the numbers right.
         settings: what the condition consists of, for programs to read.
+        trained_on: of the questions, those that the condition was fitted on, by the same keys.
+        kl_trained_on: the same of the texts that `kl` is measured on; None without any.
+        fitted: whether it is known what it was fitted on.
     """
 
     name: str
@@ -129,6 +154,15 @@ class ConditionResult:
     seconds: float
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, Overlap] = field(default_factory=dict)
+    kl_trained_on: Overlap | None = None
+    fitted: Fitted = "unknown"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether it was fitted on something that it is evaluated on: then nothing is concluded."""
+        found = [*self.trained_on.values(), self.kl_trained_on]
+        return any(one is not None and one.n for one in found)
 
 
 @dataclass(frozen=True, slots=True)

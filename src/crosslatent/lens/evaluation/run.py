@@ -30,6 +30,7 @@ from crosslatent.lens.evaluation.conditions import (
     steered_of,
     transplanted_of,
 )
+from crosslatent.lens.evaluation.exposure import Exposure, exposures, notes_of, refuse_seen
 from crosslatent.lens.evaluation.results import AnswerRow, ConditionResult, Evaluation
 from crosslatent.lens.evaluation.retention import HeldOut
 from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of, variants_of
@@ -60,6 +61,7 @@ def evaluate(
     batch_rows: int | None = None,
     notes: Sequence[str] = (),
     progress: Show | None = None,
+    allow_training_data: bool = False,
 ) -> Evaluation:
     """Answer a task under several conditions, and compare each with the unmodified model.
 
@@ -88,10 +90,13 @@ def evaluate(
         batch_rows: rows per batch; None for what memory holds.
         notes: what is to stand in the evaluation beside its own notes.
         progress: gets the state of each condition.
+        allow_training_data: evaluate also on questions and texts that a condition was fitted on,
+            and have every figure of it say how many these are.
 
     Raises:
         UsageError: no condition, two of one name, an unknown rule or one that judges nothing, a
-            steering or transplant that the model or the questions cannot have.
+            steering or transplant that the model or the questions cannot have; questions or texts
+            that a condition was fitted on, unless that is allowed.
         SpaceError: a space of another model, or without the language of a question; no text in the
             central language has two tokens.
         ModelError: a trained model cannot be loaded, or has another tokenizer or vocabulary; or an
@@ -112,6 +117,9 @@ def evaluate(
         batch_rows=batch_rows,
     )
     check_all(asking, asked)
+    exposed = exposures(asking, asked, central_texts)
+    if not allow_training_data:
+        refuse_seen(exposed)
     texts = None
     if central_texts:
         texts = retention.held_out_of(base, central_texts, chat=as_chat, max_tokens=MOST_TOKENS)
@@ -120,7 +128,7 @@ def evaluate(
     rows: list[AnswerRow] = []
     for condition in asked:
         outcome = runner.run(condition)
-        results.append(_result(condition, outcome, runner, seed))
+        results.append(_result(condition, outcome, runner, exposed[condition.name], seed))
         rows += outcome.rows
     return Evaluation(
         task=task.name,
@@ -150,7 +158,9 @@ def _central(conditions: Sequence[Condition], asked: str | None) -> str:
     return next((one.space.central for one in steerings if one is not None), ENGLISH)
 
 
-def _result(condition: Condition, outcome: Outcome, runner: Runner, seed: int) -> ConditionResult:
+def _result(
+    condition: Condition, outcome: Outcome, runner: Runner, exposure: Exposure, seed: int
+) -> ConditionResult:
     first = isinstance(condition, Unmodified)
     asking = runner.asking
     found = compare(outcome.rows, None if first else runner.unmodified, asking.central, seed)
@@ -167,8 +177,11 @@ def _result(condition: Condition, outcome: Outcome, runner: Runner, seed: int) -
         fidelity_change=found.fidelity_change,
         kl=_divergence(outcome, seed),
         seconds=outcome.seconds,
-        notes=list(_notes_of(condition, outcome, runner)),
+        notes=[*notes_of(exposure), *_notes_of(condition, outcome, runner)],
         settings=condition.settings,
+        trained_on={key: exposure.asked[key] for key in found.accuracy},
+        kl_trained_on=exposure.texts if outcome.divergences else None,
+        fitted=exposure.fitted,
     )
 
 
@@ -190,6 +203,7 @@ def _notes_of(condition: Condition, outcome: Outcome, runner: Runner) -> Iterato
 
 
 def _notes_of_transplant(asking: Asking) -> Iterator[str]:
+    yield "On which questions the pair of blocks was chosen is not known."
     if any(each.of_aux for each in asking.centrals):
         yield (
             "A central question that is a counterpart has no counterpart of its own to take a "

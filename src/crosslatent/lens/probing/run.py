@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import islice
 from typing import Any
@@ -36,8 +37,11 @@ from crosslatent.lens.texts.streams import Text, TextStream, texts_of
 from crosslatent.model import Model
 from crosslatent.model.identity import rounded_weights_hash
 from crosslatent.model.prompts import check_chat
+from crosslatent.seen import Seen, row_key
 from crosslatent.specs import Chat, chat_of, right_now
 from crosslatent.subspace import Subspace, fit_means
+from crosslatent.tasks import Task
+from crosslatent.tasks.fingerprints import facts_in, text_key
 
 _BATCHES_AT_ONCE = 8
 """Batches whose texts are read before the model sees them, so that like lengths come together."""
@@ -62,6 +66,7 @@ def probe(
     held_out: float = 0.5,
     seed: int = 0,
     progress: Advance | None = None,
+    task: Task | None = None,
 ) -> Space:
     """Language subspaces of every layer (Lens, arXiv 2410.04407, section 3.1).
 
@@ -83,6 +88,8 @@ def probe(
             texts. 0 for none.
         seed: of the choice of these texts, which a text's content decides.
         progress: is told after some texts how many were read.
+        task: the task that the texts are from, if they are from one: which facts they ask is kept
+            with its name.
 
     Returns:
         The subspaces; `Space.record` says what was cut and left out.
@@ -107,16 +114,31 @@ def probe(
     drawn = {lang: Drawn(0 if held_out == 0 else HELD_OUT) for lang in stream.languages}
     counts = _read_all(model, stream, settings, sums, drawn, progress)
     kept = _hold_out(counts.read, settings, sums, drawn)
-    return _space(model, settings, sums, kept, _record(model, settings, stream, counts, kept))
+    space = _space(model, settings, sums, kept, _record(model, settings, stream, counts, kept))
+    return replace(space, seen=_seen(counts, task))
+
+
+def _seen(counts: _Counts, task: Task | None) -> Seen:
+    """Hashes of the texts that were read, and of the facts that they ask."""
+    read = Seen.of(rows=counts.rows, texts=counts.keys)
+    if task is not None:
+        facts = facts_in(task.items, read.texts, task.name)
+        read = replace(read, facts=Seen.of(facts=facts).facts)
+    return read
 
 
 @dataclass(slots=True)
 class _Counts:
-    """Language -> texts read, cut, and left out because they gave no token."""
+    """Language -> texts read, cut, and left out because they gave no token.
+
+    `rows` and `keys` are hashes of the token ids and of the texts that were read.
+    """
 
     read: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     empty: Counter[str] = field(default_factory=Counter)
+    rows: array[int] = field(default_factory=lambda: array("Q"))
+    keys: array[int] = field(default_factory=lambda: array("Q"))
 
 
 def _read_all(
@@ -158,6 +180,8 @@ def _states(
     counts.cut.update(text.lang for text, cut in zip(texts, encoded.cut, strict=True) if cut)
     known = [text for text, ids in zip(texts, encoded.ids, strict=True) if ids]
     counts.read.update(text.lang for text in known)
+    counts.rows.extend(row_key(ids) for ids in encoded.ids if ids)
+    counts.keys.extend(text_key(text.text) for text in known)
     found = read_states(
         model,
         [ids for ids in encoded.ids if ids],

@@ -23,7 +23,7 @@ from crosslatent.errors import ModelError, UsageError
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.states import token_limit
 from crosslatent.lens.training.batches import Ids, pieces_of
-from crosslatent.lens.training.job import Job, Made
+from crosslatent.lens.training.job import Job, Made, everything_seen
 from crosslatent.lens.training.objective import PIECE_TOKENS, gather
 from crosslatent.lens.training.settings import TrainSpec, check
 from crosslatent.lens.training.top import Top, autocast
@@ -32,8 +32,10 @@ from crosslatent.model import Model, encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
+from crosslatent.seen import Seen, row_key
 from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
+from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
 
 ANSWER = "answer"
 """Name of the only term, in nats per token."""
@@ -49,6 +51,8 @@ class Sample:
         ids: token ids of the prompt and of the answer.
         asked: how many of them are the prompt's.
         wanted: the answer's token ids, and the one that ends it if the model has one.
+        texts: the question, and those that stand solved before it.
+        fact: the fact, if one was named; see `tasks.fingerprints.fact_of`.
     """
 
     lang: str
@@ -56,6 +60,8 @@ class Sample:
     ids: Ids
     asked: int
     wanted: Ids
+    texts: tuple[str, ...] = ()
+    fact: str | None = None
 
     @property
     def positions(self) -> range:
@@ -149,7 +155,13 @@ def check_head(model: Model, ids: Sequence[int]) -> None:
         )
 
 
-def job_of(model: Model, items: Sequence[Item], spec: TrainSpec, about: dict[str, Any]) -> Job:
+def job_of(
+    model: Model,
+    items: Sequence[Item],
+    spec: TrainSpec,
+    about: dict[str, Any],
+    task: str | None = None,
+) -> Job:
     """Training on the gold answers of a task's items.
 
     Raises:
@@ -185,6 +197,16 @@ def job_of(model: Model, items: Sequence[Item], spec: TrainSpec, about: dict[str
         data=hashlib.sha256(content.encode()).hexdigest()[:16],
         make=make,
         about=about,
+        seen=everything_seen(_seen(samples, task), model),
+    )
+
+
+def _seen(samples: Sequence[Sample], task: str | None) -> Seen:
+    """Hashes of the prompts, without their answers."""
+    return Seen.of(
+        rows=(row_key(one.ids[: one.asked]) for one in samples),
+        texts=(text_key(text) for one in samples for text in one.texts),
+        facts=(fact_key(one.fact, task) for one in samples if one.fact is not None),
     )
 
 
@@ -222,23 +244,25 @@ def samples_of(model: Model, items: Sequence[Item], spec: TrainSpec) -> tuple[li
 def _of_item(model: Model, item: Item, spec: TrainSpec) -> Iterator[Sample]:
     main = Prompt(item.main, tuple((shot.main, shot.main_answer) for shot in item.shots))
     if item.answer is not None:
-        yield _sample(model, item.lang, item.cluster, main, item.answer, spec.as_chat)
+        yield _sample(model, item.lang, item, main, item.answer, spec.as_chat)
     if not (spec.central_answers and item.aux):
         return
     other = item.as_aux()
     if other.answer is not None:
         aux = Prompt(item.aux, tuple((shot.aux, shot.aux_answer) for shot in item.shots))
-        yield _sample(model, item.aux_lang, item.cluster, aux, other.answer, spec.as_chat)
+        yield _sample(model, item.aux_lang, item, aux, other.answer, spec.as_chat)
 
 
 def _sample(
-    model: Model, lang: str, group: str, prompt: Prompt, answer: str, chat: AsChat
+    model: Model, lang: str, item: Item, prompt: Prompt, answer: str, chat: AsChat
 ) -> Sample:
     (asked,) = encode_many(model, [prompt], chat=chat)
     said = spelling(model, prompt, asked, answer, chat=chat)
     end = end_of(model)
     wanted = said if end is None else (*said, end)
-    return Sample(lang, group, (*asked, *said), len(asked), wanted)
+    texts = (prompt.text, *(question for question, _ in prompt.shots))
+    ids = (*asked, *said)
+    return Sample(lang, item.cluster, ids, len(asked), wanted, texts, fact_of(item))
 
 
 def spelling(

@@ -30,12 +30,14 @@ from crosslatent.lens.training.record import (
     TrainRecord,
     read_record,
     write_record,
+    write_seen,
 )
 from crosslatent.lens.training.saving import Fitted, measure, restore, save, settled
 from crosslatent.lens.training.top import Top, resolve_precision
 from crosslatent.lens.training.trunk import Cut, Trunk, compute_trunk
 from crosslatent.model import Model
 from crosslatent.model.conditions import plain_settings
+from crosslatent.seen import read_seen
 
 
 @plain_settings()
@@ -61,9 +63,12 @@ def carry_out(
         keeper = _keeper(job, out, processes, new=new)
         fitted = _fit(job)
         if keeper is not None and (done := _finished(keeper.out)) is not None:
-            return Trained(restore(job, fitted, keeper.out, done), done, out, None)
+            if processes.writes and read_seen(keeper.out) is None:
+                write_seen(job.seen, keeper.out)  # an earlier version trained on the same
+            tuned = restore(job, fitted, keeper.out, done)
+            return Trained(replace(tuned, seen=read_seen(keeper.out)), done, out, None)
         at = _train(job, fitted, split, keeper, record, cache, processes, show)
-        tuned = settled(job, fitted, out)
+        tuned = replace(settled(job, fitted, out), seen=job.seen)
         if keeper is not None and processes.writes:
             save(job, tuned, fitted, keeper.out, record)
             keeper.prune()

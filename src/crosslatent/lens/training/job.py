@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from crosslatent import __version__
-from crosslatent.lens.space import Layer
+from crosslatent.lens.space import Layer, Space
 from crosslatent.lens.training.batches import Ids
 from crosslatent.lens.training.loop import Objective
 from crosslatent.lens.training.record import TrainRecord
@@ -22,6 +22,7 @@ from crosslatent.lens.training.settings import TrainSpec
 from crosslatent.lens.training.top import Top
 from crosslatent.lens.training.trunk import Trunk
 from crosslatent.model import Model
+from crosslatent.seen import Seen, joined
 
 _SOFTWARE = ("torch", "transformers", "tokenizers")
 
@@ -45,6 +46,18 @@ class Made:
     dtype: torch.dtype
 
 
+def everything_seen(own: Seen, model: Model, space: Space | None = None) -> Seen:
+    """What a trained model has seen: its rows, and what the model before and the space had.
+
+    A model before that has no record counts as an ordinary one; a space without a record leaves
+    what is known incomplete.
+    """
+    before = [] if model.seen is None else [model.seen]
+    found = joined([own, *before, *([] if space is None else [space.seen])])
+    assert found is not None
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is to be trained.
@@ -63,6 +76,7 @@ class Job:
         data: hash of everything that rows and objective are made of.
         make: builds the objective.
         about: for the record: "space", "command".
+        seen: what it is trained on, and what it is built on was; see `everything_seen`.
     """
 
     objective: str
@@ -78,6 +92,7 @@ class Job:
     data: str
     make: Callable[[Made], Objective]
     about: dict[str, Any]
+    seen: Seen
 
     @property
     def blocks(self) -> tuple[int, ...]:

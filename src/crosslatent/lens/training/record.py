@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import one_line, parse_json
-from crosslatent.store.files import whole_file, write_json
+from crosslatent.seen import PLACE, Seen, packed
+from crosslatent.store.files import whole_file, write_bytes, write_json
 
-FOLDER = "training"
+FOLDER = PLACE
 """Below the output folder: the record, the curve and the checkpoint."""
 MARKER = f"{FOLDER}/arguments.json"
 """What decides the result; by it an output folder is known as one of training."""
@@ -123,6 +124,13 @@ def write_record(record: TrainRecord, folder: Path) -> None:
     Raises:
         RunFolderError: the place cannot be written.
     """
+    place = _place(folder)
+    write_curve(record.curve, place / CURVE)
+    write_json(place / RECORD, record.to_dict())
+
+
+def _place(folder: Path) -> Path:
+    """The folder of records below `folder`, made if it is not there."""
     place = folder / FOLDER
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -130,8 +138,18 @@ def write_record(record: TrainRecord, folder: Path) -> None:
         raise RunFolderError(
             f"Cannot write to {str(place)!r} ({error.strerror}): give a folder that can be written."
         ) from error
-    write_curve(record.curve, place / CURVE)
-    write_json(place / RECORD, record.to_dict())
+    return place
+
+
+def write_seen(seen: Seen, folder: Path) -> None:
+    """Write what a model was trained on below `folder`/training; `seen.read_seen` reads it.
+
+    Raises:
+        RunFolderError: the place cannot be written.
+    """
+    place = _place(folder)
+    for name, data in packed(seen).items():
+        write_bytes(place / name, data)
 
 
 def read_record(folder: Path) -> TrainRecord:

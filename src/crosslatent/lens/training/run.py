@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from crosslatent.lens.training import answers
 from crosslatent.lens.training.batches import Rows, as_rows, encode_rows
 from crosslatent.lens.training.checkpoints import timed
 from crosslatent.lens.training.execution import carry_out
-from crosslatent.lens.training.job import Job, Made, Trained
+from crosslatent.lens.training.job import Job, Made, Trained, everything_seen
 from crosslatent.lens.training.loop import Objective, Show
 from crosslatent.lens.training.losses import ALIGN, RETAIN, SEPARATE, projections
 from crosslatent.lens.training.objective import LensObjective
 from crosslatent.lens.training.settings import TrainSpec, check, check_languages
 from crosslatent.model import Model
+from crosslatent.seen import Seen, row_key
 from crosslatent.specs import canonical_hash
-from crosslatent.tasks import Item
+from crosslatent.tasks import Item, Task
+from crosslatent.tasks.fingerprints import fact_key, facts_in, text_key
 
 LENS, ANSWERS = OBJECTIVES = ("lens", "answers")
 
@@ -46,6 +49,7 @@ def train(
     new: bool = False,
     progress: Show | None = None,
     about: Mapping[str, Any] | None = None,
+    task: Task | None = None,
 ) -> Trained:
     """Train a model's top blocks with the losses of Lens on parallel texts.
 
@@ -66,6 +70,8 @@ def train(
         new: throw away a run that is in `out`.
         progress: told how far training is.
         about: for the record: "space" (a folder) and "command".
+        task: the task that rows are from, if they are from one: which facts were trained on is
+            recorded with its name. Without it, `groups` that are text count as facts.
 
     Returns:
         The trained model, which can be used like any other, and the record.
@@ -118,6 +124,7 @@ def train(
         data=_data_hash(rows, space, targets, groups),
         make=make,
         about=dict(about or {}),
+        seen=everything_seen(_seen(rows, given, (central, *targets), groups, task), model, space),
     )
     return carry_out(job, out, cache, new=new, show=progress)
 
@@ -132,6 +139,7 @@ def train_answers(
     new: bool = False,
     progress: Show | None = None,
     about: Mapping[str, Any] | None = None,
+    task: Task | None = None,
 ) -> Trained:
     """Train the same blocks on gold answers instead: the baseline of supervised fine-tuning.
 
@@ -150,12 +158,13 @@ def train_answers(
         new: see `train`.
         progress: see `train`.
         about: see `train`.
+        task: see `train`.
 
     Raises:
         UsageError, ModelError, RunFolderError, TrainingError: see `train`.
     """
     spec = timed(spec or TrainSpec(), out, new=new)
-    job = answers.job_of(model, items, spec, dict(about or {}))
+    job = answers.job_of(model, items, spec, dict(about or {}), None if task is None else task.name)
     return carry_out(job, out, cache, new=new, show=progress)
 
 
@@ -172,6 +181,25 @@ def _targets(
             f"({', '.join(there) or 'they have none'})."
         )
     return targets
+
+
+def _seen(
+    rows: Rows,
+    given: Sequence[Mapping[str, str]],
+    languages: Sequence[str],
+    groups: Sequence[Hashable] | None,
+    task: Task | None,
+) -> Seen:
+    """Hashes of the rows that are trained on or held out, in all of these languages."""
+    ids = (ids for row in rows.rows for ids in (row.central, *row.targets.values()))
+    there = (given[number].get(lang) for number in rows.numbers for lang in languages)
+    read = Seen.of(rows=map(row_key, ids), texts=(text_key(text) for text in there if text))
+    if task is not None:
+        facts = facts_in(task.items, read.texts, task.name)
+    else:
+        named = (groups[number] for number in rows.numbers) if groups is not None else ()
+        facts = {fact_key(group) for group in named if isinstance(group, str)}
+    return replace(read, facts=Seen.of(facts=facts).facts)
 
 
 def _data_hash(

@@ -17,7 +17,13 @@ from crosslatent.lens.training.fork import HALF, round_off, settle
 from crosslatent.lens.training.job import Job
 from crosslatent.lens.training.loop import Loop
 from crosslatent.lens.training.lora import Adapted
-from crosslatent.lens.training.record import FOLDER, RECORD, TrainRecord, write_record
+from crosslatent.lens.training.record import (
+    FOLDER,
+    RECORD,
+    TrainRecord,
+    write_record,
+    write_seen,
+)
 from crosslatent.lens.training.settings import AUTO, FLOAT32, MODEL
 from crosslatent.model import Model
 
@@ -95,13 +101,15 @@ def put(fitted: Fitted, weights: Mapping[str, Tensor]) -> None:
 
 
 def save(job: Job, tuned: Model, fitted: Fitted, out: Path, record: TrainRecord) -> None:
-    """Write the model, then its card, then the record that says that all is there.
+    """Write what it was trained on, the model, its card, then the record that says all is there.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     from crosslatent.lens.training.card import write_card
 
+    # Before the weights, so that they are nowhere without it.
+    write_seen(job.seen, out)
     try:
         if fitted.adapted is not None:
             base = Path(job.model.name)

@@ -16,7 +16,14 @@ from crosslatent.report.lens.evaluation_tables import (
     language_table,
     write_tables,
 )
-from crosslatent.report.lens.evaluation_words import direction, opening, state, targets, verdict
+from crosslatent.report.lens.evaluation_words import (
+    direction,
+    marked,
+    opening,
+    state,
+    targets,
+    verdict,
+)
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.lens.pages import render
 from crosslatent.report.lens.publish import published
@@ -29,6 +36,9 @@ _CAPTION = (
     "Points of accuracy more or less than the unmodified model on the same questions. Whiskers: "
     "95\u202f% intervals from resampling independent facts. Blue: above zero; orange: below zero; "
     "black: neither."
+)
+_EXPOSED = (
+    "Where questions were trained on, the label says how many, and no colour calls it a gain."
 )
 _KINDS = {"gain": "true", "loss": "lost", "open": "base"}
 
@@ -133,11 +143,14 @@ def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[
     found = []
     for key, where in ((ALL, targets(evaluation)), (central, isolated(name(central)))):
         rows = [
-            _row(isolated(printable(one.name)), one, key) for one in others if key in one.change
+            _row(marked(isolated(printable(one.name)), one, key), one, key)
+            for one in others
+            if key in one.change
         ]
         title = words.first_upper(where)
         if rows:
-            found.append(Panel(title, _left_out(others, key), _forest(rows, scale, _CAPTION)))
+            told = [_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])]
+            found.append(Panel(title, _left_out(others, key), _forest(rows, scale, " ".join(told))))
         elif others:
             found.append(Panel(title, [f"Nothing was asked in {where}."]))
     return found
@@ -157,7 +170,11 @@ def _by_language(evaluation: Evaluation, others: Sequence[ConditionResult]) -> l
     for one in others:
         rows = [
             _row(
-                isolated(name(lang)) + (" (central)" if lang == evaluation.central else ""),
+                marked(
+                    isolated(name(lang)) + (" (central)" if lang == evaluation.central else ""),
+                    one,
+                    lang,
+                ),
                 one,
                 lang,
             )

@@ -9,11 +9,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import colours, words
 from crosslatent.report.forest import Forest, Row, row
 from crosslatent.report.lens.drawing import save, style
 from crosslatent.report.lens.evaluation_tables import asked
+from crosslatent.report.lens.evaluation_words import GAIN, LOSS, NOT_KNOWN, direction, is_unknown
 from crosslatent.report.lens.marks import LONGEST, name
 from crosslatent.report.safe import short
 from crosslatent.stats import Estimate
@@ -44,15 +45,15 @@ def conditions(evaluation: Evaluation, others: Sequence[ConditionResult]) -> Fig
     count = 2 + kl
     figure = Figure(figsize=(2.9 * count + 1.2, 0.42 * len(others) + 0.9), layout="constrained")
     axes = [figure.add_subplot(1, count, place + 1) for place in range(count)]
-    labels = [short(one.name, LONGEST) for one in others]
+    labels = [_label(one) for one in others]
     changes = [(one.change.get(ALL), one.change.get(evaluation.central)) for one in others]
     scale = shared_scale([each for pair in changes for each in pair])
     for place, (axis, (title, key)) in enumerate(zip(axes[:2], sides, strict=True)):
-        _forest(axis, [one.change.get(key) for one in others], scale)
+        _forest(axis, others, [key] * len(others), scale)
         axis.set_title(title)
         axis.set_yticks(range(len(others)), labels if place == 0 else [""] * len(others))
     if kl:
-        _kl(axes[2], [one.kl for one in others])
+        _kl(axes[2], others)
         axes[2].set_title(f"{short(central, LONGEST)} text, KL in nats per token")
     return figure
 
@@ -72,8 +73,8 @@ def by_language(
     ]
     for place, one in enumerate(others):
         axis = figure.add_subplot(rows, columns, place + 1)
-        _forest(axis, [one.change.get(lang) for lang in langs], scale)
-        axis.set_title(short(one.name, LONGEST))
+        _forest(axis, [one] * len(langs), langs, scale)
+        axis.set_title(_label(one))
         first = place % columns == 0
         axis.set_yticks(range(len(langs)), labels if first else [""] * len(langs))
     figure.suptitle("Change in accuracy, points", fontsize=8.5, x=0.01, ha="left")
@@ -86,44 +87,61 @@ def shared_scale(changes: Sequence[Estimate | None]) -> Forest:
     return Forest(tuple(rows), difference=True, caption="")
 
 
-def _forest(axis: Axes, changes: Sequence[Estimate | None], scale: Forest) -> None:
-    for place, change in enumerate(changes):
+def _label(one: ConditionResult) -> str:
+    """The name of a condition, and whether it is not known what it was trained on."""
+    return short(one.name, LONGEST) + (f"\n({NOT_KNOWN})" if is_unknown(one) else "")
+
+
+def _forest(
+    axis: Axes, conditions: Sequence[ConditionResult], keys: Sequence[str], scale: Forest
+) -> None:
+    """A change a line: of a condition, in the questions of a key."""
+    for place, (one, key) in enumerate(zip(conditions, keys, strict=True)):
+        change = one.change.get(key)
         if change is None or change.value is None:
             axis.text(0, place, " not measured", va="center", fontsize=7.5, color=colours.GREY)
             continue
         colour = (
             colours.ACCENT
-            if change.above_zero
+            if direction(one, key) == GAIN
             else colours.LOSS
-            if change.below_zero
+            if direction(one, key) == LOSS
             else colours.GREY
         )
         if change.low is not None and change.high is not None:
             axis.hlines(place, change.low, change.high, color=colour, linewidth=1.6)
         axis.plot(change.value, place, "o", color=colour, markersize=5, clip_on=False)
-        axis.annotate(words.points(change.value), (change.value, place), (0, 5), fontsize=7.5,
+        told = words.points(change.value) + _exposed(one.trained_on.get(key))
+        axis.annotate(told, (change.value, place), (0, 5), fontsize=7.5,
                       textcoords="offset points", ha="center", color=colours.INK)  # fmt: skip
     axis.axvline(0, color=colours.INK, linewidth=0.8, zorder=0)
     axis.set_xlim(*scale.limits)
     ticks = scale.ticks[:: -(-len(scale.ticks) // 6)] if len(scale.ticks) > 7 else scale.ticks
     axis.set_xticks([value for value, _ in ticks], [text for _, text in ticks])
-    _plain(axis, len(changes))
+    _plain(axis, len(conditions))
 
 
-def _kl(axis: Axes, found: Sequence[Estimate | None]) -> None:
-    for place, kl in enumerate(found):
+def _exposed(found: Overlap | None) -> str:
+    """What stands behind a number of which some was trained on."""
+    return f" ({found} were trained on)" if found is not None and found.n else ""
+
+
+def _kl(axis: Axes, conditions: Sequence[ConditionResult]) -> None:
+    for place, one in enumerate(conditions):
+        kl = one.kl
         if kl is None or kl.value is None:
             axis.text(0, place, " not measured", va="center", fontsize=7.5, color=colours.GREY)
             continue
         if kl.low is not None and kl.high is not None:
             axis.hlines(place, kl.low, kl.high, color=colours.INK, linewidth=1.6)
         axis.plot(kl.value, place, "o", color=colours.INK, markersize=5, clip_on=False)
-        axis.annotate(f"{kl.value:.2g}", (kl.value, place), (0, 5), fontsize=7.5,
+        told = f"{kl.value:.2g}" + _exposed(one.kl_trained_on)
+        axis.annotate(told, (kl.value, place), (0, 5), fontsize=7.5,
                       textcoords="offset points", ha="center", color=colours.INK)  # fmt: skip
     axis.set_xlim(left=0)
     axis.locator_params(axis="x", nbins=4)
-    axis.set_yticks(range(len(found)), [""] * len(found))
-    _plain(axis, len(found))
+    axis.set_yticks(range(len(conditions)), [""] * len(conditions))
+    _plain(axis, len(conditions))
 
 
 def _plain(axis: Axes, rows: int) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import words
-from crosslatent.report.lens.evaluation_words import corrected, nats
+from crosslatent.report.lens.evaluation_words import corrected, is_unknown, nats, summary, trained
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable, write_csv
 from crosslatent.report.tables_evidence import Record, flat
@@ -58,12 +58,14 @@ def _conditions(evaluation: Evaluation) -> Iterator[Record]:
         yield {
             "condition": one.name,
             "kind": one.kind,
+            "trained_on": summary(one, evaluation.central),
             **_of(one, "target", ALL),
             "p_target": one.p_value.get(ALL),
             "p_target_holm": adjusted.get(one.name),
             **_of(one, "central", central),
             "p_central": one.p_value.get(central),
             **flat("kl_nats_per_token", one.kl),
+            "kl_trained_on": _counted(one.kl_trained_on),
             "seconds": one.seconds,
             # Beside the empty cells, so that columns of numbers stay such.
             NOT_MEASURED: ", ".join(evaluation.missing(one)),
@@ -73,6 +75,7 @@ def _conditions(evaluation: Evaluation) -> Iterator[Record]:
 def _of(one: ConditionResult, prefix: str, key: str) -> Record:
     """Everything on one group of questions."""
     return {
+        f"{prefix}_trained_on": _counted(one.trained_on.get(key)),
         **flat(f"{prefix}_accuracy", one.accuracy.get(key)),
         **flat(f"{prefix}_change", one.change.get(key)),
         f"{prefix}_repaired": one.repaired.get(key),
@@ -100,6 +103,16 @@ def _languages(evaluation: Evaluation) -> Iterator[Record]:
             }
 
 
+def _counted(found: Overlap | None) -> str | None:
+    """How many of how many were trained on; None where that was not looked at."""
+    return None if found is None else str(found)
+
+
+def _is_told(evaluation: Evaluation) -> bool:
+    """Whether there is something to say of what was trained on."""
+    return any(one.is_exposed or is_unknown(one) for one in evaluation.conditions)
+
+
 def asked(evaluation: Evaluation) -> list[str]:
     """Languages with questions, the central one last."""
     known = {key for one in evaluation.conditions for key in one.accuracy}
@@ -110,7 +123,7 @@ def asked(evaluation: Evaluation) -> list[str]:
 
 def condition_table(evaluation: Evaluation) -> Table:
     """Conditions by what they change."""
-    central, adjusted = evaluation.central, corrected(evaluation)
+    central, adjusted, told = evaluation.central, corrected(evaluation), _is_told(evaluation)
     name_of_central = isolated(name(central))
     return Table(
         head=[
@@ -123,6 +136,7 @@ def condition_table(evaluation: Evaluation) -> Table:
             "change, points",
             "KL, nats per token",
             "in the language asked",
+            *(["trained on"] if told else []),
         ],
         rows=[
             [
@@ -135,6 +149,7 @@ def condition_table(evaluation: Evaluation) -> Table:
                 _change(one, central),
                 NOT_MEASURED if "kl" in evaluation.missing(one) else nats(one.kl),
                 _faithful(one, ALL),
+                *([summary(one, central)] if told else []),
             ]
             for one in evaluation.conditions
         ],
@@ -148,6 +163,7 @@ def condition_table(evaluation: Evaluation) -> Table:
 
 def language_table(evaluation: Evaluation) -> Table:
     """Languages by conditions."""
+    told = _is_told(evaluation)
     return Table(
         head=[
             "language",
@@ -158,6 +174,7 @@ def language_table(evaluation: Evaluation) -> Table:
             "repaired / broken",
             "p",
             "in the language asked",
+            *(["trained on"] if told else []),
         ],
         rows=[
             [
@@ -169,6 +186,7 @@ def language_table(evaluation: Evaluation) -> Table:
                 _flips(one, lang),
                 words.p_value(one.p_value.get(lang)),
                 _faithful(one, lang),
+                *([trained(one, lang)] if told else []),
             ]
             for lang in asked(evaluation)
             for one in evaluation.conditions

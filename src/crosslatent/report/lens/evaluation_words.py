@@ -12,6 +12,8 @@ from crosslatent.stats import Estimate, holm
 
 GAIN, LOSS, OPEN = "gain", "loss", "open"
 
+NOT_KNOWN = "not known what it was trained on"
+
 ALPHA = 0.05
 _PAIRED = (
     "Every condition answers the same questions, and differences are taken question by question."
@@ -22,8 +24,10 @@ def verdict(evaluation: Evaluation, condition: ConditionResult) -> str:
     """What a condition does to the target languages and to the central one.
 
     An effect is named only if its whole interval lies on one side of zero; what was not asked is
-    said to be so.
+    said to be so. Where something was trained on, nothing is concluded.
     """
+    if condition.is_exposed:
+        return f"{summary(condition, evaluation.central)}: nothing is concluded from these figures."
     if condition.kind == "unmodified":
         return _unmodified(evaluation, condition)
     central = isolated(name(evaluation.central))
@@ -66,11 +70,43 @@ def _tested(evaluation: Evaluation, condition: ConditionResult) -> str:
 
 
 def direction(condition: ConditionResult, lang: str = ALL) -> str:
-    """Whether a change could be shown: `GAIN`, `LOSS` or `OPEN`."""
+    """Whether a change could be shown: `GAIN`, `LOSS` or `OPEN`; nothing is on training data."""
     change = condition.change.get(lang)
-    if change is None:
+    if change is None or condition.is_exposed:
         return OPEN
     return GAIN if change.above_zero else LOSS if change.below_zero else OPEN
+
+
+def trained(condition: ConditionResult, key: str) -> str:
+    """How many questions of a key were trained on, if any; or that it is not known what was."""
+    found = condition.trained_on.get(key)
+    if found is not None and found.n:
+        return f"{found} were trained on"
+    return NOT_KNOWN if is_unknown(condition) else ""
+
+
+def is_unknown(condition: ConditionResult) -> bool:
+    """Whether something was fitted, and it is not known on what all of it was."""
+    fitted = condition.kind not in ("unmodified", "transplant")
+    return fitted and condition.fitted in ("unknown", "partly")
+
+
+def marked(text: str, condition: ConditionResult, key: str) -> str:
+    """A figure, with what `trained` says of it behind it in brackets."""
+    beside = trained(condition, key)
+    return f"{text} ({beside})" if beside else text
+
+
+def summary(condition: ConditionResult, central: str) -> str:
+    """Everything that `trained` says of a condition, in one line; empty if there is nothing."""
+    counted = {
+        "questions in the target languages": condition.trained_on.get(ALL),
+        f"questions in {isolated(name(central))}": condition.trained_on.get(central),
+        "texts of the divergence": condition.kl_trained_on,
+    }
+    found = [f"{one} {what}" for what, one in counted.items() if one is not None and one.n]
+    told = [f"{words.listing(found)} were trained on"] if found else []
+    return "; ".join([*told, *([NOT_KNOWN] if is_unknown(condition) else [])])
 
 
 def targets(evaluation: Evaluation) -> str:
