@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from crosslatent.analysis import Headline, RunSummary, declaration, modules, summarise
 from crosslatent.analysis.blind import weigh
+from crosslatent.analysis.headline import judge
 from crosslatent.analysis.inference import corrected, spearman
 from crosslatent.analysis.modules import Sample
 from crosslatent.analysis.resources import resource_class
@@ -107,6 +109,45 @@ def picked_run(path: Path, **manifest: Any) -> RunSummary:
                 right = split == "pilot" or fact < repaired
                 rows += sweep(name, "1000" if right else "0000")
     return summary_of(path, items, rows, **manifest)
+
+
+def languages_alike(path: Path, languages: str, facts: int = 6, times: int = 1) -> RunSummary:
+    """Facts asked in several languages, all repaired in all: the facts are all there is."""
+    items, rows = [], []
+    for split in ("pilot", "final"):
+        for lang, fact, time in product(languages.split(), range(facts), range(times)):
+            name = f"{split}{fact}{lang}{time}"
+            items.append(item(name, lang=lang, split=split, cluster=f"{split}{fact}"))
+            rows += [row(name, "vanilla", False), *sweep(name, "1000")]
+    headline = Headline("ffn", "pilot", "final")
+    return summary_of(path, items, rows, headline=declaration(headline))
+
+
+@pytest.mark.parametrize(
+    ("languages", "times", "method"),
+    [
+        ("sw", 1, "exact McNemar"),
+        ("sw", 3, "permutation by cluster"),
+        ("sw hi", 1, "permutation by cluster"),
+        ("sw hi id es", 1, "permutation by cluster"),
+        ("sw hi id es", 2, "permutation by cluster"),
+    ],
+)
+def test_a_claim_has_one_p_value_and_it_counts_facts(
+    tmp_path: Path, languages: str, times: int, method: str
+) -> None:
+    run = languages_alike(tmp_path, languages, times=times)
+    by_facts = 2 / 2**6
+    (pick,) = [pick for pick in run.picked if pick.pooling == "pooled"]
+    tests = [test for test in pick.tests if test.split == "final"]
+    assert {test.p_value for test in tests} == {by_facts}
+    assert tests[0].p_method == method
+    result, reason = judge(Headline("ffn", "pilot", "final"), run)
+    assert result is not None, reason
+    assert (result.p_value, result.p_method) == (by_facts, method)
+    effects = [run.significance[0].overall, *run.significance[0].by_language]
+    assert {effect.test.p_value for effect in effects} == {by_facts}
+    assert [effect.method for effect in effects] == [test.p_method for test in tests]
 
 
 def test_languages_are_corrected_and_shared_facts_counted(tmp_path: Path) -> None:

@@ -99,6 +99,10 @@ class Items:
         names: list[str] = self.cluster[mask].tolist()
         return names
 
+    def one_language(self, mask: Mask) -> bool:
+        """Whether all questions in `mask` are in the same language."""
+        return len(np.unique(self.lang[mask])) == 1
+
     def in_group(self, split: str | None = None, lang: str | None = None) -> Mask:
         """Which questions belong to a split and language; None = any."""
         mask: Mask = np.ones(len(self.ids), dtype=np.bool_)

@@ -30,7 +30,7 @@ from crosslatent.analysis.grades import (
 )
 from crosslatent.select import Choice
 from crosslatent.specs import Component
-from crosslatent.stats import Estimate
+from crosslatent.stats import Estimate, PairedMethod
 
 ALL = "all"
 SCHEMA_VERSION = 3
@@ -228,8 +228,9 @@ class PairTest:
 
     Attributes:
         in_sample: the split is the one that the pair was picked on, so the gain is optimistic.
-        repaired, broken: wrong -> right and right -> wrong; `p_value` exact McNemar over items,
-            None if nothing changed.
+        repaired, broken: wrong -> right and right -> wrong.
+        p_value: of that change, by clusters (`stats.paired_test`); None if nothing changed.
+        p_method: the test that gave it.
         repaired_format: repaired where the unmodified output named no option.
         repaired_content: repaired where it named a wrong option.
         broken_unparseable: broken where the new output names no option.
@@ -246,6 +247,7 @@ class PairTest:
     repaired: int
     broken: int
     p_value: float | None
+    p_method: PairedMethod
     repaired_format: int | None
     repaired_content: int | None
     broken_unparseable: int | None
@@ -355,6 +357,7 @@ class HeadlineResult:
     """What came of the declared headline.
 
     Attributes:
+        p_value, p_method: of the change, as in `PairTest`.
         conditions: each condition declared beforehand, and whether it holds; None = could not be
             judged, because something that it needs was not run.
         holds: every condition holds.
@@ -371,6 +374,7 @@ class HeadlineResult:
     repaired: int
     broken: int
     p_value: float | None
+    p_method: PairedMethod
     n: int
     clusters: int
     controls: list[ControlAtPair]
