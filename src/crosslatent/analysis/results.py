@@ -83,6 +83,7 @@ class Coverage:
             another batch size may give another output.
         near_ties_settled: rows as close that were answered again in float32, one by one.
         not_finite: rows with a logit that was NaN or infinite.
+        repeats: sentences on questions that are asked twice.
     """
 
     items: int
@@ -98,6 +99,7 @@ class Coverage:
     near_ties_settled: int
     near_tie_margin: float
     not_finite: int
+    repeats: list[str]
 
 
 @dataclass(frozen=True, slots=True)

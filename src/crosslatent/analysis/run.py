@@ -169,6 +169,7 @@ def coverage(data: RunData) -> Coverage:
         near_ties_settled=settled,
         near_tie_margin=margin,
         not_finite=not_finite,
+        repeats=data.repeats,
     )
 
 

@@ -203,10 +203,13 @@ def sweep(
     here = cluster is None or dry_run or (asked.auto and translate_with == SELF)
     loaded = load_model(*arguments) if here else None
     from crosslatent.sweeps import SweepSpec
+    from crosslatent.tasks import repeats
 
     maker = CounterpartMaker(loaded, translate_with, target, chat, translation_cache, device, dtype)
     translate = stand_in if dry_run else maker
     questions, failures = asked.prepare(everything, translate if asked.auto else None)
+    for note in repeats.notes(questions.items):
+        say(f"Note: {note}")
     if save_parallel is not None and not dry_run:
         save(questions, save_parallel)
     spec = SweepSpec(

@@ -10,6 +10,7 @@ from typing import Any
 
 from crosslatent import __version__
 from crosslatent.sweeps.plan import SweepPlan
+from crosslatent.tasks import repeats
 
 _SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
 
@@ -51,6 +52,7 @@ def build_manifest(
             "rule": plan.rule,
             "metric": task.metric,
             "hash": task.hash,
+            "repeats": repeats.notes(task.items),
         },
         "spec": plan.spec(),
         "requested": requested or {},
