@@ -18,6 +18,7 @@ from crosslatent.analysis.inference import corrected, spearman
 from crosslatent.analysis.modules import Sample
 from crosslatent.analysis.resources import resource_class
 from crosslatent.analysis.traits import text_overlap
+from crosslatent.stats import METHOD
 from support.runs import Record, item, row, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -70,6 +71,30 @@ def test_an_upper_bound_that_is_luck_does_not_beat_its_control(tmp_path: Path) -
     assert over.p_value is not None
     assert over.p_value > 0.05
     assert not over.strongest.difference.above_zero
+
+
+def test_one_repair_among_many_facts_shows_no_gain(tmp_path: Path) -> None:
+    """Where nothing breaks all differences are 0 or 1, and still they are no shares."""
+    items, rows = [], []
+    for split, fact in product(("pilot", "final"), range(30)):
+        name = f"{split}{fact:02d}"
+        items.append(item(name, split=split))
+        rows += [row(name, "vanilla", False), *sweep(name, "1100" if fact == 0 else "0000")]
+        rows += sweep(name, "0000", "noise")
+    run = summary_of(tmp_path, items, rows)
+    test = next(t for t in run.picked[0].tests if t.split == "final")
+    found = {
+        "gain": test.gain,
+        "control": test.controls[0].difference,
+        "stronger": run.over_controls[0].strongest.difference,
+        "versus": run.bounds_versus[0].overall.difference,
+        **{f"layer {t.layer} {t.side}": t.difference for t in run.layer_tests},
+        **{f"source {one.layer}": one.mean for one in run.layers[0].by_source},
+    }
+    assert not [name for name, one in found.items() if one.above_zero]
+    assert {one.method for one in found.values()} == {METHOD}
+    lows = [low for grid in run.grids for line in grid.gain_low for low in line]
+    assert {low for low in lows if low is not None} == {0.0}
 
 
 def test_equal_unions_have_no_p_value(tmp_path: Path) -> None:

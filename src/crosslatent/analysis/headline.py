@@ -68,6 +68,7 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
         broken=test.broken,
         p_value=test.p_value,
         p_method=test.p_method,
+        changed_clusters=test.changed_clusters,
         n=test.gain.n,
         clusters=test.gain.clusters,
         controls=test.controls,

@@ -125,6 +125,7 @@ def pair_test(
         broken=int(broken.sum()),
         p_value=test.p_value,
         p_method=test.method,
+        changed_clusters=len(set(data.items.clusters_of(repaired | broken))),
         repaired_format=format_repairs if has_options else None,
         repaired_content=int(repaired.sum()) - format_repairs if has_options else None,
         broken_unparseable=int((unparseable[broken] == 1).sum()) if has_options else None,

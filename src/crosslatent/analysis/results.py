@@ -233,6 +233,7 @@ class PairTest:
         repaired, broken: wrong -> right and right -> wrong.
         p_value: of that change, by clusters (`stats.paired_test`); None if nothing changed.
         p_method: the test that gave it.
+        changed_clusters: independent groups in which any answer was repaired or broken.
         repaired_format: repaired where the unmodified output named no option.
         repaired_content: repaired where it named a wrong option.
         broken_unparseable: broken where the new output names no option.
@@ -250,6 +251,7 @@ class PairTest:
     broken: int
     p_value: float | None
     p_method: PairedMethod
+    changed_clusters: int
     repaired_format: int | None
     repaired_content: int | None
     broken_unparseable: int | None
@@ -359,7 +361,7 @@ class HeadlineResult:
     """What came of the declared headline.
 
     Attributes:
-        p_value, p_method: of the change, as in `PairTest`.
+        p_value, p_method, changed_clusters: of the change, as in `PairTest`.
         conditions: each condition declared beforehand, and whether it holds; None = could not be
             judged, because something that it needs was not run.
         holds: every condition holds.
@@ -377,6 +379,7 @@ class HeadlineResult:
     broken: int
     p_value: float | None
     p_method: PairedMethod
+    changed_clusters: int
     n: int
     clusters: int
     controls: list[ControlAtPair]

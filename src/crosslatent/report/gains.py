@@ -39,6 +39,10 @@ def outcome(pick: Picked | None, split: str | None, lang: str = ALL) -> PairTest
     return next((test for test in tests if (test.split, test.lang) == (split, lang)), None)
 
 
+FEW_FACTS = 20
+"""Where fewer facts change than this, intervals of differences are somewhat too short."""
+
+
 def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
     """The picked pair of each component on the test split, in words; then what to beware of."""
     picks = [(c, pooled(run, c)) for c in run.components]
@@ -58,7 +62,7 @@ def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
         f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
         f"{words.verdict(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
         f"{test.broken} broken{test_note(test.p_value, test.p_method)}."
-        f"{_repairs(test)}{_unparseable(test)}"
+        f"{few_note(test.gain, test.changed_clusters)}{_repairs(test)}{_unparseable(test)}"
     )
 
 
@@ -68,6 +72,16 @@ def test_note(value: float | None, method: PairedMethod) -> str:
         return ""
     test = "exact McNemar test" if method == "exact McNemar" else "permutation test by fact"
     return f" ({test}, {words.p_equals(value)})"
+
+
+def few_note(gain: Estimate, changed: int) -> str:
+    """After a blank, what an interval is worth where few facts change; nothing where many do."""
+    if gain.low is None or changed >= FEW_FACTS:
+        return ""
+    return (
+        f" Only {words.count(changed, 'fact')} changed: of so few, 95\u202f% intervals hold the "
+        "truth in 91 to 95\u202f% of simulated cases, so the test is to be read first."
+    )
 
 
 def _repairs(test: PairTest) -> str:

@@ -186,6 +186,7 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
     changes = (
         f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
         f"{gains.test_note(headline.p_value, headline.p_method)}."
+        f"{gains.few_note(gain, headline.changed_clusters)}"
     )
     picked = (
         f"The pair was picked on the {declared.tune} questions; this comparison was declared "
