@@ -29,7 +29,8 @@ RUN_JSON = {
     "attention, precision of float32 products, and the environment variables that change these",
     "model": "name as given, commit, type, hashes of config, weights and tokenizer, dtype, number "
     "of parameters, `n_layers`, `d_model`",
-    "task": "name, title, description, direction, type, hash of its items, the rule that "
+    "task": "name, title, description, direction, type, hash of its items, `repeats` (notes on "
+    "prompts that are asked twice), the rule that "
     "judged (the task's, or `likelihood_mean` where nothing was decoded), and the metric that "
     "counts",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "

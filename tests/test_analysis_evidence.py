@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 from crosslatent.analysis import Headline, RunSummary, declaration, modules, summarise
 from crosslatent.analysis.blind import weigh
+from crosslatent.analysis.headline import judge
 from crosslatent.analysis.inference import corrected, spearman
 from crosslatent.analysis.modules import Sample
 from crosslatent.analysis.resources import resource_class
 from crosslatent.analysis.traits import text_overlap
+from crosslatent.stats import METHOD
 from support.runs import Record, item, row, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -86,6 +89,30 @@ def test_an_upper_bound_that_is_luck_does_not_beat_its_control(tmp_path: Path) -
     assert over.p_value is not None
     assert over.p_value > 0.05
     assert not over.strongest.difference.above_zero
+
+
+def test_one_repair_among_many_facts_shows_no_gain(tmp_path: Path) -> None:
+    """Where nothing breaks all differences are 0 or 1, and still they are no shares."""
+    items, rows = [], []
+    for split, fact in product(("pilot", "final"), range(30)):
+        name = f"{split}{fact:02d}"
+        items.append(item(name, split=split))
+        rows += [row(name, "vanilla", False), *sweep(name, "1100" if fact == 0 else "0000")]
+        rows += sweep(name, "0000", "noise")
+    run = summary_of(tmp_path, items, rows)
+    test = next(t for t in run.picked[0].tests if t.split == "final")
+    found = {
+        "gain": test.gain,
+        "control": test.controls[0].difference,
+        "stronger": run.over_controls[0].strongest.difference,
+        "versus": run.bounds_versus[0].overall.difference,
+        **{f"layer {t.layer} {t.side}": t.difference for t in run.layer_tests},
+        **{f"source {one.layer}": one.mean for one in run.layers[0].by_source},
+    }
+    assert not [name for name, one in found.items() if one.above_zero]
+    assert {one.method for one in found.values()} == {METHOD}
+    lows = [low for grid in run.grids for line in grid.gain_low for low in line]
+    assert {low for low in lows if low is not None} == {0.0}
 
 
 def test_equal_unions_have_no_p_value(tmp_path: Path) -> None:
@@ -168,6 +195,45 @@ def picked_run(path: Path, **manifest: Any) -> RunSummary:
                 right = split == "pilot" or fact < repaired
                 rows += sweep(name, "1000" if right else "0000")
     return summary_of(path, items, rows, **manifest)
+
+
+def languages_alike(path: Path, languages: str, facts: int = 6, times: int = 1) -> RunSummary:
+    """Facts asked in several languages, all repaired in all: the facts are all there is."""
+    items, rows = [], []
+    for split in ("pilot", "final"):
+        for lang, fact, time in product(languages.split(), range(facts), range(times)):
+            name = f"{split}{fact}{lang}{time}"
+            items.append(item(name, lang=lang, split=split, cluster=f"{split}{fact}"))
+            rows += [row(name, "vanilla", False), *sweep(name, "1000")]
+    headline = Headline("ffn", "pilot", "final")
+    return summary_of(path, items, rows, headline=declaration(headline))
+
+
+@pytest.mark.parametrize(
+    ("languages", "times", "method"),
+    [
+        ("sw", 1, "exact McNemar"),
+        ("sw", 3, "permutation by cluster"),
+        ("sw hi", 1, "permutation by cluster"),
+        ("sw hi id es", 1, "permutation by cluster"),
+        ("sw hi id es", 2, "permutation by cluster"),
+    ],
+)
+def test_a_claim_has_one_p_value_and_it_counts_facts(
+    tmp_path: Path, languages: str, times: int, method: str
+) -> None:
+    run = languages_alike(tmp_path, languages, times=times)
+    by_facts = 2 / 2**6
+    (pick,) = [pick for pick in run.picked if pick.pooling == "pooled"]
+    tests = [test for test in pick.tests if test.split == "final"]
+    assert {test.p_value for test in tests} == {by_facts}
+    assert tests[0].p_method == method
+    result, reason = judge(Headline("ffn", "pilot", "final"), run)
+    assert result is not None, reason
+    assert (result.p_value, result.p_method) == (by_facts, method)
+    effects = [run.significance[0].overall, *run.significance[0].by_language]
+    assert {effect.test.p_value for effect in effects} == {by_facts}
+    assert [effect.method for effect in effects] == [test.p_method for test in tests]
 
 
 def test_languages_are_corrected_and_shared_facts_counted(tmp_path: Path) -> None:

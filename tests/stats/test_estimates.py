@@ -1,4 +1,4 @@
-"""Clustered bootstrap: hand-computed, degenerate cases, and scipy's intervals."""
+"""Shares and clustered bootstrap: hand-computed, degenerate cases, and scipy's intervals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, norm, t
+from scipy.stats import binomtest, bootstrap, norm, t
 
-from crosslatent.stats import clustered_mean, clustered_means, paired_difference
+from crosslatent.stats import METHOD, clustered_mean, clustered_means, paired_difference
 from crosslatent.stats.clusters import expanded_tails
+from crosslatent.stats.shares import METHOD as SHARES
 
 
 def test_value_weighs_every_observation_alike() -> None:
@@ -21,8 +22,34 @@ def test_value_weighs_every_observation_alike() -> None:
 
 
 def test_two_clusters_give_the_extremes_that_resampling_can_reach() -> None:
-    estimate = clustered_mean([1, 0], ["a", "b"])
+    estimate = clustered_mean([1, 0], ["a", "b"], difference=True)
     assert (estimate.low, estimate.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("right", [1, 3, 20, 38, 39])
+def test_a_share_of_independent_answers_has_the_exact_interval(right: int) -> None:
+    values = [1.0] * right + [0.0] * (40 - right)
+    found = clustered_mean(values, [str(k) for k in range(40)])
+    exact = binomtest(right, 40).proportion_ci(method="exact")
+    assert (found.low, found.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+    assert found.method == SHARES
+
+
+def test_a_score_between_0_and_1_is_resampled() -> None:
+    found = clustered_mean([1, 0, 0.5, 1, 0], list("abcde"))
+    assert found.method == METHOD
+
+
+def test_a_difference_without_breakages_is_no_share() -> None:
+    names = [str(k) for k in range(40)]
+    repaired = [1.0] + [0.0] * 39
+    assert clustered_mean(repaired, names).above_zero
+    for found in (
+        paired_difference(repaired, [0.0] * 40, names),
+        clustered_mean(repaired, names, difference=True),
+    ):
+        assert (found.method, found.low) == (METHOD, 0.0)
+        assert not found.above_zero
 
 
 def test_interval_is_that_of_scipy_over_clusters() -> None:
@@ -40,7 +67,7 @@ def test_interval_is_that_of_scipy_over_clusters() -> None:
         n_resamples=20_000,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    ours = clustered_mean(values, clusters, resamples=20_000)
+    ours = clustered_mean(values, clusters, resamples=20_000, difference=True)
     assert ours.low == pytest.approx(theirs.low, abs=0.01)
     assert ours.high == pytest.approx(theirs.high, abs=0.01)
 
@@ -79,10 +106,14 @@ def test_missing_observations_do_not_count() -> None:
 def test_answers_of_one_cluster_add_no_certainty() -> None:
     clusters = [f"c{k}" for k in range(20)]
     values = [float(k % 3 == 0) for k in range(20)]
-    once = clustered_mean(values, clusters)
-    often = clustered_mean(values * 8, clusters * 8)
+    once = clustered_mean(values, clusters, difference=True)
+    often = clustered_mean(values * 8, clusters * 8, difference=True)
     assert (often.low, often.high) == (once.low, once.high)
     assert often.n == 8 * once.n
+    once, often = clustered_mean(values, clusters), clustered_mean(values * 8, clusters * 8)
+    assert None not in (once.low, once.high, often.low, often.high)
+    assert often.low <= once.low < once.high <= often.high
+    assert often.high - often.low < 1.1 * (once.high - once.low)
 
 
 def test_difference_pairs_before_it_averages() -> None:

@@ -17,6 +17,7 @@ from crosslatent.stats import (
     cluster_permutations,
     cluster_sign_test,
     mcnemar,
+    paired_test,
 )
 
 SIDES = ("two_sided", "greater", "less")
@@ -206,3 +207,43 @@ def test_sign_test_counts_clusters() -> None:
     assert (test.positive, test.negative, test.level) == (2, 1, 0)
     assert (test.n, test.clusters, test.p_two_sided) == (6, 3, 1.0)
     assert cluster_sign_test([], []).p_two_sided is None
+
+
+def repeated(facts: int, times: int) -> tuple[list[float], list[float], list[str]]:
+    """Every fact answered alike `times` times: three of four repaired, the others broken."""
+    after = [float(k % 4 != 0) for k in range(facts) for _ in range(times)]
+    names = [f"fact{k}" for k in range(facts) for _ in range(times)]
+    return after, [1 - right for right in after], names
+
+
+@pytest.mark.parametrize(("facts", "times"), [(8, 4), (8, 14), (12, 2), (9, 3), (5, 50)])
+@pytest.mark.parametrize("one_language", [True, False])
+def test_answers_that_only_repeat_add_nothing_to_a_claim(
+    facts: int, times: int, one_language: bool
+) -> None:
+    after, before, names = repeated(facts, times)
+    test = paired_test(after, before, names, one_language=one_language)
+    assert test.method == "permutation by cluster"
+    assert test.p_value == cluster_permutation(after, before, names).p_two_sided
+    assert test.p_value == pytest.approx(mcnemar(facts - -(-facts // 4), -(-facts // 4)))
+    items = mcnemar(int(sum(after)), int(sum(before)))
+    assert items is not None
+    assert items < test.p_value
+
+
+@pytest.mark.parametrize(
+    ("after", "names", "one_language", "method"),
+    [
+        ([1, 1, 0], ["a", "b", "c"], True, "exact McNemar"),
+        ([1, 1, 0], ["a", "b", "c"], False, "permutation by cluster"),
+        ([1, 1, 0], ["a", "b", "b"], True, "permutation by cluster"),
+        ([0.5, 1, 0], ["a", "b", "c"], True, "permutation by cluster"),
+        ([1, 1, math.nan], ["a", "b", "b"], True, "exact McNemar"),
+        ([math.nan] * 3, ["a", "b", "c"], True, "exact McNemar"),
+    ],
+    ids=["once", "languages", "twice", "scores", "twice but once missing", "nothing"],
+)
+def test_questions_are_counted_only_where_each_is_a_fact_of_its_own(
+    after: list[float], names: list[str], one_language: bool, method: str
+) -> None:
+    assert paired_test(after, [0, 0, 1], names, one_language=one_language).method == method

@@ -110,7 +110,7 @@ def grid(data: RunData, component: Component, split: str, lang: str, mask: Mask,
     changed = data.true_cube(component, "changed")[mask].reshape(-1, size * size)
     clusters = data.items.clusters_of(mask)
     vanilla = data.items.vanilla[mask]
-    gains = clustered_means(correct - vanilla[:, None], clusters, seed=seed)
+    gains = clustered_means(correct - vanilla[:, None], clusters, seed=seed, difference=True)
     covered = ~np.isnan(changed).all(axis=1)
     return Grid(
         component=component,

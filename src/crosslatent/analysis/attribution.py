@@ -226,7 +226,7 @@ def _agreements(data: RunData, cells: _Cells, mask: Mask, seed: int) -> list[Agr
         each = _correlations(cells.scores, values)
         for group, chosen in groups.items():
             clusters = data.items.clusters_of(chosen)
-            mean = clustered_mean(each[chosen], clusters, seed=seed)
+            mean = clustered_mean(each[chosen], clusters, seed=seed, difference=True)
             if mean.n:
                 found.append(Agreement(outcome, group, mean))
     return found

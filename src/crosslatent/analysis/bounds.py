@@ -152,7 +152,8 @@ def _any(cube: Floats, axis: int | tuple[int, ...]) -> Floats:
 def _versus(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -> list[Versus]:
     clusters = data.items.clusters_of(mask)
     true, control = pair[0][mask], pair[1][mask]
-    sides = [clustered_means(side, clusters, seed=seed) for side in (true, control, true - control)]
+    sides = [clustered_means(side, clusters, seed=seed) for side in (true, control)]
+    sides.append(clustered_means(true - control, clusters, seed=seed, difference=True))
     return [Versus(*columns) for columns in zip(*sides, strict=True)]
 
 

@@ -16,6 +16,7 @@ from crosslatent.select import language_column
 from crosslatent.specs import STRATA, Component, check_component
 from crosslatent.stats import Floats
 from crosslatent.store.contents import refuse_all
+from crosslatent.tasks import repeats
 
 if TYPE_CHECKING:
     import duckdb
@@ -98,6 +99,10 @@ class Items:
         names: list[str] = self.cluster[mask].tolist()
         return names
 
+    def one_language(self, mask: Mask) -> bool:
+        """Whether all questions in `mask` are in the same language."""
+        return len(np.unique(self.lang[mask])) == 1
+
     def in_group(self, split: str | None = None, lang: str | None = None) -> Mask:
         """Which questions belong to a split and language; None = any."""
         mask: Mask = np.ones(len(self.ids), dtype=np.bool_)
@@ -134,6 +139,7 @@ class RunData:
             arm), `places` (the place of each item in `items`), `arms` (each arm's place in `arms`)
             `plain` (what the unmodified model said), `golds` (each item's gold answers) and, once
             `fold_outputs` was called, `texts` (what outputs of open questions are when folded).
+        repeats: sentences on questions that are asked twice.
     """
 
     def __init__(self, reader: RunReader) -> None:
@@ -141,6 +147,9 @@ class RunData:
         self.manifest: Mapping[str, Any] = reader.manifest
         self.con: duckdb.DuckDBPyConnection = reader.connect()
         refuse_all(self.con, reader.path)
+        self.repeats: list[str] = self.manifest.get("task", {}).get("repeats")
+        if self.repeats is None:
+            self.repeats = _join_repeats(self.con)
         self.con.execute(_KEPT)
         keep_golds(self.con)
         self._folded = False
@@ -283,6 +292,35 @@ class RunData:
 
     def _empty_cube(self) -> Floats:
         return np.full((len(self.items.ids), self.n_layers, self.n_layers), np.nan)
+
+
+class _Question(NamedTuple):
+    """A row of `items`, as `tasks.repeats` looks at it."""
+
+    item: str
+    lang: str
+    aux_lang: str
+    main: str
+    aux: str
+    cluster: str
+    split: str | None
+
+
+def _join_repeats(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Give equal questions one cluster in a folder whose sweep did not; what is to say of them."""
+    rows = con.execute(f"SELECT {', '.join(_Question._fields)} FROM items ORDER BY item").fetchall()
+    asked = [_Question(*row) for row in rows]
+    found = repeats.one_cluster_each(asked, [one.cluster != one.item for one in asked])
+    joined = {one.item: name for one, name in zip(asked, found, strict=True) if one.cluster != name}
+    if joined:
+        con.execute("ALTER VIEW items RENAME TO items_as_written")
+        con.execute("CREATE TEMP TABLE joined (item VARCHAR, joined VARCHAR)")
+        con.executemany("INSERT INTO joined VALUES (?, ?)", list(joined.items()))
+        con.execute(
+            "CREATE VIEW items AS SELECT i.* REPLACE (coalesce(j.joined, i.cluster) AS cluster) "
+            "FROM items_as_written i LEFT JOIN joined j USING (item)"
+        )
+    return repeats.notes(one._replace(cluster=name) for one, name in zip(asked, found, strict=True))
 
 
 def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crosslatent.specs import Component
-from crosslatent.stats import Detectable, Estimate, OddsRatio, PermutationTest, SplitHalf
+from crosslatent.stats import (
+    Detectable,
+    Estimate,
+    OddsRatio,
+    PairedMethod,
+    PermutationTest,
+    SplitHalf,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,7 @@ class PairEffect:
         cohens_h: the same on the arcsine scale; 0.2 is called small, 0.8 large.
         odds_ratio: repaired / broken.
         detectable: the smallest gain that a sample like this one can be expected to show.
-        test: exact McNemar test over questions.
-        permutation: test that swaps before and after by cluster.
+        test: that answers changed, by clusters (`stats.paired_test`); `method` names it.
     """
 
     split: str
@@ -89,7 +95,7 @@ class PairEffect:
     odds_ratio: OddsRatio
     detectable: Detectable
     test: Corrected
-    permutation: PermutationTest
+    method: PairedMethod
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
         repaired=test.repaired,
         broken=test.broken,
         p_value=test.p_value,
+        p_method=test.p_method,
+        changed_clusters=test.changed_clusters,
         n=test.gain.n,
         clusters=test.gain.clusters,
         controls=test.controls,

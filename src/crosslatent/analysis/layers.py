@@ -36,8 +36,8 @@ def layer_profile(data: RunData, component: Component, seed: int) -> LayerProfil
 
 def _layers(by_layer: Floats, clusters: list[str], seed: int) -> list[LayerGain]:
     """Mean and marginal gain of each layer that was run, from questions by layers."""
-    means = clustered_means(by_layer, clusters, seed=seed)
-    margins = clustered_means(_over_others(by_layer), clusters, seed=seed)
+    means = clustered_means(by_layer, clusters, seed=seed, difference=True)
+    margins = clustered_means(_over_others(by_layer), clusters, seed=seed, difference=True)
     return [
         LayerGain(layer, mean, margin)
         for layer, (mean, margin) in enumerate(zip(means, margins, strict=True))

@@ -116,8 +116,8 @@ def _half(kind: str, samples: Sequence[Sample], seed: int) -> ModuleHalf:
         measures.append(
             ModuleMeasure(
                 measure=name,
-                attn=clustered_mean(attn, clusters, seed=seed),
-                ffn=clustered_mean(ffn, clusters, seed=seed),
+                attn=clustered_mean(attn, clusters, seed=seed, difference=True),
+                ffn=clustered_mean(ffn, clusters, seed=seed, difference=True),
                 difference=paired_difference(attn, ffn, clusters, seed=seed),
                 margin=margin,
                 test=uncorrected(cluster_permutation(attn, ffn, clusters, seed=seed).p_two_sided),

@@ -13,7 +13,7 @@ from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, S
 from crosslatent.errors import RunFolderError
 from crosslatent.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
 from crosslatent.specs import IDENTITY_COMPONENTS, Component
-from crosslatent.stats import Estimate, Floats, clustered_mean, mcnemar, paired_difference
+from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference, paired_test
 
 MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
@@ -106,6 +106,9 @@ def pair_test(
     clusters = data.items.clusters_of(mask)
     repaired, broken = mask & (true > vanilla), mask & (true < vanilla)
     unparseable = at_pairs(data.true_cube(component, "unparseable"), pairs)
+    test = paired_test(
+        true[mask], vanilla[mask], clusters, seed=seed, one_language=data.items.one_language(mask)
+    )
     has_options = bool((mask & data.items.has_options).any())
     format_repairs = int((data.items.unparseable[repaired] == 1).sum())
     return PairTest(
@@ -117,7 +120,9 @@ def pair_test(
         gain=paired_difference(true[mask], vanilla[mask], clusters, seed=seed),
         repaired=int(repaired.sum()),
         broken=int(broken.sum()),
-        p_value=mcnemar(int(repaired.sum()), int(broken.sum())),
+        p_value=test.p_value,
+        p_method=test.method,
+        changed_clusters=len(set(data.items.clusters_of(repaired | broken))),
         repaired_format=format_repairs if has_options else None,
         repaired_content=int(repaired.sum()) - format_repairs if has_options else None,
         broken_unparseable=int((unparseable[broken] == 1).sum()) if has_options else None,

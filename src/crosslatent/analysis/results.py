@@ -30,7 +30,7 @@ from crosslatent.analysis.grades import (
 )
 from crosslatent.select import Choice
 from crosslatent.specs import Component
-from crosslatent.stats import Estimate
+from crosslatent.stats import Estimate, PairedMethod
 
 ALL = "all"
 SCHEMA_VERSION = 3
@@ -85,6 +85,7 @@ class Coverage:
         not_finite: rows with a logit that was NaN or infinite.
         respelled: questions with an option (or gold answer) whose tokens are not those that it has
             in one text with its prompt, see the column of that name.
+        repeats: sentences on questions that are asked twice.
     """
 
     items: int
@@ -100,6 +101,7 @@ class Coverage:
     near_ties_settled: int
     near_tie_margin: float
     not_finite: int
+    repeats: list[str]
     respelled: int = 0
 
 
@@ -229,8 +231,10 @@ class PairTest:
 
     Attributes:
         in_sample: the split is the one that the pair was picked on, so the gain is optimistic.
-        repaired, broken: wrong -> right and right -> wrong; `p_value` exact McNemar over items,
-            None if nothing changed.
+        repaired, broken: wrong -> right and right -> wrong.
+        p_value: of that change, by clusters (`stats.paired_test`); None if nothing changed.
+        p_method: the test that gave it.
+        changed_clusters: independent groups in which any answer was repaired or broken.
         repaired_format: repaired where the unmodified output named no option.
         repaired_content: repaired where it named a wrong option.
         broken_unparseable: broken where the new output names no option.
@@ -247,6 +251,8 @@ class PairTest:
     repaired: int
     broken: int
     p_value: float | None
+    p_method: PairedMethod
+    changed_clusters: int
     repaired_format: int | None
     repaired_content: int | None
     broken_unparseable: int | None
@@ -356,6 +362,7 @@ class HeadlineResult:
     """What came of the declared headline.
 
     Attributes:
+        p_value, p_method, changed_clusters: of the change, as in `PairTest`.
         conditions: each condition declared beforehand, and whether it holds; None = could not be
             judged, because something that it needs was not run.
         holds: every condition holds.
@@ -372,6 +379,8 @@ class HeadlineResult:
     repaired: int
     broken: int
     p_value: float | None
+    p_method: PairedMethod
+    changed_clusters: int
     n: int
     clusters: int
     controls: list[ControlAtPair]

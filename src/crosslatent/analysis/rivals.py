@@ -56,7 +56,7 @@ def layer_tests(data: RunData, component: Component, seed: int) -> list[LayerTes
     clusters: list[str] = data.items.cluster.tolist()
     true, control = sides.true[:, 1:], sides.control[:, 1:]
     tests = cluster_permutations(true, control, clusters, seed=seed)
-    differences = clustered_means(true - control, clusters, seed=seed)
+    differences = clustered_means(true - control, clusters, seed=seed, difference=True)
     adjusted = corrected([test.p_two_sided for test in tests], f"{component} layers")
     layers = [(side, layer) for side in ("source", "target") for layer in range(data.n_layers)]
     tested = [

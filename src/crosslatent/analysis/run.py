@@ -171,6 +171,7 @@ def coverage(data: RunData) -> Coverage:
         near_tie_margin=margin,
         not_finite=not_finite,
         respelled=respelled,
+        repeats=data.repeats,
     )
 
 

@@ -15,10 +15,9 @@ from crosslatent.analysis.results import ALL, Headline, Picked
 from crosslatent.specs import Component
 from crosslatent.stats import (
     Floats,
-    cluster_permutation,
     detectable_difference,
     effect_sizes,
-    mcnemar,
+    paired_test,
 )
 
 POOLED = "pooled"
@@ -100,13 +99,7 @@ def _effect(
     clusters = data.items.clusters_of(mask)
     old, new = data.items.vanilla[mask], after[mask]
     sizes = effect_sizes(new, old, clusters, seed=seed)
-    permutation = cluster_permutation(new, old, clusters, seed=seed)
-    # Over languages, questions on one fact are not independent, as McNemar's test takes them.
-    p_value = (
-        permutation.p_two_sided
-        if group[1] == ALL
-        else mcnemar(sizes.odds_ratio.repaired, sizes.odds_ratio.broken)
-    )
+    tested = paired_test(new, old, clusters, seed=seed, one_language=data.items.one_language(mask))
     return PairEffect(
         split=group[0],
         lang=group[1],
@@ -114,8 +107,8 @@ def _effect(
         cohens_h=sizes.cohens_h,
         odds_ratio=sizes.odds_ratio,
         detectable=detectable_difference(new, old, clusters),
-        test=uncorrected(p_value),
-        permutation=permutation,
+        test=uncorrected(tested.p_value),
+        method=tested.method,
     )
 
 

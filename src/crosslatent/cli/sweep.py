@@ -209,6 +209,7 @@ def sweep(
     loaded = load_model(*arguments) if here else None
     from crosslatent.sweeps import SweepSpec
     from crosslatent.sweeps.run import timed
+    from crosslatent.tasks import repeats
 
     spec = SweepSpec(
         components,
@@ -234,6 +235,8 @@ def sweep(
     )
     translate = stand_in if dry_run else maker
     questions, failures = asked.prepare(everything, translate if asked.auto else None)
+    for note in repeats.notes(questions.items):
+        say(f"Note: {note}")
     if save_parallel is not None and not dry_run:
         save(questions, save_parallel)
     # A template ends otherwise, and what an encoder reads is not what is edited.

@@ -134,12 +134,11 @@ _EFFECT_HEAD = [
     "gain, points",
     "p",
     "Holm / B-H",
-    "p by fact",
     "Cohen\u2019s h",
     "odds ratio",
     "detectable",
 ]
-_NUMERIC = frozenset(range(3, 10))
+_NUMERIC = frozenset(range(3, 9))
 
 
 def _effects_table(tests: Sequence[Significance]) -> Table:
@@ -149,12 +148,13 @@ def _effects_table(tests: Sequence[Significance]) -> Table:
         for effect in (test.overall, *test.by_language)
     ]
     caption = (
-        "p: exact McNemar test over questions, two-sided. Holm, B-H (Benjamini-Hochberg): the same "
+        "p: permutation test that swaps before and after by fact, two-sided; exact McNemar test "
+        "where one language asks each fact once. Holm, B-H (Benjamini-Hochberg): the same "
         "corrected, each language for the languages of its component and split, all languages "
         "together for the components and splits; the comparison declared beforehand is not "
-        "corrected. p by fact: permutation test that swaps before and after by fact. Odds ratio: "
-        "repaired to broken, without a bound where none broke. Detectable: the gain that a sample "
-        "like this finds in four of five cases at the 5\u202f% level, before any correction."
+        "corrected. Odds ratio: repaired to broken, without a bound where none broke. Detectable: "
+        "the gain that a sample like this finds in four of five cases at the 5\u202f% level, "
+        "before any correction."
     )
     return Table(_EFFECT_HEAD, rows, caption, _NUMERIC)
 
@@ -179,7 +179,6 @@ def _effect_cells(test: Significance, effect: PairEffect) -> list[str]:
         words.with_interval(effect.gain, difference=True),
         words.p_value(effect.test.p_value),
         " / ".join(map(words.p_value, adjusted)) if effect.test.family else _alone(test, effect),
-        words.p_value(effect.permutation.p_two_sided),
         words.plain(effect.cohens_h.value),
         _odds(effect.odds_ratio),
         words.points(effect.detectable.value).lstrip("+"),

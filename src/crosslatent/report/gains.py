@@ -16,7 +16,7 @@ from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Row, row, s
 from crosslatent.report.views import Panel, Table
 from crosslatent.select import Choice
 from crosslatent.specs import Component
-from crosslatent.stats import Estimate
+from crosslatent.stats import Estimate, PairedMethod
 
 
 def judged_split(run: RunSummary, wanted: str | None) -> str | None:
@@ -39,6 +39,10 @@ def outcome(pick: Picked | None, split: str | None, lang: str = ALL) -> PairTest
     return next((test for test in tests if (test.split, test.lang) == (split, lang)), None)
 
 
+FEW_FACTS = 20
+"""Where fewer facts change than this, intervals of differences are somewhat too short."""
+
+
 def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
     """The picked pair of each component on the test split, in words; then what to beware of."""
     picks = [(c, pooled(run, c)) for c in run.components]
@@ -57,16 +61,27 @@ def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
         f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
         f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
         f"{words.verdict(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
-        f"{test.broken} broken{mcnemar_note(test.p_value)}.{_repairs(test)}{_unparseable(test)}"
+        f"{test.broken} broken{test_note(test.p_value, test.p_method)}."
+        f"{few_note(test.gain, test.changed_clusters)}{_repairs(test)}{_unparseable(test)}"
     )
 
 
-def mcnemar_note(value: float | None) -> str:
-    """The p-value in brackets, after a space; nothing if no answer changed."""
+def test_note(value: float | None, method: PairedMethod) -> str:
+    """The test and its p-value in brackets, after a space; nothing if no answer changed."""
     if value is None:
         return ""
-    text = words.p_value(value)
-    return f" (exact McNemar p {text if text.startswith('<') else f'= {text}'})"
+    test = "exact McNemar test" if method == "exact McNemar" else "permutation test by fact"
+    return f" ({test}, {words.p_equals(value)})"
+
+
+def few_note(gain: Estimate, changed: int) -> str:
+    """After a blank, what an interval is worth where few facts change; nothing where many do."""
+    if gain.low is None or changed >= FEW_FACTS:
+        return ""
+    return (
+        f" Only {words.count(changed, 'fact')} changed: of so few, 95\u202f% intervals hold the "
+        "truth in 91 to 95\u202f% of simulated cases, so the test is to be read first."
+    )
 
 
 def _repairs(test: PairTest) -> str:
@@ -173,8 +188,9 @@ def gain_table(run: RunSummary) -> Table | None:
     head += ["format / content repair", "no option, before / after"]
     caption = (
         "Every pick on every split. Gains on the split that a pair was tuned on are optimistic by "
-        "construction. p: exact McNemar test over questions. Format repair: the answer had named "
-        "no option (or several), content repair: a wrong one. No option: share of such answers."
+        "construction. p: permutation test that swaps before and after by fact; exact McNemar test "
+        "where one language asks each fact once. Format repair: the answer had named no option (or "
+        "several), content repair: a wrong one. No option: share of such answers."
     )
     return Table(head, rows, caption, frozenset(range(3, 8))) if rows else None
 

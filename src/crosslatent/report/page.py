@@ -185,7 +185,8 @@ def _headline_view(headline: HeadlineResult) -> HeadlineView:
     before, after = words.percent(headline.vanilla.value), words.percent(headline.transplant.value)
     changes = (
         f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
-        f"{gains.mcnemar_note(headline.p_value)}."
+        f"{gains.test_note(headline.p_value, headline.p_method)}."
+        f"{gains.few_note(gain, headline.changed_clusters)}"
     )
     picked = (
         f"The pair was picked on the {declared.tune} questions; this comparison was declared "

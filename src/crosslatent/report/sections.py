@@ -296,6 +296,7 @@ def notes(run: RunSummary) -> Sequence[str]:
             f"{words.count(seen.not_run, 'question')} of the run have no answers "
             f"({seen.failures} failed)."
         )
+    found += seen.repeats
     if seen.without_gold:
         found.append(f"{words.count(seen.without_gold, 'question')} have no gold answer.")
     return found

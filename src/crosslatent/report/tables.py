@@ -170,6 +170,7 @@ def _picked(run: RunSummary) -> Iterator[Record]:
                 "repaired": test.repaired,
                 "broken": test.broken,
                 "p": test.p_value,
+                "p_test": test.p_method,
                 "repaired_format": test.repaired_format,
                 "repaired_content": test.repaired_content,
                 "broken_unparseable": test.broken_unparseable,

@@ -74,7 +74,7 @@ def _effect(
         "repaired": odds.repaired,
         "broken": odds.broken,
         **_test(effect.test),
-        "p_by_cluster": effect.permutation.p_two_sided,
+        "p_test": effect.method,
         "cohens_h": size.value,
         "cohens_h_from": size.low,
         "cohens_h_to": size.high,

@@ -41,6 +41,7 @@ from crosslatent.stats import (
     cluster_permutation,
     clustered_mean,
     holm,
+    paired_difference,
 )
 from crosslatent.store.contents import readable
 
@@ -281,16 +282,15 @@ class _Score:
         gap = self.bound - self.vanilla
         left = np.where(selection.choice == NOT_RUN, np.nan, selection.abstained)
         alone = selector.name == REFERENCE.name or np.isnan(self.reference).all()
-        difference = right - self.reference
         return SelectorResult(
             name=selector.name,
             about=selector.about,
             accuracy=self._mean(right),
-            gain=self._mean(right - self.vanilla),
+            gain=self._difference(right, self.vanilla),
             recovered=self._ratio(right - self.vanilla, gap),
-            shuffled_gain=None if shuffled is None else self._mean(shuffled - self.vanilla),
+            shuffled_gain=None if shuffled is None else self._difference(shuffled, self.vanilla),
             recovered_net=None if shuffled is None else self._ratio(right - shuffled, gap),
-            versus_pilot=None if alone else self._mean(difference),
+            versus_pilot=None if alone else self._difference(right, self.reference),
             p_value=None if alone else self._p_value(right),
             p_holm=None,
             cost=float(selection.cost.mean()),
@@ -347,7 +347,7 @@ class _Score:
         about = "any pair solves it: an oracle, which knows the answer"
         ways.append(("upper_bound", about, self.bound, None))
         return [
-            Baseline(name, about, self._mean(right), self._mean(right - self.vanilla), cost)
+            Baseline(name, about, self._mean(right), self._difference(right, self.vanilla), cost)
             for name, about, right, cost in ways
             if not np.isnan(right).all()
         ]
@@ -367,6 +367,9 @@ class _Score:
 
     def _mean(self, values: Floats) -> Estimate:
         return clustered_mean(values, self.clusters, seed=self.seed, resamples=self.resamples)
+
+    def _difference(self, new: Floats, old: Floats) -> Estimate:
+        return paired_difference(new, old, self.clusters, seed=self.seed, resamples=self.resamples)
 
     def _ratio(self, above: Floats, below: Floats) -> Estimate:
         return ratio(above, below, self.clusters, seed=self.seed, resamples=self.resamples)

@@ -36,12 +36,15 @@ from crosslatent.stats.power import (
 )
 from crosslatent.stats.significance import (
     PERMUTATIONS,
+    PairedMethod,
+    PairedTest,
     PermutationTest,
     SignTest,
     cluster_permutation,
     cluster_permutations,
     cluster_sign_test,
     mcnemar,
+    paired_test,
 )
 
 __all__ = [
@@ -56,6 +59,8 @@ __all__ = [
     "Floats",
     "GridCorrelation",
     "OddsRatio",
+    "PairedMethod",
+    "PairedTest",
     "PermutationTest",
     "SignTest",
     "SplitHalf",
@@ -74,5 +79,6 @@ __all__ = [
     "mcnemar",
     "minimum_detectable_difference",
     "paired_difference",
+    "paired_test",
     "split_half",
 ]

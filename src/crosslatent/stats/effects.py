@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, t
 
 from crosslatent.stats.clusters import (
     Floats,
     check_lengths,
     cluster_draws,
-    contributions,
     expanded_tails,
     sums_and_counts,
 )
 from crosslatent.stats.estimates import CONFIDENCE, RESAMPLES, Estimate, paired_difference
+from crosslatent.stats.shares import METHOD as SHARES
+from crosslatent.stats.shares import effective_n, share_interval
 
 _ROUNDING = 1e-12
 
@@ -45,7 +45,7 @@ class OddsRatio:
     n: int
     clusters: int
     effective_n: float | None
-    method: str = "Clopper-Pearson on the effective number of items"
+    method: str = SHARES
     confidence: float = CONFIDENCE
 
 
@@ -179,8 +179,8 @@ def discordant_odds_ratio(
     changed = ~np.isnan(change) & (np.abs(change) > _ROUNDING)
     sums, counts = sums_and_counts((change > 0)[:, None].astype(np.float64), clusters, changed)
     repaired, n = int(sums.sum()), int(counts.sum())
-    effective = _effective_n(sums[:, 0], counts, confidence) if n else None
-    low, high = _share_interval(repaired / n, effective, confidence) if effective else (None, None)
+    effective = effective_n(sums[:, 0], counts, confidence) if n else None
+    low, high = share_interval(repaired / n, effective, confidence) if effective else (None, None)
     return OddsRatio(
         value=_odds(repaired / n) if n else None,
         low=_odds(low),
@@ -209,27 +209,6 @@ def _h(shares: Floats) -> Floats:
     # Sums of thirds can end a hair beyond 1.
     angles = 2 * np.arcsin(np.sqrt(np.clip(shares, 0, 1)))
     return np.asarray(angles[:, 0] - angles[:, 1], dtype=np.float64)
-
-
-def _effective_n(sums: Floats, counts: Floats, confidence: float) -> float:
-    """Independent items that say as much about a share as these clusters (Korn, Graubard 1998)."""
-    n, clusters = counts.sum(), len(counts)
-    share = sums.sum() / n
-    error = contributions(sums, counts).var(ddof=1) / clusters if clusters > 1 else 0.0
-    if n < 2 or error < _ROUNDING:
-        return float(clusters)
-    alone = share * (1 - share) / (n - 1)
-    tail = (1 + confidence) / 2
-    freedom = (t.ppf(tail, n - 1) / t.ppf(tail, clusters - 1)) ** 2
-    return float(min(n, n * alone / error * freedom))
-
-
-def _share_interval(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share of `n` items, which need not be whole."""
-    right, tail = share * n, (1 - confidence) / 2
-    low = beta.ppf(tail, right, n - right + 1) if right > 0 else 0.0
-    high = beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
-    return float(low), float(high)
 
 
 def _odds(share: float | None) -> float | None:

@@ -64,6 +64,7 @@ class _Task(_Part):
     rule: str | None = None
     metric: str | None = None
     hash: str | None = None
+    repeats: list[str] | None = None
 
 
 class _Spec(_Part):

@@ -21,7 +21,7 @@ MANIFEST = "run.json"
 IDENTITY: Mapping[str, tuple[str, ...]] = {
     "schema_version": (),
     "model": ("name",),
-    "task": ("title", "description"),
+    "task": ("title", "description", "repeats"),
     "spec": (),
     "inputs": ("clock", "since"),
     "headline": (),

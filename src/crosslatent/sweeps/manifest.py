@@ -15,6 +15,7 @@ from crosslatent import __version__
 from crosslatent.model import Model
 from crosslatent.specs import Chat
 from crosslatent.sweeps.plan import SweepPlan
+from crosslatent.tasks import repeats
 
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -67,6 +68,7 @@ def build_manifest(
             "rule": plan.rule,
             "metric": task.metric,
             "hash": task.hash,
+            "repeats": repeats.notes(task.items),
         },
         "spec": plan.spec(),
         "inputs": {

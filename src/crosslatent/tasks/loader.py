@@ -18,6 +18,7 @@ from crosslatent.tasks.files import read_items
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.released import ReleasedReader
+from crosslatent.tasks.repeats import with_one_cluster_each
 from crosslatent.tasks.rows import RowSource
 from crosslatent.tasks.rules import RULES, contains, rule_for
 from crosslatent.tasks.task import Task
@@ -69,6 +70,7 @@ def read_task(path: Traversable, folder: Traversable, wanted: Wanted | None = No
         raise TaskError(f"{path}: the data of {definition.name!r} gives no items.")
     if wanted.counterparts:
         _check_counterparts(definition, items)
+    items = _one_cluster_each(definition, items)
     rule = definition.rule or rule_for(items)
     _check_rule(file, rule, items)
     task = Task(
@@ -132,6 +134,14 @@ def _ready(
                 raise TaskError(f"{source}: the id {item.id!r} is also that of an earlier file.")
             items[item.id] = item
     return tuple(items.values())
+
+
+def _one_cluster_each(task: Definition, items: tuple[Item, ...]) -> tuple[Item, ...]:
+    if task.items:
+        return with_one_cluster_each(items)
+    owners = (task, task.released, *task.languages.values())
+    declared = any(getattr(owner, "cluster", None) is not None for owner in owners)
+    return with_one_cluster_each(items, declared=declared)
 
 
 def _check_counterparts(task: Definition, items: Iterable[Item]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from crosslatent.errors import TaskError
 from crosslatent.tasks.files import check_item, read_items
 from crosslatent.tasks.item import Item
+from crosslatent.tasks.repeats import with_one_cluster_each
 from crosslatent.tasks.rules import rule_for
 from crosslatent.tasks.sources import read_text
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task
@@ -72,5 +73,5 @@ def _task(items: tuple[Item, ...], name: str, title: str) -> Task:
         type="custom",
         rule=rule_for(items),
         max_new_tokens=DEFAULT_NEW_TOKENS,
-        items=items,
+        items=with_one_cluster_each(items),
     )
