@@ -83,15 +83,15 @@ def test_donors_share_an_answer_if_they_share_one_of_several(tmp_path):
 
 
 def test_runs_from_before_there_were_several(tmp_path):
-    data = open_run(tmp_path, "o", "y", "o")
+    before = open_run(tmp_path, "o", "y", "o").cube(OTHER, "follows")
     items = pq.read_table(tmp_path / "items.parquet")
     pq.write_table(
         items.drop_columns(["other_answers", "other_aux_answers"]), tmp_path / "items.parquet"
     )
     again = RunData(RunReader(tmp_path))
     assert again.con.execute("SELECT other_answers FROM items").fetchall() == [(None,), (None,)]
-    cubes = [one.cube(OTHER, "follows")[0] for one in (again, data)]
-    assert cubes[0][:2, 0].tolist() == cubes[1][:2, 0].tolist() == [1.0, 0.0]
+    after = again.cube(OTHER, "follows")
+    assert after[0, :2, 0].tolist() == before[0, :2, 0].tolist() == [1.0, 0.0]
 
 
 def test_a_sweep_judges_by_all_and_keeps_them(tmp_path, tiny_folder):
