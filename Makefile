@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-contracts test-lowest lint format bench demo-model docs models clean
+.PHONY: help demo test test-slow test-contracts test-device test-lowest lint format bench demo-model docs models clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-slow: $(VENV)/.stamp-dev ## the slow tests
 
 test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all families
 	$(PYTEST) -m slow tests/contracts $(PYTEST_ARGS)
+
+test-device: $(VENV)/.stamp-dev ## one and two devices that are not there: a make-believe accelerator
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m device tests/device $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
 	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)

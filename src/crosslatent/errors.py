@@ -53,6 +53,10 @@ class MemoryShortError(ModelError):
     """Memory that does not suffice for a single row."""
 
 
+class DeviceError(CrosslatentError):
+    """A device that fails, or tensors on several devices that meet: nobody asked for that."""
+
+
 class SweepError(CrosslatentError):
     """A sweep that was stopped by what failed in it; what was finished is kept."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crosslatent import engine, oracle
-from crosslatent.engine import EnginePath, memory, shared
+from crosslatent.engine import EnginePath, devices, memory, shared
 from crosslatent.engine.growth import Growth
 from crosslatent.errors import ModelError
 from crosslatent.prefix import PrefixRows
@@ -81,6 +81,24 @@ ERRORS = [
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     MemoryError(),
 ]
+
+
+SHORT = [
+    *ERRORS,
+    RuntimeError("UR error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"),
+    RuntimeError("level_zero backend failed with error: 40 (UR_RESULT_ERROR_OUT_OF_RESOURCES)"),
+    RuntimeError("NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.97 GiB total)"),
+    RuntimeError("RESOURCE_EXHAUSTED: Attempting to reserve 14.34G at the bottom of memory."),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("HIP error: hipErrorOutOfMemory: out of memory"),
+    RuntimeError("std::bad_alloc"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:24])
+def test_what_devices_say_when_memory_is_short(error):
+    assert devices.is_out_of_memory(error)
+    assert not devices.is_out_of_memory(RuntimeError("shape mismatch: 3 rows, 4 memories"))
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])
@@ -168,4 +186,4 @@ def test_rows_follow_free_memory(monkeypatch, free, rows):
 
 
 def test_free_memory_of_this_machine_is_known():
-    assert memory.free_bytes(torch.device("cpu")) > 10**7
+    assert devices.free_bytes(torch.device("cpu")) > 10**7

@@ -15,6 +15,7 @@ from crosslatent.activations import capture_ids
 from crosslatent.engine import EnginePath, best_path, paths, why_not
 from crosslatent.engine.expanded import ExpandedPrompts
 from crosslatent.engine.shared import SharedPrompts
+from crosslatent.errors import DeviceError, MemoryShortError
 from crosslatent.prefix import Prefix, Unshareable
 from crosslatent.prefix.step import Reach
 from crosslatent.requests import Request
@@ -99,6 +100,52 @@ def test_a_path_that_fails_is_not_taken(monkeypatch):
     path = best_path(wrapped())
     assert path.name == "expanded-cache"
     assert "TypeError in a trial (forward() got an unexpected" in path.reason
+
+
+DEVICES_SAY = [
+    RuntimeError("Expected all tensors to be on the same device, but found at least two devices"),
+    RuntimeError("indices should be either on cpu or on the same device as the indexed tensor"),
+    RuntimeError("CUDA error: device-side assert triggered"),
+    RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"),
+    RuntimeError("HIP error: invalid device function"),
+    RuntimeError("Tensor for argument #2 'mat2' is on CPU, but expected it to be on GPU"),
+    RuntimeError("Placeholder storage has not been allocated on MPS device!"),
+    TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first."),
+    RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'"),
+    ValueError("Pointer argument (at 0) cannot be accessed from Triton (cpu tensor?)"),
+]
+
+
+@pytest.mark.parametrize("prompts", [SharedPrompts, ExpandedPrompts])
+@pytest.mark.parametrize("error", DEVICES_SAY, ids=lambda error: str(error)[:24])
+def test_what_is_wrong_with_a_device_is_no_reason_to_be_slow(monkeypatch, error, prompts):
+    def fails(self, *_args):
+        raise error
+
+    monkeypatch.setattr(prompts, "answer", fails)
+    name = {SharedPrompts: "shared-prefix", ExpandedPrompts: "expanded-cache"}[prompts]
+    with pytest.raises(DeviceError, match=f"The engine '{name}' fails on cpu .*no fault of the mo"):
+        engine.chosen_path(wrapped(), name)
+    if prompts is SharedPrompts:
+        with pytest.raises(DeviceError, match="use another --device, or --engine oracle"):
+            best_path(wrapped())
+
+
+def test_a_lack_of_memory_is_no_reason_to_be_slow(monkeypatch):
+    def fails(self, *_args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(SharedPrompts, "answer", fails)
+    with pytest.raises(MemoryShortError, match="Memory does not suffice to try the engine 'shared"):
+        best_path(wrapped())
+
+
+def test_an_operation_that_a_device_lacks_is_a_reason(monkeypatch):
+    def fails(self, *_args):
+        raise NotImplementedError("The operator 'aten::x' is not implemented for the MPS device")
+
+    monkeypatch.setattr(SharedPrompts, "answer", fails)
+    assert "NotImplementedError in a trial" in best_path(wrapped()).reason
 
 
 def test_decoding_is_part_of_the_proof(monkeypatch):

@@ -91,9 +91,11 @@ def strength_ignored(right, own, vector, strength):
 
 @replaced(SuffixLayer, "update")
 def stale_suffix(right, layer, keys, values, *_rest, **_more):
-    """New tokens overwrite the first one instead of standing behind it."""
-    layer.length = 0
-    return right(layer, keys, values)
+    """What a row has read before is overwritten by its newest token."""
+    found = right(layer, keys, values)
+    for held in found:
+        held[:, :, : -keys.shape[-2]] = held[:, :, -1:]
+    return found
 
 
 @replaced(SuffixLayer, "update")

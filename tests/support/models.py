@@ -91,7 +91,7 @@ def tiny_model(
         del settings[derived]
     settings |= SETTINGS.get(family, {}) | overrides
     config = AutoConfig.for_model(model_type, **settings)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval()

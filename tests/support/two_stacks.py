@@ -148,7 +148,7 @@ def tiny_two_stacks(family: str, seed: int = 0, **overrides: Any) -> PreTrainedM
         settings["text_config"] = common | settings["text_config"]
     settings |= overrides
     config = AutoConfig.for_model(family.partition("-")[0], **settings)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     model.eval()

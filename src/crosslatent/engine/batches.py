@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from crosslatent.decoding import Decoded, Tick, silent
-from crosslatent.engine import memory
+from crosslatent.engine import devices, memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
 from crosslatent.engine.paths import EnginePath, path_of
 from crosslatent.errors import MemoryShortError, ModelError
@@ -105,7 +105,7 @@ class Batches:
             # What was read may hold buffers for as many rows: it is read again.
             del work
             prompts = None
-            memory.release(self.model)
+            devices.release(self.model.devices)
             self._shrink(len(part), len(group), failed)
             if len(group) > 1:
                 self._done -= len(answers)

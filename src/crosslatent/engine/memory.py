@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import torch
-
+from crosslatent.engine.devices import free_bytes, is_out_of_memory
 from crosslatent.model import Model
 from crosslatent.model.structure import text_config
 from crosslatent.requests import Request
 
 T = TypeVar("T")
-
-_SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""What the allocators of CPU, CUDA, cuBLAS and MPS say when memory is short."""
 
 _SHARE = 0.5
 """Part of the free memory that a batch may take: the estimate below is rough."""
@@ -71,27 +67,6 @@ def bytes_per_row(
     return int(cache + scores + logits + hidden)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that can be had on a device."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(free + unused)
-    if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    import psutil
-
-    return int(psutil.virtual_memory().available)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(said in text for said in _SAID)
-
-
 def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
     """Do some work.
 
@@ -105,12 +80,3 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
         if not is_out_of_memory(error):
             raise
         return None, next(iter(str(error).splitlines()), "out of memory")
-
-
-def release(model: Model) -> None:
-    """Give back what failed batches left behind."""
-    kinds = {device.type for device in model.devices}
-    if "cuda" in kinds:
-        torch.cuda.empty_cache()
-    if "mps" in kinds:
-        torch.mps.empty_cache()

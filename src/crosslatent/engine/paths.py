@@ -22,7 +22,8 @@ from crosslatent.decoding import Decoded, Tick, silent
 from crosslatent.edits import Edit, Row
 from crosslatent.engine import expanded, shared
 from crosslatent.engine.contract import Pick, Prompts
-from crosslatent.errors import UsageError
+from crosslatent.engine.devices import is_device_error, is_out_of_memory
+from crosslatent.errors import DeviceError, MemoryShortError, UsageError
 from crosslatent.model import Model
 from crosslatent.model.structure import text_config
 from crosslatent.prefix import Unshareable
@@ -160,13 +161,19 @@ class _Trial:
         self._expected = self._answers(ORACLE, self._requests)
 
     def why_not(self, name: str) -> str:
-        """Why a path does not serve the model; empty if it does."""
+        """Why a path does not serve the model; empty if it does.
+
+        Raises:
+            DeviceError: a device fails on it, or tensors on several devices meet.
+            MemoryShortError: memory does not suffice for a few tokens.
+        """
         groups = [self._requests] if name == SHARED_PREFIX else [[one] for one in self._requests]
         try:
             found = [row for group in groups for row in self._answers(name, group)]
         except Unshareable as reason:
             return str(reason)
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            _refuse_what_devices_say(name, self._model, error)
             # Whatever the model's own code stumbles over is a reason to take another path.
             return f"{type(error).__name__} in a trial ({next(iter(str(error).splitlines()), '')})"
         return difference(self._expected, found, self._model.arithmetic)
@@ -174,6 +181,28 @@ class _Trial:
     def _answers(self, name: str, requests: Sequence[Request]) -> list[Decoded]:
         picks = [(at, row) for at, asked in enumerate(requests) for row in range(len(asked.rows))]
         return _OPEN[name](self._model, requests, None).answer(picks, _NEW_TOKENS)
+
+
+def _refuse_what_devices_say(name: str, model: Model, error: Exception) -> None:
+    """What is wrong with a device is no reason to answer rows one by one, a hundred times slower.
+
+    Raises:
+        DeviceError: a device fails, or tensors on several devices meet.
+        MemoryShortError: memory does not suffice.
+    """
+    said = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    if is_out_of_memory(error):
+        raise MemoryShortError(
+            f"Memory does not suffice to try the engine {name!r} on a few tokens ({said}): use a "
+            "smaller dtype or model, or another device."
+        ) from error
+    if is_device_error(error):
+        where = ", ".join(sorted(map(str, model.devices)))
+        raise DeviceError(
+            f"The engine {name!r} fails on {where} ({said}), which is no fault of the model: use "
+            f"another --device, or --engine {ORACLE} to answer the rows one by one, much more "
+            "slowly."
+        ) from error
 
 
 def _probe_requests(model: Model) -> list[Request]:

@@ -17,8 +17,8 @@ import torch
 from crosslatent import oracle
 from crosslatent.decoding import Decoded
 from crosslatent.edits import Edit
-from crosslatent.engine import memory
 from crosslatent.engine.contract import Answered
+from crosslatent.engine.devices import is_out_of_memory
 from crosslatent.errors import ModelError
 from crosslatent.model import Model
 from crosslatent.model.adapter import resolve
@@ -94,7 +94,7 @@ def _in_float32(model: Model) -> Model:
     try:
         hf = copy.deepcopy(model.hf).float()
     except (RuntimeError, MemoryError) as error:
-        if not memory.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
             "Memory does not suffice for the model in float32 beside itself, which --exact needs: "

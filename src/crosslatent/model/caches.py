@@ -125,7 +125,7 @@ def keep_rows(cache: Cache, rows: Tensor) -> None:
 
 
 def _layers(cache: Cache) -> Iterator[Any]:
-    parts = (cache,)
+    parts: tuple[Cache, ...] = (cache,)
     if isinstance(cache, EncoderDecoderCache):
         parts = (cache.self_attention_cache, cache.cross_attention_cache)
     for part in parts:

@@ -85,7 +85,7 @@ class _RowLayer(DynamicLayer):
         """Keep only these rows; all have one prefix, so the buffer serves later batches too."""
         self._rows = len(indices)
         for part in (self._buffer.keys, self._buffer.values):
-            part[: self._rows] = part[indices]
+            part[: self._rows] = part[indices.to(part.device)]
         self._show(self.get_seq_length())
 
     def _show(self, stop: int) -> tuple[Tensor, Tensor]:

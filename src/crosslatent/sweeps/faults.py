@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from crosslatent.engine.memory import is_out_of_memory
+from crosslatent.engine.devices import is_out_of_memory
 from crosslatent.errors import (
     ITEM_FAULTS,
     MemoryShortError,

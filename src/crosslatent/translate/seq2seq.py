@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
+from crosslatent.engine.devices import release
 from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
 from crosslatent.errors import ModelError
 from crosslatent.model.identity import identity_of
@@ -115,8 +116,7 @@ class Seq2SeqTranslator:
             return [
                 self._read(row, self._budget(ids)) for ids, row in zip(texts, done, strict=True)
             ]
-        if self.hf.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release([self.hf.device])
         if len(texts) == 1:
             raise ModelError(
                 f"Memory does not suffice to translate one text with {self.name!r} ({failed}): use "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from crosslatent.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.donors import Donors, Variant
 from crosslatent.edits import Edit, Row
-from crosslatent.engine import best_path, memory
+from crosslatent.engine import best_path, devices
 from crosslatent.languages import same_language
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Around, Asking, Question, answer
@@ -127,7 +127,7 @@ class Runner:
         for lang, source in sources_of(condition).items():
             self._trained(opened(source, self.asking.model), lang, steps)
             # What was loaded for this must go before the next one comes.
-            memory.release(self.asking.model)
+            devices.release(self.asking.model.devices)
 
     def _trained(self, model: Model, lang: str | None, steps: _Steps) -> None:
         """One trained model: the questions in its language, the central ones, the texts."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn, Protocol
 
@@ -20,6 +19,7 @@ from crosslatent.lens.training.batches import Split, order_of, parts_of, steps_o
 from crosslatent.lens.training.checkpoints import Checkpoint, Keeper, Pace, Progressed
 from crosslatent.lens.training.descent import Descent
 from crosslatent.lens.training.processes import Processes
+from crosslatent.lens.training.randomness import seeded
 from crosslatent.lens.training.record import EARLY, FINISHED, INTERRUPTED, CurvePoint
 from crosslatent.lens.training.settings import TrainSpec
 
@@ -172,7 +172,7 @@ class Loop:
         for module in self.modules:
             module.train(True)
         lr = self._descent.lr
-        with _seeded(spec.seed, state.step, self.processes.rank, self._device):
+        with seeded(_seed_of(spec.seed, state.step, self.processes.rank)):
             terms = self._gradient(rows)
         loss = self._check(terms)
         norm = self._descent.clip()
@@ -341,12 +341,6 @@ def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(term) for name, term in terms.items()}
 
 
-@contextmanager
-def _seeded(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch's random numbers follow from seed, step and process; outside, they go on.
-
-    So dropout is the same in a run that is taken up again.
-    """
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(((seed * 1_000_003 + step) * 1_009 + rank) % 2**63)
-        yield
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    """Of a step in a process: dropout is the same in a run that is taken up again."""
+    return ((seed * 1_000_003 + step) * 1_009 + rank) % 2**63

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from crosslatent.errors import ModelError, UsageError
+from crosslatent.lens.training.randomness import seeded
 from crosslatent.model import Model
 from crosslatent.model.adapters import CONFIG, WEIGHTS, check_peft, quantisation_of
 from crosslatent.store.files import whole_file, write_json
@@ -130,8 +131,7 @@ def add_lora(model: Model, blocks: Sequence[int], spec: LoraSpec, *, seed: int =
         task_type="CAUSAL_LM",
     )
     training = model.hf.training
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         inject_adapter_in_model(config, model.hf, adapter_name=_NAME)
     model.hf.train(training)
     parameters = [weight for _, weight in _adapters(model)]
