@@ -249,6 +249,7 @@ def test_flags_are_the_users_between_the_calls_of_patched(model):
     assert all(flags(model.hf))
     model.hf.eval()
     assert not any(len(module._forward_pre_hooks) for module in model.hf.modules())
+    assert not torch.nn.modules.module._has_any_global_hook()
 
 
 def test_an_encoder_that_generate_runs_is_in_evaluation_mode():

@@ -13,6 +13,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from transformers import GenerationConfig, PreTrainedModel
 
 from crosslatent.model.unwrapping import without_compilation
@@ -65,16 +69,18 @@ def evaluating_calls(hf: nn.Module) -> Iterator[None]:
     """
     calls: list[ExitStack] = []
 
-    def before(_module: nn.Module, _args: object) -> None:
-        calls.append(ExitStack())
-        calls[-1].enter_context(evaluating(hf))
+    def before(module: nn.Module, _args: object) -> None:
+        if module is hf:
+            calls.append(ExitStack())
+            calls[-1].enter_context(evaluating(hf))
 
-    def after(_module: nn.Module, _args: object, _output: object) -> None:
-        if calls:
+    def after(module: nn.Module, _args: object, _output: object) -> None:
+        if module is hf and calls:
             calls.pop().close()
 
-    first = hf.register_forward_pre_hook(before, prepend=True)
-    last = hf.register_forward_hook(after, always_call=True)
+    # For all modules, so that the model has no hook beside those of its edits, nor a copy of it.
+    first = register_module_forward_pre_hook(before)
+    last = register_module_forward_hook(after, always_call=True)
     try:
         yield
     finally:

@@ -264,7 +264,8 @@ def check(spec: TrainSpec, model: Model, space: Space | None, languages: Sequenc
     Raises:
         UsageError: blocks or layers that the model does not have.
         SpaceError: the space was probed in another model.
-        ModelError: the precision does not go with the model, or an encoder reads its prompts.
+        ModelError: the precision does not go with the model, its weights are quantised, or an
+            encoder reads its prompts.
     """
     check_decoder(model)
     spec.read_at(model.n_layers)
@@ -282,6 +283,10 @@ def check(spec: TrainSpec, model: Model, space: Space | None, languages: Sequenc
                 f"languages are {', '.join(languages)}."
             )
     if space is not None:
+        from crosslatent.lens.training.lora import check_weights
+
+        # Before the origin: weights that were quantised since are others, but that is not why.
+        check_weights(model, lora=spec.lora is not None, blocks=spec.trained_blocks(model.n_layers))
         check_shape(model, space)
         check_origin(model, space)
 
