@@ -45,7 +45,7 @@ from crosslatent.report.views import (
     RunView,
 )
 from crosslatent.selectors import Choosing
-from crosslatent.stats import METHOD
+from crosslatent.stats import METHODS
 
 _CONDITIONS = {
     "tested_on_another_split": "tested on questions that had no part in choosing the pair",
@@ -325,7 +325,7 @@ def _method(summary: Summary) -> list[Fact]:
     seeds = sorted({run.run_seed for run in summary.runs if run.run_seed is not None})
     return [
         Fact(
-            f"{METHOD}, {summary.resamples:,} resamples, seed {summary.seed}, "
+            f"{METHODS}; {summary.resamples:,} resamples, seed {summary.seed}, "
             f"{100 * summary.confidence:.0f}\u202f% confidence",
             "intervals",
         ),

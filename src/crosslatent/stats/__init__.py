@@ -22,6 +22,7 @@ from crosslatent.stats.effects import (
 from crosslatent.stats.estimates import (
     CONFIDENCE,
     METHOD,
+    METHODS,
     RESAMPLES,
     Estimate,
     clustered_mean,
@@ -50,6 +51,7 @@ from crosslatent.stats.significance import (
 __all__ = [
     "CONFIDENCE",
     "METHOD",
+    "METHODS",
     "PERMUTATIONS",
     "RESAMPLES",
     "Correction",

@@ -25,6 +25,7 @@ from crosslatent.stats.shares import effective_n, share_interval
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 METHOD = "expanded percentile bootstrap over clusters"
+METHODS = f"{METHOD}; of shares: {SHARES}"
 _COLUMNS_AT_ONCE = 256
 """Bounds the memory of the resampled means: 10,000 x 256 numbers are 20 MB."""
 

@@ -29,7 +29,7 @@ from crosslatent.report.lens.pages import render
 from crosslatent.report.lens.publish import published
 from crosslatent.report.safe import printable
 from crosslatent.report.views import Fact, Panel, Table
-from crosslatent.stats import METHOD
+from crosslatent.stats import METHODS
 
 PAGE = "evaluation.html"
 _CAPTION = (
@@ -218,7 +218,7 @@ def _method(evaluation: Evaluation) -> list[Fact]:
         Fact(str(evaluation.model.get("name") or "not recorded"), "model"),
         Fact(evaluation.rule, "answer rule"),
         Fact(words.count(evaluation.central_texts, "text"), "texts for the KL divergence"),
-        Fact(METHOD, "intervals"),
+        Fact(METHODS, "intervals"),
         Fact(str(evaluation.seed), "seed"),
         Fact(seconds, "time to answer"),
         Fact(versions or "not recorded", "software"),

@@ -18,7 +18,7 @@ from crosslatent.report.lens.publish import published
 from crosslatent.report.lens.views import LayerView, layer_views
 from crosslatent.report.safe import in_script, printable
 from crosslatent.report.views import Fact, Table
-from crosslatent.stats import METHOD
+from crosslatent.stats import METHODS
 
 PAGE = "probe.html"
 
@@ -143,7 +143,7 @@ def _method(space: Space) -> list[Fact]:
         Fact(rank, "rank"),
         Fact(f"{space.n_layers} blocks, d_model {space.d_model:,}", "model"),
         Fact(str(record.seed), "seed of the split"),
-        Fact(METHOD, "intervals"),
+        Fact(METHODS, "intervals"),
         Fact(versions or "not recorded", "software"),
         Fact(record.created or "not recorded", "made"),
         Fact(" ".join(record.command) or "not recorded", "command"),
