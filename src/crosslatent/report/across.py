@@ -61,7 +61,7 @@ def _half_panel(half: ModuleHalf) -> Panel:
         f"{words.first_upper(half.type)}: {words.component(half.predicted)} is predicted, "
         f"{half.verdict}"
     )
-    return Panel(title, [], Forest(rows, True, caption))
+    return Panel(title, [], Forest(rows, True, caption, losses=False))
 
 
 def _detail(measure: ModuleMeasure) -> str:
