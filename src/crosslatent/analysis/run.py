@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -105,13 +105,13 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         cost=cost(data),
         missing=list(_missing(data, picks, tune)),
         ways=ways.other_ways(data, tune, shown, identity["type"], seed),
-        exploratory=_exploratory(data),
+        exploratory=exploratory_of(data.manifest),
     )
 
 
-def _exploratory(data: RunData) -> list[str]:
-    """What the run's own arguments say of figures that were defined after its rows were seen."""
-    told = (data.manifest.get("requested") or {}).get("exploratory")
+def exploratory_of(manifest: Mapping[str, Any]) -> list[str]:
+    """What a run's own arguments say of figures that were defined after its rows were seen."""
+    told = (manifest.get("requested") or {}).get("exploratory")
     return [str(name) for name in told] if isinstance(told, list) else []
 
 

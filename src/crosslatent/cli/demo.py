@@ -43,7 +43,7 @@ def demo(
 
 def introduction() -> Iterator[str]:
     """What is about to be done, for somebody who has never heard of it."""
-    from crosslatent.demo import SPEC, TASKS, task_of
+    from crosslatent.demo import TASKS, task_of
 
     yield (
         "A model often knows a fact in one language and fails to give it in another. The demo asks "
@@ -52,12 +52,14 @@ def introduction() -> Iterator[str]:
     )
     yield (
         "A sweep does that for every pair of layers: the one that the vector is read in (source), "
-        "and the one that it is copied to (target). Then it does the same with other vectors "
-        f"({', '.join(SPEC.controls)}), which say how much of the gain is luck."
+        "and the one that it is copied to (target). Then it does the same with other vectors (of "
+        "other questions, of the question itself, their mean, random noise: the controls), which "
+        "say how much of the gain is luck."
     )
     for number, name in enumerate(TASKS, 1):
         task = task_of(name)
-        yield f"Task {number} of {len(TASKS)}, {name}: {task.title} ({len(task.items):,} questions)."
+        asked = f"{len(task.items):,} questions"
+        yield f"Task {number} of {len(TASKS)}, {name}: {task.title} ({asked})."
     yield (
         "While it runs: prompts are read once each; then items (questions) are answered, and a row "
         "is one answer with one vector copied in."
@@ -77,8 +79,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for run in summary["runs"]:
         if run["upper_bounds"]:
             yield (
-                f"\n{run['title']}: share of the questions that at least one pair of layers solves, "
-                "beside as many tries with other vectors"
+                f"\n{run['title']}: share of the questions that at least one pair of layers "
+                "solves, beside as many tries with other vectors"
             )
             yield from _bounds(run)
 

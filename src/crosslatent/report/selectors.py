@@ -170,11 +170,10 @@ def selectors_table(evaluation: Evaluation) -> Table:
         "between the unmodified model and the upper bound. Right \u2212 shuffled: points of "
         "accuracy more than the same selector on rows with vectors of other questions, drawn "
         "blindly; attribution scores and the answer to aux stay those of the true counterpart "
-        "there. Strict room: questions that some true pair solves, and neither this choice nor any pair of any "
-        f"control does (controls run over the same pairs: {_controls(evaluation)}; of the shuffled "
-        "one, every stratum). Selectors that are right on the same questions share a row. Cost: "
-        "forward passes "
-        "relative to one unmodified answer."
+        "there. Strict room: questions that some true pair solves, and neither this choice nor "
+        f"any pair of any control does (controls run over the same pairs: {_controls(evaluation)}; "
+        "of the shuffled one, every stratum). Selectors that are right on the same questions share "
+        "a row. Cost: forward passes relative to one unmodified answer."
     )
     return Table(head, rows, caption, frozenset(range(2, len(head))))
 
