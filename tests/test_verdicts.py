@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crosslatent.analysis.across import ModuleClaim, ModuleHalf
 from crosslatent.analysis.evidence import (
     Corrected,
     LanguageCorrelation,
@@ -98,6 +99,10 @@ def maps(**changes: Any) -> Maps:
 def correlation(rho: float | None, holm: float | None) -> LanguageCorrelation:
     test = Corrected(holm, holm, holm, "traits", 4)
     return LanguageCorrelation("ffn", "gain", "same_script", rho, 6, test, 100, 0, "")
+
+
+def claim(*halves: ModuleHalf) -> ModuleClaim:
+    return ModuleClaim("Attention?", ["tiny"], list(halves), "undecided", [])
 
 
 def selector(name: str = "pilot", **changes: Any) -> SelectorResult:
@@ -202,6 +207,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     "map.optimistic": (maps(), maps(gains=False)),
     "map.tested": (maps(), maps(tested=False)),
     "traits.none": ([correlation(0.5, 0.4)], [correlation(0.9, 0.01)]),
+    "claim.verdict": (
+        claim(ModuleHalf("understanding", "attn", ["run"], [], "confirmed")),
+        claim(),
+    ),
     "beats.not_run": (choice(OTHER), choice(selector())),
     "beats.better": (choice(selector(), BETTER), choice(selector(), WEAK)),
     "beats.none": (choice(selector(), OTHER), choice(selector(), BETTER)),

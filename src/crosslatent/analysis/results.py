@@ -34,7 +34,7 @@ from crosslatent.specs import Component
 from crosslatent.stats import Estimate
 
 ALL = "all"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Matrix = list[list[float | None]]
 """[source][target]; None where the pair was not run."""

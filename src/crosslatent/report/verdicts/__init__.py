@@ -1,7 +1,7 @@
 """Sentences that judge: one template and one condition for each id (see `family`)."""
 
 from crosslatent.report.verdicts.choosing import BEATS, RECOVERS, STRICT
-from crosslatent.report.verdicts.diagnosis import CARRIED, LAYERS, MAP, TRAITS
+from crosslatent.report.verdicts.diagnosis import CARRIED, CLAIM, LAYERS, MAP, TRAITS
 from crosslatent.report.verdicts.effects import (
     BOUND,
     FOLLOW,
@@ -32,6 +32,7 @@ FAMILIES = (
     LAYERS,
     MAP,
     TRAITS,
+    CLAIM,
     BEATS,
     RECOVERS,
     STRICT,
@@ -42,6 +43,7 @@ __all__ = [
     "BEATS",
     "BOUND",
     "CARRIED",
+    "CLAIM",
     "EXPLORATORY",
     "FAMILIES",
     "FEWEST",

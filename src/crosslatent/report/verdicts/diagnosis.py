@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crosslatent.analysis.across import ModuleClaim
 from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import ControlAtPair
@@ -279,3 +280,24 @@ TRAITS: Family[Sequence[LanguageCorrelation]] = Family(
         ),
     },
 )
+
+
+CLAIM: Family[ModuleClaim] = Family(
+    "claim",
+    lambda one: {
+        "model": words.listing(one.models) or "this model",
+        "verdict": one.verdict,
+        "halves": words.listing(f"{half.verdict} for {half.type}" for half in one.halves),
+    },
+    {
+        "verdict": Verdict(
+            lambda one: bool(one.halves),
+            "For {model}, the claim is {verdict} ({halves}). A type of task counts as confirmed if "
+            "both measures favour the predicted module significantly, and as refuted if neither "
+            "does and one favours the other module, or both lie within the margin that is called "
+            "no difference; the claim is confirmed if both types are, and refuted if one of them "
+            "is.",
+        ),
+    },
+)
+"""Attention against feed-forward, by type of task."""
