@@ -91,9 +91,12 @@ def _headline(headline: Mapping[str, Any]) -> Iterator[str]:
     declared = headline["declared"]
     yield (
         f"Declared before the run: {declared['component']} {headline['source']} -> "
-        f"{headline['target']} (this output of block {headline['source']} is copied to block "
-        f"{headline['target']}), picked on the {declared['tune']} questions, tested on the "
-        f"{headline['n']} {declared['test']} ones, which are about other facts."
+        f"{headline['target']}, picked on the {declared['tune']} questions, tested on the "
+        f"{headline['n']} {declared['test']} ones."
+    )
+    yield (
+        f"  (This output of block {headline['source']}, read in the counterpart, is copied to "
+        f"block {headline['target']} of the question.)"
     )
     yield f"  {'right, unmodified':<28} {_percent(headline['vanilla'])}"
     yield f"  {'right, with transplant':<28} {_percent(headline['transplant'])}"

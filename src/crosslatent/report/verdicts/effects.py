@@ -56,7 +56,7 @@ HEADLINE: Family[Conditions] = Family(
         ),
         "fails": Verdict(
             lambda found: False in found.values(),
-            "Not every condition declared beforehand holds: {failed} do not.",
+            "Not every condition declared beforehand holds. Failing: {failed}.",
         ),
         "open": Verdict(
             lambda found: None in found.values(),
