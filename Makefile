@@ -29,7 +29,7 @@ export PIP_NO_INPUT := 1
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.stamp-base ## the main job on the shipped model; ends with an HTML report
+demo: $(VENV)/.stamp-base ## try every pair of layers of a small model on two tasks; ends with an HTML report
 	$(BIN)/crosslatent demo --out $(OUT)
 
 test: $(VENV)/.stamp-dev ## the fast tests

@@ -42,7 +42,9 @@ RUN_JSON = {
     "`clock`: the time that the chat template is told whenever it asks (null without a chat); "
     "`since`: in a run of an earlier version, which lacks all this, the session from which it is "
     "known",
-    "requested": "the arguments as they were given",
+    "requested": "the arguments as they were given; `exploratory` among them lists what was "
+    "defined after rows of the task had been seen (`strata`, `strict_room`, `surer`, "
+    "`pass_at_k`), and reports label it so",
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
     "the way they were computed; `respelled`: items with an answer that has other tokens in one "

@@ -18,6 +18,7 @@ from crosslatent.report import ReportPaths, build, build_report, heatmap, static
 from crosslatent.report.examples import Site, examples
 from crosslatent.report.forest import Forest
 from crosslatent.report.forest import row as line
+from crosslatent.report.verdicts import GAIN
 from crosslatent.stats import Estimate
 from crosslatent.store.reader import RunReader
 from support.runs import item, row, write_run
@@ -90,7 +91,7 @@ def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
     ]
     kinds = {file.suffix for file in paths.figures}
     assert kinds == {".png", ".pdf", ".svg"}
-    assert len({file.stem for file in paths.figures}) * 3 == len(paths.figures) == 51
+    assert len({file.stem for file in paths.figures}) * 3 == len(paths.figures) == 57
     assert {file.stem for file in paths.tables} >= {"accuracy", "grid", "bounds", "picked", "cost"}
     assert all(file.stat().st_size > 100 for file in (*paths.figures, *paths.tables))
     assert json.loads(paths.summary.read_text(encoding="utf-8"))["headline"]["task"] == "world"
@@ -116,6 +117,7 @@ def test_page_tells_the_whole_story_of_each_run(built: tuple[Path, ReportPaths])
         "The upper bound, and how much of it is luck",
         "Picked on some questions, tested on others",
         "The same pair with other vectors",
+        "What is carried",
         "Does the output follow the donor?",
         "Which layers matter",
         "Would other questions say the same?",
@@ -137,16 +139,23 @@ def test_figures_in_the_text_are_those_of_the_summary(built: tuple[Path, ReportP
     assert words.percent(headline["vanilla"]["value"]) in shown
 
 
-def test_heat_maps_carry_the_grid_of_the_summary(built: tuple[Path, ReportPaths]) -> None:
+def test_heat_maps_carry_the_grids_of_one_split_each_the_test_split_first(
+    built: tuple[Path, ReportPaths],
+) -> None:
     text = text_of(built[1])
     found = re.search(r'id="run-0-ffn-data">(.*?)</script>', text, flags=re.DOTALL)
     assert found is not None
     payload = json.loads(found.group(1))
     run = json.loads(built[1].summary.read_text(encoding="utf-8"))["runs"][0]
-    grids = [grid for grid in run["grids"] if grid["component"] == "ffn"]
-    assert len(payload["views"]) == len(grids)
-    expected = [[round(100 * cell, 2) for cell in cells] for cells in grids[0]["gain"]]
-    assert payload["views"][0]["z"] == expected
+    grids = {(g["split"], g["lang"]): g for g in run["grids"] if g["component"] == "ffn"}
+    shown = re.findall(r"<option value=\"\d+\">(.*?)</option>", text)
+    shown = shown[: len(payload["views"])]
+    assert shown[0] == "All languages, final questions"
+    assert shown[-2:] == ["All languages, pilot questions", "All languages, unseen questions"]
+    assert not any("all questions" in title for title in shown)
+    assert len(shown) == 1 + len(run["coverage"]["languages"]) + 2
+    first = grids["final", "all"]["gain"]
+    assert payload["views"][0]["z"] == [[round(100 * cell, 2) for cell in line] for line in first]
     low, high = payload["figure"]["layout"]["coloraxis"]["cmin"], payload["views"][0]["limit"]
     assert low == -high, "the colour scale is centred on the unmodified accuracy"
     assert "source 0 → target 0" in payload["views"][0]["hover"][0][0]
@@ -319,7 +328,7 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
     ],
 )
 def test_verdict_follows_from_the_interval(gain: Estimate, start: str) -> None:
-    assert words.verdict(gain).startswith(start)
+    assert GAIN.say(gain).startswith(start)
 
 
 def test_numbers_in_words() -> None:

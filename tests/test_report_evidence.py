@@ -12,7 +12,8 @@ import pytest
 from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.evidence import OverControls, Rival
 from crosslatent.report import ReportPaths, build_report, static, words
-from crosslatent.report.evidence import _ranges, over_sentence
+from crosslatent.report.verdicts import BOUND
+from crosslatent.report.verdicts.diagnosis import ranges
 from crosslatent.stats import Estimate, cluster_permutation
 from support.runs import item, row, write_run
 from support.simulated import simulate
@@ -52,7 +53,7 @@ def test_upper_bound_opens_with_what_is_left_of_it(built: ReportPaths) -> None:
     first = json.loads(built.summary.read_text(encoding="utf-8"))["runs"][0]["over_controls"]
     number = words.points(first[0]["strongest"]["difference"]["value"])
     assert section.index("Upper bound minus the strongest control") < section.index(number)
-    assert section.index(number) < section.index("With feed-forward transplants")
+    assert section.index(number) < section.index("Feed-forward: counting a question")
     head = shown[: shown.index("What was asked")]
     assert "How much of the upper bound is real" in head
     assert number in head
@@ -116,13 +117,13 @@ def test_what_is_left_of_an_upper_bound_is_said_plainly(
     test = cluster_permutation([1, 0], [0, 0], ["a", "b"])
     rival = Rival("noise", gap, gap, gap, replace(test, p_two_sided=p_value))
     over = OverControls("ffn", rival, p_value, [rival], ["self"])
-    sentence = over_sentence(over)
+    sentence = BOUND.say(over)
     assert says in sentence
     assert "Not run, and perhaps stronger: the question\u2019s own layers." in sentence
 
 
 def test_neighbouring_layers_are_one_range() -> None:
-    assert _ranges([1, 2, 3, 5, 6, 9]) == ["1 to 3", "5", "6", "9"]
+    assert ranges([1, 2, 3, 5, 6, 9]) == ["1 to 3", "5", "6", "9"]
 
 
 def test_a_paraphrase_is_named() -> None:

@@ -71,7 +71,7 @@ def test_without_the_pilot_pair_nothing_is_compared_with_it():
     found = on_unseen(replace(table, shuffled=shuffled), [Pilot(scope="target-first")])
     (other,) = found.selectors
     assert (other.versus_pilot, other.p_value, other.beats_pilot) == (None, None, False)
-    assert other.recovered_net.n == 80
+    assert other.over_shuffled.n == 80
 
 
 def test_without_scores_attribution_is_missing():
@@ -90,7 +90,7 @@ def test_items_without_the_pair_or_scores_are_left_out():
     table.seen.attribution[last] = np.nan
     found = on_unseen(table, [Attribution(2)])
     pilot, attribution = found.selectors
-    assert (pilot.accuracy.n, pilot.abstained.n, pilot.recovered_net.n) == (70, 70, 70)
+    assert (pilot.accuracy.n, pilot.abstained.n, pilot.over_shuffled.n) == (70, 70, 70)
     assert (attribution.accuracy.n, attribution.versus_pilot.n) == (70, 70)
     fitted = Attribution(2).fit(*parts(simulate(GOOD), "pilot"))
     choice = fitted.choose(parts(table, "unseen")[0]).choice
@@ -105,9 +105,9 @@ def test_luck_is_known_only_where_shuffled_rows_cover_the_same_pairs(selector):
     found = evaluate(*halves(with_holes(table, slice(2, None))), [selector], resamples=200)[0]
     for one in found.selectors:
         assert one.accuracy.n == 80
-        assert 70 <= one.recovered_net.n < 80
+        assert 70 <= one.over_shuffled.n < 80
     other = evaluate(*halves(with_holes(table, slice(0))), [selector], resamples=200)[0]
-    assert {one.recovered_net.n for one in other.selectors} == {80}
+    assert {one.over_shuffled.n for one in other.selectors} == {80}
 
 
 def with_holes(table, columns):

@@ -54,9 +54,9 @@ def test_figures_are_those_of_the_arrays(evaluation):
         for weight, (_, found) in zip((0.25, 0.75), table.shuffled.values(), strict=True)
     )
     assert pilot.shuffled_gain.value == pytest.approx((blind - vanilla).mean())
-    net = (right - blind).sum() / (bound - vanilla).sum()
-    assert pilot.recovered_net.value == pytest.approx(net)
-    assert pilot.recovered_net.low < net < pilot.recovered_net.high
+    over = (right - blind).mean()
+    assert pilot.over_shuffled.value == pytest.approx(over)
+    assert pilot.over_shuffled.low < over < pilot.over_shuffled.high
     assert (pilot.cost, pilot.abstained.value, pilot.versus_pilot) == (2.0, 0.0, None)
     assert [(used.source, used.target, used.n) for used in pilot.used] == [(1, 1, 80)]
 
@@ -80,8 +80,10 @@ def test_without_controls_or_a_gap_shares_stay_missing():
     table = simulate(GOOD)
     bare = replace(table, shuffled={})
     found, _ = evaluate(*halves(bare), [], resamples=500)
-    assert found.selectors[0].recovered_net is None
+    assert found.selectors[0].over_shuffled is None
+    assert found.selectors[0].strict_room is None
     assert any("shuffled was not run" in text for text in found.missing)
+    assert any("No strict room" in text for text in found.missing)
     table.labels.correct[:] = table.labels.vanilla[:, None]
     flat, _ = evaluate(*halves(table), [], resamples=500)
     assert numbers(flat.selectors[0].recovered) == (None, None, None)
@@ -97,11 +99,11 @@ def test_a_stratum_without_donors_needs_no_rows():
     }
     none_share = replace(table, shuffled=apart, donor_shares=nobody)
     found, _ = evaluate(*halves(none_share), [], resamples=500)
-    assert found.selectors[0].recovered_net.n == 80
+    assert found.selectors[0].over_shuffled.n == 80
     some_share = replace(table, shuffled=apart)
     found, _ = evaluate(*halves(some_share), [], resamples=500)
-    assert numbers(found.selectors[0].recovered_net) == (None, None, None)
-    assert any("no share net of luck" in text.lower() for text in found.missing)
+    assert numbers(found.selectors[0].over_shuffled) == (None, None, None)
+    assert any("Nothing is compared with shuffled" in text for text in found.missing)
 
 
 def test_questions_whose_fact_was_tuned_on_are_left_out():
@@ -147,16 +149,17 @@ def test_intervals_of_the_ratio_cover():
     assert 182 <= covered <= 198
 
 
-def test_half_of_the_gap_counts_only_if_it_is_so_gross_and_net_and_affordable(evaluation):
+def test_half_of_the_gap_counts_only_if_shown_and_above_shuffled_and_affordable(evaluation):
     pilot = evaluation.selectors[0]
 
-    def share(value):
-        return Estimate(value, value - 0.2, value + 0.2, 80, 40, 0)
+    def share(value, spread=0.2):
+        return Estimate(value, value - spread, value + spread, 80, 40, 0)
 
-    both = replace(pilot, recovered=share(0.6), recovered_net=share(0.7))
+    both = replace(pilot, recovered=share(0.8), over_shuffled=share(0.3))
     assert both.recovers_half
-    assert not replace(both, recovered=share(0.3)).recovers_half
-    assert not replace(both, recovered_net=share(0.4)).recovers_half
+    assert not replace(both, recovered=share(0.6)).recovers_half
+    assert not replace(both, over_shuffled=share(0.1)).recovers_half
+    assert not replace(both, over_shuffled=None).recovers_half
     assert not replace(both, cost=11.0).recovers_half
     better = replace(pilot, versus_pilot=share(0.3), p_holm=0.01)
     assert better.beats_pilot

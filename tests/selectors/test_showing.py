@@ -65,26 +65,46 @@ def test_a_bad_result_is_said_as_plainly_as_a_good_one(evaluation):
     assert "by the interval alone" in text
     assert "not after correction" in text
     poor = [
-        replace(one, recovered=share(0.2), recovered_net=share(0.1), versus_pilot=share(-0.2))
+        replace(one, recovered=share(0.2), over_shuffled=share(0.1), versus_pilot=share(-0.2))
         for one in evaluation.selectors
     ]
     text = " ".join(verdict(replace(evaluation, selectors=poor)))
-    assert "No selector could be shown to beat the fixed pilot pair" in text
-    assert "No selector that differs from it recovers more than half" in text
-    unknown = [replace(one, recovered_net=None) for one in evaluation.selectors]
+    assert "No selector could be shown to beat both the fixed pilot pair" in text
+    assert "No selector whose answers differ from it could be shown to recover" in text
+    unknown = [replace(one, over_shuffled=None) for one in evaluation.selectors]
     text = " ".join(verdict(replace(evaluation, selectors=unknown)))
-    assert "is not known: no shuffled control" in text
+    assert "at the same pair is not known: no shuffled control" in text
 
 
-def test_harm_by_other_vectors_is_named_where_it_lifts_the_net_share(evaluation):
-    pilot = replace(
-        evaluation.selectors[0],
-        recovered=share(0.8),
-        recovered_net=share(1.2),
-        shuffled_gain=share(-0.3),
-    )
-    text = " ".join(verdict(replace(evaluation, selectors=[pilot])))
-    assert "vectors of other questions do harm here" in text
+def test_harm_by_other_vectors_is_points_and_no_share(evaluation):
+    pilot = replace(evaluation.selectors[0], recovered=share(0.8), over_shuffled=share(1.2))
+    one = replace(evaluation, selectors=[pilot])
+    text = " ".join(verdict(one))
+    assert "80.0\u202f% (75.0 to 85.0\u202f%), at cost 2" in text
+    assert "drawn blindly: +120.0 points (+115.0 to +125.0)" in text
+    assert "120.0\u202f%" not in text
+    table = selectors_table(one)
+    assert table.rows[0][table.head.index("right \u2212 shuffled")] == "+120.0 (+115.0 to +125.0)"
+    assert "net of luck" not in f"{text} {table.head} {table.caption}".lower()
+
+
+def test_selectors_that_are_alike_share_a_row_that_names_them(evaluation):
+    pilot, vote = evaluation.selectors
+    names = ["pilot", *(f"halving-{k}" for k in range(5))]
+    alike = [
+        replace(pilot, name=name, alike=[n for n in names if n != name], versus_pilot=None)
+        for name in names
+    ]
+    dearer = replace(alike[1], cost=10.0)
+    one = replace(evaluation, selectors=[dearer, alike[0], *alike[2:], vote])
+    table = selectors_table(one)
+    assert [cells[0] for cells in table.rows][:2] == ["pilot and 5 alike", "vote-3"]
+    assert all(name in table.rows[0][1] for name in names[1:])
+    assert table.rows[0][table.head.index("cost")] == "2\u201310"
+    labels = [line.label for line in selectors_section(one).panels[0].forest.rows]
+    assert labels.count("pilot and 5 alike") == 1
+    assert not set(names) & set(labels)
+    assert "7 selectors, in 2 ways that differ, choose among" in " ".join(verdict(one))
 
 
 def test_the_command_prints_and_saves(run, tmp_path):
@@ -101,7 +121,10 @@ def test_the_command_gives_json(run):
     data = json.loads(done.stdout)
     assert (data["strategy"], data["test"]) == ("pilot", "final")
     assert {one["name"] for one in data["selectors"]} >= {"pilot", "pilot-per-language"}
-    assert data["selectors"][0]["recovered_net"]["low"] is not None
+    assert data["selectors"][0]["over_shuffled"]["low"] is not None
+    assert data["selectors"][0]["strict_room"]["n"] > 0
+    assert set(data["strict_controls"]) == {"shuffled", "noise", "mean", "self"}
+    assert not any("recovered_net" in one for one in data["selectors"])
     assert data["verdict"]
     assert len(data["pairs"]["pilot"]) == 1
     assert set(data["by_language"]["pilot-per-language"]) == {"hi", "sw"}
@@ -124,12 +147,12 @@ def test_the_command_refuses_what_cannot_be_done(run, tmp_path):
 def test_a_share_without_an_interval_recovers_nothing(evaluation):
     pilot = evaluation.selectors[0]
     undefined = Estimate(1.0, None, None, 80, 40, 0, undefined=True)
-    claimed = replace(pilot, recovered=undefined, recovered_net=undefined)
+    claimed = replace(pilot, recovered=undefined, over_shuffled=share(0.5))
     assert not claimed.recovers_half
     text = " ".join(verdict(replace(evaluation, selectors=[claimed])))
-    assert "100.0\u202f% (no interval) net of luck" in text
+    assert "100.0\u202f% (no interval), at cost 2" in text
     flat = Estimate(1.0, None, None, 80, 40, 0)
-    assert replace(pilot, recovered=flat, recovered_net=flat).recovers_half
+    assert replace(pilot, recovered=flat, over_shuffled=share(0.5)).recovers_half
 
 
 def test_leaving_answers_alone_does_not_beat_a_pair_that_does_harm(evaluation):
@@ -141,7 +164,7 @@ def test_leaving_answers_alone_does_not_beat_a_pair_that_does_harm(evaluation):
     harmless = replace(better, gain=share(0.0))
     assert not harmless.beats_pilot
     text = " ".join(verdict(replace(evaluation, selectors=[pilot, harmless])))
-    assert "no gain over the unmodified model could be shown" in text
+    assert "without a gain over the unmodified model that could be shown" in text
     assert "after correction" not in text
     alone = replace(evaluation, selectors=[replace(vote, versus_pilot=None)])
     assert "The fixed pilot pair was not run" in " ".join(verdict(alone))
@@ -149,21 +172,20 @@ def test_leaving_answers_alone_does_not_beat_a_pair_that_does_harm(evaluation):
 
 def test_the_pilot_pair_s_own_share_comes_first_and_copies_of_it_do_not_count(evaluation):
     pilot, vote = (
-        replace(one, recovered=share(0.8), recovered_net=share(0.7)) for one in evaluation.selectors
+        replace(one, recovered=share(0.8), over_shuffled=share(0.4)) for one in evaluation.selectors
     )
     copy = replace(vote, name="copy", p_value=None, versus_pilot=share(0.0))
     text = " ".join(verdict(replace(evaluation, selectors=[pilot, copy])))
     assert "The fixed pilot pair recovers of the" in text
-    assert "80.0\u202f% (75.0 to 85.0\u202f%) gross, 70.0\u202f% (65.0 to 75.0\u202f%) net" in text
-    assert "at cost 2" in text
-    assert "No selector that differs from it recovers more than half" in text
+    assert "80.0\u202f% (75.0 to 85.0\u202f%), at cost 2" in text
+    assert "No selector whose answers differ from it could be shown to recover" in text
     other = replace(vote, p_value=0.2)
     text = " ".join(verdict(replace(evaluation, selectors=[pilot, copy, other])))
-    assert "Of 1 selector that differs from it, 1 recovers more than half" in text
+    assert "Of 1 way to choose whose answers differ from it, 1 way could be shown" in text
     assert "not corrected for their number" in text
     text = " ".join(verdict(replace(evaluation, selectors=[pilot, other], candidates=1)))
     assert "With one candidate pair there is nothing to choose." in text
-    assert "from it" not in text
+    assert "differ from it" not in text
 
 
 def test_no_gap_says_no_more_than_that(evaluation):

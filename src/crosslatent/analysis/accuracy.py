@@ -94,12 +94,19 @@ def _unparseable(items: Items, mask: Mask, seed: int) -> Estimate | None:
     return estimate if estimate.n else None
 
 
-def grids(data: RunData, component: Component, seed: int) -> list[Grid]:
-    """The grid of true transplants: each split pooled over languages, each language over splits."""
+def grids(data: RunData, component: Component, seed: int, shown: str | None = None) -> list[Grid]:
+    """The grid of true transplants: each split pooled over languages, each language within `shown`.
+
+    Args:
+        data: the run.
+        component: what is transplanted.
+        seed: of the intervals.
+        shown: the split that figures are shown of; None = languages are pooled over all questions.
+    """
     return [
         grid(data, component, split, lang, mask, seed)
         for split, lang, mask in groups(data.items)
-        if ALL in (split, lang)
+        if lang == ALL or split == (shown or ALL)
     ]
 
 

@@ -163,9 +163,10 @@ class LayerGain:
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """Which layers matter as source and as target, over all splits and languages.
+    """Which layers matter as source and as target, over all languages.
 
     Attributes:
+        split: the questions that it is of: those that gains are shown on, or ``all``.
         by_source, by_target: the layers that were run.
         effective_sources, effective_targets: number of layers that the gain is spread over:
             1 / sum of squared shares, where a layer's share is its mean gain out of the sum of the
@@ -176,6 +177,7 @@ class LayerProfile:
     """
 
     component: Component
+    split: str
     by_source: list[LayerGain]
     by_target: list[LayerGain]
     effective_sources: float | None
@@ -260,3 +262,27 @@ class LanguageCorrelation:
     permutations: int
     seed: int
     missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """One way to answer against the best pair of layers, chosen in hindsight on the same questions.
+
+    Attributes:
+        name: translate_test, surer, surer_calibrated, or preset: the paper's pair for the type of
+            the task.
+        split: the questions looked at.
+        pair: of a preset, (component, source, target); else None.
+        accuracy: share of right answers; `gain`: minus that of the unmodified model.
+        best: the pair that is right most often of all that were run on all of these questions;
+            None if there is none. `best_accuracy`: its share; `over_best`: this way minus that.
+    """
+
+    name: str
+    split: str
+    pair: tuple[Component, int, int] | None
+    accuracy: Estimate
+    gain: Estimate
+    best: tuple[Component, int, int] | None
+    best_accuracy: Estimate | None
+    over_best: Estimate | None

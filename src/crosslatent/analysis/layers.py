@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.evidence import LayerGain, LayerProfile
+from crosslatent.analysis.results import ALL
 from crosslatent.specs import Component
 from crosslatent.stats import Floats, clustered_means
 
 
-def layer_profile(data: RunData, component: Component, seed: int) -> LayerProfile | None:
+def layer_profile(
+    data: RunData, component: Component, seed: int, split: str | None = None
+) -> LayerProfile | None:
     """The layers of a grid; None without gold answers or with a single layer.
 
-    Over all splits and languages: nothing is picked from it.
+    Over all languages, and over the questions of `split` (None = all).
     """
-    gains = data.true_cube(component) - data.items.vanilla[:, None, None]
+    mask = data.items.in_group(split)
+    gains = data.true_cube(component)[mask] - data.items.vanilla[mask, None, None]
     if data.n_layers < 2 or np.isnan(gains).all():
         return None
-    clusters: list[str] = data.items.cluster.tolist()
+    clusters = data.items.clusters_of(mask)
     sources = _layers(_means(gains, 2), clusters, seed)
     targets = _layers(_means(gains, 1), clusters, seed)
     parts = _parts(_means(gains.reshape(len(gains), -1), 0).reshape(gains.shape[1:]))
     return LayerProfile(
         component=component,
+        split=split or ALL,
         by_source=sources,
         by_target=targets,
         effective_sources=_effective(sources),
@@ -34,7 +41,7 @@ def layer_profile(data: RunData, component: Component, seed: int) -> LayerProfil
     )
 
 
-def _layers(by_layer: Floats, clusters: list[str], seed: int) -> list[LayerGain]:
+def _layers(by_layer: Floats, clusters: Sequence[str], seed: int) -> list[LayerGain]:
     """Mean and marginal gain of each layer that was run, from questions by layers."""
     means = clustered_means(by_layer, clusters, seed=seed, difference=True)
     margins = clustered_means(_over_others(by_layer), clusters, seed=seed, difference=True)

@@ -68,6 +68,18 @@ def on_every_split(
     return [test for test in found if test is not None]
 
 
+def judged_split(picked: Sequence[Picked], wanted: str | None) -> str | None:
+    """The split that figures are shown of: the declared one, else the last not tuned on.
+
+    Returns:
+        None if no picked pair was tested on a split that it was not picked on.
+    """
+    splits = {test.split: None for pick in picked for test in pick.tests if not test.in_sample}
+    if wanted in splits:
+        return wanted
+    return list(splits)[-1] if splits else None
+
+
 def pairs_of_items(data: RunData, choices: dict[str, Choice]) -> Pairs:
     """The pair that each question gets: its language's own, else the pooled one, else -1."""
     pairs = np.full((len(data.items.ids), 2), -1, dtype=np.int64)

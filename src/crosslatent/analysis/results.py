@@ -17,6 +17,7 @@ from crosslatent.analysis.evidence import (
     LanguageFigures,
     LayerProfile,
     LayerTest,
+    OtherWay,
     OverControls,
     PickStability,
     Significance,
@@ -33,7 +34,7 @@ from crosslatent.specs import Component
 from crosslatent.stats import Estimate, PairedMethod
 
 ALL = "all"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Matrix = list[list[float | None]]
 """[source][target]; None where the pair was not run."""
@@ -86,6 +87,9 @@ class Coverage:
         respelled: questions with an option (or gold answer) whose tokens are not those that it has
             in one text with its prompt, see the column of that name.
         repeats: sentences on questions that are asked twice.
+        same_last_token: questions whose two prompts end in the same token.
+        with_labels: questions whose gold answer is an option with a text behind its mark.
+        with_options: questions with options.
     """
 
     items: int
@@ -103,6 +107,9 @@ class Coverage:
     not_finite: int
     repeats: list[str]
     respelled: int = 0
+    same_last_token: int = 0
+    with_labels: int = 0
+    with_options: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +323,9 @@ class RunSummary:
         rule: the answer rule that says what is right.
         metric: the figure that counts in the task: ``accuracy``, or one of `scores`.
         rules: the unmodified outputs under every rule that fits, the task's own first.
+        ways: other ways to answer beside the best pair, on the split that figures are shown of.
+        exploratory: what of the figures was defined after rows of the task had been seen, as the
+            run says: strata, strict_room, surer, pass_at_k.
     """
 
     name: str
@@ -355,6 +365,8 @@ class RunSummary:
     follow: list[Follow]
     cost: Cost
     missing: list[str]
+    ways: list[OtherWay]
+    exploratory: list[str]
 
 
 @dataclass(frozen=True, slots=True)

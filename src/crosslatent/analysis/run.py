@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from crosslatent.analysis import (
     significance,
     stability,
     traits,
+    ways,
 )
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.graded import Graded
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
 PILOT = "pilot"
 
 T = TypeVar("T")
+
+_OF_ITEMS = """
+SELECT count(*) FILTER (respelled),
+       count(*) FILTER (main_token = aux_token AND item IN (SELECT item FROM places)),
+       count(*) FILTER (options IS NOT NULL AND item IN (SELECT item FROM places)),
+       count(*) FILTER (labels[list_position(options, answer)] IS NOT NULL
+                        AND item IN (SELECT item FROM places))
+FROM items
+"""
 
 
 def summarise_run(
@@ -64,18 +74,24 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
     picked = [pick for component in components for pick in picks[component]]
     found, versus = _bounds(data, seed)
     graded = Graded(data, seed)
+    identity = _identity(data)
+    shown = pilot.judged_split(picked, headline.test if headline else None)
     return RunSummary(
-        **_identity(data),
+        **identity,
         metric=graded.metric,
         components=components,
         coverage=coverage(data),
         accuracy=accuracy.accuracies(data, tune, seed),
-        grids=[grid for component in components for grid in accuracy.grids(data, component, seed)],
+        grids=[
+            grid
+            for component in components
+            for grid in accuracy.grids(data, component, seed, shown)
+        ],
         upper_bounds=found,
         bounds_versus=versus,
         picked=picked,
         **_comparisons(data, picked, versus, headline, seed),
-        **_by_layer(data, picked, seed),
+        **_by_layer(data, picked, shown, seed),
         scores=graded.scores(),
         scores_at_pair=graded.scores_at_pairs(picked),
         fidelity=graded.fidelity(),
@@ -88,7 +104,15 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         ],
         cost=cost(data),
         missing=list(_missing(data, picks, tune)),
+        ways=ways.other_ways(data, tune, shown, identity["type"], seed),
+        exploratory=exploratory_of(data.manifest),
     )
+
+
+def exploratory_of(manifest: Mapping[str, Any]) -> list[str]:
+    """What a run's own arguments say of figures that were defined after its rows were seen."""
+    told = (manifest.get("requested") or {}).get("exploratory")
+    return [str(name) for name in told] if isinstance(told, list) else []
 
 
 def _comparisons(
@@ -110,11 +134,13 @@ def _comparisons(
     }
 
 
-def _by_layer(data: RunData, picked: list[Picked], seed: int) -> dict[str, Any]:
+def _by_layer(data: RunData, picked: list[Picked], split: str | None, seed: int) -> dict[str, Any]:
     """Which layers matter, and how steady the grids and what was picked from them are."""
     components = data.components
     return {
-        "layers": _known(layers.layer_profile(data, component, seed) for component in components),
+        "layers": _known(
+            layers.layer_profile(data, component, seed, split) for component in components
+        ),
         "layer_tests": [
             test for component in components for test in rivals.layer_tests(data, component, seed)
         ],
@@ -154,7 +180,7 @@ def coverage(data: RunData) -> Coverage:
     )
     (listed,) = _fetch(data, "SELECT count(*) FROM items")
     (failures,) = _fetch(data, "SELECT count(*) FROM failures")
-    (respelled,) = _fetch(data, "SELECT count(*) FILTER (respelled) FROM items")
+    respelled, alike, options, labels = _fetch(data, _OF_ITEMS)
     items = data.items
     return Coverage(
         items=len(items.ids),
@@ -172,6 +198,9 @@ def coverage(data: RunData) -> Coverage:
         not_finite=not_finite,
         respelled=respelled,
         repeats=data.repeats,
+        same_last_token=alike,
+        with_labels=labels,
+        with_options=options,
     )
 
 

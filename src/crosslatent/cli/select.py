@@ -14,12 +14,12 @@ from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.errors import UsageError
 from crosslatent.specs import check_component
 
-_WIDTH = 190
+_WIDTH = 240
 """Columns that the table of selectors needs to stand on single lines."""
 
 if TYPE_CHECKING:
     from crosslatent.seen import Seen
-    from crosslatent.selectors import Evaluation, Fitted, Selector
+    from crosslatent.selectors import Evaluation, Fitted, Selector, SelectorResult
     from crosslatent.store.reader import RunReader
 
 
@@ -84,10 +84,11 @@ def select(
         allow_training_data=allow_training_data,
     )
     files = [] if save is None else _save(save, selectors[0], fitted, reader, evaluation)
+    said = _verdict(reader, evaluation)
     if json:
-        print_json(_plain(evaluation, fitted, strategy, files))
+        print_json(_plain(evaluation, fitted, strategy, files, said))
     else:
-        _print(evaluation)
+        _print(evaluation, said)
         for file in files:
             say(f"Saved to {file}")
 
@@ -139,10 +140,13 @@ def _seen(reader: RunReader, split: str) -> Seen:
 
 
 def _plain(
-    evaluation: Evaluation, fitted: dict[str, Fitted], strategy: str, files: list[Path]
+    evaluation: Evaluation,
+    fitted: dict[str, Fitted],
+    strategy: str,
+    files: list[Path],
+    said: list[str],
 ) -> dict[str, Any]:
     """Everything as plain data; `pairs` are those that a selector chooses among."""
-    from crosslatent.report.selectors import verdict
     from crosslatent.selectors.fixed import FixedPairs
 
     concluded = [] if evaluation.trained_on else evaluation.selectors
@@ -157,15 +161,23 @@ def _plain(
             for name, one in fitted.items()
             if isinstance(one, FixedPairs)
         },
-        "verdict": verdict(evaluation),
+        "verdict": said,
         "saved": [str(file) for file in files],
     }
 
 
-def _print(evaluation: Evaluation) -> None:
+def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
+    from crosslatent.analysis.run import exploratory_of
+    from crosslatent.report.selectors import verdict
+
+    return verdict(evaluation, exploratory_of(reader.manifest))
+
+
+def _print(evaluation: Evaluation, said: list[str]) -> None:
     from rich.table import Table
 
-    from crosslatent.report.selectors import selectors_table, verdict
+    from crosslatent.report.selectors import selectors_table
+    from crosslatent.report.verdicts.choosing import groups
 
     whole_table = selectors_table(evaluation)
     shown = [place for place, name in enumerate(whole_table.head) if name != "what it does"]
@@ -181,12 +193,21 @@ def _print(evaluation: Evaluation) -> None:
     # Intervals in five columns: a narrower terminal lets lines run on.
     wide.width = max(wide.width, _WIDTH)
     wide.print(table)
-    for found in evaluation.selectors:
-        pairs = ", ".join(
-            f"{used.component} {used.source} -> {used.target} ({used.n})" for used in found.used
-        )
-        print_text(f"{found.name}: {pairs or 'no pair'}", style="dim")
-    for sentence in verdict(evaluation):
+    for group in groups(evaluation):
+        for name, pairs in _pairs_of(group).items():
+            print_text(f"{name}: {pairs}", style="dim")
+    for sentence in said:
         print_text(sentence)
     for sentence in evaluation.missing:
         print_text(sentence, style="dim")
+
+
+def _pairs_of(group: list[SelectorResult]) -> dict[str, str]:
+    """Names of selectors that are right on the same questions -> the pairs that they use."""
+    by_pairs: dict[str, list[str]] = {}
+    for found in group:
+        pairs = ", ".join(
+            f"{used.component} {used.source} -> {used.target} ({used.n})" for used in found.used
+        )
+        by_pairs.setdefault(pairs or "no pair", []).append(found.name)
+    return {", ".join(names): pairs for pairs, names in by_pairs.items()}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.across import ModuleClaim, ModuleHalf, ModuleMeasure, Repeat
+from crosslatent.analysis.across import ModuleHalf, ModuleMeasure, Repeat
 from crosslatent.analysis.results import Summary
-from crosslatent.report import words
+from crosslatent.report import verdicts, words
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
 from crosslatent.report.views import Panel, Section, Table
 
@@ -28,22 +28,11 @@ def modules_section(summary: Summary) -> Section | None:
     # Without any figure, a sentence on a claim that nobody asked about is only in the way.
     if not claim.halves:
         return None
-    sentences = [_verdict(claim), " ".join(claim.missing)]
+    sentences = [verdicts.CLAIM.say(claim), " ".join(claim.missing)]
     return Section(
         title=f"\u201c{claim.claim}\u201d?",
         sentences=[sentence for sentence in sentences if sentence],
         panels=[_half_panel(half) for half in claim.halves],
-    )
-
-
-def _verdict(claim: ModuleClaim) -> str:
-    model = words.listing(claim.models) or "this model"
-    halves = words.listing(f"{half.verdict} for {half.type}" for half in claim.halves)
-    return (
-        f"For {model}, the claim is {claim.verdict} ({halves}). A type of task counts as confirmed "
-        "if both measures favour the predicted module significantly, and as refuted if neither "
-        "does and one favours the other module, or both lie within the margin that is called no "
-        "difference; the claim is confirmed if both types are, and refuted if one of them is."
     )
 
 
@@ -61,7 +50,7 @@ def _half_panel(half: ModuleHalf) -> Panel:
         f"{words.first_upper(half.type)}: {words.component(half.predicted)} is predicted, "
         f"{half.verdict}"
     )
-    return Panel(title, [], Forest(rows, True, caption))
+    return Panel(title, [], Forest(rows, True, caption, losses=False))
 
 
 def _detail(measure: ModuleMeasure) -> str:

@@ -13,10 +13,12 @@ from crosslatent.analysis.evidence import (
     Significance,
 )
 from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import RunSummary
-from crosslatent.report import words
+from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.report import verdicts, words
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
+from crosslatent.report.verdicts.diagnosis import Side
 from crosslatent.report.views import Fold, Panel, Table
+from crosslatent.specs import Pair
 from crosslatent.stats import Estimate, OddsRatio
 
 
@@ -32,7 +34,7 @@ def over_controls(run: RunSummary) -> Panel | None:
         "permutation test that swaps true and control by fact, two-sided. The true counterpart "
         f"must beat each of them, so p is not corrected. {sizes(every)}. {SPREAD}"
     )
-    sentences = [over_sentence(one) for one in run.over_controls]
+    sentences = [verdicts.BOUND.say(one) for one in run.over_controls]
     title = "Upper bound minus the strongest control"
     return Panel(title, sentences, Forest(tuple(rows), True, caption))
 
@@ -45,29 +47,6 @@ def _rival_row(one: OverControls, rival: Rival) -> Row:
         rival.difference,
         f"{shares}, {words.p_equals(rival.test.p_two_sided)}",
     )
-
-
-def over_sentence(one: OverControls) -> str:
-    """The headline of one component's upper bound, as plain for a bad result as for a good one."""
-    rival, gap = one.strongest, one.strongest.difference
-    numbers = (
-        f"{words.points(gap.value)} points ({words.interval(gap, difference=True)}; "
-        f"permutation test {words.p_equals(one.p_value)})"
-    )
-    start = f"{words.first_upper(words.component(one.component))}: "
-    against = f"the strongest control, {words.control(rival.control)}"
-    if gap.above_zero and one.p_value is not None and one.p_value < LEVEL:
-        text = f"the upper bound lies {numbers} above {against}."
-    elif gap.below_zero and one.p_value is not None and one.p_value < LEVEL:
-        text = f"the upper bound lies {numbers} below {against}: it is no more than luck."
-    else:
-        text = f"that the upper bound beats {against}, could not be shown: {numbers}."
-        if gap.above_zero:
-            text += " The interval lies above zero, but the test does not confirm it."
-    if one.not_run:
-        lacking = words.listing(words.control(name) for name in one.not_run)
-        text += f" Not run, and perhaps stronger: {lacking}."
-    return start + text
 
 
 def significance(run: RunSummary, split: str | None) -> Fold | None:
@@ -206,52 +185,40 @@ def layers(run: RunSummary) -> Fold | None:
     ]
     return Fold(
         title="Layer by layer",
-        lead=[_layer_sentence(profile) for profile in run.layers],
+        lead=[_layer_sentence(run, profile) for profile in run.layers],
         sentences=[],
         panels=panels,
         tables=[],
     )
 
 
-def _layer_sentence(profile: LayerProfile) -> str:
+def _layer_sentence(run: RunSummary, profile: LayerProfile) -> str:
+    best = _best_pair(run, profile)
+    sides = (
+        Side("source", profile.by_source, profile.effective_sources, best),
+        Side("target", profile.by_target, profile.effective_targets, best),
+    )
+    told = " ".join(verdicts.LAYERS.say(side) for side in sides)
     name = words.first_upper(words.component(profile.component))
-    source = _side("source", profile.by_source, profile.effective_sources)
-    target = _side("target", profile.by_target, profile.effective_targets)
-    return f"{name}: as source, {source}. As target, {target}.{_variance(profile)}"
+    where = "" if profile.split == ALL else f" ({profile.split} questions)"
+    return f"{name}{where}: {told}{_variance(profile)}"
 
 
-def _side(side: str, gains: Sequence[LayerGain], spread: float | None) -> str:
-    above = [one.layer for one in gains if one.margin.above_zero]
-    below = [one.layer for one in gains if one.margin.below_zero]
-    more = f"{_layers(above)} above the others" if above else ""
-    less = f"{_layers(below)} below" if below else ""
-    told = " and ".join(part for part in (more, less) if part)
-    stands_out = f"{told} (uncorrected)" if told else f"no {side} layer stands out"
-    if spread is None:
-        return f"{stands_out}; no {side} layer gains on average"
-    return f"{stands_out}; the gain is spread over some {spread:.1f} of {len(gains)} layers"
-
-
-def _layers(numbers: Sequence[int]) -> str:
-    """Subject and verb of a clause: ``layer 3 lies``, ``layers 1 to 4 and 7 lie``."""
-    if len(numbers) == 1:
-        return f"layer {numbers[0]} lies"
-    return f"layers {words.listing(_ranges(numbers))} lie"
-
-
-def _ranges(numbers: Sequence[int]) -> list[str]:
-    """Three or more neighbours as one: 1, 2, 3, 7 is ``1 to 3`` and ``7``."""
-    groups: list[list[int]] = []
-    for number in numbers:
-        if groups and groups[-1][-1] == number - 1:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return [
-        part
-        for group in groups
-        for part in ([f"{group[0]} to {group[-1]}"] if len(group) > 2 else map(str, group))
+def _best_pair(run: RunSummary, profile: LayerProfile) -> tuple[Pair, Estimate] | None:
+    """The pair with the highest gain on the questions of a profile, with its interval."""
+    grids = (g for g in run.grids if (g.component, g.lang) == (profile.component, ALL))
+    grid = next((g for g in grids if g.split == profile.split), None)
+    cells = [
+        (value, (source, target))
+        for source, line in enumerate(grid.gain if grid is not None else [])
+        for target, value in enumerate(line)
+        if value is not None
     ]
+    if grid is None or not cells:
+        return None
+    value, (source, target) = max(cells, key=lambda cell: cell[0])
+    low, high = grid.gain_low[source][target], grid.gain_high[source][target]
+    return (source, target), Estimate(value, low, high, grid.n, grid.clusters, grid.seed)
 
 
 def _variance(profile: LayerProfile) -> str:
@@ -276,9 +243,11 @@ def _layer_panel(profile: LayerProfile, side: str) -> Panel:
         for one in gains
     )
     estimates: list[Estimate] = [one.margin for one in gains]
+    where = "all" if profile.split == ALL else profile.split
     caption = (
         f"Points that the pairs of a {side} layer gain beyond those of the other {side} layers, on "
-        f"average. {sizes(estimates)}. {SPREAD} Not corrected for the number of layers."
+        f"average ({where} questions). Where the others lose, a layer that changes nothing lies "
+        f"above them. {sizes(estimates)}. {SPREAD} Not corrected for the number of layers."
     )
     title = f"{words.first_upper(words.component(profile.component))}, as {side}"
     return Panel(title, [], Forest(rows, True, caption))

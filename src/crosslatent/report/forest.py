@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crosslatent.report import words
 from crosslatent.stats import Estimate
 
 SPREAD = "Whiskers: 95\u202f% intervals from resampling independent facts."
-CONTROL_ORDER = (
-    "shuffled/same_answer",
-    "shuffled/same_symbol",
-    "shuffled/different_answer",
-    "shuffled/any",
-    "paraphrase",
-    "self",
-    "mean",
-    "noise",
-)
+STRATA_ORDER = ("shuffled/same_answer", "shuffled/same_symbol", "shuffled/different_answer")
+"""Donors chosen by their answers: a diagnosis."""
+VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "noise")
 """How controls are listed: from the one that carries most of the counterpart to none of it."""
+CONTROL_ORDER = (*STRATA_ORDER, *VERDICT_ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +42,24 @@ class Forest:
     Attributes:
         difference: the scale is points of difference with a line at zero; else a share, 0 to 1.
         caption: what is shown, with n and how intervals were made.
+        losses: what lies below zero is a loss, and has the colour of one.
     """
 
     rows: tuple[Row, ...]
     difference: bool
     caption: str
+    losses: bool = field(default=True, kw_only=True)
+
+    def kind(self, mark: Mark) -> str:
+        """The kind of a mark, which gives its colour: a loss does not have that of a gain."""
+        value = mark.estimate.value
+        lost = self.difference and self.losses and value is not None and value < 0
+        return "loss" if mark.kind == "true" and lost else mark.kind
+
+    @property
+    def kinds(self) -> set[str]:
+        """Kinds of the marks that are drawn, for the legend."""
+        return {mark.kind for line in self.rows for mark in line.marks}
 
     @property
     def limits(self) -> tuple[float, float]:

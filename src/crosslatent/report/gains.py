@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from crosslatent.analysis import pilot
 from crosslatent.analysis.results import (
     ALL,
     ControlAtPair,
@@ -11,8 +14,9 @@ from crosslatent.analysis.results import (
     StratumGain,
     control_name,
 )
-from crosslatent.report import words
-from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Row, row, sizes
+from crosslatent.report import verdicts, words
+from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, row, sizes
+from crosslatent.report.verdicts.effects import PairNamed
 from crosslatent.report.views import Panel, Table
 from crosslatent.select import Choice
 from crosslatent.specs import Component
@@ -21,10 +25,7 @@ from crosslatent.stats import Estimate, PairedMethod
 
 def judged_split(run: RunSummary, wanted: str | None) -> str | None:
     """The split that gains are shown on: the declared one, else the last that was not tuned on."""
-    splits = {test.split: None for pick in run.picked for test in pick.tests if not test.in_sample}
-    if wanted in splits:
-        return wanted
-    return list(splits)[-1] if splits else None
+    return pilot.judged_split(run.picked, wanted)
 
 
 def pooled(run: RunSummary, component: Component) -> Picked | None:
@@ -51,8 +52,32 @@ def gain_sentences(run: RunSummary, split: str | None) -> list[str]:
         for component, pick in picks
         if pick is not None and (test := outcome(pick, split)) is not None
     ]
-    sentences = [_gain_sentence(component, choice, test) for component, choice, test in found]
+    sentences = [
+        " ".join(
+            part for part in (_gain_sentence(*one), where_named(run, one[0], one[1].pair)) if part
+        )
+        for one in found
+    ]
     return [*sentences, *dict.fromkeys(c.warning for _, c, _ in found if c.warning is not None)]
+
+
+def where_named(run: RunSummary, component: Component, pair: tuple[int, int]) -> str:
+    """What is to be known of a pair wherever it is named; mostly nothing."""
+    changed = [
+        grid.changed[pair[0]][pair[1]]
+        for grid in run.grids
+        if (grid.component, grid.split, grid.lang) == (component, ALL, ALL)
+    ]
+    return verdicts.PAIR.say(
+        PairNamed(
+            component=component,
+            pair=pair,
+            same=run.coverage.same_last_token,
+            questions=run.coverage.items,
+            plain=run.positions == 1 and run.strength == 1,
+            changes=any(changed),
+        )
+    )
 
 
 def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
@@ -60,7 +85,7 @@ def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
         f"{words.first_upper(words.component(component))}: the pair {choice.source} \u2192 "
         f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
         f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
-        f"{words.verdict(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
+        f"{verdicts.GAIN.say(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
         f"{test.broken} broken{test_note(test.p_value, test.p_method)}."
         f"{few_note(test.gain, test.changed_clusters)}{_repairs(test)}{_unparseable(test)}"
     )
@@ -146,7 +171,7 @@ def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
             for component, test in tests.items()
             if test is not None
         ),
-        *(_way_row(way, "reference", ways) for way in _OTHER_WAYS),
+        *(_way_row(way, "reference", ways, run.exploratory) for way in _OTHER_WAYS),
     ]
     caption = (
         f"Share of right answers on the {split} questions. {sizes([ways['vanilla']])}. {SPREAD}"
@@ -155,7 +180,7 @@ def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
     return Panel("Beside other ways of answering", [], Forest(kept, False, caption))
 
 
-def _way_row(way: str, kind: str, ways: dict[str, Estimate]) -> Row | None:
+def _way_row(way: str, kind: str, ways: dict[str, Estimate], new: Sequence[str] = ()) -> Row | None:
     if way not in ways:
         return None
     details = {
@@ -165,7 +190,8 @@ def _way_row(way: str, kind: str, ways: dict[str, Estimate]) -> Row | None:
         "majority": "always names what is right most often",
     }
     label = words.first_upper(words.control(way))
-    return row(label, kind, ways[way], details.get(way, ""))
+    note = verdicts.exploratory(new, "surer") if way.startswith("surer") else ""
+    return row(label, kind, ways[way], f"{details.get(way, '')}{note}")
 
 
 def gain_table(run: RunSummary) -> Table | None:
@@ -212,15 +238,16 @@ def _pairs(pick: Picked) -> str:
 
 
 def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
-    """True transplant and every control at the same pair, one panel for each component."""
+    """True transplant and every control that knows no answer, at the same pair, by component."""
     panels = []
     for component in run.components:
         test = outcome(pooled(run, component), split)
-        if test is not None and test.controls:
-            rows = [row("True counterpart", "true", test.gain), *map(_control_row, _sorted(test))]
+        controls = _sorted(test) if test is not None else []
+        if test is not None and controls:
+            rows = [row("True counterpart", "true", test.gain), *map(_control_row, controls)]
             caption = (
                 f"Points gained or lost against the unmodified answers on the {split} questions, "
-                f"all at one pair. {sizes([test.gain, *(c.gain for c in test.controls)])}. {SPREAD}"
+                f"all at one pair. {sizes([test.gain, *(c.gain for c in controls)])}. {SPREAD}"
             )
             title = words.first_upper(words.component(component))
             panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
@@ -229,7 +256,7 @@ def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
 
 def _sorted(test: PairTest) -> list[ControlAtPair]:
     names = {control_name(c.control, c.stratum): c for c in test.controls}
-    return [names[name] for name in CONTROL_ORDER if name in names]
+    return [names[name] for name in VERDICT_ORDER if name in names]
 
 
 def _control_row(control: ControlAtPair) -> Row:

@@ -149,7 +149,7 @@ def _fidelity_gain_panel(component: str, entries: list[FidelityAtPair]) -> Panel
         f"could be told. {sizes([entry.difference for entry in entries])}. {SPREAD}"
     )
     title = f"With {component} transplants, against unmodified"
-    return Panel(title, [], Forest(rows, True, caption))
+    return Panel(title, [], Forest(rows, True, caption, losses=False))
 
 
 def _fidelity_row(entry: FidelityAtPair) -> Row:

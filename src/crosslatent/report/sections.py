@@ -13,8 +13,18 @@ from crosslatent.analysis.results import (
     RunSummary,
     control_name,
 )
-from crosslatent.report import graded, words
-from crosslatent.report.forest import CONTROL_ORDER, SPREAD, Forest, Mark, Row, row, sizes
+from crosslatent.report import diagnosis, graded, verdicts, words
+from crosslatent.report.forest import (
+    CONTROL_ORDER,
+    SPREAD,
+    STRATA_ORDER,
+    Forest,
+    Mark,
+    Row,
+    row,
+    sizes,
+)
+from crosslatent.report.verdicts.effects import Union
 from crosslatent.report.views import Fact, Panel
 from crosslatent.specs import Component
 
@@ -108,8 +118,8 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     for name in [name for name in CONTROL_ORDER if name in versus]:
         sides = versus[name].overall
         gap = words.with_interval(sides.difference, difference=True)
-        known = " (knows the answer)" if name == "shuffled/same_answer" else ""
-        label = words.first_upper(words.control(name))
+        known = "; a diagnosis: chosen by its answer" if name in STRATA_ORDER else ""
+        label = words.first_upper(diagnosis.stratum_name(run, name))
         rows.append(row(label, "control", sides.control, f"true minus this: {gap}{known}"))
     low, high = bound.attempts
     tries = f"{low}" if low == high else f"{low}\u2013{high}"
@@ -177,39 +187,23 @@ def _strongest(run: RunSummary, component: Component) -> BoundVersus | None:
     return next(bounds, None)
 
 
-def bounds_sentence(run: RunSummary) -> str:
-    """How much of the upper bound is luck, from the strongest control that knows no answer."""
-    if not run.upper_bounds:
-        return ""
-    bound = run.upper_bounds[-1]
-    start = (
-        f"With {words.component(bound.component)} transplants, counting a question"
-        f"{f' of the {bound.splits[0]} split' if len(bound.splits) == 1 else ''} as solved if "
-        f"any of up to {bound.attempts[1]:,} pairs solves it lifts the share of right answers from "
-        f"{words.percent(bound.vanilla.value)} to {words.percent(bound.overall.value)}."
-    )
-    rival = _strongest(run, bound.component)
-    if rival is None:
-        return f"{start} No control was run, so how much of that is luck is not known."
-    return (
-        f"{start} But as many attempts with {_vectors(rival)} reach "
-        f"{words.percent(rival.overall.control.value)}."
-    )
+def bounds_sentences(run: RunSummary) -> list[str]:
+    """How much of each upper bound is luck, from the strongest control that knows no answer."""
+    return [
+        verdicts.UNION.say(
+            Union(
+                bound,
+                _strongest(run, bound.component),
+                [one for one in run.bounds_versus if one.component == bound.component],
+            )
+        )
+        for bound in run.upper_bounds
+    ]
 
 
 def _of(splits: list[str]) -> str:
     """``final `` before the word question, if only one split is meant."""
     return f"{splits[0]} " if len(splits) == 1 else ""
-
-
-def _vectors(bound: BoundVersus) -> str:
-    names = {
-        "shuffled": "vectors of another question, drawn blindly,",
-        "noise": "random vectors of the same size",
-        "mean": "the mean vector of the other questions",
-        "self": "the question\u2019s own vectors, moved between layers,",
-    }
-    return names[bound.control]
 
 
 def follow_panel(run: RunSummary, split: str | None) -> Panel | None:
@@ -223,7 +217,7 @@ def follow_panel(run: RunSummary, split: str | None) -> Panel | None:
         f"Share of outputs that give the donor\u2019s answer, {split or 'all'} questions. "
         f"{sizes([entry.share for entry in entries])}. {SPREAD}"
     )
-    sentences = [_follow_sentence(entry) for entry in at_pair]
+    sentences = [verdicts.FOLLOW.say(entry) for entry in at_pair]
     return Panel("", sentences, Forest(tuple(rows), False, caption))
 
 
@@ -236,20 +230,6 @@ def _follow_rows(entry: Follow) -> list[Row]:
         Mark("base", "unmodified", entry.vanilla_share),
     )
     return [Row(label, marks, f"{gap} over unmodified")]
-
-
-def _follow_sentence(entry: Follow) -> str:
-    where = "over all pairs" if entry.pair is None else "at the picked pair"
-    text = (
-        f"{words.first_upper(words.component(entry.component))}: {where}, "
-        f"{words.percent(entry.share.value)} of the outputs give the donor\u2019s answer; "
-        f"unmodified, {words.percent(entry.vanilla_share.value)} would have matched it anyway."
-    )
-    if entry.difference.above_zero:
-        return (
-            f"{text} The output follows the donor, so part of what the vector carries is an answer."
-        )
-    return f"{text} That the output follows the donor could not be shown."
 
 
 def cost_facts(run: RunSummary) -> list[Fact]:
@@ -281,7 +261,7 @@ def notes(run: RunSummary) -> Sequence[str]:
         found.append(f"{settled} as close were given again in float32, one by one.")
     for stratum, number in seen.without_donor.items():
         if number:
-            name = words.control(control_name("shuffled", stratum))
+            name = diagnosis.stratum_name(run, control_name("shuffled", stratum))
             found.append(f"{words.count(number, 'question')} had no donor for \u201c{name}\u201d.")
     if seen.not_finite:
         found.append(f"{words.count(seen.not_finite, 'answer')} had a logit that was not finite.")

@@ -15,7 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from crosslatent.analysis.results import ALL, Grid, RunSummary, Summary
-from crosslatent.report import colours, evidence, gains, graded, maps, safe, sections, words
+from crosslatent.report import (
+    colours,
+    diagnosis,
+    evidence,
+    gains,
+    graded,
+    map_panels,
+    maps,
+    safe,
+    sections,
+    words,
+)
 from crosslatent.report.forest import Forest, Mark, number
 from crosslatent.report.views import Panel
 
@@ -33,7 +44,12 @@ _STYLE: dict[Any, Any] = {
 }
 MOST_PIXELS = 2**15
 """Of a side of an image: a run may have any number of languages, and Agg ends at twice that."""
-_COLOURS = {"true": colours.ACCENT, "base": colours.INK, "control": colours.GREY}
+_COLOURS = {
+    "true": colours.ACCENT,
+    "loss": colours.LOSS,
+    "base": colours.INK,
+    "control": colours.GREY,
+}
 _MARKERS = {"reference": "D", "majority": "|"}
 
 
@@ -52,7 +68,8 @@ def write_figures(summary: Summary, folder: Path) -> None:
 
 
 def _figures(run: RunSummary, split: str | None) -> Iterator[tuple[str, Figure]]:
-    overview = [grid for grid in run.grids if (grid.split, grid.lang) == (ALL, ALL)]
+    grids = map_panels.shown_grids(run, split)
+    overview = [g for one in run.components if (g := map_panels.first_of(grids, one)) is not None]
     if overview:
         yield "heatmaps", _heatmaps(run, overview)
     accuracy = sections.accuracy_panel(run)
@@ -67,6 +84,7 @@ def _figures(run: RunSummary, split: str | None) -> Iterator[tuple[str, Figure]]
         "gain": gains.gain_panels(run, split),
         "compared": [compared] if compared is not None else [],
         "controls": gains.control_panels(run, split),
+        "strata": diagnosis.strata_panels(run, split),
         "scores": scores.panels if scores is not None else [],
         "fidelity": fidelity.panels if fidelity is not None else [],
     }
@@ -102,7 +120,8 @@ def _heatmaps(run: RunSummary, grids: Sequence[Grid]) -> Figure:
             cells, cmap=scale, vmin=-end if has_gain else 0, vmax=end, origin="lower"
         )
         _label_cells(axis, view, end)
-        axis.set(title=words.component(grid.component), xlabel="target layer")
+        where = "" if grid.split == ALL else f", {safe.short(grid.split)} questions"
+        axis.set(title=f"{words.component(grid.component)}{where}", xlabel="target layer")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         pick = gains.pooled(run, grid.component)
@@ -152,7 +171,8 @@ def _forests(panels: Sequence[Panel]) -> Figure:
 def _forest(axis: Axes, forest: Forest) -> None:
     for place, line in enumerate(forest.rows):
         for mark in reversed(line.marks):
-            _mark(axis, mark, place, whisker=mark is line.marks[0])
+            kind = forest.kind(mark)
+            _mark(axis, mark, place, kind, whisker=mark is line.marks[0])
         axis.text(
             1.04, place, number(forest, line), transform=axis.get_yaxis_transform(), va="center"
         )
@@ -188,11 +208,11 @@ def _legend(axis: Axes) -> None:
     )
 
 
-def _mark(axis: Axes, mark: Mark, place: int, *, whisker: bool) -> None:
+def _mark(axis: Axes, mark: Mark, place: int, kind: str, *, whisker: bool) -> None:
     estimate = mark.estimate
     if estimate.value is None:
         return
-    colour = _COLOURS.get(mark.kind, colours.GREY)
+    colour = _COLOURS.get(kind, colours.GREY)
     if estimate.low is not None and estimate.high is not None and whisker:
         axis.hlines(place, estimate.low, estimate.high, color=colour, linewidth=1.6)
     axis.plot(

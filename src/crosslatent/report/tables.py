@@ -20,7 +20,9 @@ _LONG = frozenset({"grid", "bounds_by_layer", "layer_tests", "layers"})
 """Tables with a row for every layer or pair: CSV only, since no paper prints them."""
 
 
-_DIFFERENCES = frozenset({"gain", "difference", "over_control", "gain_attn", "gain_ffn"})
+_DIFFERENCES = frozenset(
+    {"gain", "difference", "over_control", "over_shuffled", "gain_attn", "gain_ffn"}
+)
 """Estimates that are printed in points with their sign, and not in percent."""
 
 

@@ -21,12 +21,14 @@ def selectors(choosing: Choosing) -> Iterator[Record]:
             **flat("accuracy", found.accuracy),
             **flat("gain", found.gain),
             **flat("recovered", found.recovered),
-            **flat("recovered_net", found.recovered_net),
+            **flat("over_shuffled", found.over_shuffled),
+            **flat("strict_room", found.strict_room),
             **flat("difference", found.versus_pilot),
             "p": found.p_value,
             "p_holm": found.p_holm,
             "cost": found.cost,
             "abstained": found.abstained.value,
+            "alike": " ".join(found.alike),
         }
     for other in evaluation.baselines:
         yield {
@@ -35,12 +37,14 @@ def selectors(choosing: Choosing) -> Iterator[Record]:
             **flat("accuracy", other.accuracy),
             **flat("gain", other.gain),
             **flat("recovered", None),
-            **flat("recovered_net", None),
+            **flat("over_shuffled", None),
+            **flat("strict_room", other.strict_room),
             **flat("difference", None),
             "p": None,
             "p_holm": None,
             "cost": other.cost,
             "abstained": None,
+            "alike": "",
         }
 
 

@@ -8,10 +8,10 @@ from crosslatent.analysis.evidence import (
     LanguageCorrelation,
     PickStability,
 )
-from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import RunSummary
-from crosslatent.report import words
+from crosslatent.report import verdicts, words
 from crosslatent.report.forest import sizes
+from crosslatent.report.verdicts.diagnosis import kept
 from crosslatent.report.views import Fold, Table
 from crosslatent.stats import Estimate
 
@@ -38,19 +38,13 @@ def languages(run: RunSummary) -> Fold | None:
 
 def _lead(found: list[LanguageCorrelation]) -> list[str]:
     """What stands after correction; nothing where no correlation could be computed."""
-    known = [one for one in found if one.rho is not None]
-    if not known:
-        return []
-    kept = [one for one in known if one.test.holm is not None and one.test.holm < LEVEL]
-    if not kept:
-        most = max(one.languages for one in known)
-        return [f"Over {most} languages, no trait goes with the gain after Holm\u2019s correction."]
-    return [
+    none = verdicts.TRAITS.say(found)
+    return ([none] if none else []) + [
         f"{words.first_upper(words.component(one.component))}: the {_FIGURES[one.figure]} goes "
         f"{'up' if (one.rho or 0) > 0 else 'down'} with the {_TRAITS[one.trait]} "
         f"(Spearman {words.plain(one.rho)} over {one.languages} languages, corrected "
         f"{words.p_equals(one.test.holm)})."
-        for one in kept
+        for one in kept(found)
     ]
 
 

@@ -78,11 +78,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class HeadlineView:
-    """The card at the top."""
+    """The card at the top. `beside`: other ways to answer, and the paper's own pair."""
 
     number: str
+    loss: bool
     unit: str
     sentences: list[str]
+    beside: list[str]
     conditions: list[Condition]
     verdict: str
 
@@ -106,7 +108,7 @@ class RunView:
     map_views: list[str]
     maps: list[MapPanel]
     over_controls: Panel | None
-    bounds_sentence: str
+    bounds_sentences: list[str]
     bounds: list[Panel]
     bound_layers: list[Panel]
     gain_sentences: list[str]
@@ -121,6 +123,7 @@ class RunView:
     languages: Fold | None
     stability: Fold | None
     controls: list[Panel]
+    diagnosis: list[Panel]
     follow: Panel | None
     strata: list[Panel]
     cost: list[Fact]
@@ -135,6 +138,8 @@ class PageView:
     models: str
     headline: HeadlineView | None
     headline_missing: str | None
+    beside: list[tuple[str, list[str]]]
+    """Title of each run that the headline is not of, and the other ways to answer its questions."""
     bounds: list[tuple[str, list[str]]]
     """Title of each run, and what is left of its upper bound above the strongest control."""
     runs: list[RunView]

@@ -19,8 +19,9 @@ _CONTROLS = {
     "surer_calibrated": "the surer of both prompts, calibrated",
     "majority": "majority option",
     "majority_by_relation": "majority option of each relation",
+    "shuffled": "vectors of other questions",
     "shuffled/same_answer": "another question, same answer",
-    "shuffled/same_symbol": "another question, same option with another text",
+    "shuffled/same_symbol": "another question, same symbol with another text",
     "shuffled/different_answer": "another question, different answer",
     "shuffled/any": "another question, drawn blindly",
     "noise": "random noise",
@@ -66,6 +67,34 @@ def language(code: str) -> str:
 def control(name: str) -> str:
     """What a control or baseline is, in a few words."""
     return _CONTROLS.get(name, name.replace("_", " "))
+
+
+def stratum(name: str, *, with_options: bool, with_labels: bool, symbols: bool) -> str:
+    """What donors of a stratum share with the question, called what it is.
+
+    Args:
+        name: as `control_name` names it.
+        with_options: answers are options, not open ones.
+        with_labels: an option is a symbol with a text behind it.
+        symbols: the run tells donors that share the text from those that share the symbol alone.
+    """
+    if not with_options:
+        return control(name)
+    if not with_labels:
+        plain = {"same_answer": "same option", "different_answer": "another option"}
+    elif symbols:
+        plain = {
+            "same_answer": "(a) same text behind the same symbol",
+            "same_symbol": "(b) same symbol, another text",
+            "different_answer": "(c) another symbol",
+        }
+    else:
+        plain = {
+            "same_answer": "same symbol, whatever its text",
+            "different_answer": "another symbol",
+        }
+    kind = name.removeprefix("shuffled/")
+    return f"another question: {plain[kind]}" if kind in plain else control(name)
 
 
 def component(name: str) -> str:
@@ -116,25 +145,6 @@ def with_interval(estimate: Estimate, *, difference: bool) -> str:
     """Value and interval: ``+25.0 (+13.3 to +36.7)``."""
     value = points(estimate.value) if difference else percent(estimate.value)
     return f"{value} ({interval(estimate, difference=difference)})"
-
-
-def verdict(gain: Estimate) -> str:
-    """One clause on a gain, as plain for a bad result as for a good one."""
-    if gain.value is None:
-        return "the gain could not be measured"
-    numbers = f"{points(gain.value)} points ({_confidence(gain)})"
-    if gain.above_zero:
-        return f"a gain of {numbers}"
-    return f"a loss of {numbers}" if gain.below_zero else f"no gain could be shown: {numbers}"
-
-
-def _confidence(estimate: Estimate) -> str:
-    ends = interval(estimate, difference=True)
-    return (
-        ends
-        if estimate.low is None
-        else f"{100 * estimate.confidence:.0f}{NARROW}% interval {ends}"
-    )
 
 
 def p_value(value: float | None) -> str:

@@ -1,13 +1,13 @@
 """Fit selectors on one split, score them on another, beside everything that they must beat.
 
 Source: docs/methods.md 6. A question counts only if its cluster does not stand in the tuning
-split; intervals resample clusters; net of luck means the same fitted selector on the rows of the
-shuffled control.
+split; intervals resample clusters. What is right is compared with the same fitted selector on the
+rows of the shuffled control, and what is left is what no control solves (`strict`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from crosslatent.selectors.registry import ALL, REFERENCE, selectors_of
 from crosslatent.selectors.results import MOST_COST, Baseline, Evaluation, SelectorResult, Used
 from crosslatent.selectors.samples import sampled_majorities
 from crosslatent.selectors.splits import Key, Split, first_to_test, same_text, split_to_tune
+from crosslatent.selectors.strict import CONTROLS, room
 from crosslatent.selectors.table import prompts_of, read_table
 from crosslatent.specs import Component
 from crosslatent.stats import (
@@ -209,13 +210,7 @@ def evaluate(
     found = [score.of(wanted[name], fit) for name, fit in fitted.items() if not reasons[name]]
     corrected = holm([result.p_value for result in found]).adjusted
     baselines = score.baselines(samples or {}, surer or {})
-    if not testing.table.shuffled:
-        missing.append("No share net of luck: the control shuffled was not run.")
-    elif all(result.recovered_net is None or not result.recovered_net.n for result in found):
-        missing.append(
-            "No share net of luck: no question has shuffled rows of the same pairs in both strata "
-            "that it needs."
-        )
+    missing += _without_controls(testing, found, score)
     if not samples:
         missing.append("No sampling baseline: the run holds no samples of the unmodified model.")
     return Evaluation(
@@ -230,10 +225,30 @@ def evaluate(
         clusters=len(set(testing.clusters)),
         left_out=0,
         seed=seed,
-        selectors=[replace(r, p_holm=p) for r, p in zip(found, corrected, strict=True)],
+        selectors=[
+            replace(one, p_holm=p, alike=score.alike(one.name))
+            for one, p in zip(found, corrected, strict=True)
+        ],
         baselines=baselines,
         missing=missing,
+        strict_controls=list(score.controls),
+        strict_missing=[name for name in CONTROLS if name not in score.controls],
     ), fitted
+
+
+def _without_controls(
+    testing: Split, found: Sequence[SelectorResult], score: _Score
+) -> Iterator[str]:
+    """What is not known because controls were not run."""
+    if not testing.table.shuffled:
+        yield "Nothing is compared with shuffled vectors: the control shuffled was not run."
+    elif all(result.over_shuffled is None or not result.over_shuffled.n for result in found):
+        yield (
+            "Nothing is compared with shuffled vectors: no question has shuffled rows of the same "
+            "pairs in every stratum that it needs."
+        )
+    if not score.controls:
+        yield f"No strict room: none of {', '.join(CONTROLS)} was run over the same pairs."
 
 
 def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
@@ -270,6 +285,11 @@ class _Score:
         self.vanilla = self.labels.vanilla
         self.reference = self.right(reference.choose(self.seen))
         """NaN where the pilot pair was not run: then nothing is compared with it."""
+        known = {name: solved[self.mask] for name, solved in self.table.controls.items()}
+        self.controls = {n: solved for n, solved in known.items() if not np.isnan(solved).all()}
+        self.room = room(self.bound, self.controls)
+        self.outcomes: dict[str, tuple[bytes, ...]] = {}
+        """What every selector is right on: those alike are one line of a table."""
 
     def right(self, selection: Selection) -> Floats:
         """Right or wrong of what was chosen, shape (items,)."""
@@ -282,6 +302,8 @@ class _Score:
         gap = self.bound - self.vanilla
         left = np.where(selection.choice == NOT_RUN, np.nan, selection.abstained)
         alone = selector.name == REFERENCE.name or np.isnan(self.reference).all()
+        columns = (right, left) if shuffled is None else (right, left, shuffled)
+        self.outcomes[selector.name] = tuple(np.nan_to_num(c, nan=-1).tobytes() for c in columns)
         return SelectorResult(
             name=selector.name,
             about=selector.about,
@@ -289,7 +311,8 @@ class _Score:
             gain=self._difference(right, self.vanilla),
             recovered=self._ratio(right - self.vanilla, gap),
             shuffled_gain=None if shuffled is None else self._difference(shuffled, self.vanilla),
-            recovered_net=None if shuffled is None else self._ratio(right - shuffled, gap),
+            over_shuffled=None if shuffled is None else self._difference(right, shuffled),
+            strict_room=self._strict(right),
             versus_pilot=None if alone else self._difference(right, self.reference),
             p_value=None if alone else self._p_value(right),
             p_holm=None,
@@ -298,6 +321,14 @@ class _Score:
             used=self._used(selection),
             report=dict(fitted.report),
         )
+
+    def alike(self, name: str) -> list[str]:
+        """Other selectors that are right on, and leave unmodified, the same questions."""
+        own = self.outcomes[name]
+        return [other for other, found in self.outcomes.items() if found == own and other != name]
+
+    def _strict(self, right: Floats) -> Estimate | None:
+        return None if self.room is None else self._mean(self.room * (1 - right))
 
     def _shuffled(self, fitted: Fitted) -> Floats | None:
         """Right or wrong of the same selector where donors are drawn blindly, shape (items,)."""
@@ -347,7 +378,14 @@ class _Score:
         about = "any pair solves it: an oracle, which knows the answer"
         ways.append(("upper_bound", about, self.bound, None))
         return [
-            Baseline(name, about, self._mean(right), self._difference(right, self.vanilla), cost)
+            Baseline(
+                name,
+                about,
+                self._mean(right),
+                self._difference(right, self.vanilla),
+                cost,
+                self._strict(right),
+            )
             for name, about, right, cost in ways
             if not np.isnan(right).all()
         ]

@@ -38,10 +38,10 @@ class SelectorResult:
         shuffled_gain: gain of the same fitted selector on the rows of the shuffled control, for a
             donor drawn without a look at its answer; None if the control was not run. Missing where
             the shuffled rows do not cover the pairs that the selector looks at.
-        recovered_net: what the gain is above `shuffled_gain`, over the same gap. Where shuffled
-            rows do harm it is more than `recovered`: read both. Attribution scores and the answer
-            to aux are those of the true counterpart on shuffled rows too, so for attribution and
-            for learned selectors with aux it is net of most luck, not all.
+        over_shuffled: right minus right on those rows, a difference. Attribution scores and the
+            answer to aux are those of the true counterpart on shuffled rows too.
+        strict_room: share of questions that some true pair solves and neither the selected pair nor
+            any pair of any of the evaluation's `strict_controls`; None if there are none.
         versus_pilot: accuracy minus that of the fixed pilot pair; None for that pair itself, and
             where it was not run.
         p_value: of `versus_pilot`, by exchanging the two in whole clusters; `p_holm` corrected for
@@ -51,6 +51,8 @@ class SelectorResult:
         used: the pairs chosen most often.
         report: what fitting measured: accuracy on the tuning split (for learned selectors in
             nested cross-validation), the share of rows that halving would have used, settings.
+        alike: names of the other selectors that are right on the same questions, on shuffled rows
+            too, and leave the same ones unmodified.
     """
 
     name: str
@@ -59,7 +61,8 @@ class SelectorResult:
     gain: Estimate
     recovered: Estimate
     shuffled_gain: Estimate | None
-    recovered_net: Estimate | None
+    over_shuffled: Estimate | None
+    strict_room: Estimate | None
     versus_pilot: Estimate | None
     p_value: float | None
     p_holm: float | None
@@ -67,6 +70,7 @@ class SelectorResult:
     abstained: Estimate
     used: list[Used]
     report: Mapping[str, float]
+    alike: list[str] = field(default_factory=list)
 
     @property
     def affordable(self) -> bool:
@@ -96,19 +100,15 @@ class SelectorResult:
 
     @property
     def recovers_half(self) -> bool:
-        """At an affordable cost, more than half of the gap, net of luck and gross.
+        """At an affordable cost, more than half of the gap, and more than shuffled vectors do.
 
-        The interval of the net share excludes zero. Gross as well, since harm done by shuffled rows
-        would otherwise count as recovery.
+        The whole interval of the share lies above one half (or there is no variation to make one
+        from), and that of `over_shuffled` above zero.
         """
-        net, gross = self.recovered_net, self.recovered.value
-        return (
-            self.affordable
-            and net is not None
-            and net.above_zero
-            and (net.value or 0.0) > 0.5
-            and (gross or 0.0) > 0.5
-        )
+        share = self.recovered
+        low = share.low if share.low is not None else share.value if share.above_zero else None
+        over = self.over_shuffled is not None and self.over_shuffled.above_zero
+        return self.affordable and over and low is not None and low > 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,7 @@ class Baseline:
         accuracy: share of right answers.
         gain: accuracy minus the unmodified model's.
         cost: in unmodified answers; None for what nobody could do (upper bound, hindsight).
+        strict_room: as of a selector: what some true pair solves, and neither this nor a control.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Baseline:
     accuracy: Estimate
     gain: Estimate
     cost: float | None
+    strict_room: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class Evaluation:
         missing: what could not be fitted or computed, and why.
         trained_on: of `items`, those whose cluster or text also stands in the tuning split, where
             they were not left out: then nothing is concluded.
+        strict_controls: controls that `strict_room` takes into account: those that were run over
+            the same pairs. `strict_missing`: the others.
     """
 
     tuned_on: str
@@ -164,6 +168,8 @@ class Evaluation:
     baselines: list[Baseline]
     missing: list[str] = field(default_factory=list)
     trained_on: int = 0
+    strict_controls: list[str] = field(default_factory=list)
+    strict_missing: list[str] = field(default_factory=list)
 
     def baseline(self, name: str) -> Baseline | None:
         """A baseline by its name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -14,6 +14,7 @@ from crosslatent.analysis.blind import weigh
 from crosslatent.analysis.data import Items, RunData
 from crosslatent.errors import RunFolderError
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
+from crosslatent.selectors.strict import solved_by_controls
 from crosslatent.specs import STRATA, Component, Transplant, check_component
 from crosslatent.stats import Floats
 
@@ -55,6 +56,7 @@ class Table:
             ones: features, and what is right. Empty if the control was not run.
         donor_shares: by stratum, its share of the donors that an item may have, (items,).
         items: the same items with their gold answers, for the baselines.
+        controls: by control, which items any of its pairs solves (`strict.solved_by_controls`).
     """
 
     seen: Candidates
@@ -62,6 +64,7 @@ class Table:
     shuffled: Mapping[str, tuple[Candidates, Labels]]
     donor_shares: Mapping[str, Floats]
     items: Items
+    controls: Mapping[str, Floats] = field(default_factory=dict)
 
     def blind(self, by_stratum: Mapping[str, Floats]) -> Floats | None:
         """What a donor drawn without a look at its answer gives, shape (items,).
@@ -99,6 +102,7 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
         shuffled={stratum: reader.shuffled(seen, stratum) for stratum in reader.strata},
         donor_shares=data.donor_shares,
         items=data.items,
+        controls=solved_by_controls(data, wanted),
     )
 
 

@@ -1,0 +1,66 @@
+"""What is carried: donors by what they share with the question, at the picked pair. No rivals."""
+
+from __future__ import annotations
+
+from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
+from crosslatent.report import gains, verdicts, words
+from crosslatent.report.forest import SPREAD, STRATA_ORDER, Forest, Row, row, sizes
+from crosslatent.report.verdicts.diagnosis import Carried
+from crosslatent.report.views import Panel
+from crosslatent.specs import Component
+
+
+def stratum_name(run: RunSummary, name: str) -> str:
+    """A control or stratum, called what it is in this run."""
+    arms = {(one.control, one.stratum) for one in run.bounds_versus}
+    arms |= {(c.control, c.stratum) for p in run.picked for t in p.tests for c in t.controls}
+    return words.stratum(
+        name,
+        with_options=run.coverage.with_options > 0,
+        with_labels=run.coverage.with_labels > 0,
+        symbols=("shuffled", "same_symbol") in arms,
+    )
+
+
+def strata_panels(run: RunSummary, split: str | None) -> list[Panel]:
+    """The strata at the pooled pair, one panel for each component."""
+    panels = []
+    for component in run.components:
+        test = gains.outcome(gains.pooled(run, component), split)
+        found = {control_name(c.control, c.stratum): c for c in test.controls} if test else {}
+        shown = {name: found[name] for name in STRATA_ORDER if name in found}
+        if test is not None and shown:
+            panels.append(_panel(run, component, test, shown))
+    return panels
+
+
+def _panel(
+    run: RunSummary, component: Component, test: PairTest, shown: dict[str, ControlAtPair]
+) -> Panel:
+    note = verdicts.exploratory(run.exploratory, "strata")
+    carried = Carried(
+        component,
+        test.gain,
+        shown.get("shuffled/same_answer"),
+        shown.get("shuffled/same_symbol"),
+        note,
+    )
+    said = verdicts.CARRIED.say(carried) if "shuffled/same_symbol" in shown else ""
+    rows = [
+        row("True counterpart", "true", test.gain),
+        *(_row(stratum_name(run, name), control) for name, control in shown.items()),
+    ]
+    caption = (
+        f"Points gained or lost on the {test.split} questions that have such a donor{note}. "
+        f"{sizes([control.gain for control in shown.values()])}. {SPREAD} Donors are chosen by "
+        "their answers, so these are a diagnosis and no controls."
+    )
+    title = words.first_upper(words.component(component))
+    return Panel(title, [said] if said else [], Forest(tuple(rows), True, caption))
+
+
+def _row(name: str, control: ControlAtPair) -> Row:
+    gap = words.with_interval(control.difference, difference=True)
+    few = ", too few for a sentence" if control.gain.n < verdicts.FEWEST else ""
+    detail = f"true minus this: {gap}; n\u202f=\u202f{control.gain.n}{few}"
+    return row(words.first_upper(name), "control", control.gain, detail)

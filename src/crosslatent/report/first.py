@@ -1,0 +1,92 @@
+"""The first card: the declared headline, and what stands beside every transplant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crosslatent.analysis.results import HeadlineResult, RunSummary, control_name
+from crosslatent.report import gains, verdicts, words
+from crosslatent.report.verdicts.effects import Beside
+from crosslatent.report.views import Condition, HeadlineView
+
+_CONDITIONS = {
+    "tested_on_another_split": "tested on questions that had no part in choosing the pair",
+    "gain_reaches_aim": "the gain reaches the {aim} points aimed at",
+    "gain_interval_above_zero": "the interval of the gain lies above zero",
+    "no_control_above_zero": "no control at the same pair has an interval above zero",
+    "true_minus_each_control_above_zero": "true minus each control lies above zero",
+    "upper_bound_beside_every_control": "the upper bound stands beside every control",
+}
+
+
+def beside(run: RunSummary) -> list[str]:
+    """Other ways to answer against the best pair, and the pair that the paper recommends."""
+    said = [
+        verdicts.WAYS.say(Beside(way, verdicts.exploratory(run.exploratory, _kind(way.name))))
+        for way in run.ways
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _kind(way: str) -> str:
+    return "surer" if way == "surer_calibrated" else way
+
+
+def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> HeadlineView:
+    """The card of the comparison that was declared before any answer existed."""
+    gain = headline.gain
+    declared = headline.declared
+    run = next((one for one in runs if one.name == headline.run), None)
+    what, aim = words.component(declared.component), words.points(declared.least_gain)
+    carried = f"{what} output of block {headline.source} carried to block {headline.target}"
+    where = f"{headline.n} {declared.test} questions about {headline.clusters} facts"
+    before, after = words.percent(headline.vanilla.value), words.percent(headline.transplant.value)
+    changes = (
+        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
+        f"{gains.test_note(headline.p_value, headline.p_method)}."
+        f"{gains.few_note(gain, headline.changed_clusters)}"
+    )
+    picked = (
+        f"The pair was picked on the {declared.tune} questions; this comparison was declared "
+        "before any answer existed."
+    )
+    shares = f"{before} right unmodified, {after} with the {carried}."
+    pair = headline.source, headline.target
+    sentences = [
+        f"{words.first_upper(verdicts.GAIN.say(gain))} on {where}: {shares}",
+        f"{changes} {picked}",
+        gains.where_named(run, declared.component, pair) if run is not None else "",
+        headline.warning or "",
+    ]
+    return HeadlineView(
+        number=words.points(gain.value),
+        loss=(gain.value or 0.0) < 0,
+        unit=f"points, {words.interval(gain, difference=True)}",
+        sentences=[sentence for sentence in sentences if sentence],
+        beside=beside(run) if run is not None else [],
+        conditions=[
+            Condition(_CONDITIONS[name].format(aim=aim), _state(held), _against(headline, name))
+            for name, held in headline.conditions.items()
+        ],
+        verdict=verdicts.HEADLINE.say(headline.conditions),
+    )
+
+
+def _against(headline: HeadlineResult, condition: str) -> str:
+    """The controls that a condition fails for, with their figures."""
+    failing = {
+        "no_control_above_zero": [(c, c.gain) for c in headline.controls if c.gain.above_zero],
+        "true_minus_each_control_above_zero": [
+            (c, c.difference) for c in headline.controls if not c.difference.above_zero
+        ],
+    }.get(condition, [])
+    return "; ".join(
+        f"{words.control(control_name(control.control, control.stratum))}: "
+        f"{words.with_interval(estimate, difference=True)}"
+        for control, estimate in failing
+        if control_name(control.control, control.stratum) in headline.declared.controls
+    )
+
+
+def _state(held: bool | None) -> str:
+    return "open" if held is None else "holds" if held else "fails"

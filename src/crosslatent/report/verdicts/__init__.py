@@ -1,0 +1,65 @@
+"""Sentences that judge: one template and one condition for each id (see `family`)."""
+
+from crosslatent.report.verdicts.choosing import BEATS, RECOVERS, STRICT
+from crosslatent.report.verdicts.diagnosis import CARRIED, CLAIM, LAYERS, MAP, TRAITS
+from crosslatent.report.verdicts.effects import (
+    BOUND,
+    FOLLOW,
+    GAIN,
+    HEADLINE,
+    PAIR,
+    UNION,
+    WAYS,
+)
+from crosslatent.report.verdicts.family import (
+    EXPLORATORY,
+    FEWEST,
+    Family,
+    Verdict,
+    exploratory,
+    points_with_interval,
+)
+
+FAMILIES = (
+    GAIN,
+    HEADLINE,
+    BOUND,
+    UNION,
+    FOLLOW,
+    WAYS,
+    PAIR,
+    CARRIED,
+    LAYERS,
+    MAP,
+    TRAITS,
+    CLAIM,
+    BEATS,
+    RECOVERS,
+    STRICT,
+)
+"""Every family; every id of theirs has a test."""
+
+__all__ = [
+    "BEATS",
+    "BOUND",
+    "CARRIED",
+    "CLAIM",
+    "EXPLORATORY",
+    "FAMILIES",
+    "FEWEST",
+    "FOLLOW",
+    "GAIN",
+    "HEADLINE",
+    "LAYERS",
+    "MAP",
+    "PAIR",
+    "RECOVERS",
+    "STRICT",
+    "TRAITS",
+    "UNION",
+    "WAYS",
+    "Family",
+    "Verdict",
+    "exploratory",
+    "points_with_interval",
+]

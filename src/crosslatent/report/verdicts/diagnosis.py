@@ -1,0 +1,303 @@
+"""What is carried, which layers matter, what a map shows: sentences that describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crosslatent.analysis.across import ModuleClaim
+from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain
+from crosslatent.analysis.inference import LEVEL
+from crosslatent.analysis.results import ControlAtPair
+from crosslatent.report import words
+from crosslatent.report.verdicts.family import FEWEST, Family, Verdict, points_with_interval
+from crosslatent.stats import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What donors of the strata do at the picked pair, for answers that are symbols with a text.
+
+    Attributes:
+        true: gain of the true counterpart.
+        same: donors with the same text behind the same symbol; `symbol`: the same symbol with
+            another text.
+        note: ``exploratory`` or nothing.
+    """
+
+    component: str
+    true: Estimate
+    same: ControlAtPair | None
+    symbol: ControlAtPair | None
+    note: str = ""
+
+
+def _many(control: ControlAtPair | None) -> bool:
+    return control is not None and control.gain.n >= FEWEST
+
+
+def _repairs(control: ControlAtPair | None) -> bool:
+    return _many(control) and control is not None and control.gain.above_zero
+
+
+def _like_true(control: ControlAtPair | None) -> bool:
+    """It repairs, and that the true counterpart does more could not be shown."""
+    return _repairs(control) and control is not None and not control.difference.above_zero
+
+
+def _carried_values(one: Carried) -> Mapping[str, str]:
+    def gain(control: ControlAtPair | None) -> str:
+        return "" if control is None else points_with_interval(control.gain)
+
+    def gap(control: ControlAtPair | None) -> str:
+        return "" if control is None else points_with_interval(control.difference)
+
+    return {
+        "component": words.first_upper(words.component(one.component)),
+        "true": points_with_interval(one.true),
+        "same": gain(one.same),
+        "symbol": gain(one.symbol),
+        "over": gap(one.symbol),
+        "note": one.note,
+    }
+
+
+CARRIED: Family[Carried] = Family(
+    "carried",
+    _carried_values,
+    {
+        "symbol": Verdict(
+            lambda one: one.true.above_zero and _like_true(one.same) and _like_true(one.symbol),
+            "{component}: an option symbol is carried. Donors with the same symbol repair as the "
+            "true counterpart does ({true}), whether their text is the same ({same}) or another "
+            "one ({symbol}){note}.",
+        ),
+        "symbol_alone": Verdict(
+            lambda one: one.true.above_zero and _like_true(one.symbol) and not _many(one.same),
+            "{component}: donors with the same symbol and another text gain {symbol}; that the "
+            "true counterpart does more could not be shown ({over}). So a symbol is carried{note}.",
+        ),
+        "symbol_in_part": Verdict(
+            lambda one: _repairs(one.symbol) and not _like_true(one.symbol),
+            "{component}: donors with the same symbol and another text gain {symbol}, less than "
+            "the true counterpart by {over}. So part of what is carried is the option "
+            "symbol{note}.",
+        ),
+        "text_matters": Verdict(
+            lambda one: _like_true(one.symbol) and _many(one.same) and not _like_true(one.same),
+            "{component}: donors with the same symbol and another text gain {symbol}, those with "
+            "the same text too {same}; the two do not agree, so what is carried stays open{note}.",
+        ),
+        "symbol_not_shown": Verdict(
+            lambda one: _many(one.symbol) and not _repairs(one.symbol),
+            "{component}: that the option symbol alone is carried could not be shown: donors with "
+            "the same symbol and another text gain {symbol}{note}.",
+        ),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The layers of one side of a grid.
+
+    Attributes:
+        side: source or target.
+        gains: of the layers that were run.
+        spread: number of layers that the gain is spread over.
+        best: the best single pair, and the lower end of its gain's interval.
+    """
+
+    side: str
+    gains: Sequence[LayerGain]
+    spread: float | None
+    best: tuple[tuple[int, int], Estimate] | None
+
+    @property
+    def gaining(self) -> list[int]:
+        """Layers whose pairs gain on average."""
+        return [one.layer for one in self.gains if one.mean.above_zero]
+
+    @property
+    def losing(self) -> list[int]:
+        """Layers whose pairs lose on average."""
+        return [one.layer for one in self.gains if one.mean.below_zero]
+
+    @property
+    def of_best(self) -> int | None:
+        """The best pair's layer on this side, if that pair gains."""
+        if self.best is None or not self.best[1].above_zero:
+            return None
+        return self.best[0][0 if self.side == "source" else 1]
+
+
+def _side_values(one: Side) -> Mapping[str, str]:
+    best = one.of_best
+    does = "loses" if best in one.losing else "could not be shown to gain"
+    return {
+        "side": one.side,
+        "other": "target" if one.side == "source" else "source",
+        "gaining": _layers(one.gaining, "gains", "gain"),
+        "losing": _layers(one.losing, "loses", "lose"),
+        "spread": f"{one.spread or 0:.1f} of {len(one.gains)}",
+        "pair": f"{one.best[0][0]}\u202f\u2192\u202f{one.best[0][1]}" if one.best else "",
+        "best": points_with_interval(one.best[1]) if one.best else "",
+        "layer": f"{one.side} layer {best}",
+        "does": does,
+    }
+
+
+LAYERS: Family[Side] = Family(
+    "layers",
+    _side_values,
+    {
+        "gain": Verdict(
+            lambda one: bool(one.gaining),
+            "As {side}, averaged over its pairs, {gaining} (uncorrected).",
+        ),
+        "lose": Verdict(
+            lambda one: bool(one.losing),
+            "As {side}, averaged over its pairs, {losing} (uncorrected).",
+        ),
+        "neither": Verdict(
+            lambda one: not one.gaining and not one.losing,
+            "No {side} layer could be shown to gain or lose, averaged over its pairs.",
+        ),
+        "best_elsewhere": Verdict(
+            lambda one: one.of_best is not None and one.of_best not in one.gaining,
+            "That is no word on single pairs: the best one, {pair}, gains {best}, while {layer} "
+            "{does} on average.",
+        ),
+        "spread": Verdict(
+            lambda one: bool(one.gaining) and one.spread is not None,
+            "The gain is spread over some {spread} {side} layers.",
+        ),
+    },
+)
+
+
+def _layers(numbers: Sequence[int], one: str, many: str) -> str:
+    """Subject and verb of a clause: ``layer 3 gains``, ``layers 1 to 4 and 7 gain``."""
+    if len(numbers) == 1:
+        return f"layer {numbers[0]} {one}"
+    return f"layers {words.listing(ranges(numbers))} {many}"
+
+
+def ranges(numbers: Sequence[int]) -> list[str]:
+    """Three or more neighbours as one: 1, 2, 3, 7 is ``1 to 3`` and ``7``."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and groups[-1][-1] == number - 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return [
+        part
+        for group in groups
+        for part in ([f"{group[0]} to {group[-1]}"] if len(group) > 2 else map(str, group))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """What the maps of a run show.
+
+    Attributes:
+        judged: cells are gains, not shares of changed answers.
+        gains, losses: some cell is above, or below, the unmodified model.
+        tuned: the split that the outlined pair was picked on; None without one.
+        tested: that pair is tested on other questions further down.
+    """
+
+    judged: bool
+    gains: bool
+    losses: bool
+    tuned: str | None
+    tested: bool
+
+
+MAP: Family[Maps] = Family(
+    "map",
+    lambda one: {"tuned": one.tuned or ""},
+    {
+        "changes": Verdict(
+            lambda one: not one.judged,
+            "Each cell is one pair: the share of answers that the transplant changes.",
+        ),
+        "cells": Verdict(
+            lambda one: one.judged,
+            "Each cell is one pair: a vector read in block \u201csource\u201d of the counterpart "
+            "replaces the one in block \u201ctarget\u201d of the question.",
+        ),
+        "gains": Verdict(
+            lambda one: one.judged and one.gains,
+            "Blue cells answer more questions right than the unmodified model.",
+        ),
+        "losses": Verdict(
+            lambda one: one.judged and one.losses,
+            "Orange cells answer fewer questions right than the unmodified model.",
+        ),
+        "flat": Verdict(
+            lambda one: one.judged and not one.gains and not one.losses,
+            "No pair answers more or fewer questions right than the unmodified model.",
+        ),
+        "outline": Verdict(
+            lambda one: one.tuned is not None,
+            "The outline marks the pair picked on the {tuned} questions.",
+        ),
+        "optimistic": Verdict(
+            lambda one: one.judged and one.gains,
+            "The best cell of a map is optimistic, since it is chosen in hindsight.",
+        ),
+        "tested": Verdict(
+            lambda one: one.judged and one.tested,
+            "The test of the outlined pair further down is on questions that it was not picked on.",
+        ),
+    },
+)
+
+
+def _trait_values(found: Sequence[LanguageCorrelation]) -> Mapping[str, str]:
+    return {
+        "languages": str(max((one.languages for one in found if one.rho is not None), default=0))
+    }
+
+
+def kept(found: Sequence[LanguageCorrelation]) -> list[LanguageCorrelation]:
+    """Correlations that are left after correction."""
+    known = [one for one in found if one.rho is not None]
+    return [one for one in known if one.test.holm is not None and one.test.holm < LEVEL]
+
+
+TRAITS: Family[Sequence[LanguageCorrelation]] = Family(
+    "traits",
+    _trait_values,
+    {
+        "none": Verdict(
+            lambda found: any(one.rho is not None for one in found) and not kept(found),
+            "Over {languages} languages, no trait goes with the gain or with what is left of the "
+            "upper bound after Holm\u2019s correction.",
+        ),
+    },
+)
+
+
+CLAIM: Family[ModuleClaim] = Family(
+    "claim",
+    lambda one: {
+        "model": words.listing(one.models) or "this model",
+        "verdict": one.verdict,
+        "halves": words.listing(f"{half.verdict} for {half.type}" for half in one.halves),
+    },
+    {
+        "verdict": Verdict(
+            lambda one: bool(one.halves),
+            "For {model}, the claim is {verdict} ({halves}). A type of task counts as confirmed if "
+            "both measures favour the predicted module significantly, and as refuted if neither "
+            "does and one favours the other module, or both lie within the margin that is called "
+            "no difference; the claim is confirmed if both types are, and refuted if one of them "
+            "is.",
+        ),
+    },
+)
+"""Attention against feed-forward, by type of task."""

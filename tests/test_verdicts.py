@@ -1,0 +1,330 @@
+"""Every sentence that judges: figures where it must appear, and figures where it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crosslatent.analysis.across import ModuleClaim, ModuleHalf
+from crosslatent.analysis.evidence import (
+    Corrected,
+    LanguageCorrelation,
+    LayerGain,
+    OtherWay,
+    OverControls,
+    Rival,
+)
+from crosslatent.analysis.results import BoundVersus, ControlAtPair, Follow, UpperBound, Versus
+from crosslatent.report.verdicts import FAMILIES, FEWEST
+from crosslatent.report.verdicts.choosing import Choice
+from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side
+from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
+from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
+from crosslatent.stats import Estimate, cluster_permutation
+
+
+def about(value: float | None, spread: float | None = 0.05, n: int = 80) -> Estimate:
+    """An estimate; its interval is `spread` wide on both sides."""
+    if value is None or spread is None:
+        return Estimate(value, None, None, n, 1 if value is None else 40, 0)
+    return Estimate(value, value - spread, value + spread, n, 40, 0)
+
+
+UP, DOWN, FLAT, NOTHING = about(0.2), about(-0.2), about(0.01), about(None)
+
+
+def over(gap: Estimate, p_value: float | None, own: float | None = None, lacking: Any = ()) -> Any:
+    test = replace(
+        cluster_permutation([1, 0], [0, 0], ["a", "b"]),
+        p_two_sided=p_value if own is None else own,
+    )
+    rival = Rival("noise", UP, UP, gap, test)
+    return OverControls("ffn", rival, p_value, [rival], list(lacking))
+
+
+def union(before: float, after: float, rival: str | None, *others: str) -> Union:
+    bound = UpperBound("ffn", ["final"], about(before), about(after), [], [], {}, (4, 4))
+
+    def versus(name: str) -> BoundVersus:
+        control, _, stratum = name.partition("/")
+        sides = Versus(about(after), about(0.5), UP)
+        return BoundVersus("ffn", control, stratum or None, (4, 4), sides, [], [], {})
+
+    names = [*([rival] if rival else []), *others]
+    return Union(bound, versus(rival) if rival else None, [versus(name) for name in names])
+
+
+def follow(share: float | None, difference: Estimate) -> Follow:
+    return Follow("ffn", "final", (0, 0), about(share), about(0.2), difference)
+
+
+def way(name: str, over_best: Estimate | None) -> Beside:
+    pair = ("attn", 7, 0) if name == "preset" else None
+    best = None if over_best is None else ("ffn", 0, 0)
+    best_share = None if over_best is None else about(0.8)
+    return Beside(OtherWay(name, "final", pair, about(0.9), DOWN, best, best_share, over_best))
+
+
+def named(**changes: Any) -> PairNamed:
+    default = {"component": "attn", "pair": (0, 0), "same": 9, "questions": 9}
+    return PairNamed(**({**default, "plain": True, "changes": True} | changes))
+
+
+def donor(gain: float, gap: float, n: int = FEWEST) -> ControlAtPair:
+    return ControlAtPair(
+        "shuffled", "x", about(0.5, n=n), about(gain, n=n), about(gap, n=n), identity=False
+    )
+
+
+def carried(same: ControlAtPair | None, symbol: ControlAtPair | None, true: float = 0.4) -> Carried:
+    return Carried("ffn", about(true), same, symbol)
+
+
+LIKE, LESS, NONE = donor(0.4, 0.0), donor(0.2, 0.2), donor(0.0, 0.4)
+FEW = replace(donor(0.4, 0.0), gain=about(0.4, n=FEWEST - 1))
+
+
+def side(*means: float, best: Any = None, spread: float | None = 1.5) -> Side:
+    gains = [LayerGain(layer, about(mean), FLAT) for layer, mean in enumerate(means)]
+    return Side("source", gains, spread, best)
+
+
+def maps(**changes: Any) -> Maps:
+    default = {"judged": True, "gains": True, "losses": True, "tuned": "pilot", "tested": True}
+    return Maps(**(default | changes))
+
+
+def correlation(rho: float | None, holm: float | None) -> LanguageCorrelation:
+    test = Corrected(holm, holm, holm, "traits", 4)
+    return LanguageCorrelation("ffn", "gain", "same_script", rho, 6, test, 100, 0, "")
+
+
+def claim(*halves: ModuleHalf) -> ModuleClaim:
+    return ModuleClaim("Attention?", ["tiny"], list(halves), "undecided", [])
+
+
+def selector(name: str = "pilot", **changes: Any) -> SelectorResult:
+    fixed = name == "pilot"
+    default: dict[str, Any] = {
+        "about": "",
+        "accuracy": about(0.8),
+        "gain": UP,
+        "recovered": about(0.8),
+        "shuffled_gain": FLAT,
+        "over_shuffled": UP,
+        "strict_room": about(0.03, 0.02),
+        "versus_pilot": None if fixed else FLAT,
+        "p_value": None if fixed else 0.5,
+        "p_holm": None if fixed else 0.5,
+        "cost": 2.0,
+        "abstained": about(0.0),
+        "used": [],
+        "report": {},
+    }
+    return SelectorResult(name, **(default | changes))
+
+
+def choice(*selectors: SelectorResult, **changes: Any) -> Choice:
+    gap = changes.pop("gap", UP)
+    default: dict[str, Any] = {
+        "tuned_on": "run",
+        "tested_on": "run",
+        "tune": "pilot",
+        "test": "final",
+        "components": ["ffn"],
+        "candidates": 9,
+        "tune_items": 80,
+        "items": 80,
+        "clusters": 40,
+        "left_out": 0,
+        "seed": 0,
+        "selectors": list(selectors),
+        "baselines": [Baseline("upper_bound", "", about(0.9), gap, None)],
+        "strict_controls": ["shuffled", "noise", "mean", "self"],
+    }
+    return Choice(Evaluation(**(default | changes)))
+
+
+BETTER = selector("vote-3", versus_pilot=UP, p_holm=0.01, p_value=0.01)
+WEAK = selector("vote-3", versus_pilot=UP, p_holm=0.2, p_value=0.02)
+HARMLESS = replace(BETTER, gain=FLAT)
+OTHER = selector("vote-3", recovered=about(0.4))
+
+CASES: dict[str, tuple[Any, Any]] = {
+    "gain.shown": (UP, FLAT),
+    "gain.loss": (DOWN, FLAT),
+    "gain.not_shown": (FLAT, DOWN),
+    "gain.unmeasured": (NOTHING, FLAT),
+    "headline.holds": ({"a": True, "b": True}, {"a": True, "b": None}),
+    "headline.fails": ({"a": False, "b": None}, {"a": None, "b": True}),
+    "headline.open": ({"a": None, "b": True}, {"a": False, "b": True}),
+    "bound.above": (over(UP, 0.001), over(UP, 0.2)),
+    # Another rival has the largest p-value: the sentence is on the strongest one alone.
+    "bound.below": (over(DOWN, 0.9, own=0.001), over(DOWN, 0.2)),
+    "bound.not_shown": (over(FLAT, 0.9), over(DOWN, 0.001)),
+    "bound.interval_alone": (over(UP, 0.2), over(FLAT, 0.2)),
+    "bound.not_run": (over(UP, 0.001, lacking=["self"]), over(UP, 0.001)),
+    "union.lifts": (union(0.5, 0.9, "noise"), union(0.9, 0.5, "noise")),
+    "union.lifts_nothing": (union(0.9, 0.5, None), union(0.5, 0.9, None)),
+    "union.beside": (union(0.5, 0.9, "noise"), union(0.5, 0.9, None, "paraphrase")),
+    "union.diagnosis_alone": (
+        union(0.5, 0.9, None, "shuffled/same_answer"),
+        union(0.5, 0.9, "noise", "shuffled/same_answer"),
+    ),
+    "union.no_control": (union(0.5, 0.9, None), union(0.5, 0.9, None, "paraphrase")),
+    "follow.shares": (follow(0.5, UP), follow(None, NOTHING)),
+    "follow.follows": (follow(0.5, UP), follow(0.5, DOWN)),
+    "follow.not_shown": (follow(0.2, FLAT), follow(0.5, UP)),
+    "ways.better": (way("translate_test", UP), way("surer", FLAT)),
+    "ways.not_worse": (way("surer", about(0.0)), way("surer", DOWN)),
+    "ways.worse": (way("translate_test", about(-0.01)), way("translate_test", about(0.0))),
+    "ways.alone": (way("surer", None), way("preset", None)),
+    "ways.preset": (way("preset", DOWN), way("translate_test", DOWN)),
+    "pair.whole_state": (named(), named(same=8)),
+    "pair.whole_state_of_some": (named(same=8), named(same=0)),
+    "carried.symbol": (carried(LIKE, LIKE), carried(LIKE, LESS)),
+    "carried.symbol_alone": (carried(FEW, LIKE), carried(LIKE, LIKE)),
+    "carried.symbol_in_part": (carried(LIKE, LESS), carried(LIKE, FEW)),
+    "carried.text_matters": (carried(LESS, LIKE), carried(LIKE, LIKE)),
+    "carried.symbol_not_shown": (carried(LIKE, NONE), carried(LIKE, None)),
+    "layers.gain": (side(0.2, 0.0), side(-0.2, 0.0)),
+    "layers.lose": (side(-0.2, 0.0), side(0.2, 0.0)),
+    "layers.neither": (side(0.0, 0.0), side(-0.2, 0.0)),
+    # The one bright cell stands in a row that loses on average.
+    "layers.best_elsewhere": (
+        side(-0.2, 0.0, best=((0, 0), UP)),
+        side(0.2, 0.0, best=((0, 0), UP)),
+    ),
+    "layers.spread": (side(0.2, 0.0), side(0.0, 0.0)),
+    "map.changes": (maps(judged=False), maps()),
+    "map.cells": (maps(), maps(judged=False)),
+    "map.gains": (maps(), maps(gains=False)),
+    "map.losses": (maps(), maps(losses=False)),
+    "map.flat": (maps(gains=False, losses=False), maps(gains=False)),
+    "map.outline": (maps(), maps(tuned=None)),
+    "map.optimistic": (maps(), maps(gains=False)),
+    "map.tested": (maps(), maps(tested=False)),
+    "traits.none": ([correlation(0.5, 0.4)], [correlation(0.9, 0.01)]),
+    "claim.verdict": (
+        claim(ModuleHalf("understanding", "attn", ["run"], [], "confirmed")),
+        claim(),
+    ),
+    "beats.not_run": (choice(OTHER), choice(selector())),
+    "beats.better": (choice(selector(), BETTER), choice(selector(), WEAK)),
+    "beats.none": (choice(selector(), OTHER), choice(selector(), BETTER)),
+    "beats.pair_alone": (choice(selector(), HARMLESS), choice(selector(), WEAK)),
+    "beats.interval_alone": (choice(selector(), WEAK), choice(selector(), HARMLESS)),
+    "recovers.no_gap": (choice(selector(), gap=DOWN), choice(selector())),
+    "recovers.pilot": (choice(selector()), choice(selector(), gap=DOWN)),
+    "recovers.over_shuffled": (choice(selector()), choice(selector(over_shuffled=None))),
+    "recovers.no_shuffled": (choice(selector(over_shuffled=None)), choice(selector())),
+    "recovers.one_candidate": (choice(selector(), candidates=1), choice(selector())),
+    "recovers.half": (choice(selector(), BETTER), choice(selector(), OTHER)),
+    "recovers.no_half": (choice(selector(), OTHER), choice(selector(), BETTER)),
+    "strict.room": (choice(selector()), choice(selector(strict_room=None))),
+    "strict.lacking": (choice(selector(), strict_missing=["self"]), choice(selector())),
+    "strict.no_control": (choice(selector(), strict_controls=[]), choice(selector())),
+}
+"""By id: a subject that the sentence is true of, and one that it is not."""
+
+FAMILY_OF = {identity: family for family in FAMILIES for identity in family.ids()}
+
+MORE_WITHOUT = {
+    # Fewer than thirty items get no sentence at all.
+    "carried.symbol": [carried(FEW, LIKE), carried(LIKE, FEW), carried(LIKE, LIKE, true=0.0)],
+    "carried.symbol_alone": [carried(None, FEW), carried(FEW, LESS), carried(FEW, NONE)],
+    "carried.symbol_in_part": [carried(LIKE, LIKE), carried(FEW, NONE), carried(None, None)],
+    "carried.symbol_not_shown": [carried(LIKE, FEW), carried(LIKE, LESS)],
+    "pair.whole_state": [
+        named(component="ffn"),
+        named(component="attn_residual"),
+        named(pair=(0, 1)),
+        named(pair=(1, 1)),
+        named(plain=False),
+        named(changes=False),
+        named(same=0, questions=0),
+    ],
+    "bound.above": [over(UP, None), over(DOWN, 0.001), over(about(0.2, None), 0.06)],
+    "bound.below": [over(UP, 0.001), over(FLAT, 0.001), over(DOWN, None)],
+    "headline.holds": [{"a": False}, {"a": True, "b": False}, {"a": None}],
+    "beats.better": [choice(BETTER), choice(selector(), replace(BETTER, cost=11.0))],
+    "recovers.half": [
+        choice(selector(), replace(BETTER, recovered=about(0.52))),
+        choice(selector(), replace(BETTER, over_shuffled=FLAT)),
+        choice(selector(), replace(BETTER, cost=20.0)),
+        choice(selector(), replace(BETTER, p_value=None)),
+    ],
+    "union.no_control": [union(0.5, 0.9, "self"), union(0.5, 0.9, None, "shuffled/same_symbol")],
+    "layers.best_elsewhere": [
+        side(-0.2, 0.1, best=((1, 0), UP)),
+        side(-0.2, best=((0, 0), FLAT)),
+        side(-0.2, best=None),
+    ],
+    "ways.better": [way("preset", UP), way("surer", None), way("translate_test", DOWN)],
+}
+
+
+def test_every_id_has_its_cases() -> None:
+    assert set(CASES) == set(FAMILY_OF)
+    assert len(FAMILY_OF) == sum(len(family.verdicts) for family in FAMILIES)
+
+
+@pytest.mark.parametrize("identity", CASES)
+def test_a_sentence_appears_where_it_is_true_and_nowhere_else(identity: str) -> None:
+    family: Any = FAMILY_OF[identity]
+    with_it, *without = (*CASES[identity], *MORE_WITHOUT.get(identity, []))
+    assert identity in family.allowed(with_it)
+    said = family.say(with_it)
+    assert "{" not in said
+    # Its words before the first figure stand in what is said.
+    template = family.verdicts[identity.partition(".")[2]].template
+    longest = max((part.split("{")[0] for part in template.split("}")), key=len)
+    assert longest in said
+    for other in without:
+        assert identity not in family.allowed(other), other
+        family.say(other)
+
+
+@pytest.mark.parametrize(
+    ("group", "subjects"),
+    [
+        (("gain.shown", "gain.loss", "gain.not_shown", "gain.unmeasured"), [UP, DOWN, FLAT]),
+        (
+            ("bound.above", "bound.below", "bound.not_shown"),
+            [over(gap, p) for gap in (UP, DOWN, FLAT) for p in (0.001, 0.2, None)],
+        ),
+        (
+            ("union.beside", "union.diagnosis_alone", "union.no_control"),
+            [CASES[f"union.{name}"][0] for name in ("beside", "diagnosis_alone", "no_control")],
+        ),
+        (
+            ("ways.better", "ways.not_worse", "ways.worse", "ways.alone", "ways.preset"),
+            [
+                way(name, gap)
+                for name in ("translate_test", "surer", "preset")
+                for gap in (UP, DOWN, FLAT, about(0.0), None)
+            ],
+        ),
+        (
+            ("recovers.half", "recovers.no_half", "recovers.one_candidate"),
+            [choice(selector(), BETTER), choice(selector(), OTHER), choice(selector())],
+        ),
+        (("beats.better", "beats.none", "beats.not_run"), [CASES["beats.better"][0]]),
+    ],
+)
+def test_of_sentences_that_exclude_each_other_one_is_said(
+    group: tuple[str, ...], subjects: list[Any]
+) -> None:
+    for subject in subjects:
+        assert len(set(FAMILY_OF[group[0]].allowed(subject)) & set(group)) == 1, subject
+
+
+@pytest.mark.parametrize("same", [FEW, LIKE, LESS, NONE, None])
+@pytest.mark.parametrize("symbol", [FEW, LIKE, LESS, NONE, None])
+def test_strata_get_one_sentence_at_most(same: Any, symbol: Any) -> None:
+    said = FAMILY_OF["carried.symbol"].allowed(carried(same, symbol))
+    assert len(said) <= 1
+    if symbol in (FEW, None):
+        assert not said
