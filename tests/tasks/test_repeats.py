@@ -10,8 +10,8 @@ import pytest
 
 from crosslatent.analysis import summarise
 from crosslatent.cli.validation import examine
+from crosslatent.repeats import notes, one_cluster_each
 from crosslatent.tasks import Item, Task, list_tasks, load_prompts, load_task, task_of
-from crosslatent.tasks.repeats import notes, one_cluster_each
 from support.runs import item, row, write_run
 
 

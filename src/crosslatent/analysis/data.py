@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent import repeats
 from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
 from crosslatent.errors import RunFolderError
 from crosslatent.select import language_column
 from crosslatent.specs import STRATA, Component, check_component
 from crosslatent.stats import Floats
 from crosslatent.store.contents import refuse_all
-from crosslatent.tasks import repeats
 
 if TYPE_CHECKING:
     import duckdb
@@ -295,7 +295,7 @@ class RunData:
 
 
 class _Question(NamedTuple):
-    """A row of `items`, as `tasks.repeats` looks at it."""
+    """A row of `items`, as `repeats` looks at it."""
 
     item: str
     lang: str

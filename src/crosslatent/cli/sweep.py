@@ -207,9 +207,9 @@ def sweep(
     # Workers load the model themselves; here it may still be wanted for counterparts.
     here = cluster is None or dry_run or (asked.auto and translate_with == SELF)
     loaded = load_model(*arguments) if here else None
+    from crosslatent import repeats
     from crosslatent.sweeps import SweepSpec
     from crosslatent.sweeps.run import timed
-    from crosslatent.tasks import repeats
 
     spec = SweepSpec(
         components,

@@ -123,7 +123,7 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
             f"{group.lang} (aux {group.aux_lang}{', ' + group.split if group.split else ''}): "
             "compare every figure with always naming it."
         )
-    from crosslatent.tasks import repeats
+    from crosslatent import repeats
 
     yield from repeats.notes(task.items)
     both = _in_several_splits(task)

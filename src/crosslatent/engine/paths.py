@@ -209,28 +209,6 @@ def _refuse_what_devices_say(name: str, model: Model, error: Exception) -> None:
         ) from error
 
 
-def _refuse_what_devices_say(name: str, model: Model, error: Exception) -> None:
-    """What is wrong with a device is no reason to answer rows one by one, a hundred times slower.
-
-    Raises:
-        DeviceError: a device fails, or tensors on several devices meet.
-        MemoryShortError: memory does not suffice.
-    """
-    said = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-    if is_out_of_memory(error):
-        raise MemoryShortError(
-            f"Memory does not suffice to try the engine {name!r} on a few tokens ({said}): use a "
-            "smaller dtype or model, or another device."
-        ) from error
-    if is_device_error(error):
-        where = ", ".join(sorted(map(str, model.devices)))
-        raise DeviceError(
-            f"The engine {name!r} fails on {where} ({said}), which is no fault of the model: use "
-            f"another --device, or --engine {ORACLE} to answer the rows one by one, much more "
-            "slowly."
-        ) from error
-
-
 def _probe_requests(model: Model) -> list[Request]:
     """Prompts that edit each other's vectors into first, middle and last blocks."""
     vocab = text_config(model.hf).vocab_size

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-from crosslatent import __version__
+from crosslatent import __version__, repeats
 from crosslatent.model import Model
 from crosslatent.specs import Chat
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.tasks import repeats
 
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY",

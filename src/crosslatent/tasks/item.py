@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from crosslatent.errors import TaskError
 from crosslatent.languages import UNKNOWN, same_language
 from crosslatent.normal import fold
+from crosslatent.repeats import one_cluster_each
 from crosslatent.tasks.naming import clash
 
 
@@ -302,3 +303,21 @@ def check_one_each(
     """
     if options is not None and given is not None and len(given) != len(options):
         raise TaskError(f"{where}: {len(given)} {name} for {len(options)} options; give one each.")
+
+
+def with_one_cluster_each(
+    items: tuple[Item, ...], *, declared: bool | None = None
+) -> tuple[Item, ...]:
+    """The items with `repeats.one_cluster_each`; the very same ones where none asks the same.
+
+    Args:
+        items: of a task.
+        declared: whether the task says what its clusters are; None = each item says it, and one
+            that is its own cluster says nothing.
+    """
+    given = [item.cluster != item.id if declared is None else declared for item in items]
+    found = one_cluster_each(items, given)
+    return tuple(
+        item if item.cluster == name else replace(item, cluster=name)
+        for item, name in zip(items, found, strict=True)
+    )

@@ -15,10 +15,9 @@ from crosslatent.errors import TaskError
 from crosslatent.tasks.build import Builder
 from crosslatent.tasks.definition import Definition, check_definition, only
 from crosslatent.tasks.files import read_items
-from crosslatent.tasks.item import Item
+from crosslatent.tasks.item import Item, with_one_cluster_each
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.released import ReleasedReader
-from crosslatent.tasks.repeats import with_one_cluster_each
 from crosslatent.tasks.rows import RowSource
 from crosslatent.tasks.rules import RULES, contains, rule_for
 from crosslatent.tasks.task import Task

@@ -8,8 +8,7 @@ from typing import Any
 
 from crosslatent.errors import TaskError
 from crosslatent.tasks.files import check_item, read_items
-from crosslatent.tasks.item import Item
-from crosslatent.tasks.repeats import with_one_cluster_each
+from crosslatent.tasks.item import Item, with_one_cluster_each
 from crosslatent.tasks.rules import rule_for
 from crosslatent.tasks.sources import read_text
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task

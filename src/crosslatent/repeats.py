@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from crosslatent.tasks.item import Item
-from crosslatent.tasks.rules import fold
+from crosslatent.normal import fold
 
 
 class Question(Protocol):
@@ -46,7 +44,7 @@ AnyQuestion = TypeVar("AnyQuestion", bound=Question)
 
 
 def plain(text: str) -> str:
-    """A prompt as it is compared: `rules.fold`, with blanks and line breaks alike."""
+    """A prompt as it is compared: `normal.fold`, with blanks and line breaks alike."""
     return " ".join(fold(text).split())
 
 
@@ -79,24 +77,6 @@ def one_cluster_each(questions: Sequence[Question], given: Sequence[bool]) -> li
             elif other != first and other not in fixed:
                 above[other] = first
     return [root(one.cluster) for one in questions]
-
-
-def with_one_cluster_each(
-    items: tuple[Item, ...], *, declared: bool | None = None
-) -> tuple[Item, ...]:
-    """The items with `one_cluster_each`; the very same ones where none asks the same.
-
-    Args:
-        items: of a task.
-        declared: whether the task says what its clusters are; None = each item says it, and one
-            that is its own cluster says nothing.
-    """
-    given = [item.cluster != item.id if declared is None else declared for item in items]
-    found = one_cluster_each(items, given)
-    return tuple(
-        item if item.cluster == name else replace(item, cluster=name)
-        for item, name in zip(items, found, strict=True)
-    )
 
 
 def notes(questions: Iterable[Question]) -> list[str]:
