@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.cli.demo import summary_lines
+from crosslatent.cli.demo import introduction, summary_lines
 from support.runs import item, row, write_run
 
 HEADLINE = {"task": "facts", "component": "ffn", "tune": "pilot", "test": "final"}
@@ -55,3 +55,21 @@ def test_summary_lines_name_the_figures_that_count(cli, run, tmp_path):
 def test_summary_lines_without_a_headline():
     lines = list(summary_lines({"headline": None, "headline_missing": "None.", "runs": []}))
     assert lines == ["No headline: None."]
+
+
+def test_the_demo_says_what_it_is_about_to_do():
+    text = "\n".join(introduction())
+    assert "A sweep does that for every pair of layers" in text
+    assert "Task 1 of 2, demo-facts: Facts known in English, asked in another language (400" in text
+    assert "Task 2 of 2, demo-culture: Local facts, asked in English" in text
+    assert "a row is one answer with one vector copied in" in text
+
+
+def test_summary_lines_call_new_figures_exploratory(cli, run, tmp_path):
+    cli("report", run, f"--out={tmp_path / 'report'}")
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text(encoding="utf-8"))
+    way = dict(summary["runs"][0]["ways"][0], name="surer", pair=None)
+    summary["runs"][0]["ways"] = [way]
+    assert "exploratory" not in "\n".join(summary_lines(summary))
+    summary["runs"][0]["exploratory"] = ["surer"]
+    assert "exploratory: defined after the rows were seen" in "\n".join(summary_lines(summary))
