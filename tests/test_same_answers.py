@@ -77,9 +77,9 @@ def test_an_output_that_follows_the_donor(tmp_path, one, other):
 
 def test_donors_share_an_answer_if_they_share_one_of_several(tmp_path):
     data = open_run(tmp_path / "1", "o", "o", golds=("USA", "United States"), donor=("u", "usa"))
-    assert data.same_answer_share.tolist() == [1.0, 1.0]
+    assert data.donor_shares["same_answer"].tolist() == [1.0, 1.0]
     data = open_run(tmp_path / "2", "o", "o", golds=("USA",), donor=("United States",))
-    assert data.same_answer_share.tolist() == [0.0, 0.0]
+    assert data.donor_shares["same_answer"].tolist() == [0.0, 0.0]
 
 
 def test_runs_from_before_there_were_several(tmp_path):

@@ -270,7 +270,7 @@ def assert_equal_runs(run: Path, whole: Path, *, aside: Sequence[str] = ()) -> N
 
 
 def assert_equal_rows(
-    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], places: float = 1e-5
+    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], places: float = 1e-4
 ) -> None:
     """Keys, ids and texts exactly, floats within `places`, timings left out."""
     assert len(rows) == len(others)
