@@ -64,7 +64,8 @@ def test_what_is_not_given_comes_from_the_run(monkeypatch, tokens, chat):
     monkeypatch.setattr(selected, "print_json", lambda data: None)
     transplant_by(
         FILE, None, "m", "a",
-        lang=None, aux_lang="en", options=(), max_new_tokens=tokens, chat=chat, chat_args={}, as_json=True,
+        lang=None, aux_lang="en", options=(), max_new_tokens=tokens, chat=chat, chat_args={},
+        as_json=True,
     )  # fmt: skip
     assert (seen["max_new_tokens"], seen["chat"]) == (tokens, chat)
 

@@ -147,7 +147,9 @@ def test_prompts_without_counterparts_are_checked_for_aux_auto(cli, tiny_folder,
 
 def test_what_holds_together_is_counted(cli, tmp_path):
     path = tmp_path / "items.jsonl"
-    path.write_text("\n".join(item(k, lang="sw") for k in range(3)), encoding="utf-8")
+    path.write_text(
+        "\n".join(item(k, lang="sw", main=f"Mji {k}?") for k in range(3)), encoding="utf-8"
+    )
     result = cli("tasks", "validate", path)
     assert result.code == 0
     assert "3 items, judged by option" in result.out

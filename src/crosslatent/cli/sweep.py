@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +59,7 @@ from crosslatent.store.places import place_of
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepSpec
-    from crosslatent.tasks import Task
+    from crosslatent.tasks import Item, Task
 
 
 def sweep(
@@ -207,7 +208,6 @@ def sweep(
     # Workers load the model themselves; here it may still be wanted for counterparts.
     here = cluster is None or dry_run or (asked.auto and translate_with == SELF)
     loaded = load_model(*arguments) if here else None
-    from crosslatent import repeats
     from crosslatent.sweeps import SweepSpec
     from crosslatent.sweeps.run import timed
 
@@ -235,8 +235,6 @@ def sweep(
     )
     translate = stand_in if dry_run else maker
     questions, failures = asked.prepare(everything, translate if asked.auto else None)
-    for note in repeats.notes(questions.items):
-        say(f"Note: {note}")
     if save_parallel is not None and not dry_run:
         save(questions, save_parallel)
     # A template ends otherwise, and what an encoder reads is not what is edited.
@@ -245,6 +243,7 @@ def sweep(
     if dry_run:
         for line in notes:
             warn(line)
+        _note(questions.items)
         _dry_run(loaded, questions, spec, failures)
         return
     requested = _requested(context) | maker.to_dict()
@@ -291,9 +290,16 @@ def sweep(
                 tell=say,
                 warned=warn,
             )
-    for line in not_judged(questions.items):
-        say(f"Note: {line}")
+    _note(questions.items)
     report_outcome(outcome, notes)
+
+
+def _note(items: Sequence[Item]) -> None:
+    """Say what the figures of a sweep must be read with."""
+    from crosslatent import repeats
+
+    for line in (*repeats.notes(items), *not_judged(items)):
+        say(f"Note: {line}")
 
 
 def _requested(context: typer.Context) -> dict[str, Any]:
