@@ -19,7 +19,7 @@ from support.rows import wrapped
 FAST_TIER = ("llama", "gemma2", "opt", "bloom")
 """A plain one; norms after modules, windows and caps; tokens without rows; no registry."""
 
-NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
+NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 24)
 """Earlier versions lead some models past the registry of attention functions."""
 
 LEAST_DISTINCT = 8

@@ -16,7 +16,7 @@ from support.two_stacks import BOTH_WAYS, ENCODED, SEEING, TWO_STACKS, has_type,
 FAST_TIER = ("t5", "bart-forced", "llava")
 """Relative positions; positions, norms after modules and a forced token; a vision tower."""
 
-NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 23)
+NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 24)
 """Earlier versions give Qwen's decoders positions of another shape, which rows cannot share."""
 
 LEAST_DISTINCT = 8

@@ -171,7 +171,7 @@ _NO_REGISTRY = "its attention does not go through transformers' AttentionInterfa
 
 EXPANDED: dict[str, str] = {
     **dict.fromkeys(
-        ("gptj", "gpt_neo", "bloom", "falcon", "falcon-alibi", "mpt", "xglm", "codegen"),
+        ("gpt_neo", "bloom", "falcon", "falcon-alibi", "mpt", "xglm"),
         _NO_REGISTRY,
     ),
     "gpt_neox_japanese": _NO_REGISTRY,
