@@ -165,7 +165,7 @@ hyperclovax internlm3 exaone_moe minimax_m2 granitemoeshared gpt_neox_japanese
 """
 
 CAUSAL = tuple(_CAUSAL.split())
-"""Decoders that are built from their configs: those of the issue, and more multilingual ones."""
+"""Decoders that are built from their configs: common families, and more multilingual ones."""
 
 _NO_REGISTRY = "its attention does not go through transformers' AttentionInterface"
 
