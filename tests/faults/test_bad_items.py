@@ -162,11 +162,13 @@ def test_items_that_hang_on_the_bad_one_are_run_or_recorded(
         for item in {f"q{n}" for n in range(5)} - set(failed)
     }
     for item, rows in right.items():
-        assert_equal_rows([row for row in exported(run) if row["item"] == item], rows)
+        # Other rows share their batches here, which moves the last bits of their sums.
+        found = [row for row in exported(run) if row["item"] == item]
+        assert_equal_rows(found, rows, places=1e-4)
     assert len(right) >= 2, failed
     heal()
     assert sweep(file, fixed=EVERYTHING)[0] == 0
-    assert_equal_runs(run, clean)
+    assert_equal_runs(run, clean, places=1e-4)
 
 
 def test_strict_stops_at_the_first(sweep, prompts, poison, tmp_path):

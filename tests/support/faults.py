@@ -251,15 +251,18 @@ def _unique(rows: list[dict[str, Any]], key: Sequence[str]) -> list[dict[str, An
     return rows
 
 
-def assert_equal_runs(run: Path, whole: Path, *, aside: Sequence[str] = ()) -> None:
+def assert_equal_runs(
+    run: Path, whole: Path, *, aside: Sequence[str] = (), places: float = 1e-5
+) -> None:
     """A run that something happened to equals one that nothing happened to.
 
     Args:
         run: the one.
         whole: the other.
         aside: names of files that the fault left in `run`, as patterns.
+        places: how far floats of rows may be apart.
     """
-    assert_equal_rows(exported(run), exported(whole))
+    assert_equal_rows(exported(run), exported(whole), places)
     for name in EXTRAS:
         assert_equal_rows(extra(run, name), extra(whole, name), places=1e-3)
     found = {path for path in layout(run) if not any(Path(path).match(p) for p in aside)}
@@ -270,7 +273,7 @@ def assert_equal_runs(run: Path, whole: Path, *, aside: Sequence[str] = ()) -> N
 
 
 def assert_equal_rows(
-    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], places: float = 1e-4
+    rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], places: float = 1e-5
 ) -> None:
     """Keys, ids and texts exactly, floats within `places`, timings left out."""
     assert len(rows) == len(others)

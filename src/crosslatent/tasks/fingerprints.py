@@ -1,6 +1,6 @@
 """By what a question is known again: its normalised text, and the fact that it asks.
 
-Blanks and case do not count, nor what `rules.fold` makes alike; shots and chat templates are no
+Blanks and case do not count, nor what `normal.fold` makes alike; shots and chat templates are no
 part of a question's text.
 """
 
