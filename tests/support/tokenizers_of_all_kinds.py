@@ -144,20 +144,27 @@ def _ended_bytes() -> Tokenizer:
     return backend
 
 
+def _written_words(normalizer: Any, pre: Any) -> list[str]:
+    """Words of `LINES` in the order of their letters.
+
+    Trainers whose pieces differ within a word read the words in the order of a hash table, which is
+    another one in every process, and break ties by it: these tokenizers are written down instead.
+    """
+    lines = (normalizer.normalize_str(line) for line in LINES)
+    return sorted({word for line in lines for word, _ in pre.pre_tokenize_str(line)})
+
+
 def _wordpiece() -> Tokenizer:
-    backend = Tokenizer(models.WordPiece(unk_token="<unk>"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=False)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.BertNormalizer(lowercase=False)
+    pre = pre_tokenizers.BertPreTokenizer()
+    pieces = [*SPECIAL, *_letters(), *(f"##{letter}" for letter in _letters())]
+    pieces += ["un", "play", "##ing", "##happy", *_written_words(normalizer, pre)]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre
     backend.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    return _trained(
-        backend,
-        trainers.WordPieceTrainer(
-            vocab_size=420,
-            special_tokens=SPECIAL,
-            initial_alphabet=_letters(),
-            show_progress=False,
-        ),
-    )
+    return backend
 
 
 def _unigram(*, strip: bool) -> Tokenizer:
@@ -196,20 +203,26 @@ def _words() -> Tokenizer:
 
 def _ends_of_words() -> Tokenizer:
     """Pieces at the end of a word are others than those within it."""
-    backend = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
-    backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.BPEDecoder(suffix="</w>")
-    return _trained(
-        backend,
-        trainers.BpeTrainer(
-            vocab_size=500,
-            special_tokens=SPECIAL,
-            end_of_word_suffix="</w>",
-            initial_alphabet=_letters(),
-            show_progress=False,
-        ),
+    normalizer, pre, end = normalizers.NFC(), pre_tokenizers.BertPreTokenizer(), "</w>"
+    pieces = [*SPECIAL, *_letters(), *(letter + end for letter in _letters())]
+    merges: list[tuple[str, str]] = []
+    for word in _written_words(normalizer, pre):
+        left, *rest = [*word[:-1], word[-1] + end]
+        pieces += [left, *rest]
+        for right in rest:
+            merges.append((left, right))
+            left += right
+            pieces.append(left)
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    backend = Tokenizer(
+        models.BPE(
+            vocabulary, list(dict.fromkeys(merges)), unk_token="<unk>", end_of_word_suffix=end
+        )
     )
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre
+    backend.decoder = decoders.BPEDecoder(suffix=end)
+    return backend
 
 
 KINDS: Mapping[str, Callable[[], Tokenizer]] = {
