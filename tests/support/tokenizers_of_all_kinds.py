@@ -147,8 +147,9 @@ def _ended_bytes() -> Tokenizer:
 def _written_words(normalizer: Any, pre: Any) -> list[str]:
     """Words of `LINES` in the order of their letters.
 
-    Trainers whose pieces differ within a word read the words in the order of a hash table, which is
-    another one in every process, and break ties by it: these tokenizers are written down instead.
+    Some trainers read the words in the order of a hash table, which differs between processes, and
+    break ties (BPE whose pieces differ within a word, WordPiece) or add up (Unigram) by it: these
+    tokenizers are written down instead.
     """
     lines = (normalizer.normalize_str(line) for line in LINES)
     return sorted({word for line in lines for word, _ in pre.pre_tokenize_str(line)})
@@ -168,23 +169,20 @@ def _wordpiece() -> Tokenizer:
 
 
 def _unigram(*, strip: bool) -> Tokenizer:
-    backend = Tokenizer(models.Unigram())
+    pre = pre_tokenizers.Metaspace(prepend_scheme="always")
+    words = [word for word in _written_words(normalizers.NFC(), pre) if len(word) > 2]
+    letters = ["\n", BLANK, *_letters()]
+    pieces = [(name, 0.0) for name in SPECIAL]
+    # A word as a whole is likelier than its letters.
+    pieces += [(letter, -8.0) for letter in letters] + [(word, -9.0) for word in words]
+    backend = Tokenizer(models.Unigram(list(dict(pieces).items()), unk_id=0))
     if strip:
         backend.normalizer = normalizers.Sequence(
             [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(left=False, right=True)]
         )
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    backend.pre_tokenizer = pre
     backend.decoder = decoders.Metaspace(prepend_scheme="always")
-    return _trained(
-        backend,
-        trainers.UnigramTrainer(
-            vocab_size=330,
-            special_tokens=SPECIAL,
-            unk_token="<unk>",
-            initial_alphabet=["\n", BLANK, *_letters()],
-            show_progress=False,
-        ),
-    )
+    return backend
 
 
 def _t5() -> Tokenizer:
