@@ -2,20 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip
 OUT ?= demo-output
-INSTALL := $(PIP) install --quiet --no-build-isolation -c constraints.txt
+# Modules are compiled when they are first imported, and only these.
+PIP_INSTALL := -m pip install -qq --no-compile
+INSTALL := $(BIN)/python $(PIP_INSTALL) --no-build-isolation -c constraints.txt
 LOWEST := .venv-lowest
 NEWEST := .venv-newest
 TORCH := $(shell grep -o '^torch==[^ ;]*' constraints.txt)
 UV := .venv-pins/bin/uv
-# A process for each core, each with one thread: small models gain nothing from more.
-PROCESSES := -m pytest -n auto --dist loadfile
+# Each process has one thread: small models gain nothing from more. One process more than there are cores,
+# since many tests wait for processes of their own.
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+PROCESSES := -m pytest -n $(shell expr $(CORES) + 1) --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(PROCESSES)
-NEWEST_PART := tests/test_patch.py tests/test_decoding.py tests/test_activations.py tests/test_oracle.py \
-	tests/test_attribution.py tests/test_encoder_decoders.py tests/engine/test_engine.py \
-	tests/engine/test_paths.py tests/model/test_loading.py tests/model/test_tokenizers.py \
-	tests/store/test_tools.py tests/test_scoring.py
+NEWEST_PART := tests/test_patch.py tests/test_decoding.py tests/test_activations.py tests/test_attribution.py \
+	tests/test_encoder_decoders.py tests/engine/test_paths.py tests/model/test_loading.py \
+	tests/model/test_tokenizers.py tests/store/test_tools.py
 # With the newest versions, warnings of what will go are listed and fail nothing.
 PYTEST_NEWEST := OMP_NUM_THREADS=1 $(NEWEST)/bin/python $(PROCESSES) --newest
 
@@ -94,7 +96,7 @@ pins: $(UV) ## write constraints.txt and constraints-lowest.txt anew, from pypro
 
 $(UV):
 	$(PYTHON) -m venv .venv-pins
-	.venv-pins/bin/python -m pip install --quiet uv
+	.venv-pins/bin/python $(PIP_INSTALL) uv
 
 # How an environment is begun: torch comes first, since it is the large download, with what builds this
 # package, since nothing is built in isolation, where constraints would not count.
@@ -102,16 +104,16 @@ FIRST := torch hatchling editables setuptools
 
 $(LOWEST)/.stamp-test: constraints-lowest.txt pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt $(FIRST)
-	$(LOWEST)/bin/python -m pip install --quiet --no-build-isolation -c constraints-lowest.txt -e '.[test]'
+	$(LOWEST)/bin/python $(PIP_INSTALL) -c constraints-lowest.txt $(FIRST)
+	$(LOWEST)/bin/python $(PIP_INSTALL) --no-build-isolation -c constraints-lowest.txt -e '.[test]'
 	@touch $@
 
-# The newest of everything but torch, looked up again at every call.
-$(NEWEST): constraints.txt
-	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --no-compile $(TORCH) $(filter-out torch,$(FIRST))
-	$(NEWEST)/bin/python -m pip install --quiet --no-compile --no-build-isolation \
-		--upgrade --upgrade-strategy eager $(TORCH) -e '.[dev]'
+# The newest of everything but torch, looked up again at every call. It begins as a copy of the pinned
+# environment, whose files are shared until pip replaces them: most of them are the newest.
+$(NEWEST): $(VENV)/.stamp-dev
+	test -x $(NEWEST)/bin/python || cp -al $(VENV) $(NEWEST)
+	$(NEWEST)/bin/python $(PIP_INSTALL) --no-build-isolation --upgrade --upgrade-strategy eager \
+		$(TORCH) -e '.[dev]'
 
 # Each stamp is made once and again only when what it depends on has changed.
 $(VENV)/.stamp-venv:
@@ -121,7 +123,7 @@ $(VENV)/.stamp-venv:
 	@touch $@
 
 $(VENV)/.stamp-torch: $(VENV)/.stamp-venv constraints.txt
-	$(PIP) install --quiet -c constraints.txt $(FIRST)
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt $(FIRST)
 	@touch $@
 
 $(VENV)/.stamp-base: $(VENV)/.stamp-torch pyproject.toml

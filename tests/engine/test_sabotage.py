@@ -6,13 +6,16 @@ Every sabotage leaves the engine running: it is the comparison that must notice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
 
 from crosslatent import engine, oracle
+from crosslatent.decoding import Decoded
 from crosslatent.engine import EnginePath, growth, options, rewrites, shared
 from crosslatent.engine.rows import SharedRows
+from crosslatent.model import Model
 from crosslatent.prefix import Prefix, SharedCache, Step
 from crosslatent.prefix.attention import Scoring
 from crosslatent.prefix.cache import SuffixLayer
@@ -22,27 +25,42 @@ from crosslatent.specs import SHARED_PREFIX
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
 OPTIONS = ((40, 41, 42), (40, 41, 43), (70, 71), (60,))
+WINDOWS = (None, 9)
 
 
-def compare() -> None:
-    """Rows of three prompts, decoded and scored, against the oracle, with windows and without.
+@cache
+def asked(window: int | None) -> tuple[Model, tuple[Request, ...], list[list[Decoded]]]:
+    """Rows of three prompts, decoded and scored, and what the oracle gives for them.
 
     The prompts have different lengths, and answers end early, each row's at another time.
     """
-    for window in (None, 9):
-        model = wrapped("mistral", sliding_window=window)
-        rows = tuple(all_rows(model, ids_of(model, AUX)))
-        model.hf.generation_config.eos_token_id = list(range(0, 256, 9))
-        requests = [
-            Request(tuple(ids_of(model, text)), rows, (5,), OPTIONS)
-            for text in (MAIN, MAIN[:20], AUX)
-        ]
+    model = wrapped("mistral", sliding_window=window)
+    rows = tuple(all_rows(model, ids_of(model, AUX)))
+    model.hf.generation_config.eos_token_id = list(range(0, 256, 9))
+    requests = tuple(
+        Request(tuple(ids_of(model, text)), rows, (5,), OPTIONS) for text in (MAIN, MAIN[:20], AUX)
+    )
+    slow = [
+        oracle.run_rows(model, each.main, rows, max_new_tokens=5, watch=(5,), options=OPTIONS)
+        for each in requests
+    ]
+    return model, requests, slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _right_answers() -> None:
+    """Known before anything is broken."""
+    for window in WINDOWS:
+        asked(window)
+
+
+def compare() -> None:
+    """The engine against the oracle, with windows and without."""
+    for window in WINDOWS:
+        model, requests, slow = asked(window)
         fast = engine.run(model, requests, max_new_tokens=5, path=EnginePath(SHARED_PREFIX))
-        for request, answered in zip(requests, fast, strict=True):
-            slow = oracle.run_rows(
-                model, request.main, rows, max_new_tokens=5, watch=(5,), options=OPTIONS
-            )
-            assert_equal(answered.rows, slow)
+        for answered, right in zip(fast, slow, strict=True):
+            assert_equal(answered.rows, right)
 
 
 def test_the_engine_as_it_is_passes():
