@@ -51,6 +51,8 @@ def test_weights_that_are_fetched_when_used(tmp_path):
     assert_equal(engine.run_rows(model, ids, rows, max_new_tokens=5), slow)
 
 
+# Earlier versions of transformers take a model without a device for one on another device.
+@pytest.mark.filterwarnings("ignore:You are calling .generate:UserWarning")
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_contracts_of_a_model_that_is_offloaded_to_memory(tmp_path, contract):
     model = wrap(offloaded(save_tiny(tmp_path / "model")), byte_tokenizer())

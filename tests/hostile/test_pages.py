@@ -64,8 +64,10 @@ def test_the_report_of_a_hostile_run_shows_text(report: ReportPaths) -> None:
     assert shown.count("window.pwned=1") > 50, "it is shown, and not left out"
     assert "<img src=http://pwned.invalid/x onerror=window.pwned=1>" in shown
     assert "{{7*7}}" in shown
-    styles = re.findall(r' style="([^"]*)"', report.page.read_text(encoding="utf-8"))
-    assert all(STYLE.fullmatch(style) for style in styles if "pwned" not in style)
+    text = report.page.read_text(encoding="utf-8").replace(get_plotlyjs(), "")
+    styles = re.findall(r' style="([^"]*)"', text)
+    unknown = {style for style in styles if not STYLE.fullmatch(style) and "pwned" not in style}
+    assert not unknown
     assert not any("pwned" in style for style in styles)
     # Plotly reads tags in its texts: none of them is anybody's but ours.
     for payload in data_of(page):

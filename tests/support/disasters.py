@@ -21,7 +21,7 @@ from typing import Any
 KILL, POWER, STOP, RAISE = "kill", "power", "stop", "raise"
 """SIGKILL; SIGKILL, and what was not synced is lost; SIGSTOP; OSError at this step and after it."""
 
-_GROWS = ("make", "write", "sync", "folder")
+GROWS = ("make", "write", "sync", "folder")
 """Steps that need space: a full disk refuses them, but lets files be renamed and removed."""
 
 
@@ -98,7 +98,7 @@ class Disaster:
         elif not struck or self.how != RAISE:
             return
         if self.how == RAISE:
-            if what in _GROWS:
+            if what in GROWS:
                 raise OSError(self.error, os.strerror(self.error), path)
         elif self.how == STOP:
             os.kill(os.getpid(), signal.SIGSTOP)

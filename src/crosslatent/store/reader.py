@@ -159,7 +159,13 @@ def _checked(files: list[Place], needed: tuple[str, ...]) -> pa.Schema:
     for file, schema in zip(files, schemas, strict=True):
         if missing := [name for name in needed if name not in schema.names]:
             raise RunFolderError(damaged(file, f"it has no column {missing[0]!r}"))
-    return schemas[0]
+    return pa.schema(map(_as_stored, schemas[0]))
+
+
+def _as_stored(column: pa.Field) -> pa.Field:
+    """A column without a type of somebody's own in Python: DuckDB reads what is stored."""
+    kind = column.type
+    return column.with_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else column
 
 
 def _footer(file: Place) -> pa.Schema:
