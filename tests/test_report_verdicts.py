@@ -279,9 +279,9 @@ def test_open_answers_say_whether_their_spelling_is_carried(
         )
     more = {"requested": {"exploratory": ["spelling"]}}
     text = shown(write_run(tmp_path / "run", items, rows, **more))
-    assert "True counterpart, spelled the same" in text
-    assert "True counterpart, spelled differently" in text
-    assert ("Another question, spelled the same" in text) == (donor is not None)
+    assert "True counterpart, same spelling" in text
+    assert "True counterpart, other spelling" in text
+    assert ("Another question, same spelling" in text) == (donor is not None)
     assert "the same in both languages (exploratory: defined after the rows were seen)." in text
     said = [v for v in ("the spelling of the answer", "the spelling of an answer") if v in text]
     assert bool(said) == bool(says)
@@ -290,7 +290,10 @@ def test_open_answers_say_whether_their_spelling_is_carried(
         sentence = text[text.index(says) :].split("</p>")[0]
         assert "exploratory: defined after the rows were seen" in sentence
     else:
-        assert f"n\u202f=\u202f{number}, too few for a sentence (Spanish {number})" in text
+        assert (
+            f"n\u202f=\u202f{number}, too few for a sentence (Spanish {number}); unmodified 0.0"
+            in text
+        )
 
 
 def by_kind(same: int, other: int) -> Right:

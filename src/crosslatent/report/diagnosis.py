@@ -49,7 +49,7 @@ def spelling_panels(run: RunSummary, split: str | None) -> list[Panel]:
 def _spelling_panel(run: RunSummary, one: Spelling) -> Panel:
     note = verdicts.exploratory(run.exploratory, "spelling")
     said = verdicts.SPELLED.say(Spelled(one, note))
-    groups = (("spelled the same", one.same), ("spelled differently", one.other))
+    groups = (("same spelling", one.same), ("other spelling", one.other))
     rows = [line for name, group in groups for line in _spelling_rows(name, group)]
     gap = words.with_interval(one.difference, difference=True)
     unknown = (
@@ -60,7 +60,7 @@ def _spelling_panel(run: RunSummary, one: Spelling) -> Panel:
     )
     caption = (
         f"Points gained or lost on the {one.split} questions of each kind, by whether the right "
-        f"answer is spelled the same in both languages{note}. Same minus different: {gap}. "
+        f"answer is spelled the same in both languages{note}. Same minus other spelling: {gap}. "
         f"{sizes([group.gain for _, group in groups if group.gain.n])}. {SPREAD}{unknown}"
     )
     title = words.first_upper(words.component(one.component))
@@ -72,7 +72,8 @@ def _spelling_rows(name: str, group: SpelledGroup) -> Iterator[Row]:
         return
     few = ", too few for a sentence" if group.gain.n < verdicts.FEWEST else ""
     asked = _languages(group.languages)
-    detail = f"n\u202f=\u202f{group.gain.n}{few} ({asked})"
+    before = words.percent(group.vanilla.value)
+    detail = f"n\u202f=\u202f{group.gain.n}{few} ({asked}); unmodified {before}"
     yield row(f"True counterpart, {name}", "true", group.gain, detail)
     if group.donor is not None and group.over_donor is not None and group.donor.n:
         gap = words.with_interval(group.over_donor, difference=True)

@@ -143,8 +143,8 @@ SPELLED: Family[Spelled] = Family(
         "spelling": Verdict(
             lambda one: one.many and one.gains and one.more and not one.found.other.gain.above_zero,
             "{component}: the spelling of the answer is carried. Where it is the same in both "
-            "languages, the gain is {same}; where it is not, none could be shown ({other}); the "
-            "difference is {gap}{note}.",
+            "languages, the gain is {same}. Where it is not, it is {other}, so none could be "
+            "shown. The difference is {gap}{note}.",
         ),
         "in_part": Verdict(
             lambda one: one.many and one.gains and one.more and one.found.other.gain.above_zero,
