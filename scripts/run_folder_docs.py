@@ -44,7 +44,7 @@ RUN_JSON = {
     "known",
     "requested": "the arguments as they were given; `exploratory` among them lists what was "
     "defined after rows of the task had been seen (`strata`, `strict_room`, `surer`, "
-    "`pass_at_k`), and reports label it so",
+    "`pass_at_k`, `spelling`), and reports label it so; all of it for the shipped demo tasks",
     "headline": "a comparison that was declared before any row existed; null if there was none",
     "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
     "the way they were computed; `respelled`: items with an answer that has other tokens in one "

@@ -246,6 +246,90 @@ def test_strata_say_what_is_carried(
         assert f"n\u202f=\u202f{number}, too few for a sentence" in text
 
 
+def capitals(number: int, unknown: int = 0) -> tuple[list[Record], list[str]]:
+    """Open questions; every other answer is spelled as in English, and some of these not known."""
+    items = questions(2 * number, options=None, labels=None)
+    for k, one in enumerate(items):
+        alike, final = k % 2 == 0, one["split"] == "final"
+        aux = f"Rabat {k}" if alike else f"Athens {k}"
+        lost = final and alike and k % (2 * number) < 2 * unknown
+        changes = {"answer": f"Rabat {k}" if alike else f"Atenas {k}", "lang": "es"}
+        one.update(changes, aux_answer=None if lost else aux)
+    return items, [one["item"] for one in items]
+
+
+@pytest.mark.parametrize(
+    ("same", "other", "donor", "number", "says"),
+    [
+        (9, 0, 1, 30, "the spelling of the answer is carried."),
+        (9, 4, None, 30, "part of what is carried is the spelling of the answer."),
+        (9, 0, 9, 30, "whether the spelling of an answer is carried could not be shown."),
+        (9, 0, 1, 29, None),
+    ],
+)
+def test_open_answers_say_whether_their_spelling_is_carried(
+    tmp_path: Path, same: int, other: int, donor: int | None, number: int, says: str | None
+) -> None:
+    items, names = capitals(number)
+    true, donors = by_kind(same, other), by_kind(donor or 0, 0)
+    rows = [*plain(names, some(0)), *grid(names, "none", {(0, 0): true, (1, 0): some(0)})]
+    if donor is not None:
+        rows += grid(
+            names, "shuffled", {(0, 0): donors}, stratum="different_answer", donor=names[0]
+        )
+    more = {"requested": {"exploratory": ["spelling"]}}
+    text = shown(write_run(tmp_path / "run", items, rows, **more))
+    assert "True counterpart, same spelling" in text
+    assert "True counterpart, other spelling" in text
+    assert ("Another question, same spelling" in text) == (donor is not None)
+    assert "the same in both languages (exploratory: defined after the rows were seen)." in text
+    said = [v for v in ("the spelling of the answer", "the spelling of an answer") if v in text]
+    assert bool(said) == bool(says)
+    if says:
+        assert says in text
+        sentence = text[text.index(says) :].split("</p>")[0]
+        assert "exploratory: defined after the rows were seen" in sentence
+    else:
+        assert (
+            f"n\u202f=\u202f{number}, too few for a sentence (Spanish {number}); unmodified 0.0"
+            in text
+        )
+
+
+def by_kind(same: int, other: int) -> Right:
+    """Right for `same` of ten even numbers and for `other` of ten odd ones."""
+    return lambda k: (k // 2) % 10 < (other if k % 2 else same)
+
+
+def test_answers_that_are_not_known_are_counted(tmp_path: Path) -> None:
+    items, names = capitals(12, unknown=5)
+    rows = [*plain(names, some(0)), *grid(names, "none", {(0, 0): some(5), (1, 0): some(0)})]
+    text = shown(write_run(tmp_path / "run", items, rows))
+    assert "5 questions left out: the answer in the language of the counterpart" in text
+    assert "exploratory" not in text
+    for one in items:
+        one["aux_answer"] = None
+    text = shown(write_run(tmp_path / "none", items, rows))
+    assert "spelled the same" not in text
+
+
+def test_questions_with_options_say_nothing_of_spelling(tmp_path: Path) -> None:
+    items, names = symbols(40)
+    rows = [*plain(names, some(2)), *grid(names, "none", {(0, 0): some(9), (1, 0): some(2)})]
+    assert "spelled" not in shown(write_run(tmp_path / "run", items, rows))
+
+
+@pytest.mark.parametrize("task", ["demo-open", "facts"])
+def test_what_was_defined_on_the_shipped_tasks_is_called_so_whoever_runs_them(
+    tmp_path: Path, task: str
+) -> None:
+    items, names = capitals(12)
+    rows = [*plain(names, some(0)), *grid(names, "none", {(0, 0): some(5), (1, 0): some(0)})]
+    more = {"task": {"name": task, "title": "Capitals", "direction": "en->x", "rule": "contains"}}
+    text = shown(write_run(tmp_path / "run", items, rows, **more))
+    assert ("exploratory: defined after the rows were seen" in text) == (task == "demo-open")
+
+
 @pytest.mark.parametrize("exploratory", [None, [], ["surer"], "surer", 3])
 def test_only_what_the_run_names_is_called_exploratory(tmp_path: Path, exploratory: Any) -> None:
     items = questions(12)

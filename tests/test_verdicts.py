@@ -15,11 +15,13 @@ from crosslatent.analysis.evidence import (
     OtherWay,
     OverControls,
     Rival,
+    SpelledGroup,
+    Spelling,
 )
 from crosslatent.analysis.results import BoundVersus, ControlAtPair, Follow, UpperBound, Versus
 from crosslatent.report.verdicts import FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
-from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side
+from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
 from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
 from crosslatent.stats import Estimate, cluster_permutation
@@ -84,6 +86,19 @@ def carried(same: ControlAtPair | None, symbol: ControlAtPair | None, true: floa
 
 LIKE, LESS, NONE = donor(0.4, 0.0), donor(0.2, 0.2), donor(0.0, 0.4)
 FEW = replace(donor(0.4, 0.0), gain=about(0.4, n=FEWEST - 1))
+
+
+def group(gain: Estimate, over_donor: Estimate | None = None, *languages: str) -> SpelledGroup:
+    donor = None if over_donor is None else FLAT
+    return SpelledGroup(FLAT, gain, donor, over_donor, dict.fromkeys(languages or ("es",), 40))
+
+
+def spelled(same: Any, other: Any, gap: Estimate, over: Any = None, *languages: str) -> Spelled:
+    groups = group(same, over), group(other, over, *languages)
+    return Spelled(Spelling("ffn", "final", False, *groups, gap, 3))
+
+
+FEW_UP = replace(UP, n=FEWEST - 1)
 
 
 def side(*means: float, best: Any = None, spread: float | None = 1.5) -> Side:
@@ -189,6 +204,11 @@ CASES: dict[str, tuple[Any, Any]] = {
     "carried.symbol_in_part": (carried(LIKE, LESS), carried(LIKE, FEW)),
     "carried.text_matters": (carried(LESS, LIKE), carried(LIKE, LIKE)),
     "carried.symbol_not_shown": (carried(LIKE, NONE), carried(LIKE, None)),
+    "spelled.spelling": (spelled(UP, FLAT, UP), spelled(UP, UP, UP)),
+    "spelled.in_part": (spelled(UP, UP, UP), spelled(UP, FLAT, UP)),
+    "spelled.content": (spelled(FLAT, UP, FLAT), spelled(UP, UP, UP)),
+    "spelled.open": (spelled(UP, FLAT, FLAT), spelled(UP, FLAT, UP)),
+    "spelled.other_languages": (spelled(UP, FLAT, UP, None, "hi"), spelled(UP, FLAT, UP)),
     "layers.gain": (side(0.2, 0.0), side(-0.2, 0.0)),
     "layers.lose": (side(-0.2, 0.0), side(0.2, 0.0)),
     "layers.neither": (side(0.0, 0.0), side(-0.2, 0.0)),
@@ -237,6 +257,27 @@ MORE_WITHOUT = {
     "carried.symbol_alone": [carried(None, FEW), carried(FEW, LESS), carried(FEW, NONE)],
     "carried.symbol_in_part": [carried(LIKE, LIKE), carried(FEW, NONE), carried(None, None)],
     "carried.symbol_not_shown": [carried(LIKE, FEW), carried(LIKE, LESS)],
+    "spelled.spelling": [
+        spelled(UP, FLAT, FLAT),
+        spelled(FLAT, DOWN, UP),
+        spelled(UP, FLAT, UP, FLAT),
+        spelled(FEW_UP, FLAT, UP),
+        spelled(UP, replace(FLAT, n=FEWEST - 1), UP),
+    ],
+    "spelled.in_part": [
+        spelled(UP, UP, FLAT),
+        spelled(UP, UP, UP, FLAT),
+        spelled(FEW_UP, UP, UP),
+        spelled(UP, FEW_UP, UP),
+    ],
+    "spelled.content": [spelled(UP, FLAT, FLAT), spelled(FLAT, FEW_UP, FLAT)],
+    "spelled.open": [
+        spelled(UP, UP, UP),
+        spelled(UP, UP, FLAT),
+        spelled(FEW_UP, FLAT, FLAT),
+        spelled(about(None, n=0), FLAT, NOTHING),
+    ],
+    "spelled.other_languages": [spelled(FEW_UP, FLAT, UP, None, "hi")],
     "pair.whole_state": [
         named(component="ffn"),
         named(component="attn_residual"),
@@ -310,6 +351,16 @@ def test_a_sentence_appears_where_it_is_true_and_nowhere_else(identity: str) -> 
         (
             ("recovers.half", "recovers.no_half", "recovers.one_candidate"),
             [choice(selector(), BETTER), choice(selector(), OTHER), choice(selector())],
+        ),
+        (
+            ("spelled.spelling", "spelled.in_part", "spelled.content", "spelled.open"),
+            [
+                spelled(same, other, gap, over)
+                for same in (UP, FLAT, DOWN)
+                for other in (UP, FLAT, DOWN)
+                for gap in (UP, FLAT, DOWN)
+                for over in (None, UP, FLAT)
+            ],
         ),
         (("beats.better", "beats.none", "beats.not_run"), [CASES["beats.better"][0]]),
     ],

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from crosslatent.edits import Window
+from crosslatent.errors import ModelError
 from crosslatent.model import Model, PromptBatch, caches
 from crosslatent.model.encoder import Encoded
 
@@ -150,6 +151,9 @@ def prefill(
         batch: prompts, padded on either side.
         chunk: columns per forward; None for all at once.
         window: moved along with the chunks, for whoever reads or edits the last token.
+
+    Raises:
+        ModelError: the model gives no logits, or keeps no cache.
     """
     window = window or Window(batch.last)
     if batch.encoder is not None:
@@ -162,7 +166,7 @@ def prefill(
         rows, columns = window.here(width)
         # A number: a tensor of columns would have to be on the device of the last block.
         keep = width - int(columns.min()) if len(rows) else 1
-        out = caches.forward(model.hf, inputs, cache, logits_to_keep=keep).logits
+        out = _logits(model, caches.forward(model.hf, inputs, cache, logits_to_keep=keep))
         if logits is None:
             logits = out.new_zeros((out.shape[0], out.shape[-1]))
         rows, columns = rows.to(out.device), columns.to(out.device)
@@ -178,7 +182,24 @@ def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled
     out = model.hf(**inputs, use_cache=True)
     window.start = None
     encoded = Encoded(out.encoder_last_hidden_state, inputs["attention_mask"])
-    return Prefilled(model, caches.cache_of(out), out.logits[:, -1], batch.mask, encoded)
+    last = _logits(model, out)[:, -1]
+    return Prefilled(model, caches.cache_of(out), last, batch.mask, encoded)
+
+
+def _logits(model: Model, output: Any) -> Tensor:
+    """The logits of a forward, batch pos vocabulary.
+
+    Raises:
+        ModelError: there are none for every token: the model has no head that writes text.
+    """
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor) and logits.dim() == 3:
+        return logits
+    found = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
+    raise ModelError(
+        f"{type(model.hf).__name__} returns {found}, where answering takes one for each token and "
+        "each word of the vocabulary: load the model with AutoModelForCausalLM."
+    )
 
 
 @dataclass(frozen=True, slots=True)

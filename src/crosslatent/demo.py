@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.analysis import Headline, declaration
+from crosslatent.analysis.run import EXPLORATORY
 from crosslatent.model import Model, load
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.specs import CONTROLS
@@ -22,8 +23,6 @@ from crosslatent.tasks import Task, load_task
 TUNE, TEST = "pilot", "final"
 HEADLINE = Headline(task="demo-facts", component="ffn", tune=TUNE, test=TEST)
 TASKS = ("demo-facts", "demo-culture")
-EXPLORATORY = ("strata", "strict_room", "surer", "pass_at_k")
-"""Figures that were defined after rows of these tasks had been seen: the report says so of each."""
 SEED = 0
 RUNS = "runs"
 MARKER = f"{RUNS}/{TASKS[0]}/run.json"

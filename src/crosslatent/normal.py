@@ -53,6 +53,15 @@ def fold(text: str) -> str:
     return normal(normal(text).casefold())
 
 
+def unspaced(text: str) -> str:
+    """`fold` without any blank: the form in which prompts and training texts are known again.
+
+    Files and templates break lines and set blanks as they please, and some scripts do without, so
+    blanks do not make another question. In answers they count: "1 1" is not "11".
+    """
+    return fold(text).replace(" ", "")
+
+
 def answer_keys(golds: Iterable[str]) -> tuple[str, ...]:
     """Gold answers of an open question, each in the form that is the same for the same answer."""
     return tuple(dict.fromkeys(map(fold, golds)))

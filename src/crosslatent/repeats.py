@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from crosslatent.normal import fold
+from crosslatent.normal import unspaced
 
 
 class Question(Protocol):
@@ -41,11 +41,6 @@ class Question(Protocol):
 
 
 AnyQuestion = TypeVar("AnyQuestion", bound=Question)
-
-
-def plain(text: str) -> str:
-    """A prompt as it is compared: `normal.fold`, with blanks and line breaks alike."""
-    return " ".join(fold(text).split())
 
 
 def one_cluster_each(questions: Sequence[Question], given: Sequence[bool]) -> list[str]:
@@ -114,11 +109,11 @@ def _apart(groups: Sequence[list[Question]]) -> Iterator[str]:
 def _groups(questions: Sequence[AnyQuestion]) -> Iterator[list[AnyQuestion]]:
     """Questions that ask the same, in groups that may overlap."""
     by_main, by_aux = defaultdict[str, list[AnyQuestion]](list), defaultdict[str, list[int]](list)
-    mains = [plain(one.main) for one in questions]
+    mains = [unspaced(one.main) for one in questions]
     for place, (one, main) in enumerate(zip(questions, mains, strict=True)):
         by_main[main].append(one)
         if one.aux:
-            by_aux[plain(one.aux)].append(place)
+            by_aux[unspaced(one.aux)].append(place)
     yield from by_main.values()
     for aux, places in by_aux.items():
         asked = {(questions[place].lang, mains[place]) for place in places}
@@ -129,7 +124,7 @@ def _groups(questions: Sequence[AnyQuestion]) -> Iterator[list[AnyQuestion]]:
 def _copies(questions: Iterable[AnyQuestion]) -> Iterable[list[AnyQuestion]]:
     found = defaultdict[tuple[str, str, str], list[AnyQuestion]](list)
     for one in questions:
-        found[one.lang, one.aux_lang, plain(one.main)].append(one)
+        found[one.lang, one.aux_lang, unspaced(one.main)].append(one)
     return found.values()
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
-from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2Model,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
 
 import crosslatent as xl
 from crosslatent.errors import ModelError
 from crosslatent.model.families import Names
+from crosslatent.model.tensors import with_hidden
 from support.families import REFUSED
 from support.models import byte_tokenizer, has_type, tiny_model
 from support.rows import AUX, MAIN, wrapped
@@ -157,6 +170,47 @@ def test_a_model_that_cannot_run_is_said():
     hf.model.layers[2].mlp.up_proj = nn.Linear(32, 7)
     with pytest.raises(ModelError, match="LlamaForCausalLM fails on a text of a few tokens .Runt"):
         xl.wrap(hf, tokenizer)
+
+
+def test_blocks_that_are_not_called_or_give_no_states_are_said():
+    hf, tokenizer = tiny_model("llama")
+    hf.spare = copy.deepcopy(hf.model.layers)
+    with pytest.raises(ModelError, match=r"Block 0 of LlamaForCausalLM .spare.0. is not called"):
+        xl.wrap(hf, tokenizer, modules={"blocks": "spare"})
+    last = hf.model.layers[3]
+    last.forward = lambda hidden_states, **_: Wrapped(states=hidden_states)
+    hf.model.norm = nn.Identity()
+    hf.model.norm.forward = lambda out: out.states
+    with pytest.raises(ModelError, match=r"Block 3 .* returns a Wrapped, and no tensor of hidden"):
+        xl.wrap(hf, tokenizer, modules={"blocks": "model.layers"})
+
+
+@dataclass
+class Wrapped:
+    """What no block of transformers returns."""
+
+    states: torch.Tensor
+
+
+def test_blocks_that_return_lists_are_read_and_edited():
+    """As those of the first GPT do, which keeps no cache: reading works, answering says why not."""
+    config = OpenAIGPTConfig(vocab_size=258, n_embd=32, n_layer=2, n_head=2, n_positions=64)
+    model = xl.wrap(OpenAIGPTLMHeadModel(config), byte_tokenizer())
+    assert [block.attn for block in model.blocks] == [each.attn for each in model.hf.transformer.h]
+    assert with_hidden([1, 2], 3) == [3, 2]
+    with pytest.raises(ModelError, match="OpenAIGPTLMHeadModel was handed a cache as 'cache'"):
+        xl.transplant(model, main=MAIN, aux=AUX, component="ffn", source=0, target=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [(GPT2Model, "no logits"), (GPT2ForSequenceClassification, r"logits of shape \(1, 2\)")],
+)
+def test_models_that_cannot_write_text_are_said_where_they_should(kind, found):
+    config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=2, pad_token_id=0)
+    model = xl.wrap(kind(config), byte_tokenizer())
+    with pytest.raises(ModelError, match=f"{kind.__name__} returns {found}, where answering"):
+        xl.transplant(model, main=MAIN, aux=AUX, component="ffn", source=0, target=1)
 
 
 def test_the_final_norm_and_the_head_are_those_that_make_the_logits():

@@ -15,6 +15,7 @@ from crosslatent.contracts import CONTRACTS, Subject, run
 from crosslatent.errors import ModelError, PromptError
 from crosslatent.model.prompts import Prompt, encode, encode_many, rendered
 from crosslatent.scoring import ItemScorer
+from crosslatent.specs import canonical_hash
 from crosslatent.tasks import Item
 from support.models import byte_tokenizer, save_tiny, tiny_model
 from support.two_stacks import wrapped_stacks
@@ -124,6 +125,29 @@ def test_slow_tokenizers(tmp_path):
     # Another vocabulary is another tokenizer, also where nothing but Python knows it.
     fewer = xl.wrap(model.hf, ByT5Tokenizer(extra_ids=100))
     assert fewer.identity["tokenizer_hash"] != model.identity["tokenizer_hash"]
+
+
+@pytest.mark.parametrize("make", [byte_tokenizer, beginning])
+def test_a_tokenizer_used_in_between_is_the_same_tokenizer(make):
+    tokenizer = copy.deepcopy(make())
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    hf, _ = tiny_model("llama", vocab_size=len(tokenizer))
+
+    def known() -> str:
+        return xl.wrap(hf, tokenizer).identity["tokenizer_hash"]
+
+    before = known()
+    # What run folders of earlier versions hold: the whole of a tokenizer that pads nothing.
+    whole = [tokenizer.backend_tokenizer.to_str(), getattr(tokenizer, "chat_template", None)]
+    assert before == canonical_hash(whole)
+    tokenizer(["Mji", "Mji mkuu"], padding="max_length", truncation=True, max_length=6)
+    assert tokenizer.backend_tokenizer.padding is not None
+    assert tokenizer.backend_tokenizer.truncation is not None
+    assert known() == before
+    assert tokenizer.backend_tokenizer.truncation is not None, "hashing changes nothing"
+    tokenizer.add_tokens(["<image>"])
+    assert known() != before
 
 
 def test_tokens_that_the_model_does_not_know_are_said(tmp_path):

@@ -6,6 +6,7 @@ two-sided and None where it is undefined.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crosslatent.specs import Component
@@ -286,3 +287,41 @@ class OtherWay:
     best: tuple[Component, int, int] | None
     best_accuracy: Estimate | None
     over_best: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpelledGroup:
+    """Open questions whose right answer is spelled alike in both languages, or those where not.
+
+    Attributes:
+        gain: the picked pair minus the unmodified run.
+        donor: the same with the vector of another question, drawn blindly; `over_donor`: the true
+            counterpart minus that. None where no such donor was run.
+        languages: how many of the questions are in each.
+    """
+
+    vanilla: Estimate
+    gain: Estimate
+    donor: Estimate | None
+    over_donor: Estimate | None
+    languages: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What the pair picked over all languages gains, by how the right answer is spelled.
+
+    Attributes:
+        same: a gold answer in the language of main is one in the language of aux, too.
+        other: none is.
+        difference: gain of `same` minus gain of `other`.
+        unknown: open questions left out, as the answer in the language of aux is not known.
+    """
+
+    component: Component
+    split: str
+    in_sample: bool
+    same: SpelledGroup
+    other: SpelledGroup
+    difference: Estimate
+    unknown: int

@@ -155,12 +155,18 @@ def controls_at(
     data: RunData, component: Component, pairs: Pairs, mask: Mask, seed: int
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
+    values = control_values(data, component, pairs)
+    found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
+    return [control for control in found if control is not None]
+
+
+def control_values(data: RunData, component: Component, pairs: Pairs) -> dict[Arm, Floats]:
+    """Each control at the given pairs, shape (items,), with the donor that is drawn blindly."""
     values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
     if strata := blind.strata_arms(data, component):
         given = {name: values[arm] for name, arm in strata.items()}
         values[blind.blind_arm(component)] = blind.weigh(data.donor_shares, given)
-    found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
-    return [control for control in found if control is not None]
+    return values
 
 
 def _control_at(

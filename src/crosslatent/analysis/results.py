@@ -21,6 +21,7 @@ from crosslatent.analysis.evidence import (
     OverControls,
     PickStability,
     Significance,
+    Spelling,
 )
 from crosslatent.analysis.grades import (
     Fidelity,
@@ -324,8 +325,9 @@ class RunSummary:
         metric: the figure that counts in the task: ``accuracy``, or one of `scores`.
         rules: the unmodified outputs under every rule that fits, the task's own first.
         ways: other ways to answer beside the best pair, on the split that figures are shown of.
+        spelling: gains of open questions by how their answers are spelled; empty without any.
         exploratory: what of the figures was defined after rows of the task had been seen, as the
-            run says: strata, strict_room, surer, pass_at_k.
+            run says: `EXPLORATORY`.
     """
 
     name: str
@@ -366,6 +368,7 @@ class RunSummary:
     cost: Cost
     missing: list[str]
     ways: list[OtherWay]
+    spelling: list[Spelling]
     exploratory: list[str]
 
 

@@ -251,6 +251,7 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
         final = copied(_forward(hf))
     blocks = []
     for choice in choices:
+        _refuse_unseen(hf, path, choice, trace)
         seen = trace.seen(choice.block, choice.paths)
         group = dict(zip(choice.parts, choice.decide(seen), strict=True))
         for part in ("ffn", "cross_attn"):
@@ -260,6 +261,18 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
         blocks.append(_block(choice.block, group, trace))
     norm = _final_norm(blocks[-1].whole, around, final, trace)
     return Parts(tuple(blocks), norm, hf.get_output_embeddings())
+
+
+def _refuse_unseen(hf: PreTrainedModel, path: str, choice: _Choices, trace: Trace) -> None:
+    if choice.block in trace.calls:
+        return
+    does = "is not called when the model reads a text"
+    if choice.block in trace.odd:
+        does = f"returns a {trace.odd[choice.block]}, and no tensor of hidden states"
+    raise ModelError(
+        f"Block {choice.layer} of {type(hf).__name__} ({path}.{choice.layer}) {does}: name the "
+        f"list of the blocks that do ({paste({'blocks': 'PATH'})}), or use another model."
+    )
 
 
 def _block(whole: nn.Module, group: Mapping[str, str], trace: Trace) -> Block:

@@ -55,8 +55,19 @@ _OF_ADAPTERS = ("active_adapters", "adapters_hash")
 
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = tokenizer.get_vocab() if backend is None else backend.to_str()
+    content = tokenizer.get_vocab() if backend is None else _without_state(backend)
     return canonical_hash([content, getattr(tokenizer, "chat_template", None)])
+
+
+def _without_state(backend: Any) -> str:
+    """A tokenizer as JSON, without the padding and truncation that its last call has set."""
+    if backend.padding is None and backend.truncation is None:
+        return str(backend.to_str())
+    # On a copy, since the tokenizer may be in use.
+    plain = type(backend).from_str(backend.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    return str(plain.to_str())
 
 
 def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -7,14 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-
-def hidden_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The hidden states in a module's output, which is a tensor or a tuple that begins with it."""
-    return output[0] if isinstance(output, tuple) else output
+Output = Tensor | tuple[Tensor, ...] | list[Tensor]
+"""What a module returns: hidden states, or several things of which they are the first."""
 
 
-def with_hidden(output: Tensor | tuple[Tensor, ...], hidden: Tensor) -> Tensor | tuple[Tensor, ...]:
+def hidden_of(output: Output) -> Tensor:
+    """The hidden states in a module's output."""
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def with_hidden(output: Output, hidden: Tensor) -> Output:
     """The same module output with `hidden` in the place of its hidden states."""
+    if isinstance(output, list):
+        return [hidden, *output[1:]]
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 

@@ -62,6 +62,8 @@ class Trace:
     """
 
     calls: dict[nn.Module, list[Call]] = field(default_factory=dict)
+    odd: dict[nn.Module, str] = field(default_factory=dict)
+    """Modules that were called and not seen: the type of what they returned."""
 
     def watch(self, hooks: ExitStack, modules: Iterable[nn.Module]) -> None:
         """Keep the calls of modules while `hooks` is open; a module may be named twice."""
@@ -99,6 +101,8 @@ class Trace:
             value: Any = hidden_of(output)
             if isinstance(value, Tensor) and entered:
                 self.calls.setdefault(module, []).append(Call(entered[0], copied(value)))
+            else:
+                self.odd[module] = type(output).__name__ if entered else "something of no tensor"
 
         return keep
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
+from crosslatent.analysis.evidence import SpelledGroup, Spelling
 from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
 from crosslatent.report import gains, verdicts, words
 from crosslatent.report.forest import SPREAD, STRATA_ORDER, Forest, Row, row, sizes
-from crosslatent.report.verdicts.diagnosis import Carried
+from crosslatent.report.verdicts.diagnosis import Carried, Spelled
 from crosslatent.report.views import Panel
 from crosslatent.specs import Component
 
@@ -32,6 +35,62 @@ def strata_panels(run: RunSummary, split: str | None) -> list[Panel]:
         if test is not None and shown:
             panels.append(_panel(run, component, test, shown))
     return panels
+
+
+def spelling_panels(run: RunSummary, split: str | None) -> list[Panel]:
+    """Gains at the pooled pair by how the right answer is spelled, one panel for each component."""
+    return [
+        _spelling_panel(run, one)
+        for one in run.spelling
+        if one.split == split and one.difference.n > 0
+    ]
+
+
+def _spelling_panel(run: RunSummary, one: Spelling) -> Panel:
+    note = verdicts.exploratory(run.exploratory, "spelling")
+    said = verdicts.SPELLED.say(Spelled(one, note))
+    groups = (("same spelling", one.same), ("other spelling", one.other))
+    rows = [line for name, group in groups for line in _spelling_rows(name, group)]
+    gap = words.with_interval(one.difference, difference=True)
+    unknown = (
+        f" {words.first_upper(words.count(one.unknown, 'question'))} left out: the answer in the "
+        "language of the counterpart (aux_answer) is not known."
+        if one.unknown
+        else ""
+    )
+    caption = (
+        f"Points gained or lost on the {one.split} questions of each kind, by whether the right "
+        f"answer is spelled the same in both languages{note}. Same minus other spelling: {gap}. "
+        f"{sizes([group.gain for _, group in groups if group.gain.n])}. {SPREAD}{unknown}"
+    )
+    title = words.first_upper(words.component(one.component))
+    return Panel(title, [said] if said else [], Forest(tuple(rows), True, caption))
+
+
+def _spelling_rows(name: str, group: SpelledGroup) -> Iterator[Row]:
+    if not group.gain.n:
+        return
+    few = ", too few for a sentence" if group.gain.n < verdicts.FEWEST else ""
+    asked = _languages(group.languages)
+    before = words.percent(group.vanilla.value)
+    detail = f"n\u202f=\u202f{group.gain.n}{few} ({asked}); unmodified {before}"
+    yield row(f"True counterpart, {name}", "true", group.gain, detail)
+    if group.donor is not None and group.over_donor is not None and group.donor.n:
+        gap = words.with_interval(group.over_donor, difference=True)
+        detail = f"true minus this: {gap}"
+        yield row(f"Another question, {name}", "control", group.donor, detail)
+
+
+MOST_LANGUAGES = 4
+"""Named beside a group; of more, the rest is counted."""
+
+
+def _languages(counts: Mapping[str, int]) -> str:
+    named = [f"{words.language(lang)} {n}" for lang, n in counts.items()]
+    if len(named) > MOST_LANGUAGES:
+        rest = len(named) - MOST_LANGUAGES + 1
+        named[MOST_LANGUAGES - 1 :] = [f"{rest} other languages"]
+    return words.listing(named)
 
 
 def _panel(

@@ -143,6 +143,7 @@ def run_view(
         attribution=attribution.attribution_fold(choosing.attribution),
         controls=gains.control_panels(run, split),
         diagnosis=diagnosis.strata_panels(run, split),
+        spelling=diagnosis.spelling_panels(run, split),
         follow=sections.follow_panel(run, split),
         strata=gains.strata_panels(run, split),
         cost=sections.cost_facts(run),

@@ -21,7 +21,16 @@ _LONG = frozenset({"grid", "bounds_by_layer", "layer_tests", "layers"})
 
 
 _DIFFERENCES = frozenset(
-    {"gain", "difference", "over_control", "over_shuffled", "gain_attn", "gain_ffn"}
+    {
+        "gain",
+        "difference",
+        "over_control",
+        "over_shuffled",
+        "gain_attn",
+        "gain_ffn",
+        "shuffled_gain",
+        "same_minus_different",
+    }
 )
 """Estimates that are printed in points with their sign, and not in percent."""
 
@@ -317,6 +326,7 @@ TABLES: Mapping[str, Callable[[RunSummary], Iterator[Record]]] = {
     "stability": tables_evidence.stability,
     "languages": tables_evidence.languages,
     "correlations": tables_evidence.correlations,
+    "spelling": tables_evidence.spelling,
 }
 """Name of each table and where its rows come from."""
 

@@ -173,6 +173,25 @@ def correlations(run: RunSummary) -> Iterator[Record]:
         }
 
 
+def spelling(run: RunSummary) -> Iterator[Record]:
+    """Gains of open questions by whether the right answer is spelled alike in both languages."""
+    for one in run.spelling:
+        for spelled, group in (("same", one.same), ("different", one.other)):
+            yield {
+                "component": one.component,
+                "split": one.split,
+                "in_sample": one.in_sample,
+                "spelled": spelled,
+                **flat("vanilla", group.vanilla),
+                **flat("gain", group.gain),
+                **flat("shuffled_gain", group.donor),
+                **flat("over_shuffled", group.over_donor),
+                **flat("same_minus_different", one.difference),
+                "languages": " ".join(f"{lang} {n}" for lang, n in group.languages.items()),
+                "not_known": one.unknown,
+            }
+
+
 def modules(summary: Summary) -> Iterator[Record]:
     """The claim about attention and feed-forward, measure by measure."""
     if summary.modules is None:

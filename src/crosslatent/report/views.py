@@ -124,6 +124,7 @@ class RunView:
     stability: Fold | None
     controls: list[Panel]
     diagnosis: list[Panel]
+    spelling: list[Panel]
     follow: Panel | None
     strata: list[Panel]
     cost: list[Fact]

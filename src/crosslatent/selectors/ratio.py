@@ -8,10 +8,9 @@ import numpy as np
 
 from crosslatent.stats import CONFIDENCE, RESAMPLES, Estimate, Floats
 from crosslatent.stats.clusters import cluster_draws, cluster_sums, expanded_tails
+from crosslatent.stats.estimates import MOST_UNDEFINED
 
 METHOD = "expanded percentile bootstrap of a ratio over clusters"
-_MOST_UNDEFINED = 0.001
-"""If more of the resamples have no gap to recover, neither has the ratio an interval."""
 
 
 def ratio(
@@ -60,7 +59,7 @@ def _interval(sums: Floats, seed: int, resamples: int) -> tuple[float | None, fl
     """Both ends, and whether they are undefined (and not just without variation)."""
     above, below = (cluster_draws(len(sums), seed, resamples) @ sums).T
     defined = below > 0
-    if 1 - defined.mean() > _MOST_UNDEFINED:
+    if 1 - defined.mean() > MOST_UNDEFINED:
         return None, None, True
     ratios = above[defined] / below[defined]
     if np.ptp(ratios) < 1e-12:

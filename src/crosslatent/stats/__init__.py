@@ -27,6 +27,7 @@ from crosslatent.stats.estimates import (
     Estimate,
     clustered_mean,
     clustered_means,
+    group_difference,
     paired_difference,
 )
 from crosslatent.stats.multiple import Correction, benjamini_hochberg, holm
@@ -77,6 +78,7 @@ __all__ = [
     "discordant_odds_ratio",
     "effect_sizes",
     "grid_correlation",
+    "group_difference",
     "holm",
     "mcnemar",
     "minimum_detectable_difference",

@@ -15,6 +15,7 @@ from crosslatent.stats.clusters import (
     Floats,
     check_lengths,
     cluster_draws,
+    cluster_sums,
     expanded_tails,
     number,
     sums_and_counts,
@@ -25,7 +26,10 @@ from crosslatent.stats.shares import effective_n, share_interval
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 METHOD = "expanded percentile bootstrap over clusters"
+METHOD_OF_GROUPS = "expanded percentile bootstrap of two groups over clusters"
 METHODS = f"{METHOD}; of shares: {SHARES}"
+MOST_UNDEFINED = 0.001
+"""If more of the resamples have no value, there is no interval."""
 _COLUMNS_AT_ONCE = 256
 """Bounds the memory of the resampled means: 10,000 x 256 numbers are 20 MB."""
 
@@ -145,6 +149,77 @@ def paired_difference(
         resamples=resamples,
         difference=True,
     )
+
+
+def group_difference(
+    values: ArrayLike,
+    first: ArrayLike,
+    clusters: Sequence[str],
+    *,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean of one group of observations minus the mean of the others.
+
+    Clusters are resampled with all their observations, those of both groups; the quantile levels
+    are moved outward for as many clusters as the smaller group has (`clusters.expanded_tails`).
+
+    Args:
+        values: observations, shape (n,); NaN = missing.
+        first: which of them are in the first group, shape (n,).
+        clusters: the cluster of each observation, length n; a cluster may have some of both.
+        seed: of the random draws.
+        confidence: coverage of the interval.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        The difference; no value if a group is empty, and no interval where a group is missing in
+        more than one resample of a thousand.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    column = np.asarray(values, dtype=np.float64)
+    check_lengths(len(column), clusters)
+    kept = ~np.isnan(column)
+    groups = np.column_stack(
+        [np.asarray(first, dtype=np.bool_), ~np.asarray(first, dtype=np.bool_)]
+    )
+    names = [name for name, keep in zip(clusters, kept, strict=True) if keep]
+    sums = cluster_sums(np.hstack([column[:, None] * groups, groups])[kept], names)
+    there = (sums[:, 2:] > 0).sum(axis=0)
+    low, high, undefined = None, None, False
+    if there.min(initial=len(sums)) > 0:
+        low, high, undefined = _between_groups(sums, int(there.min()), seed, confidence, resamples)
+    means = sums[:, :2].sum(axis=0) / np.maximum(sums[:, 2:].sum(axis=0), 1)
+    return Estimate(
+        value=float(means[0] - means[1]) if there.all() else None,
+        low=low,
+        high=high,
+        n=len(names),
+        clusters=len(sums),
+        seed=seed,
+        method=METHOD_OF_GROUPS,
+        confidence=confidence,
+        undefined=undefined,
+    )
+
+
+def _between_groups(
+    sums: Floats, fewest: int, seed: int, confidence: float, resamples: int
+) -> tuple[float | None, float | None, bool]:
+    """Both ends, and whether they are undefined; `sums`: of both groups, then their sizes."""
+    drawn = cluster_draws(len(sums), seed, resamples) @ sums
+    defined = (drawn[:, 2:] > 0).all(axis=1)
+    if fewest < 2 or 1 - defined.mean() > MOST_UNDEFINED:
+        return None, None, True
+    means = drawn[defined, :2] / drawn[defined, 2:]
+    gaps = means[:, 0] - means[:, 1]
+    if np.ptp(gaps) < 1e-12:
+        return None, None, False
+    low, high = np.quantile(gaps, expanded_tails(confidence, fewest))
+    return float(low), float(high), False
 
 
 def clustered_means(

@@ -1,7 +1,7 @@
 """By what a question is known again: its normalised text, and the fact that it asks.
 
-Blanks and case do not count, nor what `normal.fold` makes alike; shots and chat templates are no
-part of a question's text.
+Blanks and case do not count, nor what else `normal.unspaced` makes alike; shots and chat templates
+are no part of a question's text.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from crosslatent.normal import fold
+from crosslatent.normal import unspaced
 from crosslatent.seen import Keys, among, hash_of
 from crosslatent.tasks.item import Item
 
 
 def text_key(text: str) -> int:
     """Hash of a normalised text; 0 if nothing is left of it."""
-    left = "".join(fold(text).split())
+    left = unspaced(text)
     return hash_of(left.encode(errors="surrogatepass")) if left else 0
 
 

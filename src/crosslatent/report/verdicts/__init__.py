@@ -1,7 +1,14 @@
 """Sentences that judge: one template and one condition for each id (see `family`)."""
 
 from crosslatent.report.verdicts.choosing import BEATS, RECOVERS, STRICT
-from crosslatent.report.verdicts.diagnosis import CARRIED, CLAIM, LAYERS, MAP, TRAITS
+from crosslatent.report.verdicts.diagnosis import (
+    CARRIED,
+    CLAIM,
+    LAYERS,
+    MAP,
+    SPELLED,
+    TRAITS,
+)
 from crosslatent.report.verdicts.effects import (
     BOUND,
     FOLLOW,
@@ -29,6 +36,7 @@ FAMILIES = (
     WAYS,
     PAIR,
     CARRIED,
+    SPELLED,
     LAYERS,
     MAP,
     TRAITS,
@@ -54,6 +62,7 @@ __all__ = [
     "MAP",
     "PAIR",
     "RECOVERS",
+    "SPELLED",
     "STRICT",
     "TRAITS",
     "UNION",

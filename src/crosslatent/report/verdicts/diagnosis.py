@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crosslatent.analysis.across import ModuleClaim
-from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain
+from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain, Spelling
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import ControlAtPair
 from crosslatent.report import words
@@ -92,6 +92,87 @@ CARRIED: Family[Carried] = Family(
             lambda one: _many(one.symbol) and not _repairs(one.symbol),
             "{component}: that the option symbol alone is carried could not be shown: donors with "
             "the same symbol and another text gain {symbol}{note}.",
+        ),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """What a pair gains where the answer is spelled alike in both languages, and where not.
+
+    Attributes:
+        note: ``exploratory`` or nothing.
+    """
+
+    found: Spelling
+    note: str = ""
+
+    @property
+    def many(self) -> bool:
+        """Both groups are large enough for a sentence."""
+        return min(self.found.same.gain.n, self.found.other.gain.n) >= FEWEST
+
+    @property
+    def gains(self) -> bool:
+        """A gain is shown where answers are spelled alike, and above that of a blind donor."""
+        same = self.found.same
+        over = same.over_donor
+        return same.gain.above_zero and (over is None or not over.n or over.above_zero)
+
+    @property
+    def more(self) -> bool:
+        """The gain is larger where answers are spelled alike."""
+        return self.found.difference.above_zero
+
+
+def _spelled_values(one: Spelled) -> Mapping[str, str]:
+    return {
+        "component": words.first_upper(words.component(one.found.component)),
+        "same": points_with_interval(one.found.same.gain),
+        "other": points_with_interval(one.found.other.gain),
+        "gap": points_with_interval(one.found.difference),
+        "note": one.note,
+    }
+
+
+SPELLED: Family[Spelled] = Family(
+    "spelled",
+    _spelled_values,
+    {
+        "spelling": Verdict(
+            lambda one: one.many and one.gains and one.more and not one.found.other.gain.above_zero,
+            "{component}: the spelling of the answer is carried. Where it is the same in both "
+            "languages, the gain is {same}. Where it is not, it is {other}, so none could be "
+            "shown. The difference is {gap}{note}.",
+        ),
+        "in_part": Verdict(
+            lambda one: one.many and one.gains and one.more and one.found.other.gain.above_zero,
+            "{component}: part of what is carried is the spelling of the answer. Where it is the "
+            "same in both languages, the gain is {same}, where it is not {other}; the difference "
+            "is {gap}{note}.",
+        ),
+        "content": Verdict(
+            lambda one: one.many and one.found.other.gain.above_zero and not one.more,
+            "{component}: more than the spelling of the answer is carried. The gain is {other} "
+            "where the languages spell it differently and {same} where they spell it alike; that "
+            "the latter is larger could not be shown ({gap}){note}.",
+        ),
+        "open": Verdict(
+            lambda one: (
+                one.many
+                and not (one.gains and one.more)
+                and not (one.found.other.gain.above_zero and not one.more)
+            ),
+            "{component}: whether the spelling of an answer is carried could not be shown. Where "
+            "it is the same in both languages, the gain is {same}, where it is not {other}; the "
+            "difference is {gap}{note}.",
+        ),
+        "other_languages": Verdict(
+            lambda one: (
+                one.many and not set(one.found.same.languages) & set(one.found.other.languages)
+            ),
+            "No language has questions of both kinds, so the difference may be one of languages.",
         ),
     },
 )
