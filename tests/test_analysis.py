@@ -19,7 +19,8 @@ from crosslatent.analysis import (
     to_json,
 )
 from crosslatent.analysis.frames import upper_bounds
-from crosslatent.analysis.results import ALL, Accuracy, BoundVersus, Picked
+from crosslatent.analysis.results import ALL, Accuracy, Picked
+from crosslatent.analysis.unions import BoundVersus
 from crosslatent.errors import CrosslatentError, RunFolderError
 from crosslatent.store.reader import RunReader
 from support.runs import Record, item, row, write_run
@@ -125,14 +126,73 @@ def test_the_margin_of_the_surer_prompt_is_fitted_on_the_pilot_split(tmp_path: P
     assert not [a for a in run.accuracy if (a.name, a.split) == ("surer_calibrated", "pilot")]
 
 
-def test_open_answers_are_as_sure_as_their_first_token(tmp_path: Path) -> None:
-    open_ = {"options": None, "labels": None, "answer": "Nairobi"}
+OPEN: Record = {"options": None, "labels": None, "answer": "Nairobi"}
+
+
+def open_sides(name: str, main: Record, aux: Record, right: str = "aux") -> Iterator[Record]:
+    """Answers to an open question: what is known of the one to main and of the one to aux."""
+    for control, known in (("vanilla", main), ("translate_test", aux)):
+        good = (control == "vanilla") == (right == "main")
+        output = known.get("output", "Nairobi" if good else "?")
+        yield row(name, control, good, prediction=None, **{"output": output, **known})
+
+
+def surer_of(run: RunSummary) -> tuple[float | None, dict[str, int]]:
+    (way,) = [way for way in run.ways if way.name == "surer"]
+    return way.accuracy.value, way.measured_by
+
+
+def test_open_answers_are_as_sure_as_all_their_tokens(tmp_path: Path) -> None:
+    """Of a and b the first token says the opposite; c said nothing in answer to main."""
     rows = [
-        row("a", "vanilla", False, prediction=None, output="?", first_logprob=-1.0),
-        row("a", "translate_test", True, prediction=None, output="Nairobi", first_logprob=-0.1),
+        *open_sides(
+            "a",
+            {"answer_logprob": -1.5, "first_logprob": -0.1},
+            {"answer_logprob": -0.5, "first_logprob": -1.0},
+        ),
+        *open_sides(
+            "b",
+            {"answer_logprob": -0.2, "first_logprob": -2.0},
+            {"answer_logprob": -0.4, "first_logprob": -0.1},
+            right="main",
+        ),
+        *open_sides(
+            "c",
+            {"output": "", "output_ids": [], "first_logprob": -0.01},
+            {"answer_logprob": -3.0, "first_logprob": -3.0},
+        ),
     ]
-    run = summary_of(tmp_path, [item("a", **open_)], rows)
-    assert accuracy(run, "surer").accuracy.value == 1.0
+    run = summary_of(tmp_path, [item(name, **OPEN) for name in "abc"], rows)
+    assert surer_of(run) == (1.0, {"all tokens": 3})
+    assert not [line for line in run.missing if "surer" in line]
+
+
+def test_rows_of_earlier_releases_know_the_first_token_and_that_is_said(tmp_path: Path) -> None:
+    """Of b one side alone is known wholly: its two sides are compared by what both have."""
+    rows = [
+        *open_sides("a", {"first_logprob": -1.0}, {"first_logprob": -0.1}),
+        *open_sides("b", {"first_logprob": -1.0, "answer_logprob": -0.01}, {"first_logprob": -0.1}),
+        *open_sides("c", {"answer_logprob": -1.0}, {"answer_logprob": -0.1}),
+    ]
+    run = summary_of(tmp_path, [item(name, **OPEN) for name in "abc"], rows)
+    assert surer_of(run) == (1.0, {"all tokens": 1, "first token": 2})
+    (line,) = [line for line in run.missing if "surer" in line]
+    assert "goes by the first token in 2 of 3 questions" in line
+
+
+def test_of_options_the_share_among_whole_ones_counts_before_first_tokens(tmp_path: Path) -> None:
+    sure, unsure = {"option_logprobs": [-0.1, -3.0]}, {"option_logprobs": [-0.9, -0.6]}
+    rows = [
+        row("a", "vanilla", False, answer_share=0.4, **sure),
+        row("a", "translate_test", True, answer_share=0.8, **unsure),
+        row("b", "vanilla", False, **unsure),
+        row("b", "translate_test", True, answer_share=0.1, **sure),
+        row("c", "vanilla", False, prediction=None, answer_share=0.0),
+        row("c", "translate_test", True, answer_share=0.3),
+    ]
+    run = summary_of(tmp_path, [item(name) for name in "abc"], rows)
+    assert surer_of(run) == (1.0, {"whole options": 2, "first tokens of options": 1})
+    assert any("first tokens of options in 1 of 3 questions" in line for line in run.missing)
 
 
 def test_majority_is_the_best_single_option_of_each_language(tmp_path: Path) -> None:

@@ -110,3 +110,35 @@ def test_what_is_not_a_number_is_no_sureness():
     logits[0, 3] = torch.nan
     (first,) = greedy(Shown(logits), 1, frozenset()).first
     assert not any(math.isfinite(value) for value in first)
+
+
+class Drawn:
+    """Rows whose logits are drawn beforehand, by step and row."""
+
+    def __init__(self, table):
+        self.table, self.step, self.rows = table, 0, torch.arange(table.shape[1])
+
+    @property
+    def logits(self):
+        return self.table[self.step][self.rows]
+
+    def feed(self, _tokens):
+        self.step += 1
+
+    def keep(self, rows):
+        self.rows = self.rows[rows]
+
+
+def test_of_rows_that_are_measured_the_mean_is_that_of_their_own_tokens():
+    """The end token is no part of an answer; rows that have ended leave the batch on the way."""
+    table = torch.randn((4, 6, 20), generator=torch.Generator().manual_seed(0)) * 2
+    table[1, 1, 0] = table[0, 2, 0] = table[2, 4, 0] = 50.0
+    found = greedy(Drawn(table), 4, frozenset({0}), measured=(1, 2, 3, 4))
+    assert [len(ids) for ids in found.ids[1:5]] == [1, 0, 4, 2]
+    for row, (ids, mean) in enumerate(zip(found.ids, found.means, strict=True)):
+        if row in (1, 3, 4):
+            logprobs = table[:, row].double().log_softmax(-1)
+            own = [float(logprobs[step, token]) for step, token in enumerate(ids)]
+            assert mean == pytest.approx(sum(own) / len(own), abs=1e-5)
+        else:
+            assert math.isnan(mean)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -328,6 +329,35 @@ def test_what_was_defined_on_the_shipped_tasks_is_called_so_whoever_runs_them(
     more = {"task": {"name": task, "title": "Capitals", "direction": "en->x", "rule": "contains"}}
     text = shown(write_run(tmp_path / "run", items, rows, **more))
     assert ("exploratory: defined after the rows were seen" in text) == (task == "demo-open")
+
+
+@pytest.mark.parametrize(
+    ("chance", "solved", "says"),
+    [
+        (0.01, 9, "the upper bound minus that is +"),
+        (0.9, 2, "the unmodified model alone is right at least once on 100.0"),
+        (0.13, 4, "when it is sampled as often as there are pairs (pass@4, 42.7"),
+        (None, 4, None),
+    ],
+)
+def test_pass_at_k_stands_beside_the_bound_and_is_no_control(
+    tmp_path: Path, chance: float | None, solved: int, says: str | None
+) -> None:
+    items = questions(40)
+    names = [one["item"] for one in items]
+    score = None if chance is None else math.log(chance)
+    rows = [one | {"gold_score": score} for one in plain(names, some(1))]
+    rows += grid(names, "none", dict.fromkeys(ALL_PAIRS, some(solved)))
+    more = {"requested": {"exploratory": ["pass_at_k"]}}
+    text = shown(write_run(tmp_path / "run", items, rows, **more))
+    assert ("Unmodified, sampled: pass@" in text) == bool(says)
+    assert ("exploratory: defined after the rows were seen" in text) == bool(says)
+    assert "No control was run" in text
+    if says:
+        sentence = text[text.index(says) :].split("</p>")[0]
+        assert "exploratory: defined after the rows were seen" in sentence
+    else:
+        assert "their rows do not say how likely the unmodified model is" in text
 
 
 @pytest.mark.parametrize("exploratory", [None, [], ["surer"], "surer", 3])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import crosslatent as xl
 from crosslatent.errors import PairError, RunFolderError, TaskError, UsageError
@@ -262,6 +264,53 @@ def test_upper_bounds_and_heatmap_of_a_run(whole):
     assert run.heatmap("ffn").data
     with pytest.raises(PairError, match="no 'block' rows: it has attn, ffn"):
         run.heatmap("block")
+
+
+def test_unmodified_rows_know_how_likely_options_and_their_own_answers_are(model, tmp_path):
+    """Each number from a plain forward over prompt and answer; no other row has any of them."""
+    task = task_of([make_item(n) for n in range(2)])
+    spec = dataclasses.replace(SPEC, max_new_tokens=5)
+    rows = table(run_sweep(model, task, spec, tmp_path / "run").path).set_index("item")
+    known = ["gold_score", "answer_share", "answer_logprob"]
+    plain = rows[rows.control.isin(["vanilla", "translate_test"])]
+    assert len(plain) == 4
+    assert plain[known].notna().all(axis=None)
+    assert rows[~rows.control.isin(["vanilla", "translate_test"])][known].isna().all(axis=None)
+    assert rows.option_scores.isna().all()
+    tokens = plan_sweep(model, task, spec).tokens
+    for name, row in plain.iterrows():
+        at = row.control == "translate_test"
+        prompt, spelled = tokens[name][at], tokens.answers[name][at]
+        whole = {
+            option: max(float(logprobs_of(model, prompt, ids).sum()) for ids in spellings)
+            for option, spellings in spelled.answers
+        }
+        gold = make_item(int(name[1:])).answer
+        assert row.gold_score == pytest.approx(whole[gold], abs=1e-4)
+        own = logprobs_of(model, prompt, tuple(row.output_ids))
+        assert row.answer_logprob == pytest.approx(float(own.mean()), abs=1e-4)
+        named = math.exp(whole[row.prediction]) if isinstance(row.prediction, str) else 0.0
+        share = named / sum(map(math.exp, whole.values()))
+        assert row.answer_share == pytest.approx(share, abs=1e-5)
+
+
+def test_options_longer_than_an_answer_are_not_scored_beside_it(model, tmp_path):
+    """They might not fit, and could not be sampled; all else is as with short ones."""
+    item = make_item(1, options=("(1)", "the second one, at length"), answer="(1)")
+    rows = table(run_sweep(model, task_of([item]), SPEC, tmp_path / "run").path)
+    plain = rows.set_index("control").loc["vanilla"]
+    assert math.isfinite(plain.gold_score)
+    assert math.isnan(plain.answer_share)
+    long = dataclasses.replace(item, answer="the second one, at length")
+    rows = table(run_sweep(model, task_of([long]), SPEC, tmp_path / "long").path)
+    assert rows.gold_score.isna().all()
+
+
+@torch.no_grad()
+def logprobs_of(model, prompt, answer):
+    ids = torch.tensor([[*prompt, *answer]])
+    logits = model.hf(input_ids=ids).logits[0, len(prompt) - 1 : -1].double()
+    return logits.log_softmax(-1).gather(-1, torch.tensor(answer)[:, None])[:, 0]
 
 
 def test_translate_test_is_judged_by_what_is_right_in_the_language_of_aux(model, tmp_path):

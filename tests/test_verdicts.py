@@ -18,11 +18,13 @@ from crosslatent.analysis.evidence import (
     SpelledGroup,
     Spelling,
 )
-from crosslatent.analysis.results import BoundVersus, ControlAtPair, Follow, UpperBound, Versus
+from crosslatent.analysis.results import ControlAtPair, Follow
+from crosslatent.analysis.unions import BoundVersus, PassAtK, UpperBound, Versus
 from crosslatent.report.verdicts import FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
+from crosslatent.report.verdicts.sampled import Sampled
 from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
 from crosslatent.stats import Estimate, cluster_permutation
 
@@ -58,15 +60,23 @@ def union(before: float, after: float, rival: str | None, *others: str) -> Union
     return Union(bound, versus(rival) if rival else None, [versus(name) for name in names])
 
 
+def sampled(gap: Estimate | None) -> Sampled:
+    """pass@4 beside a bound; None: of fewer samples than pairs."""
+    versus = None if gap is None else Versus(about(0.9), about(0.7), gap)
+    name = "pass@3" if gap is None else "pass@4"
+    return Sampled(PassAtK("ffn", name, (4, 4), 0, 9, 3, about(0.7), versus, {}))
+
+
 def follow(share: float | None, difference: Estimate) -> Follow:
     return Follow("ffn", "final", (0, 0), about(share), about(0.2), difference)
 
 
-def way(name: str, over_best: Estimate | None) -> Beside:
+def way(name: str, over_best: Estimate | None, measured_by: dict[str, int] | None = None) -> Beside:
     pair = ("attn", 7, 0) if name == "preset" else None
     best = None if over_best is None else ("ffn", 0, 0)
     best_share = None if over_best is None else about(0.8)
-    return Beside(OtherWay(name, "final", pair, about(0.9), DOWN, best, best_share, over_best))
+    shown = OtherWay(name, "final", pair, about(0.9), DOWN, best, best_share, over_best)
+    return Beside(replace(shown, measured_by=measured_by or {}))
 
 
 def named(**changes: Any) -> PairNamed:
@@ -189,6 +199,10 @@ CASES: dict[str, tuple[Any, Any]] = {
         union(0.5, 0.9, "noise", "shuffled/same_answer"),
     ),
     "union.no_control": (union(0.5, 0.9, None), union(0.5, 0.9, None, "paraphrase")),
+    "pass_at_k.above": (sampled(UP), sampled(FLAT)),
+    "pass_at_k.below": (sampled(DOWN), sampled(UP)),
+    "pass_at_k.not_shown": (sampled(FLAT), sampled(DOWN)),
+    "pass_at_k.too_few": (sampled(None), sampled(FLAT)),
     "follow.shares": (follow(0.5, UP), follow(None, NOTHING)),
     "follow.follows": (follow(0.5, UP), follow(0.5, DOWN)),
     "follow.not_shown": (follow(0.2, FLAT), follow(0.5, UP)),
@@ -196,6 +210,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     "ways.not_worse": (way("surer", about(0.0)), way("surer", DOWN)),
     "ways.worse": (way("translate_test", about(-0.01)), way("translate_test", about(0.0))),
     "ways.alone": (way("surer", None), way("preset", None)),
+    "ways.first_tokens": (
+        way("surer", DOWN, {"all tokens": 8, "first token": 2}),
+        way("surer", DOWN, {"whole options": 4, "all tokens": 8}),
+    ),
     "ways.preset": (way("preset", DOWN), way("translate_test", DOWN)),
     "pair.whole_state": (named(), named(same=8)),
     "pair.whole_state_of_some": (named(same=8), named(same=0)),
@@ -303,6 +321,17 @@ MORE_WITHOUT = {
         side(-0.2, best=((0, 0), FLAT)),
         side(-0.2, best=None),
     ],
+    "pass_at_k.above": [
+        sampled(DOWN),
+        sampled(None),
+        sampled(replace(about(0.2, None), clusters=5)),
+    ],
+    "pass_at_k.not_shown": [sampled(UP), sampled(None)],
+    # Said once: of the calibrated answer it is the same.
+    "ways.first_tokens": [
+        way("surer_calibrated", DOWN, {"first tokens of options": 3}),
+        way("translate_test", DOWN),
+    ],
     "ways.better": [way("preset", UP), way("surer", None), way("translate_test", DOWN)],
 }
 
@@ -347,6 +376,10 @@ def test_a_sentence_appears_where_it_is_true_and_nowhere_else(identity: str) -> 
                 for name in ("translate_test", "surer", "preset")
                 for gap in (UP, DOWN, FLAT, about(0.0), None)
             ],
+        ),
+        (
+            tuple(f"pass_at_k.{name}" for name in ("above", "below", "not_shown", "too_few")),
+            [sampled(gap) for gap in (UP, DOWN, FLAT, about(0.2, None), None)],
         ),
         (
             ("recovers.half", "recovers.no_half", "recovers.one_candidate"),

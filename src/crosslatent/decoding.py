@@ -130,6 +130,8 @@ class Decoded:
         finite: False if a logit was NaN or the highest one infinite.
         scores: log-probability (nats) of each option as the continuation of the prompt.
         first: how sure the first token was.
+        mean_logprob: mean log-probability (nats) of `ids`, each after those before it; NaN where
+            there are none, and in rows with edits, of which it is not measured.
     """
 
     ids: tuple[int, ...]
@@ -138,6 +140,7 @@ class Decoded:
     finite: bool
     scores: tuple[float, ...] = ()
     first: FirstStep = UNSURE
+    mean_logprob: float = math.nan
 
 
 @torch.no_grad()
@@ -211,25 +214,38 @@ class Answers:
         margins: smallest gap between the two highest logits over the steps taken.
         finite: False if a logit was NaN or the highest one infinite.
         first: how sure the first token was.
+        means: mean log-probability (nats) of the new tokens; NaN where it was not measured, or
+            there are none.
     """
 
     ids: list[tuple[int, ...]]
     margins: list[float]
     finite: list[bool]
     first: list[FirstStep]
+    means: list[float]
 
     def row(
         self, at: int, watched: tuple[float, ...] = (), scores: tuple[float, ...] = ()
     ) -> Decoded:
         """One row, with what was read of it beside decoding."""
         return Decoded(
-            self.ids[at], watched, self.margins[at], self.finite[at], scores, self.first[at]
+            self.ids[at],
+            watched,
+            self.margins[at],
+            self.finite[at],
+            scores,
+            self.first[at],
+            self.means[at],
         )
 
 
 @torch.no_grad()
 def greedy(
-    rows: Rows, max_new_tokens: int, eos_ids: frozenset[int], tick: Tick = silent
+    rows: Rows,
+    max_new_tokens: int,
+    eos_ids: frozenset[int],
+    tick: Tick = silent,
+    measured: Sequence[int] = (),
 ) -> Answers:
     """Decode greedily, all rows together; a row that has ended leaves the batch.
 
@@ -238,6 +254,8 @@ def greedy(
         max_new_tokens: most tokens per row, the end token counted in.
         eos_ids: tokens that end an answer.
         tick: told after every step which share of the tokens is done at least.
+        measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
+            every step, which is why not all rows get it.
     """
     n_rows = len(rows.logits)
     ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
@@ -248,6 +266,7 @@ def greedy(
     here = torch.arange(n_rows)  # the row of the answers that each row of the batch writes
     alive = torch.ones(n_rows, dtype=torch.bool)  # of the rows in the batch
     first = _first_steps(rows.logits)
+    surprise = _Surprise.of(n_rows, measured)
     for step in range(max_new_tokens):
         token, margin, sane = _choose(rows.logits)
         at = here[alive]
@@ -257,6 +276,7 @@ def greedy(
         at = here[alive]
         ids[at, step] = token[alive]
         lengths[at] += 1
+        surprise.add(rows.logits, token, alive, here)
         tick((step + 1) / max_new_tokens)
         if not len(at) or step == max_new_tokens - 1:
             break
@@ -267,7 +287,42 @@ def greedy(
     answers = [
         tuple(row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)
     ]
-    return Answers(answers, margins.tolist(), finite.tolist(), first)
+    return Answers(answers, margins.tolist(), finite.tolist(), first, surprise.means(lengths))
+
+
+@dataclass(frozen=True, slots=True)
+class _Surprise:
+    """Summed log-probabilities (nats) of the tokens of some rows, float64, rows of the answers."""
+
+    wanted: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, n_rows: int, measured: Sequence[int]) -> _Surprise:
+        wanted = torch.zeros(n_rows, dtype=torch.bool)
+        wanted[list(measured)] = True
+        return cls(wanted, torch.zeros(n_rows, dtype=torch.float64))
+
+    def add(self, logits: Tensor, token: Tensor, alive: Tensor, here: Tensor) -> None:
+        """Add the chosen token of the rows that go on.
+
+        Args:
+            logits: of the batch, rows vocab.
+            token: what each row of the batch chose.
+            alive: which of them go on.
+            here: the row of the answers that each of them writes.
+        """
+        at = torch.nonzero(alive & self.wanted[here]).flatten()
+        if not len(at):
+            return
+        part = logits[at.to(logits.device)]
+        chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
+        self.total[here[at]] += (chosen - log_mass(part)).cpu().double()
+
+    def means(self, lengths: Tensor) -> list[float]:
+        """Means over so many tokens a row."""
+        known = self.wanted & (lengths > 0)
+        return torch.where(known, self.total / lengths, torch.nan).tolist()
 
 
 def _first_steps(logits: Tensor) -> list[FirstStep]:

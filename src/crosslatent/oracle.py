@@ -47,7 +47,8 @@ def run_rows(
         with answering(model.hf):
             start = read_prompt(model, main, row, chunk)
             watched = log_probabilities(start.logits, watch)[0]
-            answers = greedy(start, max_new_tokens, model.eos_ids)
+            measured = () if row else (0,)
+            answers = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
             scores = tuple(_score(model, main, row, option) for option in options)
         decoded.append(answers.row(0, watched, scores))
     return decoded

@@ -17,6 +17,7 @@ class Request:
         rows: the edits of each answer; an empty row is the unmodified run.
         watch: token ids whose log-probability as first token is wanted.
         options: continuations, as token ids, whose log-probability is wanted.
+        plain_only: of unmodified rows alone; rows with edits then have no scores.
         least_tail: tokens at the end of the prompt that are read with the rows in any case, so that
             it can share a batch with requests whose rows touch as many.
 
@@ -29,11 +30,21 @@ class Request:
     watch: tuple[int, ...] = ()
     options: tuple[tuple[int, ...], ...] = ()
     least_tail: int = 1
+    plain_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse rows that the prompt cannot have."""
         for row in self.rows:
             check_row(row, len(self.main))
+
+    def options_of(self, row: int) -> tuple[tuple[int, ...], ...]:
+        """The continuations that are scored in one of its rows."""
+        return () if self.plain_only and self.rows[row] else self.options
+
+    @cached_property
+    def plain(self) -> frozenset[int]:
+        """Which rows are unmodified."""
+        return frozenset(at for at, row in enumerate(self.rows) if not row)
 
     @cached_property
     def tail(self) -> int:

@@ -125,6 +125,9 @@ class ItemScorer:
     """The task's rule, or `LIKELIHOOD_MEAN`."""
     whole: bool = False
     """Whether whole options (or the gold answer, if there are none) are scored."""
+    plain: int = 0
+    """Whole options of up to so many tokens are scored in unmodified rows alone, where `whole` is
+    not asked for: they decide nothing, but say how likely the gold one and the named one were."""
     spelled: Spelled | None = None
     """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
     watch: list[int] = field(init=False)
@@ -143,15 +146,22 @@ class ItemScorer:
         # Options must be told apart; of the gold answers to an open question any one will do.
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
-        if self.whole:
-            self._spellings = [answer for answer, found in spelled.answers for _ in found]
-            self.continuations = tuple(spelled.continuations)
+        if self.whole or (self.plain and self.item.options):
+            kept = [
+                (answer, ids)
+                for answer, found in spelled.answers
+                for ids in found
+                if self.whole or len(ids) <= self.plain
+            ]
+            self._spellings = [answer for answer, _ in kept]
+            self.continuations = tuple(ids for _, ids in kept)
 
     def record(self, decoded: Decoded) -> dict[str, Any]:
         """The columns of `store.schema.ROWS` that follow from the answer."""
         output = self._text(decoded.ids)
         chances = self._chances(decoded)
-        scores = self._scores(decoded)
+        found = self._scores(decoded)
+        scores = found if self.whole else {}
         judged = self._judge(output)
         verdicts = {**judged.verdicts, **self._first_token(chances), **self._likeliest(scores)}
         options, golds = self.item.options, self.item.golds
@@ -175,11 +185,10 @@ class ItemScorer:
             "option_means": [scores[option][1] for option in options]
             if scores and options
             else None,
-            "gold_score": max((scores[gold][0] for gold in golds if gold in scores), default=None),
-            **{
-                f"first_{name}": value if math.isfinite(value) else None
-                for name, value in decoded.first._asdict().items()
-            },
+            "gold_score": max((found[gold][0] for gold in golds if gold in found), default=None),
+            "answer_share": self._share(found, verdicts[self.rule].prediction),
+            "answer_logprob": _finite(decoded.mean_logprob),
+            **{f"first_{name}": _finite(value) for name, value in decoded.first._asdict().items()},
             "min_margin": self.margin(decoded),
             "finite": decoded.finite,
         }
@@ -190,6 +199,11 @@ class ItemScorer:
         A token counts if the row was decoded; of the options, the two best as wholes, the two best
         per token, and the two spellings of each.
         """
+        gaps = [_gap(values) for values in self._choices(decoded)] if self.whole else []
+        return min([*gaps, decoded.min_margin] if self._decodes else gaps, default=math.inf)
+
+    def _choices(self, decoded: Decoded) -> list[list[float]]:
+        """What is chosen among where options are scored: spellings, then options."""
         totals: dict[str, list[float]] = defaultdict(list)
         for answer, score in zip(self._spellings, decoded.scores, strict=True):
             totals[answer].append(score)
@@ -197,8 +211,7 @@ class ItemScorer:
         if self.item.options:
             scores = self._scores(decoded).values()
             choices += [[score[at] for score in scores] for at in (0, 1)]
-        gaps = [_gap(values) for values in choices]
-        return min([*gaps, decoded.min_margin] if self._decodes else gaps, default=math.inf)
+        return choices
 
     @property
     def _decodes(self) -> bool:
@@ -259,12 +272,24 @@ class ItemScorer:
     def _scores(self, decoded: Decoded) -> dict[str, tuple[float, float]]:
         """Answer -> log-probability of its likelier spelling, as a whole and per token."""
         found: dict[str, tuple[float, float]] = {}
+        if not (self.whole or decoded.scores):
+            return found  # a row with edits, whose options nobody asked for
         for answer, tokens, score in zip(
             self._spellings, self.continuations, decoded.scores, strict=True
         ):
             if answer not in found or score > found[answer][0]:
                 found[answer] = (score, score / len(tokens))
         return found
+
+    def _share(self, scores: Mapping[str, tuple[float, float]], named: str | None) -> float | None:
+        """Probability of the option that the output names, out of all of them as wholes."""
+        options = self.item.options
+        if not options or any(option not in scores for option in options):
+            return None
+        shares = normalised([scores[option][0] for option in options])
+        if shares is None:
+            return None
+        return 0.0 if named is None else float(shares[options.index(named)])
 
     def _first_token(self, chances: Mapping[str, float]) -> dict[str, Verdict]:
         """Verdict of the rule `LIKELIEST_START`, if all options can be told apart by that."""
@@ -325,6 +350,10 @@ def _after_main(model: Model, item: Item) -> Spelled:
     context = context_of(model, Prompt(item.main), ids, chat=False)
     (spelled,) = spell(model, [(context, answers_of(item))])
     return spelled
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _gap(values: Sequence[float]) -> float:

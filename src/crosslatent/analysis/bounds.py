@@ -12,7 +12,7 @@ import numpy as np
 
 from crosslatent.analysis import blind
 from crosslatent.analysis.data import Arm, Mask, RunData
-from crosslatent.analysis.results import BoundVersus, UpperBound, Versus
+from crosslatent.analysis.unions import BoundVersus, UpperBound, Versus
 from crosslatent.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Floats, clustered_mean, clustered_means
 
@@ -23,9 +23,8 @@ def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | 
     Where controls were run on some splits only, so is this: it is to be seen beside them.
     """
     items = data.items
-    splits = data.splits_of(data.controls_of(component)) or sorted(set(items.split.tolist()))
-    cube = data.true_cube(component).copy()
-    cube[~np.isin(items.split, splits)] = np.nan
+    splits = _splits(data, component)
+    cube = true_cube(data, component)
     tried = ~np.isnan(cube)
     if not tried.any():
         return None
@@ -44,10 +43,23 @@ def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | 
         by_target=columns[1 + data.n_layers :],
         by_language={
             lang: clustered_mean(unions[mask, 0], items.clusters_of(mask), seed=seed)
-            for lang, mask in _languages(data)
+            for lang, mask in languages(data)
         },
         attempts=_attempts(tried),
     )
+
+
+def _splits(data: RunData, component: Component) -> list[str]:
+    """Those that controls were run on, or all."""
+    found = data.splits_of(data.controls_of(component))
+    return found or sorted(set(data.items.split.tolist()))
+
+
+def true_cube(data: RunData, component: Component) -> Floats:
+    """Cube of the true transplants on the questions that the upper bound is of, NaN elsewhere."""
+    cube = data.true_cube(component).copy()
+    cube[~np.isin(data.items.split, _splits(data, component))] = np.nan
+    return cube
 
 
 def controls(data: RunData, component: Component) -> list[Arm]:
@@ -63,7 +75,7 @@ def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
         return None
     pair = sides.true, sides.control
     everyone = np.ones(len(sides.true), dtype=np.bool_)
-    columns = _versus(data, pair, everyone, seed)
+    columns = versus(data, pair, everyone, seed)
     return BoundVersus(
         component=arm.component,
         control=arm.control,
@@ -73,8 +85,8 @@ def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
         by_source=columns[1 : 1 + data.n_layers],
         by_target=columns[1 + data.n_layers :],
         by_language={
-            lang: _versus(data, (pair[0][:, :1], pair[1][:, :1]), mask, seed)[0]
-            for lang, mask in _languages(data)
+            lang: versus(data, (pair[0][:, :1], pair[1][:, :1]), mask, seed)[0]
+            for lang, mask in languages(data)
         },
     )
 
@@ -140,16 +152,24 @@ def with_identities(data: RunData, arm: Arm) -> Floats:
 
 def _unions(cube: Floats) -> Floats:
     """Solved by any pair, by any of each source, by any of each target: (items, 1 + 2 N)."""
-    return np.hstack([_any(cube, (1, 2))[:, None], _any(cube, 2), _any(cube, 1)])
+    return np.hstack([any_of(cube, (1, 2))[:, None], any_of(cube, 2), any_of(cube, 1)])
 
 
-def _any(cube: Floats, axis: int | tuple[int, ...]) -> Floats:
+def any_of(cube: Floats, axis: int | tuple[int, ...]) -> Floats:
     """1 if any cell is 1, 0 if none is, NaN if all cells are missing."""
     solved = (cube == 1).any(axis=axis).astype(np.float64)
     return np.where(np.isnan(cube).all(axis=axis), np.nan, solved)
 
 
-def _versus(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -> list[Versus]:
+def versus(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -> list[Versus]:
+    """True, control and their difference among some questions, an entry a column.
+
+    Args:
+        data: the run.
+        pair: both sides, shape (items, columns) each; NaN where a question lacks either.
+        mask: the questions.
+        seed: of the intervals.
+    """
     clusters = data.items.clusters_of(mask)
     true, control = pair[0][mask], pair[1][mask]
     sides = [clustered_means(side, clusters, seed=seed) for side in (true, control)]
@@ -157,7 +177,8 @@ def _versus(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -
     return [Versus(*columns) for columns in zip(*sides, strict=True)]
 
 
-def _languages(data: RunData) -> list[tuple[str, Mask]]:
+def languages(data: RunData) -> list[tuple[str, Mask]]:
+    """Each language with its questions."""
     return [(lang, data.items.in_group(lang=lang)) for lang in data.items.languages]
 
 

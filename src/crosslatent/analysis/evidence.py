@@ -7,7 +7,7 @@ two-sided and None where it is undefined.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crosslatent.specs import Component
 from crosslatent.stats import (
@@ -277,6 +277,8 @@ class OtherWay:
         accuracy: share of right answers; `gain`: minus that of the unmodified model.
         best: the pair that is right most often of all that were run on all of these questions;
             None if there is none. `best_accuracy`: its share; `over_best`: this way minus that.
+        measured_by: of the surer of both prompts, by what it is known how likely answers were, and
+            in how many questions (`surer.OF_OPTIONS`, `surer.OF_TEXTS`); empty for other ways.
     """
 
     name: str
@@ -287,6 +289,7 @@ class OtherWay:
     best: tuple[Component, int, int] | None
     best_accuracy: Estimate | None
     over_best: Estimate | None
+    measured_by: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from crosslatent.analysis.grades import (
     Score,
     ScoreAtPair,
 )
+from crosslatent.analysis.unions import BoundVersus, PassAtK, UpperBound
 from crosslatent.select import Choice
 from crosslatent.specs import Component
 from crosslatent.stats import Estimate, PairedMethod
@@ -155,50 +156,6 @@ class Grid:
     n: int
     clusters: int
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Versus:
-    """True transplants, a control, and true minus control, on the same questions and attempts."""
-
-    true: Estimate
-    control: Estimate
-    difference: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class UpperBound:
-    """Share of questions that any pair solves, for true transplants (XTransplant, upper bound).
-
-    Attributes:
-        splits: those that it covers: all of the run, or those that controls were run on.
-        by_source: union over the targets of each source layer; `by_target` the other way round.
-        vanilla: accuracy of the unmodified run on the same questions.
-        attempts: pairs tried per question, fewest and most.
-    """
-
-    component: Component
-    splits: list[str]
-    vanilla: Estimate
-    overall: Estimate
-    by_source: list[Estimate]
-    by_target: list[Estimate]
-    by_language: dict[str, Estimate]
-    attempts: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class BoundVersus:
-    """The upper bound beside one control: same questions, same pairs, same number of attempts."""
-
-    component: Component
-    control: str
-    stratum: str | None
-    attempts: tuple[int, int]
-    overall: Versus
-    by_source: list[Versus]
-    by_target: list[Versus]
-    by_language: dict[str, Versus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +307,7 @@ class RunSummary:
     grids: list[Grid]
     upper_bounds: list[UpperBound]
     bounds_versus: list[BoundVersus]
+    pass_at_k: list[PassAtK]
     over_controls: list[OverControls]
     layer_tests: list[LayerTest]
     layers: list[LayerProfile]

@@ -13,25 +13,20 @@ from crosslatent.analysis import (
     bounds,
     donors,
     layers,
+    passk,
     pilot,
     rivals,
     significance,
     spelling,
     stability,
+    surer,
     traits,
     ways,
 )
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.graded import Graded
-from crosslatent.analysis.results import (
-    BoundVersus,
-    Cost,
-    Coverage,
-    Headline,
-    Picked,
-    RunSummary,
-    UpperBound,
-)
+from crosslatent.analysis.results import Cost, Coverage, Headline, Picked, RunSummary
+from crosslatent.analysis.unions import BoundVersus, UpperBound
 from crosslatent.specs import CONTROLS, Component, near_tie_margin
 
 if TYPE_CHECKING:
@@ -94,6 +89,7 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         ],
         upper_bounds=found,
         bounds_versus=versus,
+        pass_at_k=_known(passk.pass_at_k(data, component, seed) for component in components),
         picked=picked,
         **_comparisons(data, picked, versus, headline, seed),
         **_by_layer(data, picked, shown, seed),
@@ -108,7 +104,7 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
             for follow in donors.follows(data, component, picks[component], seed)
         ],
         cost=cost(data),
-        missing=list(_missing(data, picks, tune)),
+        missing=[*_missing(data, picks, tune), *passk.missing(data), *surer.missing(data)],
         ways=ways.other_ways(data, tune, shown, identity["type"], seed),
         spelling=spelling.spellings(data, picked, seed),
         exploratory=exploratory_of(data.manifest),

@@ -1,52 +1,102 @@
 """The surer of both prompts: no transplant, but main and aux both answered, and one answer kept.
 
 Kept is the answer to which the model gives the higher probability: of the option that it names,
-among the options; of an open answer, of its first token, which is all that a run folder knows of it
-(docs/methods.md 1.4). Where a fact is known in at least one of the two languages, this alone can be
-right nearly always, so a claim has to be seen beside it.
+among the options; of an open answer, the mean over its tokens (docs/methods.md 4.3). Where a fact
+is known in at least one of the two languages, this alone can be right nearly always, so a claim has
+to be seen beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from crosslatent.analysis.data import Mask, RunData
 from crosslatent.stats import Floats
+from crosslatent.tasks.metrics import normalised
+
+OF_OPTIONS = ("whole options", "first tokens of options")
+OF_TEXTS = ("all tokens", "first token")
+"""By what it is known how likely an answer was, that of an option or an open one. The second of
+each is all that rows of earlier releases know."""
+
+_COLUMNS = (
+    "answer_share",
+    "option_scores",
+    "option_logprobs",
+    "answer_logprob",
+    "first_logprob",
+)
 
 
-def certainties(data: RunData) -> tuple[Floats, Floats]:
-    """Of the answers to main and to aux, how likely each was, from 0 to 1, shape (items,) each.
+class Certainties(NamedTuple):
+    """How likely the answers to main and to aux were.
 
-    An output that names no option has 0, and what is not known is NaN.
+    Attributes:
+        main, aux: from 0 to 1, shape (items,); an output that names no option, or says nothing,
+            has 0; NaN where it is not known of both.
+        rule: which of `OF_OPTIONS` or `OF_TEXTS` both were measured by; empty where not known.
     """
+
+    main: Floats
+    aux: Floats
+    rule: NDArray[np.str_]
+
+
+def certainties(data: RunData) -> Certainties:
+    """Of the answers to main and to aux, how likely each was, both by the same rule."""
     there = {name for name, *_ in data.con.execute("DESCRIBE rows").fetchall()}
-    scored = [name for name in ("option_scores", "option_logprobs") if name in there]
-    first = "r.first_logprob" if "first_logprob" in there else "NULL"
+    columns = (f"r.{name}" if name in there else "NULL" for name in _COLUMNS)
     rows = data.con.execute(
         f"""
-        SELECT p.place, r.control, len(i.options),
-               coalesce(list_position(i.options, r.prediction), 0) - 1,
-               coalesce({", ".join(f"r.{name}" for name in scored) or "NULL"}), {first}
+        SELECT p.place, r.control, i.options IS NOT NULL, len(r.output_ids),
+               coalesce(list_position(i.options, r.prediction), 0) - 1, {", ".join(columns)}
         FROM rows r JOIN items i USING (item) JOIN places p USING (item)
         WHERE r.control IN ('vanilla', 'translate_test')
         """
     ).fetchall()
-    found = {name: np.full(len(data.items.ids), np.nan) for name in ("vanilla", "translate_test")}
-    for place, control, options, named, logprobs, start in rows:
-        found[control][place] = _certainty(options, named, logprobs, start)
-    return found["vanilla"], found["translate_test"]
+    n = len(data.items.ids)
+    found = {name: np.full((n, 2), np.nan) for name in ("vanilla", "translate_test")}
+    for place, control, options, length, named, *known in rows:
+        if options:
+            found[control][place] = _of_option(named, *known[:3])
+        else:
+            # An answer without tokens says nothing, where it is known how likely answers were.
+            empty = "answer_logprob" in there and length == 0
+            found[control][place] = _of_text(empty, *known[3:])
+    both = np.stack([found["vanilla"], found["translate_test"]])
+    # A mean over tokens does not compare with a first token, so both sides are measured alike.
+    which = np.isnan(both).any(axis=0).argmin(axis=1)
+    main, aux = both[:, np.arange(n), which]
+    names = np.where(data.items.has_options[:, None], OF_OPTIONS, OF_TEXTS)[np.arange(n), which]
+    return Certainties(main, aux, np.where(np.isnan(main + aux), "", names))
 
 
-def _certainty(
-    options: int | None, named: int, logprobs: list[float | None] | None, start: float | None
-) -> float:
-    if options is None:
-        return np.nan if start is None else float(np.exp(start))
-    values = np.array(logprobs if logprobs else [np.nan], dtype=np.float64)
-    if np.isnan(values).any() or not np.isfinite(values.max()):
+def _of_option(
+    named: int,
+    share: float | None,
+    scores: list[float | None] | None,
+    logprobs: list[float | None] | None,
+) -> tuple[float, float]:
+    """Probability of the option that was named: out of whole options, and out of first tokens."""
+    whole = _share(named, scores) if share is None else share
+    return whole, _share(named, logprobs)
+
+
+def _share(named: int, logprobs: list[float | None] | None) -> float:
+    shares = normalised(logprobs) if logprobs else None
+    if shares is None:
         return np.nan
-    weights = np.exp(values - values.max())
-    return float(weights[named] / weights.sum()) if named >= 0 else 0.0
+    return shares[named] if named >= 0 else 0.0
+
+
+def _of_text(empty: bool, mean: float | None, start: float | None) -> tuple[float, float]:
+    """Probability of an open answer, by the mean over its tokens, and by its first token."""
+    whole, first = (np.nan if one is None else float(np.exp(one)) for one in (mean, start))
+    return 0.0 if empty else whole, first
 
 
 def surer(data: RunData, least: float = 0.0) -> Floats:
@@ -56,10 +106,36 @@ def surer(data: RunData, least: float = 0.0) -> Floats:
         data: the run.
         least: the answer to aux is kept if it is the surer one by more than this.
     """
-    main, aux = certainties(data)
+    return _kept(data, certainties(data), least)
+
+
+def _kept(data: RunData, known: Certainties, least: float) -> Floats:
+    """Right or wrong of the answer that is kept; NaN where one is not known."""
     items = data.items
-    right = np.where(aux - main > least, items.translate_test, items.vanilla)
-    return np.where(np.isnan(main + aux + items.translate_test + items.vanilla), np.nan, right)
+    right = np.where(known.aux - known.main > least, items.translate_test, items.vanilla)
+    there = known.main + known.aux + items.translate_test + items.vanilla
+    return np.where(np.isnan(there), np.nan, right)
+
+
+def measured_by(data: RunData, mask: Mask) -> dict[str, int]:
+    """By what the surer answer was found, and for how many of the questions in `mask`."""
+    known = certainties(data)
+    rule = known.rule[mask & ~np.isnan(_kept(data, known, 0.0))]
+    counts = {name: int((rule == name).sum()) for name in (*OF_OPTIONS, *OF_TEXTS)}
+    return {name: count for name, count in counts.items() if count}
+
+
+def missing(data: RunData) -> Iterator[str]:
+    """A sentence on questions whose answers are known by their first token alone."""
+    everyone = np.ones(len(data.items.ids), dtype=np.bool_)
+    counts = measured_by(data, everyone)
+    for name in (OF_OPTIONS[1], OF_TEXTS[1]):
+        if name in counts:
+            yield (
+                f"The surer of both prompts goes by the {name} in {counts[name]:,} of "
+                f"{sum(counts.values()):,} questions: their rows do not say how likely the whole "
+                "answers were. Sweep again into another folder."
+            )
 
 
 def best_margin(data: RunData, mask: Mask) -> float | None:
@@ -67,12 +143,16 @@ def best_margin(data: RunData, mask: Mask) -> float | None:
 
     Of those that are right equally often, the one next to 0. None if no question has both answers.
     """
-    main, aux = certainties(data)
-    mask = mask & ~np.isnan(surer(data))
+    known = certainties(data)
+    mask = mask & ~np.isnan(_kept(data, known, 0.0))
     if not mask.any():
         return None
-    gaps = np.unique((aux - main)[mask])
+    gaps = np.unique((known.aux - known.main)[mask])
     # Between two neighbours, and beyond both ends: certainties differ by 1 at most.
     margins = [-2.0, *((gaps[1:] + gaps[:-1]) / 2).tolist(), 2.0, 0.0]
-    best: float = max(margins, key=lambda one: (float(surer(data, one)[mask].mean()), -abs(one)))
+
+    def right(least: float) -> float:
+        return float(_kept(data, known, least)[mask].mean())
+
+    best: float = max(margins, key=lambda one: (right(one), -abs(one)))
     return best

@@ -29,7 +29,8 @@ from crosslatent.analysis.inference import (
     uncorrected,
 )
 from crosslatent.analysis.resources import resource_class
-from crosslatent.analysis.results import BoundVersus, control_name
+from crosslatent.analysis.results import control_name
+from crosslatent.analysis.unions import BoundVersus
 from crosslatent.languages import script_of
 from crosslatent.select import language_column
 from crosslatent.stats import Estimate

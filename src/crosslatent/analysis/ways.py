@@ -9,7 +9,7 @@ import numpy as np
 from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.evidence import OtherWay
 from crosslatent.analysis.results import ALL
-from crosslatent.analysis.surer import best_margin, surer
+from crosslatent.analysis.surer import best_margin, measured_by, surer
 from crosslatent.specs import PRESETS, Component, Transplant, resolve_layer
 from crosslatent.stats import Floats, clustered_mean, paired_difference
 
@@ -78,6 +78,7 @@ def _other(
         over_best=None
         if true is None
         else paired_difference(right[mask], true, clusters, seed=seed),
+        measured_by=measured_by(data, mask) if way[0].startswith("surer") else {},
     )
 
 

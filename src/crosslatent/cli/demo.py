@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,6 +143,18 @@ def _bounds(run: Mapping[str, Any]) -> Iterator[str]:
         ]
         beside = f" beside {', '.join(controls)}" if controls else ""
         yield f"  {bound['component']:<5} {_percent(bound['overall'])}{beside}"
+        for found in run["pass_at_k"]:
+            if found["component"] == bound["component"]:
+                yield f"        {_sampled(found, run['exploratory'])}"
+
+
+def _sampled(found: Mapping[str, Any], exploratory: Sequence[str]) -> str:
+    """pass@K of a component, and the bound minus it."""
+    note = "; exploratory: defined after the rows were seen" if "pass_at_k" in exploratory else ""
+    gap = "fewer samples than pairs, so not compared"
+    if found["versus"] is not None:
+        gap = f"the pairs minus that: {_points(found['versus']['difference'])}"
+    return f"sampled without a transplant ({found['name']}) {_percent(found['share'])}; {gap}{note}"
 
 
 def _control(control: Mapping[str, Any]) -> str:

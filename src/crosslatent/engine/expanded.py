@@ -60,12 +60,22 @@ class ExpandedPrompts:
         """Answer the picked (0, row) together, in their order."""
         request = self._request
         room = request.tail + max([max_new_tokens, *map(len, request.options)])
+        plain = [at for at, (_, row) in enumerate(picks) if row in request.plain]
+        # Before the others are read, since buffers serve one batch after the other.
+        apart = self._plain_scores(room) if plain else ()
         start = self._read_end([request.rows[row] for _, row in picks], room)
         watched = log_probabilities(start.logits, request.watch)
-        columns = [_score(start, option) for option in request.options]
-        scores = list(zip(*columns, strict=True)) or [()] * len(picks)
-        answers = greedy(start, max_new_tokens, self._model.eos_ids, tick)
+        scores = _scored(start, () if request.plain_only else request.options)
+        scores = [apart if apart and at in plain else row for at, row in enumerate(scores)]
+        answers = greedy(start, max_new_tokens, self._model.eos_ids, tick, plain)
         return [answers.row(at, watched[at], scores[at]) for at in range(len(picks))]
+
+    def _plain_scores(self, room: int) -> tuple[float, ...]:
+        """Log-probabilities (nats) of the options that unmodified rows alone are asked for."""
+        if not self._request.plain_only:
+            return ()
+        (found,) = _scored(self._read_end([()], room), self._request.options)
+        return found
 
     @torch.no_grad()
     def _read_end(self, rows: Sequence[Row], room: int) -> Prefilled:
@@ -92,6 +102,12 @@ def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None) -> Cach
     if not prefix:
         return DynamicCache(config=model.hf.config)
     return read(model, encode_batch(model, [prefix]), chunk)
+
+
+def _scored(start: Prefilled, options: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
+    """Log-probabilities (nats) of continuations, a tuple a row; leaves the rows as they were."""
+    columns = [_score(start, option) for option in options]
+    return list(zip(*columns, strict=True)) or [()] * len(start.logits)
 
 
 @torch.no_grad()

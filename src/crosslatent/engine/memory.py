@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -47,17 +48,19 @@ def bytes_per_row(
         requests: the prompts that rows belong to.
         max_new_tokens: most new tokens.
         copies_prefix: whether every row holds keys and values of the whole prompt; twice, while
-            options are scored.
+            options of all rows are scored.
     """
     config = text_config(model.hf)
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or model.d_model // heads
     length = max(len(request.main) for request in requests)
-    read = max(sum(len(option) for option in request.options) for request in requests)
-    own = max(request.tail for request in requests) + max(max_new_tokens, read)
+    options = max(sum(len(option) for option in request.options) for request in requests)
+    own = max(request.tail for request in requests) + max(max_new_tokens, options)
+    read = max(map(_read_at_once, requests))
     at_once = max(1, read)
-    held = own + length * (1 + bool(read)) if copies_prefix else own
+    copies = 1 + any(request.options and not request.plain_only for request in requests)
+    held = own + length * copies if copies_prefix else own
     cache = 2 * model.n_layers * kv_heads * width * held * model.dtype.itemsize
     # Scores and their softmax are float32, as are logits where they are compared.
     scores = 3 * heads * (length + own) * at_once * 4
@@ -65,6 +68,14 @@ def bytes_per_row(
     wide = getattr(config, "intermediate_size", None) or 4 * model.d_model
     hidden = (6 * model.d_model + 3 * wide) * at_once * model.dtype.itemsize
     return int(cache + scores + logits + hidden)
+
+
+def _read_at_once(request: Request) -> int:
+    """Tokens of options that its rows read at once, on average."""
+    tokens = sum(len(option) for option in request.options)
+    if not request.plain_only:
+        return tokens
+    return math.ceil(tokens * len(request.plain) / max(1, len(request.rows)))
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, str]:

@@ -100,7 +100,7 @@ class OraclePrompts:
                 [request.rows[row]],
                 max_new_tokens=max_new_tokens,
                 watch=request.watch,
-                options=request.options,
+                options=request.options_of(row),
                 chunk=self._chunk,
             )
         return answers

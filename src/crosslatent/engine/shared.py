@@ -57,7 +57,11 @@ class SharedPrompts:
             raise Unshareable("its attention does not go through transformers' AttentionInterface")
         self._model = model
         self._requests = requests
-        self._trees = [OptionTree.of(request.options) for request in requests]
+        every, plain = (
+            [OptionTree.of(one.options if one.plain_only == only else ()) for one in requests]
+            for only in (False, True)
+        )
+        self._trees, self._plain_trees = every, plain
         starts = [request.main[: -self._tail] for request in requests]
         self._lengths = torch.tensor([len(start) for start in starts])
         self._prefix = _read_prefixes(model, starts, chunk)
@@ -68,17 +72,23 @@ class SharedPrompts:
     ) -> list[Decoded]:
         """Answer the picked rows together, in their order."""
         batch = _Arrangement.of(picks, self._requests)
-        read = max((len(self._trees[group].tokens) for group, _ in picks), default=0)
+        trees = (self._trees, self._plain_trees)
+        read = max((len(kind[group].tokens) for group, _ in picks for kind in trees), default=0)
         room = self._tail + max(max_new_tokens - 1, read)
         cache = SharedCache(self._prefix, batch.growth.groups, room)
         with shared_attention(self._model, cache):
             rows = SharedRows(self._model, cache, self._lengths)
             rows.logits = self._read_ends(rows, batch)
+            apart = self._plain_scores(rows, picks)
             if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
             watched, scored = self._chances(rows)
-            answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick)
-        return [answers.row(at, watched[at], scored[at]) for at in batch.place]
+            measured = [at for at, place in enumerate(batch.stay) if place < len(self._requests)]
+            answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
+        return [
+            answers.row(at, watched[at], apart.get(pick, scored[at]))
+            for pick, at in zip(picks, batch.place, strict=True)
+        ]
 
     def _read_ends(self, rows: SharedRows, batch: _Arrangement) -> Tensor:
         """The ends of the prompts through the model, each row with its edits: rows vocab."""
@@ -88,6 +98,31 @@ class SharedPrompts:
         with entering(self._model, batch.growth), rewriting(self._model, rewrites(edits, first)):
             return rows.read(ends[rows.groups], Step.chain(0, self._tail), keep=1)[:, -1]
 
+    def _plain_scores(
+        self, rows: SharedRows, picks: Sequence[Pick]
+    ) -> dict[Pick, tuple[float, ...]]:
+        """Log-probabilities of the options that unmodified rows alone are asked for.
+
+        To be called while the batch begins with one unmodified row per prompt, which are read on
+        without the others; leaves the rows as they were.
+        """
+        asked = [
+            (group, row)
+            for group, row in picks
+            if self._plain_trees[group].paths and row in self._requests[group].plain
+        ]
+        if not asked:
+            return {}
+        n_prompts = len(self._requests)
+        nodes = self._read_options(rows, self._plain_trees, torch.arange(n_prompts))
+        found = {}
+        for group, row in asked:
+            logits = rows.logits[group : group + 1]
+            after = None if nodes is None else nodes[group : group + 1]
+            values = scores(self._plain_trees[group], logits, log_mass(logits), after)
+            found[group, row] = tuple(values[0].tolist())
+        return found
+
     def _chances(self, rows: SharedRows) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
         """Log-probabilities of watched tokens and of options, a tuple a row each.
 
@@ -95,7 +130,7 @@ class SharedPrompts:
         """
         watched: list[tuple[float, ...]] = [()] * len(rows.groups)
         scored = list(watched)
-        nodes = self._read_options(rows)
+        nodes = self._read_options(rows, self._trees, rows.groups)
         for group in rows.groups.unique().tolist():
             request, tree = self._requests[group], self._trees[group]
             if not (request.watch or tree.paths):
@@ -109,12 +144,20 @@ class SharedPrompts:
                 watched[row], scored[row] = map(tuple, values)
         return watched, scored
 
-    def _read_options(self, rows: SharedRows) -> Tensor | None:
-        """Logits at the tokens of the option trees, rows pos vocab; None if there are none."""
-        if not any(tree.tokens for tree in self._trees):
+    def _read_options(
+        self, rows: SharedRows, trees: Sequence[OptionTree], groups: Tensor
+    ) -> Tensor | None:
+        """Logits at the tokens of the option trees, rows pos vocab; None if there are none.
+
+        Args:
+            rows: the batch; its first rows are read on, one for each entry of `groups`.
+            trees: of each prompt.
+            groups: the prompt of each of these rows.
+        """
+        if not any(tree.tokens for tree in trees):
             return None
-        tokens, step = read_all(self._trees, rows.depth)
-        logits = rows.read(tokens[rows.groups], step, keep=tokens.shape[1])
+        tokens, step = read_all(trees, rows.depth)
+        logits = rows.read(tokens[groups], step, keep=tokens.shape[1])
         rows.forget(tokens.shape[1])
         return logits
 

@@ -76,7 +76,7 @@ class TieBreaker:
             [tuple(edits)],
             max_new_tokens=self._max_new_tokens,
             watch=request.watch,
-            options=request.options,
+            options=request.options_of(at),
         )
         return decoded
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crosslatent.analysis.evidence import LayerTest
-from crosslatent.analysis.results import (
-    ALL,
-    Accuracy,
-    BoundVersus,
-    Follow,
-    RunSummary,
-    control_name,
-)
+from crosslatent.analysis.results import ALL, Accuracy, Follow, RunSummary, control_name
+from crosslatent.analysis.unions import BoundVersus, PassAtK
 from crosslatent.report import diagnosis, graded, verdicts, words
 from crosslatent.report.forest import (
     CONTROL_ORDER,
@@ -25,6 +19,7 @@ from crosslatent.report.forest import (
     sizes,
 )
 from crosslatent.report.verdicts.effects import Union
+from crosslatent.report.verdicts.sampled import Sampled
 from crosslatent.report.views import Fact, Panel
 from crosslatent.specs import Component
 
@@ -121,6 +116,7 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
         known = "; a diagnosis: chosen by its answer" if name in STRATA_ORDER else ""
         label = words.first_upper(diagnosis.stratum_name(run, name))
         rows.append(row(label, "control", sides.control, f"true minus this: {gap}{known}"))
+    rows += [_sampled_row(run, one) for one in run.pass_at_k if one.component == component]
     low, high = bound.attempts
     tries = f"{low}" if low == high else f"{low}\u2013{high}"
     caption = (
@@ -131,6 +127,17 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     return Panel(
         words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)
     )
+
+
+def _sampled_row(run: RunSummary, found: PassAtK) -> Row:
+    """The unmodified model sampled, beside the bound: a reference, and no control."""
+    note = verdicts.exploratory(run.exploratory, "pass_at_k")
+    if found.versus is None:
+        gap = f"fewer samples than pairs, so not compared{note}"
+    else:
+        gap = words.with_interval(found.versus.difference, difference=True)
+        gap = f"true minus this: {gap}; no control{note}"
+    return row(f"Unmodified, sampled: {found.name}", "reference", found.share, gap)
 
 
 def layer_panels(run: RunSummary) -> list[Panel]:
@@ -189,16 +196,18 @@ def _strongest(run: RunSummary, component: Component) -> BoundVersus | None:
 
 def bounds_sentences(run: RunSummary) -> list[str]:
     """How much of each upper bound is luck, from the strongest control that knows no answer."""
-    return [
-        verdicts.UNION.say(
-            Union(
-                bound,
-                _strongest(run, bound.component),
-                [one for one in run.bounds_versus if one.component == bound.component],
-            )
-        )
-        for bound in run.upper_bounds
-    ]
+    note = verdicts.exploratory(run.exploratory, "pass_at_k")
+    said = []
+    for bound in run.upper_bounds:
+        others = [one for one in run.bounds_versus if one.component == bound.component]
+        union = Union(bound, _strongest(run, bound.component), others)
+        sampled = [
+            verdicts.PASS_AT_K.say(Sampled(one, note))
+            for one in run.pass_at_k
+            if one.component == bound.component
+        ]
+        said += [verdicts.UNION.say(union), *sampled]
+    return said
 
 
 def _of(splits: list[str]) -> str:

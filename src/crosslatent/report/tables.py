@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from crosslatent.analysis.grades import FidelityAtPair, ScoreAtPair
-from crosslatent.analysis.results import ALL, RunSummary, Summary, Versus, control_name
+from crosslatent.analysis.results import ALL, RunSummary, Summary, control_name
+from crosslatent.analysis.unions import Versus
 from crosslatent.report import safe, tables_evidence, words
 from crosslatent.report.tables_choosing import TABLES_CHOOSING
 from crosslatent.report.tables_evidence import Record, flat
@@ -148,6 +149,21 @@ def _bounds(run: RunSummary) -> Iterator[Record]:
         name = control_name(bound.control, bound.stratum)
         for lang, sides in ((ALL, bound.overall), *bound.by_language.items()):
             yield {"component": bound.component, "control": name, "lang": lang, **_versus(sides)}
+    for found in run.pass_at_k:
+        by_lang = {} if found.versus is None else {ALL: found.versus, **found.by_language}
+        yield from (
+            {"component": found.component, "control": found.name, "lang": lang, **_versus(sides)}
+            for lang, sides in by_lang.items()
+        )
+        if found.versus is None:
+            yield {
+                "component": found.component,
+                "control": found.name,
+                "lang": ALL,
+                **flat("true", None),
+                **flat("control_union", found.share),
+                **flat("difference", None),
+            }
 
 
 def _bounds_by_layer(run: RunSummary) -> Iterator[Record]:

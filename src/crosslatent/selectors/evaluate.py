@@ -156,6 +156,7 @@ def evaluate_data(
             test=found,
             left_out=0 if allow_training_data else shared,
             trained_on=shared if allow_training_data else 0,
+            missing=[*evaluation.missing, *both.missing(tested)],
         ),
         fitted,
     )

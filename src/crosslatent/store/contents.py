@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from crosslatent.errors import RunFolderError
 from crosslatent.foreign import one_line, short
 from crosslatent.specs import COMPONENTS
+from crosslatent.store.schema import LATER
 
 MOST_LAYERS = 1000
 """Blocks that a model may have: arrays over pairs of layers are made of this size."""
@@ -34,6 +35,7 @@ OPTIONAL = frozenset(
         "option_scores",
         "option_means",
         "gold_score",
+        *LATER,
     }
 )
 """Columns that some runs lack, and that whoever reads them does without."""

@@ -32,6 +32,7 @@ from crosslatent.store.places import (
     unreachable,
     why,
 )
+from crosslatent.store.schema import completed
 from crosslatent.store.sums import is_whole
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class PartTable(PartFolder):
                 raise RunFolderError(damaged(part, table))
             try:
                 with able_to_read(part):
-                    tables.append(table.select(names).cast(schema))
+                    tables.append(completed(table, schema).select(names).cast(schema))
             except (pa.ArrowException, KeyError) as error:
                 raise RunFolderError(damaged(part, one_line(error))) from error
         return pa.concat_tables(tables).unify_dictionaries()
@@ -359,7 +360,10 @@ def _read(part: Place, columns: list[str] | None, schema: pa.Schema | None) -> p
                 table = file.read(columns=columns, use_threads=False)
     except UNREADABLE as error:
         return why(error)
-    if schema is not None and not table.schema.equals(schema):
+    if schema is None:
+        return table
+    table = completed(table, schema)
+    if not table.schema.equals(schema):
         return f"it has other columns than this table: {_difference(table.schema, schema)}"
     return table
 

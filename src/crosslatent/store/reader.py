@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +24,7 @@ from crosslatent.store.schema import (
     ATTRIBUTION_TABLE,
     FILE_TABLES,
     KEY,
+    LATER,
     ROWS,
     ROWS_TABLE,
     SAMPLES_TABLE,
@@ -65,10 +66,12 @@ class RunReader:
                     f"The run in {str(self.path)!r} has no rows yet: run the same sweep command "
                     "again to go on."
                 )
-            self._columns = {ROWS_TABLE: _checked(parts, KEY)}
+            found = _checked(parts, KEY)
+            self._columns = {ROWS_TABLE: _with_later(found)}
+            self._uneven = {ROWS_TABLE} if len({_later(one) for one in found}) > 1 else set()
             for name in FILE_TABLES:
                 if is_file(file := self.path / f"{name}.parquet"):
-                    self._columns[name] = _checked([file], ("item",))
+                    (self._columns[name],) = _checked([file], ("item",))
         self._trusted = False
 
     @property
@@ -123,7 +126,9 @@ class RunReader:
             # Only the last part of the path is a pattern; the folder may have any name, and one
             # such as lang=sw is no column.
             files = f"{glob.escape(str(self.path))}/{pattern}".replace("'", "''")
-            source = f"read_parquet('{files}', hive_partitioning = false)"
+            # Parts of an earlier release may lack columns that those after them have.
+            by_name = ", union_by_name = true" if name in self._uneven else ""
+            source = f"read_parquet('{files}', hive_partitioning = false{by_name})"
         else:
             source = f"no_{name}"
             connection.register(source, schema.empty_table())
@@ -145,7 +150,7 @@ def _selected(schema: pa.Schema) -> str:
     return f"* REPLACE ({replaced})"
 
 
-def _checked(files: list[Place], needed: tuple[str, ...]) -> pa.Schema:
+def _checked(files: list[Place], needed: tuple[str, ...]) -> list[pa.Schema]:
     """The columns of Parquet files, whose footers must be whole.
 
     Raises:
@@ -159,7 +164,22 @@ def _checked(files: list[Place], needed: tuple[str, ...]) -> pa.Schema:
     for file, schema in zip(files, schemas, strict=True):
         if missing := [name for name in needed if name not in schema.names]:
             raise RunFolderError(damaged(file, f"it has no column {missing[0]!r}"))
-    return pa.schema(map(_as_stored, schemas[0]))
+    return [pa.schema(map(_as_stored, schema)) for schema in schemas]
+
+
+def _later(schema: pa.Schema) -> tuple[str, ...]:
+    """Which columns it has of those that were added later."""
+    return tuple(name for name in LATER if name in schema.names)
+
+
+def _with_later(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns of the first part, and those that were added later and another one has."""
+    first = schemas[0]
+    for schema in schemas[1:]:
+        for name in _later(schema):
+            if name not in first.names:
+                first = first.append(schema.field(name))
+    return first
 
 
 def _as_stored(column: pa.Field) -> pa.Field:

@@ -92,7 +92,19 @@ ROWS = pa.schema(
             "gold_score",
             pa.float32(),
             "log-probability (nats) of the whole gold answer, likewise; of several, the likeliest; "
-            "null unless scored",
+            "null unless scored (in unmodified rows options of up to max_new_tokens always are)",
+        ),
+        _column(
+            "answer_share",
+            pa.float32(),
+            "probability of the option that the output names, out of the options as wholes, 0 "
+            "where it names none; null where they were not scored",
+        ),
+        _column(
+            "answer_logprob",
+            pa.float32(),
+            "of unmodified rows (vanilla, translate_test): mean log-probability (nats) of "
+            "output_ids, each after those before it; null in all others, and where there are none",
         ),
         _column(
             "first_logprob",
@@ -133,6 +145,18 @@ ROWS = pa.schema(
     ]
 )
 """One row per generated answer. Key: item, control, stratum, component, source, target."""
+
+LATER = ("answer_share", "answer_logprob")
+"""Columns of rows that parts of earlier releases lack; there they are null."""
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the columns of `LATER` that it lacks and `schema` has, in their places."""
+    for at, column in enumerate(schema):
+        if column.name in LATER and column.name not in table.column_names:
+            table = table.add_column(at, column, pa.nulls(len(table), column.type))
+    return table
+
 
 KEY = ("item", "control", "stratum", "component", "source", "target")
 

@@ -65,7 +65,15 @@ def asked(
 
 
 def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
-    return ItemScorer(plan.model, judged, plan.rule, whole=plan.score_options, spelled=spelled)
+    return ItemScorer(
+        plan.model,
+        judged,
+        plan.rule,
+        whole=plan.score_options,
+        # What is longer than an answer may be could not be sampled, and might not fit.
+        plain=plan.max_new_tokens,
+        spelled=spelled,
+    )
 
 
 def _asked(
@@ -78,7 +86,12 @@ def _asked(
 ) -> Asked:
     edits = tuple(_edits(plan, item, rows, vectors))
     request = Request(
-        prompt, edits, tuple(scorer.watch), scorer.continuations, least_tail=plan.positions
+        prompt,
+        edits,
+        tuple(scorer.watch),
+        scorer.continuations,
+        least_tail=plan.positions,
+        plain_only=not scorer.whole,
     )
     return Asked(item, request, scorer, tuple(rows))
 

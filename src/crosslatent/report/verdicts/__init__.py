@@ -26,12 +26,14 @@ from crosslatent.report.verdicts.family import (
     exploratory,
     points_with_interval,
 )
+from crosslatent.report.verdicts.sampled import PASS_AT_K
 
 FAMILIES = (
     GAIN,
     HEADLINE,
     BOUND,
     UNION,
+    PASS_AT_K,
     FOLLOW,
     WAYS,
     PAIR,
@@ -61,6 +63,7 @@ __all__ = [
     "LAYERS",
     "MAP",
     "PAIR",
+    "PASS_AT_K",
     "RECOVERS",
     "SPELLED",
     "STRICT",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from crosslatent.analysis.evidence import OtherWay, OverControls
 from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import BoundVersus, Follow, UpperBound, control_name
+from crosslatent.analysis.results import Follow, control_name
+from crosslatent.analysis.surer import OF_OPTIONS, OF_TEXTS
+from crosslatent.analysis.unions import BoundVersus, UpperBound
 from crosslatent.report import words
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate
@@ -256,7 +258,14 @@ def _beside_values(one: Beside) -> Mapping[str, str]:
         "preset": place(way.pair or best),
         "gain": GAIN.say(way.gain),
         "note": one.note,
+        "starts": f"{_by_starts(way):,}",
+        "asked": f"{sum(way.measured_by.values()):,}",
     }
+
+
+def _by_starts(way: OtherWay) -> int:
+    """Questions of which it is known alone how likely the first tokens of answers were."""
+    return sum(way.measured_by.get(name, 0) for name in (OF_OPTIONS[1], OF_TEXTS[1]))
 
 
 def _answers(one: Beside) -> bool:
@@ -294,6 +303,11 @@ WAYS: Family[Beside] = Family(
         "alone": Verdict(
             lambda one: _answers(one) and _compared(one) is None,
             "{way} is right on {share}{note}.",
+        ),
+        "first_tokens": Verdict(
+            lambda one: one.way.name == "surer" and _by_starts(one.way) > 0,
+            "How likely the two answers were is known of their first tokens alone in {starts} of "
+            "{asked} questions, whose rows say no more.",
         ),
         "preset": Verdict(
             lambda one: one.way.name == "preset",
