@@ -90,11 +90,19 @@ def donor(gain: float, gap: float, n: int = FEWEST) -> ControlAtPair:
     )
 
 
-def carried(same: ControlAtPair | None, symbol: ControlAtPair | None, true: float = 0.4) -> Carried:
-    return Carried("ffn", about(true), same, symbol)
+NONE = donor(0.0, 0.4)
 
 
-LIKE, LESS, NONE = donor(0.4, 0.0), donor(0.2, 0.2), donor(0.0, 0.4)
+def carried(
+    same: ControlAtPair | None,
+    symbol: ControlAtPair | None,
+    true: float = 0.4,
+    other: ControlAtPair | None = NONE,
+) -> Carried:
+    return Carried("ffn", about(true), same, symbol, other)
+
+
+LIKE, LESS = donor(0.4, 0.0), donor(0.2, 0.2)
 FEW = replace(donor(0.4, 0.0), gain=about(0.4, n=FEWEST - 1))
 
 
@@ -221,6 +229,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     "carried.symbol_alone": (carried(FEW, LIKE), carried(LIKE, LIKE)),
     "carried.symbol_in_part": (carried(LIKE, LESS), carried(LIKE, FEW)),
     "carried.text_matters": (carried(LESS, LIKE), carried(LIKE, LIKE)),
+    # Donors with another symbol repair as well: any question in English would do.
+    "carried.symbol_or_anything": (carried(LIKE, LIKE, other=LIKE), carried(LIKE, LIKE)),
     "carried.symbol_not_shown": (carried(LIKE, NONE), carried(LIKE, None)),
     "spelled.spelling": (spelled(UP, FLAT, UP), spelled(UP, UP, UP)),
     "spelled.in_part": (spelled(UP, UP, UP), spelled(UP, FLAT, UP)),
@@ -271,9 +281,31 @@ FAMILY_OF = {identity: family for family in FAMILIES for identity in family.ids(
 
 MORE_WITHOUT = {
     # Fewer than thirty items get no sentence at all.
-    "carried.symbol": [carried(FEW, LIKE), carried(LIKE, FEW), carried(LIKE, LIKE, true=0.0)],
-    "carried.symbol_alone": [carried(None, FEW), carried(FEW, LESS), carried(FEW, NONE)],
-    "carried.symbol_in_part": [carried(LIKE, LIKE), carried(FEW, NONE), carried(None, None)],
+    "carried.symbol": [
+        carried(FEW, LIKE),
+        carried(LIKE, FEW),
+        carried(LIKE, LIKE, true=0.0),
+        *(carried(LIKE, LIKE, other=other) for other in (LIKE, donor(0.31, 0.1), FEW, None)),
+    ],
+    "carried.symbol_alone": [
+        carried(None, FEW),
+        carried(FEW, LESS),
+        carried(FEW, NONE),
+        carried(FEW, LIKE, other=LIKE),
+    ],
+    "carried.symbol_in_part": [
+        carried(LIKE, LIKE),
+        carried(FEW, NONE),
+        carried(None, None),
+        carried(LIKE, LESS, other=LESS),
+    ],
+    "carried.text_matters": [carried(LESS, LIKE, other=LIKE)],
+    "carried.symbol_or_anything": [
+        carried(LIKE, LIKE, other=FEW),
+        carried(LIKE, NONE, other=LIKE),
+        carried(LIKE, FEW, other=LIKE),
+        carried(None, None, other=None),
+    ],
     "carried.symbol_not_shown": [carried(LIKE, FEW), carried(LIKE, LESS)],
     "spelled.spelling": [
         spelled(UP, FLAT, FLAT),
@@ -407,8 +439,9 @@ def test_of_sentences_that_exclude_each_other_one_is_said(
 
 @pytest.mark.parametrize("same", [FEW, LIKE, LESS, NONE, None])
 @pytest.mark.parametrize("symbol", [FEW, LIKE, LESS, NONE, None])
-def test_strata_get_one_sentence_at_most(same: Any, symbol: Any) -> None:
-    said = FAMILY_OF["carried.symbol"].allowed(carried(same, symbol))
+@pytest.mark.parametrize("other", [FEW, LIKE, LESS, NONE, None])
+def test_strata_get_one_sentence_at_most(same: Any, symbol: Any, other: Any) -> None:
+    said = FAMILY_OF["carried.symbol"].allowed(carried(same, symbol, other=other))
     assert len(said) <= 1
     if symbol in (FEW, None):
         assert not said

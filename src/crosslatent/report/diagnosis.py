@@ -102,6 +102,7 @@ def _panel(
         test.gain,
         shown.get("shuffled/same_answer"),
         shown.get("shuffled/same_symbol"),
+        shown.get("shuffled/different_answer"),
         note,
     )
     said = verdicts.CARRIED.say(carried) if "shuffled/same_symbol" in shown else ""

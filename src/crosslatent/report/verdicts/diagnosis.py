@@ -21,7 +21,7 @@ class Carried:
     Attributes:
         true: gain of the true counterpart.
         same: donors with the same text behind the same symbol; `symbol`: the same symbol with
-            another text.
+            another text; `other`: another symbol.
         note: ``exploratory`` or nothing.
     """
 
@@ -29,6 +29,7 @@ class Carried:
     true: Estimate
     same: ControlAtPair | None
     symbol: ControlAtPair | None
+    other: ControlAtPair | None
     note: str = ""
 
 
@@ -45,6 +46,19 @@ def _like_true(control: ControlAtPair | None) -> bool:
     return _repairs(control) and control is not None and not control.difference.above_zero
 
 
+def _above(control: ControlAtPair | None, other: ControlAtPair | None) -> bool:
+    """The interval of one stratum's gain lies above that of another's."""
+    if control is None or other is None or not _many(other) or control.gain.low is None:
+        return False
+    high = other.gain.value if other.gain.high is None else other.gain.high
+    return high is not None and control.gain.low > high
+
+
+def _as_symbol(one: Carried) -> bool:
+    """Donors with the same symbol repair, and more than those with another one do."""
+    return _repairs(one.symbol) and _above(one.symbol, one.other)
+
+
 def _carried_values(one: Carried) -> Mapping[str, str]:
     def gain(control: ControlAtPair | None) -> str:
         return "" if control is None else points_with_interval(control.gain)
@@ -57,6 +71,7 @@ def _carried_values(one: Carried) -> Mapping[str, str]:
         "true": points_with_interval(one.true),
         "same": gain(one.same),
         "symbol": gain(one.symbol),
+        "other": gain(one.other),
         "over": gap(one.symbol),
         "note": one.note,
     }
@@ -67,26 +82,48 @@ CARRIED: Family[Carried] = Family(
     _carried_values,
     {
         "symbol": Verdict(
-            lambda one: one.true.above_zero and _like_true(one.same) and _like_true(one.symbol),
+            lambda one: (
+                one.true.above_zero
+                and _as_symbol(one)
+                and _like_true(one.same)
+                and _like_true(one.symbol)
+            ),
             "{component}: an option symbol is carried. Donors with the same symbol repair as the "
             "true counterpart does ({true}), whether their text is the same ({same}) or another "
-            "one ({symbol}){note}.",
+            "one ({symbol}), and more than donors with another symbol ({other}){note}.",
         ),
         "symbol_alone": Verdict(
-            lambda one: one.true.above_zero and _like_true(one.symbol) and not _many(one.same),
-            "{component}: donors with the same symbol and another text gain {symbol}; that the "
-            "true counterpart does more could not be shown ({over}). So a symbol is carried{note}.",
+            lambda one: (
+                one.true.above_zero
+                and _as_symbol(one)
+                and _like_true(one.symbol)
+                and not _many(one.same)
+            ),
+            "{component}: donors with the same symbol and another text gain {symbol}, more than "
+            "donors with another symbol ({other}); that the true counterpart does more could not "
+            "be shown ({over}). So a symbol is carried{note}.",
         ),
         "symbol_in_part": Verdict(
-            lambda one: _repairs(one.symbol) and not _like_true(one.symbol),
+            lambda one: _as_symbol(one) and not _like_true(one.symbol),
             "{component}: donors with the same symbol and another text gain {symbol}, less than "
-            "the true counterpart by {over}. So part of what is carried is the option "
-            "symbol{note}.",
+            "the true counterpart by {over}, and more than donors with another symbol ({other}). "
+            "So part of what is carried is the option symbol{note}.",
         ),
         "text_matters": Verdict(
-            lambda one: _like_true(one.symbol) and _many(one.same) and not _like_true(one.same),
+            lambda one: (
+                _as_symbol(one)
+                and _like_true(one.symbol)
+                and _many(one.same)
+                and not _like_true(one.same)
+            ),
             "{component}: donors with the same symbol and another text gain {symbol}, those with "
             "the same text too {same}; the two do not agree, so what is carried stays open{note}.",
+        ),
+        "symbol_or_anything": Verdict(
+            lambda one: _repairs(one.symbol) and _many(one.other) and not _as_symbol(one),
+            "{component}: donors with the same symbol and another text gain {symbol}, but that "
+            "they gain more than donors with another symbol ({other}) could not be shown. So a "
+            "symbol need not be what is carried{note}.",
         ),
         "symbol_not_shown": Verdict(
             lambda one: _many(one.symbol) and not _repairs(one.symbol),
