@@ -14,8 +14,9 @@ from crosslatent.languages import identify
 from crosslatent.model import Model
 from crosslatent.model.prompts import Prompt, check_known, encode
 from crosslatent.model.spelling import Context, Ids, context_of, written
+from crosslatent.probabilities import normalised
 from crosslatent.tasks import RULES, Item, Verdict
-from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics, normalised
+from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics
 from crosslatent.tasks.rules import applicable_rules
 
 LIKELIHOOD = "likelihood"

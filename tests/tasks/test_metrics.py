@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crosslatent.probabilities import normalised
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import (
     METRICS,
@@ -20,7 +21,6 @@ from crosslatent.tasks.metrics import (
     exact_match,
     f1,
     js_similarity,
-    normalised,
     words_of,
 )
 

@@ -152,8 +152,9 @@ LATER = ("answer_share", "answer_logprob")
 
 def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table with the columns of `LATER` that it lacks and `schema` has, in their places."""
-    for at, column in enumerate(schema):
+    for number, column in enumerate(schema):
         if column.name in LATER and column.name not in table.column_names:
+            at = min(number, table.num_columns)
             table = table.add_column(at, column, pa.nulls(len(table), column.type))
     return table
 
