@@ -97,7 +97,7 @@ class Study:
         self.task = load_task(TASK)
         self.losses: dict[str, list[Mapping[str, float]]] = {}
         """Method -> held-out terms before training and after, of the first seed."""
-        self._trained: dict[tuple[str, TrainSpec], Trained] = {}
+        self._trained: dict[tuple[str, str], Trained] = {}
         self._cache = TemporaryDirectory(prefix="lens-study-")
 
     def split(self, name: str) -> Task:
@@ -117,7 +117,7 @@ class Study:
 
     def trained(self, method: Method, spec: TrainSpec) -> Trained:
         """The model, trained on the questions of `TRAIN`; once for each setting and seed."""
-        key = (method.objective, spec)
+        key = (method.objective, repr(spec))  # some of its fields are mappings
         if key not in self._trained:
             _LOG.info("training: %s, %s", method.name, spec)
             self._trained[key] = self._train(method.objective, spec)

@@ -8,7 +8,7 @@ from crosslatent.lens.evaluation.conditions import Transplanted, Tuned
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.stats import Estimate
 from crosslatent.tasks import load_task
-from recipes.lens_study.protocol import SEEDS, TASK
+from recipes.lens_study.protocol import SEEDS, TASK, methods
 from recipes.lens_study.study import NOTHING, Chosen, Study, _rows
 from recipes.lens_study.table import bound, markdown
 
@@ -98,6 +98,16 @@ def test_where_nothing_won_the_best_that_does_something_stands_beside(study):
     assert rows[1].make(0).name == "Lens, best that does something"
     fixed = list(_rows("Lens, settings of the paper", "rate 1", 1, worse, maker, seeded=True))
     assert [one.name for one in fixed] == ["Lens, settings of the paper"]
+
+
+def test_every_setting_is_trained_once(study, monkeypatch):
+    trained = []
+    monkeypatch.setattr(study, "_train", lambda *asked: trained.append(asked) or len(trained))
+    study._trained = {}
+    specs = [(method, spec) for method in methods() for spec in method.settings]
+    first = [study.trained(method, spec) for method, spec in specs]
+    assert [study.trained(method, spec) for method, spec in specs] == first
+    assert len(trained) == len(set(first)) == 24  # two settings of the paper's kind are shared
 
 
 def test_the_bound_is_the_exact_one():
