@@ -153,6 +153,10 @@ def called(model, texts, **settings):
     ids = torch.tensor([each + [0] * (width - len(each)) for each in read])
     mask = (torch.arange(width) < torch.tensor([[len(each)] for each in read])).long()
     settings = {**PLAIN, "max_new_tokens": 6, "return_dict_in_generate": True} | settings
+    if "generation_config" in settings:  # all of it in one, or transformers warns
+        config = settings.pop("generation_config")
+        config.update(**settings)
+        settings = {"generation_config": config}
     return model.hf.generate(ids, attention_mask=mask, **settings)
 
 
