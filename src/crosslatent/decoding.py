@@ -130,7 +130,7 @@ class Decoded:
         finite: False if a logit was NaN or the highest one infinite.
         scores: log-probability (nats) of each option as the continuation of the prompt.
         first: how sure the first token was.
-        mean_logprob: mean log-probability (nats) of `ids`, each after those before it; NaN where
+        mean_logprob: mean log-probability (nats) of `ids`, each after those before it; None where
             there are none, and in rows with edits, of which it is not measured.
     """
 
@@ -140,7 +140,7 @@ class Decoded:
     finite: bool
     scores: tuple[float, ...] = ()
     first: FirstStep = UNSURE
-    mean_logprob: float = math.nan
+    mean_logprob: float | None = None
 
 
 @torch.no_grad()
@@ -235,7 +235,7 @@ class Answers:
             self.finite[at],
             scores,
             self.first[at],
-            self.means[at],
+            None if math.isnan(self.means[at]) else self.means[at],
         )
 
 

@@ -353,8 +353,8 @@ def _after_main(model: Model, item: Item) -> Spelled:
     return spelled
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _gap(values: Sequence[float]) -> float:
