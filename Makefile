@@ -15,9 +15,9 @@ UV := .venv-pins/bin/uv
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 PROCESSES := -m pytest -n $(shell expr $(CORES) + 1) --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(PROCESSES)
-NEWEST_PART := tests/test_patch.py tests/test_decoding.py tests/test_activations.py tests/test_attribution.py \
-	tests/test_encoder_decoders.py tests/engine/test_paths.py tests/model/test_loading.py \
-	tests/model/test_tokenizers.py tests/store/test_tools.py
+NEWEST_PART := tests/test_patch.py tests/test_decoding.py tests/test_activations.py \
+	tests/test_encoder_decoders.py tests/model/test_loading.py tests/model/test_tokenizers.py \
+	tests/store/test_tools.py
 # With the newest versions, warnings of what will go are listed and fail nothing.
 PYTEST_NEWEST := OMP_NUM_THREADS=1 $(NEWEST)/bin/python $(PROCESSES) --newest
 
@@ -55,7 +55,7 @@ test-newest: $(NEWEST) ## fast tests and contracts with the newest versions (tor
 	$(PYTEST_NEWEST) -m slow tests/contracts $(PYTEST_ARGS)
 
 # What breaks first when transformers or a table library moves.
-test-newest-part: $(NEWEST) ## a part of that, within three minutes
+test-newest-part: $(NEWEST) ## a part of that, within two minutes
 	$(PYTEST_NEWEST) $(NEWEST_PART) $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev ## ruff, mypy and the floors (import-linter)

@@ -89,7 +89,7 @@ def fill_at_every_step(forks, command, small, folder, stride):
 
 
 def test_a_disk_that_is_full_from_some_step_on(forks, command, small, tmp_path):
-    assert len(fill_at_every_step(forks, command, small, tmp_path, stride=17)) > 2
+    assert len(fill_at_every_step(forks, command, small, tmp_path, stride=31)) > 2
 
 
 @pytest.mark.slow
