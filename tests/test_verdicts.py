@@ -20,7 +20,7 @@ from crosslatent.analysis.evidence import (
 )
 from crosslatent.analysis.results import ControlAtPair, Follow
 from crosslatent.analysis.unions import BoundVersus, PassAtK, UpperBound, Versus
-from crosslatent.report.verdicts import FAMILIES, FEWEST
+from crosslatent.report.verdicts import CARRIED, FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
@@ -445,3 +445,13 @@ def test_strata_get_one_sentence_at_most(same: Any, symbol: Any, other: Any) -> 
     assert len(said) <= 1
     if symbol in (FEW, None):
         assert not said
+
+
+def test_strata_without_variation_are_compared_by_their_value() -> None:
+    still = replace(LIKE, gain=replace(LIKE.gain, low=None, high=None))
+    assert "more than donors with another symbol" in CARRIED.say(carried(LIKE, still))
+    flat = replace(NONE, gain=replace(NONE.gain, low=None, high=None))
+    assert "more than donors" in CARRIED.say(carried(LIKE, LIKE, other=flat))
+    unknown = replace(flat, gain=replace(flat.gain, undefined=True))
+    said = CARRIED.say(carried(LIKE, LIKE, other=unknown))
+    assert "could not be shown. So a symbol need not be what is carried" in said

@@ -173,6 +173,11 @@ class RunData:
         return found
 
     @cached_property
+    def columns(self) -> frozenset[str]:
+        """What is known of each row: runs of earlier releases lack some of it."""
+        return frozenset(name for name, *_ in self.con.execute("DESCRIBE rows").fetchall())
+
+    @cached_property
     def n_layers(self) -> int:
         """Blocks of the model, from the manifest, else from the layers seen."""
         declared = self.manifest.get("model", {}).get("n_layers")

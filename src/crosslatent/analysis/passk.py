@@ -48,11 +48,11 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
     known = ~np.isnan(luck) & ~np.isnan(union)
     if not known.any():
         return _of_fewer(data, component, draws, tries, seed)
-    pair = tuple(np.where(known, side, np.nan)[:, None] for side in (union, luck))
+    pair = np.where(known, union, np.nan)[:, None], np.where(known, luck, np.nan)[:, None]
     by_chance = known & ~np.isnan(draws.chance)
     by_samples = known & np.isnan(draws.chance)
     everyone = np.ones(len(known), dtype=np.bool_)
-    overall = _beside(data, (pair[0], pair[1]), everyone, seed)
+    overall = _beside(data, pair, everyone, seed)
     return PassAtK(
         component=component,
         name=_name(tries[known]),
@@ -63,8 +63,7 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
         share=overall.control,
         versus=overall,
         by_language={
-            lang: _beside(data, (pair[0], pair[1]), mask, seed)
-            for lang, mask in bounds.languages(data)
+            lang: _beside(data, pair, mask, seed) for lang, mask in bounds.languages(data)
         },
     )
 
@@ -161,8 +160,7 @@ def draws_of(data: RunData) -> Draws:
 
 def _gold_logprobs(data: RunData) -> list[tuple[int, float]]:
     """(place, log-probability of the whole gold option), of questions with options."""
-    there = {name for name, *_ in data.con.execute("DESCRIBE rows").fetchall()}
-    if "gold_score" not in there:
+    if "gold_score" not in data.columns:
         return []
     return data.con.execute(
         """

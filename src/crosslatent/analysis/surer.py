@@ -48,8 +48,7 @@ class Certainties(NamedTuple):
 
 def certainties(data: RunData) -> Certainties:
     """Of the answers to main and to aux, how likely each was, both by the same rule."""
-    there = {name for name, *_ in data.con.execute("DESCRIBE rows").fetchall()}
-    columns = (f"r.{name}" if name in there else "NULL" for name in _COLUMNS)
+    columns = (f"r.{name}" if name in data.columns else "NULL" for name in _COLUMNS)
     rows = data.con.execute(
         f"""
         SELECT p.place, r.control, i.options IS NOT NULL, len(r.output_ids),
@@ -65,7 +64,7 @@ def certainties(data: RunData) -> Certainties:
             found[control][place] = _of_option(named, *known[:3])
         else:
             # An answer without tokens says nothing, where it is known how likely answers were.
-            empty = "answer_logprob" in there and length == 0
+            empty = "answer_logprob" in data.columns and length == 0
             found[control][place] = _of_text(empty, *known[3:])
     both = np.stack([found["vanilla"], found["translate_test"]])
     # A mean over tokens does not compare with a first token, so both sides are measured alike.

@@ -266,9 +266,7 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
 def _refuse_unseen(hf: PreTrainedModel, path: str, choice: _Choices, trace: Trace) -> None:
     if choice.block in trace.calls:
         return
-    does = "is not called when the model reads a text"
-    if choice.block in trace.odd:
-        does = f"returns a {trace.odd[choice.block]}, and no tensor of hidden states"
+    does = trace.odd.get(choice.block, "is not called when the model reads a text")
     raise ModelError(
         f"Block {choice.layer} of {type(hf).__name__} ({path}.{choice.layer}) {does}: name the "
         f"list of the blocks that do ({paste({'blocks': 'PATH'})}), or use another model."

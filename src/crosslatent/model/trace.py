@@ -63,7 +63,7 @@ class Trace:
 
     calls: dict[nn.Module, list[Call]] = field(default_factory=dict)
     odd: dict[nn.Module, str] = field(default_factory=dict)
-    """Modules that were called and not seen: the type of what they returned."""
+    """Modules that were called and not seen: what they do instead, as the end of a sentence."""
 
     def watch(self, hooks: ExitStack, modules: Iterable[nn.Module]) -> None:
         """Keep the calls of modules while `hooks` is open; a module may be named twice."""
@@ -102,7 +102,8 @@ class Trace:
             if isinstance(value, Tensor) and entered:
                 self.calls.setdefault(module, []).append(Call(entered[0], copied(value)))
             else:
-                self.odd[module] = type(output).__name__ if entered else "something of no tensor"
+                gives = f"returns a {type(output).__name__}, and no tensor of hidden states"
+                self.odd[module] = gives if entered else "is called without hidden states"
 
         return keep
 

@@ -188,11 +188,10 @@ class _Rows:
 
     def _columns(self) -> dict[str, str]:
         """Numbers that are kept of each row; runs of older versions lack some of them."""
-        there = {name for name, *_ in self.con.execute("DESCRIBE rows").fetchall()}
         kept = {"correct": "r.correct::FLOAT", "gold_logprob": "r.gold_logprob"}
-        kept |= {name: f"r.first_{name}" for name in _FIRST if f"first_{name}" in there}
+        kept |= {name: f"r.first_{name}" for name in _FIRST if f"first_{name}" in self.data.columns}
         # Of the whole option, where it was scored.
-        scored = "option_scores" in there
+        scored = "option_scores" in self.data.columns
         values = "coalesce(r.option_scores, r.option_logprobs)" if scored else "r.option_logprobs"
         return kept | {f"option_{k}": f"{values}[{k + 1}]" for k in range(self.options)}
 

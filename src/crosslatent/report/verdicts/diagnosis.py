@@ -48,10 +48,14 @@ def _like_true(control: ControlAtPair | None) -> bool:
 
 def _above(control: ControlAtPair | None, other: ControlAtPair | None) -> bool:
     """The interval of one stratum's gain lies above that of another's."""
-    if control is None or other is None or not _many(other) or control.gain.low is None:
+    if control is None or other is None or not _many(other):
         return False
+    if control.gain.undefined or other.gain.undefined:
+        return False
+    # Where nothing varies the value is both ends.
+    low = control.gain.value if control.gain.low is None else control.gain.low
     high = other.gain.value if other.gain.high is None else other.gain.high
-    return high is not None and control.gain.low > high
+    return low is not None and high is not None and low > high
 
 
 def _as_symbol(one: Carried) -> bool:
