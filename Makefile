@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
-# Modules are compiled when they are first imported, and only these.
+# Modules are compiled when they are first imported, and only these; what is compiled is kept, since
+# otherwise every process would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL := -m pip install -qq --no-compile
 INSTALL := $(BIN)/python $(PIP_INSTALL) --no-build-isolation -c constraints.txt
 LOWEST := .venv-lowest
