@@ -197,6 +197,7 @@ def test_latex_tables_hold_no_characters_that_pdflatex_refuses(
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick")
 def test_rebuilding_gives_the_same_page_and_spares_other_files(
     built: tuple[Path, ReportPaths],
 ) -> None:
