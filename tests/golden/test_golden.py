@@ -1,0 +1,100 @@
+"""Figures and answers are those of the golden files, which later changes must not move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from crosslatent.store import RunReader
+from crosslatent.store.schema import KEY
+from golden import figures
+from golden.cases import DATA, DEMO, RUNS, evaluation, some_of_the_demo
+from golden.make import SUMS, digest, files, report_of
+
+TEXTS = ("output", "prediction", "correct", "donor")
+CLOSE = 1e-3
+"""How far log-probabilities may lie apart between machines, in nats."""
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    with RunReader(folder).connect() as connection:
+        rows = connection.execute(f"SELECT * FROM rows ORDER BY {', '.join(KEY)}").df()
+    texts = [*KEY, *TEXTS]
+    rows[texts] = rows[texts].astype(object).where(rows[texts].notna(), None)
+    return rows
+
+
+def assert_same_answers(golden: pd.DataFrame, found: pd.DataFrame) -> None:
+    """The same keys, and the same answers wherever a step was not decided by less than `CLOSE`."""
+    keys = list(KEY)
+    pd.testing.assert_frame_equal(golden[keys], found[keys], check_dtype=False)
+    sure = golden.min_margin > 2 * CLOSE
+    assert sure.mean() > 0.8
+    for name in TEXTS:
+        pd.testing.assert_series_equal(golden[name][sure], found[name][sure], check_dtype=False)
+    for name in ("gold_logprob", "first_logprob"):
+        pd.testing.assert_series_equal(golden[name], found[name], rtol=0, atol=CLOSE)
+
+
+def test_the_golden_files_are_as_they_were_made():
+    told = dict(reversed(line.split("  ")) for line in SUMS.read_text().splitlines())
+    assert told == {str(file.relative_to(DATA)): digest(file) for file in files()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_figures_of_stored_rows(name):
+    golden = figures.read(DATA / f"{name}.parquet")
+    assert figures.differences(golden, report_of([DATA / "runs" / name])) == []
+
+
+def test_figures_of_the_demo():
+    golden = figures.read(DATA / "demo.parquet")
+    found = report_of([DATA / "demo" / name for name in DEMO])
+    assert figures.differences(golden, found) == []
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_answers_of_a_fresh_sweep(name, tmp_path):
+    RUNS[name](tmp_path / "run")
+    assert_same_answers(rows_of(DATA / "runs" / name), rows_of(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", DEMO)
+def test_answers_of_some_questions_of_the_demo(name, tmp_path):
+    some_of_the_demo(name, tmp_path / "run")
+    found, golden = rows_of(tmp_path / "run"), rows_of(DATA / "demo" / name)
+    both = golden.item.isin(found.item) & golden.control.isin(found.control)
+    assert_same_answers(
+        golden[both].reset_index(drop=True),
+        found[found.item.isin(golden.item)].reset_index(drop=True),
+    )
+
+
+def test_a_fresh_evaluation(tmp_path):
+    evaluation(tmp_path / "found")
+    keys = ["condition", "item", "role", "variant"]
+    golden, found = (
+        pq.read_table(folder / "rows.parquet").to_pandas().sort_values(keys, ignore_index=True)
+        for folder in (DATA / "evaluation", tmp_path / "found")
+    )
+    pd.testing.assert_frame_equal(golden, found)
+    assert (
+        figures.differences(
+            figures.read(DATA / "evaluation.parquet"),
+            figures.of_evaluation(tmp_path / "found" / "evaluation.json"),
+            relative=1e-5,
+        )
+        == []
+    )
+
+
+def test_another_value_is_noticed():
+    golden = figures.read(DATA / "llama.parquet")
+    key = next(key for key, value in golden.items() if value)
+    other = golden | {key: golden[key] * (1 + 1e-6), "extra": 1.0}
+    del other[next(reversed(other))]
+    other["extra"] = 1.0
+    assert len(figures.differences(golden, other)) == 2
