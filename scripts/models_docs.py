@@ -106,7 +106,7 @@ def outcome(family: str) -> dict[str, Any]:
 def refusal(family: str) -> str:
     """The sentence with which a model is refused."""
     from crosslatent import wrap
-    from crosslatent.errors import ModelError
+    from crosslatent.core.errors import ModelError
     from support.families import REFUSED
     from support.models import tiny_model
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosslatent.store.schema import (
+from crosslatent.runs.schema import (
     ATTRIBUTION,
     FAILURES,
     ITEMS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from crosslatent import costs
+from crosslatent.core import costs
+from crosslatent.core.pairs import resolve_pairs
 from crosslatent.distributed.run import LARGEST
-from crosslatent.pairs import resolve_pairs
 
 PEAK = 989e12
 """Operations per second of an H100 in bfloat16, dense, as its maker states."""

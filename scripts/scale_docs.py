@@ -1,4 +1,4 @@
-"""Writes docs/scale.md: what large sweeps cost, from `crosslatent.costs` and measured figures.
+"""Writes docs/scale.md: what large sweeps cost, from `crosslatent.core.costs` and measured figures.
 
 `make docs` runs this; a test fails when the file in the repository is not what it would write.
 """
@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crosslatent import costs
-from crosslatent.costs import human_bytes
+from crosslatent.core import costs
+from crosslatent.core.costs import human_bytes
 from crosslatent.distributed.run import LARGEST
 from scripts.scale_designs import (
     LARGE,

@@ -13,8 +13,8 @@ import pytest
 import typer
 from transformers import CONFIG_MAPPING
 
-from crosslatent import errors
 from crosslatent.cli.app import app, main
+from crosslatent.core import errors
 from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, Rows
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS

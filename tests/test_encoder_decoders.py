@@ -10,12 +10,12 @@ import torch
 from transformers import GenerationConfig
 
 import crosslatent as xl
-from crosslatent import engine, oracle
-from crosslatent.engine import EnginePath
-from crosslatent.errors import PairError, PromptError
-from crosslatent.requests import Request
-from crosslatent.sampling import sample
-from crosslatent.specs import COMPONENTS, EXPANDED_CACHE
+from crosslatent import engine
+from crosslatent.answering.sampling import sample
+from crosslatent.core.errors import PairError, PromptError
+from crosslatent.core.specs import COMPONENTS, EXPANDED_CACHE
+from crosslatent.engine import EnginePath, oracle
+from crosslatent.engine.requests import Request
 from support.models import byte_tokenizer
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 from support.two_stacks import FORCED, tiny_two_stacks, wrapped_stacks
@@ -349,7 +349,7 @@ def test_the_touched_token_is_shown_where_it_is():
 
 def test_lm_evaluation_harness_refuses_an_encoder():
     pytest.importorskip("lm_eval")
-    from crosslatent.errors import ModelError
+    from crosslatent.core.errors import ModelError
     from crosslatent.harness.arguments import Arguments
     from crosslatent.harness.model import CrosslatentLM
 

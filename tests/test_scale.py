@@ -9,7 +9,7 @@ from benchmarks.scale import synthetic
 from benchmarks.scale.limits import MOST_MEMORY, broken
 from benchmarks.scale.measure import Step, run_step
 from benchmarks.scale.synthetic import COMPONENTS, FULL, SMALL, known_bounds
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 
 
 @pytest.fixture(

@@ -10,6 +10,6 @@ from benchmarks.task import Run
 
 def prepare(folder: Path) -> Run:
     """Load the model; see `ours.runner`."""
-    from crosslatent import oracle
+    from crosslatent.engine import oracle
 
     return ours.runner(folder, oracle.run_rows)

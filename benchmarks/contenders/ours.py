@@ -19,7 +19,7 @@ def runner(folder: Path, run_rows: Callable[..., Sequence[Any]]) -> Run:
 
 def on(model: Any, run_rows: Callable[..., Sequence[Any]]) -> Run:
     """What answers tasks with a wrapped model: reads aux once, gives all rows to `run_rows`."""
-    from crosslatent.activations import capture_ids
+    from crosslatent.interventions.activations import capture_ids
 
     def run(task: Task) -> Answers:
         started = time.perf_counter()
@@ -39,7 +39,10 @@ def on(model: Any, run_rows: Callable[..., Sequence[Any]]) -> Run:
 
 def rows_of(task: Task, vectors: Any) -> list[Any]:
     """The rows of a task as this package writes them; vectors are layers d_model."""
-    from crosslatent.edits import Edit
-    from crosslatent.specs import Site
+    from crosslatent.core.specs import Site
+    from crosslatent.interventions.intervention import Intervention
 
-    return [(Edit(Site(task.component, target), vectors[source]),) for source, target in task.pairs]
+    return [
+        (Intervention(Site(task.component, target), vectors[source]),)
+        for source, target in task.pairs
+    ]

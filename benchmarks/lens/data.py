@@ -85,8 +85,8 @@ def _save_space(folder: Path, shape: Shape, seed: int) -> None:
     """Random means: what is measured does not depend on where languages lie."""
     import numpy as np
 
+    from crosslatent.core.subspace import Subspace, fit_means
     from crosslatent.lens.space import Space
-    from crosslatent.subspace import Subspace, fit_means
 
     draw = np.random.default_rng(seed)
 

@@ -19,7 +19,7 @@ from benchmarks.scale import synthetic
 from benchmarks.scale.synthetic import Shape
 
 if TYPE_CHECKING:
-    from crosslatent.store import RunFolder
+    from crosslatent.runs import RunFolder
 
 Found = dict[str, Any]
 NEAR_TIE = 1e-3
@@ -28,7 +28,7 @@ NEAR_TIE = 1e-3
 
 def write(run: Path, shape: Shape) -> Found:
     """Write all rows that are missing, through the store."""
-    from crosslatent.store import RunFolder
+    from crosslatent.runs import RunFolder
 
     rows = 0
     with RunFolder.open(run, synthetic.manifest(shape)) as folder:
@@ -46,7 +46,7 @@ def write(run: Path, shape: Shape) -> Found:
 
 def resume(run: Path, shape: Shape) -> Found:
     """Open the folder again and find the questions that lack rows."""
-    from crosslatent.store import RunFolder
+    from crosslatent.runs import RunFolder
 
     with RunFolder.open(run, synthetic.manifest(shape)) as folder:
         set_aside = [part.name for part in folder.set_aside]
@@ -66,7 +66,7 @@ def aggregate(run: Path) -> Found:
     """Upper bounds with intervals, as the report has them: overall, by layer, by language."""
     from crosslatent.analysis.bounds import upper_bound
     from crosslatent.analysis.data import RunData
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
     data = RunData(RunReader(run))
     bounds = [upper_bound(data, component, 0) for component in data.components]
@@ -89,7 +89,7 @@ def heatmap(run: Path) -> Found:
 
 def export(run: Path) -> Found:
     """Rows beside their items as one Parquet file, in order."""
-    from crosslatent.store.export import export_rows
+    from crosslatent.runs.export import export_rows
 
     out = run.parent / f"{run.name}.parquet"
     rows = export_rows(run, out, "parquet")

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from crosslatent.specs import Component
-from crosslatent.store.schema import ROWS
+from crosslatent.core.specs import Component
+from crosslatent.runs.schema import ROWS
 
 COMPONENTS: tuple[Component, ...] = ("attn", "ffn")
 OPTIONS = ("Africa", "Asia", "Europe", "America")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crosslatent.costs import human_bytes
+from crosslatent.core.costs import human_bytes
 
 STEPS: Mapping[str, str] = {
     "write": "making up and writing all parts",

@@ -71,29 +71,29 @@ def task(items: int) -> Any:
 
 @contextmanager
 def counted() -> Iterator[list[float]]:
-    """Seconds that each slice took in its worker, collected while the context is open."""
-    from crosslatent.distributed.crew import Crew
+    """Seconds that each work unit took in its worker, collected while the context is open."""
+    from crosslatent.distributed.worker_pool import WorkerPool
 
     seconds: list[float] = []
-    original = Crew.do
+    original = WorkerPool.do
 
-    def do(self: Any, slices: Any, session: int) -> Iterator[Any]:
-        for result in original(self, slices, session):
+    def do(self: Any, units: Any, session: int) -> Iterator[Any]:
+        for result in original(self, units, session):
             if result.part is not None:
                 seconds.append(result.part.seconds)
             yield result
 
-    Crew.do = do  # type: ignore[method-assign]
+    WorkerPool.do = do  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
-        Crew.do = original  # type: ignore[method-assign]
+        WorkerPool.do = original  # type: ignore[method-assign]
 
 
 def digest(out: Path) -> str:
     """Hash of the rows, in the order of their keys."""
-    from crosslatent.specs import canonical_hash
-    from crosslatent.store import RunReader
+    from crosslatent.core.specs import canonical_hash
+    from crosslatent.runs import RunReader
 
     with RunReader(out).connect() as connection:
         rows = connection.execute(f"SELECT {COLUMNS} FROM rows ORDER BY ALL").fetchall()

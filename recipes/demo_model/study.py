@@ -10,10 +10,10 @@ from typing import Any
 
 from crosslatent.analysis.results import ALL, PairTest, RunSummary
 from crosslatent.analysis.run import summarise_run
+from crosslatent.core.specs import CONTROLS
 from crosslatent.model import load
-from crosslatent.specs import CONTROLS
+from crosslatent.runs.reader import RunReader
 from crosslatent.stats import Estimate
-from crosslatent.store.reader import RunReader
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Task
 

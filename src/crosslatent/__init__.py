@@ -13,17 +13,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crosslatent.core import __version__
+
 if TYPE_CHECKING:
     from crosslatent import lens
-    from crosslatent.activations import capture
     from crosslatent.api import Run, TransplantResult, sweep, transplant
     from crosslatent.contracts import Outcome, check
-    from crosslatent.errors import CrosslatentError
+    from crosslatent.core.errors import CrosslatentError
+    from crosslatent.interventions.activations import capture
+    from crosslatent.interventions.patched import patched
     from crosslatent.model import Model, load, wrap
-    from crosslatent.patch import patched
     from crosslatent.tasks import Item, Task, load_prompts, load_task
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CrosslatentError",
@@ -33,6 +33,7 @@ __all__ = [
     "Run",
     "Task",
     "TransplantResult",
+    "__version__",
     "capture",
     "check",
     "lens",
@@ -46,19 +47,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CrosslatentError": "errors",
+    "CrosslatentError": "core.errors",
     "Item": "tasks",
     "Model": "model",
     "Outcome": "contracts",
     "Run": "api",
     "Task": "tasks",
     "TransplantResult": "api",
-    "capture": "activations",
+    "capture": "interventions.activations",
     "check": "contracts",
     "load": "model",
     "load_prompts": "tasks",
     "load_task": "tasks",
-    "patched": "patch",
+    "patched": "interventions.patched",
     "sweep": "api",
     "transplant": "api",
     "wrap": "model",

@@ -14,9 +14,9 @@ from typing import Any
 
 from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.run import EXPLORATORY
+from crosslatent.core.specs import CONTROLS
 from crosslatent.model import Model, load
 from crosslatent.report import ReportPaths, build_report
-from crosslatent.specs import CONTROLS
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Task, load_task
 

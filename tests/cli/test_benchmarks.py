@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 from crosslatent.tasks import load_task
 
 NEW_TOKENS = 4

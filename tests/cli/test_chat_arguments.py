@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from crosslatent.cli.options import chat_arguments
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from support.models import save_tiny
 
 TEMPLATE = (
@@ -131,8 +131,8 @@ def test_arguments_stand_in_the_run_and_its_selector(cli, folder, prompts, tmp_p
     assert cli(*sweep, "--pairs=0:0", "--chat", OFF).code == 0
     assert cli(*sweep, "--pairs=0:0", "--chat", OFF).code == 0
     cli(*sweep, "--pairs=0:0", "--chat").assert_refused("spec.chat_args")
+    from crosslatent.runs import RunReader
     from crosslatent.selectors.saved import fitted_on
-    from crosslatent.store import RunReader
 
     manifest = RunReader(tmp_path / "run").manifest
     assert manifest["requested"]["chat_arg"] == ["enable_thinking=false"]

@@ -9,7 +9,7 @@ import pytest
 from crosslatent.cli import check as check_command
 from crosslatent.contracts import CONTRACTS, Outcome, answers
 from crosslatent.engine import EnginePath
-from crosslatent.patch import _PromptWatch
+from crosslatent.interventions.patched import _PromptWatch
 from support.models import save_tiny
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 import crosslatent.translate
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 
 
 @dataclass

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from crosslatent.store.extras import read_extra
-from crosslatent.store.schema import ATTRIBUTION_TABLE, SAMPLES_TABLE
+from crosslatent.runs.extras import read_extra
+from crosslatent.runs.schema import ATTRIBUTION_TABLE, SAMPLES_TABLE
 
 
 @pytest.fixture

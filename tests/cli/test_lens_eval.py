@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from crosslatent.cli.lens.evaluation_view import print_evaluation
+from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.results import ALL, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.stats import Estimate
-from crosslatent.subspace import fit_means
 from support.models import save_tiny
 
 ROWS = [

@@ -8,7 +8,7 @@ import pytest
 
 from crosslatent.cli import selected
 from crosslatent.cli.selected import check_alone, transplant_by
-from crosslatent.errors import PairError
+from crosslatent.core.errors import PairError
 from support.runs import item, row, write_run
 
 FILE = Path("chosen.json")
@@ -59,7 +59,7 @@ def test_what_is_not_given_comes_from_the_run(monkeypatch, tokens, chat):
         seen.update(given)
         return Found()
 
-    monkeypatch.setattr("crosslatent.selection.transplant_selected", answer)
+    monkeypatch.setattr("crosslatent.api.selected.transplant_selected", answer)
     monkeypatch.setattr("crosslatent.selectors.saved.load", lambda file: file)
     monkeypatch.setattr(selected, "print_json", lambda data: None)
     transplant_by(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 from support.models import save_tiny
 
 ITEMS = [

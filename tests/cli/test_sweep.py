@@ -9,7 +9,7 @@ import re
 import pytest
 
 from crosslatent.cli.progress import duration, pace, progress
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress
 from support.models import CONTEXT, save_tiny
 
@@ -206,10 +206,10 @@ def test_options_are_scored_beside_decoding(sweep, tmp_path):
 
 
 def test_near_ties_are_counted_and_settled(sweep, tmp_path, monkeypatch):
-    from crosslatent.engine import ties
+    from crosslatent.engine import near_ties
     from crosslatent.sweeps import prepared
 
-    for module in (ties, prepared):
+    for module in (near_ties, prepared):
         monkeypatch.setattr(module, "near_tie_margin", lambda dtype: 0.5)
     plain = sweep("--pairs=target-first")
     assert "decided by less than 0.5 logits" in plain.err

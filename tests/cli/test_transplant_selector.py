@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.saved import SavedSelector, save
-from crosslatent.specs import Transplant
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import crosslatent as xl
 from crosslatent import contracts
 from crosslatent.contracts import CONTRACTS, Subject
 from crosslatent.contracts.cost import forwards
-from crosslatent.errors import PairError
+from crosslatent.core.errors import PairError
 from support.models import tiny_model
 from support.rows import wrapped
 from support.two_stacks import wrapped_stacks

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crosslatent import contracts, engine, oracle
+from crosslatent import contracts, engine
 from crosslatent.contracts import CONTRACTS, Subject, answers
 from crosslatent.contracts.outcome import Broken, NotApplicable
-from crosslatent.engine import EnginePath
+from crosslatent.engine import EnginePath, oracle
+from crosslatent.engine.prefix.attention import Scoring
 from crosslatent.engine.rows import SharedRows
+from crosslatent.interventions.patched import _PromptWatch
 from crosslatent.model import PromptBatch, sites
-from crosslatent.patch import _PromptWatch
-from crosslatent.prefix.attention import Scoring
 from support.rows import wrapped
 
 

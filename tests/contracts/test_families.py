@@ -9,8 +9,8 @@ import transformers
 
 from crosslatent import contracts
 from crosslatent.contracts import CONTRACTS, Subject
+from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
 from crosslatent.engine import best_path
-from crosslatent.specs import EXPANDED_CACHE, SHARED_PREFIX
 from scripts import models_docs
 from support.families import EXPANDED
 from support.models import ALL_FAMILIES, has_type

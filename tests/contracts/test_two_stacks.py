@@ -9,8 +9,8 @@ import transformers
 
 from crosslatent import contracts
 from crosslatent.contracts import CONTRACTS, Subject
+from crosslatent.core.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
 from crosslatent.engine import best_path
-from crosslatent.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
 from support.two_stacks import BOTH_WAYS, ENCODED, SEEING, TWO_STACKS, has_type, wrapped_stacks
 
 FAST_TIER = ("t5", "bart-forced", "llava")

@@ -10,14 +10,14 @@ from accelerate import dispatch_model
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
 import crosslatent as xl
-from crosslatent.attribution import Score, attributions
-from crosslatent.decoding import prefill
+from crosslatent.answering.attribution import Score, attributions
+from crosslatent.core.errors import DeviceError
+from crosslatent.core.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
 from crosslatent.engine import best_path, devices
-from crosslatent.errors import DeviceError
+from crosslatent.engine.decoding import prefill
+from crosslatent.engine.prefix import step
 from crosslatent.lens.training.randomness import seeded
 from crosslatent.model import caches, encode_batch, loading
-from crosslatent.prefix import step
-from crosslatent.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
 from support import accelerator
 from support.models import save_tiny, tiny_model
 from support.rows import AUX, MAIN, ids_of

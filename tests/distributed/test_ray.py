@@ -12,14 +12,14 @@ import pytest
 from transformers import AutoTokenizer
 
 import crosslatent as xl
+from crosslatent.core.errors import ModelError, RunFolderError, TaskError, UsageError
 from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
 from crosslatent.distributed.worker import Worker
-from crosslatent.errors import ModelError, RunFolderError, TaskError, UsageError
 from crosslatent.model import load
-from crosslatent.store import RunReader
-from crosslatent.store.extras import read_extra
-from crosslatent.store.folder import RunFolder
-from crosslatent.store.schema import KEY, ROWS
+from crosslatent.runs import RunReader
+from crosslatent.runs.extras import read_extra
+from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.sweeps.manifest import command_line
 from crosslatent.tasks import Item, task_of

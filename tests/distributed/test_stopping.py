@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from crosslatent.store import RunReader
+from crosslatent.runs import RunReader
 from support.models import save_tiny
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'crosslatent[ray]'")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosslatent import engine, oracle
-from crosslatent.engine import EnginePath, devices, memory, shared
+from crosslatent import engine
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
+from crosslatent.engine import EnginePath, devices, memory, oracle, shared
 from crosslatent.engine.growth import Growth
-from crosslatent.errors import ModelError
-from crosslatent.prefix import PrefixRows
-from crosslatent.requests import Request
-from crosslatent.specs import EXPANDED_CACHE, SHARED_PREFIX
+from crosslatent.engine.prefix import PrefixRows
+from crosslatent.engine.requests import Request
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
 SIZES: list[tuple[int, int]] = []

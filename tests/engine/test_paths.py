@@ -10,15 +10,15 @@ import torch
 import transformers
 from transformers import DynamicCache
 
-from crosslatent import engine, oracle
-from crosslatent.activations import capture_ids
-from crosslatent.engine import EnginePath, best_path, paths, why_not
+from crosslatent import engine
+from crosslatent.core.errors import DeviceError, MemoryShortError
+from crosslatent.engine import EnginePath, best_path, oracle, paths, why_not
 from crosslatent.engine.expanded import ExpandedPrompts
+from crosslatent.engine.prefix import Prefix, Unshareable
+from crosslatent.engine.prefix.step import Reach
+from crosslatent.engine.requests import Request
 from crosslatent.engine.shared import SharedPrompts
-from crosslatent.errors import DeviceError, MemoryShortError
-from crosslatent.prefix import Prefix, Unshareable
-from crosslatent.prefix.step import Reach
-from crosslatent.requests import Request
+from crosslatent.interventions.activations import capture_ids
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 

@@ -9,8 +9,8 @@ import torch
 
 from crosslatent import engine
 from crosslatent.engine import EnginePath, memory
-from crosslatent.engine.ties import TieBreaker
-from crosslatent.requests import Request
+from crosslatent.engine.near_ties import TieBreaker
+from crosslatent.engine.requests import Request
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
 
 PATHS = [EnginePath(name) for name in ("shared-prefix", "expanded-cache", "oracle")]

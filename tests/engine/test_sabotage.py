@@ -11,17 +11,17 @@ from functools import cache
 import pytest
 import torch
 
-from crosslatent import engine, oracle
-from crosslatent.decoding import Decoded
-from crosslatent.engine import EnginePath, growth, options, rewrites, shared
+from crosslatent import engine
+from crosslatent.core.specs import SHARED_PREFIX
+from crosslatent.engine import EnginePath, growth, options, oracle, rewrites, shared
+from crosslatent.engine.decoding import Decoded
+from crosslatent.engine.prefix import Prefix, SharedCache, Step
+from crosslatent.engine.prefix.attention import Scoring
+from crosslatent.engine.prefix.cache import SuffixLayer
+from crosslatent.engine.prefix.slots import Part
+from crosslatent.engine.requests import Request
 from crosslatent.engine.rows import SharedRows
 from crosslatent.model import Model
-from crosslatent.prefix import Prefix, SharedCache, Step
-from crosslatent.prefix.attention import Scoring
-from crosslatent.prefix.cache import SuffixLayer
-from crosslatent.prefix.slots import Part
-from crosslatent.requests import Request
-from crosslatent.specs import SHARED_PREFIX
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
 OPTIONS = ((40, 41, 42), (40, 41, 43), (70, 71), (60,))

@@ -9,11 +9,11 @@ import torch
 from accelerate import cpu_offload, disk_offload
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from crosslatent import engine, load, oracle, wrap
+from crosslatent import engine, load, wrap
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.engine import best_path
-from crosslatent.engine.ties import TieBreaker
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.engine import best_path, oracle
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.model import loading
 from support.models import byte_tokenizer, save_tiny
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped

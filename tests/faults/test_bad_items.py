@@ -10,8 +10,8 @@ import torch
 
 import crosslatent as xl
 from crosslatent.cli.app import main
-from crosslatent.errors import CrosslatentError
-from crosslatent.store import RunReader
+from crosslatent.core.errors import CrosslatentError
+from crosslatent.runs import RunReader
 from support.faults import (
     EVERYTHING,
     assert_equal_rows,

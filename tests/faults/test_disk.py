@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 import crosslatent as xl
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from support.disasters import GROWS
 from support.faults import (
     assert_equal_runs,
@@ -115,7 +115,7 @@ def test_a_disk_that_is_really_full(forks, command, whole, tmp_path, share):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
 def test_python_users_get_an_error_of_its_own(tmp_path, monkeypatch, error):
-    from crosslatent.errors import StorageError
+    from crosslatent.core.errors import StorageError
 
     right, calls = os.fsync, []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.store.schema import FAILURES
+from crosslatent.runs.schema import FAILURES
 from crosslatent.sweeps import run_sweep
 from support.faults import exported
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from crosslatent import demo
+from crosslatent.core.specs import CONTROLS
+from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.conditions import Combined, Steered, Transplanted, Tuned
 from crosslatent.lens.evaluation.run import evaluate
 from crosslatent.lens.space import Space, SpaceRecord
-from crosslatent.specs import CONTROLS
-from crosslatent.subspace import fit_means
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 from support.rows import wrapped

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from crosslatent.store import RunReader
-from crosslatent.store.schema import KEY
+from crosslatent.runs import RunReader
+from crosslatent.runs.schema import KEY
 from golden import figures
 from golden.cases import DATA, DEMO, RUNS, evaluation, some_of_the_demo
 from golden.make import SUMS, digest, files, report_of

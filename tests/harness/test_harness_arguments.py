@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.harness import CrosslatentLM
 from crosslatent.harness.arguments import Arguments
-from crosslatent.specs import Transplant
 
 PAIR = {"component": "attn", "source": -1.0, "target": 0, "aux": "en"}
 

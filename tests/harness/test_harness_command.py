@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.harness import command
 
 

@@ -14,7 +14,13 @@ import transformers
 
 import crosslatent as xl
 from crosslatent.cli.app import main
-from crosslatent.errors import CrosslatentError, ModelError, RunFolderError, TaskError, UsageError
+from crosslatent.core.errors import (
+    CrosslatentError,
+    ModelError,
+    RunFolderError,
+    TaskError,
+    UsageError,
+)
 from crosslatent.lens.evaluation.results import Evaluation
 from crosslatent.lens.space import load_space
 from crosslatent.lens.training.record import CurvePoint, TrainRecord, read_record, write_record
@@ -234,7 +240,7 @@ def test_a_translation_cache_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path: Path) -> None:
-    from crosslatent.store.folder import RunFolder
+    from crosslatent.runs.folder import RunFolder
 
     folder = hostile_run(tmp_path / "run")
     victim = tmp_path / "precious"
@@ -246,7 +252,7 @@ def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path: Path) -> None:
 
 
 def test_an_owner_that_no_clock_knows(tmp_path: Path) -> None:
-    from crosslatent.store.locks import hold
+    from crosslatent.runs.locks import hold
 
     held = hold(tmp_path)
     for started in (1e300, -1e300, 10**400, "x"):

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
+from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.results import UNMODIFIED, ConditionResult, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.report import ReportPaths
 from crosslatent.report.lens import drawing, write_evaluation_report, write_probe_report
 from crosslatent.report.safe import file_stem, in_csv, in_page, in_script
 from crosslatent.stats import Estimate
-from crosslatent.subspace import fit_means
 from support.hostile import BAD, HOST, Page, bad, data_of, texts_in
 
 _ELEMENTS = """

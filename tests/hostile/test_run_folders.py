@@ -17,9 +17,9 @@ import pytest
 from crosslatent.analysis import Headline, declaration
 from crosslatent.api import Run
 from crosslatent.cli.app import main
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.report import build
-from crosslatent.store.reader import RunReader
+from crosslatent.runs.reader import RunReader
 from support.hostile import BAD
 from support.simulated import simulate
 

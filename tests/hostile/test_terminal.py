@@ -13,7 +13,7 @@ import pytest
 from crosslatent.cli.app import main
 from crosslatent.cli.output import console, print_json, print_plain, print_text
 from crosslatent.cli.progress import progresses
-from crosslatent.foreign import MOST_NESTED, json_text, parse_json, shown
+from crosslatent.core.untrusted import MOST_NESTED, json_text, parse_json, shown
 from support.hostile import BAD, LABELS, bad, hostile_run
 
 STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066\u2067]|\r(?!\n)")

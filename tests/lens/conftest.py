@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from crosslatent.core.subspace import fit_means
 from crosslatent.lens.space import Space, SpaceRecord
-from crosslatent.subspace import fit_means
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.lens.evaluation.conditions import Transplanted, Tuned
 from crosslatent.lens.evaluation.run import evaluate
 from crosslatent.lens.probing.run import probe

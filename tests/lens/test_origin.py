@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent.errors import SpaceError
+from crosslatent.core.errors import SpaceError
 from crosslatent.lens.origin import check_origin
 from support.models import tiny_model
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from crosslatent.errors import PairError, RunFolderError, SpaceError
+from crosslatent.core.errors import PairError, RunFolderError, SpaceError
 from crosslatent.lens.space import (
     ARRAYS,
     FINAL,

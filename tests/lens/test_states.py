@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crosslatent import wrap
-from crosslatent.errors import ModelError, PairError, PromptError, SpaceError, UsageError
+from crosslatent.core.errors import ModelError, PairError, PromptError, SpaceError, UsageError
 from crosslatent.lens import states as states_module
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.model import PromptBatch

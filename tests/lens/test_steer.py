@@ -7,15 +7,15 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent import engine, oracle
-from crosslatent.activations import capture_ids
-from crosslatent.edits import Edit
-from crosslatent.engine import EnginePath
-from crosslatent.errors import PairError, SpaceError, UsageError
+from crosslatent import engine
+from crosslatent.core.errors import PairError, SpaceError, UsageError
+from crosslatent.core.specs import EXPANDED_CACHE, PATHS, SHARED_PREFIX, Site
+from crosslatent.engine import EnginePath, oracle
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.lens.steer import Steering, steered
 from crosslatent.model import encode_batch
-from crosslatent.requests import Request
-from crosslatent.specs import EXPANDED_CACHE, PATHS, SHARED_PREFIX, Site
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 
 TEXTS = (MAIN, "Habari ya leo?", "Jina lako ni nani, na unatoka wapi? Jibu:")
@@ -212,7 +212,7 @@ def test_steering_and_a_transplant_equal_hooks_by_hand(model, space, component, 
     for handle in handles:
         handle.remove()
 
-    row = (Edit(Site(component, layer), vector),)
+    row = (Intervention(Site(component, layer), vector),)
     ways = [EnginePath(name) for name in PATHS]
     with steered(model, space, Steering("sw", 2.0, (2,))):
         found = [
@@ -249,7 +249,7 @@ def test_around_a_transplant_call(model, space):
             model, main=MAIN, aux=AUX, component="ffn", source=0, target=1, max_new_tokens=4
         )
         vector = xl.capture(model, AUX, ["ffn"])["ffn"][0]
-        rows = [(), (Edit(Site("ffn", 1), vector),)]
+        rows = [(), (Intervention(Site("ffn", 1), vector),)]
         slow = oracle.run_rows(model, ids_of(model, MAIN), rows, max_new_tokens=4)
     assert (both.vanilla_ids, both.output_ids) == tuple(answers(slow))
     assert both.output_ids != alone.output_ids

@@ -9,9 +9,9 @@ import torch
 from transformers import LlamaConfig
 
 import crosslatent as xl
-from crosslatent import oracle
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.engine import oracle
 from support.models import tiny_model
 from support.numbers import distances, numbers
 

@@ -14,11 +14,12 @@ from torch import nn
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
 
 import crosslatent as xl
-from crosslatent import engine, oracle
-from crosslatent.attribution import attribute
-from crosslatent.errors import ModelError, PromptError
+from crosslatent import engine
+from crosslatent.answering.attribution import attribute
+from crosslatent.answering.sampling import sample
+from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.engine import oracle
 from crosslatent.model import caches
-from crosslatent.sampling import sample
 from support.models import tiny_model
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 from support.two_stacks import wrapped_stacks

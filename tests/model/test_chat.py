@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from crosslatent import api
-from crosslatent.errors import ModelError, PromptError
+from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.model import wrap
 from crosslatent.model.prompts import Prompt, encode
 from support.models import CONTEXT, tiny_model

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import crosslatent as xl
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import Site
 from crosslatent.model import rewriting
-from crosslatent.specs import Site
 from support.models import tiny_model
 from support.numbers import IDS, distances, numbers
 

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 import crosslatent as xl
-from crosslatent import contracts, engine, oracle
-from crosslatent.attribution import attribute
-from crosslatent.engine import TieBreaker
-from crosslatent.errors import ModelError, PromptError
+from crosslatent import contracts, engine
+from crosslatent.answering.attribution import attribute
+from crosslatent.answering.sampling import sample
+from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.engine import TieBreaker, oracle
+from crosslatent.engine.requests import Request
 from crosslatent.lens.evaluation.retention import _log_probabilities
 from crosslatent.lens.states import read_states
 from crosslatent.model.conditions import answering, evaluating, generating, plain_settings
-from crosslatent.requests import Request
-from crosslatent.sampling import sample
 from crosslatent.translate import OwnTranslator
 from support.models import tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent import oracle
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.engine import oracle
 from crosslatent.model import adapter
 from crosslatent.model.families import FAMILIES
 from support.models import ALL_FAMILIES, CONTEXT, byte_tokenizer, tiny_model

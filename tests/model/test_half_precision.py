@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent import oracle
 from crosslatent.contracts import CONTRACTS, Subject, run
 from crosslatent.contracts.outcome import Broken, NotApplicable
-from crosslatent.engine import best_path
+from crosslatent.engine import best_path, oracle
 from support.models import save_tiny, tiny_model
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

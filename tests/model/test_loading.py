@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import crosslatent as xl
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from support.models import FAMILIES, save_tiny, tiny_model
 
 

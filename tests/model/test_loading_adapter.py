@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import crosslatent as xl
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model import adapters
 from support.models import byte_tokenizer, save_tiny
 

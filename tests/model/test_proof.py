@@ -12,7 +12,7 @@ from transformers.models.bart.modeling_bart import BartDecoderLayer
 from transformers.models.mbart.modeling_mbart import MBartDecoderLayer
 
 import crosslatent as xl
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model import proof
 from crosslatent.model.trace import Call, Trace, probe
 from support.models import tiny_model

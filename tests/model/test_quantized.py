@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import crosslatent as xl
 from crosslatent.cli.app import main
 from crosslatent.contracts import CONTRACTS, Subject, run
+from crosslatent.core.errors import ModelError
 from crosslatent.engine import best_path
 from crosslatent.engine.memory import bytes_per_row
-from crosslatent.engine.ties import TieBreaker
-from crosslatent.errors import ModelError
+from crosslatent.engine.near_ties import TieBreaker
+from crosslatent.engine.requests import Request
 from crosslatent.model import quantized
-from crosslatent.requests import Request
 from support.models import byte_tokenizer, save_tiny
 
 WAYS = [

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer
 
 import crosslatent as xl
 from crosslatent.analysis import summarise
+from crosslatent.answering.scoring import ItemScorer, spell
 from crosslatent.cli.app import main as command
-from crosslatent.errors import PromptError
+from crosslatent.core.errors import PromptError
 from crosslatent.lens.training.answers import spelling
 from crosslatent.model.prompts import Prompt, encode_many
 from crosslatent.model.spelling import context_of, written
 from crosslatent.report.sections import notes
-from crosslatent.scoring import ItemScorer, spell
 from crosslatent.tasks import Item
 from crosslatent.tasks.item import Shot
 from support.models import tiny_model
@@ -164,8 +164,8 @@ def answer_ids(model, prompt, option):
 def logprobs(model, start, ids):
     """Log-probabilities of ids after others, from one forward over both."""
     with torch.no_grad():
-        chances = model.hf(torch.tensor([[*start, *ids]])).logits[0].log_softmax(-1)
-    return [chances[len(start) - 1 + at, token].item() for at, token in enumerate(ids)]
+        probs = model.hf(torch.tensor([[*start, *ids]])).logits[0].log_softmax(-1)
+    return [probs[len(start) - 1 + at, token].item() for at, token in enumerate(ids)]
 
 
 SWEPT = (
@@ -216,8 +216,8 @@ def test_scores_of_a_sweep_are_those_of_whole_forwards(tmp_path, kind, engine, s
     no, _ = starts["vanilla", "no"]
     own = sorted(yes - no)
     if own:
-        chances = [logprobs(model, start, [token])[0] for token in own]
-        total = math.log(sum(math.exp(value) for value in chances))
+        probs = [logprobs(model, start, [token])[0] for token in own]
+        total = math.log(sum(math.exp(value) for value in probs))
         assert rows["vanilla"]["gold_logprob"] == pytest.approx(total, abs=2e-4)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"]["respelled"] == 0
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import crosslatent as xl
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model.families import Names
 from crosslatent.model.tensors import with_hidden
 from support.families import REFUSED

@@ -28,7 +28,7 @@ from transformers import (
 
 import crosslatent as xl
 from crosslatent import contracts
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model import tokenizers
 from crosslatent.model.loading import read_ahead
 from crosslatent.model.prompts import encode

@@ -10,12 +10,13 @@ from tokenizers import processors
 from transformers import ByT5Tokenizer
 
 import crosslatent as xl
-from crosslatent import engine, oracle
+from crosslatent import engine
+from crosslatent.answering.scoring import ItemScorer
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.errors import ModelError, PromptError
+from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.core.specs import canonical_hash
+from crosslatent.engine import oracle
 from crosslatent.model.prompts import Prompt, encode, encode_many, rendered
-from crosslatent.scoring import ItemScorer
-from crosslatent.specs import canonical_hash
 from crosslatent.tasks import Item
 from support.models import byte_tokenizer, save_tiny, tiny_model
 from support.two_stacks import wrapped_stacks

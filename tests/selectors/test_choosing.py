@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import ABSTAIN, NOT_RUN, Labels, Steps
 from crosslatent.selectors.calibration import Curve, check_kind, fit_curve
@@ -19,7 +20,6 @@ from crosslatent.selectors.preset import Preset
 from crosslatent.selectors.registry import STRATEGIES, selectors_of
 from crosslatent.selectors.signals import check_measure, signals
 from crosslatent.selectors.vote import Vote
-from crosslatent.specs import Transplant
 from support.choices import PAIRS, World, parts, simulate
 
 GOOD = World({4: 0.9})

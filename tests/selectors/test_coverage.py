@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crosslatent.analysis.data import RunData
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import ABSTAIN, NOT_RUN
 from crosslatent.selectors.confidence import Confidence
@@ -19,7 +20,6 @@ from crosslatent.selectors.pilot import Pilot
 from crosslatent.selectors.splits import split_to_test, split_to_tune
 from crosslatent.selectors.table import read_table
 from crosslatent.selectors.vote import Vote
-from crosslatent.store.reader import RunReader
 from support.choices import PAIRS, World, halves, parts, simulate
 from support.runs import item, row, write_extra, write_run
 

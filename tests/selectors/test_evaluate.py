@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crosslatent.analysis.data import RunData
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
+from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.evaluate import (
     evaluate,
     evaluate_run,
@@ -23,7 +24,6 @@ from crosslatent.selectors.splits import split_to_test, split_to_tune
 from crosslatent.selectors.table import shares
 from crosslatent.selectors.vote import Vote
 from crosslatent.stats import Estimate
-from crosslatent.store.reader import RunReader
 from support.choices import World, halves, simulate
 from support.runs import item, row, write_extra, write_run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosslatent.errors import RunFolderError, UsageError
+from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.selectors.learned import Learned
 from crosslatent.selectors.one import one_question
 from crosslatent.selectors.registry import selectors_of

@@ -7,13 +7,13 @@ from dataclasses import asdict
 import pytest
 
 import crosslatent as xl
-from crosslatent.errors import UsageError
-from crosslatent.selection import transplant_selected
+from crosslatent.api.selected import transplant_selected
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.saved import SavedSelector
 from crosslatent.selectors.vote import FittedVote
-from crosslatent.specs import Transplant
 from support.rows import AUX, MAIN, wrapped
 
 PAIRS = tuple(Transplant("ffn", s, t) for s in (0, 3) for t in (0, 2))

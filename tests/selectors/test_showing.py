@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from crosslatent.cli import select as command
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.report.selectors import selectors_section, selectors_table, verdict
 from crosslatent.selectors.evaluate import evaluate
 from crosslatent.selectors.saved import load

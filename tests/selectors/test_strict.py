@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from crosslatent.analysis.data import RunData
+from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.evaluate import evaluate_run
 from crosslatent.selectors.pilot import Pilot
 from crosslatent.selectors.strict import room, solved_by_controls
-from crosslatent.store.reader import RunReader
 from support.runs import Record, item, row, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]

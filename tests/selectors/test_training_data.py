@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from crosslatent.api.selected import transplant_selected
 from crosslatent.cli.app import app
-from crosslatent.errors import RunFolderError, UsageError
-from crosslatent.seen import Seen
-from crosslatent.selection import transplant_selected
+from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.seen import Seen
+from crosslatent.runs import RunReader
 from crosslatent.selectors import evaluate_run
 from crosslatent.selectors.pilot import Pilot
 from crosslatent.selectors.saved import load, save
-from crosslatent.store import RunReader
 from crosslatent.tasks.fingerprints import text_key
 from support.rows import wrapped
 from support.runs import item, row, write_run

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.selectors.ratio import ratio
 from crosslatent.stats import clustered_mean
 
@@ -16,13 +16,13 @@ CLUSTERS = [f"c{k}" for k in range(40)]
 def test_clusters_that_agree_show_something_and_an_undefined_ratio_nothing():
     flat = clustered_mean(np.ones(40), CLUSTERS)
     assert (flat.low, flat.undefined, flat.above_zero) == (None, False, True)
-    assert words.interval(flat, difference=False) == "no variation"
+    assert formatting.interval(flat, difference=False) == "no variation"
     assert not replace(flat, undefined=True).above_zero
     assert not replace(flat, value=-1.0, undefined=True).below_zero
     one = np.zeros(40)
     one[0] = 1
     rare = ratio(one, one, CLUSTERS, resamples=1_000)  # most resamples have no gap
     assert (rare.value, rare.low, rare.undefined, rare.above_zero) == (1.0, None, True, False)
-    assert words.interval(rare, difference=False) == "no interval"
+    assert formatting.interval(rare, difference=False) == "no interval"
     whole = ratio(np.ones(40), np.ones(40), CLUSTERS, resamples=1_000)
     assert (whole.value, whole.undefined, whole.above_zero) == (1.0, False, True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crosslatent.analysis.data import Items
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import Candidates, Labels, Steps
 from crosslatent.selectors.splits import Split
 from crosslatent.selectors.table import Table
-from crosslatent.specs import Transplant
 
 LAYERS = 3
 OPTIONS = 4

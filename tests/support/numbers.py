@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from crosslatent.core.specs import Site
 from crosslatent.model import reading
-from crosslatent.specs import Site
 
 IDS = torch.arange(20)[None]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from crosslatent import wrap
-from crosslatent.activations import capture_ids
-from crosslatent.decoding import Decoded
-from crosslatent.edits import Edit, Row
+from crosslatent.core.specs import OF_EVERY_MODEL, Component, Site
+from crosslatent.engine.decoding import Decoded
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model
-from crosslatent.specs import OF_EVERY_MODEL, Component, Site
 from support.models import tiny_model
 
 MAIN = "Mji mkuu wa Kenya ni upi? Jibu:"
@@ -32,13 +32,13 @@ def ids_of(model: Model, text: str) -> list[int]:
 
 def all_rows(
     model: Model, aux: Sequence[int], components: Sequence[Component] = OF_EVERY_MODEL
-) -> list[Row]:
+) -> list[tuple[Intervention, ...]]:
     """The unmodified row, then every (component, source, target) of true transplants."""
     vectors = capture_ids(model, [aux], components)
     layers = range(model.n_layers)
-    rows: list[Row] = [()]
+    rows: list[tuple[Intervention, ...]] = [()]
     rows += [
-        (Edit(Site(kind, target), vectors[kind][0, source]),)
+        (Intervention(Site(kind, target), vectors[kind][0, source]),)
         for kind in components
         for source in layers
         for target in layers

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crosslatent.store.parts import PartTable
-from crosslatent.store.schema import FAILURES, ITEMS, PART_TABLES, ROWS, SCHEMA_VERSION
-from crosslatent.store.tables import table_of
+from crosslatent.runs.parts import PartTable
+from crosslatent.runs.schema import FAILURES, ITEMS, PART_TABLES, ROWS, SCHEMA_VERSION
+from crosslatent.runs.tables import table_of
 
 Record = dict[str, Any]
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from crosslatent.store import RunFolder
+from crosslatent.runs import RunFolder
 
 MANIFEST = {"model": {"name": "a"}, "task": {"name": "t", "title": "T"}, "spec": {"seed": 0}}
 KILLED = 77

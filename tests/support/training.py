@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from crosslatent.core.subspace import fit_means
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.model import Model, wrap
-from crosslatent.subspace import fit_means
 from support.models import tiny_model
 
 WORDS = ("maji", "moto", "nyumba", "kitabu", "mti", "jua", "mwezi", "samaki", "ndege", "simba")

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 import pytest
 
 import crosslatent as xl
-from crosslatent.attribution import Score, attribute
-from crosslatent.errors import RunFolderError, TaskError
-from crosslatent.store.extras import read_extra
-from crosslatent.store.parts import PartTable
-from crosslatent.store.schema import ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
+from crosslatent.answering.attribution import Score, attribute
+from crosslatent.core.errors import RunFolderError, TaskError
+from crosslatent.runs.extras import read_extra
+from crosslatent.runs.parts import PartTable
+from crosslatent.runs.schema import ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps import run as sweep_run
 from crosslatent.sweeps.extras import score_of

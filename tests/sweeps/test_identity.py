@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent import api, specs
-from crosslatent.errors import ModelError, RunFolderError, SweepError, UsageError
+from crosslatent import api
+from crosslatent.core import specs
+from crosslatent.core.errors import ModelError, RunFolderError, SweepError, UsageError
+from crosslatent.core.specs import Chat, chat_of
 from crosslatent.model import wrap
 from crosslatent.model.prompts import Prompt, encode, put_as_chat
-from crosslatent.specs import Chat, chat_of
-from crosslatent.store.manifest import clock_of
+from crosslatent.runs.manifest import clock_of
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps.tokens import PromptTokens, mark_of
 from crosslatent.tasks import task_of

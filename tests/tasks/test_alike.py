@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import Item, load_prompts, load_task, task_of
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.registry import shipped_files

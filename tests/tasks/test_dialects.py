@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from crosslatent.errors import CrosslatentError, TaskError
-from crosslatent.foreign import parse_json
-from crosslatent.pairs import resolve_pairs
+from crosslatent.core.errors import CrosslatentError, TaskError
+from crosslatent.core.pairs import resolve_pairs
+from crosslatent.core.untrusted import parse_json
 from crosslatent.tasks import load_prompts, load_task
 
 TASK = """\

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from crosslatent.donors import Donors, answers_of
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
+from crosslatent.sweeps.donors import Donors, answers_of
 from crosslatent.tasks import RULES, Item, load_prompts, load_task, task_of
 from crosslatent.tasks.expressions import compiled
 from crosslatent.tasks.judging import golds

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import Item, list_tasks, load_prompts, load_task, task_of
 
 GOOD = {"id": "a", "lang": "sw", "aux_lang": "en", "main": "Mji?", "aux": "City?", "answer": "x"}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.probabilities import normalised
+from crosslatent.core.probabilities import normalised
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import (
     METRICS,

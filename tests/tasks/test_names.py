@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import load_task
 
 OURS = ("number", "lang", "code", "language", "aux_lang", "aux_language", "words", "letters")

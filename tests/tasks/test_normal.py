@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.normal import fold, normal
+from crosslatent.core.normal import fold, normal
 from crosslatent.tasks import RULES, Item
 from crosslatent.tasks.metrics import exact_match, f1
 from crosslatent.tasks.naming import clash

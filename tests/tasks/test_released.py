@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import load_task
 
 TASK = """\

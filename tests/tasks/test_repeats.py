@@ -10,7 +10,7 @@ import pytest
 
 from crosslatent.analysis import summarise
 from crosslatent.cli.validation import examine
-from crosslatent.repeats import notes, one_cluster_each
+from crosslatent.core.repeats import notes, one_cluster_each
 from crosslatent.tasks import Item, Task, list_tasks, load_prompts, load_task, task_of
 from support.runs import item, row, write_run
 

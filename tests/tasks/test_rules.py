@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import RULES, Item, Verdict, check_rule
 from crosslatent.tasks.rules import (
     applicable_rules,

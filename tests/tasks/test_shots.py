@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import Item, task_of, with_shots
 from crosslatent.tasks.item import Shot
 

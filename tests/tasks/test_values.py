@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks import load_task
 from crosslatent.tasks.expressions import Expression, Template
 from crosslatent.tasks.judging import text

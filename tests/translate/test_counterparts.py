@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crosslatent.errors import ModelError, RunFolderError
+from crosslatent.core.errors import ModelError, RunFolderError
 from crosslatent.tasks import Item
 from crosslatent.tasks.files import read_items
 from crosslatent.translate import (

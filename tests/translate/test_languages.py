@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.languages import can_identify, identify, name_of, same_language, script_of
+from crosslatent.core.languages import can_identify, identify, name_of, same_language, script_of
 
 
 @pytest.mark.parametrize(

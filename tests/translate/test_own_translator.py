@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from crosslatent import engine
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import Chat
+from crosslatent.engine.oracle import run_rows
 from crosslatent.model import Model, wrap
-from crosslatent.oracle import run_rows
-from crosslatent.specs import Chat
 from crosslatent.translate import OwnTranslator
 from support.models import tiny_model
 

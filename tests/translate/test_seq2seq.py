@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.tasks import Item
 from crosslatent.translate import (
     Seq2SeqTranslator,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.translate import TranslationCache, default_path
 
 ONE = {"model": "a", "decoding": "greedy"}

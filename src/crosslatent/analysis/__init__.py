@@ -18,9 +18,9 @@ from crosslatent.analysis.results import (
     Summary,
 )
 from crosslatent.analysis.run import summarise_run, summary_of
-from crosslatent.foreign import json_text
+from crosslatent.core.untrusted import json_text
+from crosslatent.runs.contents import readable
 from crosslatent.stats import CONFIDENCE, RESAMPLES
-from crosslatent.store.contents import readable
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -48,7 +48,7 @@ def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     Raises:
         RunFolderError: a folder is no run folder, or declares a headline that cannot be read.
     """
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
     readers = [RunReader(path) for path in runs]
     declared = [read_headline(reader.manifest) for reader in readers]

@@ -10,7 +10,7 @@ import numpy as np
 from crosslatent.analysis.data import Items, Mask, RunData
 from crosslatent.analysis.results import ALL, Accuracy, Grid, Matrix
 from crosslatent.analysis.surer import best_margin, surer
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, clustered_means
 
 RELATION = "relation"

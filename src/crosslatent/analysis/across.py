@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crosslatent.analysis.evidence import Corrected
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Estimate, GridCorrelation
 
 

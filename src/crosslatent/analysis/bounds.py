@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crosslatent.analysis import blind
+from crosslatent.analysis import any_donor
 from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.unions import BoundVersus, UpperBound, Versus
-from crosslatent.specs import IDENTITY_COMPONENTS, Component
+from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Floats, clustered_mean, clustered_means
 
 
@@ -65,7 +65,7 @@ def true_cube(data: RunData, component: Component) -> Floats:
 def controls(data: RunData, component: Component) -> list[Arm]:
     """The controls of a component that a union is compared with, the computed blind donor last."""
     run = data.controls_of(component)
-    return [*run, blind.blind_arm(component)] if blind.strata_arms(data, component) else run
+    return [*run, any_donor.blind_arm(component)] if any_donor.strata_arms(data, component) else run
 
 
 def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
@@ -107,7 +107,7 @@ class Sides(NamedTuple):
 
 def union_sides(data: RunData, arm: Arm) -> Sides:
     """Both sides of the comparison of an upper bound with one control."""
-    if arm == blind.blind_arm(arm.component) and arm not in data.arms:
+    if arm == any_donor.blind_arm(arm.component) and arm not in data.arms:
         return _blind_sides(data, arm.component)
     true, control = data.true_cube(arm.component), with_identities(data, arm)
     both = ~np.isnan(true) & ~np.isnan(control)
@@ -117,11 +117,11 @@ def union_sides(data: RunData, arm: Arm) -> Sides:
 
 
 def _blind_sides(data: RunData, component: Component) -> Sides:
-    arms = blind.strata_arms(data, component)
+    arms = any_donor.strata_arms(data, component)
     sides = {stratum: union_sides(data, arm) for stratum, arm in arms.items()}
     # Both are weighted alike, so that a pair that one donor lacks is missing in both.
     true, control = (
-        blind.weigh(data.donor_shares, values)
+        any_donor.weigh(data.donor_shares, values)
         for values in (
             {name: side.true for name, side in sides.items()},
             {name: side.control for name, side in sides.items()},

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent import repeats
+from crosslatent.analysis.select import language_column
 from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
-from crosslatent.errors import RunFolderError
-from crosslatent.select import language_column
-from crosslatent.specs import STRATA, Component, check_component
+from crosslatent.core import repeats
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import STRATA, Component, check_component
+from crosslatent.runs.contents import refuse_all
 from crosslatent.stats import Floats
-from crosslatent.store.contents import refuse_all
 
 if TYPE_CHECKING:
     import duckdb
 
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
 Mask = NDArray[np.bool_]
 Measure = Literal["correct", "changed", "unparseable", "follows", "gold_logprob"]
@@ -66,7 +66,7 @@ class Items:
     """The questions that have rows, in the order of their ids; arrays have length n.
 
     Attributes:
-        lang: the language that tells the questions apart (see `select.language_column`).
+        lang: the language that tells the questions apart (see `analysis.select.language_column`).
         vanilla, translate_test: right (1), wrong (0) or unknown (NaN).
         unparseable: the unmodified output names no option (NaN for open answers).
     """
@@ -135,7 +135,7 @@ class RunData:
     """A run folder opened for analysis: one connection, cubes loaded once.
 
     Attributes:
-        con: the views of `store.reader`, and temporary tables: `census` (rows of each item and
+        con: the views of `runs.reader`, and temporary tables: `census` (rows of each item and
             arm), `places` (the place of each item in `items`), `arms` (each arm's place in `arms`)
             `plain` (what the unmodified model said), `golds` (each item's gold answers) and, once
             `fold_outputs` was called, `texts` (what outputs of open questions are when folded).

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import (
     Detectable,
     Estimate,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis.bounds import bound_versus, controls, upper_bound
 from crosslatent.analysis.data import RunData
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
+from crosslatent.runs.contents import readable
+from crosslatent.runs.reader import RunReader
 from crosslatent.stats import Estimate
-from crosslatent.store.contents import readable
-from crosslatent.store.reader import RunReader
 
 if TYPE_CHECKING:
     import pandas as pd

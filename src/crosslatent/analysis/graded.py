@@ -19,8 +19,8 @@ from crosslatent.analysis.grades import (
 )
 from crosslatent.analysis.pilot import Pairs, pairs_of_items
 from crosslatent.analysis.results import ALL, Picked
-from crosslatent.languages import can_identify, same_language
-from crosslatent.specs import ACCURACY, Component
+from crosslatent.core.languages import can_identify, same_language
+from crosslatent.core.specs import ACCURACY, Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference
 
 

@@ -16,8 +16,8 @@ from crosslatent.analysis.results import (
     RunSummary,
     control_name,
 )
-from crosslatent.errors import RunFolderError
-from crosslatent.specs import check_component
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import check_component
 
 
 def read_headline(manifest: Mapping[str, Any]) -> Headline | None:

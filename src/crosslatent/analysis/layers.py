@@ -9,7 +9,7 @@ import numpy as np
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.evidence import LayerGain, LayerProfile
 from crosslatent.analysis.results import ALL
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Floats, clustered_means
 
 

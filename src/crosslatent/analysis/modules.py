@@ -17,7 +17,7 @@ from crosslatent.analysis.data import RunData
 from crosslatent.analysis.inference import LEVEL, corrected, uncorrected
 from crosslatent.analysis.pilot import at_pairs, pairs_of_items
 from crosslatent.analysis.results import ALL, Picked, RunSummary
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Floats, cluster_permutation, clustered_mean, paired_difference
 
 CLAIM = "Attention for understanding, feed-forward for culture"

@@ -15,7 +15,7 @@ import numpy as np
 from crosslatent.analysis import bounds
 from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.unions import PassAtK, Versus
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Floats, clustered_mean
 
 

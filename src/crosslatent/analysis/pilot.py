@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis import blind
+from crosslatent.analysis import any_donor
 from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
-from crosslatent.errors import RunFolderError
-from crosslatent.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
-from crosslatent.specs import IDENTITY_COMPONENTS, Component
+from crosslatent.analysis.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
 from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference, paired_test
 
 MOST_STRATUM_VALUES = 12
@@ -163,9 +163,9 @@ def controls_at(
 def control_values(data: RunData, component: Component, pairs: Pairs) -> dict[Arm, Floats]:
     """Each control at the given pairs, shape (items,), with the donor that is drawn blindly."""
     values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
-    if strata := blind.strata_arms(data, component):
+    if strata := any_donor.strata_arms(data, component):
         given = {name: values[arm] for name, arm in strata.items()}
-        values[blind.blind_arm(component)] = blind.weigh(data.donor_shares, given)
+        values[any_donor.blind_arm(component)] = any_donor.weigh(data.donor_shares, given)
     return values
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crosslatent.languages import primary
+from crosslatent.core.languages import primary
 
 SOURCE = "Joshi et al. 2020 (arXiv 2004.09095)"
 

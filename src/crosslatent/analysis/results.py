@@ -30,9 +30,9 @@ from crosslatent.analysis.grades import (
     Score,
     ScoreAtPair,
 )
+from crosslatent.analysis.select import Choice
 from crosslatent.analysis.unions import BoundVersus, PassAtK, UpperBound
-from crosslatent.select import Choice
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Estimate, PairedMethod
 
 ALL = "all"

@@ -11,11 +11,11 @@ import numpy as np
 from crosslatent.analysis import (
     accuracy,
     bounds,
-    donors,
+    control_bounds,
+    donor_answers,
     layers,
     passk,
     pilot,
-    rivals,
     significance,
     spelling,
     stability,
@@ -27,10 +27,10 @@ from crosslatent.analysis.data import RunData
 from crosslatent.analysis.graded import Graded
 from crosslatent.analysis.results import Cost, Coverage, Headline, Picked, RunSummary
 from crosslatent.analysis.unions import BoundVersus, UpperBound
-from crosslatent.specs import CONTROLS, Component, near_tie_margin
+from crosslatent.core.specs import CONTROLS, Component, near_tie_margin
 
 if TYPE_CHECKING:
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
 PILOT = "pilot"
 EXPLORATORY = ("strata", "strict_room", "surer", "pass_at_k", "spelling")
@@ -101,7 +101,7 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         follow=[
             follow
             for component in components
-            for follow in donors.follows(data, component, picks[component], seed)
+            for follow in donor_answers.follows(data, component, picks[component], seed)
         ],
         cost=cost(data),
         missing=[*_missing(data, picks, tune), *passk.missing(data), *surer.missing(data)],
@@ -130,7 +130,9 @@ def _comparisons(
     seed: int,
 ) -> dict[str, Any]:
     """What is tested: bounds against controls, picked pairs, languages by their traits."""
-    over = _known(rivals.over_controls(data, component, seed) for component in data.components)
+    over = _known(
+        control_bounds.over_controls(data, component, seed) for component in data.components
+    )
     tests = significance.significance(data, picked, headline, seed)
     figures = traits.language_figures(data, tests, over, versus)
     return {
@@ -149,7 +151,9 @@ def _by_layer(data: RunData, picked: list[Picked], split: str | None, seed: int)
             layers.layer_profile(data, component, seed, split) for component in components
         ),
         "layer_tests": [
-            test for component in components for test in rivals.layer_tests(data, component, seed)
+            test
+            for component in components
+            for test in control_bounds.layer_tests(data, component, seed)
         ],
         "grid_stability": _known(
             stability.grid_stability(data, component, seed) for component in components
@@ -197,7 +201,7 @@ def coverage(data: RunData) -> Coverage:
         not_run=listed - len(items.ids),
         failures=failures,
         without_gold=sum(answer is None for answer in items.answer),
-        without_donor=donors.without_donor(data),
+        without_donor=donor_answers.without_donor(data),
         rows=rows,
         near_ties=near_ties,
         near_ties_settled=settled,

@@ -12,7 +12,7 @@ from crosslatent.analysis.evidence import PairEffect, Shared, Significance
 from crosslatent.analysis.inference import corrected, uncorrected
 from crosslatent.analysis.pilot import at_pairs, pairs_of_items
 from crosslatent.analysis.results import ALL, Headline, Picked
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import (
     Floats,
     detectable_difference,

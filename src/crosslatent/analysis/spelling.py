@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crosslatent.analysis import blind
+from crosslatent.analysis import any_donor
 from crosslatent.analysis.data import Arm, Mask, RunData
 from crosslatent.analysis.evidence import SpelledGroup, Spelling
 from crosslatent.analysis.pilot import at_pairs, control_values, pairs_of_items
 from crosslatent.analysis.results import ALL, PairTest, Picked
-from crosslatent.normal import answer_keys
+from crosslatent.core.normal import answer_keys
 from crosslatent.stats import Floats, clustered_mean, group_difference, paired_difference
 
 
@@ -35,7 +35,7 @@ def spellings(data: RunData, picks: Sequence[Picked], seed: int) -> list[Spellin
         true = at_pairs(data.true_cube(pick.component), pairs)
         values = control_values(data, pick.component, pairs)
         plain = values.get(Arm(pick.component, "shuffled", None))
-        donor = values.get(blind.blind_arm(pick.component), plain)
+        donor = values.get(any_donor.blind_arm(pick.component), plain)
         judged = ~data.items.has_options & ~np.isnan(true) & ~np.isnan(data.items.vanilla)
         for test in pick.tests:
             mask = judged & data.items.in_group(test.split)
@@ -47,7 +47,7 @@ def spellings(data: RunData, picks: Sequence[Picked], seed: int) -> list[Spellin
 def spelled_alike(data: RunData) -> Floats:
     """Whether a gold answer is spelled the same in both languages, shape (items,).
 
-    1 = yes, 0 = no, in the form in which answers are compared (`normal.answer_keys`); NaN for
+    1 = yes, 0 = no, in the form in which answers are compared (`core.normal.answer_keys`); NaN for
     questions with options, and where the answer in either language is not known.
     """
     rows = data.con.execute(

@@ -14,7 +14,7 @@ from crosslatent.analysis.across import Repeat
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.evidence import GridStability, PickStability
 from crosslatent.analysis.results import ALL, Picked, RunSummary
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Floats, grid_correlation, split_half
 
 RESAMPLES = 2_000
@@ -68,7 +68,7 @@ def _winners(
     right, run = drawn @ sums, drawn @ counts
     known = drawn @ ties[1]
     logprobs = np.where(known > 0, (drawn @ ties[0]) / np.maximum(known, 1), -np.inf)
-    # As in `select.best_pair`: only pairs that were run on the most questions compete.
+    # As in `analysis.select.best_pair`: only pairs that were run on the most questions compete.
     right = np.where(run == run.max(axis=1, keepdims=True), right, -1)
     best = right == right.max(axis=1, keepdims=True)
     cells = np.where(best, np.nan_to_num(logprobs, neginf=-1e9), -np.inf)

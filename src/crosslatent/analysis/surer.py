@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.analysis.data import Mask, RunData
-from crosslatent.probabilities import normalised
+from crosslatent.core.probabilities import normalised
 from crosslatent.stats import Floats
 
 OF_OPTIONS = ("whole options", "first tokens of options")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from crosslatent.normal import answer_keys, fold
+from crosslatent.core.normal import answer_keys, fold
 
 if TYPE_CHECKING:
     import duckdb

@@ -30,9 +30,9 @@ from crosslatent.analysis.inference import (
 )
 from crosslatent.analysis.resources import resource_class
 from crosslatent.analysis.results import control_name
+from crosslatent.analysis.select import language_column
 from crosslatent.analysis.unions import BoundVersus
-from crosslatent.languages import script_of
-from crosslatent.select import language_column
+from crosslatent.core.languages import script_of
 from crosslatent.stats import Estimate
 
 TRAITS = ("typological_distance", "same_script", "text_overlap", "resource_class")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.languages import primary, same_language
+from crosslatent.core.languages import primary, same_language
 from crosslatent.stats import Floats
 
 MISSING = (

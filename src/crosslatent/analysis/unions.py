@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Estimate
 
 

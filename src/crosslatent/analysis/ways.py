@@ -10,7 +10,7 @@ from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.evidence import OtherWay
 from crosslatent.analysis.results import ALL
 from crosslatent.analysis.surer import best_margin, measured_by, surer
-from crosslatent.specs import PRESETS, Component, Transplant, resolve_layer
+from crosslatent.core.specs import PRESETS, Component, Transplant, resolve_layer
 from crosslatent.stats import Floats, clustered_mean, paired_difference
 
 

@@ -20,8 +20,8 @@ from crosslatent.cli.options import (
 )
 from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.cli.progress import duration
-from crosslatent.errors import ContractError
-from crosslatent.specs import check_component
+from crosslatent.core.errors import ContractError
+from crosslatent.core.specs import check_component
 
 if TYPE_CHECKING:
     from crosslatent.contracts import Cost, Found, Outcome, Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crosslatent.costs import (
+from crosslatent.core.costs import (
     Storage,
     human_bytes,
     operations,
@@ -27,7 +27,7 @@ class Estimate:
         items: items that can be run.
         rows: rows, those of controls, vanilla and translate-test included.
         tokens: with each item's prompts read once and their keys and values shared by its rows;
-            see `costs.tokens_through` for what is left out.
+            see `core.costs.tokens_through` for what is left out.
         separate_tokens: if every row read both prompts again.
         parameters: of the model; a token costs about twice as many floating-point operations.
         storage: of the rows, on disk.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from crosslatent.cli.errors import say
 from crosslatent.cli.questions import AUTO
-from crosslatent.errors import UsageError
-from crosslatent.specs import AsChat
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model

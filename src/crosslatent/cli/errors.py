@@ -14,8 +14,8 @@ from types import TracebackType
 
 import typer
 
-from crosslatent.errors import CrosslatentError
-from crosslatent.foreign import shown
+from crosslatent.core.errors import CrosslatentError
+from crosslatent.core.untrusted import shown
 
 INTERRUPTED = 130
 """What a shell makes of Ctrl-C: 128 and the number of the signal."""

@@ -12,7 +12,7 @@ import typer
 
 from crosslatent.cli.errors import say
 from crosslatent.cli.options import DebugOption
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 
 def export(
@@ -29,7 +29,7 @@ def export(
     debug: DebugOption = False,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
-    from crosslatent.store.export import check_format, export_rows
+    from crosslatent.runs.export import check_format, export_rows
 
     kind = check_format(format)
     if out is not None:
@@ -42,7 +42,7 @@ def export(
 
 
 def _to_stdout(run: str, kind: str) -> None:
-    from crosslatent.store.export import check_format, export_rows
+    from crosslatent.runs.export import check_format, export_rows
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows"

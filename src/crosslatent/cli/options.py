@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from crosslatent.cli.errors import Settings
-from crosslatent.errors import PromptError, UsageError
-from crosslatent.foreign import parse_json
+from crosslatent.core.errors import PromptError, UsageError
+from crosslatent.core.untrusted import parse_json
 
 ModelOption = Annotated[
     str,

@@ -9,7 +9,7 @@ import typer
 
 from crosslatent.cli.errors import say, warn
 from crosslatent.cli.progress import duration
-from crosslatent.specs import EXACT
+from crosslatent.core.specs import EXACT
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepOutcome

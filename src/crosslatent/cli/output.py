@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import RunFolderError
-from crosslatent.foreign import json_text, shown
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.untrusted import json_text, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from crosslatent.store.places import Place
+    from crosslatent.runs.run_path import RunPath
 
 
 def print_json(data: Any) -> None:
@@ -48,7 +48,7 @@ def print_text(text: str, style: str | None = None) -> None:
     console().print(text, style=style, soft_wrap=True)
 
 
-def check_output_folder(path: Place, marker: str) -> None:
+def check_output_folder(path: RunPath, marker: str) -> None:
     """Refuse an output folder that cannot be used, without making anything.
 
     Args:
@@ -59,7 +59,7 @@ def check_output_folder(path: Place, marker: str) -> None:
     Raises:
         RunFolderError: it cannot be made or written, or holds something else.
     """
-    from crosslatent.store.files import check_empty
+    from crosslatent.runs.files import check_empty
 
     if isinstance(path, Path):
         check_writable_folder(path)

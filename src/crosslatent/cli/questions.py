@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.tasks import Item, Task

@@ -11,16 +11,16 @@ import typer
 from crosslatent.cli.errors import say
 from crosslatent.cli.options import DebugOption, JsonOption, whole
 from crosslatent.cli.output import console, print_json, print_text
-from crosslatent.errors import UsageError
-from crosslatent.specs import check_component
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import check_component
 
 _WIDTH = 240
 """Columns that the table of selectors needs to stand on single lines."""
 
 if TYPE_CHECKING:
-    from crosslatent.seen import Seen
+    from crosslatent.core.seen import Seen
+    from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import Evaluation, Fitted, Selector, SelectorResult
-    from crosslatent.store.reader import RunReader
 
 
 def select(
@@ -61,9 +61,9 @@ def select(
     debug: DebugOption = False,
 ) -> None:
     """Choose layer pairs on one split, and test the choice on another."""
+    from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import selectors_of
     from crosslatent.selectors.evaluate import evaluate_run
-    from crosslatent.store.reader import RunReader
     from crosslatent.tasks.fingerprints import text_key
 
     if seed < 0:
@@ -125,7 +125,7 @@ def _save(
 
 def _seen(reader: RunReader, split: str) -> Seen:
     """Hashes of the questions of a split of a run: what a selector is fitted on."""
-    from crosslatent.seen import Seen
+    from crosslatent.core.seen import Seen
     from crosslatent.tasks.fingerprints import fact_key, text_key
 
     task = (reader.manifest.get("task") or {}).get("name")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from crosslatent.cli.errors import warn
 from crosslatent.cli.output import console, print_json, print_text
-from crosslatent.errors import PairError
+from crosslatent.core.errors import PairError
 
 if TYPE_CHECKING:
+    from crosslatent.api.selected import Selected
     from crosslatent.model import Model
-    from crosslatent.selection import Selected
 
 
 def check_alone(
@@ -88,8 +88,8 @@ def transplant_by(
         UsageError: the selector cannot be read, or was fitted on another kind of model.
         PromptError: a prompt is empty, or longer than the context.
     """
-    from crosslatent.languages import UNKNOWN
-    from crosslatent.selection import transplant_selected
+    from crosslatent.api.selected import transplant_selected
+    from crosslatent.core.languages import UNKNOWN
     from crosslatent.selectors.saved import load
 
     found = transplant_selected(

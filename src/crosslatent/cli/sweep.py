@@ -54,8 +54,8 @@ from crosslatent.cli.workers import (
     WorkersOption,
     cluster_of,
 )
-from crosslatent.specs import check_component, check_controls, check_engine, check_preset
-from crosslatent.store.places import place_of
+from crosslatent.core.specs import check_component, check_controls, check_engine, check_preset
+from crosslatent.runs.run_path import run_path
 
 if TYPE_CHECKING:
     from crosslatent.sweeps import SweepSpec
@@ -200,8 +200,8 @@ def sweep(
     target = target_language(asked.aux_languages, prompts)
     check_parallel(save_parallel, asked.auto, prompts)
     everything = asked.load()
-    place = place_of(out)
-    check_output_folder(place, "run.json")
+    location = run_path(out)
+    check_output_folder(location, "run.json")
     from crosslatent.cli.models import load_model
 
     arguments = (model, revision, device, dtype, modules, quantization)
@@ -229,7 +229,7 @@ def sweep(
         chat_args=told,
     )
     # Counterparts are asked for at the time of the run's prompts, too.
-    spec = timed(spec, place, new=new)
+    spec = timed(spec, location, new=new)
     maker = CounterpartMaker(
         loaded, translate_with, target, spec.as_chat, translation_cache, device, dtype
     )
@@ -256,7 +256,7 @@ def sweep(
                 loaded,
                 questions,
                 spec,
-                place,
+                location,
                 progress=show,
                 requested=requested,
                 failures=failures,
@@ -274,7 +274,7 @@ def sweep(
                 source_of(*arguments),
                 questions,
                 spec,
-                str(place.absolute()),
+                str(location.absolute()),
                 failures,
                 requested,
                 engine=engine,
@@ -296,7 +296,7 @@ def sweep(
 
 def _note(items: Sequence[Item]) -> None:
     """Say what the figures of a sweep must be read with."""
-    from crosslatent import repeats
+    from crosslatent.core import repeats
 
     for line in (*repeats.notes(items), *not_judged(items)):
         say(f"Note: {line}")

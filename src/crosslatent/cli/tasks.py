@@ -24,8 +24,8 @@ from crosslatent.cli.options import (
 )
 from crosslatent.cli.output import console, print_json, print_plain, print_text
 from crosslatent.cli.questions import Questions
-from crosslatent.errors import TaskError, UsageError
-from crosslatent.specs import AsChat, chat_of, right_now
+from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.specs import AsChat, chat_of, right_now
 
 if TYPE_CHECKING:
     from crosslatent.cli.validation import Findings

@@ -32,8 +32,8 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import console, print_json, print_text
 from crosslatent.cli.questions import AUTO
 from crosslatent.cli.selected import check_alone, transplant_by
-from crosslatent.errors import PairError, PromptError
-from crosslatent.specs import (
+from crosslatent.core.errors import PairError, PromptError
+from crosslatent.core.specs import (
     AsChat,
     Transplant,
     chat_of,
@@ -255,7 +255,7 @@ def _translated(translate: CounterpartMaker, main: str, lang: str | None, save: 
     Raises:
         PromptError: main could not be translated.
     """
-    from crosslatent.languages import UNKNOWN, identify
+    from crosslatent.core.languages import UNKNOWN, identify
     from crosslatent.tasks import Item
 
     spoken = lang or identify(main)

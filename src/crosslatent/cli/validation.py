@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import TaskError
-from crosslatent.foreign import ends_in_blank
-from crosslatent.specs import AsChat
+from crosslatent.core.errors import TaskError
+from crosslatent.core.specs import AsChat
+from crosslatent.core.untrusted import ends_in_blank
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -123,7 +123,7 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
             f"{group.lang} (aux {group.aux_lang}{', ' + group.split if group.split else ''}): "
             "compare every figure with always naming it."
         )
-    from crosslatent import repeats
+    from crosslatent.core import repeats
 
     yield from repeats.notes(task.items)
     both = _in_several_splits(task)

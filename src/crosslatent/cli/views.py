@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.specs import AsChat
+from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model

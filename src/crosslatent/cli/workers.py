@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from crosslatent.cli.options import positive
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.distributed import Cluster

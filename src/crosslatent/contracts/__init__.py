@@ -21,8 +21,8 @@ from crosslatent.contracts.outcome import Broken, NotApplicable, Outcome
 from crosslatent.contracts.reading import captures_are_independent, padding_agrees
 from crosslatent.contracts.subject import Subject
 from crosslatent.contracts.traces import nothing_is_left_behind
+from crosslatent.core.specs import check_component
 from crosslatent.model import Model
-from crosslatent.specs import check_component
 
 __all__ = [
     "CONTRACTS",

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from crosslatent import engine, oracle
+from crosslatent import engine
 from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.contracts.subject import Subject
-from crosslatent.decoding import Decoded
-from crosslatent.edits import Edit
+from crosslatent.core.specs import ORACLE, Component, Site
+from crosslatent.engine import oracle
+from crosslatent.engine.decoding import Decoded
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.patched import patched
 from crosslatent.model.conditions import generating
-from crosslatent.patch import patched
-from crosslatent.requests import Request
-from crosslatent.specs import ORACLE, Component, Site
 
 COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")
 """What rows are compared on, where the model has it."""
@@ -102,7 +103,7 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
     vectors = subject.vectors(subject.aux, kinds)
     compared = differing = 0
     for kind in kinds:
-        rows = [(), *((Edit(Site(kind, j), vectors[kind][i]),) for i, j in pairs)]
+        rows = [(), *((Intervention(Site(kind, j), vectors[kind][i]),) for i, j in pairs)]
         answers = oracle.run_rows(
             subject.model, subject.main, rows, max_new_tokens=subject.new_tokens
         )

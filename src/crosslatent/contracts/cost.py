@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from crosslatent.contracts.answers import COMPARED
 from crosslatent.contracts.subject import Subject
-from crosslatent.decoding import prefill
+from crosslatent.core.specs import COMPONENTS
+from crosslatent.engine.decoding import prefill
 from crosslatent.model import encode_batch
-from crosslatent.specs import COMPONENTS
 
 _OPTIONS = 3
 """Continuations that `answers.fast_equals_oracle` scores for every row, a forward each."""

@@ -48,7 +48,7 @@ class Found:
         d_model: width of the residual stream.
         places: by part: blocks, attn, ffn and, with an encoder, cross_attn.
         norms: by part, paths in a block of what norms its output before it is added.
-        path: how rows are computed (`specs.PATHS`).
+        path: how rows are computed (`core.specs.PATHS`).
         reason: why no faster path is taken; empty for the fastest.
         tokenizer: class of the tokenizer.
         tokenizer_differs: how it reads texts otherwise than the tokenizer.json of where it comes

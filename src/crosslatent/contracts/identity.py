@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosslatent import oracle
 from crosslatent.contracts.outcome import Broken
 from crosslatent.contracts.subject import Subject
-from crosslatent.decoding import log_probabilities
-from crosslatent.edits import Edit
+from crosslatent.core.specs import Component, Site
+from crosslatent.engine import oracle
+from crosslatent.engine.decoding import log_probabilities
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden
-from crosslatent.specs import Component, Site
 
 _IDENTICAL: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
 
@@ -32,7 +32,9 @@ def self_transplant(subject: Subject) -> dict[str, int]:
     """
     kinds = subject.kinds((*_IDENTICAL, "attn_residual"))
     vectors = subject.vectors(subject.main, kinds)
-    edits = [Edit(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers]
+    edits = [
+        Intervention(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers
+    ]
     vanilla, *rows = oracle.run_rows(
         subject.model,
         subject.main,

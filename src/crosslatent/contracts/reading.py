@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from crosslatent import engine
-from crosslatent.activations import capture_ids
 from crosslatent.contracts.subject import Subject
-from crosslatent.decoding import prefill
+from crosslatent.core.specs import COMPONENTS, Component
+from crosslatent.engine.decoding import prefill
+from crosslatent.interventions.activations import capture_ids
 from crosslatent.model import encode_batch
 from crosslatent.model.prompts import Side
-from crosslatent.specs import COMPONENTS, Component
 
 _SIDES: tuple[Side, ...] = ("left", "right")
 

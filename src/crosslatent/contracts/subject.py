@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosslatent.activations import capture_ids
 from crosslatent.contracts.outcome import Broken, NotApplicable
-from crosslatent.decoding import Decoded
-from crosslatent.edits import Edit, Row
+from crosslatent.core.specs import Component, Site
 from crosslatent.engine import difference
+from crosslatent.engine.decoding import Decoded
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
 from crosslatent.model.tensors import hidden_of, with_hidden
-from crosslatent.specs import Component, Site
 
 TEXTS = (
     "Mji mkuu wa Kenya ni upi? Jibu:",
@@ -117,12 +117,12 @@ class Subject:
         captured = capture_ids(self.model, [prompt], kinds)
         return {kind: vectors[0] for kind, vectors in captured.items()}
 
-    def rows(self, kinds: Sequence[Component]) -> list[Row]:
+    def rows(self, kinds: Sequence[Component]) -> list[tuple[Intervention, ...]]:
         """The unmodified row, then all pairs of layers of each component."""
         vectors = self.vectors(self.aux, kinds)
-        rows: list[Row] = [()]
+        rows: list[tuple[Intervention, ...]] = [()]
         rows += [
-            (Edit(Site(kind, target), vectors[kind][source]),)
+            (Intervention(Site(kind, target), vectors[kind][source]),)
             for kind in kinds
             for source in self.layers
             for target in self.layers

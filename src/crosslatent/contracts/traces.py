@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from crosslatent import engine, oracle
+from crosslatent import engine
 from crosslatent.contracts.outcome import Broken
 from crosslatent.contracts.subject import Subject
-from crosslatent.edits import Row
+from crosslatent.core.specs import COMPONENTS
+from crosslatent.engine import oracle
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.patched import patched
 from crosslatent.model.structure import text_config
-from crosslatent.patch import patched
-from crosslatent.specs import COMPONENTS
 
 
 class _OnPurposeError(Exception):
@@ -45,7 +46,7 @@ def _acts(subject: Subject) -> dict[str, Callable[[], object]]:
     model, asked = subject.model, {"max_new_tokens": 2}
     kinds = subject.kinds(COMPONENTS)
     vectors = subject.vectors(subject.aux, kinds)
-    rows: list[Row] = subject.rows(subject.kinds(("attn", "ffn")))[:4]
+    rows: list[tuple[Intervention, ...]] = subject.rows(subject.kinds(("attn", "ffn")))[:4]
 
     def patch() -> None:
         with patched(model, vectors, component=kinds[0], source=0, target=0):

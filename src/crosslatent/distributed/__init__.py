@@ -1,7 +1,7 @@
-"""A sweep on many workers: slices of it as tasks of Ray, on this machine or on a cluster.
+"""A sweep on many workers: work_units of it as tasks of Ray, on this machine or on a cluster.
 
-Ray places the workers, carries slices to them and notices when one is lost; here is only what a
-slice is (`job`, `worker`), who gets the next one (`crew`), and the run folder that all of them
+Ray places the workers, carries work_units to them and notices when one is lost; here is only what a
+work unit is (`job`, `worker`), who gets the next one (`pool`), and the run folder that all of them
 write to (`run`). Ray is imported when it is used: the package does without it.
 """
 

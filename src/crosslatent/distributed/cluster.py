@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 LOCAL = "local"
 """The address that stands for Ray on this machine, started for the sweep and ended with it."""

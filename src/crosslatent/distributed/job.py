@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crosslatent.core.specs import AUTO
 from crosslatent.model import Model, load
-from crosslatent.specs import AUTO
 from crosslatent.sweeps import SweepSpec
 from crosslatent.tasks import Task
 
@@ -63,18 +63,18 @@ class Job:
         model: where they load the model from.
         task: the questions.
         spec: what to run.
-        place: the run folder: a whole path or a URL that all of them reach.
+        location: the run folder: a whole path or a URL that all of them reach.
         failures: item -> why it cannot be run, as far as that is known already.
         requested: the arguments as the user gave them, kept in run.json.
         headline: a comparison declared before any row exists, kept in run.json.
-        engine: "auto", or one of `specs.PATHS`.
+        engine: "auto", or one of `core.specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
     """
 
     model: ModelSource
     task: Task
     spec: SweepSpec
-    place: str
+    location: str
     failures: Mapping[str, str] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     headline: Mapping[str, Any] | None = None

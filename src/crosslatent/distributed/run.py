@@ -8,28 +8,28 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from crosslatent.distributed.cluster import Cluster, connected, resources
-from crosslatent.distributed.crew import Crew, Result, unheard
 from crosslatent.distributed.job import Job
-from crosslatent.store.folder import RunFolder
-from crosslatent.store.places import place_of
-from crosslatent.store.schema import Failure
+from crosslatent.distributed.worker_pool import Result, WorkerPool, unheard
+from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.run_path import run_path
+from crosslatent.runs.schema import Failure
 from crosslatent.sweeps import SweepOutcome
 from crosslatent.sweeps.manifest import command_line
 from crosslatent.sweeps.prepared import Prepared
 from crosslatent.sweeps.progress import Show, Tracker, silent
 from crosslatent.sweeps.run import timed
-from crosslatent.sweeps.slices import Block, Kind, Slice, cut
 from crosslatent.sweeps.tally import Tally, check_strict
+from crosslatent.sweeps.work_units import Kind, RowRange, WorkUnit, cut
 
 SMALLEST, LARGEST = 64, 4096
-"""Rows of a slice, at least and at most: what a lost worker loses, and what a slice's prompts and
-part cost once more."""
+"""Rows of a work unit, at least and at most: what a lost worker loses, and what a work unit's
+prompts and part cost once more."""
 
 SLICES_EACH = 16
-"""Slices for each worker at least, if there are rows enough: slow ones then hold up little."""
+"""Work units for each worker at least, if there are rows enough: slow ones then hold up little."""
 
 ITEMS = 16
-"""Items of a slice of the tables beside the rows."""
+"""Items of a work unit of the tables beside the rows."""
 
 
 def run_on_ray(
@@ -50,10 +50,10 @@ def run_on_ray(
     Args:
         job: the sweep.
         cluster: where the workers are, and how many.
-        progress: called after every slice.
+        progress: called after every work unit.
         new: start over instead of resuming.
         strict: an item that cannot be run stops the sweep.
-        slice_rows: rows of a slice; None for a number that keeps all workers busy.
+        slice_rows: rows of a work unit; None for a number that keeps all workers busy.
         tell: gets a sentence when nothing can be done but wait.
         warned: gets what a user should know, before rows are answered.
 
@@ -62,32 +62,32 @@ def run_on_ray(
         SweepError: workers die again and again, or see `sweeps.run_sweep`.
     """
     started = time.monotonic()
-    job = replace(job, spec=timed(job.spec, place_of(job.place), new=new))
-    with connected(cluster) as ray, Crew(ray, job, resources(ray, cluster), tell) as crew:
-        prepared: Prepared = crew.ask(crew.first(), "prepare")
+    job = replace(job, spec=timed(job.spec, run_path(job.location), new=new))
+    with connected(cluster) as ray, WorkerPool(ray, job, resources(ray, cluster), tell) as pool:
+        prepared: Prepared = pool.ask(pool.first(), "prepare")
         # The worker that resolved the sweep was not what the user called.
         prepared = replace(prepared, manifest={**prepared.manifest, "command": command_line()})
         check_strict(strict, {failure.item: failure.reason for failure in prepared.failures})
-        # The crew is dismissed before the folder is given up. What a worker writes while it ends is
+        # The pool is dismissed before the folder is given up. What a worker writes while it ends is
         # of this session, or is refused by the next one's fence, or set aside as late.
-        with RunFolder.open(place_of(job.place), prepared.manifest, new=new) as folder, crew:
+        with RunFolder.open(run_path(job.location), prepared.manifest, new=new) as folder, pool:
             folder.write_items(prepared.items)
             notes = (*prepared.notes, *folder.notes)
             for note in notes:
                 warned(note)
             run_json = prepared.manifest
-            crew.greet(lambda worker: worker.check.remote(folder.session, run_json))
+            pool.greet(lambda worker: worker.check.remote(folder.session, run_json))
             tally = Tally(strict)
-            run = _Run(prepared, folder, crew, progress or silent, tally)
+            run = _Run(prepared, folder, pool, progress or silent, tally)
             with prepared.recording(folder, tally):
                 run.fill_rows(slice_rows)
                 for kind in prepared.extras:
                     run.fill_extra(kind)
-            crew.dismiss()  # before stock is taken for the last time
+            pool.dismiss()  # before stock is taken for the last time
             faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
     return SweepOutcome(
-        folder.place, tally.rows, faults, seconds, tuple(tally.paths), status, notes
+        folder.location, tally.rows, faults, seconds, tuple(tally.paths), status, notes
     )
 
 
@@ -97,40 +97,40 @@ class _Run:
 
     prepared: Prepared
     folder: RunFolder
-    crew: Crew
+    pool: WorkerPool
     show: Show
     tally: Tally
 
     def fill_rows(self, slice_rows: int | None) -> None:
         """Have the rows answered that the folder lacks."""
-        blocks = self.prepared.missing(self.folder)
-        wanted = sum(len(block.places) for block in blocks)
-        size = slice_rows or _size(wanted, self.crew.resources.workers)
+        ranges = self.prepared.missing(self.folder)
+        wanted = sum(len(row_range.places) for row_range in ranges)
+        size = slice_rows or _size(wanted, self.pool.resources.workers)
         left = Counter[str]()
-        for piece in cut(blocks, "rows", size):
-            left.update(block.item for block in piece.blocks)
+        for piece in cut(ranges, "rows", size):
+            left.update(row_range.item for row_range in piece.ranges)
         items = len(self.prepared.grid.items)
         tracker = Tracker(self.show, items - len(left), items, wanted)
-        for result in self._done(cut(blocks, "rows", size)):
-            tracker.answered(self.tally.rows, self.crew.size)
-            left.subtract(block.item for block in result.piece.blocks)
-            for item in _items(result.piece.blocks):
+        for result in self._done(cut(ranges, "rows", size)):
+            tracker.answered(self.tally.rows, self.pool.size)
+            left.subtract(row_range.item for row_range in result.piece.ranges)
+            for item in _items(result.piece.ranges):
                 if not left[item] and item not in self.tally.failed:
                     tracker.finished()
 
     def fill_extra(self, kind: Kind) -> None:
         """Have one of the tables beside the rows completed."""
-        blocks = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
-        tracker = Tracker(self.show, 0, len(blocks), 0)
+        ranges = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
+        tracker = Tracker(self.show, 0, len(ranges), 0)
         done = 0
-        for result in self._done(cut(blocks, kind, ITEMS)):
-            done += len(result.piece.blocks)
-            tracker.captured(done, len(blocks))
+        for result in self._done(cut(ranges, kind, ITEMS)):
+            done += len(result.piece.ranges)
+            tracker.captured(done, len(ranges))
 
-    def _done(self, slices: Iterable[Slice]) -> Iterator[Result]:
-        for result in self.crew.do(slices, self.folder.session):
+    def _done(self, work_units: Iterable[WorkUnit]) -> Iterator[Result]:
+        for result in self.pool.do(work_units, self.folder.session):
             if result.part is None:
-                lost = _items(result.piece.blocks)
+                lost = _items(result.piece.ranges)
                 self.tally.fail(Failure(item, "worker", result.reason) for item in lost)
             else:
                 self.tally.add(result.part.rows, result.part.paths)
@@ -142,5 +142,5 @@ def _size(rows: int, workers: int) -> int:
     return min(max(rows // (workers * SLICES_EACH), SMALLEST), LARGEST)
 
 
-def _items(blocks: Iterable[Block]) -> list[str]:
-    return list(dict.fromkeys(block.item for block in blocks))
+def _items(ranges: Iterable[RowRange]) -> list[str]:
+    return list(dict.fromkeys(row_range.item for row_range in ranges))

@@ -1,4 +1,4 @@
-"""One worker: loads the model once, does slices, and writes their parts itself."""
+"""One worker: loads the model once, does work_units, and writes their parts itself."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from crosslatent import __version__
+from crosslatent.core import __version__
+from crosslatent.core.errors import ModelError, RunFolderError, SweepError
 from crosslatent.distributed.job import Job
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.errors import ModelError, RunFolderError, SweepError
 from crosslatent.model import Model
-from crosslatent.store.folder import check_fence, extra_at, part_name
-from crosslatent.store.parts import Parts, PartTable
-from crosslatent.store.places import place_of, remove
-from crosslatent.store.schema import ROWS, ROWS_TABLE, Failure
+from crosslatent.runs.folder import check_fence, extra_at, part_name
+from crosslatent.runs.parts import Parts, PartTable
+from crosslatent.runs.run_path import remove, run_path
+from crosslatent.runs.schema import ROWS, ROWS_TABLE, Failure
 from crosslatent.sweeps import SweepPlan, plan_sweep
 from crosslatent.sweeps.extras import Extra, joined
 from crosslatent.sweeps.faults import Streak
 from crosslatent.sweeps.prepared import Prepared, prepare
-from crosslatent.sweeps.slices import Slice
 from crosslatent.sweeps.work import RowWorker, extras
+from crosslatent.sweeps.work_units import WorkUnit
 
 if TYPE_CHECKING:
-    from crosslatent.store.places import Place
+    from crosslatent.runs.run_path import RunPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What came of a slice.
+    """What came of a work unit.
 
     Attributes:
         rows: rows that were written.
         failures: items that could not be run.
         paths: how rows were computed, and why no faster way was taken.
-        seconds: wall time that the slice took in its worker.
+        seconds: wall time that the work unit took in its worker.
     """
 
     rows: int
@@ -66,7 +66,7 @@ class Part:
 
 
 class Worker:
-    """Does slices of a job; what it needs for that is made when it is first needed."""
+    """Does work_units of a job; what it needs for that is made when it is first needed."""
 
     def __init__(self, job: Job) -> None:
         """Keep the job; nothing is loaded yet, so that what fails is told in an answer."""
@@ -123,15 +123,15 @@ class Worker:
                 "versions of transformers and tokenizers on all machines, and a chat template that "
                 "asks neither for the time zone nor for the language of the machine."
             )
-        check_fence(self._place, session)
+        check_fence(self._location, session)
 
-    def do(self, piece: Slice, session: int) -> Part:
-        """Do a slice and write its part.
+    def do(self, piece: WorkUnit, session: int) -> Part:
+        """Do a work unit and write its part.
 
         Args:
-            piece: the slice.
-            session: of the run folder; names the part together with the slice's number, so that a
-                slice that is done twice makes one part.
+            piece: the work unit.
+            session: of the run folder; names the part together with the work unit's number, so
+                that a work unit that is done twice makes one part.
 
         Raises:
             RunFolderError: the part cannot be written, or another session has taken the folder.
@@ -143,12 +143,14 @@ class Worker:
         )
         return Part(rows, tuple(failures), tuple(paths), time.monotonic() - started)
 
-    def _rows(self, piece: Slice, session: int) -> tuple[int, list[Failure], Iterable[EnginePath]]:
+    def _rows(
+        self, piece: WorkUnit, session: int
+    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
         rows: list[dict[str, Any]] = []
         failures: list[Failure] = []
         paths: dict[EnginePath, None] = {}
         try:
-            for done in self._answering.answer(piece.blocks):
+            for done in self._answering.answer(piece.ranges):
                 rows += done.rows
                 paths.update(dict.fromkeys(done.paths))
                 if done.failure is not None:
@@ -160,20 +162,22 @@ class Worker:
         return len(rows), failures, paths
 
     def _extras(
-        self, piece: Slice, session: int
+        self, piece: WorkUnit, session: int
     ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
-        found = list(extras(self._plan, piece.kind, piece.blocks, Streak()))
+        found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
         made = [rows for rows, _ in found if rows is not None]
         failures = [failure for _, failure in found if failure is not None]
         self._write(piece, session, made)
         return 0, failures, ()
 
-    def _write(self, piece: Slice, session: int, made: Sequence[Extra]) -> None:
-        """Write the part of a slice, unless a later session has taken the folder meanwhile."""
-        check_fence(self._place, session)
+    def _write(self, piece: WorkUnit, session: int, made: Sequence[Extra]) -> None:
+        """Write the part of a work unit, unless a later session has taken the folder meanwhile."""
+        check_fence(self._location, session)
         rows = piece.kind == ROWS_TABLE
         table = (
-            PartTable(self._place / ROWS_TABLE, ROWS) if rows else extra_at(self._place, piece.kind)
+            PartTable(self._location / ROWS_TABLE, ROWS)
+            if rows
+            else extra_at(self._location, piece.kind)
         )
         if piece.instead_of is not None:
             _drop(table, part_name(session, piece.instead_of))
@@ -183,7 +187,7 @@ class Worker:
         name = part_name(session, piece.number)
         table.write(name, whole)
         try:
-            check_fence(self._place, session)
+            check_fence(self._location, session)
         except RunFolderError:
             _drop(table, name)
             raise
@@ -202,8 +206,8 @@ class Worker:
         return RowWorker(self._plan, path, self._job.batch_rows)
 
     @cached_property
-    def _place(self) -> Place:
-        return place_of(self._job.place)
+    def _location(self) -> RunPath:
+        return run_path(self._job.location)
 
 
 def _drop(table: Parts, name: str) -> None:

@@ -1,21 +1,22 @@
 """The engine: rows of many prompts at once, on the fastest path that is right for the model.
 
 Attention is causal and only the end of the prompt is edited, so what comes before is the same for
-every row of a sweep: it is read once (docs/methods.md, 2). Same contract as `oracle.run_rows`.
+every row of a sweep: it is read once (docs/methods.md, 2). Same contract as
+    `engine.oracle.run_rows`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from crosslatent.decoding import Decoded, silent
-from crosslatent.edits import Row
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.contract import Answered
+from crosslatent.engine.decoding import Decoded, silent
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.paths import EnginePath, best_path, chosen_path, difference, why_not
-from crosslatent.engine.ties import TieBreaker
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model
-from crosslatent.requests import Request
 
 __all__ = [
     "Answered",
@@ -65,7 +66,7 @@ def run(
 def run_rows(
     model: Model,
     main: Sequence[int],
-    rows: Sequence[Row],
+    rows: Sequence[tuple[Intervention, ...]],
     *,
     max_new_tokens: int,
     watch: Sequence[int] = (),
@@ -74,7 +75,7 @@ def run_rows(
     chunk: int | None = None,
     batch_rows: int | None = None,
 ) -> list[Decoded]:
-    """Answer `main` once for each row, with that row's edits; see `run` and `oracle.run_rows`."""
+    """Answer `main` once for each row of interventions; see `run` and `engine.oracle.run_rows`."""
     request = Request(tuple(main), tuple(rows), tuple(watch), tuple(map(tuple, options)))
     (answered,) = run(
         model,

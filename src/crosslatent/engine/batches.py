@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from crosslatent.decoding import Decoded, Tick, silent
+from crosslatent.core.errors import MemoryShortError, ModelError
 from crosslatent.engine import devices, memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
+from crosslatent.engine.decoding import Decoded, Tick, silent
 from crosslatent.engine.paths import EnginePath, path_of
-from crosslatent.errors import MemoryShortError, ModelError
+from crosslatent.engine.prefix import Unshareable
+from crosslatent.engine.requests import Request
 from crosslatent.model import Model
 from crosslatent.model.conditions import answering
-from crosslatent.prefix import Unshareable
-from crosslatent.requests import Request
 
 Timed = tuple[Decoded, float]
 """An answer, and its share of the seconds of its batch."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from crosslatent.decoding import Decoded, Tick, silent
+from crosslatent.engine.decoding import Decoded, Tick, silent
 
 Pick = tuple[int, int]
 """(request, row): one answer that is asked for."""
@@ -28,7 +28,7 @@ class Answered:
 
     Attributes:
         rows: the answers.
-        paths: how each was computed; see `specs.PATHS`.
+        paths: how each was computed; see `core.specs.PATHS`.
         seconds: its share of the wall time of its batch.
         reason: why no faster path was taken; empty for the fastest.
     """

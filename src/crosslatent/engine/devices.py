@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from crosslatent.errors import DeviceError
+from crosslatent.core.errors import DeviceError
 
 _SHORT = (
     "out of memory",

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
-from crosslatent.decoding import Prefilled, prefill
-from crosslatent.edits import Row, check_row
+from crosslatent.engine.decoding import Prefilled, prefill
+from crosslatent.engine.prefix import copies
 from crosslatent.engine.rewrites import rewrites
+from crosslatent.interventions.intervention import Intervention, check_row
 from crosslatent.model import Model, encode_batch, rewriting
 from crosslatent.model.structure import decoder_of
-from crosslatent.prefix import copies
 
 
 class EncodedPrompt:
@@ -37,7 +37,7 @@ class EncodedPrompt:
         self._cross = read.cache.cross_attention_cache
 
     @torch.no_grad()
-    def read(self, rows: Sequence[Row]) -> Prefilled:
+    def read(self, rows: Sequence[tuple[Intervention, ...]]) -> Prefilled:
         """What the decoder begins with, in every row with its own edits.
 
         Raises:

@@ -14,21 +14,14 @@ from dataclasses import replace
 import torch
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import (
-    Decoded,
-    Prefilled,
-    Tick,
-    greedy,
-    log_probabilities,
-    silent,
-)
-from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
+from crosslatent.engine.decoding import Decoded, Prefilled, Tick, greedy, log_probabilities, silent
 from crosslatent.engine.encoded import EncodedPrompt
+from crosslatent.engine.prefix import PrefixRows, Unshareable, read
+from crosslatent.engine.requests import Request
 from crosslatent.engine.rewrites import rewrites
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.prefix import PrefixRows, Unshareable, read
-from crosslatent.requests import Request
 
 
 class ExpandedPrompts:
@@ -78,7 +71,7 @@ class ExpandedPrompts:
         return found
 
     @torch.no_grad()
-    def _read_end(self, rows: Sequence[Row], room: int) -> Prefilled:
+    def _read_end(self, rows: Sequence[tuple[Intervention, ...]], room: int) -> Prefilled:
         """The end of the prompt through the model in every row, each with its own edits."""
         if self._encoded is not None:
             return self._encoded.read(rows)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from crosslatent.engine.devices import free_bytes, is_out_of_memory
+from crosslatent.engine.requests import Request
 from crosslatent.model import Model
 from crosslatent.model.structure import text_config
-from crosslatent.requests import Request
 
 T = TypeVar("T")
 

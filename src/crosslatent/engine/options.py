@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from crosslatent.decoding import log_mass
-from crosslatent.prefix import Step
+from crosslatent.engine.decoding import logsumexp
+from crosslatent.engine.prefix import Step
 
 ROOT = -1
 """Stands for the end of the prompt, whose logits are known already."""
@@ -87,7 +87,7 @@ def scores(tree: OptionTree, root: Tensor, mass: Tensor, nodes: Tensor | None) -
     Args:
         tree: the options.
         root: logits at the end of the prompt, rows vocab.
-        mass: their `decoding.log_mass`, rows.
+        mass: their `engine.decoding.logsumexp`, rows.
         nodes: logits at the tokens that were read, rows pos vocab; None if there were none.
     """
     total = root.new_zeros((len(root), len(tree.paths)), dtype=torch.float32)
@@ -96,6 +96,6 @@ def scores(tree: OptionTree, root: Tensor, mass: Tensor, nodes: Tensor | None) -
         for node, token in path:
             logits = root if node == ROOT or nodes is None else nodes[:, node]
             if node not in masses:
-                masses[node] = log_mass(logits)
+                masses[node] = logsumexp(logits)
             total[:, option] += logits[:, token].float() - masses[node]
     return total

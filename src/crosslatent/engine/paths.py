@@ -16,21 +16,8 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import PreTrainedModel
 
-from crosslatent import oracle
-from crosslatent.activations import capture_ids
-from crosslatent.decoding import Decoded, Tick, silent
-from crosslatent.edits import Edit, Row
-from crosslatent.engine import expanded, shared
-from crosslatent.engine.contract import Pick, Prompts
-from crosslatent.engine.devices import is_device_error, is_out_of_memory
-from crosslatent.errors import DeviceError, MemoryShortError, UsageError
-from crosslatent.model import Model
-from crosslatent.model.conditions import answering
-from crosslatent.model.structure import text_config
-from crosslatent.model.unwrapping import adapters_of
-from crosslatent.prefix import Unshareable
-from crosslatent.requests import Request
-from crosslatent.specs import (
+from crosslatent.core.errors import DeviceError, MemoryShortError, UsageError
+from crosslatent.core.specs import (
     AUTO,
     EXPANDED_CACHE,
     ORACLE,
@@ -41,6 +28,18 @@ from crosslatent.specs import (
     Site,
     check_engine,
 )
+from crosslatent.engine import expanded, oracle, shared
+from crosslatent.engine.contract import Pick, Prompts
+from crosslatent.engine.decoding import Decoded, Tick, silent
+from crosslatent.engine.devices import is_device_error, is_out_of_memory
+from crosslatent.engine.prefix import Unshareable
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.model import Model
+from crosslatent.model.conditions import answering
+from crosslatent.model.structure import text_config
+from crosslatent.model.unwrapping import adapters_of
 
 _PROBES = ((11, 7, 5, 3, 13, 2, 17, 19, 23), (4, 9, 6, 15))
 """Two prompts of different lengths, as token ids (modulo the vocabulary)."""
@@ -57,7 +56,7 @@ class EnginePath:
     """How rows are computed.
 
     Attributes:
-        name: one of `specs.PATHS`.
+        name: one of `core.specs.PATHS`.
         reason: why no faster path is taken; empty for the fastest.
     """
 
@@ -223,9 +222,9 @@ def _probe_requests(model: Model) -> list[Request]:
     vectors = capture_ids(model, prompts, ["attn", "ffn"])
     requests = []
     for at, prompt in enumerate(prompts):
-        rows: list[Row] = [()]
+        rows: list[tuple[Intervention, ...]] = [()]
         rows += [
-            (Edit(Site(kind, target), vectors[kind][1 - at, source]),)
+            (Intervention(Site(kind, target), vectors[kind][1 - at, source]),)
             for kind, (source, target) in edits
         ]
         watch = tuple(range(min(vocab, _WATCHED)))

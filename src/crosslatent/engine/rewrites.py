@@ -8,26 +8,26 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from crosslatent.edits import Edit, Row, blend
+from crosslatent.core.specs import Site
+from crosslatent.interventions.intervention import Intervention, blend
 from crosslatent.model.sites import Rewrite
-from crosslatent.specs import Site
 
 
-def rewrites(rows: Sequence[Row], first: int = 0) -> Mapping[Site, Rewrite]:
+def rewrites(rows: Sequence[tuple[Intervention, ...]], first: int = 0) -> Mapping[Site, Rewrite]:
     """One rewrite per site, each touching only the rows that edit there.
 
     Args:
         rows: the edits of each row; the forward's last columns are the prompt's last tokens.
         first: place of the first of these rows in the batch.
     """
-    grouped: dict[Site, list[tuple[int, Edit]]] = defaultdict(list)
+    grouped: dict[Site, list[tuple[int, Intervention]]] = defaultdict(list)
     for place, row in enumerate(rows, start=first):
         for edit in row:
             grouped[edit.site].append((place, edit))
     return {site: _replace(edits) for site, edits in grouped.items()}
 
 
-def _replace(edits: Sequence[tuple[int, Edit]]) -> Rewrite:
+def _replace(edits: Sequence[tuple[int, Intervention]]) -> Rewrite:
     parts = [
         (back, *_stacked([(place, edit) for place, edit in edits if edit.positions > back], back))
         for back in range(max(edit.positions for _, edit in edits))
@@ -43,7 +43,9 @@ def _replace(edits: Sequence[tuple[int, Edit]]) -> Rewrite:
     return rewrite
 
 
-def _stacked(edits: Sequence[tuple[int, Edit]], back: int) -> tuple[Tensor, Tensor, Tensor | float]:
+def _stacked(
+    edits: Sequence[tuple[int, Intervention]], back: int
+) -> tuple[Tensor, Tensor, Tensor | float]:
     """Places, vectors and strengths of the edits at the column `back` from the last."""
     places = torch.tensor([place for place, _ in edits])
     vectors = torch.stack([edit.rows[-1 - back] for _, edit in edits])

@@ -1,16 +1,16 @@
-"""Rows over shared prefixes, reading on together (`decoding.Rows`)."""
+"""Rows over shared prefixes, reading on together (`engine.decoding.DecodingBatch`)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from crosslatent.engine.prefix import SharedCache, Step, select
 from crosslatent.model import Model, caches
-from crosslatent.prefix import SharedCache, Step, select
 
 
 class SharedRows:
-    """Rows in a batch; used inside `prefix.shared_attention`."""
+    """Rows in a batch; used inside `engine.prefix.shared_attention`."""
 
     def __init__(self, model: Model, cache: SharedCache, lengths: Tensor) -> None:
         """Start.

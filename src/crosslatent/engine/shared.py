@@ -13,15 +13,11 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from crosslatent.decoding import Decoded, Tick, greedy, log_mass, log_probabilities, silent
-from crosslatent.edits import Row
 from crosslatent.engine.contract import Pick
+from crosslatent.engine.decoding import Decoded, Tick, greedy, log_probabilities, logsumexp, silent
 from crosslatent.engine.growth import Growth
 from crosslatent.engine.options import OptionTree, read_all, scores
-from crosslatent.engine.rewrites import rewrites
-from crosslatent.engine.rows import SharedRows
-from crosslatent.model import Model, encode_batch, entering, rewriting
-from crosslatent.prefix import (
+from crosslatent.engine.prefix import (
     Prefix,
     SharedCache,
     Step,
@@ -31,7 +27,11 @@ from crosslatent.prefix import (
     shared_attention,
     takes_attention_functions,
 )
-from crosslatent.requests import Request
+from crosslatent.engine.requests import Request
+from crosslatent.engine.rewrites import rewrites
+from crosslatent.engine.rows import SharedRows
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.model import Model, encode_batch, entering, rewriting
 
 
 class SharedPrompts:
@@ -82,7 +82,7 @@ class SharedPrompts:
             apart = self._plain_scores(rows, picks)
             if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
-            watched, scored = self._chances(rows)
+            watched, scored = self._log_probs(rows)
             measured = [at for at, place in enumerate(batch.stay) if place < len(self._requests)]
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
         return [
@@ -119,11 +119,13 @@ class SharedPrompts:
         for group, row in asked:
             logits = rows.logits[group : group + 1]
             after = None if nodes is None else nodes[group : group + 1]
-            values = scores(self._plain_trees[group], logits, log_mass(logits), after)
+            values = scores(self._plain_trees[group], logits, logsumexp(logits), after)
             found[group, row] = tuple(values[0].tolist())
         return found
 
-    def _chances(self, rows: SharedRows) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    def _log_probs(
+        self, rows: SharedRows
+    ) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
         """Log-probabilities of watched tokens and of options, a tuple a row each.
 
         Leaves the rows as they were.
@@ -137,7 +139,7 @@ class SharedPrompts:
                 continue
             at = torch.nonzero(rows.groups == group).flatten()
             logits = select(rows.logits, at)
-            mass = log_mass(logits)
+            mass = logsumexp(logits)
             found = scores(tree, logits, mass, None if nodes is None else select(nodes, at))
             chosen = log_probabilities(logits, request.watch, mass)
             for row, *values in zip(at.tolist(), chosen, found.tolist(), strict=True):
@@ -174,7 +176,7 @@ class _Arrangement:
     """
 
     growth: Growth
-    edits: list[Row]
+    edits: list[tuple[Intervention, ...]]
     stay: list[int]
     place: list[int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from crosslatent.errors import CrosslatentError
+from crosslatent.core.errors import CrosslatentError
 from crosslatent.harness import command
 
 if __name__ == "__main__":

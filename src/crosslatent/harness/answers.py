@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crosslatent import engine, oracle
-from crosslatent.activations import capture_ids
-from crosslatent.decoding import Decoded
-from crosslatent.edits import Edit, Row
-from crosslatent.engine import EnginePath
+from crosslatent import engine
+from crosslatent.core.specs import Site, Transplant, resolve_layer
+from crosslatent.engine import EnginePath, oracle
+from crosslatent.engine.decoding import Decoded
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model
 from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import check_positions
-from crosslatent.requests import Request
-from crosslatent.specs import Site, Transplant, resolve_layer
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Answerer:
     def _run(
         self,
         prompts: Collection[Prompt],
-        rows: Mapping[Prompt, Row],
+        rows: Mapping[Prompt, tuple[Intervention, ...]],
         length: int,
         options: Mapping[Prompt, Sequence[Ids]] | None = None,
     ) -> Iterator[tuple[Prompt, Decoded]]:
@@ -137,15 +137,15 @@ class Answerer:
         for prompt, answered in zip(order, answers, strict=True):
             yield prompt, answered.rows[0]
 
-    def _rows(self, prompts: Collection[Prompt]) -> dict[Prompt, Row]:
+    def _rows(self, prompts: Collection[Prompt]) -> dict[Prompt, tuple[Intervention, ...]]:
         vectors = self._vectors(prompts)
         return {prompt: self._row(prompt, vectors) for prompt in prompts}
 
-    def _row(self, prompt: Prompt, vectors: Mapping[Ids, Tensor]) -> Row:
+    def _row(self, prompt: Prompt, vectors: Mapping[Ids, Tensor]) -> tuple[Intervention, ...]:
         if self.what is None or prompt.aux is None:
             return ()
         site = Site(self.what.component, self.what.target)
-        return (Edit(site, vectors[prompt.aux], self.strength),)
+        return (Intervention(site, vectors[prompt.aux], self.strength),)
 
     def _vectors(self, prompts: Collection[Prompt]) -> dict[Ids, Tensor]:
         """The vector (or positions d_model) of each counterpart."""
@@ -166,7 +166,9 @@ class Answerer:
             found.update(zip(part, layers[:, self.what.source].clone(), strict=True))
         return found
 
-    def _is_greedy(self, prompt: Prompt, row: Row, option: Ids, decoded: Decoded) -> bool:
+    def _is_greedy(
+        self, prompt: Prompt, row: tuple[Intervention, ...], option: Ids, decoded: Decoded
+    ) -> bool:
         """Whether an option is what greedy decoding gives; it rarely goes beyond the first token.
 
         Args:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosslatent.errors import PairError, UsageError
-from crosslatent.foreign import parse_json
-from crosslatent.specs import AUTO, Transplant, check_component, check_engine, check_preset
+from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.specs import AUTO, Transplant, check_component, check_engine, check_preset
+from crosslatent.core.untrusted import parse_json
 
 _NONE = ("none", "None", None)
 """What stands for no component; which one it is depends on how the harness read the arguments."""
@@ -53,7 +53,7 @@ class Arguments:
         quantization: likewise.
         revision: likewise.
         trust_remote_code: likewise.
-        engine: "auto", or one of `specs.PATHS`.
+        engine: "auto", or one of `core.specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
         max_gen_toks: most new tokens, where the task does not say.
         chat_args: what the chat template is told by name.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 NAME = "crosslatent"
 """What the harness calls the model."""

@@ -15,9 +15,10 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import simple_parse_args_string
 
+from crosslatent.core.errors import PromptError, UsageError
+from crosslatent.core.specs import chat_of, right_now
+from crosslatent.core.untrusted import ends_in_blank
 from crosslatent.engine import chosen_path
-from crosslatent.errors import PromptError, UsageError
-from crosslatent.foreign import ends_in_blank
 from crosslatent.harness.answers import Answerer, Ids, Prompt, resolve
 from crosslatent.harness.arguments import Arguments
 from crosslatent.harness.command import NAME
@@ -26,7 +27,6 @@ from crosslatent.model import Model, load
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import left_open, rendered
 from crosslatent.model.spelling import Context, written
-from crosslatent.specs import chat_of, right_now
 
 _log = logging.getLogger(__name__)
 

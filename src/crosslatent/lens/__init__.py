@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crosslatent.core.subspace import Subspace, fit_means, fit_subspaces
     from crosslatent.lens.evaluation.conditions import (
         Combined,
         Steered,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from crosslatent.lens.steer import Steering, steered
     from crosslatent.lens.training.run import Trained, train, train_answers
     from crosslatent.lens.training.settings import LoraSpec, TrainSpec
-    from crosslatent.subspace import Subspace, fit_means, fit_subspaces
 
 __all__ = [
     "Combined",
@@ -58,15 +58,15 @@ _HOMES = {
     "Space": "lens.space",
     "Steered": "lens.evaluation.conditions",
     "Steering": "lens.steer",
-    "Subspace": "subspace",
+    "Subspace": "core.subspace",
     "TrainSpec": "lens.training.settings",
     "Trained": "lens.training.run",
     "Transplanted": "lens.evaluation.conditions",
     "Tuned": "lens.evaluation.conditions",
     "Unmodified": "lens.evaluation.conditions",
     "evaluate": "lens.evaluation.run",
-    "fit_means": "subspace",
-    "fit_subspaces": "subspace",
+    "fit_means": "core.subspace",
+    "fit_subspaces": "core.subspace",
     "load_space": "lens.space",
     "probe": "lens.probing.run",
     "steered": "lens.steer",

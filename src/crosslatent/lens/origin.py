@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import SpaceError
+from crosslatent.core.errors import SpaceError
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space

@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
-from crosslatent.errors import SpaceError
-from crosslatent.foreign import one_line, parse_json
-from crosslatent.seen import Seen
-from crosslatent.specs import resolve_layer
+from crosslatent.core.errors import SpaceError
+from crosslatent.core.seen import Seen
+from crosslatent.core.specs import resolve_layer
+from crosslatent.core.subspace import Subspace
+from crosslatent.core.untrusted import one_line, parse_json
+from crosslatent.runs.files import prepare_folder, whole_file, write_json
 from crosslatent.stats import Estimate
-from crosslatent.store.files import prepare_folder, whole_file, write_json
-from crosslatent.subspace import Subspace
 
 FINAL = "final"
 """The state after the final norm, what transformers calls ``hidden_states[-1]``."""

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crosslatent.errors import PromptError, SpaceError
+from crosslatent.core.errors import PromptError, SpaceError
+from crosslatent.core.specs import AsChat, Site, resolve_layer
 from crosslatent.lens.origin import check_decoder
 from crosslatent.lens.probing.settings import (
     Pooling,
@@ -26,7 +27,6 @@ from crosslatent.lens.space import FINAL, Layer
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Prompt, Side, encode_many
-from crosslatent.specs import AsChat, Site, resolve_layer
 
 
 @dataclass(frozen=True, slots=True)

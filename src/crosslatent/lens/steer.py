@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Site, resolve_layer
+from crosslatent.core.subspace import Floats, Subspace
 from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
 from crosslatent.model import Model, rewriting
 from crosslatent.model.conditions import evaluating_calls
 from crosslatent.model.sites import Rewrite
-from crosslatent.specs import Site, resolve_layer
-from crosslatent.subspace import Floats, Subspace
 
 Part = Literal["direction", "agnostic"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model import proof
 from crosslatent.model.conditions import answering
 from crosslatent.model.encoder import decoder_prompt, has_encoder

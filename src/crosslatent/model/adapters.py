@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from crosslatent.errors import ModelError
-from crosslatent.foreign import parse_json
+from crosslatent.core.errors import ModelError
+from crosslatent.core.untrusted import parse_json
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import Cache, EncoderDecoderCache, GenerationMixin
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 
 _OLD, _NEW = "past_key_values", "cache"
 NAMES = (_NEW, _OLD)

@@ -15,9 +15,9 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import AsChat, Chat, check_time
 from crosslatent.model.model import Model
-from crosslatent.specs import AsChat, Chat, check_time
 
 _CLOCK = "strftime_now"
 """What transformers calls the function by which templates ask for the time."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)

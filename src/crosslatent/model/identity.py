@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import canonical_hash
 from crosslatent.model import quantized
 from crosslatent.model.unwrapping import adapters_of, offload_hooks
-from crosslatent.specs import canonical_hash
 
 
 def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

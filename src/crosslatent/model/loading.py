@@ -17,7 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.seen import Seen, joined, read_seen
 from crosslatent.model import adapters, quantized
 from crosslatent.model.adapter import resolve
 from crosslatent.model.conditions import plain_settings
@@ -26,7 +27,6 @@ from crosslatent.model.kinds import kind_of
 from crosslatent.model.model import Model
 from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
-from crosslatent.seen import Seen, joined, read_seen
 
 _DTYPES = {
     "float32": torch.float32,

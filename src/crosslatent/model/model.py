@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from crosslatent.errors import PairError
+from crosslatent.core.errors import PairError
+from crosslatent.core.seen import Seen
+from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, Component
 from crosslatent.model.adapter import Block
 from crosslatent.model.encoder import decoder_prompt, has_encoder
 from crosslatent.model.identity import identity_now
 from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
-from crosslatent.seen import Seen
-from crosslatent.specs import COMPONENTS, OF_EVERY_MODEL, Component
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from crosslatent.errors import ModelError, PromptError
+from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.core.specs import AsChat
 from crosslatent.model.chat import told
 from crosslatent.model.model import Model
-from crosslatent.specs import AsChat
 
 Side = Literal["left", "right"]
 
@@ -133,7 +133,7 @@ def encode(
         role: what the prompt is, for messages ("main", "aux"); empty if there is but one.
         new_tokens: how many tokens will be generated after it.
         chat: through the tokenizer's chat template; the last token is then the last one of the
-            template's generation prompt. A `specs.Chat` says what the template is told.
+            template's generation prompt. A `core.specs.Chat` says what the template is told.
 
     Raises:
         PromptError: the prompt is empty, too long for the model's context, or holds a token that
@@ -234,7 +234,7 @@ def rendered(
         tokenize: give token ids.
         add_generation_prompt: end with what stands before an answer; otherwise the last turn stays
             open.
-        chat: a `specs.Chat` says what the template is told.
+        chat: a `core.specs.Chat` says what the template is told.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, TorchAoConfig
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 
 _GROUP = 32
 """Weights that share a scale in torchao's 4 bits; divides the widths of all usual models."""

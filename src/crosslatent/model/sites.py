@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from crosslatent.core.specs import Component, Site
 from crosslatent.model.adapter import Block
 from crosslatent.model.model import Model
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
 from crosslatent.model.unwrapping import without_compilation
-from crosslatent.specs import Component, Site
 
 Receive = Callable[[Site, Tensor], None]
 """Gets a site and its value, batch pos d_model; must not keep a reference without cloning."""

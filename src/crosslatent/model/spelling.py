@@ -13,9 +13,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from crosslatent.core.specs import AsChat
 from crosslatent.model.model import Model
 from crosslatent.model.prompts import Prompt, begun_once, put_as_chat
-from crosslatent.specs import AsChat
 
 Ids = tuple[int, ...]
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model.families import READ_BOTH_WAYS, Names
 
 ATTN = ("self_attn", "self_attention", "attention", "attn")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import AsChat, Chat
 from crosslatent.model.chat import switches
 from crosslatent.model.model import Model
 from crosslatent.model.prompts import Prompt, put_as_chat
-from crosslatent.specs import AsChat, Chat
 
 _END = "\ue000\ue001"
 """Private characters, which no template has: the question itself ends where they stand."""

@@ -19,8 +19,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
-from crosslatent.errors import ModelError
-from crosslatent.foreign import one_line, short
+from crosslatent.core.errors import ModelError
+from crosslatent.core.untrusted import one_line, short
 
 FILE = "tokenizer.json"
 _CONFIG = "tokenizer_config.json"

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from crosslatent.errors import ModelError
-from crosslatent.specs import canonical_hash
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import canonical_hash
 
 _AROUND = frozenset({"XLORA", "POLY"})
 """Types of adapters that do more than what their modules do: a forward before the forward, or an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosslatent.analysis.across import ModuleHalf, ModuleMeasure, Repeat
 from crosslatent.analysis.results import Summary
-from crosslatent.report import verdicts, words
+from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
 from crosslatent.report.views import Panel, Section, Table
 
@@ -38,7 +38,7 @@ def modules_section(summary: Summary) -> Section | None:
 
 def _half_panel(half: ModuleHalf) -> Panel:
     rows = tuple(
-        row(words.first_upper(_MEASURES[one.measure]), "true", one.difference, _detail(one))
+        row(formatting.first_upper(_MEASURES[one.measure]), "true", one.difference, _detail(one))
         for one in half.measures
     )
     caption = (
@@ -47,7 +47,8 @@ def _half_panel(half: ModuleHalf) -> Panel:
         "by fact, after Holm\u2019s correction for all measures of the claim."
     )
     title = (
-        f"{words.first_upper(half.type)}: {words.component(half.predicted)} is predicted, "
+        f"{formatting.first_upper(half.type)}: {formatting.component(half.predicted)} is "
+        "predicted, "
         f"{half.verdict}"
     )
     return Panel(title, [], Forest(rows, True, caption, losses=False))
@@ -55,8 +56,9 @@ def _half_panel(half: ModuleHalf) -> Panel:
 
 def _detail(measure: ModuleMeasure) -> str:
     return (
-        f"{words.points(measure.attn.value)} against {words.points(measure.ffn.value)}, corrected "
-        f"{words.p_equals(measure.test.holm)}, margin {100 * measure.margin:.0f}: "
+        f"{formatting.points(measure.attn.value)} against {formatting.points(measure.ffn.value)}, "
+        "corrected "
+        f"{formatting.p_equals(measure.test.holm)}, margin {100 * measure.margin:.0f}: "
         f"{_OUTCOMES[measure.outcome]}"
     )
 
@@ -76,15 +78,19 @@ def repeats_table(summary: Summary) -> Table | None:
 
 def _repeat_cells(one: Repeat) -> list[str]:
     found = one.agreement
-    ends = "" if found.low is None else f" ({words.plain(found.low)} to {words.plain(found.high)})"
+    ends = (
+        ""
+        if found.low is None
+        else f" ({formatting.plain(found.low)} to {formatting.plain(found.high)})"
+    )
     picks = [f"{source} \u2192 {target}" for source, target in one.picked or ()]
     return [
         one.task,
         " and ".join(one.runs),
         one.differs or "nothing",
-        words.component(one.component),
-        f"{words.plain(found.value)}{ends}",
-        words.points(one.largest).lstrip("+"),
+        formatting.component(one.component),
+        f"{formatting.plain(found.value)}{ends}",
+        formatting.points(one.largest).lstrip("+"),
         " and ".join(picks) if len(set(picks)) > 1 else " ".join(picks[:1]) or "\u2013",
         f"{found.n:,}",
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crosslatent.analysis.attribution import AttributionResult
 from crosslatent.analysis.results import ALL
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.views import Fold, Table
 
 _OUTCOMES = {
@@ -35,14 +35,15 @@ def attribution_fold(results: Sequence[AttributionResult]) -> Fold | None:
 
 
 def _sentence(result: AttributionResult) -> str:
-    name = words.first_upper(words.component(result.component))
+    name = formatting.first_upper(formatting.component(result.component))
     if not result.found:
         return f"{name}: no question is both wrong unmodified and repaired by some pair."
     least = result.found[0]
-    found = words.with_interval(least.attribution, difference=False)
-    random, fixed = words.percent(least.random.value), words.percent(least.fixed.value)
+    found = formatting.with_interval(least.attribution, difference=False)
+    random, fixed = formatting.percent(least.random.value), formatting.percent(least.fixed.value)
     return (
-        f"{name}: of {words.count(result.solvable, 'question')} that are wrong unmodified and that "
+        f"{name}: of {formatting.count(result.solvable, 'question')} that are wrong unmodified "
+        "and that "
         f"some pair repairs, the {least.k} pairs with the highest scores hold a repairing one for "
         f"{found}; as many drawn at random {random}, the same {least.k} for every question {fixed}."
     )
@@ -51,14 +52,14 @@ def _sentence(result: AttributionResult) -> str:
 def _found(results: Sequence[AttributionResult]) -> Table:
     rows = [
         [
-            words.component(result.component),
+            formatting.component(result.component),
             _split(result),
             str(found.k),
-            words.with_interval(found.attribution, difference=False),
-            words.percent(found.random.value),
-            words.with_interval(found.over_random, difference=True),
-            words.percent(found.fixed.value),
-            words.with_interval(found.over_fixed, difference=True),
+            formatting.with_interval(found.attribution, difference=False),
+            formatting.percent(found.random.value),
+            formatting.with_interval(found.over_random, difference=True),
+            formatting.percent(found.fixed.value),
+            formatting.with_interval(found.over_fixed, difference=True),
         ]
         for result in results
         for found in result.found
@@ -75,7 +76,7 @@ def _found(results: Sequence[AttributionResult]) -> Table:
 def _agreement(results: Sequence[AttributionResult]) -> Table:
     rows = [
         [
-            words.component(result.component),
+            formatting.component(result.component),
             _split(result),
             _OUTCOMES[agreement.outcome],
             _GROUPS[agreement.group],
@@ -99,4 +100,4 @@ def _split(result: AttributionResult) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "\u2013" if value is None else f"{value:.2f}".replace("-", words.MINUS)
+    return "\u2013" if value is None else f"{value:.2f}".replace("-", formatting.MINUS)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.report.page import page_view, render
 from crosslatent.report.static import write_figures
 from crosslatent.report.tables import write_tables
+from crosslatent.runs.contents import readable
+from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import summarise_choosing
-from crosslatent.store.contents import readable
-from crosslatent.store.reader import RunReader
 
 if TYPE_CHECKING:
     from upath import UPath

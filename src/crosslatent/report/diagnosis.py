@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 
 from crosslatent.analysis.evidence import SpelledGroup, Spelling
 from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
-from crosslatent.report import gains, verdicts, words
+from crosslatent.core.specs import Component
+from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.forest import SPREAD, STRATA_ORDER, Forest, Row, row, sizes
 from crosslatent.report.verdicts.diagnosis import Carried, Spelled
 from crosslatent.report.views import Panel
-from crosslatent.specs import Component
 
 
 def stratum_name(run: RunSummary, name: str) -> str:
     """A control or stratum, called what it is in this run."""
     arms = {(one.control, one.stratum) for one in run.bounds_versus}
     arms |= {(c.control, c.stratum) for p in run.picked for t in p.tests for c in t.controls}
-    return words.stratum(
+    return formatting.stratum(
         name,
         with_options=run.coverage.with_options > 0,
         with_labels=run.coverage.with_labels > 0,
@@ -51,9 +51,10 @@ def _spelling_panel(run: RunSummary, one: Spelling) -> Panel:
     said = verdicts.SPELLED.say(Spelled(one, note))
     groups = (("same spelling", one.same), ("other spelling", one.other))
     rows = [line for name, group in groups for line in _spelling_rows(name, group)]
-    gap = words.with_interval(one.difference, difference=True)
+    gap = formatting.with_interval(one.difference, difference=True)
     unknown = (
-        f" {words.first_upper(words.count(one.unknown, 'question'))} left out: the answer in the "
+        f" {formatting.first_upper(formatting.count(one.unknown, 'question'))} left out: the "
+        "answer in the "
         "language of the counterpart (aux_answer) is not known."
         if one.unknown
         else ""
@@ -63,7 +64,7 @@ def _spelling_panel(run: RunSummary, one: Spelling) -> Panel:
         f"answer is spelled the same in both languages{note}. Same minus other spelling: {gap}. "
         f"{sizes([group.gain for _, group in groups if group.gain.n])}. {SPREAD}{unknown}"
     )
-    title = words.first_upper(words.component(one.component))
+    title = formatting.first_upper(formatting.component(one.component))
     return Panel(title, [said] if said else [], Forest(tuple(rows), True, caption))
 
 
@@ -72,11 +73,11 @@ def _spelling_rows(name: str, group: SpelledGroup) -> Iterator[Row]:
         return
     few = ", too few for a sentence" if group.gain.n < verdicts.FEWEST else ""
     asked = _languages(group.languages)
-    before = words.percent(group.vanilla.value)
+    before = formatting.percent(group.vanilla.value)
     detail = f"n\u202f=\u202f{group.gain.n}{few} ({asked}); unmodified {before}"
     yield row(f"True counterpart, {name}", "true", group.gain, detail)
     if group.donor is not None and group.over_donor is not None and group.donor.n:
-        gap = words.with_interval(group.over_donor, difference=True)
+        gap = formatting.with_interval(group.over_donor, difference=True)
         detail = f"true minus this: {gap}"
         yield row(f"Another question, {name}", "control", group.donor, detail)
 
@@ -86,11 +87,11 @@ MOST_LANGUAGES = 4
 
 
 def _languages(counts: Mapping[str, int]) -> str:
-    named = [f"{words.language(lang)} {n}" for lang, n in counts.items()]
+    named = [f"{formatting.language(lang)} {n}" for lang, n in counts.items()]
     if len(named) > MOST_LANGUAGES:
         rest = len(named) - MOST_LANGUAGES + 1
         named[MOST_LANGUAGES - 1 :] = [f"{rest} other languages"]
-    return words.listing(named)
+    return formatting.listing(named)
 
 
 def _panel(
@@ -115,12 +116,12 @@ def _panel(
         f"{sizes([control.gain for control in shown.values()])}. {SPREAD} Donors are chosen by "
         "their answers, so these are a diagnosis and no controls."
     )
-    title = words.first_upper(words.component(component))
+    title = formatting.first_upper(formatting.component(component))
     return Panel(title, [said] if said else [], Forest(tuple(rows), True, caption))
 
 
 def _row(name: str, control: ControlAtPair) -> Row:
-    gap = words.with_interval(control.difference, difference=True)
+    gap = formatting.with_interval(control.difference, difference=True)
     few = ", too few for a sentence" if control.gain.n < verdicts.FEWEST else ""
     detail = f"true minus this: {gap}; n\u202f=\u202f{control.gain.n}{few}"
-    return row(words.first_upper(name), "control", control.gain, detail)
+    return row(formatting.first_upper(name), "control", control.gain, detail)

@@ -14,11 +14,11 @@ from crosslatent.analysis.evidence import (
 )
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import ALL, RunSummary
-from crosslatent.report import verdicts, words
+from crosslatent.core.specs import Pair
+from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.diagnosis import Side
 from crosslatent.report.views import Fold, Panel, Table
-from crosslatent.specs import Pair
 from crosslatent.stats import Estimate, OddsRatio
 
 
@@ -40,12 +40,15 @@ def over_controls(run: RunSummary) -> Panel | None:
 
 
 def _rival_row(one: OverControls, rival: Rival) -> Row:
-    shares = f"{words.percent(rival.true.value)} against {words.percent(rival.union.value)}"
+    shares = (
+        f"{formatting.percent(rival.true.value)} against {formatting.percent(rival.union.value)}"
+    )
     return row(
-        f"{words.first_upper(words.component(one.component))}, {words.control(rival.control)}",
+        f"{formatting.first_upper(formatting.component(one.component))}, "
+        f"{formatting.control(rival.control)}",
         "true" if rival is one.strongest or rival == one.strongest else "control",
         rival.difference,
-        f"{shares}, {words.p_equals(rival.test.p_two_sided)}",
+        f"{shares}, {formatting.p_equals(rival.test.p_two_sided)}",
     )
 
 
@@ -66,7 +69,7 @@ def significance(run: RunSummary, split: str | None) -> Fold | None:
 
 def _sentences(test: Significance) -> list[str]:
     """What the languages say after correction, what the sample could find, and shared facts."""
-    name = words.first_upper(words.component(test.component))
+    name = formatting.first_upper(formatting.component(test.component))
     found = []
     if test.by_language:
         kept = [e for e in test.by_language if e.test.holm is not None and e.test.holm < LEVEL]
@@ -83,7 +86,7 @@ def _sentences(test: Significance) -> list[str]:
 def _detectable(effect: PairEffect) -> str:
     if effect.detectable.value is None:
         return ""
-    size = words.points(effect.detectable.value).lstrip("+")
+    size = formatting.points(effect.detectable.value).lstrip("+")
     return (
         f"A sample of this size finds a gain of {size} points or more in four of five cases, all "
         "languages together."
@@ -94,15 +97,17 @@ def _shared_sentence(test: Significance) -> str:
     shared = test.shared
     assert shared is not None
     start = (
-        f"{words.count(shared.questions, 'question')} of the {test.overall.gain.n:,} {test.split} "
-        f"ones ask about {words.count(shared.clusters, 'fact')} that the pair was also picked on."
+        f"{formatting.count(shared.questions, 'question')} of the {test.overall.gain.n:,} "
+        f"{test.split} "
+        f"ones ask about {formatting.count(shared.clusters, 'fact')} that the pair was also "
+        "picked on."
     )
     if shared.without is None:
         return f"{start} Nothing is left without them."
-    gain = words.with_interval(shared.without.gain, difference=True)
+    gain = formatting.with_interval(shared.without.gain, difference=True)
     return (
-        f"{start} Without them, {words.component(test.component)} gains {gain} points "
-        f"({words.p_equals(shared.without.test.p_value)})."
+        f"{start} Without them, {formatting.component(test.component)} gains {gain} points "
+        f"({formatting.p_equals(shared.without.test.p_value)})."
     )
 
 
@@ -152,15 +157,17 @@ def _without_tables(tests: Sequence[Significance]) -> list[Table]:
 def _effect_cells(test: Significance, effect: PairEffect) -> list[str]:
     adjusted = (effect.test.holm, effect.test.benjamini_hochberg)
     return [
-        words.component(test.component),
+        formatting.component(test.component),
         test.split,
-        words.language(effect.lang),
-        words.with_interval(effect.gain, difference=True),
-        words.p_value(effect.test.p_value),
-        " / ".join(map(words.p_value, adjusted)) if effect.test.family else _alone(test, effect),
-        words.plain(effect.cohens_h.value),
+        formatting.language(effect.lang),
+        formatting.with_interval(effect.gain, difference=True),
+        formatting.p_value(effect.test.p_value),
+        " / ".join(map(formatting.p_value, adjusted))
+        if effect.test.family
+        else _alone(test, effect),
+        formatting.plain(effect.cohens_h.value),
         _odds(effect.odds_ratio),
-        words.points(effect.detectable.value).lstrip("+"),
+        formatting.points(effect.detectable.value).lstrip("+"),
     ]
 
 
@@ -172,8 +179,10 @@ def _alone(test: Significance, effect: PairEffect) -> str:
 def _odds(odds: OddsRatio) -> str:
     if odds.low is None:
         return "\u2013"
-    value, high = ("\u221e" if end is None else words.plain(end) for end in (odds.value, odds.high))
-    return f"{value} ({words.plain(odds.low)} to {high})"
+    value, high = (
+        "\u221e" if end is None else formatting.plain(end) for end in (odds.value, odds.high)
+    )
+    return f"{value} ({formatting.plain(odds.low)} to {high})"
 
 
 def layers(run: RunSummary) -> Fold | None:
@@ -199,7 +208,7 @@ def _layer_sentence(run: RunSummary, profile: LayerProfile) -> str:
         Side("target", profile.by_target, profile.effective_targets, best),
     )
     told = " ".join(verdicts.LAYERS.say(side) for side in sides)
-    name = words.first_upper(words.component(profile.component))
+    name = formatting.first_upper(formatting.component(profile.component))
     where = "" if profile.split == ALL else f" ({profile.split} questions)"
     return f"{name}{where}: {told}{_variance(profile)}"
 
@@ -225,9 +234,10 @@ def _variance(profile: LayerProfile) -> str:
     if profile.source_share is None or profile.target_share is None:
         return ""
     return (
-        f" Of the differences between pairs, {words.percent(profile.source_share)} go with the "
-        f"source layer, {words.percent(profile.target_share)} with the target layer, and "
-        f"{words.percent(profile.rest_share)} with neither alone."
+        f" Of the differences between pairs, {formatting.percent(profile.source_share)} go with "
+        "the "
+        f"source layer, {formatting.percent(profile.target_share)} with the target layer, and "
+        f"{formatting.percent(profile.rest_share)} with neither alone."
     )
 
 
@@ -238,7 +248,7 @@ def _layer_panel(profile: LayerProfile, side: str) -> Panel:
             f"{side} layer {one.layer}",
             "true",
             one.margin,
-            f"mean gain of its pairs {words.points(one.mean.value)}",
+            f"mean gain of its pairs {formatting.points(one.mean.value)}",
         )
         for one in gains
     )
@@ -249,5 +259,5 @@ def _layer_panel(profile: LayerProfile, side: str) -> Panel:
         f"average ({where} questions). Where the others lose, a layer that changes nothing lies "
         f"above them. {sizes(estimates)}. {SPREAD} Not corrected for the number of layers."
     )
-    title = f"{words.first_upper(words.component(profile.component))}, as {side}"
+    title = f"{formatting.first_upper(formatting.component(profile.component))}, as {side}"
     return Panel(title, [], Forest(rows, True, caption))

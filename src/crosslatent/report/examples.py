@@ -9,7 +9,7 @@ from typing import Any
 from crosslatent.analysis.accuracy import RELATION
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.results import ALL, RunSummary
-from crosslatent.specs import Component, Pair
+from crosslatent.core.specs import Component, Pair
 
 MOST_REPAIRED = 4
 LONGEST_PROMPT = 320

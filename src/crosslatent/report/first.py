@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crosslatent.analysis.results import HeadlineResult, RunSummary, control_name
-from crosslatent.report import gains, verdicts, words
+from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.verdicts.effects import Beside
 from crosslatent.report.views import Condition, HeadlineView
 
@@ -37,12 +37,15 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
     gain = headline.gain
     declared = headline.declared
     run = next((one for one in runs if one.name == headline.run), None)
-    what, aim = words.component(declared.component), words.points(declared.least_gain)
+    what, aim = formatting.component(declared.component), formatting.points(declared.least_gain)
     carried = f"{what} output of block {headline.source} carried to block {headline.target}"
     where = f"{headline.n} {declared.test} questions about {headline.clusters} facts"
-    before, after = words.percent(headline.vanilla.value), words.percent(headline.transplant.value)
+    before, after = (
+        formatting.percent(headline.vanilla.value),
+        formatting.percent(headline.transplant.value),
+    )
     changes = (
-        f"{words.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
+        f"{formatting.count(headline.repaired, 'answer')} repaired, {headline.broken} broken"
         f"{gains.test_note(headline.p_value, headline.p_method)}."
         f"{gains.few_note(gain, headline.changed_clusters)}"
     )
@@ -53,15 +56,15 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
     shares = f"{before} right unmodified, {after} with the {carried}."
     pair = headline.source, headline.target
     sentences = [
-        f"{words.first_upper(verdicts.GAIN.say(gain))} on {where}: {shares}",
+        f"{formatting.first_upper(verdicts.GAIN.say(gain))} on {where}: {shares}",
         f"{changes} {picked}",
         gains.where_named(run, declared.component, pair) if run is not None else "",
         headline.warning or "",
     ]
     return HeadlineView(
-        number=words.points(gain.value),
+        number=formatting.points(gain.value),
         loss=(gain.value or 0.0) < 0,
-        unit=f"points, {words.interval(gain, difference=True)}",
+        unit=f"points, {formatting.interval(gain, difference=True)}",
         sentences=[sentence for sentence in sentences if sentence],
         beside=beside(run) if run is not None else [],
         conditions=[
@@ -81,8 +84,8 @@ def _against(headline: HeadlineResult, condition: str) -> str:
         ],
     }.get(condition, [])
     return "; ".join(
-        f"{words.control(control_name(control.control, control.stratum))}: "
-        f"{words.with_interval(estimate, difference=True)}"
+        f"{formatting.control(control_name(control.control, control.stratum))}: "
+        f"{formatting.with_interval(estimate, difference=True)}"
         for control, estimate in failing
         if control_name(control.control, control.stratum) in headline.declared.controls
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.stats import Estimate
 
 SPREAD = "Whiskers: 95\u202f% intervals from resampling independent facts."
@@ -76,11 +76,11 @@ class Forest:
     def ticks(self) -> list[tuple[float, str]]:
         """(value, label) along the scale."""
         if not self.difference:
-            return [(k / 4, words.percent(k / 4).replace(".0", "")) for k in range(5)]
+            return [(k / 4, formatting.percent(k / 4).replace(".0", "")) for k in range(5)]
         low, high = self.limits
         count = round((high - low) / self._step)
         values = [low + k * self._step for k in range(count + 1)]
-        return [(value, words.points(value).replace(".0", "")) for value in values]
+        return [(value, formatting.points(value).replace(".0", "")) for value in values]
 
     def place(self, value: float) -> float:
         """Position of a value along the scale, in percent."""
@@ -101,7 +101,7 @@ def row(label: str, kind: str, estimate: Estimate, detail: str = "", name: str =
 
 def number(forest: Forest, line: Row) -> str:
     """The number at the right of a row: value and interval of its first mark."""
-    return words.with_interval(line.marks[0].estimate, difference=forest.difference)
+    return formatting.with_interval(line.marks[0].estimate, difference=forest.difference)
 
 
 def sizes(estimates: Sequence[Estimate]) -> str:

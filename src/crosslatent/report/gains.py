@@ -14,12 +14,12 @@ from crosslatent.analysis.results import (
     StratumGain,
     control_name,
 )
-from crosslatent.report import verdicts, words
+from crosslatent.analysis.select import Choice
+from crosslatent.core.specs import Component
+from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, row, sizes
 from crosslatent.report.verdicts.effects import PairNamed
 from crosslatent.report.views import Panel, Table
-from crosslatent.select import Choice
-from crosslatent.specs import Component
 from crosslatent.stats import Estimate, PairedMethod
 
 
@@ -82,10 +82,12 @@ def where_named(run: RunSummary, component: Component, pair: tuple[int, int]) ->
 
 def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
     return (
-        f"{words.first_upper(words.component(component))}: the pair {choice.source} \u2192 "
+        f"{formatting.first_upper(formatting.component(component))}: the pair {choice.source} "
+        "\u2192 "
         f"{choice.target} did best on the {choice.split} questions ({choice.correct} of "
         f"{choice.n} right). On the {test.split} questions, which had no part in that choice: "
-        f"{verdicts.GAIN.say(test.gain)}, with {words.count(test.repaired, 'answer')} repaired and "
+        f"{verdicts.GAIN.say(test.gain)}, with {formatting.count(test.repaired, 'answer')} "
+        "repaired and "
         f"{test.broken} broken{test_note(test.p_value, test.p_method)}."
         f"{few_note(test.gain, test.changed_clusters)}{_repairs(test)}{_unparseable(test)}"
     )
@@ -96,7 +98,7 @@ def test_note(value: float | None, method: PairedMethod) -> str:
     if value is None:
         return ""
     test = "exact McNemar test" if method == "exact McNemar" else "permutation test by fact"
-    return f" ({test}, {words.p_equals(value)})"
+    return f" ({test}, {formatting.p_equals(value)})"
 
 
 def few_note(gain: Estimate, changed: int) -> str:
@@ -104,7 +106,8 @@ def few_note(gain: Estimate, changed: int) -> str:
     if gain.low is None or changed >= FEW_FACTS:
         return ""
     return (
-        f" Only {words.count(changed, 'fact')} changed: of so few, 95\u202f% intervals hold the "
+        f" Only {formatting.count(changed, 'fact')} changed: of so few, 95\u202f% intervals hold "
+        "the "
         "truth in 91 to 95\u202f% of simulated cases, so the test is to be read first."
     )
 
@@ -125,8 +128,8 @@ def _unparseable(test: PairTest) -> str:
     if before == after == 0:
         return " Every answer names one option, before and after."
     return (
-        f" {words.percent(before)} of the answers named no option (or several) before, "
-        f"{words.percent(after)} after."
+        f" {formatting.percent(before)} of the answers named no option (or several) before, "
+        f"{formatting.percent(after)} after."
     )
 
 
@@ -143,7 +146,10 @@ def gain_panels(run: RunSummary, split: str | None) -> list[Panel]:
                 f"{pick.choices[ALL].split}. {sizes([t.gain for t in tests])}. {SPREAD}"
             )
             source, target = pick.choices[ALL].pair
-            title = f"{words.first_upper(words.component(component))}, {source} \u2192 {target}"
+            title = (
+                f"{formatting.first_upper(formatting.component(component))}, {source} \u2192 "
+                f"{target}"
+            )
             panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
     return panels
 
@@ -154,7 +160,7 @@ _OTHER_WAYS = ("translate_test", "surer", "surer_calibrated")
 
 def _gain_row(test: PairTest) -> Row:
     detail = f"{test.repaired} repaired, {test.broken} broken"
-    return row(words.first_upper(words.language(test.lang)), "true", test.gain, detail)
+    return row(formatting.first_upper(formatting.language(test.lang)), "true", test.gain, detail)
 
 
 def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
@@ -167,7 +173,7 @@ def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
         *(_way_row(way, "majority", ways) for way in ("majority", "majority_by_relation")),
         _way_row("vanilla", "base", ways),
         *(
-            row(f"Transplant, {words.component(component)}", "true", test.transplant)
+            row(f"Transplant, {formatting.component(component)}", "true", test.transplant)
             for component, test in tests.items()
             if test is not None
         ),
@@ -189,7 +195,7 @@ def _way_row(way: str, kind: str, ways: dict[str, Estimate], new: Sequence[str] 
         "surer_calibrated": "the same, with a margin fitted on the pilot questions",
         "majority": "always names what is right most often",
     }
-    label = words.first_upper(words.control(way))
+    label = formatting.first_upper(formatting.control(way))
     note = verdicts.exploratory(new, "surer") if way.startswith("surer") else ""
     return row(label, kind, ways[way], f"{details.get(way, '')}{note}")
 
@@ -198,12 +204,12 @@ def gain_table(run: RunSummary) -> Table | None:
     """Every picked pair on every split, pooled over languages."""
     rows = [
         [
-            words.component(pick.component),
+            formatting.component(pick.component),
             _pairs(pick),
             f"{test.split}{' (tuned on)' if test.in_sample else ''}",
-            words.with_interval(test.gain, difference=True),
+            formatting.with_interval(test.gain, difference=True),
             f"{test.repaired} / {test.broken}",
-            words.p_value(test.p_value),
+            formatting.p_value(test.p_value),
             *_format_cells(test),
         ]
         for pick in run.picked
@@ -227,7 +233,7 @@ def _format_cells(test: PairTest) -> list[str]:
     shares = (test.vanilla_unparseable, test.unparseable)
     return [
         f"{test.repaired_format} / {test.repaired_content}",
-        " / ".join(words.percent(share.value) for share in shares),
+        " / ".join(formatting.percent(share.value) for share in shares),
     ]
 
 
@@ -249,7 +255,7 @@ def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
                 f"Points gained or lost against the unmodified answers on the {split} questions, "
                 f"all at one pair. {sizes([test.gain, *(c.gain for c in controls)])}. {SPREAD}"
             )
-            title = words.first_upper(words.component(component))
+            title = formatting.first_upper(formatting.component(component))
             panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
     return panels
 
@@ -260,10 +266,12 @@ def _sorted(test: PairTest) -> list[ControlAtPair]:
 
 
 def _control_row(control: ControlAtPair) -> Row:
-    name = words.first_upper(words.control(control_name(control.control, control.stratum)))
+    name = formatting.first_upper(
+        formatting.control(control_name(control.control, control.stratum))
+    )
     if control.identity:
         return row(name, "control", control.gain, "changes nothing by construction")
-    gap = words.with_interval(control.difference, difference=True)
+    gap = formatting.with_interval(control.difference, difference=True)
     return row(name, "control", control.gain, f"true minus this: {gap}")
 
 
@@ -275,13 +283,13 @@ def strata_panels(run: RunSummary, split: str | None) -> list[Panel]:
         if test is not None and test.strata:
             rows = [_stratum_row(stratum) for stratum in test.strata]
             caption = f"Points gained or lost on the {split} questions of each group. {SPREAD}"
-            title = words.first_upper(words.component(component))
+            title = formatting.first_upper(formatting.component(component))
             panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
     return panels
 
 
 def _stratum_row(stratum: StratumGain) -> Row:
     label = f"{stratum.name.replace('_', ' ')}: {stratum.value}"
-    unmodified = words.percent(stratum.vanilla.value)
+    unmodified = formatting.percent(stratum.vanilla.value)
     detail = f"unmodified {unmodified}, n\u202f=\u202f{stratum.gain.n}"
-    return row(words.first_upper(label), "true", stratum.gain, detail)
+    return row(formatting.first_upper(label), "true", stratum.gain, detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosslatent.analysis.grades import Fidelity, FidelityAtPair, Score, ScoreAtPair
 from crosslatent.analysis.results import ALL, RunSummary
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.forest import SPREAD, Forest, Mark, Row, row, sizes
 from crosslatent.report.views import Panel, Section, Table
 
@@ -16,10 +16,10 @@ def scores_section(run: RunSummary, split: str | None) -> Section | None:
         return None
     own = run.metric in metrics
     sentences = [
-        f"The figure that counts in this task is {words.metric(run.metric)}."
+        f"The figure that counts in this task is {formatting.metric(run.metric)}."
         if own
         else "Beside right and wrong, by how much: graded scores, from 0 to 100\u202f%.",
-        *(_meaning(metric) for metric in metrics if words.metric_meaning(metric)),
+        *(_meaning(metric) for metric in metrics if formatting.metric_meaning(metric)),
     ]
     return Section(
         "Graded scores",
@@ -30,7 +30,9 @@ def scores_section(run: RunSummary, split: str | None) -> Section | None:
 
 
 def _meaning(metric: str) -> str:
-    return f"{words.first_upper(words.metric(metric))}: {words.metric_meaning(metric)}."
+    return (
+        f"{formatting.first_upper(formatting.metric(metric))}: {formatting.metric_meaning(metric)}."
+    )
 
 
 def score_panels(run: RunSummary, split: str | None, metric: str) -> list[Panel]:
@@ -45,7 +47,7 @@ def score_panels(run: RunSummary, split: str | None, metric: str) -> list[Panel]
             and score.pooling == "pooled"
         ]
         if found:
-            panels.append(_gain_panel(metric, words.component(component), found))
+            panels.append(_gain_panel(metric, formatting.component(component), found))
     return [panel for panel in panels if panel is not None]
 
 
@@ -57,44 +59,49 @@ def _score_panel(metric: str, scores: list[Score]) -> Panel | None:
     if not rows:
         return None
     caption = (
-        f"Mean {words.metric(metric)} of all questions; filled: unmodified, open: translate-test. "
+        f"Mean {formatting.metric(metric)} of all questions; filled: unmodified, open: "
+        "translate-test. "
         f"{sizes([line.marks[0].estimate for line in rows])}. {SPREAD}"
     )
-    return Panel(words.first_upper(words.metric(metric)), [], Forest(tuple(rows), False, caption))
+    return Panel(
+        formatting.first_upper(formatting.metric(metric)), [], Forest(tuple(rows), False, caption)
+    )
 
 
 def _score_row(lang: str, ways: dict[str, Score]) -> Row:
     kinds = {"vanilla": "base", "translate_test": "reference"}
     marks = tuple(
-        Mark(kind, words.control(way), ways[way].score)
+        Mark(kind, formatting.control(way), ways[way].score)
         for way, kind in kinds.items()
         if way in ways
     )
-    return Row(words.first_upper(words.language(lang)), marks, _translated(ways))
+    return Row(formatting.first_upper(formatting.language(lang)), marks, _translated(ways))
 
 
 def _translated(ways: dict[str, Score]) -> str:
     if len(ways) < 2:
         return ""
-    return f"translate-test {words.percent(ways['translate_test'].score.value)}"
+    return f"translate-test {formatting.percent(ways['translate_test'].score.value)}"
 
 
 def _gain_panel(metric: str, component: str, scores: list[ScoreAtPair]) -> Panel:
     split, gains = scores[0].split, [score.gain for score in scores]
     rows = [
         row(
-            words.first_upper(words.language(score.lang)),
+            formatting.first_upper(formatting.language(score.lang)),
             "true",
             score.gain,
-            f"{words.percent(score.vanilla.value)} to {words.percent(score.transplant.value)}",
+            f"{formatting.percent(score.vanilla.value)} to "
+            f"{formatting.percent(score.transplant.value)}",
         )
         for score in scores
     ]
     caption = (
-        f"Points of {words.metric(metric)} gained or lost on the {split} questions at the picked "
+        f"Points of {formatting.metric(metric)} gained or lost on the {split} questions at the "
+        "picked "
         f"pair. {sizes(gains)}. {SPREAD}"
     )
-    title = f"{words.first_upper(words.metric(metric))} with {component} transplants"
+    title = f"{formatting.first_upper(formatting.metric(metric))} with {component} transplants"
     return Panel(title, [], Forest(tuple(rows), True, caption))
 
 
@@ -104,7 +111,7 @@ def fidelity_section(run: RunSummary, split: str | None) -> Section | None:
     whole = next((entry for entry in everything if entry.lang == ALL), None)
     if whole is None or not whole.off_target.n:
         return None
-    off, told = words.percent(whole.off_target.value), whole.off_target.n
+    off, told = formatting.percent(whole.off_target.value), whole.off_target.n
     sentence = (
         f"{off} of the unmodified answers are in another language than their question, among the "
         f"{told:,} of {whole.outputs:,} whose language could be told: the others are too short, "
@@ -118,7 +125,7 @@ def fidelity_section(run: RunSummary, split: str | None) -> Section | None:
             if (entry.component, entry.pooling, entry.split) == (component, "pooled", split)
         ]
         if found:
-            panels.append(_fidelity_gain_panel(words.component(component), found))
+            panels.append(_fidelity_gain_panel(formatting.component(component), found))
     return Section("Does the answer stay in the language?", [sentence], panels)
 
 
@@ -126,7 +133,7 @@ def _fidelity_panel(entries: list[Fidelity]) -> Panel:
     by_lang = {entry.lang: entry for entry in entries if entry.off_target.n}
     rows = tuple(
         row(
-            words.first_upper(words.language(lang)),
+            formatting.first_upper(formatting.language(lang)),
             "base",
             by_lang[lang].off_target,
             f"language told of {by_lang[lang].off_target.n:,} of {by_lang[lang].outputs:,}",
@@ -153,10 +160,13 @@ def _fidelity_gain_panel(component: str, entries: list[FidelityAtPair]) -> Panel
 
 
 def _fidelity_row(entry: FidelityAtPair) -> Row:
-    before, after = words.percent(entry.vanilla.value), words.percent(entry.transplant.value)
+    before, after = (
+        formatting.percent(entry.vanilla.value),
+        formatting.percent(entry.transplant.value),
+    )
     told = f"told of {entry.vanilla_identified} and {entry.transplant_identified}"
     detail = f"{before} to {after}; {told} of {entry.outputs}"
-    label = words.first_upper(words.language(entry.lang))
+    label = formatting.first_upper(formatting.language(entry.lang))
     return row(label, "true", entry.difference, detail)
 
 
@@ -164,7 +174,7 @@ def rule_sentence(run: RunSummary) -> str:
     """Under which rule an answer is right; empty if the run does not say."""
     if not run.rule:
         return ""
-    meaning = words.rule(run.rule)
+    meaning = formatting.rule(run.rule)
     what = f": an answer is right if {meaning}" if meaning else ""
     return f"The answer rule is \u201c{run.rule}\u201d{what}."
 
@@ -184,8 +194,8 @@ def rules_table(run: RunSummary) -> Table | None:
         rows.append(
             [
                 f"{rule} (this run\u2019s)" if rule == run.rule else rule,
-                words.rule(rule),
-                *(words.percent(cell.value if cell else None) for cell in cells),
+                formatting.rule(rule),
+                *(formatting.percent(cell.value if cell else None) for cell in cells),
                 f"{max(cell.n for cell in cells if cell):,}",
             ]
         )
@@ -202,7 +212,7 @@ def notes(run: RunSummary) -> list[str]:
     whole = next((e for e in run.fidelity if (e.split, e.lang) == (ALL, ALL)), None)
     if whole is None or whole.off_target.n:
         return []
-    answers = words.count(whole.outputs, "unmodified answer")
+    answers = formatting.count(whole.outputs, "unmodified answer")
     return [f"The language of none of {answers} could be told: too short, or not sure."]
 
 

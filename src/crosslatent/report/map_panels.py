@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from crosslatent.analysis.results import ALL, Grid, RunSummary
-from crosslatent.report import colours, forest, gains, maps, verdicts, words
+from crosslatent.core.specs import Component
+from crosslatent.report import colours, forest, formatting, gains, maps, verdicts
 from crosslatent.report.safe import in_script
 from crosslatent.report.verdicts.diagnosis import Maps
 from crosslatent.report.views import MapPanel
-from crosslatent.specs import Component
 
 
 def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
@@ -76,8 +76,8 @@ def map_panel(
     sizes = forest.sizes([own[0].vanilla]) if views[0].has_gain else f"n = {own[0].n}"
     return MapPanel(
         key=f"{anchor}-{component}",
-        title=words.first_upper(words.component(component)),
-        note=f"{views[0].title}: {sizes}; unmodified {words.percent(own[0].vanilla.value)}.",
+        title=formatting.first_upper(formatting.component(component)),
+        note=f"{views[0].title}: {sizes}; unmodified {formatting.percent(own[0].vanilla.value)}.",
         payload=in_script(payload),
     )
 

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 from crosslatent.analysis.accuracy import grid as grid_of
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.results import ALL, Grid, Matrix
-from crosslatent.report import colours, words
-from crosslatent.specs import Component, Pair
-from crosslatent.store.contents import readable
+from crosslatent.core.specs import Component, Pair
+from crosslatent.report import colours, formatting
+from crosslatent.runs.contents import readable
 
 if TYPE_CHECKING:
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
 LABELLED_LAYERS = 12
 """Models with more layers than this get no numbers in the cells: they would not fit."""
@@ -105,7 +105,7 @@ def map_view(grid: Grid) -> MapView:
     shares = grid.gain if has_gain else grid.changed
     size = len(shares)
     return MapView(
-        title=f"{words.first_upper(words.language(grid.lang))}, {_split(grid.split)}",
+        title=f"{formatting.first_upper(formatting.language(grid.lang))}, {_split(grid.split)}",
         has_gain=has_gain,
         z=[[None if cell is None else round(100 * cell, 2) for cell in line] for line in shares],
         labels=[[_label(cell, size, has_gain) for cell in line] for line in shares],
@@ -130,7 +130,7 @@ def _label(cell: float | None, size: int, has_gain: bool) -> str:
     rounded = round(100 * cell)
     if not has_gain:
         return str(rounded)
-    return f"{words.MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded)}"
+    return f"{formatting.MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded)}"
 
 
 def _hover(grid: Grid, source: int, target: int) -> str:
@@ -141,12 +141,17 @@ def _hover(grid: Grid, source: int, target: int) -> str:
     gain, accuracy = grid.gain[source][target], grid.accuracy[source][target]
     if gain is not None:
         low, high = grid.gain_low[source][target], grid.gain_high[source][target]
-        ends = f"{words.points(low)} to {words.points(high)}" if low is not None else "no interval"
-        lines.append(f"gain {words.points(gain)} points ({ends})")
-        lines.append(
-            f"accuracy {words.percent(accuracy)}, unmodified {words.percent(grid.vanilla.value)}"
+        ends = (
+            f"{formatting.points(low)} to {formatting.points(high)}"
+            if low is not None
+            else "no interval"
         )
-    lines.append(f"changes {words.percent(changed)} of outputs; n = {grid.n}")
+        lines.append(f"gain {formatting.points(gain)} points ({ends})")
+        lines.append(
+            f"accuracy {formatting.percent(accuracy)}, unmodified "
+            f"{formatting.percent(grid.vanilla.value)}"
+        )
+    lines.append(f"changes {formatting.percent(changed)} of outputs; n = {grid.n}")
     return "<br>".join(lines)
 
 

@@ -21,6 +21,7 @@ from crosslatent.report import (
     evidence,
     first,
     forest,
+    formatting,
     gains,
     graded,
     map_panels,
@@ -28,7 +29,6 @@ from crosslatent.report import (
     sections,
     selectors,
     traits,
-    words,
 )
 from crosslatent.report.examples import Example, Site, examples, site_of
 from crosslatent.report.safe import in_page
@@ -52,7 +52,7 @@ def render(page: PageView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, number=forest.number)
+    environment.globals.update(formatting=formatting, number=forest.number)
     folder = files("crosslatent.report") / "templates"
     return environment.get_template("report.html.j2").render(
         page=page,
@@ -73,7 +73,7 @@ def page_view(summary: Summary, data: Sequence[RunData], choosing: Sequence[Choo
     headline = summary.headline
     return PageView(
         title=_title(headline),
-        models=words.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
+        models=formatting.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
         headline=first.headline_view(headline, summary.runs) if headline is not None else None,
         headline_missing=summary.headline_missing,
         beside=[
@@ -165,27 +165,29 @@ def _title(headline: HeadlineResult | None) -> str:
     if headline is None:
         return "Carrying one activation from one language to another"
     return (
-        f"Carrying one activation across: {words.count(headline.repaired, 'answer')} repaired, "
+        f"Carrying one activation across: {formatting.count(headline.repaired, 'answer')} "
+        "repaired, "
         f"{headline.broken} broken"
     )
 
 
 def _intro(run: RunSummary) -> str:
-    languages = words.listing(words.language(lang) for lang in run.coverage.languages)
+    languages = formatting.listing(formatting.language(lang) for lang in run.coverage.languages)
     asked = {
         "en->x": f"asked in {languages}; the counterpart that the activation comes from is English",
         "x->en": f"asked in English; the counterpart that the activation comes from is {languages}",
     }.get(run.direction, f"in {languages}")
     return (
-        f"{words.count(run.coverage.items, 'question')} about "
-        f"{words.count(run.coverage.clusters, 'independent fact')}, {asked}."
+        f"{formatting.count(run.coverage.items, 'question')} about "
+        f"{formatting.count(run.coverage.clusters, 'independent fact')}, {asked}."
     )
 
 
 def _site_sentence(site: Site, run: RunSummary) -> str:
     source, target = site.pair
     what = (
-        f"the {words.component(site.component)} output of block {source} carried to block {target}"
+        f"the {formatting.component(site.component)} output of block {source} carried to block "
+        f"{target}"
     )
     if run.strength != 1:
         what += f" at strength {run.strength:g}"
@@ -212,13 +214,13 @@ def _method(summary: Summary) -> list[Fact]:
             f"{100 * summary.confidence:.0f}\u202f% confidence",
             "intervals",
         ),
-        Fact(words.listing(map(str, seeds)) or "not recorded", "seed of the controls"),
+        Fact(formatting.listing(map(str, seeds)) or "not recorded", "seed of the controls"),
         Fact(
-            words.listing(f"{name} {version}" for name, version in versions.items())
+            formatting.listing(f"{name} {version}" for name, version in versions.items())
             or "not recorded",
             "software",
         ),
-        Fact(words.listing(run.created for run in summary.runs if run.created), "runs made"),
+        Fact(formatting.listing(run.created for run in summary.runs if run.created), "runs made"),
     ]
 
 

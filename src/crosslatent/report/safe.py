@@ -1,7 +1,8 @@
 """Texts of runs, users and models on their way into reports: one function for each medium.
 
 What a model answered, or what somebody called a language, may be HTML, a formula of a spreadsheet
-or a command of LaTeX. It is shown as text everywhere. (For terminals: `crosslatent.foreign.shown`.)
+or a command of LaTeX. It is shown as text everywhere. (For terminals:
+`crosslatent.core.untrusted.shown`.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from crosslatent.foreign import json_text
+from crosslatent.core.untrusted import json_text
 
 LONGEST_LABEL, LONGEST_TITLE = 48, 100
 """Letters of a name beside a static figure, and of one above it."""

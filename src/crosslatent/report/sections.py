@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from crosslatent.analysis.evidence import LayerTest
 from crosslatent.analysis.results import ALL, Accuracy, Follow, RunSummary, control_name
 from crosslatent.analysis.unions import BoundVersus, PassAtK
-from crosslatent.report import diagnosis, graded, verdicts, words
+from crosslatent.core.specs import Component
+from crosslatent.report import diagnosis, formatting, graded, verdicts
 from crosslatent.report.forest import (
     CONTROL_ORDER,
     SPREAD,
@@ -21,7 +22,6 @@ from crosslatent.report.forest import (
 from crosslatent.report.verdicts.effects import Union
 from crosslatent.report.verdicts.sampled import Sampled
 from crosslatent.report.views import Fact, Panel
-from crosslatent.specs import Component
 
 _WAYS = ("vanilla", "translate_test", "majority")
 
@@ -47,13 +47,13 @@ def accuracy_panel(run: RunSummary) -> Panel | None:
 def _accuracy_row(lang: str, ways: dict[str, Accuracy]) -> Row:
     kinds = ("base", "reference", "majority")
     marks = tuple(
-        Mark(kind, words.control(way), ways[way].accuracy)
+        Mark(kind, formatting.control(way), ways[way].accuracy)
         for kind, way in zip(kinds, _WAYS, strict=False)
         if way in ways
     )
     unparseable = ways["vanilla"].unparseable
-    detail = f"{words.percent(unparseable.value)} name no option" if unparseable else ""
-    return Row(words.first_upper(words.language(lang)), marks, detail)
+    detail = f"{formatting.percent(unparseable.value)} name no option" if unparseable else ""
+    return Row(formatting.first_upper(formatting.language(lang)), marks, detail)
 
 
 def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]], direction: str) -> str:
@@ -65,19 +65,22 @@ def _accuracy_sentence(by_lang: dict[str, dict[str, Accuracy]], direction: str) 
     best, worst = max(scores, key=lambda k: scores[k]), min(scores, key=lambda k: scores[k])
     if len(scores) == 1:
         return (
-            f"Unmodified, the model answers {words.percent(scores[best])} of the questions right."
+            f"Unmodified, the model answers {formatting.percent(scores[best])} of the "
+            "questions right."
         )
     if scores[best] == scores[worst]:
         return (
-            f"Unmodified, the model is right on {words.percent(scores[best])} of the questions in "
+            f"Unmodified, the model is right on {formatting.percent(scores[best])} of the "
+            "questions in "
             "every language."
         )
     # Culture tasks ask in one language; what tells their questions apart is the counterpart's.
     which = "whose counterpart is in" if direction == "x->en" else "in"
     return (
-        f"Unmodified, the model is right on {words.percent(scores[best])} of the questions {which} "
-        f"{words.language(best)} and on {words.percent(scores[worst])} of those in "
-        f"{words.language(worst)}."
+        f"Unmodified, the model is right on {formatting.percent(scores[best])} of the questions "
+        f"{which} "
+        f"{formatting.language(best)} and on {formatting.percent(scores[worst])} of those in "
+        f"{formatting.language(worst)}."
     )
 
 
@@ -88,7 +91,7 @@ def _majority_sentence(by_lang: dict[str, dict[str, Accuracy]]) -> str:
         return ""
     return (
         "Always naming the option that is right most often, known only in hindsight, would get "
-        f"{words.percent(ways['majority'].accuracy.value)}."
+        f"{formatting.percent(ways['majority'].accuracy.value)}."
     )
 
 
@@ -112,9 +115,9 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     }
     for name in [name for name in CONTROL_ORDER if name in versus]:
         sides = versus[name].overall
-        gap = words.with_interval(sides.difference, difference=True)
+        gap = formatting.with_interval(sides.difference, difference=True)
         known = "; a diagnosis: chosen by its answer" if name in STRATA_ORDER else ""
-        label = words.first_upper(diagnosis.stratum_name(run, name))
+        label = formatting.first_upper(diagnosis.stratum_name(run, name))
         rows.append(row(label, "control", sides.control, f"true minus this: {gap}{known}"))
     rows += [_sampled_row(run, one) for one in run.pass_at_k if one.component == component]
     low, high = bound.attempts
@@ -125,7 +128,9 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
         "and pairs that both have."
     )
     return Panel(
-        words.first_upper(words.component(component)), [], Forest(tuple(rows), False, caption)
+        formatting.first_upper(formatting.component(component)),
+        [],
+        Forest(tuple(rows), False, caption),
     )
 
 
@@ -135,7 +140,7 @@ def _sampled_row(run: RunSummary, found: PassAtK) -> Row:
     if found.versus is None:
         gap = f"fewer samples than pairs, so not compared{note}"
     else:
-        gap = words.with_interval(found.versus.difference, difference=True)
+        gap = formatting.with_interval(found.versus.difference, difference=True)
         gap = f"true minus this: {gap}; no control{note}"
     return row(f"Unmodified, sampled: {found.name}", "reference", found.share, gap)
 
@@ -157,12 +162,12 @@ def layer_panels(run: RunSummary) -> list[Panel]:
 def _layer_panel(bound: BoundVersus, side: str, tests: Mapping[int, LayerTest]) -> Panel:
     other = "source" if side == "target" else "target"
     layers = bound.by_target if side == "target" else bound.by_source
-    name = words.control(control_name(bound.control, bound.stratum))
+    name = formatting.control(control_name(bound.control, bound.stratum))
     rows = tuple(
         Row(
             f"{side} layer {layer}",
             (Mark("true", "true counterpart", both.true), Mark("control", name, both.control)),
-            f"difference {words.with_interval(both.difference, difference=True)}"
+            f"difference {formatting.with_interval(both.difference, difference=True)}"
             f"{_holm(tests.get(layer))}",
         )
         for layer, both in enumerate(layers)
@@ -173,14 +178,14 @@ def _layer_panel(bound: BoundVersus, side: str, tests: Mapping[int, LayerTest]) 
         f"counterpart; open: {name}. {sizes([both.true for both in layers])}. {SPREAD} p: "
         "permutation test by fact, after Holm\u2019s correction for all layers of both sides."
     )
-    title = f"{words.first_upper(words.component(bound.component))}, by {side} layer"
+    title = f"{formatting.first_upper(formatting.component(bound.component))}, by {side} layer"
     return Panel(title, [], Forest(rows, False, caption))
 
 
 def _holm(test: LayerTest | None) -> str:
     if test is None or test.test.holm is None:
         return ""
-    return f", {words.p_equals(test.test.holm)}"
+    return f", {formatting.p_equals(test.test.holm)}"
 
 
 def _strongest(run: RunSummary, component: Component) -> BoundVersus | None:
@@ -232,8 +237,8 @@ def follow_panel(run: RunSummary, split: str | None) -> Panel | None:
 
 def _follow_rows(entry: Follow) -> list[Row]:
     where = "all pairs, mean" if entry.pair is None else f"{entry.pair[0]} \u2192 {entry.pair[1]}"
-    label = f"{words.first_upper(words.component(entry.component))}, {where}"
-    gap = words.with_interval(entry.difference, difference=True)
+    label = f"{formatting.first_upper(formatting.component(entry.component))}, {where}"
+    gap = formatting.with_interval(entry.difference, difference=True)
     marks = (
         Mark("true", "with the donor\u2019s vector", entry.share),
         Mark("base", "unmodified", entry.vanilla_share),
@@ -260,32 +265,38 @@ def notes(run: RunSummary) -> Sequence[str]:
     seen = run.coverage
     ties = seen.near_ties
     near = (
-        f"{words.count(ties, 'answer')} of {seen.rows:,} had two next tokens (or options) within "
+        f"{formatting.count(ties, 'answer')} of {seen.rows:,} had two next tokens (or options) "
+        "within "
         f"{seen.near_tie_margin:g} logits of each other somewhere: another batch size may change "
         "those."
     )
     found = [near]
     if seen.near_ties_settled:
-        settled = words.count(seen.near_ties_settled, "answer")
+        settled = formatting.count(seen.near_ties_settled, "answer")
         found.append(f"{settled} as close were given again in float32, one by one.")
     for stratum, number in seen.without_donor.items():
         if number:
             name = diagnosis.stratum_name(run, control_name("shuffled", stratum))
-            found.append(f"{words.count(number, 'question')} had no donor for \u201c{name}\u201d.")
+            found.append(
+                f"{formatting.count(number, 'question')} had no donor for \u201c{name}\u201d."
+            )
     if seen.not_finite:
-        found.append(f"{words.count(seen.not_finite, 'answer')} had a logit that was not finite.")
+        found.append(
+            f"{formatting.count(seen.not_finite, 'answer')} had a logit that was not finite."
+        )
     if seen.respelled:
         found.append(
-            f"In {words.count(seen.respelled, 'question')} an option or gold answer would be other "
+            f"In {formatting.count(seen.respelled, 'question')} an option or gold answer would be "
+            "other "
             "tokens together with the end of its prompt; the prompt\u2019s tokens stay, and the "
             "answer\u2019s are those that decode to it after them."
         )
     if seen.not_run:
         found.append(
-            f"{words.count(seen.not_run, 'question')} of the run have no answers "
+            f"{formatting.count(seen.not_run, 'question')} of the run have no answers "
             f"({seen.failures} failed)."
         )
     found += seen.repeats
     if seen.without_gold:
-        found.append(f"{words.count(seen.without_gold, 'question')} have no gold answer.")
+        found.append(f"{formatting.count(seen.without_gold, 'question')} have no gold answer.")
     return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.report import verdicts, words
+from crosslatent.analysis.select import ENOUGH_PILOT_ITEMS
+from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups
 from crosslatent.report.views import Panel, Section, Table
-from crosslatent.select import ENOUGH_PILOT_ITEMS
 from crosslatent.selectors import Choosing
 from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
 from crosslatent.stats import Estimate
@@ -70,24 +70,25 @@ def _other(evaluation: Evaluation, name: str, new: Sequence[str]) -> str:
         return ""
     return (
         f"{_label(found)} (cost {found.cost:g}: {found.about}) is right on "
-        f"{words.with_interval(found.accuracy, difference=False)}"
+        f"{formatting.with_interval(found.accuracy, difference=False)}"
         f"{verdicts.exploratory(new, name)}."
     )
 
 
 def _setting(evaluation: Evaluation) -> str:
     out = evaluation.left_out
-    left = f"; {words.count(out, 'question')} left out, whose fact is in both" if out else ""
+    left = f"; {formatting.count(out, 'question')} left out, whose fact is in both" if out else ""
     number, apart = len(evaluation.selectors), len(groups(evaluation))
-    ways = "" if apart == number else f", in {words.count(apart, 'way')} that differ,"
-    what = words.listing(words.component(name) for name in evaluation.components)
+    ways = "" if apart == number else f", in {formatting.count(apart, 'way')} that differ,"
+    what = formatting.listing(formatting.component(name) for name in evaluation.components)
     few = ""
     if evaluation.tune_items < ENOUGH_PILOT_ITEMS:
         few = f" Below about {ENOUGH_PILOT_ITEMS} tuning questions a choice is close to noise."
     return (
-        f"{words.count(number, 'selector')}{ways} {'choose' if number > 1 else 'chooses'} among "
-        f"{words.count(evaluation.candidates, 'candidate pair')} ({what}). Fitted on "
-        f"{words.count(evaluation.tune_items, evaluation.tune + ' question')}; tested on "
+        f"{formatting.count(number, 'selector')}{ways} {'choose' if number > 1 else 'chooses'} "
+        "among "
+        f"{formatting.count(evaluation.candidates, 'candidate pair')} ({what}). Fitted on "
+        f"{formatting.count(evaluation.tune_items, evaluation.tune + ' question')}; tested on "
         f"{evaluation.items:,} {evaluation.test} ones about {evaluation.clusters:,} facts{left}."
         f"{few}"
     )
@@ -123,7 +124,7 @@ def _baseline_row(found: Baseline) -> Row:
 
 
 def _label(found: Baseline) -> str:
-    return _NAMES.get(found.name, words.first_upper(found.about))
+    return _NAMES.get(found.name, formatting.first_upper(found.about))
 
 
 def _short(group: Sequence[SelectorResult]) -> str:
@@ -140,8 +141,8 @@ def _cost(group: Sequence[SelectorResult]) -> str:
 
 def _detail(group: Sequence[SelectorResult]) -> str:
     abstained = group[0].abstained.value
-    left = f", {words.percent(abstained)} left unmodified" if abstained else ""
-    names = words.listing(found.name for found in group[1:])
+    left = f", {formatting.percent(abstained)} left unmodified" if abstained else ""
+    names = formatting.listing(found.name for found in group[1:])
     alike = f"; right on the same questions: {names}" if names else ""
     return f"cost {_cost(group)}{left}{alike}"
 
@@ -198,23 +199,23 @@ def selectors_table(evaluation: Evaluation) -> Table:
 
 
 def _controls(evaluation: Evaluation) -> str:
-    return words.listing(evaluation.strict_controls) or "none"
+    return formatting.listing(evaluation.strict_controls) or "none"
 
 
 def _selector_cells(group: Sequence[SelectorResult]) -> list[str]:
     found = group[0]
-    names = words.listing(one.name for one in group[1:])
+    names = formatting.listing(one.name for one in group[1:])
     return [
         _short(group),
         f"{found.about}; right on the same questions: {names}" if names else found.about,
-        words.with_interval(found.accuracy, difference=False),
-        words.with_interval(found.gain, difference=True),
+        formatting.with_interval(found.accuracy, difference=False),
+        formatting.with_interval(found.gain, difference=True),
         _share(found.recovered),
         _difference(found.over_shuffled),
         _share(found.strict_room),
         _difference(found.versus_pilot),
         _cost(group),
-        words.percent(found.abstained.value),
+        formatting.percent(found.abstained.value),
     ]
 
 
@@ -222,7 +223,7 @@ def _baseline_cells(found: Baseline) -> list[str]:
     return [
         _label(found),
         found.about,
-        words.with_interval(found.accuracy, difference=False),
+        formatting.with_interval(found.accuracy, difference=False),
         _difference(found.gain) if found.name != "vanilla" else "\u2013",
         *["\u2013"] * 2,
         _share(found.strict_room),
@@ -235,14 +236,14 @@ def _baseline_cells(found: Baseline) -> list[str]:
 def _share(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "\u2013"
-    return words.with_interval(estimate, difference=False)
+    return formatting.with_interval(estimate, difference=False)
 
 
 def _difference(estimate: Estimate | None) -> str:
-    return "\u2013" if estimate is None else words.with_interval(estimate, difference=True)
+    return "\u2013" if estimate is None else formatting.with_interval(estimate, difference=True)
 
 
 def _corrected(found: SelectorResult) -> str:
     if found.p_holm is None:
         return "no question differs"
-    return f"corrected {words.p_equals(found.p_holm)}"
+    return f"corrected {formatting.p_equals(found.p_holm)}"

@@ -19,13 +19,13 @@ from crosslatent.report import (
     colours,
     diagnosis,
     evidence,
+    formatting,
     gains,
     graded,
     map_panels,
     maps,
     safe,
     sections,
-    words,
 )
 from crosslatent.report.forest import Forest, Mark, number
 from crosslatent.report.views import Panel
@@ -121,7 +121,7 @@ def _heatmaps(run: RunSummary, grids: Sequence[Grid]) -> Figure:
         )
         _label_cells(axis, view, end)
         where = "" if grid.split == ALL else f", {safe.short(grid.split)} questions"
-        axis.set(title=f"{words.component(grid.component)}{where}", xlabel="target layer")
+        axis.set(title=f"{formatting.component(grid.component)}{where}", xlabel="target layer")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         pick = gains.pooled(run, grid.component)

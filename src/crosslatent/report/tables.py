@@ -11,7 +11,7 @@ import pandas as pd
 from crosslatent.analysis.grades import FidelityAtPair, ScoreAtPair
 from crosslatent.analysis.results import ALL, RunSummary, Summary, control_name
 from crosslatent.analysis.unions import Versus
-from crosslatent.report import safe, tables_evidence, words
+from crosslatent.report import formatting, safe, tables_evidence
 from crosslatent.report.tables_choosing import TABLES_CHOOSING
 from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.selectors import Choosing
@@ -67,7 +67,7 @@ def _latex(frame: pd.DataFrame) -> str:
     for column in [name for name in shown.columns if f"{name}_low" in shown.columns]:
         difference = column in _DIFFERENCES
         shown[column] = [
-            words.with_interval(_estimate(record, column), difference=difference)
+            formatting.with_interval(_estimate(record, column), difference=difference)
             for record in frame.to_dict("records")
         ]
         parts = [f"{column}_{part}" for part in ("low", "high", "n", "clusters", "seed")]
@@ -75,8 +75,8 @@ def _latex(frame: pd.DataFrame) -> str:
     text = str(shown.to_latex(index=False, escape=True, na_rep="--"))
     # pdfLaTeX knows none of these characters.
     for character, plain in (
-        (words.MINUS, "$-$"),
-        (words.NARROW, "\\,"),
+        (formatting.MINUS, "$-$"),
+        (formatting.NARROW, "\\,"),
         ("\u2013", "--"),
         ("\u00a0", "~"),
     ):

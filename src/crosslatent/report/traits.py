@@ -9,7 +9,7 @@ from crosslatent.analysis.evidence import (
     PickStability,
 )
 from crosslatent.analysis.results import RunSummary
-from crosslatent.report import verdicts, words
+from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import sizes
 from crosslatent.report.verdicts.diagnosis import kept
 from crosslatent.report.views import Fold, Table
@@ -40,10 +40,11 @@ def _lead(found: list[LanguageCorrelation]) -> list[str]:
     """What stands after correction; nothing where no correlation could be computed."""
     none = verdicts.TRAITS.say(found)
     return ([none] if none else []) + [
-        f"{words.first_upper(words.component(one.component))}: the {_FIGURES[one.figure]} goes "
+        f"{formatting.first_upper(formatting.component(one.component))}: the "
+        f"{_FIGURES[one.figure]} goes "
         f"{'up' if (one.rho or 0) > 0 else 'down'} with the {_TRAITS[one.trait]} "
-        f"(Spearman {words.plain(one.rho)} over {one.languages} languages, corrected "
-        f"{words.p_equals(one.test.holm)})."
+        f"(Spearman {formatting.plain(one.rho)} over {one.languages} languages, corrected "
+        f"{formatting.p_equals(one.test.holm)})."
         for one in kept(found)
     ]
 
@@ -51,11 +52,11 @@ def _lead(found: list[LanguageCorrelation]) -> list[str]:
 def _traits_table(run: RunSummary) -> Table:
     rows = [
         [
-            words.language(one.lang),
-            words.language(one.other),
-            words.plain(one.typological_distance),
+            formatting.language(one.lang),
+            formatting.language(one.other),
+            formatting.plain(one.typological_distance),
             "\u2013" if one.same_script is None else "yes" if one.same_script else "no",
-            words.percent(one.text_overlap),
+            formatting.percent(one.text_overlap),
             "\u2013" if one.resource_class is None else str(one.resource_class),
         ]
         for one in run.languages
@@ -73,8 +74,8 @@ def _traits_table(run: RunSummary) -> Table:
 def _figures_table(run: RunSummary) -> Table:
     rows = [
         [
-            words.component(one.component),
-            words.language(one.lang),
+            formatting.component(one.component),
+            formatting.language(one.lang),
             _estimate(one.gain),
             _estimate(one.over_control),
         ]
@@ -92,14 +93,14 @@ def _figures_table(run: RunSummary) -> Table:
 def _correlation_tables(found: list[LanguageCorrelation]) -> list[Table]:
     rows = [
         [
-            words.component(one.component),
+            formatting.component(one.component),
             _FIGURES[one.figure],
             _TRAITS[one.trait],
-            words.plain(one.rho),
+            formatting.plain(one.rho),
             str(one.languages),
-            words.p_value(one.test.p_value),
-            words.p_value(one.test.holm),
-            words.p_value(one.test.benjamini_hochberg),
+            formatting.p_value(one.test.p_value),
+            formatting.p_value(one.test.holm),
+            formatting.p_value(one.test.benjamini_hochberg),
         ]
         for one in found
         if one.rho is not None
@@ -114,7 +115,7 @@ def _correlation_tables(found: list[LanguageCorrelation]) -> list[Table]:
 
 
 def _estimate(estimate: Estimate | None) -> str:
-    return "\u2013" if estimate is None else words.with_interval(estimate, difference=True)
+    return "\u2013" if estimate is None else formatting.with_interval(estimate, difference=True)
 
 
 def stability(run: RunSummary) -> Fold | None:
@@ -133,35 +134,43 @@ def stability(run: RunSummary) -> Fold | None:
 
 def _halves(one: GridStability) -> str:
     found = one.halves
-    name = words.first_upper(words.component(one.component))
+    name = formatting.first_upper(formatting.component(one.component))
     if found.value is None:
         return f"{name}: whether halves of the facts agree is undefined: too few, or all alike."
-    full = f", which makes some {words.plain(found.full)} for all facts" if found.full else ""
+    full = f", which makes some {formatting.plain(found.full)} for all facts" if found.full else ""
     return (
         f"{name}: random halves of the {found.clusters:,} facts rank the {found.cells:,} pairs "
-        f"alike with a Spearman correlation of {words.plain(found.value)} (middle 95\u202f% of "
-        f"{found.splits} divisions: {words.plain(found.low)} to {words.plain(found.high)}){full}."
+        f"alike with a Spearman correlation of {formatting.plain(found.value)} (middle 95\u202f% "
+        "of "
+        f"{found.splits} divisions: {formatting.plain(found.low)} to "
+        f"{formatting.plain(found.high)}){full}."
     )
 
 
 def _pick(one: PickStability) -> str:
     source, target = one.pair
     start = (
-        f"{words.first_upper(words.component(one.component))}: {source} \u2192 {target} wins in "
-        f"{words.percent(one.share)} of {one.resamples:,} resamples of the {one.clusters} "
+        f"{formatting.first_upper(formatting.component(one.component))}: {source} \u2192 {target} "
+        "wins in "
+        f"{formatting.percent(one.share)} of {one.resamples:,} resamples of the {one.clusters} "
         f"{one.split} facts"
     )
     if one.share == 1:
         return f"{start}."
     return (
-        f"{start}, a pair with its source in {words.percent(one.same_source)}, one with its target "
-        f"in {words.percent(one.same_target)}."
+        f"{start}, a pair with its source in {formatting.percent(one.same_source)}, one with its "
+        "target "
+        f"in {formatting.percent(one.same_target)}."
     )
 
 
 def _winners_table(found: list[PickStability]) -> Table:
     rows = [
-        [words.component(one.component), f"{source} \u2192 {target}", words.percent(share)]
+        [
+            formatting.component(one.component),
+            f"{source} \u2192 {target}",
+            formatting.percent(share),
+        ]
         for one in found
         for source, target, share in one.winners
     ]

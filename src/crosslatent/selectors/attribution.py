@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.selectors.base import ROW_COST, Candidates, Labels
 from crosslatent.selectors.calibration import Kind
 from crosslatent.selectors.confidence import FittedConfidence, calibrated

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.specs import Transplant
+from crosslatent.core.specs import Transplant
 from crosslatent.stats import Floats
 
 Mask = NDArray[np.bool_]

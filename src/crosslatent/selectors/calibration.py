@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.stats import Floats
 
 Kind = Literal["logistic", "isotonic"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import (
     ABSTAIN,
     NOT_RUN,
@@ -32,7 +33,6 @@ from crosslatent.selectors.calibration import Curve, Kind, fit_curve
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
 from crosslatent.selectors.signals import Measure, check_measure, signals
-from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import Candidates, Fitted, Mask
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.signals import signals
-from crosslatent.specs import Transplant
 
 _MOST_NAMED = 3
 

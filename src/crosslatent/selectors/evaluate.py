@@ -16,7 +16,9 @@ import numpy as np
 from crosslatent.analysis import surer as both
 from crosslatent.analysis.accuracy import majority
 from crosslatent.analysis.data import Mask, RunData
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Component
+from crosslatent.runs.contents import readable
 from crosslatent.selectors.base import (
     AUX_COST,
     FIXED_COST,
@@ -34,7 +36,6 @@ from crosslatent.selectors.samples import sampled_majorities
 from crosslatent.selectors.splits import Key, Split, first_to_test, same_text, split_to_tune
 from crosslatent.selectors.strict import CONTROLS, room
 from crosslatent.selectors.table import prompts_of, read_table
-from crosslatent.specs import Component
 from crosslatent.stats import (
     RESAMPLES,
     Estimate,
@@ -44,10 +45,9 @@ from crosslatent.stats import (
     holm,
     paired_difference,
 )
-from crosslatent.store.contents import readable
 
 if TYPE_CHECKING:
-    from crosslatent.store.reader import RunReader
+    from crosslatent.runs.reader import RunReader
 
 _MOST_USED = 3
 SURER = {

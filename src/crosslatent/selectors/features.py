@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosslatent.core.specs import COMPONENTS
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.selectors.signals import MEASURES, signals, top_probability
-from crosslatent.specs import COMPONENTS
 from crosslatent.stats import Floats
 
 AUX_FEATURES = ("agrees_aux", "aux_probability", "aux_sure", "aux_agrees_vanilla")

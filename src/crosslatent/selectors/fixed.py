@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.core.specs import Transplant, check_component
 from crosslatent.selectors.base import (
     FIXED_COST,
     NOT_RUN,
@@ -17,7 +18,6 @@ from crosslatent.selectors.base import (
     State,
     always,
 )
-from crosslatent.specs import Transplant, check_component
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.selectors.base import Candidates, Labels, Places, measured
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.ranking import ranked

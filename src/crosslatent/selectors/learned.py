@@ -17,7 +17,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import (
     Candidates,
     Labels,
@@ -31,7 +32,6 @@ from crosslatent.selectors.base import (
 from crosslatent.selectors.features import Examples, example_labels, examples
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
-from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
 
 Method = Literal["logistic", "boosting"]

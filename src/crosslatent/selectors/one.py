@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from crosslatent.normal import fold
+from crosslatent.core.normal import fold
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import Candidates, Steps
 from crosslatent.selectors.table import shares
-from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
 
 Record = Mapping[str, Any]
-"""Columns of `store.schema.ROWS` that follow from an answer; see `scoring.ItemScorer.record`."""
+"""Columns of `runs.schema.ROWS` that follow from an answer; see `scoring.ItemScorer.record`."""
 
 
 def one_question(
@@ -33,7 +33,7 @@ def one_question(
         vanilla: the unmodified answer.
         rows: the answer with each candidate.
         aux: the answer to aux; None if it was not read.
-        lang: the language that tells questions apart (see `select.language_column`).
+        lang: the language that tells questions apart (see `analysis.select.language_column`).
         n_layers: blocks of the model.
         options: the strings that an answer may be; None for an open question.
         attribution: score of each candidate by its gradient.
@@ -41,10 +41,10 @@ def one_question(
     numbers: dict[str, int] = {}
     records = [vanilla, aux or {}, *rows.values()]
     answers = [_answer(record, options, numbers) for record in records]
-    chances = np.array([_options(record, options) for record in records])
-    chances = chances.reshape(len(records), len(options or ()))
+    probs = np.array([_options(record, options) for record in records])
+    probs = probs.reshape(len(records), len(options or ()))
     steps = Steps(
-        options=shares(chances[None], np.array([len(options or ())])),
+        options=shares(probs[None], np.array([len(options or ())])),
         logprob=_numbers(records, "first_logprob"),
         entropy=_numbers(records, "first_entropy"),
         margin=_numbers(records, "first_margin"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from crosslatent.select import Scope, Tie
+from crosslatent.analysis.select import Scope, Tie
 from crosslatent.selectors.base import Candidates, Labels, measured
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.ranking import named, pair_scores, ranked
@@ -16,7 +16,7 @@ class Pilot:
 
     Attributes:
         per_language: each language has its own pair; the others get the pooled one.
-        scope: pairs that compete; see `select.pilot_pair`.
+        scope: pairs that compete; see `analysis.select.pilot_pair`.
         tie: what decides between pairs with as many right answers.
     """
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import check_preset, resolve_layer
 from crosslatent.selectors.base import Candidates, Labels
 from crosslatent.selectors.fixed import FixedPairs
-from crosslatent.specs import check_preset, resolve_layer
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One of the paper's presets; `kind` as in `specs.PRESETS`."""
+    """One of the paper's presets; `kind` as in `core.specs.PRESETS`."""
 
     kind: str
 

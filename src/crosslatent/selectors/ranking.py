@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crosslatent.errors import UsageError
-from crosslatent.select import PairScore, Scope, Tie, best_pair
+from crosslatent.analysis.select import PairScore, Scope, Tie, best_pair
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import Candidates, Labels, Mask
-from crosslatent.specs import Transplant
 
 
 def ranked(
@@ -28,7 +28,7 @@ def ranked(
         labels: what is right there.
         most: how many at most.
         scope: ``all`` candidates, or ``target-first`` ones only.
-        tie: see `select.pilot_pair`.
+        tie: see `analysis.select.pilot_pair`.
         items: the items that count, shape (items,); None = all.
 
     Raises:

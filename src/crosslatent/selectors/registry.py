@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import PRESETS
 from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import Selector
 from crosslatent.selectors.confidence import Confidence
@@ -14,7 +15,6 @@ from crosslatent.selectors.pilot import Pilot
 from crosslatent.selectors.preset import Preset
 from crosslatent.selectors.signals import MEASURES
 from crosslatent.selectors.vote import Vote
-from crosslatent.specs import PRESETS
 
 ALL = "all"
 ORACLE = "oracle"

@@ -20,15 +20,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
-from crosslatent.errors import RunFolderError, UsageError
-from crosslatent.foreign import parse_json
-from crosslatent.seen import Seen
+from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.seen import Seen
+from crosslatent.core.untrusted import parse_json
+from crosslatent.runs.files import whole_file
 from crosslatent.selectors.base import Fitted
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.learned import FittedLearned
 from crosslatent.selectors.vote import FittedVote
-from crosslatent.store.files import whole_file
 
 FORMAT = "crosslatent-selector"
 VERSION = 1

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 from crosslatent.selectors.base import Candidates, Mask, Steps
 from crosslatent.stats import Floats
 

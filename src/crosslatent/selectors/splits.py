@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.selectors.base import Mask
 from crosslatent.selectors.table import Table
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from crosslatent.analysis import bounds
 from crosslatent.analysis.data import Arm, Mask, RunData
-from crosslatent.specs import Component
+from crosslatent.core.specs import Component
 from crosslatent.stats import Floats
 
 CONTROLS = ("shuffled", "noise", "mean", "self")

@@ -10,12 +10,12 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis.blind import weigh
+from crosslatent.analysis.any_donor import weigh
 from crosslatent.analysis.data import Items, RunData
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import STRATA, Component, Transplant, check_component
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.selectors.strict import solved_by_controls
-from crosslatent.specs import STRATA, Component, Transplant, check_component
 from crosslatent.stats import Floats
 
 _FIRST = ("logprob", "entropy", "margin")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.core.specs import Transplant
 from crosslatent.selectors.base import (
     ABSTAIN,
     Candidates,
@@ -26,7 +27,6 @@ from crosslatent.selectors.base import (
 )
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
-from crosslatent.specs import Transplant
 from crosslatent.stats import Floats
 
 

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from crosslatent.activations import capture_ids
-from crosslatent.attribution import Score, attributions
-from crosslatent.sampling import sample
-from crosslatent.scoring import distinct_starts
-from crosslatent.store.extras import attribution_table
-from crosslatent.store.vectors import CapturedVectors
+from crosslatent.answering.attribution import Score, attributions
+from crosslatent.answering.sampling import sample
+from crosslatent.answering.scoring import distinct_starts
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.runs.extras import attribution_table
+from crosslatent.runs.vectors import CapturedVectors
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.sweeps.slices import Block, Kind
+from crosslatent.sweeps.work_units import Kind, RowRange
 from crosslatent.tasks import RULES, Item
 
 Extra: TypeAlias = pa.Table | list[dict[str, Any]] | CapturedVectors
@@ -25,9 +25,9 @@ ITEMS_TOGETHER = 64
 """Items that are worked on at once; what is made of them becomes one part."""
 
 
-def make_extra(plan: SweepPlan, kind: Kind, blocks: Sequence[Block]) -> Extra:
+def make_extra(plan: SweepPlan, kind: Kind, ranges: Sequence[RowRange]) -> Extra:
     """What one of the tables beside the rows says of some items."""
-    items = [plan.grid.donors.items[block.item] for block in blocks]
+    items = [plan.grid.donors.items[row_range.item] for row_range in ranges]
     plan.tokens.fetch(item.id for item in items)
     return _MAKERS[kind](plan, items)
 
@@ -50,7 +50,7 @@ def joined(made: Sequence[Extra]) -> Extra | None:
 
 
 def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
-    """Attribution scores of some items, rows of `store.extras.ATTRIBUTION`."""
+    """Attribution scores of some items, rows of `runs.extras.ATTRIBUTION`."""
     found = attributions(
         plan.model,
         [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in items],
@@ -73,7 +73,7 @@ def score_of(plan: SweepPlan, item: Item) -> Score:
 
 
 def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Sampled answers of some items, rows of `store.extras.SAMPLES`."""
+    """Sampled answers of some items, rows of `runs.extras.SAMPLES`."""
     answers = sample(
         plan.model,
         [plan.tokens[item.id].main for item in items],

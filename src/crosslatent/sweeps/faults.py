@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from crosslatent.engine.devices import is_out_of_memory
-from crosslatent.errors import (
+from crosslatent.core.errors import (
     ITEM_FAULTS,
     MemoryShortError,
     ModelError,
     PromptError,
     SweepError,
 )
-from crosslatent.store.parts import SetAside
-from crosslatent.store.schema import Failure, FailureKind
+from crosslatent.engine.devices import is_out_of_memory
+from crosslatent.runs.parts import SetAside
+from crosslatent.runs.schema import Failure, FailureKind
 
 __all__ = ["ITEM_FAULTS", "MOST_IN_A_ROW", "Faults", "Streak", "failure_of"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from crosslatent.donors import Donors, Variant
-from crosslatent.pairs import PairPlan
-from crosslatent.specs import Component, Control
-from crosslatent.store.schema import RowKey
+from crosslatent.core.pairs import PairPlan
+from crosslatent.core.specs import Component, Control
+from crosslatent.runs.schema import RowKey
+from crosslatent.sweeps.donors import Donors, Variant
 from crosslatent.tasks import Item
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from crosslatent import __version__, repeats
+from crosslatent.core import __version__, repeats
+from crosslatent.core.specs import Chat
 from crosslatent.model import Model
-from crosslatent.specs import Chat
 from crosslatent.sweeps.plan import SweepPlan
 
 _VARIABLES = (

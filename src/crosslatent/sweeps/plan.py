@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from crosslatent.attribution import check_attribution
-from crosslatent.errors import PairError, TaskError
-from crosslatent.model import Model
-from crosslatent.model.thoughts import thought_note
-from crosslatent.pairs import PRESET, PairPlan, resolve_pairs
-from crosslatent.scoring import LIKELIHOOD_MEAN
-from crosslatent.specs import (
+from crosslatent.answering.attribution import check_attribution
+from crosslatent.answering.scoring import LIKELIHOOD_MEAN
+from crosslatent.core.errors import PairError, TaskError
+from crosslatent.core.pairs import PRESET, PairPlan, resolve_pairs
+from crosslatent.core.specs import (
     STRATA,
     AsChat,
     Chat,
@@ -26,6 +24,8 @@ from crosslatent.specs import (
     check_controls,
     check_preset,
 )
+from crosslatent.model import Model
+from crosslatent.model.thoughts import thought_note
 from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import Item, Task
@@ -37,7 +37,7 @@ class SweepSpec:
 
     Attributes:
         components: what is carried across; none given means the preset's component, else "attn".
-        pairs: the pair grammar of `crosslatent.pairs`, or (source, target) pairs.
+        pairs: the pair grammar of `crosslatent.core.pairs`, or (source, target) pairs.
         controls: controls to run beside the true transplant.
         control_splits: splits whose items get the controls; None for all.
         seed: of donors and noise.

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from crosslatent.errors import SweepError
+from crosslatent.core.errors import SweepError
+from crosslatent.core.specs import near_tie_margin
 from crosslatent.model import Model
-from crosslatent.specs import near_tie_margin
-from crosslatent.store.folder import RunFolder
-from crosslatent.store.schema import Failure
+from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.schema import Failure
 from crosslatent.sweeps.faults import Faults
 from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.manifest import build_manifest
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.sweeps.slices import Block, Kind, missing_items, missing_rows
 from crosslatent.sweeps.tally import Tally
 from crosslatent.sweeps.tokens import Ends
+from crosslatent.sweeps.work_units import Kind, RowRange, missing_items, missing_rows
 from crosslatent.tasks import Item
 
 
@@ -42,14 +42,20 @@ class Prepared:
     extras: tuple[Kind, ...]
     notes: tuple[str, ...] = ()
 
-    def missing(self, folder: RunFolder) -> list[Block]:
+    def missing(self, folder: RunFolder) -> list[RowRange]:
         """The rows that a run folder lacks."""
         return missing_rows(self.grid, folder.inventory())
 
-    def missing_extra(self, folder: RunFolder, kind: Kind, failed: Container[str]) -> list[Block]:
+    def missing_extra(
+        self, folder: RunFolder, kind: Kind, failed: Container[str]
+    ) -> list[RowRange]:
         """The items that a table beside the rows lacks; without those that have failed."""
         there = folder.extras[kind].items()
-        return [block for block in missing_items(self.grid, there) if block.item not in failed]
+        return [
+            row_range
+            for row_range in missing_items(self.grid, there)
+            if row_range.item not in failed
+        ]
 
     @contextmanager
     def recording(self, folder: RunFolder, tally: Tally) -> Iterator[None]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from crosslatent.controls import Vectors
-from crosslatent.donors import Variant
-from crosslatent.edits import Edit, Row
+from crosslatent.answering.scoring import ItemScorer, Spelled
+from crosslatent.core.specs import Component, Site
 from crosslatent.engine import Answered
-from crosslatent.requests import Request
-from crosslatent.scoring import ItemScorer, Spelled
-from crosslatent.specs import Component, Site
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.sweeps.controls import Vectors
+from crosslatent.sweeps.donors import Variant
 from crosslatent.sweeps.grid import PlannedRow
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.tasks import Item
@@ -34,7 +34,7 @@ class Asked:
         return [self.scorer.margin(row) for row in answered.rows]
 
     def records(self, answered: Answered) -> Iterator[dict[str, Any]]:
-        """The rows of `store.schema.ROWS`."""
+        """The rows of `runs.schema.ROWS`."""
         for at, (row, answer) in enumerate(zip(self.rows, answered.rows, strict=True)):
             yield {
                 **_head(self.item, row),
@@ -98,7 +98,7 @@ def _asked(
 
 def _edits(
     plan: SweepPlan, item: Item, rows: Sequence[PlannedRow], vectors: Vectors
-) -> Iterator[Row]:
+) -> Iterator[tuple[Intervention, ...]]:
     """What each row changes; the vectors of a variant are made once for all its pairs."""
     made: dict[tuple[Variant, Component], Tensor] = {}
     for row in rows:
@@ -109,7 +109,7 @@ def _edits(
         if place not in made:
             made[place] = vectors.layers(item, *place)
         site = Site(row.component, row.target)
-        yield (Edit(site, made[place][row.source], plan.strength),)
+        yield (Intervention(site, made[place][row.source], plan.strength),)
 
 
 def _head(item: Item, row: PlannedRow) -> dict[str, Any]:

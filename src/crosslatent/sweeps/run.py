@@ -13,27 +13,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import AUTO, right_now
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.errors import RunFolderError
 from crosslatent.model import Model
-from crosslatent.specs import AUTO, right_now
-from crosslatent.store.folder import RunFolder
-from crosslatent.store.manifest import clock_of
-from crosslatent.store.places import place_of
+from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.manifest import clock_of
+from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
 from crosslatent.sweeps.faults import Faults, Streak
 from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
 from crosslatent.sweeps.prepared import Prepared, prepare
 from crosslatent.sweeps.progress import Show, Tracker, silent
-from crosslatent.sweeps.slices import Kind
 from crosslatent.sweeps.tally import Tally, check_strict
 from crosslatent.sweeps.work import RowWorker, extras
+from crosslatent.sweeps.work_units import Kind
 from crosslatent.tasks import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crosslatent.store.places import Place
+    from crosslatent.runs.run_path import RunPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class SweepOutcome:
         notes: what a user should know of the prompts, and of resuming.
     """
 
-    path: Place
+    path: RunPath
     rows: int
     faults: Faults
     seconds: float
@@ -68,7 +68,7 @@ def run_sweep(
     model: Model,
     task: Task,
     spec: SweepSpec,
-    out: str | Path | Place,
+    out: str | Path | RunPath,
     *,
     progress: Show | None = None,
     requested: dict[str, Any] | None = None,
@@ -94,7 +94,7 @@ def run_sweep(
         headline: a comparison declared before any row exists, kept in run.json.
         new: start over instead of resuming.
         strict: an item that cannot be run stops the sweep.
-        engine: "auto", or one of `specs.PATHS`.
+        engine: "auto", or one of `core.specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
         part_seconds: work that is collected into a part, and lost if the process is killed.
         warned: gets what a user should know, before rows are answered.
@@ -105,13 +105,13 @@ def run_sweep(
         SweepError: one item after another fails; with `strict`, one that fails while it is run.
         RunFolderError: the folder cannot be written, or holds something else.
     """
-    place = place_of(out)
-    plan = plan_sweep(model, task, timed(spec, place, new=new), failures)
+    location = run_path(out)
+    plan = plan_sweep(model, task, timed(spec, location, new=new), failures)
     check_strict(strict, plan.failures)
     path = chosen_path(model, engine)
     prepared = prepare(plan, requested, headline)
     started = time.monotonic()
-    with RunFolder.open(place, prepared.manifest, new=new) as folder:
+    with RunFolder.open(location, prepared.manifest, new=new) as folder:
         folder.write_items(prepared.items)
         notes = (*plan.notes, *folder.notes)
         if warned is not None:
@@ -125,15 +125,15 @@ def run_sweep(
                 run.fill_extra(kind)
         faults, status = prepared.finish(folder, tuple(tally.failed.values()))
     seconds = time.monotonic() - started
-    return SweepOutcome(place, tally.rows, faults, seconds, tuple(tally.paths), status, notes)
+    return SweepOutcome(location, tally.rows, faults, seconds, tuple(tally.paths), status, notes)
 
 
-def timed(spec: SweepSpec, place: Place, *, new: bool) -> SweepSpec:
+def timed(spec: SweepSpec, location: RunPath, *, new: bool) -> SweepSpec:
     """The same with the time that its chat template is told: when the run was made.
 
     Args:
         spec: what to run.
-        place: its run folder.
+        location: its run folder.
         new: whether a run there is thrown away.
 
     Raises:
@@ -141,7 +141,7 @@ def timed(spec: SweepSpec, place: Place, *, new: bool) -> SweepSpec:
     """
     if not spec.chat or spec.clock is not None:
         return spec
-    return replace(spec, clock=(None if new else clock_of(place)) or right_now())
+    return replace(spec, clock=(None if new else clock_of(location)) or right_now())
 
 
 @dataclass(slots=True)
@@ -157,37 +157,37 @@ class _Run:
 
     def fill_rows(self, path: EnginePath, batch_rows: int | None) -> None:
         """Answer the rows that the folder lacks."""
-        blocks = self.prepared.missing(self.folder)
-        if not blocks:
+        ranges = self.prepared.missing(self.folder)
+        if not ranges:
             return
-        left = Counter(block.item for block in blocks)
+        left = Counter(row_range.item for row_range in ranges)
         items = len(self.prepared.grid.items)
-        wanted = sum(len(block.places) for block in blocks)
+        wanted = sum(len(row_range.places) for row_range in ranges)
         tracker = Tracker(self.show, items - len(left), items, wanted)
         worker = RowWorker(self.plan, path, batch_rows, tracker.captured)
         with self._parts() as parts:
-            for done in worker.answer(blocks, tracker.answered):
+            for done in worker.answer(ranges, tracker.answered):
                 self.tally.fail([done.failure])
                 self.tally.add(len(done.rows), done.paths)
                 parts.add(done.rows)
-                left[done.block.item] -= 1
-                if not left[done.block.item] and done.rows:
+                left[done.row_range.item] -= 1
+                if not left[done.row_range.item] and done.rows:
                     tracker.finished()
 
     def fill_extra(self, kind: Kind) -> None:
         """Make what one of the tables beside the rows lacks."""
-        blocks = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
-        tracker = Tracker(self.show, 0, len(blocks), 0)
+        ranges = self.prepared.missing_extra(self.folder, kind, self.tally.failed)
+        tracker = Tracker(self.show, 0, len(ranges), 0)
         streak = Streak()
         number = 0
-        for start in range(0, len(blocks), ITEMS_TOGETHER):
-            group = blocks[start : start + ITEMS_TOGETHER]
+        for start in range(0, len(ranges), ITEMS_TOGETHER):
+            group = ranges[start : start + ITEMS_TOGETHER]
             for made, failure in extras(self.plan, kind, group, streak):
                 self.tally.fail([failure])
                 if made is not None:
                     self.folder.extras[kind].write(self.folder.part_name(number), made)
                     number += 1
-            tracker.captured(start + len(group), len(blocks))
+            tracker.captured(start + len(group), len(ranges))
 
     @contextmanager
     def _parts(self) -> Iterator[_Parts]:
@@ -196,7 +196,7 @@ class _Run:
         try:
             yield parts
         except RunFolderError:
-            raise  # the place cannot be written: once more would hide why
+            raise  # the location cannot be written: once more would hide why
         except BaseException:
             parts.flush()
             raise
@@ -213,7 +213,7 @@ class _Parts:
         self._flushed = time.monotonic()
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Take the rows of one block."""
+        """Take the rows of one row_range."""
         self._rows += rows
         if time.monotonic() - self._flushed > self._seconds:
             self.flush()

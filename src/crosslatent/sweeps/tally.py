@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from crosslatent.core.errors import SweepError, TaskError
 from crosslatent.engine import EnginePath
-from crosslatent.errors import SweepError, TaskError
-from crosslatent.store.schema import Failure
+from crosslatent.runs.schema import Failure
 
 
 @dataclass(slots=True)

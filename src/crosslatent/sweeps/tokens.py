@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.errors import ModelError, PromptError, SweepError
+from crosslatent.answering.scoring import Spelled, answers_of, spell
+from crosslatent.core.errors import ModelError, PromptError, SweepError
+from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
 from crosslatent.model.prompts import (
     Prompt,
@@ -19,8 +21,6 @@ from crosslatent.model.prompts import (
     encode_many,
 )
 from crosslatent.model.spelling import context_of
-from crosslatent.scoring import Spelled, answers_of, spell
-from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
 
 TRIED_TWICE = 8

@@ -1,4 +1,4 @@
-"""Doing slices of a sweep with a model: rows, and what is asked for beside them.
+"""Doing work_units of a sweep with a model: rows, and what is asked for beside them.
 
 The same in one process and in the workers of a cluster. An item that raises something is tried by
 itself, and if it fails again it is left out with its reason, so that the others go on.
@@ -11,31 +11,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosslatent.controls import PREPARED_TOGETHER, Vectors
-from crosslatent.decoding import silent
 from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.engine import run as answer
-from crosslatent.requests import Request
-from crosslatent.store.schema import Failure
+from crosslatent.engine.decoding import silent
+from crosslatent.engine.requests import Request
+from crosslatent.runs.schema import Failure
+from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.extras import Extra, make_extra
 from crosslatent.sweeps.faults import ITEM_FAULTS, Streak, failure_of
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.questions import Asked, asked
-from crosslatent.sweeps.slices import Block, Kind
+from crosslatent.sweeps.work_units import Kind, RowRange
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a block.
+    """What came of a row_range.
 
     Attributes:
-        block: the block.
-        rows: its rows, as `store.schema.ROWS` has them; none if it failed.
+        row_range: the row_range.
+        rows: its rows, as `runs.schema.ROWS` has them; none if it failed.
         paths: the ways that were taken, and why no faster ones.
         failure: why it could not be run.
     """
 
-    block: Block
+    row_range: RowRange
     rows: list[dict[str, Any]] = field(default_factory=list)
     paths: tuple[EnginePath, ...] = ()
     failure: Failure | None = None
@@ -78,21 +78,21 @@ class RowWorker:
         )
 
     def answer(
-        self, blocks: Sequence[Block], advance: Callable[[float], None] = silent
+        self, ranges: Sequence[RowRange], advance: Callable[[float], None] = silent
     ) -> Iterator[Done]:
-        """Answer blocks, in their order.
+        """Answer ranges, in their order.
 
         Args:
-            blocks: which rows of which items.
+            ranges: which rows of which items.
             advance: told how many of these rows have been answered.
 
         Raises:
             SweepError: one item after another fails.
         """
-        todo = deque(block for block in blocks if block.item not in self._failed)
+        todo = deque(row_range for row_range in ranges if row_range.item not in self._failed)
         done = 0
         while todo:
-            started: list[Block] = []
+            started: list[RowRange] = []
             before = done
             try:
                 for found in self._together(list(todo), started, _beyond(before, advance)):
@@ -102,39 +102,39 @@ class RowWorker:
                     yield found
             except ITEM_FAULTS as error:
                 suspects = [todo.popleft() for _ in started] or [todo.popleft()]
-                for block in suspects:
-                    found = self._alone(block, error if len(suspects) == 1 else None)
+                for row_range in suspects:
+                    found = self._alone(row_range, error if len(suspects) == 1 else None)
                     done += len(found.rows)
                     yield found
             # An item that failed is not tried again with its other rows.
-            todo = deque(block for block in todo if block.item not in self._failed)
+            todo = deque(row_range for row_range in todo if row_range.item not in self._failed)
 
-    def _alone(self, block: Block, error: Exception | None) -> Done:
-        """A block that was under way when something failed; it may be innocent."""
-        if block.item in self._failed:
-            return Done(block)
+    def _alone(self, row_range: RowRange, error: Exception | None) -> Done:
+        """A row_range that was under way when something failed; it may be innocent."""
+        if row_range.item in self._failed:
+            return Done(row_range)
         if error is None:
             try:
-                (done,) = self._together([block], [], silent)
+                (done,) = self._together([row_range], [], silent)
             except ITEM_FAULTS as again:
                 error = again
             else:
                 self._streak.add(None)
                 return done
-        failure = failure_of(block.item, error)
-        self._failed.add(block.item)
+        failure = failure_of(row_range.item, error)
+        self._failed.add(row_range.item)
         self._streak.add(failure)
-        return Done(block, failure=failure)
+        return Done(row_range, failure=failure)
 
     def _together(
-        self, blocks: Sequence[Block], started: list[Block], advance: Callable[[float], None]
+        self, ranges: Sequence[RowRange], started: list[RowRange], advance: Callable[[float], None]
     ) -> Iterator[Done]:
-        """Answer blocks in common batches; `started` has those under way."""
-        waiting: deque[tuple[Block, tuple[Asked, ...]]] = deque()
+        """Answer ranges in common batches; `started` has those under way."""
+        waiting: deque[tuple[RowRange, tuple[Asked, ...]]] = deque()
 
         def requests() -> Iterator[Request]:
-            for block, parts in self._prepared(blocks, started):
-                waiting.append((block, parts))
+            for row_range, parts in self._prepared(ranges, started):
+                waiting.append((row_range, parts))
                 yield from (part.request for part in parts)
 
         answers = answer(
@@ -146,7 +146,7 @@ class RowWorker:
             advance=advance,
         )
         for first in answers:
-            block, parts = waiting.popleft()
+            row_range, parts = waiting.popleft()
             answered = [first, *(next(answers) for _ in parts[1:])]
             paths = tuple(EnginePath(each.paths[0], each.reason) for each in answered)
             rows = [
@@ -154,8 +154,8 @@ class RowWorker:
                 for part, each in zip(parts, answered, strict=True)
                 for row in part.records(self._settled(part, each))
             ]
-            started.remove(block)
-            yield Done(block, rows, paths)
+            started.remove(row_range)
+            yield Done(row_range, rows, paths)
 
     def _settled(self, part: Asked, answered: Any) -> Any:
         """The answers with near-ties answered again, if that was asked for."""
@@ -164,26 +164,26 @@ class RowWorker:
         return self._breaker.settle(part.request, answered, part.margins(answered))
 
     def _prepared(
-        self, blocks: Sequence[Block], started: list[Block]
-    ) -> Iterator[tuple[Block, tuple[Asked, ...]]]:
+        self, ranges: Sequence[RowRange], started: list[RowRange]
+    ) -> Iterator[tuple[RowRange, tuple[Asked, ...]]]:
         """Blocks with their requests; the vectors of some items are captured together."""
         grid = self._plan.grid
-        for group in _groups(blocks):
+        for group in _groups(ranges):
             started += group
-            items = [self._items[block.item] for block in group]
+            items = [self._items[row_range.item] for row_range in group]
             variants = [grid.variants(item) for item in items]
             donors = [one.donor for found in variants for one in found if one.donor is not None]
             self._plan.tokens.fetch([*(item.id for item in items), *donors])
             self._vectors.prepare(zip(items, variants, strict=True))
-            for block, item in zip(group, items, strict=True):
+            for row_range, item in zip(group, items, strict=True):
                 planned = grid.planned(item)
-                rows = [planned[place] for place in block.places]
-                yield block, asked(self._plan, item, rows, self._vectors)
+                rows = [planned[place] for place in row_range.places]
+                yield row_range, asked(self._plan, item, rows, self._vectors)
 
 
-def _groups(blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
-    for start in range(0, len(blocks), PREPARED_TOGETHER):
-        yield blocks[start : start + PREPARED_TOGETHER]
+def _groups(ranges: Sequence[RowRange]) -> Iterator[Sequence[RowRange]]:
+    for start in range(0, len(ranges), PREPARED_TOGETHER):
+        yield ranges[start : start + PREPARED_TOGETHER]
 
 
 def _beyond(before: int, advance: Callable[[float], None]) -> Callable[[float], None]:
@@ -191,7 +191,7 @@ def _beyond(before: int, advance: Callable[[float], None]) -> Callable[[float], 
 
 
 def extras(
-    plan: SweepPlan, kind: Kind, blocks: Sequence[Block], streak: Streak
+    plan: SweepPlan, kind: Kind, ranges: Sequence[RowRange], streak: Streak
 ) -> Iterator[tuple[Extra | None, Failure | None]]:
     """What one of the tables beside the rows says of some items; one by one if that fails.
 
@@ -202,16 +202,18 @@ def extras(
         SweepError: one item after another fails.
     """
     try:
-        yield make_extra(plan, kind, blocks), None
+        yield make_extra(plan, kind, ranges), None
     except ITEM_FAULTS:
-        for block in blocks:
-            made, failure = _extra_of_one(plan, kind, block)
+        for row_range in ranges:
+            made, failure = _extra_of_one(plan, kind, row_range)
             streak.add(failure)
             yield made, failure
 
 
-def _extra_of_one(plan: SweepPlan, kind: Kind, block: Block) -> tuple[Extra | None, Failure | None]:
+def _extra_of_one(
+    plan: SweepPlan, kind: Kind, row_range: RowRange
+) -> tuple[Extra | None, Failure | None]:
     try:
-        return make_extra(plan, kind, [block]), None
+        return make_extra(plan, kind, [row_range]), None
     except ITEM_FAULTS as error:
-        return None, failure_of(block.item, error)
+        return None, failure_of(row_range.item, error)

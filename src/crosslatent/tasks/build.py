@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from crosslatent.errors import TaskError
-from crosslatent.languages import ENGLISH
+from crosslatent.core.errors import TaskError
+from crosslatent.core.languages import ENGLISH
 from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.expressions import Expression, Template
 from crosslatent.tasks.files import check_gold

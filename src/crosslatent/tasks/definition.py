@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crosslatent.errors import TaskError
-from crosslatent.languages import ENGLISH
-from crosslatent.specs import ACCURACY
+from crosslatent.core.errors import TaskError
+from crosslatent.core.languages import ENGLISH
+from crosslatent.core.specs import ACCURACY
 from crosslatent.tasks.delimited import ENDINGS, Quoting
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.names import some
 from crosslatent.tasks.sources import read_text
 from crosslatent.tasks.values import KeptAsFloat

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.names import ROW, Columns, RowValues
 from crosslatent.tasks.values import written
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from crosslatent.errors import TaskError
-from crosslatent.normal import fold, says_something
+from crosslatent.core.errors import TaskError
+from crosslatent.core.normal import fold, says_something
 from crosslatent.tasks.item import Item, item_from_dict
 from crosslatent.tasks.sources import read_objects
 

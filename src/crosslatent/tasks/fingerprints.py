@@ -1,7 +1,7 @@
 """By what a question is known again: its normalised text, and the fact that it asks.
 
-Blanks and case do not count, nor what else `normal.unspaced` makes alike; shots and chat templates
-are no part of a question's text.
+Blanks and case do not count, nor what else `core.normal.unspaced` makes alike; shots and chat
+templates are no part of a question's text.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from crosslatent.normal import unspaced
-from crosslatent.seen import Keys, among, hash_of
+from crosslatent.core.normal import unspaced
+from crosslatent.core.seen import Keys, among, hash_of
 from crosslatent.tasks.item import Item
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from crosslatent.errors import TaskError
-from crosslatent.languages import UNKNOWN, same_language
-from crosslatent.normal import fold
-from crosslatent.repeats import one_cluster_each
+from crosslatent.core.errors import TaskError
+from crosslatent.core.languages import UNKNOWN, same_language
+from crosslatent.core.normal import fold
+from crosslatent.core.repeats import one_cluster_each
 from crosslatent.tasks.naming import clash
 
 
@@ -308,7 +308,7 @@ def check_one_each(
 def with_one_cluster_each(
     items: tuple[Item, ...], *, declared: bool | None = None
 ) -> tuple[Item, ...]:
-    """The items with `repeats.one_cluster_each`; the very same ones where none asks the same.
+    """The items with `core.repeats.one_cluster_each`; the very same ones where none asks the same.
 
     Args:
         items: of a task.

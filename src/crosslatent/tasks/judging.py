@@ -9,8 +9,8 @@ from math import isfinite
 from string import ascii_uppercase
 from typing import Any
 
-from crosslatent.errors import TaskError
-from crosslatent.normal import says_something
+from crosslatent.core.errors import TaskError
+from crosslatent.core.normal import says_something
 from crosslatent.tasks.definition import Definition, Judged, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
 from crosslatent.tasks.names import RowValues

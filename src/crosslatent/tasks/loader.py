@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.build import Builder
 from crosslatent.tasks.definition import Definition, check_definition, only
 from crosslatent.tasks.files import read_items

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from crosslatent.languages import same_language
-from crosslatent.normal import fold
+from crosslatent.core.languages import same_language
+from crosslatent.core.normal import fold
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import WITHOUT_BLANKS
 
@@ -106,10 +106,10 @@ def js_similarity(probabilities: Sequence[float], shares: Sequence[float]) -> fl
 def words_of(text: str, lang: str) -> list[str]:
     """The words that `exact_match` and `f1` compare.
 
-    Normalised and without case (`normal.fold`); without punctuation, symbols and invisible marks of
-    any script, by Unicode category; in English without articles (unless they are all there is).
-    Words end at blanks; of scripts without blanks, such as Chinese, Japanese and Thai, every
-    character with its marks is a word of its own.
+    Normalised and without case (`core.normal.fold`); without punctuation, symbols and invisible
+    marks of any script, by Unicode category; in English without articles (unless they are all
+    there is). Words end at blanks; of scripts without blanks, such as Chinese, Japanese and Thai,
+    every character with its marks is a word of its own.
     """
     words = [word for part in _bare(fold(text)).split() for word in _cut(part)]
     if same_language(lang, "en"):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from crosslatent.normal import fold, normal
+from crosslatent.core.normal import fold, normal
 
 Span = tuple[int, int]
 

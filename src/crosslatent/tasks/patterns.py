@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import Formatter
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 
 
 def formatted(pattern: str, where: str, **values: str | None) -> str:

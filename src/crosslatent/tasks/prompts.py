@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.files import check_item, read_items
 from crosslatent.tasks.item import Item, with_one_cluster_each
 from crosslatent.tasks.rules import rule_for

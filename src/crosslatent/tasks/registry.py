@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.loader import Wanted, read_definition, read_task
 from crosslatent.tasks.prompts import is_prompts

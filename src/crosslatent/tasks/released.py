@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
 from crosslatent.tasks.files import check_gold

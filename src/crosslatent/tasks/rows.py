@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import TaskError
+from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Rows
 from crosslatent.tasks.delimited import ENDINGS, Dialect, read_delimited
 from crosslatent.tasks.expressions import compiled

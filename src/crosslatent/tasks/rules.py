@@ -1,7 +1,7 @@
 """Answer rules: does an output answer the item, and which option does it name?
 
 The rules are made after those of the authors of XTransplant (arXiv 2412.12686, released evaluation
-scripts), for texts of any script: what counts as the same text is `crosslatent.normal`, and
+scripts), for texts of any script: what counts as the same text is `crosslatent.core.normal`, and
 what names an option is `crosslatent.tasks.naming`. `authors_option_or_label` is theirs to the
 letter.
 
@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from crosslatent.errors import TaskError
-from crosslatent.normal import answer_keys, fold
+from crosslatent.core.errors import TaskError
+from crosslatent.core.normal import answer_keys, fold
 from crosslatent.tasks.item import Item
 from crosslatent.tasks.naming import clash, labelled_options, named_options
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple, NoReturn
 
-from crosslatent.errors import TaskError
-from crosslatent.foreign import no_key_twice
+from crosslatent.core.errors import TaskError
+from crosslatent.core.untrusted import no_key_twice
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _PLAIN = json.JSONDecoder()

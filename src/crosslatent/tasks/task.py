@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from crosslatent.errors import TaskError
-from crosslatent.specs import ACCURACY, canonical_hash
+from crosslatent.core.errors import TaskError
+from crosslatent.core.specs import ACCURACY, canonical_hash
 from crosslatent.tasks.item import Item
 
 Direction = Literal["en->x", "x->en", "custom"]

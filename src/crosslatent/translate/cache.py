@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 
 _WAIT_SECONDS = 60.0
 """How long to wait for another process that is writing."""

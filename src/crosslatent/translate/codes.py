@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from crosslatent.languages import primary, script_of
+from crosslatent.core.languages import primary, script_of
 
 _INDIVIDUAL = {
     "ar": "arb",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crosslatent.languages import ENGLISH, UNKNOWN, identify, name_of, same_language
-from crosslatent.store.files import whole_file
+from crosslatent.core.languages import ENGLISH, UNKNOWN, identify, name_of, same_language
+from crosslatent.runs.files import whole_file
 from crosslatent.tasks import Item, Task
 from crosslatent.translate import segments
 from crosslatent.translate.cache import TranslationCache

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from crosslatent.errors import ModelError
-from crosslatent.languages import name_of, primary, same_language
+from crosslatent.core.errors import ModelError
+from crosslatent.core.languages import name_of, primary, same_language
 from crosslatent.translate import codes
 
 _SHOWN = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from crosslatent.errors import CrosslatentError
+from crosslatent.core.errors import CrosslatentError
 from crosslatent.translate import segments
 from crosslatent.translate.cache import TranslationCache
 from crosslatent.translate.translator import Translator

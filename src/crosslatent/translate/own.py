@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosslatent import engine
-from crosslatent.languages import name_of
+from crosslatent.core.languages import name_of
+from crosslatent.core.specs import AsChat, Chat
+from crosslatent.engine.requests import Request
 from crosslatent.model import Model
 from crosslatent.model.encoder import refuse_encoder
 from crosslatent.model.prompts import Prompt, check_chat, encode_many, put_as_chat
-from crosslatent.requests import Request
-from crosslatent.specs import AsChat, Chat
 from crosslatent.translate.translator import BUDGET, new_tokens
 
 _PROMPT = "Translate from {source} to {target}.\n{source}: {text}\n{target}:"

@@ -26,9 +26,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
+from crosslatent.core.errors import ModelError
 from crosslatent.engine.devices import release
 from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
-from crosslatent.errors import ModelError
 from crosslatent.model.conditions import generating
 from crosslatent.model.identity import identity_of
 from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype

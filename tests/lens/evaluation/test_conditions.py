@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from crosslatent.errors import PairError, UsageError
+from crosslatent.core.errors import PairError, UsageError
 from crosslatent.lens.evaluation.conditions import (
     Steered,
     Transplanted,

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.lens.evaluation.results import ALL, AnswerRow, ConditionResult, Evaluation
 from crosslatent.stats import Estimate
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosslatent.errors import ModelError, SpaceError
+from crosslatent.core.errors import ModelError, SpaceError
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.retention import HeldOut, divergences, held_out_of, pooled
 from support.models import CONTEXT, byte_tokenizer

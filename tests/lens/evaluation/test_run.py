@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from crosslatent import oracle
-from crosslatent.activations import capture_ids
-from crosslatent.edits import Edit
-from crosslatent.errors import ModelError, PairError, PromptError, SpaceError, TaskError, UsageError
+from crosslatent.core.errors import (
+    ModelError,
+    PairError,
+    PromptError,
+    SpaceError,
+    TaskError,
+    UsageError,
+)
+from crosslatent.core.specs import Site
+from crosslatent.engine import oracle
+from crosslatent.interventions.activations import capture_ids
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.lens.evaluation.asking import central_prompts
 from crosslatent.lens.evaluation.checks import opened
 from crosslatent.lens.evaluation.comparing import compare
@@ -31,9 +39,8 @@ from crosslatent.lens.evaluation.run import evaluate
 from crosslatent.lens.space import SpaceRecord
 from crosslatent.lens.steer import Steering, steered
 from crosslatent.model import load
-from crosslatent.specs import Site
+from crosslatent.runs import RunReader
 from crosslatent.stats import cluster_permutation, clustered_mean, paired_difference
-from crosslatent.store import RunReader
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Item, task_of
 from support.models import save_tiny
@@ -104,7 +111,7 @@ def oracle_text(model, prompt, row=()):
 
 def edit(model, item, source=1, target=2):
     vectors = capture_ids(model, [ids_of(model, item.aux)], ["ffn"])["ffn"]
-    return (Edit(Site("ffn", target), vectors[0, source]),)
+    return (Intervention(Site("ffn", target), vectors[0, source]),)
 
 
 def test_a_transplant_gives_what_it_gives_in_a_sweep(model, task, tmp_path):

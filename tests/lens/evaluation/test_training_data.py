@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from crosslatent.cli.lens import evaluation_view
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.seen import read_seen
 from crosslatent.lens.evaluation.conditions import Combined, Steered, Transplanted, Tuned
 from crosslatent.lens.evaluation.results import ALL, Evaluation
 from crosslatent.lens.evaluation.run import evaluate
@@ -21,7 +22,6 @@ from crosslatent.lens.training.settings import LoraSpec, TrainSpec
 from crosslatent.model import load
 from crosslatent.report.lens import write_evaluation_report
 from crosslatent.report.lens.evaluation_words import OPEN, state, verdict
-from crosslatent.seen import read_seen
 from crosslatent.tasks import Item, task_of
 from crosslatent.tasks.item import Shot
 from support.models import save_tiny

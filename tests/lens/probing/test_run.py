@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import crosslatent as xl
-from crosslatent.errors import ModelError, SpaceError, UsageError
+from crosslatent.core.errors import ModelError, SpaceError, UsageError
 from crosslatent.lens.probing import run as probing
 from crosslatent.lens.probing.run import probe
 from crosslatent.lens.probing.separability import separability

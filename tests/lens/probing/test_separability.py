@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crosslatent.core.subspace import fit_subspaces
 from crosslatent.lens.probing.separability import learned_rule, nearest, separability
-from crosslatent.subspace import fit_subspaces
 
 LANGS = ("en", "sw", "hi")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.errors import SpaceError, TaskError
+from crosslatent.core.errors import SpaceError, TaskError
 from crosslatent.lens.texts.central import read_central
 
 TEXTS = ["A sky.", "A tree."]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.errors import SpaceError
+from crosslatent.core.errors import SpaceError
 from crosslatent.lens.texts.streams import (
     Text,
     parallel_of_items,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.training.answers import (
     AnswerObjective,
@@ -17,11 +17,11 @@ from crosslatent.lens.training.answers import (
     spelling,
 )
 from crosslatent.lens.training.fork import fork, parameters_of
+from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache
 from crosslatent.lens.training.record import read_record
 from crosslatent.lens.training.run import train_answers
 from crosslatent.lens.training.settings import TrainSpec
-from crosslatent.lens.training.top import Top
-from crosslatent.lens.training.trunk import Cut, compute_trunk
+from crosslatent.lens.training.trained_blocks import TrainedBlocks
 from crosslatent.model.prompts import Prompt
 from crosslatent.tasks import Item
 from support.training import tiny
@@ -66,8 +66,8 @@ def test_loss_and_gradient_are_those_of_the_whole_model(tmp_path, family):
     samples, _ = samples_of(model, items(4), SPEC)
     texts = {lang: [s.ids for s in samples if s.lang == lang] for lang in ("en", "sw", "hi")}
     cut = Cut(2, (FINAL,), "float32")
-    trunks = {lang: compute_trunk(model, ids, cut, tmp_path) for lang, ids in texts.items()}
-    top = Top(model, 2, (FINAL,))
+    trunks = {lang: compute_frozen_cache(model, ids, cut, tmp_path) for lang, ids in texts.items()}
+    top = TrainedBlocks(model, 2, (FINAL,))
     objective = AnswerObjective(model, top, samples, trunks, "float32")
     rows = range(len(samples))
     with top.standing_in():

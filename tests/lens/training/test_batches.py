@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.errors import SpaceError, UsageError
+from crosslatent.core.errors import SpaceError, UsageError
 from crosslatent.lens.training.batches import (
     as_rows,
     encode_rows,

@@ -9,11 +9,11 @@ import pytest
 import torch
 from filelock import FileLock
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.lens.training import checkpoints
 from crosslatent.lens.training.checkpoints import (
     Checkpoint,
-    Keeper,
+    Checkpointer,
     Progressed,
     locked,
     open_folder,
@@ -30,11 +30,11 @@ def checkpoint(step=3, best=True):
 
 
 def test_what_was_saved_is_loaded(tmp_path):
-    keeper = Keeper(tmp_path)
-    assert keeper.load() is None
+    checkpointer = Checkpointer(tmp_path)
+    assert checkpointer.load() is None
     for best in (True, False):
-        keeper.save(checkpoint(best=best))
-        found = keeper.load()
+        checkpointer.save(checkpoint(best=best))
+        found = checkpointer.load()
         assert found.progressed == checkpoint().progressed
         assert torch.equal(found.weights["w"], torch.full((2, 2), 3.0))
         assert torch.equal(found.optimizer["exp_avg:w"], torch.ones(2, 2))
@@ -43,55 +43,56 @@ def test_what_was_saved_is_loaded(tmp_path):
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_seen(tmp_path, monkeypatch):
-    keeper = Keeper(tmp_path)
-    keeper.save(checkpoint(3))
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(checkpoint(3))
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "write_json", fail)
     with pytest.raises(RunFolderError, match="No space left.*goes on from the one before"):
-        keeper.save(checkpoint(4))
+        checkpointer.save(checkpoint(4))
     monkeypatch.undo()
-    assert keeper.load().progressed.step == 3
-    keeper.save(checkpoint(5))
-    assert keeper.load().progressed.step == 5
+    assert checkpointer.load().progressed.step == 3
+    checkpointer.save(checkpoint(5))
+    assert checkpointer.load().progressed.step == 5
 
 
 def test_the_one_before_serves_if_the_exchange_was_cut_off(tmp_path):
-    keeper = Keeper(tmp_path)
-    keeper.save(checkpoint(3))
-    keeper.path.rename(keeper.path.with_name("checkpoint.before"))
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(checkpoint(3))
+    checkpointer.path.rename(checkpointer.path.with_name("checkpoint.before"))
     shutil.copytree(
-        keeper.path.with_name("checkpoint.before"), keeper.path.with_name("checkpoint.next")
+        checkpointer.path.with_name("checkpoint.before"),
+        checkpointer.path.with_name("checkpoint.next"),
     )
-    assert keeper.load().progressed.step == 3
-    keeper.save(checkpoint(4))
-    assert keeper.load().progressed.step == 4
+    assert checkpointer.load().progressed.step == 3
+    checkpointer.save(checkpoint(4))
+    assert checkpointer.load().progressed.step == 4
     assert {path.name for path in (tmp_path / "training").iterdir()} == {"checkpoint"}
 
 
 @pytest.mark.parametrize("name", ["state.json", "weights.safetensors", "optimizer.safetensors"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, name):
-    keeper = Keeper(tmp_path)
-    keeper.save(checkpoint())
-    (keeper.path / name).write_bytes(b"{")
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(checkpoint())
+    (checkpointer.path / name).write_bytes(b"{")
     with pytest.raises(RunFolderError, match="damaged.*--new"):
-        keeper.load()
+        checkpointer.load()
 
 
 def test_the_step_is_known_without_weights_which_may_be_gone(tmp_path):
-    keeper = Keeper(tmp_path)
-    assert keeper.step() == 0
-    keeper.save(checkpoint(4))
-    (keeper.path / "weights.safetensors").write_bytes(b"{")
-    assert keeper.step() == 4
-    keeper.prune()
-    assert [path.name for path in keeper.path.iterdir()] == ["state.json"]
-    assert keeper.step() == 4
-    (keeper.path / "state.json").write_bytes(b"{")
+    checkpointer = Checkpointer(tmp_path)
+    assert checkpointer.step() == 0
+    checkpointer.save(checkpoint(4))
+    (checkpointer.path / "weights.safetensors").write_bytes(b"{")
+    assert checkpointer.step() == 4
+    checkpointer.prune()
+    assert [path.name for path in checkpointer.path.iterdir()] == ["state.json"]
+    assert checkpointer.step() == 4
+    (checkpointer.path / "state.json").write_bytes(b"{")
     with pytest.raises(RunFolderError, match="damaged.*--new"):
-        keeper.step()
+        checkpointer.step()
 
 
 def test_another_run_is_refused_by_what_differs(tmp_path):
@@ -106,11 +107,11 @@ def test_another_run_is_refused_by_what_differs(tmp_path):
 
 def test_new_throws_away_a_run_and_nothing_else(tmp_path):
     open_folder(tmp_path, {"lr": 1}, new=False)
-    Keeper(tmp_path).save(checkpoint())
+    Checkpointer(tmp_path).save(checkpoint())
     (tmp_path / "model.safetensors").write_bytes(b"old")
     (tmp_path / "mine.txt").write_text("mine")
-    keeper = open_folder(tmp_path, {"lr": 2}, new=True)
-    assert keeper.load() is None
+    checkpointer = open_folder(tmp_path, {"lr": 2}, new=True)
+    assert checkpointer.load() is None
     assert json.loads((tmp_path / "training" / "arguments.json").read_text()) == {"lr": 2}
     assert not (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "mine.txt").exists()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
+from crosslatent.core.specs import Site
 from crosslatent.lens.training.fork import fork, make_masters, parameters_of, settle
 from crosslatent.model import reading
-from crosslatent.specs import Site
 from support.training import states, tiny
 
 FAMILIES = ("llama", "gemma3_text", "gpt_neox", "falcon", "gpt_oss")

@@ -13,12 +13,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.specs import Site
 from crosslatent.lens.training.fork import fork
 from crosslatent.lens.training.lora import add_lora, check_weights
 from crosslatent.lens.training.settings import LoraSpec
 from crosslatent.model import adapters, reading, wrap
-from crosslatent.specs import Site
 from support.models import FAMILIES, save_tiny, tiny_model
 
 IDS = torch.arange(7, 19)[None]

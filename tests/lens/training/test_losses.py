@@ -9,10 +9,10 @@ import torch
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.training.batches import encode_rows
 from crosslatent.lens.training.fork import fork, parameters_of
+from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache
 from crosslatent.lens.training.losses import last_token, projections, retain, token_mean
 from crosslatent.lens.training.objective import LensObjective
-from crosslatent.lens.training.top import Top
-from crosslatent.lens.training.trunk import Cut, compute_trunk
+from crosslatent.lens.training.trained_blocks import TrainedBlocks
 from support.training import made_up_space, parallel, plain_terms, tiny
 
 STRENGTH = {"sw": 1.5, "hi": -0.5}
@@ -92,7 +92,7 @@ class Case:
         self.rows = found.rows
         cut = Cut(blocks[0], layers, "float32")
         trunks = {
-            lang: compute_trunk(self.tuned, found.texts(lang, "en"), cut, tmp_path)
+            lang: compute_frozen_cache(self.tuned, found.texts(lang, "en"), cut, tmp_path)
             for lang in ("en", "sw", "hi")
         }
         generator = torch.Generator().manual_seed(3)
@@ -100,7 +100,7 @@ class Case:
             for weight in self.parameters.values():
                 noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
                 weight += 0.05 * noise
-        self.top = Top(self.tuned, blocks[0], layers)
+        self.top = TrainedBlocks(self.tuned, blocks[0], layers)
         spaces = spaces_of(self.space, layers)
         self.objective = LensObjective(
             self.tuned, self.top, self.rows, "en", trunks, spaces, WEIGHTS, "float32"

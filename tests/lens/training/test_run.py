@@ -11,7 +11,13 @@ import pytest
 import torch
 
 import crosslatent
-from crosslatent.errors import ModelError, RunFolderError, SpaceError, TrainingError, UsageError
+from crosslatent.core.errors import (
+    ModelError,
+    RunFolderError,
+    SpaceError,
+    TrainingError,
+    UsageError,
+)
 from crosslatent.lens.training import checkpoints, objective
 from crosslatent.lens.training.batches import encode_rows, order_of, parts_of, split_rows
 from crosslatent.lens.training.fork import fork, parameters_of

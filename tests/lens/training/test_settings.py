@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crosslatent.errors import CrosslatentError, ModelError, SpaceError, UsageError
+from crosslatent.core.errors import CrosslatentError, ModelError, SpaceError, UsageError
 from crosslatent.lens.training.settings import (
     LoraSpec,
     TrainSpec,

@@ -9,9 +9,9 @@ import torch
 
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.training.fork import fork
+from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache
 from crosslatent.lens.training.objective import gather
-from crosslatent.lens.training.top import Top, autocast, resolve_precision
-from crosslatent.lens.training.trunk import Cut, compute_trunk
+from crosslatent.lens.training.trained_blocks import TrainedBlocks, autocast, resolve_precision
 from crosslatent.model import encode_batch
 from support.training import states, tiny
 
@@ -24,8 +24,8 @@ TEXTS = [list(range(3, 15)), [40, 41, 42], list(range(60, 95)), [7]]
 
 def top_states(model, first, layers, texts, cache, **options):
     """By layer, a list of pos d_model for each text, in one padded batch."""
-    top = Top(model, first, layers)
-    trunk = compute_trunk(model, texts, Cut(first, layers, "float32"), cache)
+    top = TrainedBlocks(model, first, layers)
+    trunk = compute_frozen_cache(model, texts, Cut(first, layers, "float32"), cache)
     batch = encode_batch(model, texts, "right")
     with top.standing_in(**options), torch.no_grad():
         found = top(batch, gather(trunk, texts, model.device) if first else None)
@@ -52,7 +52,7 @@ def test_top_on_the_trunk_equals_the_whole_model(tmp_path, family):
 def test_what_enters_is_what_decides(tmp_path, family):
     # With other cached states, other states come out: the blocks below really do not run.
     model = fork(tiny(family), (2, 3))
-    top = Top(model, 2, (FINAL,))
+    top = TrainedBlocks(model, 2, (FINAL,))
     batch = encode_batch(model, TEXTS[:1], "right")
     entering = torch.randn(1, len(TEXTS[0]), model.d_model)
     seen = []
@@ -76,7 +76,7 @@ def test_first_block_zero_runs_the_whole_model(tmp_path):
 @pytest.mark.parametrize("recompute", [(), (2, 3)])
 def test_stand_ins_leave_also_after_an_exception(recompute):
     model = fork(tiny(), (2, 3))
-    top = Top(model, 2, (FINAL,))
+    top = TrainedBlocks(model, 2, (FINAL,))
     with suppress(KeyError), top.standing_in(recompute=recompute):
         assert "forward" in vars(model.blocks[0].whole)
         raise KeyError
@@ -92,7 +92,7 @@ def test_a_forward_that_was_there_before_comes_back():
     whole = model.blocks[1].whole
     before = whole.forward
     whole.forward = before
-    with Top(model, 3, (FINAL,)).standing_in():
+    with TrainedBlocks(model, 3, (FINAL,)).standing_in():
         assert vars(whole)["forward"] is not before
     assert vars(whole)["forward"] is before
 
@@ -100,8 +100,8 @@ def test_a_forward_that_was_there_before_comes_back():
 @pytest.mark.parametrize("family", ["llama", "falcon", "gpt_oss"])
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path, family):
     model = fork(tiny(family), (2, 3))
-    top = Top(model, 2, (2, FINAL))
-    trunk = compute_trunk(model, TEXTS, Cut(2, (FINAL,), "float32"), tmp_path)
+    top = TrainedBlocks(model, 2, (2, FINAL))
+    trunk = compute_frozen_cache(model, TEXTS, Cut(2, (FINAL,), "float32"), tmp_path)
     batch = encode_batch(model, TEXTS, "right")
     entering = gather(trunk, TEXTS, model.device)
     gradients, runs = [], []

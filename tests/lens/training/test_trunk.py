@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 from crosslatent.lens.space import FINAL
-from crosslatent.lens.training import trunk as module
+from crosslatent.lens.training import frozen_cache as module
+from crosslatent.lens.training.frozen_cache import Cut, batches, compute_frozen_cache
 from crosslatent.lens.training.losses import token_mean
-from crosslatent.lens.training.trunk import Cut, batches, compute_trunk
 from support.training import states, tiny
 
 TEXTS = [list(range(3, 3 + length)) for length in (9, 2, 30, 1, 17, 2)]
@@ -19,7 +19,7 @@ CUT = Cut(2, (2, FINAL), "float32")
 @pytest.mark.parametrize("family", ["llama", "gemma3_text", "falcon", "gpt_oss"])
 def test_states_and_reference_are_those_of_each_text_alone(tmp_path, family):
     model = tiny(family)
-    found = compute_trunk(model, TEXTS, CUT, tmp_path)
+    found = compute_frozen_cache(model, TEXTS, CUT, tmp_path)
     assert found.computed == 5  # one text is there twice
     for ids in TEXTS:
         with torch.no_grad():
@@ -37,7 +37,7 @@ def test_states_and_reference_are_those_of_each_text_alone(tmp_path, family):
 
 def test_a_second_call_computes_nothing(tmp_path, monkeypatch):
     model = tiny()
-    compute_trunk(model, TEXTS, CUT, tmp_path)
+    compute_frozen_cache(model, TEXTS, CUT, tmp_path)
     read = []
     whole = module._read
     monkeypatch.setattr(
@@ -46,7 +46,7 @@ def test_a_second_call_computes_nothing(tmp_path, monkeypatch):
         lambda model, batch, cut: read.append(len(batch.ids)) or whole(model, batch, cut),
     )
     shown = []
-    again = compute_trunk(model, list(reversed(TEXTS)), CUT, tmp_path, show=shown.append)
+    again = compute_frozen_cache(model, list(reversed(TEXTS)), CUT, tmp_path, show=shown.append)
     assert again.computed == 0
     assert sum(shown) == 5
     assert read == [1]  # one text, to see that the file is of this model
@@ -55,7 +55,7 @@ def test_a_second_call_computes_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["weights", "first", "layers"])
 def test_nothing_stale_is_taken(tmp_path, what):
     model, cut, texts = tiny(), CUT, TEXTS
-    compute_trunk(model, texts, cut, tmp_path)
+    compute_frozen_cache(model, texts, cut, tmp_path)
     if what == "weights":
         # An edit that the identity, a sample of the weights, does not see.
         with torch.no_grad():
@@ -64,7 +64,7 @@ def test_nothing_stale_is_taken(tmp_path, what):
         cut = Cut(1, CUT.layers, "float32")
     else:
         cut = Cut(2, (3, FINAL), "float32")
-    found = compute_trunk(model, texts, cut, tmp_path)
+    found = compute_frozen_cache(model, texts, cut, tmp_path)
     assert found.computed == 5
     with torch.no_grad():
         whole = states(model, TEXTS[2])
@@ -86,14 +86,14 @@ def test_texts_are_found_whatever_they_were_computed_with(tmp_path, monkeypatch)
     model = tiny()
     monkeypatch.setattr(module, "SHARD_BYTES", 20 * 32 * 4)
     monkeypatch.setattr(module, "MOST_SHARDS", 100)
-    assert compute_trunk(model, TEXTS[:3], CUT, tmp_path).computed == 3
+    assert compute_frozen_cache(model, TEXTS[:3], CUT, tmp_path).computed == 3
     kept = {path: path.read_bytes() for path in tmp_path.glob("*/shard-*")}
     more = [*TEXTS[1:], [8, 8, 8]]
-    found = compute_trunk(model, more, CUT, tmp_path)
+    found = compute_frozen_cache(model, more, CUT, tmp_path)
     assert found.computed == 3  # [3], [8, 8, 8] and 17 tokens; three were there, one of them twice
     check_states(found, model, more)
     assert all(path.read_bytes() == content for path, content in kept.items())
-    every = compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
+    every = compute_frozen_cache(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
     assert every.computed == 0
     check_states(every, model, [*TEXTS, [8, 8, 8]])
 
@@ -104,38 +104,38 @@ def test_runs_that_share_a_folder_do_not_disturb_each_other(tmp_path, monkeypatc
 
     def states_later(*arguments):
         monkeypatch.setattr(module, "_states", whole)
-        compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
-        compute_trunk(model, TEXTS, CUT, tmp_path)
+        compute_frozen_cache(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path)
+        compute_frozen_cache(model, TEXTS, CUT, tmp_path)
         return whole(*arguments)
 
     monkeypatch.setattr(module, "_states", states_later)
-    found = compute_trunk(model, TEXTS, CUT, tmp_path)
+    found = compute_frozen_cache(model, TEXTS, CUT, tmp_path)
     assert found.computed == 5
     check_states(found, model, TEXTS)
     assert not list(tmp_path.glob("*/.*"))
-    assert compute_trunk(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path).computed == 0
+    assert compute_frozen_cache(model, [*TEXTS, [8, 8, 8]], CUT, tmp_path).computed == 0
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunFolderError, match="Cannot keep states in .*file.*Not a directory"):
-        compute_trunk(tiny(), TEXTS, CUT, tmp_path / "file")
+        compute_frozen_cache(tiny(), TEXTS, CUT, tmp_path / "file")
 
 
 def test_a_damaged_file_is_computed_again(tmp_path):
     model = tiny()
-    found = compute_trunk(model, TEXTS, CUT, tmp_path)
+    found = compute_frozen_cache(model, TEXTS, CUT, tmp_path)
     (file,) = found.folder.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100])
-    assert compute_trunk(model, TEXTS, CUT, tmp_path).computed == 5
+    assert compute_frozen_cache(model, TEXTS, CUT, tmp_path).computed == 5
 
 
 def test_many_files_hold_the_same(tmp_path, monkeypatch):
     model = tiny()
-    one = compute_trunk(model, TEXTS, CUT, tmp_path / "one")
+    one = compute_frozen_cache(model, TEXTS, CUT, tmp_path / "one")
     monkeypatch.setattr(module, "SHARD_BYTES", 20 * 32 * 4)
     monkeypatch.setattr(module, "MOST_SHARDS", 100)
-    many = compute_trunk(model, TEXTS, CUT, tmp_path / "many")
+    many = compute_frozen_cache(model, TEXTS, CUT, tmp_path / "many")
     assert len(list(many.folder.glob("*.safetensors"))) == 3
     for ids in map(tuple, TEXTS):
         torch.testing.assert_close(one.entering(ids), many.entering(ids), rtol=1e-4, atol=1e-4)
@@ -143,13 +143,13 @@ def test_many_files_hold_the_same(tmp_path, monkeypatch):
     last = many.place[tuple(TEXTS[2])][0].path
     before = last.read_bytes()
     last.unlink()
-    assert compute_trunk(model, TEXTS, CUT, tmp_path / "many").computed == 1
+    assert compute_frozen_cache(model, TEXTS, CUT, tmp_path / "many").computed == 1
     assert last.read_bytes() == before
 
 
 def test_no_states_are_kept_where_nothing_lies_below(tmp_path):
     model = tiny()
-    found = compute_trunk(model, TEXTS, Cut(0, (FINAL,), "float32"), tmp_path)
+    found = compute_frozen_cache(model, TEXTS, Cut(0, (FINAL,), "float32"), tmp_path)
     assert found.reference((3,), FINAL, "last").shape == (model.d_model,)
     (file,) = found.folder.glob("*.safetensors")
     assert file.stat().st_size < 20_000
@@ -175,6 +175,6 @@ def test_texts_beyond_the_rotary_limit_are_alone(monkeypatch):
 def test_bfloat16_is_kept_as_it_is(tmp_path):
     model = tiny()
     model.hf.to(torch.bfloat16)
-    found = compute_trunk(model, TEXTS, Cut(2, (FINAL,), "bfloat16"), tmp_path)
+    found = compute_frozen_cache(model, TEXTS, Cut(2, (FINAL,), "bfloat16"), tmp_path)
     assert found.entering(tuple(TEXTS[0])).dtype == torch.bfloat16
     assert found.reference(tuple(TEXTS[0]), FINAL, "last").dtype == torch.float32

@@ -29,12 +29,12 @@ from crosslatent.cli.options import (
 from crosslatent.cli.output import check_output_folder, print_json
 from crosslatent.cli.progress import duration, progresses
 from crosslatent.cli.questions import Questions
-from crosslatent.errors import RunFolderError, TaskError, UsageError
+from crosslatent.core.errors import RunFolderError, TaskError, UsageError
 
 if TYPE_CHECKING:
+    from crosslatent.core.seen import Seen
     from crosslatent.lens.evaluation.conditions import Condition
     from crosslatent.lens.evaluation.results import Evaluation
-    from crosslatent.seen import Seen
     from crosslatent.tasks import Task
 
 MOST_TEXTS = 500
@@ -264,7 +264,7 @@ def _check_out(out: Path, *, new: bool) -> None:
 
 
 def _central(conditions: list[Condition], asked: str | None) -> str:
-    from crosslatent.languages import ENGLISH
+    from crosslatent.core.languages import ENGLISH
     from crosslatent.lens.evaluation.conditions import steered_of
 
     if asked is not None:

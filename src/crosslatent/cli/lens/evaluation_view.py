@@ -129,27 +129,27 @@ def _legend(evaluation: Evaluation) -> list[str]:
 
 
 def _share(found: Estimate | None, missing: bool = False) -> str:
-    from crosslatent.report import words
+    from crosslatent.report import formatting
 
     if missing:
         return NOT_MEASURED
-    return words.percent(None if found is None else found.value)
+    return formatting.percent(None if found is None else found.value)
 
 
 def _change(found: Estimate | None) -> str:
-    from crosslatent.report import words
+    from crosslatent.report import formatting
 
     if found is None or found.value is None:
         return ""
     if found.low is None:
-        return words.points(found.value)
-    return f"{words.points(found.value)} [{words.interval(found, difference=True)}]"
+        return formatting.points(found.value)
+    return f"{formatting.points(found.value)} [{formatting.interval(found, difference=True)}]"
 
 
 def _p_value(one: ConditionResult, key: str) -> str:
-    from crosslatent.report import words
+    from crosslatent.report import formatting
 
-    return "" if key not in one.p_value else words.p_value(one.p_value[key])
+    return "" if key not in one.p_value else formatting.p_value(one.p_value[key])
 
 
 def _divergence(found: Estimate | None) -> str:

@@ -29,8 +29,8 @@ from crosslatent.cli.options import (
 )
 from crosslatent.cli.output import check_output_folder, console, print_json, print_text
 from crosslatent.cli.progress import duration, progress
-from crosslatent.errors import RunFolderError, UsageError
-from crosslatent.specs import Chat, chat_of
+from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.specs import Chat, chat_of
 
 _WIDTH = 100
 """Columns that the table of layers needs to stand on single lines."""
@@ -190,7 +190,7 @@ def _read_task(
     field: str | None,
     splits: tuple[str, ...],
 ) -> Task:
-    from crosslatent.languages import ENGLISH
+    from crosslatent.core.languages import ENGLISH
     from crosslatent.tasks import load_task
 
     if field is not None:

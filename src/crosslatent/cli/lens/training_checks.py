@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from crosslatent.cli.output import check_output_folder, check_writable_folder
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 LENS, ANSWERS = "lens", "answers"
 _OF_LENS = ("at", "align", "separate", "retain", "strength")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosslatent.cli.options import names
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space

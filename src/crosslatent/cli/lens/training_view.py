@@ -13,7 +13,7 @@ from crosslatent.cli.errors import say, warn
 from crosslatent.cli.options import names, real
 from crosslatent.cli.output import console, print_json
 from crosslatent.cli.progress import duration
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Layer

@@ -1,7 +1,8 @@
 """The questions of an evaluation, and their answers under a condition as judged rows.
 
-Answers come from the engine, and are judged as a sweep judges them (`scoring.ItemScorer`), so a
-transplant here gives what the same pair gives in a sweep (but for near-ties: batches differ).
+Answers come from the engine, and are judged as a sweep judges them
+(`answering.scoring.ItemScorer`), so a transplant here gives what the same pair gives in a sweep
+(but for near-ties: batches differ).
 """
 
 from __future__ import annotations
@@ -14,14 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crosslatent import engine
-from crosslatent.decoding import silent
-from crosslatent.edits import Row
-from crosslatent.errors import TaskError, UsageError
-from crosslatent.languages import same_language
-from crosslatent.lens.evaluation.results import AnswerRow, Role
-from crosslatent.model import Model
-from crosslatent.requests import Request
-from crosslatent.scoring import (
+from crosslatent.answering.scoring import (
     LIKELIEST_START,
     LIKELIHOOD,
     LIKELIHOOD_MEAN,
@@ -29,7 +23,14 @@ from crosslatent.scoring import (
     Spelled,
     distinct_starts,
 )
-from crosslatent.specs import AsChat
+from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.languages import same_language
+from crosslatent.core.specs import AsChat
+from crosslatent.engine.decoding import silent
+from crosslatent.engine.requests import Request
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.lens.evaluation.results import AnswerRow, Role
+from crosslatent.model import Model
 from crosslatent.sweeps.tokens import Ids, PromptTokens, prompts_of
 from crosslatent.tasks import RULES, Item, Task
 
@@ -206,7 +207,7 @@ def answer(
     questions: Sequence[Question],
     *,
     condition: str,
-    row: Callable[[Question], Row] | None = None,
+    row: Callable[[Question], tuple[Intervention, ...]] | None = None,
     around: Around = nullcontext,
     variant: str | None = None,
     advance: Callable[[float], None] = silent,

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from crosslatent.errors import ModelError, PromptError, SpaceError, UsageError
-from crosslatent.languages import same_language
+from crosslatent.core.errors import ModelError, PromptError, SpaceError, UsageError
+from crosslatent.core.languages import same_language
+from crosslatent.core.specs import check_component, resolve_layer
 from crosslatent.lens.evaluation.asking import Asking
 from crosslatent.lens.evaluation.conditions import (
     Condition,
@@ -30,7 +31,6 @@ from crosslatent.lens.steer import check_steering
 from crosslatent.model import Model, load
 from crosslatent.model.loading import read_ahead
 from crosslatent.model.prompts import encode_many
-from crosslatent.specs import check_component, resolve_layer
 from crosslatent.sweeps.tokens import prompts_of
 
 _COMPARED = 64

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crosslatent.languages import can_identify, same_language
+from crosslatent.core.languages import can_identify, same_language
 from crosslatent.lens.evaluation.results import ALL, AnswerRow
 from crosslatent.stats import (
     Estimate,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.lens.evaluation.results import UNMODIFIED, Kind
 from crosslatent.lens.space import Layer, Space
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
 from crosslatent.model.prompts import Prompt, encode_many, put_as_chat
-from crosslatent.specs import AsChat
 
 Span = tuple[int, int]
 """First token, and the one after the last."""
@@ -26,7 +26,7 @@ def content_span(model: Model, text: str, ids: Sequence[int], *, chat: AsChat = 
         model: whose tokenizer and template count.
         text: the text.
         ids: token ids of `text` through the chat template.
-        chat: a `specs.Chat` says what the template was told.
+        chat: a `core.specs.Chat` says what the template was told.
 
     Raises:
         ModelError: the tokenizer has no chat template.

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.seen import BY, FACT, TEXT, TOKENS, Seen, among, row_key
 from crosslatent.lens.evaluation.asking import Asking, Question
 from crosslatent.lens.evaluation.conditions import (
     Condition,
@@ -26,7 +27,6 @@ from crosslatent.lens.evaluation.results import ALL, Fitted, Overlap
 from crosslatent.lens.evaluation.running import asked_centrally, asked_of
 from crosslatent.model import Model
 from crosslatent.model.loading import seen_by
-from crosslatent.seen import BY, FACT, TEXT, TOKENS, Seen, among, row_key
 from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
 
 _ALLOW = "pass --allow-training-data (allow_training_data=True in Python)"

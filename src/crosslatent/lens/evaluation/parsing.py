@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import check_component
 from crosslatent.lens.evaluation.conditions import Combined, Condition, Steered, Transplanted, Tuned
 from crosslatent.lens.space import Space
-from crosslatent.specs import check_component
 
 if TYPE_CHECKING:
     from crosslatent.lens.steer import Part

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from crosslatent.errors import RunFolderError
-from crosslatent.foreign import one_line, parse_json
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.untrusted import one_line, parse_json
+from crosslatent.runs.files import write_json, write_table
 from crosslatent.stats import Estimate
-from crosslatent.store.files import write_json, write_table
 
 ALL = "all"
 """Key of the estimates over the questions of all target languages."""

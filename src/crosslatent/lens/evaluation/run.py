@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from crosslatent import __version__
-from crosslatent.languages import ENGLISH
+from crosslatent.core import __version__
+from crosslatent.core.languages import ENGLISH
+from crosslatent.core.specs import chat_of, right_now
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, plan
 from crosslatent.lens.evaluation.checks import check_all
@@ -36,7 +37,6 @@ from crosslatent.lens.evaluation.retention import HeldOut
 from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of, variants_of
 from crosslatent.lens.origin import check_decoder
 from crosslatent.model import Model
-from crosslatent.specs import chat_of, right_now
 from crosslatent.stats import Estimate
 from crosslatent.tasks import Task
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from crosslatent.controls import PREPARED_TOGETHER, Vectors
-from crosslatent.donors import Donors, Variant
-from crosslatent.edits import Edit, Row
+from crosslatent.core.languages import same_language
+from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, devices
-from crosslatent.languages import same_language
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Around, Asking, Question, answer
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
@@ -30,7 +29,8 @@ from crosslatent.lens.evaluation.results import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut
 from crosslatent.lens.steer import steered
 from crosslatent.model import Model
-from crosslatent.specs import Site, check_component, resolve_layer
+from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
+from crosslatent.sweeps.donors import Donors, Variant
 from crosslatent.sweeps.progress import Progress, Tracker
 
 Show = Callable[[str, Progress], None]
@@ -210,7 +210,7 @@ class _Steps:
         model: Model,
         questions: Sequence[Question],
         *,
-        row: Callable[[Question], Row] | None = None,
+        row: Callable[[Question], tuple[Intervention, ...]] | None = None,
         around: Around = nullcontext,
         variant: str | None = None,
     ) -> None:
@@ -246,7 +246,7 @@ def _steered(model: Model, steering: Steered | None, lang: str | None) -> Around
 
 def _edits(
     asking: Asking, transplant: Transplanted | None, tracker: Tracker
-) -> Callable[[Question], Row] | None:
+) -> Callable[[Question], tuple[Intervention, ...]] | None:
     """What a transplant changes for each question; the vectors are the unmodified model's."""
     if transplant is None:
         return None
@@ -262,9 +262,9 @@ def _edits(
         vectors.prepare((item, [true]) for item in together)
         tracker.captured(done + len(together), len(items))
 
-    def row(question: Question) -> Row:
+    def row(question: Question) -> tuple[Intervention, ...]:
         layers = vectors.layers(question.item, true, component)
-        return (Edit(site, layers[source]),)
+        return (Intervention(site, layers[source]),)
 
     return row
 

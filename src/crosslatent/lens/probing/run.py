@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent import __version__
-from crosslatent.errors import SpaceError
+from crosslatent.core import __version__
+from crosslatent.core.errors import SpaceError
+from crosslatent.core.seen import Seen, row_key
+from crosslatent.core.specs import Chat, chat_of, right_now
+from crosslatent.core.subspace import Subspace, fit_means
 from crosslatent.lens.origin import check_decoder
 from crosslatent.lens.probing.separability import separability
 from crosslatent.lens.probing.settings import (
@@ -37,9 +40,6 @@ from crosslatent.lens.texts.streams import Text, TextStream, texts_of
 from crosslatent.model import Model
 from crosslatent.model.identity import rounded_weights_hash
 from crosslatent.model.prompts import check_chat
-from crosslatent.seen import Seen, row_key
-from crosslatent.specs import Chat, chat_of, right_now
-from crosslatent.subspace import Subspace, fit_means
 from crosslatent.tasks import Task
 from crosslatent.tasks.fingerprints import facts_in, text_key
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.core.subspace import Subspace
 from crosslatent.lens.space import Layer, LayerSeparability
 from crosslatent.stats import Estimate, clustered_means
-from crosslatent.subspace import Subspace
 
 FOLDS = 5
 """Parts of the texts, each of which is told by a rule that is learned from the others."""

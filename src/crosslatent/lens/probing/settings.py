@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from crosslatent.errors import SpaceError, UsageError
+from crosslatent.core.errors import SpaceError, UsageError
+from crosslatent.core.specs import AsChat
+from crosslatent.core.subspace import check_rank
 from crosslatent.lens.space import SpaceRecord
-from crosslatent.specs import AsChat
-from crosslatent.subspace import check_rank
 
 Pooling = Literal["last", "mean"]
 """The state of the last real token, or the mean over the real tokens."""

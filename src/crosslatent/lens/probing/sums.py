@@ -10,7 +10,7 @@ from heapq import heappush, heappushpop
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.subspace import Floats
+from crosslatent.core.subspace import Floats
 
 States = NDArray[np.floating]
 

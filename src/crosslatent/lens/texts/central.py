@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import SpaceError
+from crosslatent.core.errors import SpaceError
 from crosslatent.lens.texts.streams import read_texts
 from crosslatent.tasks.sources import read_json_lines, read_text
 

@@ -15,8 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crosslatent.errors import SpaceError
-from crosslatent.foreign import no_key_twice
+from crosslatent.core.errors import SpaceError
+from crosslatent.core.untrusted import no_key_twice
 
 PLACE = "{lang}"
 """Where the code of the language stands in the name of a field."""

@@ -14,7 +14,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crosslatent.errors import SpaceError
+from crosslatent.core.errors import SpaceError
 from crosslatent.lens.texts.files import Row, TextFile, check_characters
 from crosslatent.tasks import Item
 

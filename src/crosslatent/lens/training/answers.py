@@ -19,21 +19,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.seen import Seen, row_key
+from crosslatent.core.specs import AsChat
 from crosslatent.lens.space import FINAL
 from crosslatent.lens.states import token_limit
 from crosslatent.lens.training.batches import Ids, pieces_of
+from crosslatent.lens.training.frozen_cache import FrozenCache, batches
 from crosslatent.lens.training.job import Job, Made, everything_seen
 from crosslatent.lens.training.objective import PIECE_TOKENS, gather
 from crosslatent.lens.training.settings import TrainSpec, check
-from crosslatent.lens.training.top import Top, autocast
-from crosslatent.lens.training.trunk import Trunk, batches
+from crosslatent.lens.training.trained_blocks import TrainedBlocks, autocast
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
-from crosslatent.seen import Seen, row_key
-from crosslatent.specs import AsChat
 from crosslatent.tasks import Item
 from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
 
@@ -82,9 +82,9 @@ class AnswerObjective:
     """
 
     model: Model
-    top: Top
+    top: TrainedBlocks
     samples: Sequence[Sample]
-    trunks: Mapping[str, Trunk]
+    trunks: Mapping[str, FrozenCache]
     precision: str
 
     def sizes(self, rows: Sequence[int]) -> dict[str, float]:

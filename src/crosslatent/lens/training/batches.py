@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslatent.errors import SpaceError, UsageError
+from crosslatent.core.errors import SpaceError, UsageError
+from crosslatent.core.specs import AsChat
 from crosslatent.lens.states import encode_texts
 from crosslatent.model import Model
-from crosslatent.specs import AsChat
 
 Ids = tuple[int, ...]
 

@@ -20,7 +20,7 @@ from crosslatent.lens.training.record import (
     CurvePoint,
     TrainRecord,
 )
-from crosslatent.store.files import whole_file
+from crosslatent.runs.files import whole_file
 
 PAPER = "arXiv 2410.04407"
 

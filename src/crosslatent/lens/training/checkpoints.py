@@ -31,13 +31,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from crosslatent.errors import RunFolderError
-from crosslatent.foreign import parse_json
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import right_now
+from crosslatent.core.untrusted import parse_json
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
 from crosslatent.lens.training.settings import TrainSpec
-from crosslatent.specs import right_now
-from crosslatent.store.files import LOCK, prepare_folder, write_json
+from crosslatent.runs.files import LOCK, prepare_folder, write_json
 
 CHECKPOINT = "checkpoint"
 _WEIGHTS, _OPTIMIZER, _BEST = "weights.safetensors", "optimizer.safetensors", "best.safetensors"
@@ -106,7 +106,7 @@ class Pace:
         return time.monotonic() - self.at >= wait
 
 
-class Keeper:
+class Checkpointer:
     """Writes and reads the checkpoints of one run."""
 
     def __init__(self, out: Path) -> None:
@@ -206,7 +206,7 @@ def _damaged(place: Path, error: Exception) -> RunFolderError:
     )
 
 
-def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Keeper:
+def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Checkpointer:
     """Start the folder of a run, or take up the one that is there.
 
     Args:
@@ -224,10 +224,10 @@ def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Keeper
         remove_run(out)
     elif existed:
         refuse_difference(out, arguments)
-        return Keeper(out)
+        return Checkpointer(out)
     place.parent.mkdir(exist_ok=True)
     write_json(place, arguments)
-    return Keeper(out)
+    return Checkpointer(out)
 
 
 def timed(spec: TrainSpec, out: Path | None, *, new: bool) -> TrainSpec:

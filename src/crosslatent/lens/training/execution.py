@@ -12,10 +12,12 @@ from tempfile import mkdtemp
 
 import torch
 
-from crosslatent.errors import TrainingError
+from crosslatent.core.errors import TrainingError
+from crosslatent.core.seen import read_seen
 from crosslatent.lens.training.batches import Split, split_rows
-from crosslatent.lens.training.checkpoints import Keeper, Progressed, locked, open_folder
+from crosslatent.lens.training.checkpoints import Checkpointer, Progressed, locked, open_folder
 from crosslatent.lens.training.fork import fork, make_masters, parameters_of
+from crosslatent.lens.training.frozen_cache import Cut, FrozenCache, compute_frozen_cache
 from crosslatent.lens.training.job import Job, Made, Trained
 from crosslatent.lens.training.loop import TRUNK, Loop, Show, TrainProgress
 from crosslatent.lens.training.lora import add_lora, check_weights
@@ -33,11 +35,9 @@ from crosslatent.lens.training.record import (
     write_seen,
 )
 from crosslatent.lens.training.saving import Fitted, measure, restore, save, settled
-from crosslatent.lens.training.top import Top, resolve_precision
-from crosslatent.lens.training.trunk import Cut, Trunk, compute_trunk
+from crosslatent.lens.training.trained_blocks import TrainedBlocks, resolve_precision
 from crosslatent.model import Model
 from crosslatent.model.conditions import plain_settings
-from crosslatent.seen import read_seen
 
 
 @plain_settings()
@@ -60,29 +60,31 @@ def carry_out(
         "left_out": job.left_out,
     }
     with locked(out) if out is not None and processes.writes else nullcontext():
-        keeper = _keeper(job, out, processes, new=new)
+        checkpointer = _checkpointer(job, out, processes, new=new)
         fitted = _fit(job)
-        if keeper is not None and (done := _finished(keeper.out)) is not None:
-            if processes.writes and read_seen(keeper.out) is None:
-                write_seen(job.seen, keeper.out)  # an earlier version trained on the same
-            tuned = restore(job, fitted, keeper.out, done)
-            return Trained(replace(tuned, seen=read_seen(keeper.out)), done, out, None)
-        at = _train(job, fitted, split, keeper, record, cache, processes, show)
+        if checkpointer is not None and (done := _finished(checkpointer.out)) is not None:
+            if processes.writes and read_seen(checkpointer.out) is None:
+                write_seen(job.seen, checkpointer.out)  # an earlier version trained on the same
+            tuned = restore(job, fitted, checkpointer.out, done)
+            return Trained(replace(tuned, seen=read_seen(checkpointer.out)), done, out, None)
+        at = _train(job, fitted, split, checkpointer, record, cache, processes, show)
         tuned = replace(settled(job, fitted, out), seen=job.seen)
-        if keeper is not None and processes.writes:
-            save(job, tuned, fitted, keeper.out, record)
-            keeper.prune()
+        if checkpointer is not None and processes.writes:
+            save(job, tuned, fitted, checkpointer.out, record)
+            checkpointer.prune()
         processes.wait()
     return Trained(tuned, record, out, at)
 
 
-def _keeper(job: Job, out: Path | None, processes: Processes, *, new: bool) -> Keeper | None:
+def _checkpointer(
+    job: Job, out: Path | None, processes: Processes, *, new: bool
+) -> Checkpointer | None:
     if out is None:
         return None
     if processes.writes:
         open_folder(out, job.arguments(), new=new)
     processes.wait()
-    return Keeper(out)
+    return Checkpointer(out)
 
 
 def _finished(out: Path) -> TrainRecord | None:
@@ -112,7 +114,7 @@ def _train(
     job: Job,
     fitted: Fitted,
     split: Split,
-    keeper: Keeper | None,
+    checkpointer: Checkpointer | None,
     record: TrainRecord,
     cache: Path | None,
     processes: Processes,
@@ -122,18 +124,20 @@ def _train(
     tuned, spec = fitted.model, job.spec
     precision = resolve_precision(job.model, spec.precision)
     cut = Cut(job.blocks[0], job.layers, precision)
-    with _place_of_trunk(cache, keeper, processes) as place:
+    with _place_of_trunk(cache, checkpointer, processes) as place:
         begun = time.monotonic()
         # The fork computes what the untouched model does, and is ours to run.
         trunks = _trunks(job, tuned, cut, place, processes, record, show)
         trunk_seconds = time.monotonic() - begun
         make_masters(list(fitted.parameters.values()))
-        top = Top(tuned, cut.first, cut.layers)
+        top = TrainedBlocks(tuned, cut.first, cut.layers)
         dtype = torch.promote_types(tuned.dtype, torch.float32)
         objective = job.make(Made(tuned, top, trunks, precision, dtype))
         modules = [tuned.blocks[block].whole for block in job.blocks]
-        loop = Loop(objective, fitted.parameters, modules, split, spec, processes, keeper, show)
-        began = keeper.step() if keeper is not None else 0
+        loop = Loop(
+            objective, fitted.parameters, modules, split, spec, processes, checkpointer, show
+        )
+        began = checkpointer.step() if checkpointer is not None else 0
         recompute = job.blocks if spec.gradient_checkpointing else ()
         try:
             with top.standing_in(recompute=recompute):
@@ -141,11 +145,11 @@ def _train(
                 record.saved = measure(job, fitted, loop)
         except TrainingError:
             _note(record, loop.progressed, fitted, NAN, trunk_seconds)
-            _write(record, keeper, processes)
+            _write(record, checkpointer, processes)
             raise
         except KeyboardInterrupt:
             _note(record, loop.progressed, fitted, INTERRUPTED, trunk_seconds)
-            _write(record, keeper, processes)
+            _write(record, checkpointer, processes)
             raise
         _note(record, loop.progressed, fitted, loop.progressed.stopped or FINISHED, trunk_seconds)
     return began
@@ -153,14 +157,14 @@ def _train(
 
 @contextmanager
 def _place_of_trunk(
-    cache: Path | None, keeper: Keeper | None, processes: Processes
+    cache: Path | None, checkpointer: Checkpointer | None, processes: Processes
 ) -> Iterator[Path]:
     """Where states go; removed once training is done, unless the user named the place."""
     if cache is not None:
         yield cache
         return
-    if keeper is not None:
-        place = keeper.out / FOLDER / TRUNK
+    if checkpointer is not None:
+        place = checkpointer.out / FOLDER / TRUNK
     else:
         place = Path(processes.agree(mkdtemp(prefix="crosslatent-") if processes.writes else ""))
     done = False
@@ -169,7 +173,7 @@ def _place_of_trunk(
         done = True
     finally:
         # An interrupted run goes on with what is in its folder.
-        if processes.writes and (done or keeper is None):
+        if processes.writes and (done or checkpointer is None):
             shutil.rmtree(place, ignore_errors=True)
 
 
@@ -181,7 +185,7 @@ def _trunks(
     processes: Processes,
     record: TrainRecord,
     show: Show | None,
-) -> dict[str, Trunk]:
+) -> dict[str, FrozenCache]:
     """What enters the trained blocks, by language."""
     total = sum(len(set(texts)) for texts in job.texts.values())
     begun, done = time.monotonic(), 0
@@ -193,7 +197,7 @@ def _trunks(
             show(TrainProgress(TRUNK, done, total, None, time.monotonic() - begun))
 
     trunks = {
-        lang: compute_trunk(tuned, texts, cut, place, processes=processes, show=more)
+        lang: compute_frozen_cache(tuned, texts, cut, place, processes=processes, show=more)
         for lang, texts in job.texts.items()
     }
     computed = sum(trunk.computed for trunk in trunks.values())
@@ -214,6 +218,6 @@ def _note(
     record.seconds = {**progressed.seconds, TRUNK: trunk}
 
 
-def _write(record: TrainRecord, keeper: Keeper | None, processes: Processes) -> None:
-    if keeper is not None and processes.writes:
-        write_record(record, keeper.out)
+def _write(record: TrainRecord, checkpointer: Checkpointer | None, processes: Processes) -> None:
+    if checkpointer is not None and processes.writes:
+        write_record(record, checkpointer.out)

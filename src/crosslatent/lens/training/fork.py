@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosslatent.errors import ModelError
+from crosslatent.core.errors import ModelError
 from crosslatent.model import Model
 from crosslatent.model.adapter import Block
 from crosslatent.model.identity import identity_of

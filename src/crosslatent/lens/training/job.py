@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from crosslatent import __version__
+from crosslatent.core import __version__
+from crosslatent.core.seen import Seen, joined
 from crosslatent.lens.space import Layer, Space
 from crosslatent.lens.training.batches import Ids
+from crosslatent.lens.training.frozen_cache import FrozenCache
 from crosslatent.lens.training.loop import Objective
 from crosslatent.lens.training.record import TrainRecord
 from crosslatent.lens.training.settings import TrainSpec
-from crosslatent.lens.training.top import Top
-from crosslatent.lens.training.trunk import Trunk
+from crosslatent.lens.training.trained_blocks import TrainedBlocks
 from crosslatent.model import Model
-from crosslatent.seen import Seen, joined
 
 _SOFTWARE = ("torch", "transformers", "tokenizers")
 
@@ -40,8 +40,8 @@ class Made:
     """
 
     tuned: Model
-    top: Top
-    trunks: Mapping[str, Trunk]
+    top: TrainedBlocks
+    trunks: Mapping[str, FrozenCache]
     precision: str
     dtype: torch.dtype
 

@@ -14,9 +14,9 @@ from typing import Final, Literal, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
-from crosslatent.errors import TrainingError
+from crosslatent.core.errors import TrainingError
 from crosslatent.lens.training.batches import Split, order_of, parts_of, steps_of
-from crosslatent.lens.training.checkpoints import Checkpoint, Keeper, Pace, Progressed
+from crosslatent.lens.training.checkpoints import Checkpoint, Checkpointer, Pace, Progressed
 from crosslatent.lens.training.descent import Descent
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.randomness import seeded
@@ -81,7 +81,7 @@ class Loop:
         split: rows to train on and to evaluate.
         spec: the settings.
         processes: that train together; each does its share of every batch.
-        keeper: of checkpoints; None to keep none.
+        checkpointer: of checkpoints; None to keep none.
         show: told of every step.
     """
 
@@ -91,7 +91,7 @@ class Loop:
     split: Split
     spec: TrainSpec
     processes: Processes
-    keeper: Keeper | None = None
+    checkpointer: Checkpointer | None = None
     show: Show | None = None
     progressed: Progressed = field(default_factory=Progressed, init=False)
     _descent: Descent = field(init=False)
@@ -122,7 +122,7 @@ class Loop:
         Raises:
             TrainingError: the loss or the gradient is no longer a finite number.
         """
-        checkpoint = self.keeper.load() if self.keeper else None
+        checkpoint = self.checkpointer.load() if self.checkpointer else None
         self.processes.wait()  # nobody writes one before everybody has read
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -283,8 +283,8 @@ class Loop:
         self._back()
         told = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
         where = "no folder was given to keep one in"
-        if self.keeper is not None:
-            where = f"the one of step {self.progressed.step} is in {str(self.keeper.path)!r}"
+        if self.checkpointer is not None:
+            where = f"the one of step {self.progressed.step} is in {str(self.checkpointer.path)!r}"
         raise TrainingError(
             f"Training stopped at step {step}, because {what} ({told}): try a lower learning rate; "
             f"of good checkpoints, {where}."
@@ -293,7 +293,7 @@ class Loop:
     def _back(self) -> None:
         """Go back to the last good checkpoint."""
         self._descent.forget()
-        checkpoint = self.keeper.load() if self.keeper else None
+        checkpoint = self.checkpointer.load() if self.checkpointer else None
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -317,11 +317,11 @@ class Loop:
 
     def _keep(self, *, finished: bool = False) -> None:
         """Write a checkpoint, if there is a place for it and it is this process's to write."""
-        if self.keeper is None or not self.processes.writes:
+        if self.checkpointer is None or not self.processes.writes:
             return
         begun = time.monotonic()
         moments = {} if finished else self._descent.moments()
-        self.keeper.save(Checkpoint(self.progressed, self._weights(), moments, self._best))
+        self.checkpointer.save(Checkpoint(self.progressed, self._weights(), moments, self._best))
         self._pace.note(self.progressed.step, time.monotonic() - begun)
 
     def _restore(self, checkpoint: Checkpoint) -> None:

@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from crosslatent.errors import ModelError, UsageError
+from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.lens.training.randomness import seeded
 from crosslatent.model import Model
 from crosslatent.model.adapters import CONFIG, WEIGHTS, check_peft, quantisation_of
-from crosslatent.store.files import whole_file, write_json
+from crosslatent.runs.files import whole_file, write_json
 
 if TYPE_CHECKING:
     from crosslatent.lens.training.settings import LoraSpec

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crosslatent.lens.space import Layer
 from crosslatent.lens.training.batches import Ids, Row, pieces_of
+from crosslatent.lens.training.frozen_cache import FrozenCache, batches
 from crosslatent.lens.training.losses import (
     ALIGN,
     RETAIN,
@@ -20,8 +21,7 @@ from crosslatent.lens.training.losses import (
     retain,
     token_mean,
 )
-from crosslatent.lens.training.top import Top, autocast
-from crosslatent.lens.training.trunk import Trunk, batches
+from crosslatent.lens.training.trained_blocks import TrainedBlocks, autocast
 from crosslatent.model import Model, encode_batch
 
 LAST, MEAN = "last", "mean"
@@ -49,10 +49,10 @@ class LensObjective:
     """
 
     model: Model
-    top: Top
+    top: TrainedBlocks
     rows: Sequence[Row]
     central: str
-    trunks: Mapping[str, Trunk]
+    trunks: Mapping[str, FrozenCache]
     projections: Mapping[Layer, Projections]
     weights: Mapping[str, float]
     precision: str
@@ -148,7 +148,7 @@ def padded_tokens(row: Row) -> int:
     return len(texts) * max(map(len, texts))
 
 
-def gather(trunk: Trunk, texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+def gather(trunk: FrozenCache, texts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """What enters the first trained block for some texts, padded right, batch pos d_model."""
     states = [trunk.entering(tuple(ids)) for ids in texts]
     return torch.nn.utils.rnn.pad_sequence(states, batch_first=True).to(device)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from crosslatent.errors import UsageError
+from crosslatent.core.errors import UsageError
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from crosslatent.errors import RunFolderError
-from crosslatent.foreign import one_line, parse_json
-from crosslatent.seen import PLACE, Seen, packed
-from crosslatent.store.files import whole_file, write_bytes, write_json
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.seen import PLACE, Seen, packed
+from crosslatent.core.untrusted import one_line, parse_json
+from crosslatent.runs.files import whole_file, write_bytes, write_json
 
 FOLDER = PLACE
 """Below the output folder: the record, the curve and the checkpoint."""
@@ -142,7 +142,7 @@ def _place(folder: Path) -> Path:
 
 
 def write_seen(seen: Seen, folder: Path) -> None:
-    """Write what a model was trained on below `folder`/training; `seen.read_seen` reads it.
+    """Write what a model was trained on below `folder`/training; `core.seen.read_seen` reads it.
 
     Raises:
         RunFolderError: the place cannot be written.

@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crosslatent.errors import SpaceError, UsageError
+from crosslatent.core.errors import SpaceError, UsageError
+from crosslatent.core.seen import Seen, row_key
+from crosslatent.core.specs import canonical_hash
 from crosslatent.lens.space import Space
 from crosslatent.lens.training import answers
 from crosslatent.lens.training.batches import Rows, as_rows, encode_rows
@@ -25,8 +27,6 @@ from crosslatent.lens.training.losses import ALIGN, RETAIN, SEPARATE, projection
 from crosslatent.lens.training.objective import LensObjective
 from crosslatent.lens.training.settings import TrainSpec, check, check_languages
 from crosslatent.model import Model
-from crosslatent.seen import Seen, row_key
-from crosslatent.specs import canonical_hash
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.fingerprints import fact_key, facts_in, text_key
 
@@ -145,7 +145,7 @@ def train_answers(
 
     Cross-entropy on the answer's tokens and the token that ends it, after the prompt in the target
     language and, unless ``spec.central_answers`` is off, after its counterpart (xSFT of
-    arXiv 2410.04407, section 4). Trunk, blocks and schedule are those of `train`; a prompt is a
+    arXiv 2410.04407, section 4). Frozen cache, blocks and schedule are those of `train`; a prompt is a
     row, so the same questions are more rows and steps than there, unless ``spec.max_steps`` says
     how many.
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from crosslatent.errors import RunFolderError, TrainingError
+from crosslatent.core.errors import RunFolderError, TrainingError
 from crosslatent.lens.training.fork import HALF, round_off, settle
 from crosslatent.lens.training.job import Job
 from crosslatent.lens.training.loop import Loop

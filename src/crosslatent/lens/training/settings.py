@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.errors import ModelError, SpaceError, UsageError
+from crosslatent.core.errors import ModelError, SpaceError, UsageError
+from crosslatent.core.specs import AsChat, chat_of, resolve_layer
 from crosslatent.lens.origin import check_decoder, check_origin, check_shape
 from crosslatent.lens.space import FINAL, Layer
-from crosslatent.specs import AsChat, chat_of, resolve_layer
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from crosslatent.errors import RunFolderError
-from crosslatent.store.files import whole_file
+from crosslatent.core.errors import RunFolderError
+from crosslatent.runs.files import whole_file
 
 UNREADABLE = (SafetensorError, OSError, RuntimeError, IndexError)
 """What a file raises that is damaged or of another form."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.forest import Forest, Row, row, sizes
 from crosslatent.report.lens.evaluation_figures import shared_scale, write_figures
 from crosslatent.report.lens.evaluation_tables import (
@@ -147,7 +147,7 @@ def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[
             for one in others
             if key in one.change
         ]
-        title = words.first_upper(where)
+        title = formatting.first_upper(where)
         if rows:
             told = [_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])]
             found.append(Panel(title, _left_out(others, key), _forest(rows, scale, " ".join(told))))
@@ -159,7 +159,7 @@ def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[
 def _left_out(others: Sequence[ConditionResult], key: str) -> list[str]:
     """A sentence on the conditions that a panel cannot show, if there are any."""
     missing = [isolated(printable(one.name)) for one in others if key not in one.change]
-    return [f"Not measured under {words.listing(missing)}."] if missing else []
+    return [f"Not measured under {formatting.listing(missing)}."] if missing else []
 
 
 def _by_language(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[Panel]:
@@ -210,14 +210,14 @@ def _failures(evaluation: Evaluation) -> Table | None:
 
 
 def _method(evaluation: Evaluation) -> list[Fact]:
-    versions = words.listing(f"{key} {value}" for key, value in evaluation.versions.items())
-    seconds = words.listing(
+    versions = formatting.listing(f"{key} {value}" for key, value in evaluation.versions.items())
+    seconds = formatting.listing(
         f"{printable(one.name)} {one.seconds:,.1f}\u202fs" for one in evaluation.conditions
     )
     facts = [
         Fact(str(evaluation.model.get("name") or "not recorded"), "model"),
         Fact(evaluation.rule, "answer rule"),
-        Fact(words.count(evaluation.central_texts, "text"), "texts for the KL divergence"),
+        Fact(formatting.count(evaluation.central_texts, "text"), "texts for the KL divergence"),
         Fact(METHODS, "intervals"),
         Fact(str(evaluation.seed), "seed"),
         Fact(seconds, "time to answer"),

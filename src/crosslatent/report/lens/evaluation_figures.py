@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
-from crosslatent.report import colours, words
+from crosslatent.report import colours, formatting
 from crosslatent.report.forest import Forest, Row, row
 from crosslatent.report.lens.drawing import save, style
 from crosslatent.report.lens.evaluation_tables import asked
@@ -111,7 +111,7 @@ def _forest(
         if change.low is not None and change.high is not None:
             axis.hlines(place, change.low, change.high, color=colour, linewidth=1.6)
         axis.plot(change.value, place, "o", color=colour, markersize=5, clip_on=False)
-        told = words.points(change.value) + _exposed(one.trained_on.get(key))
+        told = formatting.points(change.value) + _exposed(one.trained_on.get(key))
         axis.annotate(told, (change.value, place), (0, 5), fontsize=7.5,
                       textcoords="offset points", ha="center", color=colours.INK)  # fmt: skip
     axis.axvline(0, color=colours.INK, linewidth=0.8, zorder=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens.evaluation_words import corrected, is_unknown, nats, summary, trained
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable, write_csv
@@ -27,8 +27,8 @@ _IN_LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     # pdfLaTeX knows none of these characters.
-    words.MINUS: "$-$",
-    words.NARROW: r"\,",
+    formatting.MINUS: "$-$",
+    formatting.NARROW: r"\,",
     DASH: "--",
     "\u00a0": "~",
     "\u2019": "'",
@@ -144,7 +144,7 @@ def condition_table(evaluation: Evaluation) -> Table:
                 _share(evaluation, one, ALL),
                 _change(one, ALL),
                 _flips(one, ALL),
-                words.p_value(adjusted.get(one.name)),
+                formatting.p_value(adjusted.get(one.name)),
                 _share(evaluation, one, central),
                 _change(one, central),
                 NOT_MEASURED if "kl" in evaluation.missing(one) else nats(one.kl),
@@ -184,7 +184,7 @@ def language_table(evaluation: Evaluation) -> Table:
                 _share(evaluation, one, lang),
                 _change(one, lang),
                 _flips(one, lang),
-                words.p_value(one.p_value.get(lang)),
+                formatting.p_value(one.p_value.get(lang)),
                 _faithful(one, lang),
                 *([trained(one, lang)] if told else []),
             ]
@@ -207,14 +207,14 @@ def _faithful(one: ConditionResult, key: str) -> str:
 def _estimated(one: Estimate | None) -> str:
     if one is None or one.value is None:
         return DASH
-    return words.with_interval(one, difference=False)
+    return formatting.with_interval(one, difference=False)
 
 
 def _change(one: ConditionResult, key: str) -> str:
     change = one.change.get(key)
     if change is None or change.value is None:
         return DASH
-    return words.with_interval(change, difference=True)
+    return formatting.with_interval(change, difference=True)
 
 
 def _flips(one: ConditionResult, key: str) -> str:

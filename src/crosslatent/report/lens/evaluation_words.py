@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable
 from crosslatent.stats import Estimate, holm
@@ -34,7 +34,7 @@ def verdict(evaluation: Evaluation, condition: ConditionResult) -> str:
     first = _target(evaluation, condition)
     second = _central(condition, evaluation.central)
     joint = "but" if _against(condition, evaluation.central) else "and"
-    return f"{words.first_upper(first)}, {joint} {second}{_kl(condition.kl, central)}."
+    return f"{formatting.first_upper(first)}, {joint} {second}{_kl(condition.kl, central)}."
 
 
 def corrected(evaluation: Evaluation) -> dict[str, float | None]:
@@ -66,7 +66,7 @@ def _tested(evaluation: Evaluation, condition: ConditionResult) -> str:
     if value is None or direction(condition) == OPEN:
         return ""
     over = f" after correction for {len(values)} conditions" if len(values) > 1 else ""
-    return f" ({words.p_equals(value)}{over})"
+    return f" ({formatting.p_equals(value)}{over})"
 
 
 def direction(condition: ConditionResult, lang: str = ALL) -> str:
@@ -105,7 +105,7 @@ def summary(condition: ConditionResult, central: str) -> str:
         "texts of the divergence": condition.kl_trained_on,
     }
     found = [f"{one} {what}" for what, one in counted.items() if one is not None and one.n]
-    told = [f"{words.listing(found)} were trained on"] if found else []
+    told = [f"{formatting.listing(found)} were trained on"] if found else []
     return "; ".join([*told, *([NOT_KNOWN] if is_unknown(condition) else [])])
 
 
@@ -128,13 +128,13 @@ def _unmodified(evaluation: Evaluation, condition: ConditionResult) -> str:
     ]
     if not parts:
         return "Nothing says which of its answers are right."
-    return f"Answers {words.listing(parts)} right."
+    return f"Answers {formatting.listing(parts)} right."
 
 
 def _share(accuracy: Estimate | None) -> str:
     if accuracy is None or accuracy.value is None:
         return ""
-    return words.with_interval(accuracy, difference=False)
+    return formatting.with_interval(accuracy, difference=False)
 
 
 def _target(evaluation: Evaluation, condition: ConditionResult) -> str:
@@ -154,16 +154,21 @@ def _central(condition: ConditionResult, lang: str) -> str:
     if change is None or change.value is None:
         return f"was not measured in {central}"
     if change.value == 0 and change.low is None:
-        return f"leaves the accuracy on {words.count(change.n, 'question')} in {central} as it was"
+        return (
+            f"leaves the accuracy on {formatting.count(change.n, 'question')} in {central} as "
+            "it was"
+        )
     value = condition.p_value.get(lang)
     tested = value is not None and direction(condition, lang) != OPEN
     effect = _effect(change, central, value, "loses nothing measurable")
-    return effect + (f" ({words.p_equals(value)})" if tested else "")
+    return effect + (f" ({formatting.p_equals(value)})" if tested else "")
 
 
 def _effect(change: Estimate, where: str, p_value: float | None, nothing: str) -> str:
     """An effect as far as interval and test bear it out: the interval alone is no proof."""
-    numbers = f"{words.points(change.value)} points ({words.interval(change, difference=True)})"
+    numbers = (
+        f"{formatting.points(change.value)} points ({formatting.interval(change, difference=True)})"
+    )
     sure = p_value is None or p_value < ALPHA
     if change.above_zero:
         return f"{'gains' if sure else 'may gain'} {numbers} in {where}"
@@ -198,17 +203,17 @@ def opening(evaluation: Evaluation) -> list[str]:
     others = [one for one in evaluation.conditions if one.kind != "unmodified"]
     model = printable(str(evaluation.model.get("name") or ""))
     of_model = f" of {isolated(model)}" if model else ""
-    splits = f" (split {words.listing(map(printable, evaluation.splits))})"
+    splits = f" (split {formatting.listing(map(printable, evaluation.splits))})"
     task = isolated(printable(evaluation.task)) + (splits if evaluation.splits else "")
     compared = (
-        f"{words.count(len(others), 'condition')}{of_model} beside the unmodified model"
+        f"{formatting.count(len(others), 'condition')}{of_model} beside the unmodified model"
         if others
         else f"The unmodified model{of_model} alone"
     )
     found = [f"{compared}, on {task}: {_asked(evaluation)}."]
     if others:
         found[0] += f" {_PAIRED}"
-    rule = words.rule(evaluation.rule)
+    rule = formatting.rule(evaluation.rule)
     if rule:
         found.append(f"An answer counts as right if {rule}.")
     if len(others) > 1:
@@ -222,12 +227,12 @@ def opening(evaluation: Evaluation) -> list[str]:
 
 def _asked(evaluation: Evaluation) -> str:
     counts, central = evaluation.questions, isolated(name(evaluation.central))
-    asked = words.listing(
-        f"{words.count(counts[lang], 'question')} in {isolated(name(lang))}"
+    asked = formatting.listing(
+        f"{formatting.count(counts[lang], 'question')} in {isolated(name(lang))}"
         for lang in evaluation.languages
         if lang in counts
     )
     beside = counts.get(evaluation.central, 0)
     if not beside:
         return f"{asked}; nothing was asked in {central}"
-    return f"{asked}; beside them {words.count(beside, 'question')} in {central}"
+    return f"{asked}; beside them {formatting.count(beside, 'question')} in {central}"

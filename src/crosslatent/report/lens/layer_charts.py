@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crosslatent.lens.space import Space
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens.drawing import layer_name, layer_places, layer_ticks
 from crosslatent.report.lens.plotly_data import Plain, base_layout, colour_bar, plain_axis, rounded
 from crosslatent.report.lens.probe_words import share
@@ -29,7 +29,8 @@ def between(space: Space, views: Sequence[LayerView]) -> Plain:
     """Share of the variance between languages, layer by layer."""
     values = [None if view.between is None else 100 * view.between for view in views]
     hover = [
-        f"{layer_name(view.layer)}: {words.percent(view.between)} of the variance" for view in views
+        f"{layer_name(view.layer)}: {formatting.percent(view.between)} of the variance"
+        for view in views
     ]
     data = _line(space, values, hover, "--accent")
     return _by_layer(space, data, "% of the variance of single states", from_zero=True)
@@ -111,7 +112,8 @@ def explained(space: Space, views: Sequence[LayerView]) -> Plain:
         "z": [[None if math.isnan(c) else round(100 * c, 2) for c in line] for line in cells],
         "hovertext": [
             [
-                f"{layer_name(view.layer)}, component {row + 1}: {words.percent(known(cell))} of "
+                f"{layer_name(view.layer)}, component {row + 1}: "
+                f"{formatting.percent(known(cell))} of "
                 f"the differences, singular value {value:.3g}"
                 for view, cell, value in zip(views, cells[row], values[row], strict=True)
             ]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.report import words
+from crosslatent.core.subspace import Floats
+from crosslatent.report import formatting
 from crosslatent.report.safe import printable, short
-from crosslatent.subspace import Floats
 
 NAMED_LANGUAGES = 6
 """Up to so many languages are labelled with their names in figures, more with their codes."""
@@ -73,7 +73,7 @@ def marks(languages: Sequence[str], central: str) -> list[Mark]:
 
 def name(code: str) -> str:
     """Name of a language, printable, on one line."""
-    return printable(words.language(code))
+    return printable(formatting.language(code))
 
 
 def isolated(text: str) -> str:

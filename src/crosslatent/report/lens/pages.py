@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from plotly.offline import get_plotlyjs
 
-from crosslatent.report import forest, words
+from crosslatent.report import forest, formatting
 from crosslatent.report.lens import marks
 from crosslatent.report.safe import in_page, in_script
 
@@ -32,7 +32,7 @@ def render(template: str, page: Any, *, plotly: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, number=forest.number, glyphs=marks.GLYPHS)
+    environment.globals.update(formatting=formatting, number=forest.number, glyphs=marks.GLYPHS)
     return environment.get_template(template).render(
         page=page,
         css=_text("report.css") + _text("lens/lens.css") + _colours(),

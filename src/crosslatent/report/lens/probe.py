@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosslatent.lens.space import Space
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens import marks, probe_words
 from crosslatent.report.lens.drawing import layer_name
 from crosslatent.report.lens.pages import render
@@ -67,7 +67,7 @@ def write_probe_report(space: Space, out: Path) -> list[Path]:
 def page_view(space: Space, views: Sequence[LayerView]) -> ProbeView:
     """What the page shows, ready for the template."""
     model = str(space.record.model.get("name") or "")
-    count = words.count(len(space.languages), "language")
+    count = formatting.count(len(space.languages), "language")
     return ProbeView(
         title=f"{count} in the states of {marks.isolated(printable(model))}"
         if model
@@ -93,7 +93,7 @@ def _layer_data(views: Sequence[LayerView]) -> str:
         [
             {
                 "name": layer_name(view.layer),
-                "facts": words.first_upper("; ".join(probe_words.of_layer(view))),
+                "facts": formatting.first_upper("; ".join(probe_words.of_layer(view))),
             }
             for view in views
         ]
@@ -138,7 +138,7 @@ def _method(space: Space) -> list[Fact]:
     record = space.record
     full = len(space.languages) - 1
     rank = f"{space.rank} of {full}" + (", the means exactly" if space.rank == full else "")
-    versions = words.listing(f"{name} {version}" for name, version in record.versions.items())
+    versions = formatting.listing(f"{name} {version}" for name, version in record.versions.items())
     facts = [
         Fact(rank, "rank"),
         Fact(f"{space.n_layers} blocks, d_model {space.d_model:,}", "model"),

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.core.subspace import Floats
 from crosslatent.lens.space import Space
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens import marks
 from crosslatent.report.lens.marks import Mark
 from crosslatent.report.lens.plotly_data import (
@@ -22,7 +23,6 @@ from crosslatent.report.lens.plotly_data import (
 )
 from crosslatent.report.lens.views import LayerView, drawn_langs, even_angle, square
 from crosslatent.report.safe import in_plotly, short
-from crosslatent.subspace import Floats
 
 LETTER = (0.0165, 0.04)
 """Width and height of a label's letter, as a share of the scatter plot's side."""
@@ -116,7 +116,7 @@ def jitter(count: int) -> Floats:
 def axis_title(view: LayerView, axis: int) -> str:
     """Which axis, and how much of the differences it holds."""
     held = view.shares[axis]
-    of = "" if math.isnan(held) else f": {words.percent(float(held))} of the differences"
+    of = "" if math.isnan(held) else f": {formatting.percent(float(held))} of the differences"
     return f"axis {axis + 1}{of}"
 
 

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from crosslatent.core.subspace import Floats
 from crosslatent.lens.space import Space
-from crosslatent.report import colours, words
+from crosslatent.report import colours, formatting
 from crosslatent.report.lens import marks, probe_charts
 from crosslatent.report.lens.drawing import (
     layer_axis,
@@ -29,7 +30,6 @@ from crosslatent.report.lens.marks import Mark
 from crosslatent.report.lens.views import LayerView, drawn_langs, outside, some_layers, square
 from crosslatent.report.safe import short
 from crosslatent.stats import Estimate
-from crosslatent.subspace import Floats
 
 MOST_PANELS = 9
 LAST_ANGLES = 3
@@ -76,7 +76,7 @@ def languages(space: Space, views: Sequence[LayerView]) -> Figure:
         else:
             _plane(axis, view, looks, langs)
         left = outside(view)
-        away = f" ({words.count(left, 'text')} outside)" if left else ""
+        away = f" ({formatting.count(left, 'text')} outside)" if left else ""
         axis.set_title(f"{layer_name(view.layer)}{away}")
     figure.suptitle(
         _languages_title(space, len(shown), strip=strip), fontsize=8.5, x=0.01, ha="left"

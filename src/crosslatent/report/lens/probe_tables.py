@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crosslatent.lens.space import Space
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens.drawing import layer_name
 from crosslatent.report.lens.marks import name
 from crosslatent.report.lens.views import LayerView, known
@@ -19,7 +19,7 @@ from crosslatent.report.views import Table
 
 
 def write_tables(space: Space, views: Sequence[LayerView], folder: Path) -> None:
-    """Write ``layers.csv``, ``angles.csv`` and ``languages.csv``."""
+    """Write ``layers.csv``, ``angles.csv`` and ``core.languages.csv``."""
     folder.mkdir()
     tables = {
         "layers": [_layer(space, view) for view in views],
@@ -91,10 +91,10 @@ def layer_table(views: Sequence[LayerView]) -> Table:
         rows=[
             [
                 layer_name(view.layer),
-                words.percent(view.between),
+                formatting.percent(view.between),
                 _share(view, "full"),
                 _share(view, "specific"),
-                words.percent(known(view.explained[:2].sum())),
+                formatting.percent(known(view.explained[:2].sum())),
                 f"{view.singular_values[0]:.3g}",
             ]
             for view in views
@@ -107,4 +107,4 @@ def layer_table(views: Sequence[LayerView]) -> Table:
 def _share(view: LayerView, kind: str) -> str:
     measured = view.separability
     one = getattr(measured, kind) if measured is not None else None
-    return "\u2013" if one is None else words.with_interval(one, difference=False)
+    return "\u2013" if one is None else formatting.with_interval(one, difference=False)

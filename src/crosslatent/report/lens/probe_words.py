@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crosslatent.lens.space import FINAL, Layer, Space
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.lens.drawing import layer_name
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.lens.views import DRAWN_TEXTS, LayerView, outside
@@ -36,13 +36,15 @@ def _between(views: Sequence[LayerView]) -> str:
     least, nowhere = min(measured, key=lambda pair: pair[0])
     if len(measured) == 1 or most - least < 5e-4:
         return (
-            f"In every layer {words.percent(most)} of the variance of single states lies between "
+            f"In every layer {formatting.percent(most)} of the variance of single states lies "
+            "between "
             "languages."
         )
     return (
-        f"Languages differ most {after(where.layer)}: {words.percent(most)} of the variance of "
+        f"Languages differ most {after(where.layer)}: {formatting.percent(most)} of the variance "
+        "of "
         f"single states lies between the languages’ means there, and least {after(nowhere.layer)}, "
-        f"with {words.percent(least)}."
+        f"with {formatting.percent(least)}."
     )
 
 
@@ -66,7 +68,7 @@ def _separability(views: Sequence[LayerView]) -> str:
     ties = sum(full.value == best.value for _, full, _ in known)
     where = after(layer)
     if ties > 1:
-        where += f" and in {words.count(ties - 1, 'other layer')} as well"
+        where += f" and in {formatting.count(ties - 1, 'other layer')} as well"
     luck = f" ({_luck(len(known))})" if ties == 1 and len(known) > 1 else ""
     what = {
         "linear": "that is learned from other texts",
@@ -75,7 +77,7 @@ def _separability(views: Sequence[LayerView]) -> str:
     return (
         f"A linear rule {what[rule]} names the language of a text right most often {where}: "
         f"{share(best)}{luck}, where guessing gives "
-        f"{words.percent(chance)}. {_how_many(above, len(known))}{_by_means(views, rule)}"
+        f"{formatting.percent(chance)}. {_how_many(above, len(known))}{_by_means(views, rule)}"
     )
 
 
@@ -133,10 +135,10 @@ def share(estimate: Estimate | None) -> str:
     """A share of held-out texts with its interval and n."""
     if estimate is None or estimate.value is None:
         return "not measured"
-    texts = words.count(estimate.n, "text")
+    texts = formatting.count(estimate.n, "text")
     if estimate.low is None and estimate.value == 1:
         return f"every one of {texts}"
-    return f"{words.with_interval(estimate, difference=False)}, n = {texts}"
+    return f"{formatting.with_interval(estimate, difference=False)}, n = {texts}"
 
 
 def _texts(space: Space) -> str:
@@ -153,7 +155,7 @@ def _texts(space: Space) -> str:
     beside = f"; {_range(record.held_out)} were held out" if held else "; none were held out"
     chat = ", put through the chat template," if record.chat else ""
     return (
-        f"The means are of {words.count(fitted, 'text')} in {len(space.languages)} languages "
+        f"The means are of {formatting.count(fitted, 'text')} in {len(space.languages)} languages "
         f"({_range(record.texts)} a language{beside}){chat} read as {state}{model}. "
         f"Seed of the split: {record.seed}."
     )
@@ -177,15 +179,15 @@ def _left_out(space: Space) -> list[str]:
         if more:
             found.append(
                 f"Figures draw the first {DRAWN_TEXTS} held-out texts of a language and leave out "
-                f"{words.count(sum(more.values()) - DRAWN_TEXTS * len(more), 'text')}; the "
+                f"{formatting.count(sum(more.values()) - DRAWN_TEXTS * len(more), 'text')}; the "
                 "numbers use all of them."
             )
     return [" ".join(found)]
 
 
 def _by_language(counts: Mapping[str, int]) -> str:
-    return words.listing(
-        f"{words.count(count, 'text')} in {of_language(lang)}"
+    return formatting.listing(
+        f"{formatting.count(count, 'text')} in {of_language(lang)}"
         for lang, count in counts.items()
         if count
     )
@@ -200,7 +202,7 @@ def of_layer(view: LayerView) -> list[str]:
     """What is known of one layer, as short facts."""
     facts, left = [], outside(view)
     if view.between is not None:
-        facts.append(f"{words.percent(view.between)} of the variance lies between languages")
+        facts.append(f"{formatting.percent(view.between)} of the variance lies between languages")
     measured = view.separability
     if measured is not None and measured.linear is not None:
         facts.append(f"languages told apart by a learned rule: {share(measured.linear)}")
@@ -209,5 +211,5 @@ def of_layer(view: LayerView) -> list[str]:
     if measured is not None and measured.specific not in (None, measured.full):
         facts.append(f"in the specific subspace alone: {share(measured.specific)}")
     if left:
-        facts.append(f"{words.count(left, 'drawn text')} outside the picture")
+        facts.append(f"{formatting.count(left, 'drawn text')} outside the picture")
     return facts

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crosslatent.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError
 
 
 @contextmanager

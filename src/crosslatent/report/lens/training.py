@@ -21,7 +21,7 @@ from crosslatent.lens.training.record import (
     CurvePoint,
     TrainRecord,
 )
-from crosslatent.report import colours, words
+from crosslatent.report import colours, formatting
 from crosslatent.report.lens.drawing import log_axis, save, style
 from crosslatent.report.lens.publish import published
 from crosslatent.report.safe import write_csv
@@ -117,7 +117,7 @@ def _same(curve: Sequence[CurvePoint], term: str) -> bool:
 def sentence(record: TrainRecord) -> str:
     """How the run ended, for the head of the figure."""
     stop = _STOPS.get(record.stopped, record.stopped)
-    parts = [f"After {words.count(record.steps, 'step')}: {stop}."]
+    parts = [f"After {formatting.count(record.steps, 'step')}: {stop}."]
     if record.best_step is not None:
         parts.append(f"Lowest held-out loss at step {record.best_step:,}.")
     elif not record.points(HELD_OUT):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.core.subspace import Floats, Subspace
 from crosslatent.lens.space import Layer, LayerSeparability, Space
-from crosslatent.subspace import Floats, Subspace
 
 DRAWN_TEXTS = 60
 """Most held-out texts of a language that are drawn, so that a page stays small."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.selectors.registry import REFERENCE
 from crosslatent.selectors.results import MOST_COST, Evaluation, SelectorResult
@@ -89,7 +89,7 @@ class Choice:
 def _several(parts: list[str]) -> str:
     """The first few of them, and how many more there are."""
     more = len(parts) - _MOST_NAMED
-    return words.listing(parts[:_MOST_NAMED] + ([f"{more} more"] if more > 0 else []))
+    return formatting.listing(parts[:_MOST_NAMED] + ([f"{more} more"] if more > 0 else []))
 
 
 def _both_gains(one: SelectorResult) -> str:
@@ -99,7 +99,7 @@ def _both_gains(one: SelectorResult) -> str:
 
 def share_of_gap(one: SelectorResult) -> str:
     """``92.0 % (84.0 to 98.8 %), at cost 2``."""
-    return f"{words.with_interval(one.recovered, difference=False)}, at cost {one.cost:g}"
+    return f"{formatting.with_interval(one.recovered, difference=False)}, at cost {one.cost:g}"
 
 
 def _values(one: Choice) -> Mapping[str, str]:
@@ -110,20 +110,20 @@ def _values(one: Choice) -> Mapping[str, str]:
         "harmless": _several([f"{named(g)} ({_both_gains(g[0])})" for g in one.harmless]),
         "weak": _several(
             [
-                f"{named(g)} ({_both_gains(g[0])}, corrected {words.p_equals(g[0].p_holm)})"
+                f"{named(g)} ({_both_gains(g[0])}, corrected {formatting.p_equals(g[0].p_holm)})"
                 for g in one.weak
             ]
         ),
-        "comparisons": words.count(
+        "comparisons": formatting.count(
             sum(r.p_value is not None for r in one.found.selectors), "comparison"
         ),
-        "gap": f"the {words.points(one.gap)} points up to the upper bound",
+        "gap": f"the {formatting.points(one.gap)} points up to the upper bound",
         "pilot_share": "" if pilot is None else share_of_gap(pilot),
         "pilot_over": points_with_interval(pilot.over_shuffled)
         if pilot is not None and pilot.over_shuffled is not None
         else "",
-        "tried": words.count(len(one.differing), "way"),
-        "half": words.count(len(half), "way"),
+        "tried": formatting.count(len(one.differing), "way"),
+        "half": formatting.count(len(half), "way"),
         "cheapest": f"{named(half[0])}: {share_of_gap(half[0][0])}" if half else "",
     }
 
@@ -213,10 +213,10 @@ def _strict(one: Choice) -> bool:
 def _strict_values(one: Choice) -> Mapping[str, str]:
     room = one.pilot.strict_room if one.pilot is not None else None
     return {
-        "room": "" if room is None else words.with_interval(room, difference=False),
+        "room": "" if room is None else formatting.with_interval(room, difference=False),
         "n": "" if room is None else f"{room.n:,}",
-        "run": words.listing(map(words.control, one.found.strict_controls)),
-        "lacking": words.listing(map(words.control, one.found.strict_missing)),
+        "run": formatting.listing(map(formatting.control, one.found.strict_controls)),
+        "lacking": formatting.listing(map(formatting.control, one.found.strict_missing)),
         "note": one.note,
     }
 

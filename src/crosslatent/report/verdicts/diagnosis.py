@@ -9,7 +9,7 @@ from crosslatent.analysis.across import ModuleClaim
 from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain, Spelling
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import ControlAtPair
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import FEWEST, Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate
 
@@ -71,7 +71,7 @@ def _carried_values(one: Carried) -> Mapping[str, str]:
         return "" if control is None else points_with_interval(control.difference)
 
     return {
-        "component": words.first_upper(words.component(one.component)),
+        "component": formatting.first_upper(formatting.component(one.component)),
         "true": points_with_interval(one.true),
         "same": gain(one.same),
         "symbol": gain(one.symbol),
@@ -169,7 +169,7 @@ class Spelled:
 
 def _spelled_values(one: Spelled) -> Mapping[str, str]:
     return {
-        "component": words.first_upper(words.component(one.found.component)),
+        "component": formatting.first_upper(formatting.component(one.found.component)),
         "same": points_with_interval(one.found.same.gain),
         "other": points_with_interval(one.found.other.gain),
         "gap": points_with_interval(one.found.difference),
@@ -302,7 +302,7 @@ def _layers(numbers: Sequence[int], one: str, many: str) -> str:
     """Subject and verb of a clause: ``layer 3 gains``, ``layers 1 to 4 and 7 gain``."""
     if len(numbers) == 1:
         return f"layer {numbers[0]} {one}"
-    return f"layers {words.listing(ranges(numbers))} {many}"
+    return f"layers {formatting.listing(ranges(numbers))} {many}"
 
 
 def ranges(numbers: Sequence[int]) -> list[str]:
@@ -407,9 +407,9 @@ TRAITS: Family[Sequence[LanguageCorrelation]] = Family(
 CLAIM: Family[ModuleClaim] = Family(
     "claim",
     lambda one: {
-        "model": words.listing(one.models) or "this model",
+        "model": formatting.listing(one.models) or "this model",
         "verdict": one.verdict,
-        "halves": words.listing(f"{half.verdict} for {half.type}" for half in one.halves),
+        "halves": formatting.listing(f"{half.verdict} for {half.type}" for half in one.halves),
     },
     {
         "verdict": Verdict(

@@ -10,7 +10,7 @@ from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import Follow, control_name
 from crosslatent.analysis.surer import OF_OPTIONS, OF_TEXTS
 from crosslatent.analysis.unions import BoundVersus, UpperBound
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate
 
@@ -18,10 +18,10 @@ Conditions = Mapping[str, bool | None]
 
 
 def _gain_values(gain: Estimate) -> Mapping[str, str]:
-    ends = words.interval(gain, difference=True)
+    ends = formatting.interval(gain, difference=True)
     if gain.low is not None:
-        ends = f"{100 * gain.confidence:.0f}{words.NARROW}% interval {ends}"
-    return {"numbers": f"{words.points(gain.value)} points ({ends})"}
+        ends = f"{100 * gain.confidence:.0f}{formatting.NARROW}% interval {ends}"
+    return {"numbers": f"{formatting.points(gain.value)} points ({ends})"}
 
 
 GAIN: Family[Estimate] = Family(
@@ -70,13 +70,13 @@ HEADLINE: Family[Conditions] = Family(
 
 def _bound_values(one: OverControls) -> Mapping[str, str]:
     gap = one.strongest.difference
-    ends = words.interval(gap, difference=True)
+    ends = formatting.interval(gap, difference=True)
     return {
-        "component": words.first_upper(words.component(one.component)),
-        "numbers": f"{words.points(gap.value)} points ({ends}; permutation test "
-        f"{words.p_equals(one.p_value)})",
-        "control": words.control(one.strongest.control),
-        "lacking": words.listing(words.control(name) for name in one.not_run),
+        "component": formatting.first_upper(formatting.component(one.component)),
+        "numbers": f"{formatting.points(gap.value)} points ({ends}; permutation test "
+        f"{formatting.p_equals(one.p_value)})",
+        "control": formatting.control(one.strongest.control),
+        "lacking": formatting.listing(formatting.control(name) for name in one.not_run),
     }
 
 
@@ -140,19 +140,19 @@ class Union:
 def _union_values(one: Union) -> Mapping[str, str]:
     bound, rival = one.bound, one.rival
     where = f" of the {bound.splits[0]} split" if len(bound.splits) == 1 else ""
-    names = [words.control(control_name(b.control, b.stratum)) for b in one.others]
+    names = [formatting.control(control_name(b.control, b.stratum)) for b in one.others]
     values = {
-        "component": words.first_upper(words.component(bound.component)),
+        "component": formatting.first_upper(formatting.component(bound.component)),
         "where": where,
         "tries": f"{bound.attempts[1]:,} {'pair' if bound.attempts[1] == 1 else 'pairs'}",
-        "before": words.percent(bound.vanilla.value),
-        "after": words.percent(bound.overall.value),
-        "controls": words.listing(names),
+        "before": formatting.percent(bound.vanilla.value),
+        "after": formatting.percent(bound.overall.value),
+        "controls": formatting.listing(names),
     }
     if rival is not None:
-        values["rival"] = words.control(control_name(rival.control, rival.stratum))
-        values["luck"] = words.percent(rival.overall.control.value)
-        values["true"] = words.percent(rival.overall.true.value)
+        values["rival"] = formatting.control(control_name(rival.control, rival.stratum))
+        values["luck"] = formatting.percent(rival.overall.control.value)
+        values["true"] = formatting.percent(rival.overall.true.value)
     return values
 
 
@@ -194,10 +194,10 @@ UNION: Family[Union] = Family(
 
 def _follow_values(one: Follow) -> Mapping[str, str]:
     return {
-        "component": words.first_upper(words.component(one.component)),
+        "component": formatting.first_upper(formatting.component(one.component)),
         "where": "over all pairs" if one.pair is None else "at the picked pair",
-        "share": words.percent(one.share.value),
-        "before": words.percent(one.vanilla_share.value),
+        "share": formatting.percent(one.share.value),
+        "before": formatting.percent(one.vanilla_share.value),
     }
 
 
@@ -225,7 +225,7 @@ FOLLOW: Family[Follow] = Family(
 
 def place(pair: tuple[str, int, int]) -> str:
     """``attention 7 -> 0``."""
-    return f"{words.component(pair[0])} {pair[1]}\u202f\u2192\u202f{pair[2]}"
+    return f"{formatting.component(pair[0])} {pair[1]}\u202f\u2192\u202f{pair[2]}"
 
 
 _COSTS = {"translate_test": 1, "surer": 2, "surer_calibrated": 2}
@@ -251,9 +251,9 @@ def _beside_values(one: Beside) -> Mapping[str, str]:
     best = way.best or ("", 0, 0)
     return {
         "way": f"{_MEANINGS.get(way.name, way.name)}, cost {_COSTS.get(way.name, 2)})",
-        "share": words.percent(way.accuracy.value),
+        "share": formatting.percent(way.accuracy.value),
         "pair": place(best),
-        "best": words.percent(way.best_accuracy.value if way.best_accuracy else None),
+        "best": formatting.percent(way.best_accuracy.value if way.best_accuracy else None),
         "over": points_with_interval(way.over_best) if way.over_best else "",
         "preset": place(way.pair or best),
         "gain": GAIN.say(way.gain),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.stats import Estimate
 
 S = TypeVar("S")
@@ -69,4 +69,7 @@ def exploratory(names: Sequence[str], name: str) -> str:
 
 def points_with_interval(estimate: Estimate) -> str:
     """``+8.0 points (+2.0 to +14.0)``."""
-    return f"{words.points(estimate.value)} points ({words.interval(estimate, difference=True)})"
+    return (
+        f"{formatting.points(estimate.value)} points "
+        f"({formatting.interval(estimate, difference=True)})"
+    )

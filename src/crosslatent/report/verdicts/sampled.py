@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crosslatent.analysis.unions import PassAtK
-from crosslatent.report import words
+from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate
 
@@ -22,11 +22,11 @@ class Sampled:
 def _sampled_values(one: Sampled) -> Mapping[str, str]:
     found = one.found
     return {
-        "component": words.first_upper(words.component(found.component)),
+        "component": formatting.first_upper(formatting.component(found.component)),
         "name": found.name,
         "n": f"{found.samples or 0:,}",
         "tries": f"{found.attempts[1]:,} {'pair' if found.attempts[1] == 1 else 'pairs'}",
-        "share": words.percent(found.share.value),
+        "share": formatting.percent(found.share.value),
         "gap": points_with_interval(found.versus.difference) if found.versus else "",
         "note": one.note,
     }

@@ -1,0 +1,1 @@
+"""From items and interventions to judged rows."""

@@ -1,0 +1,371 @@
+"""From a decoded row to a judged record: rules, graded scores, language, and probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from crosslatent.core.errors import PromptError
+from crosslatent.core.languages import identify
+from crosslatent.core.probabilities import normalised
+from crosslatent.engine.decoding import Decoded
+from crosslatent.model import Model
+from crosslatent.model.prompts import Prompt, check_known, encode
+from crosslatent.model.spelling import Context, Ids, context_of, written
+from crosslatent.tasks import RULES, Item, Verdict
+from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics
+from crosslatent.tasks.rules import applicable_rules
+
+LIKELIHOOD = "likelihood"
+"""Rule: the option with the highest log-probability as a whole."""
+LIKELIHOOD_MEAN = "likelihood_mean"
+"""Rule: the option with the highest log-probability per token, so that long ones are no worse."""
+LIKELIEST_START = "first_token"
+"""Rule: the option with the likeliest first token, where every option has one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What follows from an output alone: the same for all rows of an item that give it.
+
+    Attributes:
+        verdicts: by rule.
+        scores: by metric; without those that cannot be told.
+        lang: the language that it is in, if that can be told.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    scores: Mapping[str, float]
+    lang: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """The answers that are looked for, as token ids after one prompt.
+
+    Attributes:
+        answers: each with its spellings: with and without a blank before it; one where both are the
+            same ids, none if the tokenizer drops it.
+        respelled: whether one of them is not as the tokenizer writes it together with the prompt,
+            or needs the unknown token; see `model.spelling.Written`.
+    """
+
+    answers: tuple[tuple[str, tuple[Ids, ...]], ...]
+    respelled: bool = False
+
+    @property
+    def continuations(self) -> list[Ids]:
+        """All spellings of all answers."""
+        return [ids for _, spellings in self.answers for ids in spellings]
+
+    def check(self, model: Model, *, scored: bool) -> None:
+        """Refuse answers that the model cannot write.
+
+        Args:
+            model: the model.
+            scored: whether all of them are scored.
+
+        Raises:
+            PromptError: the model has no embedding for a token of one, or, if it is to be scored,
+                the tokenizer has no token for it.
+        """
+        for answer, spellings in self.answers:
+            for ids in spellings:
+                check_known(model, ids, f"The option {answer!r}")
+            if scored and not spellings:
+                raise PromptError(
+                    f"The tokenizer of {model.name} drops the option {answer!r}, so it cannot be "
+                    "scored: give an option that it has tokens for."
+                )
+
+
+def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[Spelled]:
+    """Answers as token ids, each as it is written after its prompt.
+
+    Args:
+        model: whose tokenizer counts.
+        asked: prompts, each with the answers that are looked for.
+    """
+    pairs = [
+        (context, text)
+        for context, answers in asked
+        for answer in answers
+        for text in (answer, f" {answer}")
+    ]
+    found = iter(written(model, pairs))
+    spelled = []
+    for _, answers in asked:
+        both = [(answer, (next(found), next(found))) for answer in answers]
+        spelled.append(
+            Spelled(
+                tuple(
+                    (answer, tuple(dict.fromkeys(one.ids for one in two if one.ids)))
+                    for answer, two in both
+                ),
+                any(one.moved or one.unknown for _, two in both for one in two),
+            )
+        )
+    return spelled
+
+
+@dataclass(slots=True)
+class ItemScorer:
+    """Judges the answers to one item: under the task's rule, the others that fit, and metrics.
+
+    Attributes:
+        watch: token ids whose first-step log-probability the decoder must report.
+        continuations: what the decoder must score as continuations; empty if nothing.
+    """
+
+    model: Model
+    item: Item
+    rule: str
+    """The task's rule, or `LIKELIHOOD_MEAN`."""
+    whole: bool = False
+    """Whether whole options (or the gold answer, if there are none) are scored."""
+    plain: int = 0
+    """Whole options of up to so many tokens are scored in unmodified rows alone, where `whole` is
+    not asked for: they decide nothing, but say how likely the gold one and the named one were."""
+    spelled: Spelled | None = None
+    """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
+    watch: list[int] = field(init=False)
+    continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
+    _starts: dict[str, list[int]] = field(init=False)
+    _spellings: list[str] = field(init=False, default_factory=list)
+    _texts: dict[tuple[int, ...], str] = field(init=False, default_factory=dict)
+    _judged: dict[str, Judged] = field(init=False, default_factory=dict)
+    _metrics: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the tokens that tell the item's options (or its gold answer) apart."""
+        spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
+        spelled.check(self.model, scored=self.whole)
+        self._metrics = applicable_metrics(self.item)
+        # Options must be told apart; of the gold answers to an open question any one will do.
+        self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
+        self.watch = sorted({token for starts in self._starts.values() for token in starts})
+        if self.whole or (self.plain and self.item.options):
+            kept = [
+                (answer, ids)
+                for answer, found in spelled.answers
+                for ids in found
+                if self.whole or len(ids) <= self.plain
+            ]
+            self._spellings = [answer for answer, _ in kept]
+            self.continuations = tuple(ids for _, ids in kept)
+
+    def record(self, decoded: Decoded) -> dict[str, Any]:
+        """The columns of `runs.schema.ROWS` that follow from the answer."""
+        output = self._text(decoded.ids)
+        log_probs = self._log_probs(decoded)
+        found = self._scores(decoded)
+        scores = found if self.whole else {}
+        judged = self._judge(output)
+        verdicts = {**judged.verdicts, **self._first_token(log_probs), **self._likeliest(scores)}
+        options, golds = self.item.options, self.item.golds
+        return {
+            "output": output,
+            "output_ids": list(decoded.ids),
+            "output_lang": judged.lang,
+            "prediction": verdicts[self.rule].prediction,
+            "correct": verdicts[self.rule].correct,
+            "correct_by_rule": {
+                name: verdict.correct
+                for name, verdict in verdicts.items()
+                if verdict.correct is not None
+            },
+            "scores": {**judged.scores, **self._by_probabilities(log_probs, scores)},
+            "option_logprobs": [log_probs.get(option) for option in options] if options else None,
+            "gold_logprob": self._gold_log_prob(log_probs),
+            "option_scores": [scores[option][0] for option in options]
+            if scores and options
+            else None,
+            "option_means": [scores[option][1] for option in options]
+            if scores and options
+            else None,
+            "gold_score": max((found[gold][0] for gold in golds if gold in found), default=None),
+            "answer_share": self._share(found, verdicts[self.rule].prediction),
+            "answer_logprob": _finite(decoded.mean_logprob),
+            **{f"first_{name}": _finite(value) for name, value in decoded.first._asdict().items()},
+            "min_margin": self.margin(decoded),
+            "finite": decoded.finite,
+        }
+
+    def margin(self, decoded: Decoded) -> float:
+        """By how much the row was decided, in logits: its closest choice of a token or an option.
+
+        A token counts if the row was decoded; of the options, the two best as wholes, the two best
+        per token, and the two spellings of each.
+        """
+        gaps = [_gap(values) for values in self._choices(decoded)] if self.whole else []
+        return min([*gaps, decoded.min_margin] if self._decodes else gaps, default=math.inf)
+
+    def _choices(self, decoded: Decoded) -> list[list[float]]:
+        """What is chosen among where options are scored: spellings, then options."""
+        totals: dict[str, list[float]] = defaultdict(list)
+        for answer, score in zip(self._spellings, decoded.scores, strict=True):
+            totals[answer].append(score)
+        choices = list(totals.values())
+        if self.item.options:
+            scores = self._scores(decoded).values()
+            choices += [[score[at] for score in scores] for at in (0, 1)]
+        return choices
+
+    @property
+    def _decodes(self) -> bool:
+        """Whether answers are texts, or only options that are scored."""
+        return self.rule in RULES
+
+    def _text(self, ids: tuple[int, ...]) -> str:
+        if ids not in self._texts:
+            self._texts[ids] = self.model.text_of(list(ids))
+        return self._texts[ids]
+
+    def _judge(self, output: str) -> Judged:
+        """What follows from the output; rows of a sweep repeat few outputs many times."""
+        if output not in self._judged:
+            self._judged[output] = self._read(output) if self._decodes else Judged({}, {}, None)
+        return self._judged[output]
+
+    def _read(self, output: str) -> Judged:
+        rules = sorted({self.rule, *applicable_rules(self.item)})
+        return Judged(
+            verdicts={name: RULES[name].judge(output, self.item) for name in rules},
+            scores=self._graded(Answer(output), "output"),
+            lang=identify(output),
+        )
+
+    def _graded(self, answer: Answer, needs: str) -> dict[str, float]:
+        """The metrics that fit the item and depend on what `needs` names."""
+        metrics = [METRICS[name] for name in self._metrics if METRICS[name].needs == needs]
+        scores = {metric.name: metric.score(answer, self.item) for metric in metrics}
+        return {name: score for name, score in scores.items() if score is not None}
+
+    def _by_probabilities(
+        self, log_probs: Mapping[str, float], scores: Mapping[str, tuple[float, float]]
+    ) -> dict[str, float]:
+        """Scores of the options' probabilities: as wholes if scored, else of their first tokens."""
+        options = self.item.options
+        if not options or not self._metrics:
+            return {}
+        values = [scores[o][0] if scores else log_probs.get(o) for o in options]
+        return self._graded(Answer("", normalised(values)), "probabilities")
+
+    def _log_probs(self, decoded: Decoded) -> Mapping[str, float]:
+        by_token = dict(zip(self.watch, decoded.watched, strict=True))
+        return {
+            answer: _log_sum([by_token[token] for token in starts])
+            for answer, starts in self._starts.items()
+            if starts
+        }
+
+    def _gold_log_prob(self, log_probs: Mapping[str, float]) -> float | None:
+        """Log-probability that the answer begins as a gold one; None if that cannot be told."""
+        golds = self.item.golds
+        if self.item.options and any(gold not in log_probs for gold in golds):
+            return None
+        known = [log_probs[gold] for gold in golds if gold in log_probs]
+        return _log_sum(known) if known else None
+
+    def _scores(self, decoded: Decoded) -> dict[str, tuple[float, float]]:
+        """Answer -> log-probability of its likelier spelling, as a whole and per token."""
+        found: dict[str, tuple[float, float]] = {}
+        if not (self.whole or decoded.scores):
+            return found  # a row with edits, whose options nobody asked for
+        for answer, tokens, score in zip(
+            self._spellings, self.continuations, decoded.scores, strict=True
+        ):
+            if answer not in found or score > found[answer][0]:
+                found[answer] = (score, score / len(tokens))
+        return found
+
+    def _share(self, scores: Mapping[str, tuple[float, float]], named: str | None) -> float | None:
+        """Probability of the option that the output names, out of all of them as wholes."""
+        options = self.item.options
+        if not options or any(option not in scores for option in options):
+            return None
+        shares = normalised([scores[option][0] for option in options])
+        if shares is None:
+            return None
+        return 0.0 if named is None else float(shares[options.index(named)])
+
+    def _first_token(self, log_probs: Mapping[str, float]) -> dict[str, Verdict]:
+        """Verdict of the rule `LIKELIEST_START`, if all options can be told apart by that."""
+        options = self.item.options
+        if not options or any(option not in log_probs for option in options):
+            return {}
+        return {LIKELIEST_START: self._verdict({option: log_probs[option] for option in options})}
+
+    def _likeliest(self, scores: Mapping[str, tuple[float, float]]) -> dict[str, Verdict]:
+        """Verdicts of the likelihood rules; without options, they cannot say what was chosen."""
+        if not self.whole:
+            return {}
+        return {
+            rule: self._verdict({option: scores[option][at] for option in self.item.options or ()})
+            for at, rule in enumerate((LIKELIHOOD, LIKELIHOOD_MEAN))
+        }
+
+    def _verdict(self, values: Mapping[str, float]) -> Verdict:
+        if not values or not all(map(math.isfinite, values.values())):
+            return Verdict(None, None)
+        best = max(values, key=lambda option: values[option])
+        golds = self.item.golds
+        return Verdict(best in golds if golds else None, best)
+
+
+def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
+    """For each answer, the first tokens it may begin with that no other answer begins with.
+
+    Tokens shared by several answers tell nothing and are left out, so an answer may end up with
+    none.
+    """
+    starts = {answer: {ids[0] for ids in found} for answer, found in spelled.answers}
+    shared = Counter(token for tokens in starts.values() for token in tokens)
+    return {
+        answer: sorted(token for token in tokens if shared[token] == 1)
+        for answer, tokens in starts.items()
+    }
+
+
+def all_starts(spelled: Spelled) -> dict[str, list[int]]:
+    """For each answer, the first tokens it may begin with that no answer before it begins with."""
+    seen: set[int] = set()
+    starts = {}
+    for answer, found in spelled.answers:
+        new = {ids[0] for ids in found} - seen
+        seen |= new
+        starts[answer] = sorted(new)
+    return starts
+
+
+def answers_of(item: Item) -> tuple[str, ...]:
+    """What is looked for in the answer to an item: its options, else its gold answers."""
+    return item.options or tuple(gold for gold in item.golds if gold)
+
+
+def _after_main(model: Model, item: Item) -> Spelled:
+    ids = encode(model, item.main)
+    context = context_of(model, Prompt(item.main), ids, chat=False)
+    (spelled,) = spell(model, [(context, answers_of(item))])
+    return spelled
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _gap(values: Sequence[float]) -> float:
+    """Between the two highest; infinite if there are not two."""
+    best = sorted(values, reverse=True)[:2]
+    gap = best[0] - best[1] if len(best) == 2 else math.inf
+    return math.inf if math.isnan(gap) else gap
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    top = max(values)
+    if math.isinf(top):
+        return top
+    return top + math.log(sum(math.exp(value - top) for value in values))

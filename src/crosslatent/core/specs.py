@@ -1,0 +1,239 @@
+"""Frozen value types that say what is transplanted where, and their canonical hash.
+
+Layers are 0-based block indices. ``source`` is the block that an activation is read from (in the
+run over ``aux``), ``target`` the block that it lands in (in the run over ``main``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from crosslatent.core.errors import PairError, UsageError
+
+Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn"]
+"""What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
+is what the authors' released code carries for attention: module output + residual input.
+``cross_attn`` is a decoder's attention over what an encoder made of the prompt."""
+
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+OF_EVERY_MODEL: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block")
+"""Those that every model has; ``cross_attn`` is there in encoder-decoder models alone."""
+
+STRATA = ("same_answer", "same_symbol", "different_answer")
+"""Donors of the control ``shuffled``, by what their gold answer has in common with the item's: the
+option and the text behind it; the option alone, with another text behind it ("(3)" is a mammal here
+and Asia there); or neither. Answers without labels are their own text."""
+
+IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
+"""Vectors of the prompt itself change nothing at source = target (docs/methods.md 1.1)."""
+
+Control = Literal[
+    "none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self", "paraphrase"
+]
+"""Where a row's vector came from: ``none`` is a true transplant, ``vanilla`` the unmodified run
+over main, ``translate_test`` the unmodified run over aux; the others are the controls that an upper
+bound is compared with."""
+
+CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self", "paraphrase")
+
+SHARED_PREFIX, EXPANDED_CACHE, ORACLE = PATHS = ("shared-prefix", "expanded-cache", "oracle")
+"""Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
+
+EXACT = "exact"
+"""How a near-tie was settled: answered again by the oracle, in float32 (`engine.ties`)."""
+
+ACCURACY = "accuracy"
+"""The share of right answers, as the metric of a task."""
+
+AUTO = "auto"
+"""The fastest path that passes a trial on the model."""
+
+Pair = tuple[int, int]
+"""(source, target), both counted from 0."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Site:
+    """A place in the model where a vector is read or written: a component of one block."""
+
+    component: Component
+    layer: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Transplant:
+    """The output of ``component`` of block ``source`` replaces that of block ``target``."""
+
+    component: Component
+    source: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How prompts go through a chat template.
+
+    Attributes:
+        arguments: what the template is told by name, such as ``{"enable_thinking": False}``.
+        now: the time that the template is told where it asks for it, ISO 8601; None for that of
+            each call.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    now: str | None = None
+
+
+AsChat = bool | Chat
+"""Whether prompts go through a chat template, and how if there is more to say."""
+
+
+PRESETS: Mapping[str, Transplant] = {
+    "understanding": Transplant("attn", -1, 0),
+    "generation": Transplant("ffn", 0, 0),
+    "culture": Transplant("ffn", 0, 0),
+}
+"""Tuning-free choices by type of task (XTransplant v2, table of presets); -1 is the last layer."""
+
+
+_NEAR_TIE = {"float32": 1e-3, "float64": 1e-3, "float16": 0.03, "bfloat16": 0.25}
+
+
+def near_tie_margin(dtype: str) -> float:
+    """Gap of the two highest logits below which the batch may decide a step (docs/methods.md, 2).
+
+    Some twenty times what batching was seen to move logits by in float32. For the half-precision
+    types it is some times the rounding of logits of ordinary size, and has not been measured.
+
+    Args:
+        dtype: of the weights, such as "float32".
+    """
+    return _NEAR_TIE.get(dtype, _NEAR_TIE["bfloat16"])
+
+
+def check_component(name: str) -> Component:
+    """Return `name` as a component.
+
+    Raises:
+        PairError: `name` is no component.
+    """
+    for component in COMPONENTS:
+        if name == component:
+            return component
+    raise PairError(f"Unknown component {name!r}: use one of {', '.join(COMPONENTS)}.")
+
+
+def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
+    """Return `names` as controls, in the canonical order and each once.
+
+    Raises:
+        UsageError: a name is no control.
+    """
+    for name in names:
+        if name not in CONTROLS:
+            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
+    return tuple(control for control in CONTROLS if control in names)
+
+
+def check_engine(name: str) -> str:
+    """Return `name` as a path, or `AUTO`.
+
+    Raises:
+        UsageError: there is no such path.
+    """
+    if name not in (AUTO, *PATHS):
+        raise UsageError(f"Unknown engine {name!r}: use {AUTO}, {', '.join(PATHS)}.")
+    return name
+
+
+def check_preset(name: str) -> Transplant:
+    """Return the preset called `name`.
+
+    Raises:
+        PairError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise PairError(f"Unknown preset {name!r}: use one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def chat_of(
+    chat: bool | None, arguments: Mapping[str, Any] | None = None, now: str | None = None
+) -> AsChat:
+    """How prompts go through the chat template, from what a user says.
+
+    Args:
+        chat: whether they do.
+        arguments: what the template is told by name; plain data.
+        now: the time that the template is told, ISO 8601; None for that of each call.
+
+    Raises:
+        UsageError: there are arguments without chat, or some that are no plain data; or a time that
+            is none.
+    """
+    given = dict(arguments or {})
+    if given and not chat:
+        raise UsageError(
+            f"A chat template is to be told {', '.join(map(str, given))}, but prompts do not go "
+            "through one: give --chat (chat=True) too."
+        )
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"The arguments of a chat template are {given!r}, but names with values of JSON belong "
+            "there."
+        ) from error
+    if now is not None:
+        check_time(now)
+    return Chat(plain, now) if chat else False
+
+
+def right_now() -> str:
+    """The time on this machine's clock, with its distance from UTC, ISO 8601."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def check_time(text: str) -> dt.datetime:
+    """The time that a text says.
+
+    Raises:
+        UsageError: it says none.
+    """
+    try:
+        return dt.datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"The time {text!r} is none of ISO 8601, such as 2026-07-26T23:30:00+02:00."
+        ) from error
+
+
+def resolve_layer(layer: int, n_layers: int, role: str = "") -> int:
+    """Turn a layer that may be counted from the end into a 0-based block index.
+
+    Args:
+        layer: ``0 .. n_layers - 1``, or ``-1 .. -n_layers`` counted from the last block.
+        n_layers: number of decoder blocks of the model.
+        role: which layer it is, for the message ("source", "target"); empty for none in particular.
+
+    Raises:
+        PairError: the model has no such block.
+    """
+    if not -n_layers <= layer < n_layers:
+        which = f"{role} layer" if role else "layer"
+        raise PairError(
+            f"The {which} {layer} is out of range: this model has {n_layers} blocks, "
+            f"so use 0 to {n_layers - 1}, or -1 to -{n_layers} counted from the last."
+        )
+    return layer % n_layers
+
+
+def canonical_hash(value: Any) -> str:
+    """Hash of plain data that does not depend on key order or on the process: 16 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

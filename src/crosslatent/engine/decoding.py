@@ -1,0 +1,408 @@
+"""Prefill and greedy decoding with a key-value cache, over padded batches.
+
+Plain greedy: the highest logit wins, and nothing of the model's generation config but its end
+tokens is applied (no repetition penalty, no forced tokens), so that rows can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+
+from crosslatent.core.errors import ModelError
+from crosslatent.interventions.intervention import Window
+from crosslatent.model import Model, PromptBatch, caches
+from crosslatent.model.encoder import Encoded
+
+_WORTH_LEAVING = 0.9
+"""DecodingBatch that have ended leave the batch when fewer than this share of it go on: leaving
+copies the caches of those that stay."""
+
+
+_LOGITS_AT_ONCE = 2**20
+"""Logits that are summed up together: 4 MiB of float32."""
+
+Tick = Callable[[float], None]
+"""Is told which share of a batch is done, from 0 to 1."""
+
+
+def silent(_share: float) -> None:
+    """The `Tick` that nobody listens to."""
+
+
+class DecodingBatch(Protocol):
+    """DecodingBatch that have read their prompts and go on, one token each at a time."""
+
+    @property
+    def logits(self) -> Tensor:
+        """At the last token that each row has read, rows vocab."""
+        ...
+
+    def feed(self, tokens: Tensor) -> None:
+        """Read one more token in every row, rows."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Let only these rows go on, in this order."""
+        ...
+
+
+@dataclass(slots=True)
+class Prefilled:
+    """A prompt batch after its prefill, over an ordinary cache.
+
+    Attributes:
+        model: what has read it.
+        cache: keys and values of all prompt columns; grows.
+        logits: at the last real token of each row, batch vocab.
+        mask: of the prompt, batch pos; grows.
+        encoded: what an encoder made of the prompt; None in a model without one.
+    """
+
+    model: Model
+    cache: Cache
+    logits: Tensor
+    mask: Tensor
+    encoded: Encoded | None = None
+
+    def feed(self, tokens: Tensor) -> None:
+        """Read one more token in every row, rows."""
+        self.logits = self.read(tokens[:, None])[:, -1]
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor) -> Tensor:
+        """Read more tokens in every row, rows pos, and return their logits, rows pos vocab."""
+        n_rows, width = tokens.shape
+        self.mask = torch.cat([self.mask, self.mask.new_ones((n_rows, width))], dim=-1)
+        tokens = tokens.to(self.mask.device)
+        inputs: dict[str, Any] = {
+            "input_ids": tokens,
+            "attention_mask": self.mask,
+            "position_ids": self.mask.cumsum(-1)[:, -width:] - 1,
+            "logits_to_keep": width,
+        }
+        if self.encoded is not None:
+            inputs = {"decoder_input_ids": tokens, **self.encoded.arguments}
+        logits: Tensor = caches.forward(self.model.hf, inputs, self.cache).logits
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Let only these rows go on, in this order."""
+        rows = rows.to(self.mask.device)
+        caches.keep_rows(self.cache, rows)
+        self.mask, self.logits = self.mask[rows], self.logits[rows]
+        if self.encoded is not None:
+            self.encoded = self.encoded.select(rows)
+
+
+class FirstStep(NamedTuple):
+    """How sure the model was of the first new token.
+
+    Attributes:
+        logprob: log-probability (nats) of the token that was chosen, the likeliest one.
+        entropy: of the distribution over the vocabulary, in nats.
+        margin: gap between the two highest logits.
+    """
+
+    logprob: float
+    entropy: float
+    margin: float
+
+
+UNSURE = FirstStep(math.nan, math.nan, math.nan)
+"""Of an answer whose first step is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One generated answer.
+
+    Attributes:
+        ids: new token ids, without the end token.
+        watched: log-probabilities (nats) of the watched tokens as the first new token.
+        min_margin: smallest gap between the two highest logits over the steps taken.
+        finite: False if a logit was NaN or the highest one infinite.
+        scores: log-probability (nats) of each option as the continuation of the prompt.
+        first: how sure the first token was.
+        mean_logprob: mean log-probability (nats) of `ids`, each after those before it; None where
+            there are none, and in rows with edits, of which it is not measured.
+    """
+
+    ids: tuple[int, ...]
+    watched: tuple[float, ...]
+    min_margin: float
+    finite: bool
+    scores: tuple[float, ...] = ()
+    first: FirstStep = UNSURE
+    mean_logprob: float | None = None
+
+
+@torch.no_grad()
+def prefill(
+    model: Model, batch: PromptBatch, *, chunk: int | None = None, window: Window | None = None
+) -> Prefilled:
+    """Run the prompts through the model once.
+
+    Args:
+        model: the model.
+        batch: prompts, padded on either side.
+        chunk: columns per forward; None for all at once.
+        window: moved along with the chunks, for whoever reads or edits the last token.
+
+    Raises:
+        ModelError: the model gives no logits, or keeps no cache.
+    """
+    window = window or Window(batch.last)
+    if batch.encoder is not None:
+        return _prefill_both(model, batch, window)
+    cache = DynamicCache(config=model.hf.config)
+    logits: Tensor | None = None
+    for start, inputs in batch.parts(chunk):
+        window.start = start
+        width = inputs["input_ids"].shape[1]
+        rows, columns = window.here(width)
+        # A number: a tensor of columns would have to be on the device of the last block.
+        keep = width - int(columns.min()) if len(rows) else 1
+        out = _logits(model, caches.forward(model.hf, inputs, cache, logits_to_keep=keep))
+        if logits is None:
+            logits = out.new_zeros((out.shape[0], out.shape[-1]))
+        rows, columns = rows.to(out.device), columns.to(out.device)
+        logits[rows] = out[rows, columns - width]  # counted from the end, however many there are
+    window.start = None
+    assert logits is not None
+    return Prefilled(model, cache, logits, batch.mask)
+
+
+def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled:
+    """Prompts through the encoder, and what the decoder begins with through the decoder."""
+    ((window.start, inputs),) = batch.parts()
+    out = model.hf(**inputs, use_cache=True)
+    window.start = None
+    encoded = Encoded(out.encoder_last_hidden_state, inputs["attention_mask"])
+    last = _logits(model, out)[:, -1]
+    return Prefilled(model, caches.cache_of(out), last, batch.mask, encoded)
+
+
+def _logits(model: Model, output: Any) -> Tensor:
+    """The logits of a forward, batch pos vocabulary.
+
+    Raises:
+        ModelError: there are none for every token: the model has no head that writes text.
+    """
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor) and logits.dim() == 3:
+        return logits
+    found = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
+    raise ModelError(
+        f"{type(model.hf).__name__} returns {found}, where answering takes one for each token and "
+        "each word of the vocabulary: load the model with AutoModelForCausalLM."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Greedy answers of a batch, one entry a row.
+
+    Attributes:
+        ids: new token ids, without the end token.
+        margins: smallest gap between the two highest logits over the steps taken.
+        finite: False if a logit was NaN or the highest one infinite.
+        first: how sure the first token was.
+        means: mean log-probability (nats) of the new tokens; NaN where it was not measured, or
+            there are none.
+    """
+
+    ids: list[tuple[int, ...]]
+    margins: list[float]
+    finite: list[bool]
+    first: list[FirstStep]
+    means: list[float]
+
+    def row(
+        self, at: int, watched: tuple[float, ...] = (), scores: tuple[float, ...] = ()
+    ) -> Decoded:
+        """One row, with what was read of it beside decoding."""
+        return Decoded(
+            self.ids[at],
+            watched,
+            self.margins[at],
+            self.finite[at],
+            scores,
+            self.first[at],
+            None if math.isnan(self.means[at]) else self.means[at],
+        )
+
+
+@torch.no_grad()
+def greedy(
+    rows: DecodingBatch,
+    max_new_tokens: int,
+    eos_ids: frozenset[int],
+    tick: Tick = silent,
+    measured: Sequence[int] = (),
+) -> Answers:
+    """Decode greedily, all rows together; a row that has ended leaves the batch.
+
+    Args:
+        rows: rows that have read their prompts; used up by this call.
+        max_new_tokens: most tokens per row, the end token counted in.
+        eos_ids: tokens that end an answer.
+        tick: told after every step which share of the tokens is done at least.
+        measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
+            every step, which is why not all rows get it.
+    """
+    n_rows = len(rows.logits)
+    ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
+    lengths = torch.zeros(n_rows, dtype=torch.long)
+    margins = torch.full((n_rows,), torch.inf)
+    finite = torch.ones(n_rows, dtype=torch.bool)
+    ends = torch.tensor(sorted(eos_ids), dtype=torch.long)
+    here = torch.arange(n_rows)  # the row of the answers that each row of the batch writes
+    alive = torch.ones(n_rows, dtype=torch.bool)  # of the rows in the batch
+    first = _first_steps(rows.logits)
+    surprise = _Surprise.of(n_rows, measured)
+    for step in range(max_new_tokens):
+        token, margin, sane = _choose(rows.logits)
+        at = here[alive]
+        margins[at] = torch.minimum(margins[at], margin[alive])
+        finite[at] &= sane[alive]
+        alive &= ~torch.isin(token, ends)
+        at = here[alive]
+        ids[at, step] = token[alive]
+        lengths[at] += 1
+        surprise.add(rows.logits, token, alive, here)
+        tick((step + 1) / max_new_tokens)
+        if not len(at) or step == max_new_tokens - 1:
+            break
+        if len(at) < _WORTH_LEAVING * len(here):
+            rows.keep(torch.nonzero(alive).flatten())
+            here, token, alive = at, token[alive], alive[alive]
+        rows.feed(token)
+    answers = [
+        tuple(row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)
+    ]
+    return Answers(answers, margins.tolist(), finite.tolist(), first, surprise.means(lengths))
+
+
+@dataclass(frozen=True, slots=True)
+class _Surprise:
+    """Summed log-probabilities (nats) of the tokens of some rows, float64, rows of the answers."""
+
+    wanted: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, n_rows: int, measured: Sequence[int]) -> _Surprise:
+        wanted = torch.zeros(n_rows, dtype=torch.bool)
+        wanted[list(measured)] = True
+        return cls(wanted, torch.zeros(n_rows, dtype=torch.float64))
+
+    def add(self, logits: Tensor, token: Tensor, alive: Tensor, here: Tensor) -> None:
+        """Add the chosen token of the rows that go on.
+
+        Args:
+            logits: of the batch, rows vocab.
+            token: what each row of the batch chose.
+            alive: which of them go on.
+            here: the row of the answers that each of them writes.
+        """
+        at = torch.nonzero(alive & self.wanted[here]).flatten()
+        if not len(at):
+            return
+        part = logits[at.to(logits.device)]
+        chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
+        self.total[here[at]] += (chosen - logsumexp(part)).cpu().double()
+
+    def means(self, lengths: Tensor) -> list[float]:
+        """Means over so many tokens a row."""
+        known = self.wanted & (lengths > 0)
+        return torch.where(known, self.total / lengths, torch.nan).tolist()
+
+
+def _first_steps(logits: Tensor) -> list[FirstStep]:
+    """How sure every row is of its next token, rows vocab."""
+    _, best, second = top_two(logits)
+    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
+    surprise = [
+        _surprise(part, top) for part, top in zip(logits.split(rows), best.split(rows), strict=True)
+    ]
+    values = torch.cat([torch.cat(surprise, dim=1), (best.float() - second.float())[None]])
+    return [FirstStep(*row) for row in values.T.tolist()]
+
+
+def _surprise(logits: Tensor, best: Tensor) -> Tensor:
+    """Log-probability of the likeliest token, and entropy of all; 2 rows."""
+    logits = logits.float()
+    probs = logits.softmax(-1)
+    likeliest = probs.amax(-1).log()
+    mean = (probs * logits).sum(-1)
+    if mean.isnan().any():  # what is impossible adds nothing: 0 log 0 is 0 here
+        mean = (probs * logits.masked_fill(torch.isneginf(logits), 0.0)).sum(-1)
+    return torch.stack([likeliest, best.float() - likeliest - mean])
+
+
+def _choose(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Greedy token, top-2 margin and finiteness of each row, on the CPU."""
+    token, best, second = top_two(logits)
+    margin = best.float() - second.float()
+    # One transfer in place of three: each waits for the device. Float32 holds ids up to 2^24.
+    chosen = torch.stack([token.float(), margin, torch.isfinite(best).float()]).cpu()
+    return chosen[0].long(), chosen[1], chosen[2].bool()
+
+
+def top_two(logits: Tensor, width: int = 128) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit and the next of every row, rows vocab.
+
+    Looks for the block of `width` tokens that holds the highest logit, and then only in there: on
+    the CPU, an argmax over a whole vocabulary takes ten times as long as its maximum.
+
+    Returns:
+        Token id of the highest logit (the lowest id if several are equal), that logit, and the
+        second highest (equal to it then); rows each.
+    """
+    vocab = logits.shape[-1]
+    whole = vocab - vocab % width
+    peaks = logits[:, :whole].unflatten(-1, (-1, width)).amax(-1)
+    if whole < vocab:
+        peaks = torch.cat([peaks, logits[:, whole:].amax(-1, keepdim=True)], -1)
+    block = peaks.argmax(-1, keepdim=True)
+    columns = block * width + torch.arange(width, device=logits.device)
+    inside = logits.gather(-1, columns.clamp_max(vocab - 1))
+    inside = inside.masked_fill(columns >= vocab, -torch.inf)
+    at = inside.argmax(-1, keepdim=True)
+    beside = inside.scatter(-1, at, -torch.inf).amax(-1)
+    elsewhere = peaks.scatter(-1, block, -torch.inf).amax(-1)
+    best = inside.gather(-1, at)[:, 0]
+    return (block * width + at)[:, 0], best, torch.maximum(beside, elsewhere)
+
+
+def logsumexp(logits: Tensor) -> Tensor:
+    """Log of the summed exponentials of every row in float32, rows vocab -> rows.
+
+    Some rows at a time: what is made of them on the way then fits into the cache of a CPU.
+    """
+    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
+    return torch.cat([part.float().logsumexp(-1) for part in logits.split(rows)])
+
+
+def log_probabilities(
+    logits: Tensor, tokens: Sequence[int], mass: Tensor | None = None
+) -> list[tuple[float, ...]]:
+    """Log-probabilities (nats) of some tokens in every row.
+
+    Args:
+        logits: rows vocab.
+        tokens: token ids.
+        mass: `logsumexp` of the logits, if it is known.
+    """
+    if not tokens:
+        return [()] * len(logits)
+    mass = logsumexp(logits) if mass is None else mass
+    index = torch.tensor(list(tokens), device=logits.device)
+    return [tuple(row) for row in (logits[:, index].float() - mass[:, None]).tolist()]

@@ -1,0 +1,85 @@
+"""The oracle: one row at a time, the whole prompt through the model, one hook.
+
+Plain on purpose. Every faster path is tested to give the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from crosslatent.core.specs import Site
+from crosslatent.engine.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
+from crosslatent.interventions.intervention import Intervention, Window, check_row, replace_in
+from crosslatent.model import Model, encode_batch, rewriting
+from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.sites import Rewrite
+
+
+@plain_settings()
+def run_rows(
+    model: Model,
+    main: Sequence[int],
+    rows: Sequence[tuple[Intervention, ...]],
+    *,
+    max_new_tokens: int,
+    watch: Sequence[int] = (),
+    options: Sequence[Sequence[int]] = (),
+    chunk: int | None = None,
+) -> list[Decoded]:
+    """Answer `main` once for each row, with that row's edits (XTransplant, arXiv 2412.12686, 3.1).
+
+    Args:
+        model: the model.
+        main: token ids of the prompt.
+        rows: the edits of each answer; an empty row is the unmodified run.
+        max_new_tokens: most new tokens, the end token counted in.
+        watch: token ids whose log-probability as first token is wanted.
+        options: continuations, as token ids, whose log-probability is wanted.
+        chunk: prompt tokens per forward; None for all at once.
+
+    Raises:
+        PairError: a row edits a site twice, or more tokens than the prompt has.
+    """
+    decoded = []
+    for row in rows:
+        with answering(model.hf):
+            start = read_prompt(model, main, row, chunk)
+            watched = log_probabilities(start.logits, watch)[0]
+            measured = () if row else (0,)
+            answers = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
+            scores = tuple(_score(model, main, row, option) for option in options)
+        decoded.append(answers.row(0, watched, scores))
+    return decoded
+
+
+@plain_settings()
+def read_prompt(
+    model: Model, main: Sequence[int], row: tuple[Intervention, ...], chunk: int | None = None
+) -> Prefilled:
+    """The whole prompt through the model, with one row's edits at its end."""
+    check_row(row, len(model.decoder_reads(main)))
+    prompt = encode_batch(model, [main])
+    window = Window(prompt.last)
+    with answering(model.hf), rewriting(model, _rewrites(row, window)):
+        return prefill(model, prompt, chunk=chunk, window=window)
+
+
+def _rewrites(row: tuple[Intervention, ...], window: Window) -> dict[Site, Rewrite]:
+    return {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
+
+
+def _score(
+    model: Model, main: Sequence[int], row: tuple[Intervention, ...], option: Sequence[int]
+) -> float:
+    """Log-probability (nats) of one continuation, read as one text with the prompt."""
+    prompt = encode_batch(model, [main])
+    window = Window(prompt.last)
+    ((_, whole),) = prompt.followed_by(option).parts()
+    if not model.has_encoder:
+        whole["logits_to_keep"] = len(option) + 1
+    with rewriting(model, _rewrites(row, window)):
+        logits = model.hf(**whole).logits[0, -1 - len(option) : -1]
+    chosen = torch.tensor(list(option), device=logits.device)[:, None]
+    return float(logits.float().log_softmax(-1).gather(-1, chosen).sum())

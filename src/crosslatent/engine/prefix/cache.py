@@ -1,0 +1,238 @@
+"""A cache that holds only each row's own tokens, beside one prefix for every group of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from crosslatent.engine.prefix.attention import Scoring, Unshareable, attend
+from crosslatent.engine.prefix.slots import Slots, select
+from crosslatent.engine.prefix.step import Reach, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values of the prompts of a batch, without the ends that rows may edit.
+
+    Attributes:
+        layers: cache layers, each with keys and values, groups heads pos d_head; or still empty.
+        pads: columns of padding in front of each group's prefix, groups, on the CPU.
+        length: columns of the prefix, padding included.
+        reaches: how far back the tokens of each layer may look; None for all the way.
+    """
+
+    layers: list[Any]
+    pads: Tensor
+    length: int
+    reaches: list[Reach | None]
+
+    @classmethod
+    def of(
+        cls, cache: Cache, pads: Tensor, length: int, kinds: Sequence[str] | None = None
+    ) -> Prefix:
+        """Take over a cache that has read the prefixes, padded on the left.
+
+        Args:
+            cache: of the prefixes.
+            pads: columns of padding in front of each, groups.
+            length: columns of the prefixes.
+            kinds: of the attention of each layer (``layer_types`` of transformers' configs).
+
+        Raises:
+            Unshareable: a layer of the cache keeps something else than keys and values, or attends
+                in a way that is not known here.
+        """
+        if unknown := set(kinds or ()) - _KINDS:
+            raise Unshareable(f"it has {', '.join(sorted(unknown))}")
+        for layer in cache.layers:
+            if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
+                raise Unshareable(f"its cache has a layer of type {type(layer).__name__}")
+        chunked = [kind == "chunked_attention" for kind in kinds or ()]
+        chunked += [False] * (len(cache.layers) - len(chunked))
+        prefix = cls(cache.layers, pads, length, list(map(_reach, cache.layers, chunked)))
+        if bool(pads.any()):
+            prefix._clear_padding()
+        return prefix
+
+    def _clear_padding(self) -> None:
+        """Nothing reads padding, but a weight of zero times what is not a number is not zero."""
+        for layer in self.layers:
+            kept = layer.keys.shape[-2]
+            hidden = torch.arange(self.length - kept, self.length) < self.pads[:, None]
+            hidden = hidden[:, None, :, None].to(layer.keys.device)
+            layer.keys = layer.keys.masked_fill(hidden, 0)
+            layer.values = layer.values.masked_fill(hidden, 0)
+
+
+_KINDS = frozenset({"full_attention", "sliding_attention", "chunked_attention", "attention"})
+"""Kinds of attention that are reproduced here; others may differ in long texts alone."""
+
+
+def _reach(layer: Any, chunked: bool) -> Reach | None:
+    if not isinstance(layer, DynamicSlidingWindowLayer):
+        return None
+    return Reach(int(layer.sliding_window), chunked)
+
+
+Expand = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Makes keys and values of what a cache holds, where that is something smaller (DeepSeek)."""
+
+
+@dataclass(slots=True)
+class _Common:
+    """What all layers of a cache must agree on."""
+
+    prefix: Prefix
+    groups: Tensor
+    """Which prefix each row continues, rows, on the CPU."""
+    room: int
+    """Most tokens that a row will hold."""
+    step: Step = field(default_factory=lambda: Step.chain(0, 1))
+    _slots: dict[tuple[int, torch.device], Slots] = field(default_factory=dict)
+
+    def slots(self, n_rows: int, device: torch.device) -> Slots:
+        """The arrangement of the first `n_rows` rows; lower blocks may see fewer than all."""
+        key = (n_rows, device)
+        if key not in self._slots:
+            self._slots[key] = Slots.of(self.groups[:n_rows], len(self.prefix.pads), device)
+        return self._slots[key]
+
+    def keep(self, rows: Tensor) -> None:
+        self.groups = self.groups[rows]
+        self._slots.clear()
+
+
+class SharedCache(Cache):
+    """A cache of transformers for rows that share prefixes; used inside `shared_attention`.
+
+    The first row of every group stands at the group's own number: a block that sees fewer rows than
+    the batch has (`crosslatent.engine.growth`) fills the caches of the others from it.
+    """
+
+    def __init__(self, prefix: Prefix, groups: Tensor, room: int) -> None:
+        """Start without any token of the rows.
+
+        Args:
+            prefix: what the rows share.
+            groups: which of its prompts each row continues, rows.
+            room: most tokens that a row will hold.
+        """
+        self._batch = _Common(prefix, groups, room)
+        self._suffixes = [
+            SuffixLayer(layer, reach, self._batch)
+            for layer, reach in zip(prefix.layers, prefix.reaches, strict=True)
+        ]
+        super().__init__(layers=list(self._suffixes))
+
+    @property
+    def groups(self) -> Tensor:
+        """Which prefix each row continues, rows, on the CPU."""
+        return self._batch.groups
+
+    def layer(self, index: int) -> SuffixLayer:
+        """The cache of one block."""
+        return self._suffixes[index]
+
+    def begin(self, step: Step) -> None:
+        """Say which tokens the next forward reads."""
+        self._batch.step = step
+
+    def forget(self, tokens: int) -> None:
+        """Drop the last tokens of all rows."""
+        for layer in self._suffixes:
+            layer.length -= tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only these rows, in this order; rows on the CPU."""
+        self._batch.keep(rows)
+        for layer in self._suffixes:
+            layer.keep(rows)
+
+
+class SuffixLayer(DynamicLayer):
+    """One layer's keys and values of the rows' own tokens, rows heads pos d_head."""
+
+    def __init__(self, prefix: Any, reach: Reach | None, batch: _Common) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._prefix = prefix
+        self._batch = batch
+        self.reach = reach
+        self.length = 0
+        """Tokens that every row holds."""
+        self._buffers: tuple[Tensor, Tensor] | None = None
+        self._expanded: tuple[Tensor, Tensor] | None = None
+
+    def get_seq_length(self) -> int:
+        """Tokens of prefix and row together."""
+        return self._batch.prefix.length + self.length
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Add the tokens of this forward; returns what the rows that it saw now hold."""
+        if self._buffers is None:
+            self._buffers = (self._buffer(key_states), self._buffer(value_states))
+            self.is_initialized = True
+        n_rows, start = key_states.shape[0], self.length
+        self.length += key_states.shape[-2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:n_rows, :, start : self.length] = states
+            if n_rows < len(buffer):
+                # The rows that are not here yet have seen the same as their group's first row.
+                first = self._batch.groups[n_rows:].to(states.device)
+                buffer[n_rows:, :, start : self.length] = states[first]
+        keys, values = (buffer[:n_rows, :, : self.length] for buffer in self._buffers)
+        return keys, values
+
+    def attend(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scoring: Scoring,
+        expand: Expand | None = None,
+    ) -> Tensor:
+        """Attention of the rows of a forward over prefix and suffix, rows heads pos d_head."""
+        batch, step = self._batch, self._batch.step
+        past = self.length - query.shape[-2]
+        prefix = None
+        hides_prefix = None
+        if batch.prefix.length:
+            prefix = self._of_prefix(expand)
+            if (prefix[0].shape[1], prefix[1].shape[1]) != (keys.shape[1], values.shape[1]):
+                raise Unshareable("its cache holds something else than the keys of its attention")
+            hides_prefix = step.hides_prefix(
+                batch.prefix.pads,
+                batch.prefix.length,
+                prefix[0].shape[-2],
+                self.reach,
+                query.device,
+            )
+        starts = batch.prefix.length - batch.prefix.pads
+        hides_suffix = step.hides_suffix(starts, past, self.reach, query.device)
+        slots = batch.slots(query.shape[0], query.device)
+        return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
+
+    def _of_prefix(self, expand: Expand | None) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, groups heads pos d_head."""
+        if expand is None:
+            return self._prefix.keys, self._prefix.values
+        if self._expanded is None:
+            self._expanded = expand(self._prefix.keys, self._prefix.values)
+        return self._expanded
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep only these rows."""
+        if self._buffers is not None:
+            keys, values = (select(buffer, rows) for buffer in self._buffers)
+            self._buffers = (keys, values)
+
+    def _buffer(self, states: Tensor) -> Tensor:
+        shape = (len(self._batch.groups), states.shape[1], self._batch.room, states.shape[3])
+        return states.new_empty(shape)

@@ -1,0 +1,52 @@
+"""What the row runners are asked: a prompt, and the rows to answer it with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from crosslatent.interventions.intervention import Intervention, check_row, tail
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt and its rows.
+
+    Attributes:
+        main: token ids of the prompt.
+        rows: the edits of each answer; an empty row is the unmodified run.
+        watch: token ids whose log-probability as first token is wanted.
+        options: continuations, as token ids, whose log-probability is wanted.
+        plain_only: of unmodified rows alone; rows with edits then have no scores.
+        least_tail: tokens at the end of the prompt that are read with the rows in any case, so that
+            it can share a batch with requests whose rows touch as many.
+
+    Raises:
+        PairError: a row edits a site twice, or more tokens than the prompt has.
+    """
+
+    main: tuple[int, ...]
+    rows: tuple[tuple[Intervention, ...], ...]
+    watch: tuple[int, ...] = ()
+    options: tuple[tuple[int, ...], ...] = ()
+    least_tail: int = 1
+    plain_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse rows that the prompt cannot have."""
+        for row in self.rows:
+            check_row(row, len(self.main))
+
+    def options_of(self, row: int) -> tuple[tuple[int, ...], ...]:
+        """The continuations that are scored in one of its rows."""
+        return () if self.plain_only and self.rows[row] else self.options
+
+    @cached_property
+    def plain(self) -> frozenset[int]:
+        """Which rows are unmodified."""
+        return frozenset(at for at, row in enumerate(self.rows) if not row)
+
+    @cached_property
+    def tail(self) -> int:
+        """How many tokens at the end of the prompt are read with the rows."""
+        return max([self.least_tail, *map(tail, self.rows)])

@@ -1,0 +1,158 @@
+"""Reading activations: module outputs at the last real prompt tokens of every block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from crosslatent.core.errors import PromptError
+from crosslatent.core.specs import Component, Site, check_component
+from crosslatent.interventions.intervention import Window
+from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, reading
+from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.prompts import Side, check_positions
+
+Captured = dict[Component, Tensor]
+"""Component -> vectors, layers d_model (or prompts layers d_model)."""
+
+
+@overload
+def capture(
+    model: Model,
+    prompts: str,
+    components: str | Sequence[str] = ...,
+    *,
+    batch_size: int = ...,
+    side: Side = ...,
+    chunk: int | None = ...,
+    positions: int = ...,
+) -> Captured: ...
+@overload
+def capture(
+    model: Model,
+    prompts: Sequence[str],
+    components: str | Sequence[str] = ...,
+    *,
+    batch_size: int = ...,
+    side: Side = ...,
+    chunk: int | None = ...,
+    positions: int = ...,
+) -> Captured: ...
+def capture(
+    model: Model,
+    prompts: str | Sequence[str],
+    components: str | Sequence[str] = ("attn", "ffn"),
+    *,
+    batch_size: int = 16,
+    side: Side = "left",
+    chunk: int | None = None,
+    positions: int = 1,
+) -> Captured:
+    """Capture components of all blocks at the last real token (XTransplant, arXiv 2412.12686, 3.1).
+
+    Args:
+        model: the model.
+        prompts: one prompt, or several (run in padded batches; the numbers do not depend on it).
+        components: which module outputs; see `core.specs.COMPONENTS`.
+        batch_size: prompts per batch.
+        side: where a batch is padded.
+        chunk: prompt columns per forward; None for all at once.
+        positions: how many of the last tokens to capture.
+
+    Returns:
+        For each component the vectors: layers d_model for one prompt, prompts layers d_model for
+        several; in the model's dtype, on the CPU. With more than one position, these stand before
+        d_model, the last token's last.
+
+    Raises:
+        PromptError: no prompt, an empty one, one longer than the context, or one with fewer tokens
+            than `positions`.
+        PairError: an unknown component, or one that the model does not have.
+    """
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not texts:
+        raise PromptError("There is no prompt to capture from: give at least one.")
+    ids = [encode(model, text, role="aux") for text in texts]
+    names = [components] if isinstance(components, str) else components
+    kinds = [model.check_component(check_component(name)) for name in names]
+    captured = capture_ids(
+        model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk, positions=positions
+    )
+    if isinstance(prompts, str):
+        return {kind: vectors[0] for kind, vectors in captured.items()}
+    return captured
+
+
+@plain_settings()
+def capture_ids(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    components: Sequence[Component],
+    *,
+    batch_size: int = 16,
+    side: Side = "left",
+    chunk: int | None = None,
+    positions: int = 1,
+    advance: Callable[[int, int], None] | None = None,
+) -> Captured:
+    """`capture` for prompts that are already token ids; always prompts layers d_model.
+
+    `advance` is told after every batch how many prompts of how many are done.
+    """
+    check_positions(positions, *map(model.decoder_reads, prompts))
+    limit = model.rotary_limit
+    if limit is not None and max(map(len, prompts)) > limit:
+        batch_size = 1  # a long prompt would change the embeddings of the short ones beside it
+    parts = []
+    for at in range(0, len(prompts), batch_size):
+        batch = encode_batch(model, prompts[at : at + batch_size], side)
+        parts.append(_capture_batch(model, batch, components, chunk, positions))
+        if advance is not None:
+            advance(min(at + batch_size, len(prompts)), len(prompts))
+    captured = {kind: torch.cat([part[kind] for part in parts]) for kind in components}
+    if positions == 1:
+        return {kind: vectors[:, :, 0] for kind, vectors in captured.items()}
+    return captured
+
+
+def _capture_batch(
+    model: Model,
+    batch: PromptBatch,
+    components: Sequence[Component],
+    chunk: int | None,
+    positions: int,
+) -> Captured:
+    """Vectors of one batch, prompts layers positions d_model."""
+    window = Window(batch.last)
+    shape = (len(batch.ids), model.n_layers, positions, model.d_model)
+    kept = {kind: torch.zeros(shape, dtype=model.dtype) for kind in components}
+
+    def receive(site: Site, value: Tensor) -> None:
+        for back in range(positions):
+            at = window.here(value.shape[1], back)
+            if not len(at[0]):
+                continue
+            rows, columns = (index.to(value.device) for index in at)
+            place = positions - 1 - back
+            kept[site.component][rows.cpu(), site.layer, place] = value[rows, columns].to(
+                "cpu", model.dtype
+            )
+
+    sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
+    with answering(model.hf), reading(model, sites, receive):
+        _read(model, batch, chunk, window)
+    return kept
+
+
+def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
+    """The prompts through all blocks; logits are not wanted, so the head is left out."""
+    decoder: Any = model.hf.base_model
+    whole = batch.in_one or chunk is None or chunk >= batch.ids.shape[1]
+    cache = None if whole else DynamicCache(config=model.hf.config)
+    for start, inputs in batch.parts(chunk):
+        window.start = start
+        caches.forward(decoder, inputs, cache)

@@ -1,0 +1,268 @@
+"""`patched`: a transplant under the user's own forward and ``generate`` calls of ``model.hf``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crosslatent.core.errors import PairError, PromptError
+from crosslatent.core.specs import Component, Site, check_component, resolve_layer
+from crosslatent.interventions.intervention import Window, replace_in
+from crosslatent.model import Model, rewriting
+from crosslatent.model.caches import NAMES, cache_in, named
+from crosslatent.model.conditions import evaluating, evaluating_calls
+from crosslatent.model.prompts import last_real
+
+
+@contextmanager
+def patched(
+    model: Model,
+    vectors: Mapping[Component, Tensor],
+    *,
+    component: str,
+    source: int,
+    target: int,
+    strength: float = 1.0,
+) -> Iterator[None]:
+    """While open, every prompt that enters the model gets the transplant at its last real token.
+
+    The vector lands in the forward that holds the last prompt token (also when `generate` splits
+    the prefill into chunks) and nowhere else; each new call is armed again. Outside `generate`, the
+    prompt is what the first forward with an empty cache holds. Hooks are gone on leaving, after an
+    exception too.
+
+    Every call runs in evaluation mode, whatever mode the model is in; all else of the call is the
+    user's: its generation config, autocast, precision, gradients, and hooks that are there.
+
+    In an encoder-decoder model, the prompt's last token is the last one that the decoder is given
+    (docs/methods.md, 1.5): its start token, or the first token that `generate` forces after it.
+
+    Args:
+        model: the model; call ``model.hf`` inside.
+        vectors: what `capture` returned, layers d_model (for all rows) or prompts layers d_model
+            (one for each row of the batch; rows of a beam search share their prompt's).
+        component: which of them to use, and where it lands.
+        source: layer to take the vector from; -1 is the last.
+        target: layer to put it in; -1 is the last.
+        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
+
+    Raises:
+        PairError: a component or a layer that the model does not have.
+        PromptError: inside, if `generate` gets a right-padded batch or an assistant, or a decoder
+            is not told what it begins with.
+    """
+    kind = model.check_component(check_component(component))
+    if kind not in vectors:
+        raise PairError(
+            f"No {kind!r} vectors were captured, only {', '.join(vectors) or 'none'}: "
+            f"pass components=[{kind!r}] to capture."
+        )
+    i = resolve_layer(source, model.n_layers, "source")
+    j = resolve_layer(target, model.n_layers, "target")
+    watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(
+        model, vectors[kind][..., i, :], strength
+    )
+    edit = rewriting(model, {Site(kind, j): watch.rewrite})
+    with watch.attached(), evaluating_calls(model.hf), edit:
+        yield
+
+
+class _PromptWatch:
+    """Follows the model's forwards and knows which of them holds the last prompt token."""
+
+    _side = ""
+    """How the arguments begin that say what counts as the prompt."""
+    _nothing = "A forward got neither input_ids nor inputs_embeds: pass one of them."
+
+    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
+        self._model = model
+        self._strength = strength
+        self._vectors = vectors
+        self._inside = False
+        """Whether `generate` is running."""
+        self._generating: int | None = None
+        """Columns of the prompt that `generate` was given, if that is known."""
+        self._width = 0
+        self._read = 0
+        """Tokens of the text so far, in the `generate` call that is running."""
+        self._window = Window(torch.zeros(0, dtype=torch.long), None)
+
+    def rewrite(self, hidden: Tensor) -> Tensor:
+        """Replace the last prompt token's vector if this forward holds it, batch pos d_model."""
+        vectors = self._for_rows(hidden.shape[0])[:, None]
+        return replace_in(self._window, vectors, self._strength)(hidden)
+
+    def _for_rows(self, rows: int) -> Tensor:
+        if self._vectors.dim() == 1:
+            return self._vectors[None]
+        prompts = len(self._vectors)
+        # Only `generate` makes several rows of one prompt (beams), and it keeps them together.
+        if rows % prompts or (rows != prompts and not self._inside):
+            raise PromptError(
+                f"The vectors are of {prompts} prompts, but the batch has {rows} rows: "
+                "capture one prompt, or as many as the batch has."
+            )
+        return self._vectors.repeat_interleave(rows // prompts, dim=0)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Watch forwards and `generate` calls of the model while open."""
+        hf: Any = self._model.hf
+        own = vars(hf).get("generate")
+        handle = hf.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        hf.generate = self._watched_generate(hf.generate)
+        try:
+            yield
+        finally:
+            handle.remove()
+            if own is None:
+                del hf.generate
+            else:
+                hf.generate = own
+
+    def _watched_generate(self, generate: Any) -> Any:
+        @wraps(generate)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            given = named(generate, args, kwargs)
+            _refuse_assistants(self._model, given)
+            self._begin(given)
+            self._inside, self._read = True, 0
+            try:
+                # It runs an encoder by itself, which is no forward of the whole model.
+                with evaluating(self._model.hf):
+                    return generate(*args, **kwargs)
+            finally:
+                self._inside, self._generating = False, None
+
+        return watched
+
+    def _begin(self, given: Mapping[str, Any]) -> None:
+        """Note what `generate` is given."""
+        names = ("inputs_embeds", "inputs", "input_ids")
+        inputs = next((given[name] for name in names if given.get(name) is not None), None)
+        self._generating = None if inputs is None else int(inputs.shape[1])
+        _refuse_right_padding(given.get("attention_mask"))
+
+    def _before_forward(self, module: Any, args: Any, kwargs: Any) -> None:
+        given = named(module.forward, args, kwargs)
+        tokens = self._tokens(given)
+        start = self._start(given, tokens.shape[1])
+        if self._generating is None and start == 0:
+            self._width = self._begins_with(int(tokens.shape[1]))
+            if self._inside:
+                self._generating = self._width
+        elif self._generating is not None:
+            self._width = self._generating
+        if start >= self._width:
+            self._window.start = None
+            return
+        mask = given.get(f"{self._side}attention_mask")
+        self._window = Window(self._last(mask, tokens), start)
+
+    def _tokens(self, given: Mapping[str, Any]) -> Tensor:
+        """What a forward reads, token ids or embeddings."""
+        for name in ("input_ids", "inputs_embeds"):
+            if given.get(f"{self._side}{name}") is not None:
+                tokens: Tensor = given[f"{self._side}{name}"]
+                return tokens
+        raise PromptError(self._nothing)
+
+    def _start(self, given: Mapping[str, Any], n_tokens: int) -> int:
+        """How many tokens have been read before this forward.
+
+        Raises:
+            PromptError: `generate` goes on after a forward, but what that left is not here, and
+                neither are its tokens.
+        """
+        cache = cache_in(given)
+        start = 0 if cache is None else int(cache.get_seq_length())
+        before, self._read = self._read, start + n_tokens
+        if self._inside and start == 0 and n_tokens <= before:
+            raise PromptError(
+                f"generate goes on with {n_tokens} tokens after {before}, and without a cache that "
+                f"holds any (known names: {', '.join(NAMES)}), so that the prompt's end cannot be "
+                "found: use a model and a version of transformers that hand one over, or pass "
+                "use_cache=False."
+            )
+        return start
+
+    def _begins_with(self, n_tokens: int) -> int:
+        """Tokens of the prompt, given how many the first forward reads."""
+        return n_tokens
+
+    def _last(self, mask: Any, tokens: Tensor) -> Tensor:
+        """Column of each row's last real prompt token; a mask may show only the columns so far."""
+        last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
+        if mask is None:
+            return last
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            if self._inside:  # made of one that has been seen, without padding on the right
+                return last
+            raise PromptError(
+                f"A forward got an attention mask ({_shown(mask)}) that does not say where each "
+                "prompt ends: pass one of 2 dimensions, 1 for tokens and 0 for padding."
+            )
+        if mask.shape[1] < self._width:
+            return last
+        if self._inside:
+            _refuse_right_padding(mask[:, : self._width])
+        return last_real(mask[:, : self._width])
+
+
+class _DecoderWatch(_PromptWatch):
+    """Likewise where an encoder reads the prompt: what counts is what the decoder is given."""
+
+    _side = "decoder_"
+    _nothing = (
+        "The model's decoder got nothing to begin with: pass decoder_input_ids, or call generate."
+    )
+
+    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
+        super().__init__(model, vectors, strength)
+        self._is_forced = False
+
+    def _begin(self, given: Mapping[str, Any]) -> None:
+        self._is_forced = _setting(self._model, given, "forced_bos_token_id") is not None
+
+    def _begins_with(self, n_tokens: int) -> int:
+        # The logits processor of transformers forces a token after a single one.
+        return n_tokens + (self._inside and self._is_forced and n_tokens == 1)
+
+
+def _refuse_right_padding(mask: Any) -> None:
+    is_plain = isinstance(mask, Tensor) and mask.dim() == 2
+    if is_plain and not bool(mask[:, -1].all()):
+        raise PromptError(
+            "generate got a right-padded batch, where new tokens would follow padding: "
+            'tokenize with padding_side="left".'
+        )
+
+
+def _shown(mask: Any) -> str:
+    return f"{mask.dim()} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
+
+
+def _setting(model: Model, given: Mapping[str, Any], name: str) -> Any:
+    """A setting of a `generate` call, or None: it is made in one of three places."""
+    if name in given:
+        return given[name]
+    configs = (given.get("generation_config"), getattr(model.hf, "generation_config", None))
+    found = (getattr(config, name, None) for config in configs)
+    return next((value for value in found if value is not None), None)
+
+
+_ASSISTANTS = ("assistant_model", "assistant_early_exit", "prompt_lookup_num_tokens")
+
+
+def _refuse_assistants(model: Model, given: Mapping[str, Any]) -> None:
+    for name in _ASSISTANTS:
+        if _setting(model, given, name) is not None:
+            raise PromptError(
+                f"generate got {name}, which puts guessed tokens behind the prompt in the forward "
+                "that is patched: leave it out."
+            )

@@ -1,0 +1,190 @@
+"""One writer for each run folder: a lock of the operating system; a lease where it has none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.untrusted import parse_json, short
+from crosslatent.runs.files import LEASE, LOCK, OWNER, write_json
+from crosslatent.runs.run_path import reaching, read_bytes, refusal, remove
+
+if TYPE_CHECKING:
+    from crosslatent.runs.run_path import RunPath
+
+BEAT_SECONDS = 20.0
+"""A lease is renewed so often."""
+STALE_SECONDS = 300.0
+"""A lease that has not been renewed for so long is free; clocks must not differ by more."""
+SETTLE_SECONDS = 0.5
+"""How long to wait before looking who has a lease that two may have taken at once."""
+
+
+class Hold(Protocol):
+    """The right to write to a folder."""
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+
+
+def hold(location: RunPath) -> Hold:
+    """Become the one writer of a folder that exists.
+
+    Raises:
+        RunFolderError: another process is; the sentence names it where it is known.
+    """
+    return _Locked(location) if isinstance(location, Path) else _Leased(location)
+
+
+def _me() -> dict[str, Any]:
+    return {"pid": os.getpid(), "started": time.time()} | _pids()
+
+
+def _pids() -> dict[str, Any]:
+    """What makes a process number mean the same process: host, its boot, and its namespace.
+
+    Containers often share a host's name, and each counts its processes by itself.
+    """
+    boot = namespace = None
+    with suppress(OSError, UnicodeDecodeError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return {"host": socket.gethostname(), "boot": boot, "pid_namespace": namespace}
+
+
+def _said(location: RunPath) -> dict[str, Any]:
+    """What a process has said of itself, for a message; nothing if it cannot be read."""
+    try:
+        return _held(location)
+    except RunFolderError:
+        return {}
+
+
+def _held(location: RunPath) -> dict[str, Any]:
+    """A lease; nothing if it is not there, or is none.
+
+    Raises:
+        RunFolderError: it cannot be reached, which does not say that nobody has it.
+    """
+    with reaching(location):
+        try:
+            found = parse_json(read_bytes(location))
+        except (FileNotFoundError, ValueError):
+            return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _taken(location: RunPath, owner: dict[str, Any]) -> RunFolderError:
+    who = ""
+    if isinstance(owner.get("pid"), int) and isinstance(owner.get("started"), int | float):
+        # What no clock can say is left out: anybody may have written the file.
+        with suppress(OverflowError, ValueError, OSError):
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
+            host = short(str(owner.get("host")))
+            who = f" (process {owner['pid']} on {host}, since {since})"
+    return RunFolderError(
+        f"Another process is writing to the run in {str(location)!r}{who}: wait for it, or give "
+        "another folder."
+    )
+
+
+class _Locked:
+    """A lock of the operating system, which a process that dies gives back."""
+
+    def __init__(self, location: Path) -> None:
+        if (location / LOCK).is_symlink():
+            # Locking empties the file, and this would be another one than it seems.
+            raise RunFolderError(
+                f"{str(location / LOCK)!r} is a link: remove it, or give another folder."
+            )
+        self._lock = FileLock(location / LOCK, thread_local=False)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise _taken(location, _said(location / OWNER)) from error
+        except (OSError, NotImplementedError) as error:
+            advice = "give a folder on a file system that has locks."
+            raise refusal(f"Cannot lock {str(location / LOCK)!r}", error, advice) from error
+        try:
+            write_json(location / OWNER, _me())
+        except RunFolderError:
+            self._lock.release()
+            raise
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class _Leased:
+    """A small file that says who writes, renewed while that process lives.
+
+    Two that ask at the same moment may both write it; the later one has it, and both look after a
+    moment. Whoever loses a lease all the same is stopped by the fence (`folder.check_fence`).
+    """
+
+    def __init__(self, location: RunPath) -> None:
+        self._location = location
+        self._file = location / LEASE
+        self._mine = _me() | {"token": uuid.uuid4().hex}
+        found = _held(self._file)
+        if found and not _is_stale(found):
+            raise _taken(location, found)
+        self._renew()
+        time.sleep(SETTLE_SECONDS)
+        try:
+            found = _held(self._file)
+        except RunFolderError:
+            with suppress(RunFolderError):  # it goes stale by itself
+                remove(self._file)
+            raise
+        if found.get("token") != self._mine["token"]:
+            raise _taken(location, found)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="run folder lease", daemon=True)
+        self._thread.start()
+
+    def _renew(self) -> None:
+        write_json(self._file, self._mine | {"beat": time.time()})
+
+    def _beat(self) -> None:
+        while not self._done.wait(BEAT_SECONDS):
+            with suppress(RunFolderError):  # a store that is away for a moment is asked again
+                found = _held(self._file)
+                if found and found.get("token") != self._mine["token"]:
+                    return  # somebody has taken it over
+                self._renew()
+
+    def release(self) -> None:
+        if self._done.is_set():
+            return
+        self._done.set()
+        self._thread.join()
+        with suppress(RunFolderError):  # it goes stale by itself
+            if _held(self._file).get("token") == self._mine["token"]:
+                remove(self._file)
+
+
+def _is_stale(lease: dict[str, Any]) -> bool:
+    beat = lease.get("beat")
+    if not isinstance(beat, int | float) or time.time() - beat > STALE_SECONDS:
+        return True
+    here = all(lease.get(name) == value for name, value in _pids().items())
+    return here and not _is_alive(lease.get("pid"))
+
+
+def _is_alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or not 0 < pid < 2**31:
+        return False
+    import psutil
+
+    return bool(psutil.pid_exists(pid))

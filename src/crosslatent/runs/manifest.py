@@ -1,0 +1,206 @@
+"""run.json: reading it, and refusing to go on with another run than the one that is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import check_time
+from crosslatent.core.untrusted import parse_json, short
+from crosslatent.runs.contents import check_manifest
+from crosslatent.runs.differences import differences
+from crosslatent.runs.run_path import read_bytes, refusal, unreachable, why
+from crosslatent.runs.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from crosslatent.runs.run_path import RunPath
+
+MANIFEST = "run.json"
+IDENTITY: Mapping[str, tuple[str, ...]] = {
+    "schema_version": (),
+    "model": ("name",),
+    "task": ("title", "description", "repeats"),
+    "spec": (),
+    "inputs": ("clock", "since"),
+    "headline": (),
+}
+"""The parts of run.json that must be equal for a run to be resumed, each with the fields in it that
+only describe and may differ."""
+
+INPUTS = "inputs"
+"""In run.json what the model reads, in token ids, and where answers end. Runs of earlier versions
+lack it."""
+
+CLEARING = "clearing"
+"""In run.json while the tables of an earlier run are being thrown away."""
+
+_ADVICE = "give another folder, or put back the file from a copy."
+
+
+def read_manifest(location: RunPath) -> dict[str, Any]:
+    """Content of a folder's run.json.
+
+    Raises:
+        RunFolderError: there is none, or it is not one of ours.
+    """
+    try:
+        data = read_bytes(location / MANIFEST)
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"{str(location)!r} is not a run folder (it has no {MANIFEST}): give the --out folder "
+            "of "
+            "a sweep."
+        ) from error
+    except unreachable() as error:
+        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
+    return manifest_of(location, data)
+
+
+def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
+    """What a folder's run.json says.
+
+    Args:
+        location: the folder, for the message.
+        data: content of the file.
+
+    Raises:
+        RunFolderError: it is not one of ours.
+    """
+    try:
+        manifest = parse_json(data)
+    except ValueError as error:
+        raise RunFolderError(
+            f"Cannot read {str(location / MANIFEST)!r} ({short(why(error))}): {_ADVICE}"
+        ) from error
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{str(location)!r} has schema version {short(repr(version))}, but this version of "
+            f"crosslatent reads {SCHEMA_VERSION}: use the version that wrote it, or run its sweep "
+            "again with --new."
+        )
+    check_manifest(manifest, location)
+    return dict(manifest)
+
+
+def ours_of(location: RunPath, data: bytes) -> dict[str, Any]:
+    """What a run.json of any version of ours says, for a run that is to be thrown away.
+
+    Args:
+        location: the folder, for the message.
+        data: content of the file.
+
+    Raises:
+        RunFolderError: no version of ours wrote it.
+    """
+    try:
+        manifest = parse_json(data)
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or "schema_version" not in manifest:
+        raise RunFolderError(
+            f"The {MANIFEST} in {str(location)!r} is not one of ours, so nothing there is thrown "
+            "away: give an empty or new folder."
+        )
+    return manifest
+
+
+def sessions_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The calls that wrote to a run so far, first to last."""
+    sessions = manifest.get("sessions")
+    listed = sessions if isinstance(sessions, list) else []
+    return [one for one in listed if isinstance(one, dict) and isinstance(one.get("number"), int)]
+
+
+def last_session(manifest: Mapping[str, Any]) -> int:
+    """The number of the last of them; 0 if there was none."""
+    return max((session["number"] for session in sessions_of(manifest)), default=0)
+
+
+def refuse_difference(
+    location: RunPath, there: Mapping[str, Any], asked: Mapping[str, Any]
+) -> None:
+    """Make sure that what is asked is the run that is there.
+
+    Raises:
+        RunFolderError: it is not; the sentence says what differs.
+    """
+    known = [key for key in IDENTITY if key != INPUTS or key in there]
+    different = [
+        difference
+        for key in known
+        for difference in differences(key, _identity(there, key), _identity(asked, key))
+    ]
+    if different:
+        raise RunFolderError(
+            f"The run in {str(location)!r} was made with other arguments ({'; '.join(different)}): "
+            "repeat them to resume, give another folder, or start over with --new."
+        )
+
+
+def clock_of(location: RunPath) -> str | None:
+    """The time that the chat template of a run is told; None if there is no run that says.
+
+    For a run that does not say, when it was made.
+
+    Raises:
+        RunFolderError: its run.json cannot be read.
+    """
+    try:
+        data = read_bytes(location / MANIFEST)
+    except FileNotFoundError:
+        return None
+    except unreachable() as error:
+        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
+    there = manifest_of(location, data)
+    inputs = there.get(INPUTS)
+    if inputs is not None:
+        clock: str | None = inputs.get("clock")
+        return clock
+    made = there.get("created")
+    return None if made is None else check_time(made).astimezone().isoformat(timespec="seconds")
+
+
+def notes_of(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What a user should know of resuming a run: what does not tell runs apart, but differs.
+
+    Args:
+        there: the run.json that is there.
+        asked: what this call would have written.
+    """
+    found = []
+    if INPUTS in asked and INPUTS not in there:
+        found.append(
+            "the run was begun by a version that did not record the token ids of its prompts: "
+            "whether these are the same now is not known"
+        )
+    last = next(reversed(sessions_of(there)), there)
+    changed = [
+        f"{name} {before} there, {now} now"
+        for part in ("versions", "environment")
+        for name, before, now in _changes(last.get(part), asked.get(part))
+    ]
+    if changed:
+        found.append(
+            f"the run goes on with other software or settings ({'; '.join(changed)}): rows may "
+            "differ in near-ties; its sessions in run.json say which were made with what"
+        )
+    return found
+
+
+def _changes(there: Any, asked: Any) -> list[tuple[str, Any, Any]]:
+    if not isinstance(there, dict) or not isinstance(asked, dict):
+        return []
+    names = sorted({*there, *asked})
+    pairs = [(name, there.get(name), asked.get(name)) for name in names]
+    return [(name, before, now) for name, before, now in pairs if before != now]
+
+
+def _identity(manifest: Mapping[str, Any], key: str) -> Any:
+    """One part of a manifest without the fields that only describe, as it reads from JSON."""
+    part = json.loads(json.dumps(manifest.get(key)))
+    if isinstance(part, dict):
+        return {name: value for name, value in part.items() if name not in IDENTITY[key]}
+    return part

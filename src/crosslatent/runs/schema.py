@@ -1,0 +1,318 @@
+"""The typed schema of a run folder's tables: what one row means, column by column.
+
+``docs/run-folder.md`` is generated from here (`make docs`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import pyarrow as pa
+
+from crosslatent.runs.tables import entries, is_entries
+
+SCHEMA_VERSION = 5
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Repeated short texts: stored once per part, read back as plain strings."""
+
+ROWS = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item; see items.parquet", False),
+        _column("lang", _TEXT, "language of main, the prompt that is answered", False),
+        _column(
+            "component", _TEXT, "attn, ffn, attn_residual, block or cross_attn; null for vanilla"
+        ),
+        _column("source", pa.int16(), "source layer in the vector's run, from 0; null for vanilla"),
+        _column("target", pa.int16(), "target layer in main's run, from 0; null for vanilla"),
+        _column(
+            "control",
+            _TEXT,
+            "none = true transplant; vanilla = unmodified run over main; translate_test = "
+            "unmodified run over aux; shuffled, noise, mean, self, paraphrase = controls",
+            False,
+        ),
+        _column(
+            "stratum",
+            _TEXT,
+            "of a shuffled row: same_answer (the donor's gold answer is the same option with the "
+            "same label), same_symbol (the same option with another label), different_answer, or "
+            "any (items without gold answers)",
+        ),
+        _column("donor", pa.string(), "of a shuffled row: the item whose aux gave the vector"),
+        _column("output", pa.string(), "generated text, special tokens left out", False),
+        _column("output_ids", pa.list_(pa.int32()), "new token ids, end token left out", False),
+        _column(
+            "output_lang",
+            _TEXT,
+            "language that the output is in; null where it is too short to tell, or not sure",
+        ),
+        _column("prediction", pa.string(), "the option that the output names; null if none"),
+        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
+        _column("correct_by_rule", entries(pa.string(), pa.bool_()), "right under each rule tried"),
+        _column(
+            "scores",
+            entries(pa.string(), pa.float32()),
+            "graded scores, 0 to 1, by metric; without those that do not fit the item, or that the "
+            "row cannot tell",
+        ),
+        _column(
+            "option_logprobs",
+            pa.list_(pa.float32()),
+            "log-probability (nats) of each option's first token after the prompt (with or without "
+            "a blank before it) as the first generated token; "
+            "null where two options share that token",
+        ),
+        _column(
+            "gold_logprob",
+            pa.float32(),
+            "log-probability (nats) of the gold answer's first token, likewise; of several gold "
+            "answers, that any of their first tokens comes; "
+            "null without gold answer, or where another option shares that token",
+        ),
+        _column(
+            "option_scores",
+            pa.list_(pa.float32()),
+            "log-probability (nats) of each whole option after the prompt, as the tokenizer writes "
+            "it there (the likelier of its spellings with and without a blank before it); null "
+            "unless scored",
+        ),
+        _column(
+            "option_means",
+            pa.list_(pa.float32()),
+            "the same, divided by the tokens of the option",
+        ),
+        _column(
+            "gold_score",
+            pa.float32(),
+            "log-probability (nats) of the whole gold answer, likewise; of several, the likeliest; "
+            "null unless scored (in unmodified rows options of up to max_new_tokens always are)",
+        ),
+        _column(
+            "answer_share",
+            pa.float32(),
+            "probability of the option that the output names, out of the options as wholes, 0 "
+            "where it names none; null where they were not scored",
+        ),
+        _column(
+            "answer_logprob",
+            pa.float32(),
+            "of unmodified rows (vanilla, translate_test): mean log-probability (nats) of "
+            "output_ids, each after those before it; null in all others, and where there are none",
+        ),
+        _column(
+            "first_logprob",
+            pa.float32(),
+            "log-probability (nats) of the first generated token; null if not finite",
+        ),
+        _column(
+            "first_entropy",
+            pa.float32(),
+            "entropy (nats) of the first generated token's distribution over the vocabulary, "
+            "likewise",
+        ),
+        _column(
+            "first_margin",
+            pa.float32(),
+            "gap between the two highest logits of the first generated token, likewise",
+        ),
+        _column(
+            "min_margin",
+            pa.float32(),
+            "by how little the row was decided: the smallest gap between the two highest logits "
+            "over the generated tokens and, where options are scored, between the best two of "
+            "them. Below the margin in run.json (status, near_ties), another batch size may decide "
+            "otherwise, unless path is exact",
+            False,
+        ),
+        _column(
+            "finite", pa.bool_(), "false if a logit was NaN or the highest one infinite", False
+        ),
+        _column(
+            "path",
+            _TEXT,
+            "how the row was computed: shared-prefix, expanded-cache, oracle, or exact (a near-tie "
+            "answered again by the oracle in float32)",
+            False,
+        ),
+        _column("seconds", pa.float32(), "its share of the wall time of its batch", False),
+    ]
+)
+"""One row per generated answer. Key: item, control, stratum, component, source, target."""
+
+LATER = ("answer_share", "answer_logprob")
+"""Columns of rows that parts of earlier releases lack; there they are null."""
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the columns of `LATER` that it lacks and `schema` has, in their places."""
+    for number, column in enumerate(schema):
+        if column.name in LATER and column.name not in table.column_names:
+            at = min(number, table.num_columns)
+            table = table.add_column(at, column, pa.nulls(len(table), column.type))
+    return table
+
+
+KEY = ("item", "control", "stratum", "component", "source", "target")
+
+
+class RowKey(NamedTuple):
+    """What tells the rows of one item apart; null in the table is None here."""
+
+    control: str
+    stratum: str | None = None
+    component: str | None = None
+    source: int | None = None
+    target: int | None = None
+
+
+ITEMS = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item, unique in the run", False),
+        _column("lang", pa.string(), "language of main", False),
+        _column("aux_lang", pa.string(), "language of aux", False),
+        _column("main", pa.string(), "the prompt that is answered", False),
+        _column("aux", pa.string(), "its counterpart, which vectors are captured from", False),
+        _column("answer", pa.string(), "gold answer"),
+        _column("other_answers", pa.list_(pa.string()), "further gold answers, as good as it"),
+        _column("options", pa.list_(pa.string()), "the option strings that an answer may be"),
+        _column("labels", pa.list_(pa.string()), "what each option says, for people to read"),
+        _column(
+            "aux_answer",
+            pa.string(),
+            "gold answer in the language of aux; null if it is that of main",
+        ),
+        _column("other_aux_answers", pa.list_(pa.string()), "further ones"),
+        _column(
+            "aux_labels",
+            pa.list_(pa.string()),
+            "what each option says in the language of aux; null if it is that of main",
+        ),
+        _column(
+            "shares",
+            pa.list_(pa.float32()),
+            "how a population answered, one share per option; null if unknown",
+        ),
+        _column(
+            "shots",
+            pa.list_(pa.list_(pa.string())),
+            "earlier turns that stand before the prompt: question and answer of main, question and "
+            "answer of aux",
+        ),
+        _column("cluster", pa.string(), "what is independent; intervals resample it", False),
+        _column("split", pa.string(), "pilot, unseen, final; null if the task has no splits"),
+        _column("strata", entries(pa.string(), pa.string()), "groups to report apart"),
+        _column("paraphrase", pa.string(), "main in other words of the same language"),
+        _column("main_token", pa.string(), "last token of main: the one that is replaced", False),
+        _column("aux_token", pa.string(), "last token of aux: the one that is captured", False),
+        _column("main_length", pa.int32(), "tokens of main", False),
+        _column("aux_length", pa.int32(), "tokens of aux", False),
+        _column(
+            "respelled",
+            pa.bool_(),
+            "whether an option, or the gold answer of an open question, has other token ids than "
+            "the tokenizer gives for prompt and answer as one text, since those would change the "
+            "prompt's own at its end, or one that is the unknown token; null if the item cannot be "
+            "asked",
+        ),
+    ]
+)
+"""One row per item that the run covers (failed items included)."""
+
+FailureKind = Literal["prompt", "memory", "error", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that could not be run, or not wholly.
+
+    Attributes:
+        item: its id.
+        kind: "prompt" (it cannot be asked), "memory" (it does not fit), "error" (something else
+            went wrong), "worker" (the process that ran it was lost).
+        reason: one sentence.
+    """
+
+    item: str
+    kind: FailureKind
+    reason: str
+
+
+FAILURES = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item", False),
+        _column(
+            "kind",
+            pa.string(),
+            "prompt (it cannot be asked), memory (it does not fit), error (something else went "
+            "wrong), worker (the process that ran it was lost)",
+            False,
+        ),
+        _column("reason", pa.string(), "why it could not be run", False),
+    ]
+)
+"""One row per item that could not be run, or not wholly."""
+
+ATTRIBUTION = pa.schema(
+    [
+        _column("item", _TEXT, "id of the item; see items.parquet", False),
+        _column("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn", False),
+        _column("source", pa.int16(), "source layer in aux's run, from 0", False),
+        _column("target", pa.int16(), "target layer in main's run, from 0", False),
+        _column(
+            "score",
+            pa.float32(),
+            "by how much (nats) the pair would lift the first-step log-probability of the option "
+            "that it lifts most, estimated from gradients at the unmodified run; of the likeliest "
+            "first tokens, where options cannot be told apart by theirs. No gold answer is used",
+            False,
+        ),
+    ]
+)
+"""One row per item, component and pair of layers, in this order."""
+
+SAMPLES = pa.schema(
+    [
+        _column("item", pa.string(), "id of the item; see items.parquet", False),
+        _column("number", pa.int16(), "which of the item's samples, from 0", False),
+        _column("output", pa.string(), "sampled text, special tokens left out", False),
+        _column("prediction", pa.string(), "the option that the output names; null if none"),
+        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
+    ]
+)
+"""One row per sampled answer of the unmodified model to main."""
+
+ROWS_TABLE = "rows"
+ATTRIBUTION_TABLE = "attribution"
+SAMPLES_TABLE = "samples"
+PART_TABLES = {ROWS_TABLE: ROWS, ATTRIBUTION_TABLE: ATTRIBUTION, SAMPLES_TABLE: SAMPLES}
+"""Tables kept in parts, each in the folder of its name."""
+FILE_TABLES = {"items": ITEMS, "failures": FAILURES}
+"""Tables kept in one file each, NAME.parquet."""
+
+
+def describe(schema: pa.Schema) -> str:
+    """The columns of a table as a Markdown table, for the documentation."""
+    lines = ["| column | type | null | meaning |", "| --- | --- | --- | --- |"]
+    for column in schema:
+        kind = _type_name(column.type)
+        meaning = column.metadata[b"meaning"].decode()
+        lines.append(
+            f"| `{column.name}` | {kind} | {'yes' if column.nullable else ''} | {meaning} |"
+        )
+    return "\n".join(lines)
+
+
+def _type_name(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return str(kind.value_type)
+    if is_entries(kind):
+        struct = kind.value_type
+        return f"list of key {struct.field(0).type}, value {struct.field(1).type}"
+    return str(kind)
