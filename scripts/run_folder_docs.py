@@ -57,7 +57,7 @@ RUN_JSON = {
 
 TEXT = """# The run folder
 
-<!-- Written by `make docs` from src/crosslatent/store/schema.py. Change it there. -->
+<!-- Written by `make docs` from src/crosslatent/runs/schema.py. Change it there. -->
 
 A sweep writes a folder; everything after it (export, report, your own analysis) reads that folder
 and needs no model.

@@ -88,7 +88,7 @@ class Score:
         """
         log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         if self.options:
-            chances = torch.stack([chances[list(ids)].logsumexp(0) for ids in self.options])
+            log_probs = torch.stack([log_probs[list(ids)].logsumexp(0) for ids in self.options])
         if self.kind == "rise":
             return (
                 log_probs
