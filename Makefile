@@ -17,7 +17,7 @@ UV := .venv-pins/bin/uv
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 PROCESSES := -m pytest -n $(shell expr $(CORES) + 1) --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(PROCESSES)
-NEWEST_PART := tests/interventions/test_patched.py tests/engine/test_decoding.py tests/interventions/test_activations.py \
+NEWEST_PART := tests/interventions tests/engine/test_decoding.py \
 	tests/test_encoder_decoders.py tests/model/test_loading.py tests/model/test_tokenizers.py \
 	tests/runs/test_tools.py
 # With the newest versions, warnings of what will go are listed and fail nothing.

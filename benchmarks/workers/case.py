@@ -77,8 +77,8 @@ def counted() -> Iterator[list[float]]:
     seconds: list[float] = []
     original = WorkerPool.do
 
-    def do(self: Any, units: Any, session: int) -> Iterator[Any]:
-        for result in original(self, units, session):
+    def do(self: Any, work_units: Any, session: int) -> Iterator[Any]:
+        for result in original(self, work_units, session):
             if result.part is not None:
                 seconds.append(result.part.seconds)
             yield result
