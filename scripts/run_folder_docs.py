@@ -103,7 +103,7 @@ from crosslatent import Run
 run = Run("RUN")  # or a URL
 frame = run.to_pandas()  # or run.to_polars()
 
-from crosslatent.store import RunReader
+from crosslatent.runs import RunReader
 
 with RunReader("RUN").connect() as db:  # views: rows, items, failures
     db.sql("SELECT control, component, avg(correct::int) FROM rows GROUP BY ALL").show()

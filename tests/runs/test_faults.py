@@ -93,8 +93,8 @@ def test_a_real_limit_on_the_size_of_files(tmp_path):
     made(tmp_path / "run", ["a"])
     script = f"""
 import resource
-from crosslatent.store import RunFolder
-from crosslatent.errors import RunFolderError, StorageError
+from crosslatent.runs import RunFolder
+from crosslatent.core.errors import RunFolderError, StorageError
 from support.store import MANIFEST, record
 folder = RunFolder.open({str(tmp_path / "run")!r}, MANIFEST)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

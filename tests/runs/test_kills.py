@@ -131,7 +131,7 @@ def test_readers_of_a_folder_that_is_being_cleared(tmp_path):
 def test_a_real_sigkill_gives_the_lock_back(tmp_path):
     script = f"""
 import os, signal
-from crosslatent.store import RunFolder
+from crosslatent.runs import RunFolder
 from support.store import MANIFEST, record
 folder = RunFolder.open({str(tmp_path / "run")!r}, MANIFEST)
 folder.rows.write(folder.part_name(0), [record("a")])

@@ -35,7 +35,7 @@ def put_lease(place, **changes):
 def test_a_second_process_is_told_who_the_first_is(tmp_path):
     script = f"""
 import sys
-from crosslatent.store import RunFolder
+from crosslatent.runs import RunFolder
 from support.store import MANIFEST
 with RunFolder.open({str(tmp_path)!r}, MANIFEST):
     print("open", flush=True)
