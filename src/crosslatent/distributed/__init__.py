@@ -1,6 +1,6 @@
-"""A sweep on many workers: work_units of it as tasks of Ray, on this machine or on a cluster.
+"""A sweep on many workers: work units of it as tasks of Ray, on this machine or on a cluster.
 
-Ray places the workers, carries work_units to them and notices when one is lost; here is only what a
+Ray places the workers, carries work units to them and notices when one is lost; here is only what a
 work unit is (`job`, `worker`), who gets the next one (`pool`), and the run folder that all of them
 write to (`run`). Ray is imported when it is used: the package does without it.
 """

@@ -1,4 +1,4 @@
-"""One worker: loads the model once, does work_units, and writes their parts itself."""
+"""One worker: loads the model once, does work units, and writes their parts itself."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Part:
 
 
 class Worker:
-    """Does work_units of a job; what it needs for that is made when it is first needed."""
+    """Does work units of a job; what it needs for that is made when it is first needed."""
 
     def __init__(self, job: Job) -> None:
         """Keep the job; nothing is loaded yet, so that what fails is told in an answer."""

@@ -34,7 +34,7 @@ SECONDS = 60.0
 """How long to wait for anything to happen before saying so."""
 
 _PIECES = 10_000_000
-"""First number of the pieces of work_units, beyond those of all work_units."""
+"""First number of the pieces of work units, beyond those of all work_units."""
 
 
 def unheard(_sentence: str) -> None:
@@ -129,7 +129,7 @@ class WorkerPool:
             raise SweepError(_lost("while the sweep was prepared", error)) from error
 
     def greet(self, ready: Callable[[Any], Any]) -> None:
-        """From now on, a worker gets work_units only after this was asked of it.
+        """From now on, a worker gets work units only after this was asked of it.
 
         Args:
             ready: from a worker to the reference of its answer.
@@ -140,10 +140,10 @@ class WorkerPool:
             self._starting[ready(worker)] = worker
 
     def do(self, work_units: Iterable[WorkUnit], session: int) -> Iterator[Result]:
-        """Have work_units done, and yield them as they are.
+        """Have work units done, and yield them as they are.
 
         Args:
-            work_units: the work_units; taken as workers get free.
+            work units: the work units; taken as workers get free.
             session: of the run folder.
 
         Raises:
@@ -166,7 +166,7 @@ class WorkerPool:
                     given_up += 1
                     if given_up == LOST_IN_A_ROW:
                         raise SweepError(
-                            _lost(f"with each of {given_up} work_units in a row", answer)
+                            _lost(f"with each of {given_up} work units in a row", answer)
                         )
                     yield Result(piece, None, _lost(f"{TRIES} times", answer))
 
@@ -282,7 +282,7 @@ class _Queue:
         return left > 0
 
     def _pieces(self, piece: WorkUnit) -> Iterator[WorkUnit]:
-        """A work unit for each row_range of one, so that a bad item takes no other with it."""
+        """A work unit for each row range of one, so that a bad item takes no other with it."""
         for row_range in piece.ranges:
             number = next(self._numbers)
             self._left[number] = 1

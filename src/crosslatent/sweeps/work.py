@@ -1,4 +1,4 @@
-"""Doing work_units of a sweep with a model: rows, and what is asked for beside them.
+"""Doing work units of a sweep with a model: rows, and what is asked for beside them.
 
 The same in one process and in the workers of a cluster. An item that raises something is tried by
 itself, and if it fails again it is left out with its reason, so that the others go on.
@@ -29,7 +29,7 @@ class Done:
     """What came of a row_range.
 
     Attributes:
-        row_range: the row_range.
+        row range: the row_range.
         rows: its rows, as `runs.schema.ROWS` has them; none if it failed.
         paths: the ways that were taken, and why no faster ones.
         failure: why it could not be run.
@@ -110,7 +110,7 @@ class RowWorker:
             todo = deque(row_range for row_range in todo if row_range.item not in self._failed)
 
     def _alone(self, row_range: RowRange, error: Exception | None) -> Done:
-        """A row_range that was under way when something failed; it may be innocent."""
+        """A row range that was under way when something failed; it may be innocent."""
         if row_range.item in self._failed:
             return Done(row_range)
         if error is None:
