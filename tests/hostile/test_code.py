@@ -66,7 +66,7 @@ def test_modules_are_imported_by_our_own_names_alone() -> None:
         (f"{folder}__init__.py", f"f'{start}.{{_HOMES[name]}}'")
         for folder, start in (
             ("", "{__name__}"),
-            ("store/", "{__name__}"),
+            ("runs/", "{__name__}"),
             ("lens/", "crosslatent"),
         )
     }

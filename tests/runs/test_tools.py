@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import crosslatent as xl
+from crosslatent.core.errors import UsageError
 from crosslatent.runs import RunFolder, RunReader
 from crosslatent.runs.card import CARD
 from crosslatent.runs.schema import ATTRIBUTION, FAILURES, ITEMS, ROWS, Failure
@@ -155,5 +156,5 @@ def test_floats_come_back_bit_by_bit(tmp_path):
 
 def test_polars_that_is_missing_is_named(plain, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
-    with pytest.raises(xl.errors.UsageError, match=r"crosslatent\[polars\]"):
+    with pytest.raises(UsageError, match=r"crosslatent\[polars\]"):
         xl.Run(plain).to_polars()
