@@ -143,7 +143,7 @@ class WorkerPool:
         """Have work units done, and yield them as they are.
 
         Args:
-            work units: the work units; taken as workers get free.
+            work_units: the work units; taken as workers get free.
             session: of the run folder.
 
         Raises:

@@ -146,8 +146,8 @@ def train_answers(
     Cross-entropy on the answer's tokens and the token that ends it, after the prompt in the target
     language and, unless ``spec.central_answers`` is off, after its counterpart (xSFT of
     arXiv 2410.04407, section 4). Frozen cache, blocks and schedule are those of `train`; a prompt
-    is a row, so the same questions are more rows and steps than there, unless ``spec.max_steps`` says
-    how many.
+    is a row, so the same questions are more rows and steps than there, unless ``spec.max_steps``
+    says how many.
 
     Args:
         model: left exactly as it is.
