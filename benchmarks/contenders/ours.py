@@ -40,9 +40,9 @@ def on(model: Any, run_rows: Callable[..., Sequence[Any]]) -> Run:
 def rows_of(task: Task, vectors: Any) -> list[Any]:
     """The rows of a task as this package writes them; vectors are layers d_model."""
     from crosslatent.core.specs import Site
-    from crosslatent.interventions.intervention import Intervention
+    from crosslatent.interventions.transplant import Transplant
 
     return [
-        (Intervention(Site(task.component, target), vectors[source]),)
+        (Transplant(Site(task.component, target), vectors[source]),)
         for source, target in task.pairs
     ]

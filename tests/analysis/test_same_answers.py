@@ -8,7 +8,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.analysis.data import Arm, RunData
 from crosslatent.analysis.donor_answers import _vanilla_gives_donor_answer
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.one import one_question
 from crosslatent.selectors.samples import sampled_majorities
@@ -59,7 +59,7 @@ def test_votes_count_them_as_one(tmp_path, one, other):
 
 @pytest.mark.parametrize(("one", "other"), SPELLINGS)
 def test_a_saved_selector_counts_them_as_one(one, other):
-    pairs = [Transplant("ffn", k, 0) for k in range(3)]
+    pairs = [TransplantSpec("ffn", k, 0) for k in range(3)]
     rows = dict(zip(pairs, ({"output": o} for o in (other, f"{one}!", "\u200b")), strict=True))
     seen = one_question({"output": one}, rows, None, lang="sw", n_layers=2)
     same, another, nothing = seen.steps.answer[0]

@@ -9,9 +9,9 @@ import torch
 from crosslatent.answering.attribution import CANDIDATES, KINDS, Score, attribute, attributions
 from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.specs import OF_EVERY_MODEL, Site
-from crosslatent.engine.oracle import read_prompt
+from crosslatent.engine.oracle import reading
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, ids_of, wrapped
 
@@ -43,12 +43,14 @@ def by_small_steps(model, main, aux, component, score, positions=1):
     """
     vectors = capture_ids(model, [aux], [component], positions=positions)[component][0]
     if score.kind == "rise" and not score.options:  # the likeliest tokens without any edit
-        order = read_prompt(model, main, ()).logits[0].argsort(descending=True)
+        with reading(model, main, ()) as start:
+            order = start.logits[0].argsort(descending=True)
         score = Score("rise", tuple((token,) for token in order[:CANDIDATES].tolist()))
 
     def value(source, target, strength):
-        edit = Intervention(Site(component, target), vectors[source], strength)
-        return score.of(read_prompt(model, main, (edit,)).logits[0])
+        edit = Transplant(Site(component, target), vectors[source], strength)
+        with reading(model, main, (edit,)) as start:
+            return score.of(start.logits[0])
 
     def slope(source, target):
         near, far = (
@@ -62,7 +64,8 @@ def by_small_steps(model, main, aux, component, score, positions=1):
 
 def clear_options(model, main):
     """Options of which one is clearly the likeliest, another clearly the second."""
-    order = read_prompt(model, main, ()).logits[0].argsort(descending=True).tolist()
+    with reading(model, main, ()) as start:
+        order = start.logits[0].argsort(descending=True).tolist()
     return (order[60],), (order[0],), (order[150], order[170])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.saved import SavedSelector, save
 
@@ -13,7 +13,7 @@ from crosslatent.selectors.saved import SavedSelector, save
 def answer(cli, tiny_folder, tmp_path):
     spec = {"components": ["ffn"], "max_new_tokens": 3}
     origin = {"model": {"n_layers": 4}, "task": {"rule": "option"}, "spec": spec}
-    kept = SavedSelector("mine", "about", FixedPairs(Transplant("ffn", 1, 2)), origin)
+    kept = SavedSelector("mine", "about", FixedPairs(TransplantSpec("ffn", 1, 2)), origin)
     (file,) = save(kept, tmp_path / "s.json")
 
     def call(*options):

@@ -34,10 +34,10 @@ def limited(monkeypatch):
                 raise error
             grow(self, n_groups, groups, first)
 
-        def limited_read(model, starts, chunk):
+        def limited_read(model, starts, *rest):
             if sum(map(len, starts)) > tokens:
                 raise error
-            return read(model, starts, chunk)
+            return read(model, starts, *rest)
 
         monkeypatch.setattr(Growth, "__init__", limited_growth)
         monkeypatch.setattr(shared, "_read_prefixes", limited_read)

@@ -14,7 +14,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 
@@ -151,7 +151,7 @@ def rich_rows(model, aux, positions):
     vectors = capture_ids(model, [aux], ["attn", "ffn", "block"], positions=positions)
 
     def edit(kind, source, target, strength=1.0):
-        return Intervention(Site(kind, target), vectors[kind][0, source], strength)
+        return Transplant(Site(kind, target), vectors[kind][0, source], strength)
 
     rows = [(), (edit("attn", 0, 3), edit("ffn", 2, 1)), (edit("ffn", 1, 1, 0.5),)]
     rows += [(edit("block", 1, 2, -1.0),), (edit("attn", 3, 2, 2.0), edit("attn", 1, 0, 0.25))]
@@ -184,8 +184,8 @@ def test_strength_zero_changes_nothing_and_one_is_the_vector_itself():
     vector = torch.randn(model.d_model, generator=torch.Generator().manual_seed(0))
     rows = [
         (),
-        (Intervention(Site("ffn", 1), vector, 0.0),),
-        (Intervention(Site("ffn", 1), vector, 1.0),),
+        (Transplant(Site("ffn", 1), vector, 0.0),),
+        (Transplant(Site("ffn", 1), vector, 1.0),),
     ]
     vanilla, nothing, all_of_it = engine.run_rows(model, ids, rows, max_new_tokens=NEW_TOKENS)
     assert nothing.ids == vanilla.ids != all_of_it.ids
@@ -232,10 +232,10 @@ def test_long_options_are_scored():
 def test_rows_that_cannot_be_are_refused():
     model = wrapped()
     vector = torch.zeros(model.d_model)
-    twice = (Intervention(Site("attn", 0), vector), Intervention(Site("attn_residual", 0), vector))
+    twice = (Transplant(Site("attn", 0), vector), Transplant(Site("attn_residual", 0), vector))
     with pytest.raises(PairError, match="edits attn of block 0 more than once"):
         engine.run_rows(model, [5, 6], [twice], max_new_tokens=1)
-    long = (Intervention(Site("ffn", 0), torch.zeros(3, model.d_model)),)
+    long = (Transplant(Site("ffn", 0), torch.zeros(3, model.d_model)),)
     with pytest.raises(PairError, match="the last 3 tokens, but the prompt has 2"):
         engine.run_rows(model, [5, 6], [long], max_new_tokens=1)
     with pytest.raises(PairError, match="the last 3 tokens, but the prompt has 2"):
@@ -265,7 +265,7 @@ def test_the_model_is_as_it_was_after_success_and_after_an_exception():
     model = wrapped()
     usual = model.hf.config._attn_implementation
     ids = ids_of(model, MAIN)
-    wrong = (Intervention(Site("attn", 1), torch.zeros(5)),)
+    wrong = (Transplant(Site("attn", 1), torch.zeros(5)),)
     engine.run_rows(model, ids, [()], max_new_tokens=2, path=SHARED)
     with pytest.raises(RuntimeError):
         engine.run_rows(model, ids, [wrong], max_new_tokens=2, path=SHARED)

@@ -11,7 +11,8 @@ from crosslatent.core.specs import OF_EVERY_MODEL, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import prefill
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Intervention, Window, replace_in
+from crosslatent.interventions.intervention import Window, rewrites
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import encode_batch, rewriting
 from support.models import FAMILIES, PLAIN_FAMILIES
 from support.released_scheme import released_answer
@@ -43,7 +44,7 @@ def test_self_transplant_is_the_identity(family, component):
     main = ids_of(model, MAIN)
     vectors = capture_ids(model, [main], [component])[component][0]
     rows = [
-        (Intervention(Site(component, layer), vectors[layer]),) for layer in range(model.n_layers)
+        (Transplant(Site(component, layer), vectors[layer]),) for layer in range(model.n_layers)
     ]
     vanilla, *edited = oracle.run_rows(
         model, main, [(), *rows], max_new_tokens=NEW_TOKENS, watch=range(20)
@@ -75,11 +76,11 @@ def test_self_transplant_of_attn_residual_adds_the_residual_twice():
     assert torch.equal(captured["attn_residual"][0, layer], by_hand)
 
     window = Window(prompt.last)
-    edit = replace_in(window, by_hand[None, None])
+    row = (Transplant(Site("attn_residual", layer), by_hand),)
     entered: list[torch.Tensor] = []
     norm = block.whole.post_attention_layernorm
     handle = norm.register_forward_pre_hook(lambda _m, args: entered.append(args[0]))
-    with rewriting(model, {Site("attn_residual", layer): edit}):
+    with rewriting(model, rewrites(row, window)):
         prefill(model, prompt, window=window)
     handle.remove()
     assert torch.allclose(entered[0][0, -1], by_hand + inputs[0][0, -1], atol=1e-6)
@@ -101,7 +102,7 @@ def test_prefill_chunking_changes_nothing(chunk):
 def test_hooks_are_gone_after_an_exception():
     model = wrapped()
     main = ids_of(model, MAIN)
-    wrong = (Intervention(Site("attn", 1), torch.zeros(5)),)
+    wrong = (Transplant(Site("attn", 1), torch.zeros(5)),)
     with pytest.raises(RuntimeError):
         oracle.run_rows(model, main, [wrong], max_new_tokens=2)
     for module in model.hf.modules():
@@ -111,7 +112,7 @@ def test_hooks_are_gone_after_an_exception():
 
 def test_a_logit_that_is_not_a_number_is_flagged():
     model = wrapped()
-    bad = (Intervention(Site("block", 3), torch.full((model.d_model,), torch.nan)),)
+    bad = (Transplant(Site("block", 3), torch.full((model.d_model,), torch.nan)),)
     good, flagged = oracle.run_rows(
         model, ids_of(model, MAIN), [(), bad], max_new_tokens=2, watch=[5]
     )

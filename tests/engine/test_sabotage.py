@@ -13,7 +13,7 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core.specs import SHARED_PREFIX
-from crosslatent.engine import EnginePath, growth, options, oracle, rewrites, shared
+from crosslatent.engine import EnginePath, growth, options, oracle, shared
 from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.prefix import Prefix, SharedCache, Step
 from crosslatent.engine.prefix.attention import Scoring
@@ -21,6 +21,7 @@ from crosslatent.engine.prefix.cache import SuffixLayer
 from crosslatent.engine.prefix.slots import Part
 from crosslatent.engine.requests import Request
 from crosslatent.engine.rows import SharedRows
+from crosslatent.interventions import transplant
 from crosslatent.model import Model
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
@@ -88,8 +89,8 @@ def wrong_position(right, rows, tokens, step, keep):
 
 
 @replaced(shared, "_read_prefixes")
-def prefix_off_by_one(right, model, starts, chunk):
-    return right(model, [start[1:] for start in starts], chunk)
+def prefix_off_by_one(right, model, starts, chunk, window):
+    return right(model, [start[1:] for start in starts], chunk, window)
 
 
 @replaced(shared, "rewrites")
@@ -97,12 +98,12 @@ def edits_left_out(right, rows, first):
     return {}
 
 
-@replaced(rewrites, "blend")
+@replaced(transplant, "blend")
 def vectors_of_the_next_row(right, own, vector, strength):
     return right(own, vector.roll(1, 0), strength)
 
 
-@replaced(rewrites, "blend")
+@replaced(transplant, "blend")
 def strength_ignored(right, own, vector, strength):
     return right(own, vector, 0.5)
 

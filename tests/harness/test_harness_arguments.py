@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("lm_eval")
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.harness import CrosslatentLM
 from crosslatent.harness.arguments import Arguments
 
@@ -19,11 +19,11 @@ def of(**given):
 
 
 def test_layers_may_come_as_the_harness_reads_them():
-    assert of(**PAIR).what == Transplant("attn", -1, 0)
+    assert of(**PAIR).what == TransplantSpec("attn", -1, 0)
 
 
 def test_a_preset_stands_for_component_and_layers():
-    assert of(preset="culture", aux="en").what == Transplant("ffn", 0, 0)
+    assert of(preset="culture", aux="en").what == TransplantSpec("ffn", 0, 0)
 
 
 @pytest.mark.parametrize("none", ["none", None])

@@ -13,7 +13,7 @@ from crosslatent import capture
 from crosslatent.core.errors import PairError, PromptError, TaskError, UsageError
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 
 TRANSPLANT = {"component": "attn", "source": -1, "target": 0, "aux": "en"}
 
@@ -71,7 +71,7 @@ def test_counterparts_have_the_same_examples_and_chats(evaluate, model, flags):
 
 def scored(model, main, aux, choice):
     """Log-probability of a choice after a transplant, by the oracle."""
-    edit = Intervention(Site("attn", 0), capture(model, aux, "attn")["attn"][-1])
+    edit = Transplant(Site("attn", 0), capture(model, aux, "attn")["attn"][-1])
     ids = model.tokenizer(main)["input_ids"]
     # The blank at the end of the plain contexts, or none at the end of a chat.
     blank = "" if main.endswith(">") else " "

@@ -16,7 +16,7 @@ from crosslatent.engine.decoding import Decoded
 from crosslatent.harness import CrosslatentLM
 from crosslatent.harness.answers import Prompt
 from crosslatent.harness.arguments import Arguments
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from support.rows import wrapped
 
 CHOICES = ("choice_sw", "owncontexts_sw", "mutual_sw")
@@ -101,7 +101,7 @@ def test_what_is_greedy_is_what_hf_says():
 def directly(model, main, aux, option, component="attn", source=3, target=0, strength=1.0):
     """Log-probability of an option after a transplant, by the oracle."""
     vector = capture(model, aux, component)[component][source]
-    row = (Intervention(Site(component, target), vector, strength),)
+    row = (Transplant(Site(component, target), vector, strength),)
     ids, tokens = (model.tokenizer(text)["input_ids"] for text in (main, option))
     (decoded,) = oracle.run_rows(model, ids, [row], max_new_tokens=1, options=[tokens])
     return decoded.scores[0]

@@ -13,7 +13,7 @@ from crosslatent.core.specs import EXPANDED_CACHE, PATHS, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.lens.steer import Steering, steered
 from crosslatent.model import encode_batch
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
@@ -212,7 +212,7 @@ def test_steering_and_a_transplant_equal_hooks_by_hand(model, space, component, 
     for handle in handles:
         handle.remove()
 
-    row = (Intervention(Site(component, layer), vector),)
+    row = (Transplant(Site(component, layer), vector),)
     ways = [EnginePath(name) for name in PATHS]
     with steered(model, space, Steering("sw", 2.0, (2,))):
         found = [
@@ -249,7 +249,7 @@ def test_around_a_transplant_call(model, space):
             model, main=MAIN, aux=AUX, component="ffn", source=0, target=1, max_new_tokens=4
         )
         vector = xl.capture(model, AUX, ["ffn"])["ffn"][0]
-        rows = [(), (Intervention(Site("ffn", 1), vector),)]
+        rows = [(), (Transplant(Site("ffn", 1), vector),)]
         slow = oracle.run_rows(model, ids_of(model, MAIN), rows, max_new_tokens=4)
     assert (both.vanilla_ids, both.output_ids) == tuple(answers(slow))
     assert both.output_ids != alone.output_ids

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import ABSTAIN, NOT_RUN, Labels, Steps
 from crosslatent.selectors.calibration import Curve, check_kind, fit_curve
@@ -97,7 +97,7 @@ def test_each_language_can_have_its_own_pair_and_scopes_compete_apart():
 
 def test_presets_resolve_layers_from_the_end_and_refuse_what_was_not_run():
     seen, labels = parts(simulate(GOOD), "pilot")
-    assert Preset("generation").fit(seen, labels).pairs == (Transplant("ffn", 0, 0),)
+    assert Preset("generation").fit(seen, labels).pairs == (TransplantSpec("ffn", 0, 0),)
     with pytest.raises(UsageError, match="'understanding' is attn 2 -> 0, which this run does not"):
         Preset("understanding").fit(seen, labels)
 

@@ -9,14 +9,14 @@ import pytest
 import crosslatent as xl
 from crosslatent.api.selected import transplant_selected
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.saved import SavedSelector
 from crosslatent.selectors.vote import FittedVote
 from support.rows import AUX, MAIN, wrapped
 
-PAIRS = tuple(Transplant("ffn", s, t) for s in (0, 3) for t in (0, 2))
+PAIRS = tuple(TransplantSpec("ffn", s, t) for s in (0, 3) for t in (0, 2))
 SPEC = {"components": ["ffn"], "max_new_tokens": 4, "strength": 1.0, "positions": 1}
 
 
@@ -70,7 +70,7 @@ def test_options_are_no_matter_of_a_pair_that_is_fixed():
 @pytest.mark.parametrize(
     ("fitted", "says"),
     [
-        (FixedPairs(Transplant("ffn", 99, 0)), "the layer 99 is none of 0 to 3"),
+        (FixedPairs(TransplantSpec("ffn", 99, 0)), "the layer 99 is none of 0 to 3"),
         (FittedConfidence("margin", (), 5.0), "no pairs to choose among"),
     ],
 )

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crosslatent.analysis.data import Items
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Labels, Steps
 from crosslatent.selectors.splits import Split
 from crosslatent.selectors.table import Table
 
 LAYERS = 3
 OPTIONS = 4
-PAIRS = tuple(Transplant("ffn", s, t) for s in range(LAYERS) for t in range(LAYERS))
+PAIRS = tuple(TransplantSpec("ffn", s, t) for s in range(LAYERS) for t in range(LAYERS))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from crosslatent.core.specs import OF_EVERY_MODEL, Component, Site
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model
 from support.models import tiny_model
 
@@ -38,7 +39,7 @@ def all_rows(
     layers = range(model.n_layers)
     rows: list[tuple[Intervention, ...]] = [()]
     rows += [
-        (Intervention(Site(kind, target), vectors[kind][0, source]),)
+        (Transplant(Site(kind, target), vectors[kind][0, source]),)
         for kind in components
         for source in layers
         for target in layers

@@ -10,7 +10,7 @@ from crosslatent.analysis.data import Mask, RunData
 from crosslatent.analysis.evidence import OtherWay
 from crosslatent.analysis.results import ALL
 from crosslatent.analysis.surer import best_margin, measured_by, surer
-from crosslatent.core.specs import PRESETS, Component, Transplant, resolve_layer
+from crosslatent.core.specs import PRESETS, Component, TransplantSpec, resolve_layer
 from crosslatent.stats import Floats, clustered_mean, paired_difference
 
 
@@ -47,13 +47,13 @@ def _ways(
         yield "preset", place, cube[:, pair.source, pair.target]
 
 
-def preset_of(kind: str, n_layers: int) -> Transplant | None:
+def preset_of(kind: str, n_layers: int) -> TransplantSpec | None:
     """The paper's pair for a type of task; None if it recommends none."""
     pair = PRESETS.get(kind)
     if pair is None or n_layers < 1:
         return None
     source = resolve_layer(pair.source, n_layers, "source")
-    return Transplant(pair.component, source, resolve_layer(pair.target, n_layers, "target"))
+    return TransplantSpec(pair.component, source, resolve_layer(pair.target, n_layers, "target"))
 
 
 def _other(

@@ -18,7 +18,7 @@ from crosslatent.core.specs import (
     Component,
     Pair,
     Site,
-    Transplant,
+    TransplantSpec,
     chat_of,
     check_component,
     resolve_layer,
@@ -74,7 +74,7 @@ class TransplantResult:
     component: Component
     source: int
     target: int
-    also: tuple[Transplant, ...]
+    also: tuple[TransplantSpec, ...]
     strength: float
     positions: int
     main_token: str
@@ -113,7 +113,7 @@ def transplant(
     component: str,
     source: int,
     target: int,
-    also: Sequence[Transplant] = (),
+    also: Sequence[TransplantSpec] = (),
     strength: float = 1.0,
     positions: int = 1,
     max_new_tokens: int = 20,
@@ -146,14 +146,14 @@ def transplant(
     """
     from crosslatent.engine import oracle
     from crosslatent.interventions.activations import capture_ids
-    from crosslatent.interventions.intervention import Intervention
+    from crosslatent.interventions.transplant import Transplant
     from crosslatent.model import encode
     from crosslatent.model.prompts import Prompt, check_positions
     from crosslatent.model.thoughts import open_thought
 
     if max_new_tokens < 1:
         raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
-    asked = [Transplant(check_component(component), source, target), *also]
+    asked = [TransplantSpec(check_component(component), source, target), *also]
     edits = [_resolved(model, one) for one in asked]
     as_chat = chat_of(chat, chat_args, right_now())
     main_ids = encode(model, main, role="main", new_tokens=max_new_tokens, chat=as_chat)
@@ -163,7 +163,7 @@ def transplant(
     kinds = sorted({edit.component for edit in edits})
     vectors = capture_ids(model, [aux_ids], kinds, positions=positions)
     row = tuple(
-        Intervention(
+        Transplant(
             Site(edit.component, edit.target), vectors[edit.component][0, edit.source], strength
         )
         for edit in edits
@@ -189,8 +189,8 @@ def transplant(
     )
 
 
-def _resolved(model: Model, asked: Transplant) -> Transplant:
-    return Transplant(
+def _resolved(model: Model, asked: TransplantSpec) -> TransplantSpec:
+    return TransplantSpec(
         model.check_component(check_component(asked.component)),
         resolve_layer(asked.source, model.n_layers, "source"),
         resolve_layer(asked.target, model.n_layers, "target"),

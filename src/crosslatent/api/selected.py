@@ -12,11 +12,12 @@ from crosslatent.answering.attribution import Score, attribute
 from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts, spell
 from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import among
-from crosslatent.core.specs import AsChat, Site, Transplant, chat_of, right_now
+from crosslatent.core.specs import AsChat, Site, TransplantSpec, chat_of, right_now
 from crosslatent.engine import run_rows
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
@@ -51,7 +52,7 @@ class Selected:
     """
 
     selector: str
-    chosen: Transplant | None
+    chosen: TransplantSpec | None
     vanilla: str
     output: str
     vanilla_ids: tuple[int, ...]
@@ -153,7 +154,7 @@ class _Question:
         found: Mapping[str, Any] = self.saved.fitted_on.get("spec") or {}
         return found
 
-    def choose(self) -> tuple[Transplant | None, int]:
+    def choose(self) -> tuple[TransplantSpec | None, int]:
         """The chosen pair, or None, and how many candidates were looked at."""
         fitted = self.saved.fitted
         pairs = self.saved.fitted.pairs
@@ -182,19 +183,19 @@ class _Question:
     def _reads_answers(self) -> bool:
         return self.saved.fitted.reads == "answers"
 
-    def _chosen(self, seen: Candidates) -> Transplant | None:
+    def _chosen(self, seen: Candidates) -> TransplantSpec | None:
         place = int(self.saved.fitted.choose(seen).choice[0])
         return None if place < 0 else seen.pairs[place]
 
-    def answers(self, chosen: Transplant | None) -> tuple[Decoded, Decoded]:
+    def answers(self, chosen: TransplantSpec | None) -> tuple[Decoded, Decoded]:
         """The unmodified answer and the chosen one."""
         rows = [()] if chosen is None else [(), self._row(chosen)]
         found = run_rows(self.model, self.main, rows, max_new_tokens=self.tokens)
         return found[0], found[-1]
 
     def _records(
-        self, pairs: Sequence[Transplant], tokens: int
-    ) -> tuple[dict[Transplant, Record], Record, Record]:
+        self, pairs: Sequence[TransplantSpec], tokens: int
+    ) -> tuple[dict[TransplantSpec, Record], Record, Record]:
         """Candidates', unmodified and aux answers, judged as a sweep would."""
         scorers = [
             self._scorer(item, spelled)
@@ -236,10 +237,10 @@ class _Question:
         judge = rule if usable else _rule_without(item)
         return ItemScorer(self.model, item, judge, whole=whole, spelled=spelled)
 
-    def _row(self, pair: Transplant) -> tuple[Intervention, ...]:
+    def _row(self, pair: TransplantSpec) -> tuple[Intervention, ...]:
         vectors = self._captured()[pair.component][0, pair.source]
         strength = float(self.spec.get("strength") or 1.0)
-        return (Intervention(Site(pair.component, pair.target), vectors, strength),)
+        return (Transplant(Site(pair.component, pair.target), vectors, strength),)
 
     def _captured(self) -> Captured:
         if self._vectors is None:
@@ -249,7 +250,7 @@ class _Question:
             self._vectors = capture_ids(self.model, [self.aux], kinds, positions=positions)
         return self._vectors
 
-    def _attribution(self, pairs: Sequence[Transplant]) -> dict[Transplant, float]:
+    def _attribution(self, pairs: Sequence[TransplantSpec]) -> dict[TransplantSpec, float]:
         starts = distinct_starts(self._spelled()[0])
         options = tuple(tuple(tokens) for tokens in starts.values() if tokens)
         scores = attribute(
@@ -264,7 +265,7 @@ class _Question:
         return {pair: float(scores[pair.component][pair.source, pair.target]) for pair in pairs}
 
 
-def _highest(scores: Mapping[Transplant, float], most: int) -> tuple[Transplant, ...]:
+def _highest(scores: Mapping[TransplantSpec, float], most: int) -> tuple[TransplantSpec, ...]:
     values = np.array([list(scores.values())])
     kept = highest(values, np.ones(values.shape, dtype=np.bool_), most)[0]
     return tuple(pair for pair, keep in zip(scores, kept, strict=True) if keep)

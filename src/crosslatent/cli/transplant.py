@@ -35,7 +35,7 @@ from crosslatent.cli.selected import check_alone, transplant_by
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import (
     AsChat,
-    Transplant,
+    TransplantSpec,
     chat_of,
     check_component,
     check_preset,
@@ -225,7 +225,7 @@ def _warn_of_thoughts(model: Model, main: str, chat: AsChat, new_tokens: int) ->
 
 def _what(
     component: str | None, source: int | None, target: int | None, preset: str | None
-) -> Transplant:
+) -> TransplantSpec:
     given = (component, source, target)
     if preset is not None:
         if any(value is not None for value in given):
@@ -235,13 +235,13 @@ def _what(
         options = ("--component", "--source", "--target")
         absent = [name for name, value in zip(options, given, strict=True) if value is None]
         raise PairError(f"What to transplant is not clear without {', '.join(absent)}: {_WHAT}.")
-    return Transplant(check_component(component), source, target)
+    return TransplantSpec(check_component(component), source, target)
 
 
-def _more(text: str) -> Transplant:
+def _more(text: str) -> TransplantSpec:
     try:
         component, source, target = text.split(":")
-        what = Transplant(check_component(component), int(source), int(target))
+        what = TransplantSpec(check_component(component), int(source), int(target))
     except ValueError as error:
         raise PairError(
             f"--also is {text!r}, but component, source and target belong there, such as ffn:3:0."
@@ -306,7 +306,7 @@ def _print(result: TransplantResult) -> None:
 
 
 def _title(result: TransplantResult) -> str:
-    first = Transplant(result.component, result.source, result.target)
+    first = TransplantSpec(result.component, result.source, result.target)
     names = [f"{one.component} {one.source} -> {one.target}" for one in (first, *result.also)]
     strength = f" (strength {result.strength:g})" if result.strength != 1 else ""
     return ", ".join(names) + strength

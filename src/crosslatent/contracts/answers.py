@@ -17,8 +17,8 @@ from crosslatent.core.specs import ORACLE, Component, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.requests import Request
-from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.patched import patched
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model.conditions import generating
 
 COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")
@@ -103,7 +103,7 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
     vectors = subject.vectors(subject.aux, kinds)
     compared = differing = 0
     for kind in kinds:
-        rows = [(), *((Intervention(Site(kind, j), vectors[kind][i]),) for i, j in pairs)]
+        rows = [(), *((Transplant(Site(kind, j), vectors[kind][i]),) for i, j in pairs)]
         answers = oracle.run_rows(
             subject.model, subject.main, rows, max_new_tokens=subject.new_tokens
         )

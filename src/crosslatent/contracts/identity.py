@@ -13,7 +13,7 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.core.specs import Component, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import log_probabilities
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden
@@ -32,9 +32,7 @@ def self_transplant(subject: Subject) -> dict[str, int]:
     """
     kinds = subject.kinds((*_IDENTICAL, "attn_residual"))
     vectors = subject.vectors(subject.main, kinds)
-    edits = [
-        Intervention(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers
-    ]
+    edits = [Transplant(Site(kind, j), vectors[kind][j]) for kind in kinds for j in subject.layers]
     vanilla, *rows = oracle.run_rows(
         subject.model,
         subject.main,

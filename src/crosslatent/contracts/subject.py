@@ -18,6 +18,7 @@ from crosslatent.engine import difference
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
 from crosslatent.model.tensors import hidden_of, with_hidden
@@ -122,7 +123,7 @@ class Subject:
         vectors = self.vectors(self.aux, kinds)
         rows: list[tuple[Intervention, ...]] = [()]
         rows += [
-            (Intervention(Site(kind, target), vectors[kind][source]),)
+            (Transplant(Site(kind, target), vectors[kind][source]),)
             for kind in kinds
             for source in self.layers
             for target in self.layers

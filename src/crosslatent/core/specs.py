@@ -11,16 +11,22 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from crosslatent.core.errors import PairError, UsageError
 
-Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn"]
+Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
 is what the authors' released code carries for attention: module output + residual input.
-``cross_attn`` is a decoder's attention over what an encoder made of the prompt."""
+``cross_attn`` is a decoder's attention over what an encoder made of the prompt. ``neurons`` are
+what enters the last matrix of the feed-forward, ``heads`` what enters that of attention, head by
+head."""
 
-COMPONENTS: tuple[Component, ...] = get_args(Component)
+COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block", "cross_attn")
+"""Components of the width of the residual stream."""
+
+UNITS: tuple[Component, ...] = ("neurons", "heads")
+"""Components of a width of their own, which not every model has (`model.units`)."""
 
 OF_EVERY_MODEL: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "block")
 """Those that every model has; ``cross_attn`` is there in encoder-decoder models alone."""
@@ -30,7 +36,7 @@ STRATA = ("same_answer", "same_symbol", "different_answer")
 option and the text behind it; the option alone, with another text behind it ("(3)" is a mammal here
 and Asia there); or neither. Answers without labels are their own text."""
 
-IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
+IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn", *UNITS)
 """Vectors of the prompt itself change nothing at source = target (docs/methods.md 1.1)."""
 
 Control = Literal[
@@ -67,7 +73,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Transplant:
+class TransplantSpec:
     """The output of ``component`` of block ``source`` replaces that of block ``target``."""
 
     component: Component
@@ -93,10 +99,10 @@ AsChat = bool | Chat
 """Whether prompts go through a chat template, and how if there is more to say."""
 
 
-PRESETS: Mapping[str, Transplant] = {
-    "understanding": Transplant("attn", -1, 0),
-    "generation": Transplant("ffn", 0, 0),
-    "culture": Transplant("ffn", 0, 0),
+PRESETS: Mapping[str, TransplantSpec] = {
+    "understanding": TransplantSpec("attn", -1, 0),
+    "generation": TransplantSpec("ffn", 0, 0),
+    "culture": TransplantSpec("ffn", 0, 0),
 }
 """Tuning-free choices by type of task (XTransplant v2, table of presets); -1 is the last layer."""
 
@@ -122,10 +128,11 @@ def check_component(name: str) -> Component:
     Raises:
         PairError: `name` is no component.
     """
-    for component in COMPONENTS:
+    known = (*COMPONENTS, *UNITS)
+    for component in known:
         if name == component:
             return component
-    raise PairError(f"Unknown component {name!r}: use one of {', '.join(COMPONENTS)}.")
+    raise PairError(f"Unknown component {name!r}: use one of {', '.join(known)}.")
 
 
 def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
@@ -151,7 +158,7 @@ def check_engine(name: str) -> str:
     return name
 
 
-def check_preset(name: str) -> Transplant:
+def check_preset(name: str) -> TransplantSpec:
     """Return the preset called `name`.
 
     Raises:

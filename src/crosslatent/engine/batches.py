@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
+from typing import TypeVar
 
 from crosslatent.core.errors import MemoryShortError, ModelError
 from crosslatent.engine import devices, memory
@@ -20,6 +23,8 @@ from crosslatent.model.conditions import answering
 
 Timed = tuple[Decoded, float]
 """An answer, and its share of the seconds of its batch."""
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True)
@@ -52,6 +57,23 @@ class Batches:
         Raises:
             MemoryShortError: memory does not even suffice for one row.
         """
+        waiting: deque[tuple[int, list[tuple[int, ...]]]] = deque()
+
+        def parts() -> Iterator[Request]:
+            for request in requests:
+                alike = request.alike()
+                waiting.append((len(request.rows), [places for places, _ in alike]))
+                yield from (part for _, part in alike)
+
+        answers = self._run(parts())
+        while (answered := next(answers, None)) is not None:
+            rows, places = waiting.popleft()
+            if len(places) == 1:
+                yield answered
+            else:
+                yield _merged(rows, places, [answered, *islice(answers, len(places) - 1)])
+
+    def _run(self, requests: Iterable[Request]) -> Iterator[Answered]:
         for path, group in self._groups(requests):
             # Rows are arranged by prompt: it helps if prompts with as many rows are neighbours.
             order = sorted(range(len(group)), key=lambda at: -len(group[at].rows))
@@ -77,6 +99,7 @@ class Batches:
         return (
             len(group) <= path.prompts_together
             and group[0].tail == group[-1].tail
+            and list(map(id, group[0].common)) == list(map(id, group[-1].common))
             and max(len(request.main) for request in group) * len(group)
             <= memory.most_tokens(self.model)
             and sum(len(request.rows) for request in group) <= most
@@ -162,4 +185,21 @@ def _answered(path: EnginePath, at: int, request: Request, answers: dict[Pick, T
         [path.name] * len(mine),
         [seconds for _, seconds in mine],
         path.reason,
+    )
+
+
+def _merged(rows: int, places: Sequence[Sequence[int]], parts: Sequence[Answered]) -> Answered:
+    """The answers of the parts of a request, in the order of its rows."""
+    at = [place for some in places for place in some]
+    order = sorted(range(rows), key=at.__getitem__)
+
+    def sort(values: Sequence[list[_Value]]) -> list[_Value]:
+        flat = list(chain.from_iterable(values))
+        return [flat[place] for place in order]
+
+    return Answered(
+        sort([part.rows for part in parts]),
+        sort([part.paths for part in parts]),
+        sort([part.seconds for part in parts]),
+        "; ".join(dict.fromkeys(part.reason for part in parts if part.reason)),
     )

@@ -20,7 +20,8 @@ from crosslatent.engine.encoded import EncodedPrompt
 from crosslatent.engine.prefix import PrefixRows, Unshareable, read
 from crosslatent.engine.requests import Request
 from crosslatent.engine.rewrites import rewrites
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.intervention import Intervention, Window, at_end
+from crosslatent.interventions.intervention import rewrites as in_window
 from crosslatent.model import Model, encode_batch, rewriting
 
 
@@ -44,8 +45,13 @@ class ExpandedPrompts:
         self._model = model
         self._buffers: tuple[tuple[int, int], PrefixRows] | None = None
         self._encoded = EncodedPrompt(model, self._request.main) if model.has_encoder else None
+        self._read = model.decoder_reads(self._request.main)
+        self._before = 0 if model.has_encoder else len(self._read) - self._request.tail
+        """Tokens that are read before the end that rows may edit."""
         if self._encoded is None:
-            self._prefix = _read_prefix(model, self._request.main[: -self._request.tail], chunk)
+            prefix, window = self._request.main[: -self._request.tail], self._window(1)
+            with rewriting(model, in_window(self._request.common, window)):
+                self._prefix = _read_prefix(model, prefix, chunk, window)
 
     def answer(
         self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
@@ -54,14 +60,23 @@ class ExpandedPrompts:
         request = self._request
         room = request.tail + max([max_new_tokens, *map(len, request.options)])
         plain = [at for at, (_, row) in enumerate(picks) if row in request.plain]
-        # Before the others are read, since buffers serve one batch after the other.
-        apart = self._plain_scores(room) if plain else ()
-        start = self._read_end([request.rows[row] for _, row in picks], room)
-        watched = log_probabilities(start.logits, request.watch)
-        scores = _scored(start, () if request.plain_only else request.options)
-        scores = [apart if apart and at in plain else row for at, row in enumerate(scores)]
-        answers = greedy(start, max_new_tokens, self._model.eos_ids, tick, plain)
+        window = self._window(len(picks))
+        with rewriting(self._model, in_window(request.common, window)):
+            # Before the others are read, since buffers serve one batch after the other.
+            apart = self._plain_scores(room) if plain else ()
+            window.start = self._before
+            start = self._read_end([at_end(request.rows[row]) for _, row in picks], room)
+            window.start = None
+            watched = log_probabilities(start.logits, request.watch)
+            scores = _scored(start, () if request.plain_only else request.options)
+            scores = [apart if apart and at in plain else row for at, row in enumerate(scores)]
+            answers = greedy(start, max_new_tokens, self._model.eos_ids, tick, plain)
         return [answers.row(at, watched[at], scores[at]) for at in range(len(picks))]
+
+    def _window(self, rows: int) -> Window:
+        """Where the prompt ends in so many rows."""
+        length = len(self._read)
+        return Window(torch.full((rows,), length - 1), lengths=torch.full((rows,), length))
 
     def _plain_scores(self, room: int) -> tuple[float, ...]:
         """Log-probabilities (nats) of the options that unmodified rows alone are asked for."""
@@ -76,8 +91,7 @@ class ExpandedPrompts:
         if self._encoded is not None:
             return self._encoded.read(rows)
         request, model = self._request, self._model
-        before = len(request.main) - request.tail
-        mask = torch.ones((len(rows), before), dtype=torch.long, device=model.device)
+        mask = torch.ones((len(rows), self._before), dtype=torch.long, device=model.device)
         start = Prefilled(model, self._cache(len(rows), room), torch.empty(0), mask)
         end = torch.tensor(request.main[-request.tail :])
         with rewriting(model, rewrites(rows)):
@@ -91,10 +105,10 @@ class ExpandedPrompts:
         return self._buffers[1].cache(n_rows)
 
 
-def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None) -> Cache:
+def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None, window: Window) -> Cache:
     if not prefix:
         return DynamicCache(config=model.hf.config)
-    return read(model, encode_batch(model, [prefix]), chunk)
+    return read(model, encode_batch(model, [prefix]), chunk, window)
 
 
 def _scored(start: Prefilled, options: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:

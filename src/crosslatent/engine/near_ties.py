@@ -21,7 +21,6 @@ from crosslatent.engine.contract import Answered
 from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.devices import is_out_of_memory
 from crosslatent.engine.requests import Request
-from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model
 from crosslatent.model.adapter import resolve
 from crosslatent.model.quantized import method_of
@@ -69,13 +68,11 @@ class TieBreaker:
         return Answered(rows, paths, seconds, answered.reason)
 
     def _again(self, request: Request, at: int) -> Decoded:
-        edits = [
-            Intervention(edit.site, edit.vector.float(), edit.strength) for edit in request.rows[at]
-        ]
+        row = tuple(each.in_float32() for each in request.rows[at])
         (decoded,) = oracle.run_rows(
             self._model,
             request.main,
-            [tuple(edits)],
+            [row],
             max_new_tokens=self._max_new_tokens,
             watch=request.watch,
             options=request.options_of(at),

@@ -5,16 +5,15 @@ Plain on purpose. Every faster path is tested to give the same tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
-from crosslatent.core.specs import Site
 from crosslatent.engine.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
-from crosslatent.interventions.intervention import Intervention, Window, check_row, replace_in
+from crosslatent.interventions.intervention import Intervention, Window, check_row, rewrites
 from crosslatent.model import Model, encode_batch, rewriting
 from crosslatent.model.conditions import answering, plain_settings
-from crosslatent.model.sites import Rewrite
 
 
 @plain_settings()
@@ -28,12 +27,12 @@ def run_rows(
     options: Sequence[Sequence[int]] = (),
     chunk: int | None = None,
 ) -> list[Decoded]:
-    """Answer `main` once for each row, with that row's edits (XTransplant, arXiv 2412.12686, 3.1).
+    """Answer `main` once for each row of interventions (XTransplant, arXiv 2412.12686, 3.1).
 
     Args:
         model: the model.
         main: token ids of the prompt.
-        rows: the edits of each answer; an empty row is the unmodified run.
+        rows: the interventions of each answer; an empty row is the unmodified run.
         max_new_tokens: most new tokens, the end token counted in.
         watch: token ids whose log-probability as first token is wanted.
         options: continuations, as token ids, whose log-probability is wanted.
@@ -44,30 +43,33 @@ def run_rows(
     """
     decoded = []
     for row in rows:
-        with answering(model.hf):
-            start = read_prompt(model, main, row, chunk)
+        with reading(model, main, row, chunk) as start:
             watched = log_probabilities(start.logits, watch)[0]
             measured = () if row else (0,)
             answers = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
+        with answering(model.hf):
             scores = tuple(_score(model, main, row, option) for option in options)
         decoded.append(answers.row(0, watched, scores))
     return decoded
 
 
-@plain_settings()
-def read_prompt(
+@contextmanager
+def reading(
     model: Model, main: Sequence[int], row: tuple[Intervention, ...], chunk: int | None = None
-) -> Prefilled:
-    """The whole prompt through the model, with one row's edits at its end."""
+) -> Iterator[Prefilled]:
+    """The whole prompt through the model under one row's interventions.
+
+    They stay while the context is open, for those that act on generated tokens too.
+
+    Raises:
+        PairError: see `run_rows`.
+    """
     check_row(row, len(model.decoder_reads(main)))
-    prompt = encode_batch(model, [main])
-    window = Window(prompt.last)
-    with answering(model.hf), rewriting(model, _rewrites(row, window)):
-        return prefill(model, prompt, chunk=chunk, window=window)
-
-
-def _rewrites(row: tuple[Intervention, ...], window: Window) -> dict[Site, Rewrite]:
-    return {edit.site: replace_in(window, edit.rows[None], edit.strength) for edit in row}
+    with answering(model.hf):
+        prompt = encode_batch(model, [main])
+        window = Window(prompt.last, lengths=prompt.mask.sum(-1))
+        with rewriting(model, rewrites(row, window)):
+            yield prefill(model, prompt, chunk=chunk, window=window)
 
 
 def _score(
@@ -75,11 +77,11 @@ def _score(
 ) -> float:
     """Log-probability (nats) of one continuation, read as one text with the prompt."""
     prompt = encode_batch(model, [main])
-    window = Window(prompt.last)
+    window = Window(prompt.last, lengths=prompt.mask.sum(-1))
     ((_, whole),) = prompt.followed_by(option).parts()
     if not model.has_encoder:
         whole["logits_to_keep"] = len(option) + 1
-    with rewriting(model, _rewrites(row, window)):
+    with rewriting(model, rewrites(row, window)):
         logits = model.hf(**whole).logits[0, -1 - len(option) : -1]
     chosen = torch.tensor(list(option), device=logits.device)[:, None]
     return float(logits.float().log_softmax(-1).gather(-1, chosen).sum())

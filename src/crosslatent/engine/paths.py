@@ -36,6 +36,7 @@ from crosslatent.engine.prefix import Unshareable
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model
 from crosslatent.model.conditions import answering
 from crosslatent.model.structure import text_config
@@ -224,7 +225,7 @@ def _probe_requests(model: Model) -> list[Request]:
     for at, prompt in enumerate(prompts):
         rows: list[tuple[Intervention, ...]] = [()]
         rows += [
-            (Intervention(Site(kind, target), vectors[kind][1 - at, source]),)
+            (Transplant(Site(kind, target), vectors[kind][1 - at, source]),)
             for kind, (source, target) in edits
         ]
         watch = tuple(range(min(vocab, _WATCHED)))

@@ -1,11 +1,11 @@
-"""What the row runners are asked: a prompt, and the rows to answer it with."""
+"""Requests to the engine: one prompt, and the interventions of each of its answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from crosslatent.interventions.intervention import Intervention, check_row, tail
+from crosslatent.interventions.intervention import Intervention, beyond_end, check_row, tail
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Request:
 
     Attributes:
         main: token ids of the prompt.
-        rows: the edits of each answer; an empty row is the unmodified run.
+        rows: the interventions of each answer; an empty row is the unmodified run.
         watch: token ids whose log-probability as first token is wanted.
         options: continuations, as token ids, whose log-probability is wanted.
-        plain_only: of unmodified rows alone; rows with edits then have no scores.
+        plain_only: of unmodified rows alone; rows with interventions then have no scores.
         least_tail: tokens at the end of the prompt that are read with the rows in any case, so that
             it can share a batch with requests whose rows touch as many.
 
@@ -50,3 +50,24 @@ class Request:
     def tail(self) -> int:
         """How many tokens at the end of the prompt are read with the rows."""
         return max([self.least_tail, *map(tail, self.rows)])
+
+    @cached_property
+    def common(self) -> tuple[Intervention, ...]:
+        """What changes more than the end of the prompt, the same in all rows (see `alike`)."""
+        return beyond_end(self.rows[0]) if self.rows else ()
+
+    def alike(self) -> list[tuple[tuple[int, ...], Request]]:
+        """Parts whose rows have the same `common` interventions, with the places of their rows.
+
+        A prompt is read once for rows that differ at its end only, so others are requests of their
+        own.
+        """
+        places: dict[tuple[int, ...], list[int]] = {}
+        for place, row in enumerate(self.rows):
+            places.setdefault(tuple(map(id, beyond_end(row))), []).append(place)
+        if len(places) < 2:
+            return [(tuple(range(len(self.rows))), self)]
+        return [
+            (tuple(some), replace(self, rows=tuple(self.rows[place] for place in some)))
+            for some in places.values()
+        ]

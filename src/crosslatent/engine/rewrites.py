@@ -1,55 +1,60 @@
-"""The edits of a batch of rows, as one rewrite for every site."""
+"""The interventions of a batch of rows, as one rewrite for every site."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from crosslatent.core.specs import Site
-from crosslatent.interventions.intervention import Intervention, blend
+from crosslatent.interventions.intervention import Intervention
 from crosslatent.model.sites import Rewrite
+
+Member = tuple[int, Intervention]
+"""Where a row is in the batch, and what is done in it."""
 
 
 def rewrites(rows: Sequence[tuple[Intervention, ...]], first: int = 0) -> Mapping[Site, Rewrite]:
-    """One rewrite per site, each touching only the rows that edit there.
+    """One rewrite per site, each changing only the rows that have an intervention there.
 
     Args:
-        rows: the edits of each row; the forward's last columns are the prompt's last tokens.
+        rows: the interventions of each row, all at the end of the prompt; the forward's last
+            columns are the prompt's last tokens.
         first: place of the first of these rows in the batch.
     """
-    grouped: dict[Site, list[tuple[int, Intervention]]] = defaultdict(list)
+    grouped: dict[Site, list[Member]] = defaultdict(list)
     for place, row in enumerate(rows, start=first):
-        for edit in row:
-            grouped[edit.site].append((place, edit))
-    return {site: _replace(edits) for site, edits in grouped.items()}
+        for each in row:
+            grouped[each.site].append((place, each))
+    return {site: _rewrite(members) for site, members in grouped.items()}
 
 
-def _replace(edits: Sequence[tuple[int, Intervention]]) -> Rewrite:
+def _rewrite(members: Sequence[Member]) -> Rewrite:
     parts = [
-        (back, *_stacked([(place, edit) for place, edit in edits if edit.positions > back], back))
-        for back in range(max(edit.positions for _, edit in edits))
+        (back, torch.tensor([place for place, _ in touching]), _together(touching, back))
+        for back in range(max(each.tokens.count for _, each in members))
+        for touching in _by_kind([(at, each) for at, each in members if each.tokens.count > back])
     ]
 
     def rewrite(hidden: Tensor) -> Tensor:
         changed = hidden.clone()
-        for back, places, vectors, strengths in parts:
+        for back, places, change in parts:
             rows = places.to(hidden.device)
-            changed[rows, -1 - back] = blend(changed[rows, -1 - back], vectors, strengths)
+            changed[rows, -1 - back] = change(changed[rows, -1 - back])
         return changed
 
     return rewrite
 
 
-def _stacked(
-    edits: Sequence[tuple[int, Intervention]], back: int
-) -> tuple[Tensor, Tensor, Tensor | float]:
-    """Places, vectors and strengths of the edits at the column `back` from the last."""
-    places = torch.tensor([place for place, _ in edits])
-    vectors = torch.stack([edit.rows[-1 - back] for _, edit in edits])
-    strengths = [edit.strength for _, edit in edits]
-    if len(set(strengths)) == 1:
-        return places, vectors, strengths[0]
-    return places, vectors, torch.tensor(strengths)
+def _by_kind(members: Sequence[Member]) -> list[list[Member]]:
+    kinds: dict[type[Intervention], list[Member]] = defaultdict(list)
+    for place, each in members:
+        kinds[type(each)].append((place, each))
+    return list(kinds.values())
+
+
+def _together(members: Sequence[Member], back: int) -> Callable[[Tensor], Tensor]:
+    kind = type(members[0][1])
+    return kind.together([each for _, each in members], back)

@@ -30,7 +30,8 @@ from crosslatent.engine.prefix import (
 from crosslatent.engine.requests import Request
 from crosslatent.engine.rewrites import rewrites
 from crosslatent.engine.rows import SharedRows
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.intervention import Intervention, Window, at_end
+from crosslatent.interventions.intervention import rewrites as in_window
 from crosslatent.model import Model, encode_batch, entering, rewriting
 
 
@@ -64,7 +65,10 @@ class SharedPrompts:
         self._trees, self._plain_trees = every, plain
         starts = [request.main[: -self._tail] for request in requests]
         self._lengths = torch.tensor([len(start) for start in starts])
-        self._prefix = _read_prefixes(model, starts, chunk)
+        self._common = requests[0].common
+        window = self._window()
+        with rewriting(model, in_window(self._common, window)):
+            self._prefix = _read_prefixes(model, starts, chunk, window)
 
     @torch.inference_mode()
     def answer(
@@ -76,19 +80,35 @@ class SharedPrompts:
         read = max((len(kind[group].tokens) for group, _ in picks for kind in trees), default=0)
         room = self._tail + max(max_new_tokens - 1, read)
         cache = SharedCache(self._prefix, batch.growth.groups, room)
-        with shared_attention(self._model, cache):
+        window = self._window(batch.growth.groups)
+        common = rewriting(self._model, in_window(self._common, window))
+        with shared_attention(self._model, cache), common:
             rows = SharedRows(self._model, cache, self._lengths)
+            window.start = self._prefix.length
             rows.logits = self._read_ends(rows, batch)
+            window.start = None
             apart = self._plain_scores(rows, picks)
             if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
             watched, scored = self._log_probs(rows)
-            measured = [at for at, place in enumerate(batch.stay) if place < len(self._requests)]
+            measured = [
+                at
+                for at, place in enumerate(batch.stay)
+                if place < len(self._requests) and not self._common
+            ]
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
         return [
             answers.row(at, watched[at], apart.get(pick, scored[at]))
             for pick, at in zip(picks, batch.place, strict=True)
         ]
+
+    def _window(self, groups: Tensor | None = None) -> Window:
+        """Where the prompts end, for each of them, or for rows of them; padded on the left."""
+        lengths = self._lengths + self._tail
+        last = torch.full_like(lengths, int(self._lengths.max()) + self._tail - 1)
+        if groups is not None:
+            lengths, last = lengths[groups], last[groups]
+        return Window(last, lengths=lengths)
 
     def _read_ends(self, rows: SharedRows, batch: _Arrangement) -> Tensor:
         """The ends of the prompts through the model, each row with its edits: rows vocab."""
@@ -182,8 +202,9 @@ class _Arrangement:
 
     @classmethod
     def of(cls, picks: Sequence[Pick], requests: Sequence[Request]) -> _Arrangement:
-        edited = [(group, row) for group, row in picks if requests[group].rows[row]]
-        edits = [requests[group].rows[row] for group, row in edited]
+        ends = {pick: at_end(requests[pick[0]].rows[pick[1]]) for pick in picks}
+        edited = [pick for pick in picks if ends[pick]]
+        edits = [ends[pick] for pick in edited]
         first = [min(edit.site.layer for edit in row) for row in edits]
         growth = Growth(len(requests), [group for group, _ in edited], first)
         at = {edited[row]: len(requests) + place for place, row in enumerate(growth.order)}
@@ -193,7 +214,9 @@ class _Arrangement:
         return cls(growth, edits, stay, [number[place] for place in places])
 
 
-def _read_prefixes(model: Model, starts: Sequence[Sequence[int]], chunk: int | None) -> Prefix:
+def _read_prefixes(
+    model: Model, starts: Sequence[Sequence[int]], chunk: int | None, window: Window
+) -> Prefix:
     length = max(len(start) for start in starts)
     pads = torch.tensor([length - len(start) for start in starts])
     if not length:
@@ -202,4 +225,4 @@ def _read_prefixes(model: Model, starts: Sequence[Sequence[int]], chunk: int | N
     # A prompt without a prefix reads some token all the same: a row of nothing but padding has no
     # softmax. As padding it is seen by nobody.
     batch = encode_batch(model, [start or (0,) for start in starts], "left")
-    return Prefix.of(read(model, batch, chunk), pads, length, model.layer_kinds)
+    return Prefix.of(read(model, batch, chunk, window), pads, length, model.layer_kinds)

@@ -11,14 +11,14 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crosslatent import engine
-from crosslatent.core.specs import Site, Transplant, resolve_layer
+from crosslatent.core.specs import Site, TransplantSpec, resolve_layer
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model
-from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import check_positions
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Answerer:
 
     model: Model
     path: EnginePath
-    what: Transplant | None = None
+    what: TransplantSpec | None = None
     strength: float = 1.0
     positions: int = 1
     batch_rows: int | None = None
@@ -145,7 +145,7 @@ class Answerer:
         if self.what is None or prompt.aux is None:
             return ()
         site = Site(self.what.component, self.what.target)
-        return (Intervention(site, vectors[prompt.aux], self.strength),)
+        return (Transplant(site, vectors[prompt.aux], self.strength),)
 
     def _vectors(self, prompts: Collection[Prompt]) -> dict[Ids, Tensor]:
         """The vector (or positions d_model) of each counterpart."""
@@ -182,8 +182,7 @@ class Answerer:
                 return decoded.ids[0] == option[0]
         elif option[0] not in self.model.eos_ids:
             return False
-        with answering(self.model.hf):
-            start = oracle.read_prompt(self.model, prompt.main, row)
+        with oracle.reading(self.model, prompt.main, row) as start:
             best = [int(start.logits.argmax(-1))]
             if len(option) > 1:
                 best += start.read(torch.tensor([option[:-1]]))[0].argmax(-1).tolist()
@@ -201,7 +200,7 @@ def _warn_of_ends(pairs: Sequence[tuple[Ids, Ids]]) -> None:
         )
 
 
-def resolve(model: Model, what: Transplant | None) -> Transplant | None:
+def resolve(model: Model, what: TransplantSpec | None) -> TransplantSpec | None:
     """A transplant with its layers counted from 0.
 
     Raises:
@@ -209,7 +208,7 @@ def resolve(model: Model, what: Transplant | None) -> Transplant | None:
     """
     if what is None:
         return None
-    return Transplant(
+    return TransplantSpec(
         model.check_component(what.component),
         resolve_layer(what.source, model.n_layers, "source"),
         resolve_layer(what.target, model.n_layers, "target"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosslatent.core.errors import PairError, UsageError
-from crosslatent.core.specs import AUTO, Transplant, check_component, check_engine, check_preset
+from crosslatent.core.specs import AUTO, TransplantSpec, check_component, check_engine, check_preset
 from crosslatent.core.untrusted import parse_json
 
 _NONE = ("none", "None", None)
@@ -61,7 +61,7 @@ class Arguments:
     """
 
     pretrained: str
-    what: Transplant | None = None
+    what: TransplantSpec | None = None
     aux: str = ""
     strength: float = 1.0
     positions: int = 1
@@ -211,7 +211,7 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _KNOWN[name](name, value) for name, value in given.items() if value is not None}
 
 
-def _what(given: Mapping[str, Any], values: Mapping[str, Any]) -> Transplant | None:
+def _what(given: Mapping[str, Any], values: Mapping[str, Any]) -> TransplantSpec | None:
     """The transplant, or None if `component=none` or nothing of one was given."""
     if "component" in given and given["component"] in _NONE:
         return None
@@ -231,7 +231,7 @@ def _what(given: Mapping[str, Any], values: Mapping[str, Any]) -> Transplant | N
             f"What to transplant is not clear without {', '.join(absent)}: give component, source "
             "and target, or preset=NAME, or component=none for the unmodified model."
         )
-    return Transplant(check_component(values["component"]), values["source"], values["target"])
+    return TransplantSpec(check_component(values["component"]), values["source"], values["target"])
 
 
 def _batch_rows(values: Mapping[str, Any]) -> int | None:

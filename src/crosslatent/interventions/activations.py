@@ -128,8 +128,10 @@ def _capture_batch(
 ) -> Captured:
     """Vectors of one batch, prompts layers positions d_model."""
     window = Window(batch.last)
-    shape = (len(batch.ids), model.n_layers, positions, model.d_model)
-    kept = {kind: torch.zeros(shape, dtype=model.dtype) for kind in components}
+    shape = (len(batch.ids), model.n_layers, positions)
+    kept = {
+        kind: torch.zeros((*shape, model.width(kind)), dtype=model.dtype) for kind in components
+    }
 
     def receive(site: Site, value: Tensor) -> None:
         for back in range(positions):

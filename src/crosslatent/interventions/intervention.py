@@ -1,12 +1,15 @@
-"""The edit of one transplant, and where its tokens are while a prefill passes by.
+"""`Intervention`: a change of a forward: at which site, on which tokens, and how.
 
-Floor 2: knows tensors and columns; the oracle, the engine and `interventions.patched.patched`
-    share it.
+An intervention holds the values that it brings, so that the oracle, the engine and `patched` need
+nothing else; several at once are a tuple. Each kind is one registered class in one file.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -17,72 +20,144 @@ from crosslatent.model.sites import Rewrite
 
 
 @dataclass(frozen=True, slots=True)
-class Intervention:
-    """Put `vector` in the place of `site`'s output at the end of the prompt (docs/methods.md, 1).
+class Tokens:
+    """Which tokens an intervention changes; positions count real tokens, from 0.
+
+    Attributes:
+        kind: "last": the last `count` tokens of the prompt; "span": those from `start` up to and
+            without `stop`; "prompt": all tokens of the prompt; "all": generated ones as well.
+        count: of "last".
+        start, stop: of "span".
+
+    Raises:
+        PairError: no token would be changed.
+    """
+
+    kind: Literal["last", "span", "prompt", "all"] = "last"
+    count: int = 1
+    start: int = 0
+    stop: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what names no token."""
+        if self.kind == "last" and self.count < 1:
+            raise PairError(
+                f"An intervention changes the last {self.count} tokens: give 1 or more."
+            )
+        if self.kind == "span" and not 0 <= self.start < self.stop:
+            raise PairError(
+                f"An intervention changes the tokens from {self.start} up to and without "
+                f"{self.stop}: give 0 <= start < stop."
+            )
+
+    @property
+    def at_end(self) -> bool:
+        """Whether only tokens at the end of the prompt are changed."""
+        return self.kind == "last"
+
+    def among(self, positions: Tensor, lengths: Tensor) -> Tensor:
+        """Which tokens of a forward are changed, as a mask, rows pos.
+
+        Args:
+            positions: of the tokens, rows pos; negative for padding on the left.
+            lengths: real tokens of each row's prompt, rows.
+        """
+        lengths = lengths[:, None]
+        if self.kind == "all":
+            return torch.ones_like(positions, dtype=torch.bool)
+        if self.kind == "prompt":
+            return (positions >= 0) & (positions < lengths)
+        if self.kind == "span":
+            return (positions >= self.start) & (positions < self.stop)
+        return (positions >= lengths - self.count) & (positions < lengths)
+
+
+LAST = Tokens()
+PROMPT = Tokens("prompt")
+ALL = Tokens("all")
+
+
+class Intervention(ABC):
+    """A change at one site.
 
     Attributes:
         site: component and block.
-        vector: d_model for the last real token; positions d_model for the last positions, of which
-            the last row is the last token's.
-        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
+        tokens: which tokens are changed.
     """
 
     site: Site
-    vector: Tensor
-    strength: float = 1.0
+    tokens: Tokens
 
-    @property
-    def positions(self) -> int:
-        """How many of the prompt's last tokens it touches."""
-        return 1 if self.vector.dim() == 1 else self.vector.shape[0]
+    @abstractmethod
+    def change(self, own: Tensor, back: int | None = None, /) -> Tensor:
+        """The values that take the place of the site's own.
 
-    @property
-    def rows(self) -> Tensor:
-        """The vectors, positions d_model."""
-        return self.vector[None] if self.vector.dim() == 1 else self.vector
+        Args:
+            own: rows width, one row for each token that is changed.
+            back: of `Tokens` "last", which token it is, counted back from the last one; None where
+                the tokens are others.
+        """
+
+    @classmethod
+    def together(cls, members: Sequence[Self], back: int) -> Callable[[Tensor], Tensor]:
+        """One function for several interventions of a kind at a site, a row each: rows width."""
+        first = members[0]
+        if all(member is first for member in members):
+            return lambda own: first.change(own, back)
+        return lambda own: torch.cat(
+            [member.change(own[row : row + 1], back) for row, member in enumerate(members)]
+        )
+
+    def in_float32(self) -> Self:
+        """The same with values in float32; itself where it has none."""
+        return self
 
 
-def tail(row: tuple[Intervention, ...]) -> int:
-    """How many of the prompt's last tokens a row touches; 1 if it touches none."""
-    return max((edit.positions for edit in row), default=1)
+Interventions = tuple[Intervention, ...]
 
 
-def check_row(row: tuple[Intervention, ...], length: int) -> None:
+def at_end(row: Interventions) -> Interventions:
+    """Those of a row that change only tokens at the end of the prompt."""
+    return tuple(each for each in row if each.tokens.at_end)
+
+
+def beyond_end(row: Interventions) -> Interventions:
+    """Those of a row that change other tokens too."""
+    return tuple(each for each in row if not each.tokens.at_end)
+
+
+def tail(row: Interventions) -> int:
+    """How many tokens at the end of the prompt must be read with a row; 1 if it changes none."""
+    return max((each.tokens.count for each in row if each.tokens.at_end), default=1)
+
+
+def check_row(row: Interventions, length: int) -> None:
     """Refuse what cannot be done to a prompt of `length` tokens.
 
     Raises:
-        PairError: a site is edited twice, or more tokens than the prompt has.
+        PairError: a site is changed twice at the end of the prompt, or more tokens than it has.
     """
-    places = [(edit.site.layer, _module(edit.site)) for edit in row]
-    for place in places:
-        if places.count(place) > 1:
+    sites = [(each.site.layer, _module(each.site)) for each in at_end(row)]
+    for layer, module in sites:
+        if sites.count((layer, module)) > 1:
             raise PairError(
-                f"A row edits {place[1]} of block {place[0]} more than once: keep one of the edits."
+                f"A row edits {module} of block {layer} more than once: keep one of the edits."
             )
     if tail(row) > length:
         raise PairError(
             f"A row edits the last {tail(row)} tokens, but the prompt has {length}: edit at most "
             "as many."
         )
+    for each in row:
+        if each.tokens.kind == "span" and each.tokens.stop > length:
+            raise PairError(
+                f"A row edits the tokens up to {each.tokens.stop}, but the prompt has {length}: "
+                "end the span within it."
+            )
 
 
 def _module(site: Site) -> str:
     return "attn" if site.component == "attn_residual" else site.component
-
-
-def blend(own: Tensor, vector: Tensor, strength: float | Tensor) -> Tensor:
-    """Blend: own + strength * (vector - own); exactly `vector` at strength 1.
-
-    Args:
-        own: rows d_model.
-        vector: likewise; in any dtype, on any device.
-        strength: one number, or rows.
-    """
-    vector = vector.to(own)
-    if not isinstance(strength, Tensor):
-        return vector if strength == 1 else own + strength * (vector - own)
-    alpha = strength.to(own)[:, None]
-    return torch.where(alpha == 1.0, vector, own + alpha * (vector - own))
 
 
 @dataclass(slots=True)
@@ -93,12 +168,15 @@ class Window:
     ones; the last real token of a row is in the current forward only if `here` names the row.
 
     Attributes:
-        last: column of the last real token of each row, batch.
+        last: column of the last real token of each row, batch; beyond the columns of the forward
+            where the end of the prompt is read in another one.
         start: first column of the current forward; None when it is not part of the prompt.
+        lengths: real tokens of each row's prompt, batch; None where only its end is asked for.
     """
 
     last: Tensor
     start: int | None = 0
+    lengths: Tensor | None = None
 
     def here(self, width: int, back: int = 0) -> tuple[Tensor, Tensor]:
         """Rows whose token is among the current `width` columns, and its column there.
@@ -114,28 +192,71 @@ class Window:
         rows = torch.nonzero((columns >= 0) & (columns < width)).flatten()
         return rows, columns[rows]
 
+    def split(self, parts: int) -> list[Window]:
+        """The same for consecutive rows of the batch, as many in each part."""
+        lengths = [None] * parts if self.lengths is None else self.lengths.chunk(parts)
+        if not len(self.last):
+            return [self] * parts
+        return [
+            Window(last, self.start, some)
+            for last, some in zip(self.last.chunk(parts), lengths, strict=True)
+        ]
 
-def replace_in(window: Window, vectors: Tensor, strength: float = 1.0) -> Rewrite:
-    """A rewrite that puts vectors at the last real prompt tokens that the window shows.
+    def among(self, tokens: Tokens, rows: int, width: int) -> Tensor | None:
+        """Which tokens of the current forward some tokens are, rows pos; None for all of them."""
+        if tokens.kind == "all":
+            return None
+        if self.start is None:
+            return torch.zeros((rows, width), dtype=torch.bool)
+        assert self.lengths is not None
+        lengths, last = self.lengths[:rows], self.last[:rows]
+        columns = torch.arange(self.start, self.start + width, device=last.device)
+        return tokens.among(columns - (last - lengths + 1)[:, None], lengths)
+
+
+EVERYWHERE = Window(torch.zeros(0, dtype=torch.long), None)
+"""For interventions on all tokens, which need to know nothing of the prompt."""
+
+
+def rewrites(row: Interventions, window: Window) -> Mapping[Site, Rewrite]:
+    """One row's interventions, in every row of a forward, as one rewrite a site.
 
     Args:
-        window: moved along by whoever runs the prefill.
-        vectors: batch positions d_model; a batch of 1 serves all rows.
-        strength: see `Intervention`.
+        row: what is done; at one site in the order given.
+        window: moved along by the code that runs the prefill.
     """
-    shared, positions = len(vectors) == 1, vectors.shape[1]
+    return {
+        site: _in_window([each for each in row if each.site == site], window)
+        for site in dict.fromkeys(each.site for each in row)
+    }
 
+
+def _in_window(members: Sequence[Intervention], window: Window) -> Rewrite:
     def rewrite(hidden: Tensor) -> Tensor:
-        changed = hidden
-        for back in range(positions):
-            at = window.here(hidden.shape[1], back)
-            if not len(at[0]):
-                continue
-            rows, columns = (index.to(hidden.device) for index in at)
-            changed = hidden.clone() if changed is hidden else changed
-            values = vectors[:, positions - 1 - back]
-            values = values.expand(len(rows), -1) if shared else values[at[0].to(values.device)]
-            changed[rows, columns] = blend(changed[rows, columns], values, strength)
-        return changed
+        for each in members:
+            hidden = (_at_end if each.tokens.at_end else _among)(each, window, hidden)
+        return hidden
 
     return rewrite
+
+
+def _at_end(each: Intervention, window: Window, hidden: Tensor) -> Tensor:
+    changed = hidden
+    for back in range(each.tokens.count):
+        rows, columns = (index.to(hidden.device) for index in window.here(hidden.shape[1], back))
+        if len(rows):
+            changed = hidden.clone() if changed is hidden else changed
+            changed[rows, columns] = each.change(changed[rows, columns], back)
+    return changed
+
+
+def _among(each: Intervention, window: Window, hidden: Tensor) -> Tensor:
+    mask = window.among(each.tokens, *hidden.shape[:2])
+    if mask is None:
+        return each.change(hidden.flatten(0, -2)).view_as(hidden)
+    mask = mask.to(hidden.device)
+    if not bool(mask.any()):
+        return hidden
+    changed = hidden.clone()
+    changed[mask] = each.change(hidden[mask])
+    return changed

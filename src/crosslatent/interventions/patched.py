@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import Component, Site, check_component, resolve_layer
-from crosslatent.interventions.intervention import Window, replace_in
+from crosslatent.interventions.intervention import Intervention, Window, check_row, rewrites
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model, rewriting
 from crosslatent.model.caches import NAMES, cache_in, named
 from crosslatent.model.conditions import evaluating, evaluating_calls
@@ -64,12 +66,48 @@ def patched(
         )
     i = resolve_layer(source, model.n_layers, "source")
     j = resolve_layer(target, model.n_layers, "target")
-    watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(
-        model, vectors[kind][..., i, :], strength
-    )
-    edit = rewriting(model, {Site(kind, j): watch.rewrite})
-    with watch.attached(), evaluating_calls(model.hf), edit:
+    chosen = vectors[kind][..., i, :]
+    prompts = [chosen] if chosen.dim() == 1 else list(chosen)
+    with intervened(model, [(Transplant(Site(kind, j), vector, strength),) for vector in prompts]):
         yield
+
+
+@contextmanager
+def intervened(model: Model, rows: Sequence[tuple[Intervention, ...]]) -> Iterator[None]:
+    """While open, every prompt that enters the model is read and answered under interventions.
+
+    As `patched`, for interventions of any kind, on any tokens.
+
+    Args:
+        model: the model; call ``model.hf`` inside.
+        rows: one tuple of interventions for all rows of the batch, or one for each prompt (rows of
+            a beam search share their prompt's), all at the same sites and on as many tokens.
+
+    Raises:
+        PairError: a site is changed twice at the end of the prompt, or the rows have different
+            sites or tokens.
+        PromptError: see `patched`.
+    """
+    sites = _alike(rows)
+    watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(model, rows)
+    edits = {site: partial(watch.rewrite, site) for site in sites}
+    with watch.attached(), evaluating_calls(model.hf), rewriting(model, edits):
+        yield
+
+
+def _alike(rows: Sequence[tuple[Intervention, ...]]) -> list[Site]:
+    """The sites of rows that have the same ones."""
+    if not rows:
+        raise PairError("There are no interventions: give at least one tuple of them.")
+    for row in rows:
+        check_row(row, sys.maxsize)
+    forms = {tuple((each.site, each.tokens) for each in row) for row in rows}
+    if len(forms) > 1:
+        raise PairError(
+            "The rows of a batch change other sites or tokens than each other: give all of them "
+            "the same ones, or run them one by one."
+        )
+    return list(dict.fromkeys(each.site for each in rows[0]))
 
 
 class _PromptWatch:
@@ -79,10 +117,11 @@ class _PromptWatch:
     """How the arguments begin that say what counts as the prompt."""
     _nothing = "A forward got neither input_ids nor inputs_embeds: pass one of them."
 
-    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
+    def __init__(self, model: Model, rows: Sequence[tuple[Intervention, ...]]) -> None:
         self._model = model
-        self._strength = strength
-        self._vectors = vectors
+        self._rows = rows
+        self._goes_on = any(each.tokens.kind == "all" for each in rows[0])
+        """Whether generated tokens are changed, too."""
         self._inside = False
         """Whether `generate` is running."""
         self._generating: int | None = None
@@ -92,22 +131,21 @@ class _PromptWatch:
         """Tokens of the text so far, in the `generate` call that is running."""
         self._window = Window(torch.zeros(0, dtype=torch.long), None)
 
-    def rewrite(self, hidden: Tensor) -> Tensor:
-        """Replace the last prompt token's vector if this forward holds it, batch pos d_model."""
-        vectors = self._for_rows(hidden.shape[0])[:, None]
-        return replace_in(self._window, vectors, self._strength)(hidden)
-
-    def _for_rows(self, rows: int) -> Tensor:
-        if self._vectors.dim() == 1:
-            return self._vectors[None]
-        prompts = len(self._vectors)
+    def rewrite(self, site: Site, hidden: Tensor) -> Tensor:
+        """What becomes of a site's value in this forward, batch pos width."""
+        if self._window.start is None and not self._goes_on:
+            return hidden
+        prompts, rows = len(self._rows), hidden.shape[0]
+        if prompts == 1:
+            return rewrites(self._rows[0], self._window)[site](hidden)
         # Only `generate` makes several rows of one prompt (beams), and it keeps them together.
         if rows % prompts or (rows != prompts and not self._inside):
             raise PromptError(
                 f"The vectors are of {prompts} prompts, but the batch has {rows} rows: "
                 "capture one prompt, or as many as the batch has."
             )
-        return self._vectors.repeat_interleave(rows // prompts, dim=0)
+        parts = zip(self._rows, hidden.chunk(prompts), self._window.split(prompts), strict=True)
+        return torch.cat([rewrites(row, window)[site](part) for row, part, window in parts])
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -162,7 +200,8 @@ class _PromptWatch:
             self._window.start = None
             return
         mask = given.get(f"{self._side}attention_mask")
-        self._window = Window(self._last(mask, tokens), start)
+        last = self._last(mask, tokens)
+        self._window = Window(last, start, self._lengths(mask, last))
 
     def _tokens(self, given: Mapping[str, Any]) -> Tensor:
         """What a forward reads, token ids or embeddings."""
@@ -213,6 +252,14 @@ class _PromptWatch:
             _refuse_right_padding(mask[:, : self._width])
         return last_real(mask[:, : self._width])
 
+    def _lengths(self, mask: Any, last: Tensor) -> Tensor:
+        """Real tokens of each row's prompt; all columns, where no mask says otherwise."""
+        is_plain = isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= self._width
+        if not is_plain:
+            return last + 1
+        lengths: Tensor = mask[:, : self._width].sum(-1)
+        return lengths.to(last.device)
+
 
 class _DecoderWatch(_PromptWatch):
     """Likewise where an encoder reads the prompt: what counts is what the decoder is given."""
@@ -222,8 +269,8 @@ class _DecoderWatch(_PromptWatch):
         "The model's decoder got nothing to begin with: pass decoder_input_ids, or call generate."
     )
 
-    def __init__(self, model: Model, vectors: Tensor, strength: float) -> None:
-        super().__init__(model, vectors, strength)
+    def __init__(self, model: Model, rows: Sequence[tuple[Intervention, ...]]) -> None:
+        super().__init__(model, rows)
         self._is_forced = False
 
     def _begin(self, given: Mapping[str, Any]) -> None:

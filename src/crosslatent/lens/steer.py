@@ -7,23 +7,23 @@ states along, used at inference. Formulas: docs/methods.md, 7.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import Site, resolve_layer
-from crosslatent.core.subspace import Floats, Subspace
+from crosslatent.core.subspace import Subspace
+from crosslatent.interventions.intervention import EVERYWHERE, rewrites
+from crosslatent.interventions.steer import Steer
 from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
 from crosslatent.model import Model, rewriting
 from crosslatent.model.conditions import evaluating_calls
-from crosslatent.model.sites import Rewrite
 
 Part = Literal["direction", "agnostic"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -94,7 +94,8 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
         PairError: the model has no such block.
         UsageError: a block is named twice.
     """
-    with evaluating_calls(model.hf), rewriting(model, _rewrites(model, space, steering)):
+    row = interventions_of(model, space, steering)
+    with evaluating_calls(model.hf), rewriting(model, rewrites(row, EVERYWHERE)):
         yield
 
 
@@ -104,14 +105,18 @@ def check_steering(model: Model, space: Space, steering: Steering) -> None:
     Raises:
         SpaceError, PairError, UsageError: see `steered`.
     """
-    _rewrites(model, space, steering)
+    interventions_of(model, space, steering)
 
 
-def _rewrites(model: Model, space: Space, steering: Steering) -> dict[Site, Rewrite]:
-    """What each block's output becomes; blocks that stay as they are have no entry."""
+def interventions_of(model: Model, space: Space, steering: Steering) -> tuple[Steer, ...]:
+    """One intervention for each block whose output changes.
+
+    Raises:
+        SpaceError, PairError, UsageError: see `steered`.
+    """
     check_shape(model, space)
     space.final.mean(steering.lang)  # the language is known
-    found: dict[Site, Rewrite] = {}
+    found: list[Steer] = []
     seen: set[int] = set()
     for asked in steering.layers:
         assert isinstance(asked, int)  # `Steering` has seen to it
@@ -119,49 +124,21 @@ def _rewrites(model: Model, space: Space, steering: Steering) -> dict[Site, Rewr
         if layer in seen:
             raise UsageError(f"Steering names block {layer} more than once: name it once.")
         seen.add(layer)
-        rewrite = _rewrite(space.blocks[layer], steering)
-        if rewrite is not None:
-            found[Site("block", layer)] = rewrite
-    return found
+        steer = _steer(Site("block", layer), space.blocks[layer], steering)
+        if steer is not None:
+            found.append(steer)
+    return tuple(found)
 
 
-def _rewrite(subspace: Subspace, steering: Steering) -> Rewrite | None:
+def _steer(site: Site, subspace: Subspace, steering: Steering) -> Steer | None:
     # Adding zeros would still turn -0.0 into 0.0: what changes nothing gets no hook.
     if steering.alpha == 0:
         return None
     if steering.part == "agnostic":
-        return _towards_central(subspace, steering.alpha)
-    shift = steering.alpha * subspace.direction(steering.lang)
-    if not shift.any():
+        unit = subspace.agnostic / np.linalg.norm(subspace.agnostic)
+        place = float(unit @ subspace.mean(subspace.central))
+        return Steer(site, torch.from_numpy(unit), steering.alpha, place)
+    direction = subspace.direction(steering.lang)
+    if not direction.any():
         return None
-    placed = _placed(shift)
-    return lambda hidden: hidden + placed(hidden, hidden.dtype)
-
-
-def _towards_central(subspace: Subspace, alpha: float) -> Rewrite:
-    unit = subspace.agnostic / np.linalg.norm(subspace.agnostic)
-    place = float(unit @ subspace.mean(subspace.central))
-    along = _placed(unit)
-
-    def rewrite(hidden: Tensor) -> Tensor:
-        # The difference of two projections of nearly the same size: not in half precision.
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        ray = along(hidden, wide)
-        missing = alpha * (place - hidden.to(wide) @ ray)
-        return hidden + (missing[..., None] * ray).to(hidden.dtype)
-
-    return rewrite
-
-
-def _placed(vector: Floats) -> Callable[[Tensor, torch.dtype], Tensor]:
-    """The vector where a tensor is, in a type; made at first use, since blocks may lie apart."""
-    made: dict[tuple[torch.device, torch.dtype], Tensor] = {}
-
-    def get(like: Tensor, kind: torch.dtype) -> Tensor:
-        key = (like.device, kind)
-        if key not in made:
-            # Not every device has float64.
-            made[key] = torch.from_numpy(vector).to(kind).to(like.device)
-        return made[key]
-
-    return get
+    return Steer(site, torch.from_numpy(direction), steering.alpha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,13 +12,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from crosslatent.core.errors import PairError
 from crosslatent.core.seen import Seen
-from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, Component
+from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component
 from crosslatent.model.adapter import Block
 from crosslatent.model.encoder import decoder_prompt, has_encoder
 from crosslatent.model.identity import identity_now
 from crosslatent.model.quantized import arithmetic_of
 from crosslatent.model.structure import reads_both_ways, text_config
 from crosslatent.model.trace import input_device
+
+if TYPE_CHECKING:
+    from crosslatent.model.units import Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Model:
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """What can be carried across in this model."""
+        """What can be carried across in this model, beside neurons and heads (`model.units`)."""
         return COMPONENTS if self.has_encoder else OF_EVERY_MODEL
 
     def check_component(self, component: Component) -> Component:
@@ -78,7 +81,9 @@ class Model:
         Raises:
             PairError: the model does not have it.
         """
-        if component not in self.components:
+        if component in UNITS:
+            self.units(component)
+        elif component not in self.components:
             raise PairError(
                 f"{type(self.hf).__name__} has no {component!r}, which is a decoder's attention "
                 f"over an encoder: use one of {', '.join(self.components)}."
@@ -103,6 +108,33 @@ class Model:
     def d_model(self) -> int:
         """Width of the residual stream."""
         return int(text_config(self.hf).hidden_size)
+
+    def units(self, component: Component) -> tuple[Units, ...]:
+        """The neurons or the heads of every block.
+
+        Raises:
+            PairError: they cannot be told from the model, or not be proven; says why.
+        """
+        from crosslatent.model.units import units_of
+
+        return units_of(self, component)
+
+    def width(self, component: Component) -> int:
+        """Width of a component's values.
+
+        Raises:
+            PairError: the model has no such neurons or heads, or other widths from block to block.
+        """
+        if component not in UNITS:
+            return self.d_model
+        widths = {units.width for units in self.units(component)}
+        if len(widths) > 1:
+            raise PairError(
+                f"The blocks of {type(self.hf).__name__} have {component} of widths "
+                f"{', '.join(map(str, sorted(widths)))}, so that one cannot stand for another: use "
+                "another component."
+            )
+        return widths.pop()
 
     @property
     def device(self) -> torch.device:

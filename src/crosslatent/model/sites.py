@@ -15,11 +15,14 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from crosslatent.core.specs import Component, Site
+from crosslatent.core.specs import UNITS, Component, Site
 from crosslatent.model.adapter import Block
 from crosslatent.model.model import Model
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
 from crosslatent.model.unwrapping import without_compilation
+
+_TOKENS_IN_ONE = 2
+"""Dimensions of values of a module that knows no rows: tokens width."""
 
 Receive = Callable[[Site, Tensor], None]
 """Gets a site and its value, batch pos d_model; must not keep a reference without cloning."""
@@ -47,7 +50,9 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
         for site in sites:
             block = model.blocks[site.layer]
             model.check_component(site.component)
-            if site.component == "attn_residual":
+            if site.component in UNITS:
+                _read_input(hooks, model, site, receive)
+            elif site.component == "attn_residual":
                 _read_attn_residual(hooks, block, site, receive)
             else:
                 module = module_of(block, site.component)
@@ -61,7 +66,10 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
     with _hooks() as hooks:
         for site, rewrite in edits.items():
             block = model.blocks[site.layer]
-            module = module_of(block, model.check_component(site.component))
+            if model.check_component(site.component) in UNITS:
+                _rewrite_input(hooks, model, site, rewrite)
+                continue
+            module = module_of(block, site.component)
             _register(hooks, module, _rewriter(rewrite, _rows(hooks, block, module)))
         yield
 
@@ -147,6 +155,36 @@ def _rewriter(rewrite: Rewrite, rows: _Rows | None) -> Callable[..., Any]:
         return with_hidden(output, rewrite(rows.apart(hidden)).flatten(0, 1))
 
     return hook
+
+
+def _entering_units(
+    hooks: ExitStack, model: Model, site: Site, hook: Callable[[Tensor], Tensor | None]
+) -> None:
+    """Let a function see, or change, what enters the projection of neurons or heads."""
+    projection = model.units(site.component)[site.layer].projection
+    rows = _Rows()
+    whole = model.blocks[site.layer].whole
+    hooks.callback(whole.register_forward_pre_hook(rows.remember, with_kwargs=True).remove)
+
+    def before(_module: nn.Module, args: Any, kwargs: Any) -> Any:
+        value = block_input(args, kwargs)
+        flat = value.dim() == _TOKENS_IN_ONE
+        changed = hook(rows.apart(value) if flat else value)
+        if changed is None:
+            return None
+        return with_input(
+            args, kwargs, lambda same: same, changed.flatten(0, 1) if flat else changed
+        )
+
+    hooks.callback(projection.register_forward_pre_hook(before, with_kwargs=True).remove)
+
+
+def _read_input(hooks: ExitStack, model: Model, site: Site, receive: Receive) -> None:
+    _entering_units(hooks, model, site, lambda value: receive(site, value))
+
+
+def _rewrite_input(hooks: ExitStack, model: Model, site: Site, rewrite: Rewrite) -> None:
+    _entering_units(hooks, model, site, rewrite)
 
 
 def _read_attn_residual(hooks: ExitStack, block: Block, site: Site, receive: Receive) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import COMPONENTS
+from crosslatent.core.specs import COMPONENTS, UNITS
 from crosslatent.core.untrusted import one_line, short
 from crosslatent.runs.schema import LATER
 
@@ -190,7 +190,7 @@ def check_values(
         RunFolderError: there are such values, or a table cannot be read.
     """
     last = (n_layers or MOST_LAYERS) - 1
-    known = ", ".join(f"'{name}'" for name in COMPONENTS)
+    known = ", ".join(f"'{name}'" for name in (*COMPONENTS, *UNITS))
     wrong = {
         "rows": {
             f"a layer is none of 0 to {last}": f"NOT source BETWEEN 0 AND {last} "

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.stats import Floats
 
 Mask = NDArray[np.bool_]
@@ -106,7 +106,7 @@ class Candidates:
     lang: NDArray[np.str_]
     cluster: NDArray[np.str_]
     split: NDArray[np.str_]
-    pairs: tuple[Transplant, ...]
+    pairs: tuple[TransplantSpec, ...]
     n_layers: int
     vanilla: Steps
     steps: Steps
@@ -132,7 +132,7 @@ class Candidates:
             attribution=None if self.attribution is None else self.attribution[mask],
         )
 
-    def places(self, pairs: Sequence[Transplant]) -> list[int]:
+    def places(self, pairs: Sequence[TransplantSpec]) -> list[int]:
         """Where some pairs stand among the candidates; -1 for one that is none of them."""
         at = {pair: place for place, pair in enumerate(self.pairs)}
         return [at.get(pair, ABSTAIN) for pair in pairs]
@@ -217,7 +217,7 @@ class Fitted(Protocol):
     """A selector that is ready to choose."""
 
     @property
-    def pairs(self) -> tuple[Transplant, ...]:
+    def pairs(self) -> tuple[TransplantSpec, ...]:
         """The candidates that it looks at."""
         ...
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
     ABSTAIN,
     NOT_RUN,
@@ -110,7 +110,7 @@ class FittedConfidence:
     """
 
     measure: Measure
-    pairs: tuple[Transplant, ...]
+    pairs: tuple[TransplantSpec, ...]
     cost: float
     threshold: float = 0.0
     top: int | None = None

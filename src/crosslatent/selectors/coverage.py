@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Fitted, Mask
 from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
@@ -69,7 +69,7 @@ def covered(fitted: Fitted, true: Candidates, other: Candidates) -> Mask:
     return np.asarray((~looked | other.ran).all(axis=1) & looked.any(axis=1))
 
 
-def _wanted(fitted: Fitted, seen: Candidates) -> list[Transplant]:
+def _wanted(fitted: Fitted, seen: Candidates) -> list[TransplantSpec]:
     """Its pairs; of pairs by language, those of the languages that are asked in."""
     if isinstance(fitted, FixedPairs):
         langs = sorted(set(seen.lang.tolist()))
@@ -92,7 +92,7 @@ def _looked_at(fitted: Fitted, seen: Candidates) -> Mask:
     return looked
 
 
-def _named(pairs: Iterable[Transplant]) -> str:
+def _named(pairs: Iterable[TransplantSpec]) -> str:
     texts = [f"{pair.component} {pair.source} -> {pair.target}" for pair in pairs]
     more = len(texts) - _MOST_NAMED
     return ", ".join(texts[:_MOST_NAMED]) + (f" and {more} more of its pairs" if more > 0 else "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from crosslatent.core.specs import Transplant, check_component
+from crosslatent.core.specs import TransplantSpec, check_component
 from crosslatent.selectors.base import (
     FIXED_COST,
     NOT_RUN,
@@ -30,12 +30,12 @@ class FixedPairs:
         report: what fitting measured beside.
     """
 
-    pooled: Transplant
-    by_language: Mapping[str, Transplant] = field(default_factory=dict)
+    pooled: TransplantSpec
+    by_language: Mapping[str, TransplantSpec] = field(default_factory=dict)
     report: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def pairs(self) -> tuple[Transplant, ...]:
+    def pairs(self) -> tuple[TransplantSpec, ...]:
         """Every pair that some language gets."""
         return tuple(dict.fromkeys([self.pooled, *self.by_language.values()]))
 
@@ -75,10 +75,12 @@ class FixedPairs:
         return cls(pair_of(plain["pooled"]), own, dict(plain["report"]))
 
 
-def pair_of(data: Mapping[str, Any]) -> Transplant:
+def pair_of(data: Mapping[str, Any]) -> TransplantSpec:
     """A pair from its JSON.
 
     Raises:
         PairError: its component is none.
     """
-    return Transplant(check_component(data["component"]), int(data["source"]), int(data["target"]))
+    return TransplantSpec(
+        check_component(data["component"]), int(data["source"]), int(data["target"])
+    )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
     Candidates,
     Labels,
@@ -212,7 +212,7 @@ class FittedLearned:
         report: what fitting measured beside: accuracy in nested cross-validation, settings.
     """
 
-    pairs: tuple[Transplant, ...]
+    pairs: tuple[TransplantSpec, ...]
     languages: tuple[str, ...]
     features: tuple[str, ...]
     with_aux: bool

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from crosslatent.core.normal import fold
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Steps
 from crosslatent.selectors.table import shares
 from crosslatent.stats import Floats
@@ -19,13 +19,13 @@ Record = Mapping[str, Any]
 
 def one_question(
     vanilla: Record,
-    rows: Mapping[Transplant, Record],
+    rows: Mapping[TransplantSpec, Record],
     aux: Record | None,
     *,
     lang: str,
     n_layers: int,
     options: Sequence[str] | None = None,
-    attribution: Mapping[Transplant, float] | None = None,
+    attribution: Mapping[TransplantSpec, float] | None = None,
 ) -> Candidates:
     """What is known of one question.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from crosslatent.analysis.select import PairScore, Scope, Tie, best_pair
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Labels, Mask
 
 
@@ -74,6 +74,6 @@ def pair_scores(
     }
 
 
-def named(seen: Candidates, places: Sequence[int]) -> tuple[Transplant, ...]:
+def named(seen: Candidates, places: Sequence[int]) -> tuple[TransplantSpec, ...]:
     """The candidates at some places."""
     return tuple(seen.pairs[place] for place in places)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crosslatent.analysis.any_donor import weigh
 from crosslatent.analysis.data import Items, RunData
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import STRATA, Component, Transplant, check_component
+from crosslatent.core.specs import STRATA, Component, TransplantSpec, check_component
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
 from crosslatent.selectors.strict import solved_by_controls
 from crosslatent.stats import Floats
@@ -180,11 +180,11 @@ class _Rows:
         ).fetchall()
         return np.array([count for (count,) in rows], dtype=np.int64)
 
-    def _pairs(self) -> tuple[Transplant, ...]:
+    def _pairs(self) -> tuple[TransplantSpec, ...]:
         rows = self.con.execute(
             "SELECT component, source, target FROM candidates ORDER BY number"
         ).fetchall()
-        return tuple(Transplant(check_component(c), s, t) for c, s, t in rows)
+        return tuple(TransplantSpec(check_component(c), s, t) for c, s, t in rows)
 
     def _columns(self) -> dict[str, str]:
         """Numbers that are kept of each row; runs of older versions lack some of them."""

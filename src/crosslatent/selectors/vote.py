@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from crosslatent.core.specs import Transplant
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
     ABSTAIN,
     Candidates,
@@ -72,7 +72,7 @@ class FittedVote:
         report: what fitting measured beside.
     """
 
-    pairs: tuple[Transplant, ...]
+    pairs: tuple[TransplantSpec, ...]
     weights: Floats
     vanilla: float
     report: Mapping[str, float] = field(default_factory=dict)

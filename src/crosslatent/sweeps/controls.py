@@ -107,7 +107,8 @@ class Vectors:
         self._paraphrase, self._advance = paraphrase, advance
         self._places = {name: place for place, name in enumerate(donors.items)}
         self._names = list(donors.items)
-        each = len(components) * model.n_layers * positions * model.d_model * model.dtype.itemsize
+        width = sum(map(model.width, components))
+        each = width * model.n_layers * positions * model.dtype.itemsize
         prompts = len(get_args(Role)) * len(self._names)
         self._size = batch_size if prompts * each <= room else 1
         self._most = max(room // (each * self._size), 8 * PREPARED_TOGETHER)

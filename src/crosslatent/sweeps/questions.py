@@ -13,6 +13,7 @@ from crosslatent.core.specs import Component, Site
 from crosslatent.engine import Answered
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.sweeps.controls import Vectors
 from crosslatent.sweeps.donors import Variant
 from crosslatent.sweeps.grid import PlannedRow
@@ -109,7 +110,7 @@ def _edits(
         if place not in made:
             made[place] = vectors.layers(item, *place)
         site = Site(row.component, row.target)
-        yield (Intervention(site, made[place][row.source], plan.strength),)
+        yield (Transplant(site, made[place][row.source], plan.strength),)
 
 
 def _head(item: Item, row: PlannedRow) -> dict[str, Any]:

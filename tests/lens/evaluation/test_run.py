@@ -22,7 +22,7 @@ from crosslatent.core.errors import (
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.lens.evaluation.asking import central_prompts
 from crosslatent.lens.evaluation.checks import opened
 from crosslatent.lens.evaluation.comparing import compare
@@ -111,7 +111,7 @@ def oracle_text(model, prompt, row=()):
 
 def edit(model, item, source=1, target=2):
     vectors = capture_ids(model, [ids_of(model, item.aux)], ["ffn"])["ffn"]
-    return (Intervention(Site("ffn", target), vectors[0, source]),)
+    return (Transplant(Site("ffn", target), vectors[0, source]),)
 
 
 def test_a_transplant_gives_what_it_gives_in_a_sweep(model, task, tmp_path):

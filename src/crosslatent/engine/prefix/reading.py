@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from crosslatent.interventions.intervention import Window
 from crosslatent.model import Model, PromptBatch, caches
 
 
@@ -30,20 +31,25 @@ class _KeysAndValues(DynamicCache):
 
 
 @torch.no_grad()
-def read(model: Model, batch: PromptBatch, chunk: int | None = None) -> DynamicCache:
+def read(
+    model: Model, batch: PromptBatch, chunk: int | None = None, window: Window | None = None
+) -> DynamicCache:
     """Keys and values of prompts.
 
     Args:
         model: the model.
         batch: prompts, padded on either side.
         chunk: columns per forward; None for all at once.
+        window: moved along with the chunks, for interventions that change these tokens.
     """
     # accelerate's hooks must see the end of every module: they put fetched weights away there.
     whole = hasattr(model.hf, "hf_device_map")
     cache = DynamicCache(config=model.hf.config)
     filled = cache if whole else _KeysAndValues(config=model.hf.config)
     cache.layers = filled.layers
-    for _, inputs in batch.parts(chunk):
+    for start, inputs in batch.parts(chunk):
+        if window is not None:
+            window.start = start
         with suppress(_EnoughError):
             caches.forward(model.hf, inputs, filled, logits_to_keep=1)
     return cache

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,8 +40,8 @@ BY_PROBABILITY: Mapping[str, str] = {
 }
 """Rules that take the option with the highest number in a column of the row."""
 
-Around = Callable[[], AbstractContextManager[None]]
-"""Opens something around a model that runs."""
+Row = Callable[["Question"], tuple[Intervention, ...]]
+"""The interventions on each question."""
 
 JUDGES = (*RULES, *BY_PROBABILITY)
 
@@ -207,8 +206,7 @@ def answer(
     questions: Sequence[Question],
     *,
     condition: str,
-    row: Callable[[Question], tuple[Intervention, ...]] | None = None,
-    around: Around = nullcontext,
+    row: Row | None = None,
     variant: str | None = None,
     advance: Callable[[float], None] = silent,
 ) -> list[AnswerRow]:
@@ -219,8 +217,7 @@ def answer(
         model: which model answers.
         questions: the questions.
         condition: its name, for the rows.
-        row: what is edited for a question; None for nothing.
-        around: opens what is open while the model answers, such as `steered`.
+        row: the interventions on a question; None for none.
         variant: see `AnswerRow`.
         advance: told how many of these have been answered.
     """
@@ -235,17 +232,16 @@ def answer(
             yield Request(ids, (edits,), tuple(scorer.watch), scorer.continuations)
 
     found: list[AnswerRow] = []
-    with around():
-        for answered in engine.run(
-            model,
-            requests(),
-            max_new_tokens=asking.max_new_tokens,
-            batch_rows=asking.batch_rows,
-            advance=advance,
-        ):
-            question, scorer = waiting.popleft()
-            record = scorer.record(answered.rows[0])
-            found.append(_row(record, question, asking.rule, condition, variant))
+    for answered in engine.run(
+        model,
+        requests(),
+        max_new_tokens=asking.max_new_tokens,
+        batch_rows=asking.batch_rows,
+        advance=advance,
+    ):
+        question, scorer = waiting.popleft()
+        record = scorer.record(answered.rows[0])
+        found.append(_row(record, question, asking.rule, condition, variant))
     return found
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, devices
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.transplant import Transplant
 from crosslatent.lens.evaluation import retention
-from crosslatent.lens.evaluation.asking import Around, Asking, Question, answer
+from crosslatent.lens.evaluation.asking import Asking, Question, Row, answer
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
 from crosslatent.lens.evaluation.conditions import (
     Condition,
@@ -27,7 +29,7 @@ from crosslatent.lens.evaluation.conditions import (
 )
 from crosslatent.lens.evaluation.results import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut
-from crosslatent.lens.steer import steered
+from crosslatent.lens.steer import Steering, interventions_of, steered
 from crosslatent.model import Model
 from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.donors import Donors, Variant
@@ -104,22 +106,20 @@ class Runner:
         with steps.outcome.timed():
             edits = _edits(asking, transplanted_of(condition), steps.tracker)
             for lang, questions in _together(asking, steering).items():
-                steps.ask(base, questions, row=edits, around=_steered(base, steering, lang))
+                steps.ask(base, questions, row=_row(base, steering, lang, edits))
             for lang in steps.variants:
-                around = _steered(base, steering, lang)
-                steps.ask(base, mains, row=edits, around=around, variant=lang)
+                steps.ask(base, mains, row=_row(base, steering, lang, edits), variant=lang)
         for lang in steps.variants:
-            around = _steered(base, steering, lang)
-            steps.ask(base, counterparts, around=around, variant=lang)
+            steps.ask(base, counterparts, row=_row(base, steering, lang), variant=lang)
         if isinstance(condition, Steered):
             self._diverged(condition, steps)
 
     def _diverged(self, steering: Steered, steps: _Steps) -> None:
         """How far each steering moves the texts, with its hooks open all the while."""
-        base = self.asking.model
+        base, space = self.asking.model, steering.space
         for lang in steps.variants if self.texts is not None else ():
             assert self.texts is not None
-            around = _steered(base, steering, lang)
+            around = partial(steered, base, space, _towards(steering, lang))
             found = retention.divergences(base, base, self.texts, around=around)
             steps.outcome.divergences.append(found)
 
@@ -210,8 +210,7 @@ class _Steps:
         model: Model,
         questions: Sequence[Question],
         *,
-        row: Callable[[Question], tuple[Intervention, ...]] | None = None,
-        around: Around = nullcontext,
+        row: Row | None = None,
         variant: str | None = None,
     ) -> None:
         """Answer questions; see `asking.answer`."""
@@ -224,7 +223,6 @@ class _Steps:
             questions,
             condition=self.condition.name,
             row=row,
-            around=around,
             variant=variant,
             advance=lambda rows: self._answered(done + rows),
         )
@@ -234,19 +232,23 @@ class _Steps:
         self.tracker.answered(rows)
 
 
-def _steered(model: Model, steering: Steered | None, lang: str | None) -> Around:
-    """What is open while something is steered towards a language; opened anew each time."""
-    if steering is None:
-        return nullcontext
+def _towards(steering: Steered, lang: str | None) -> Steering:
+    """The steering towards a language; without one, it is the same for all of them."""
     space = steering.space
-    # Without a language, the steering is one that is the same for all of them.
-    towards = steering.towards(space.central if lang is None else language_in(space, lang))
-    return lambda: steered(model, space, towards)
+    return steering.towards(space.central if lang is None else language_in(space, lang))
 
 
-def _edits(
-    asking: Asking, transplant: Transplanted | None, tracker: Tracker
-) -> Callable[[Question], tuple[Intervention, ...]] | None:
+def _row(
+    model: Model, steering: Steered | None, lang: str | None, edits: Row | None = None
+) -> Row | None:
+    """The interventions of a condition on each question: steering, then a transplant over it."""
+    if steering is None:
+        return edits
+    steers = interventions_of(model, steering.space, _towards(steering, lang))
+    return lambda question: (*steers, *(() if edits is None else edits(question)))
+
+
+def _edits(asking: Asking, transplant: Transplanted | None, tracker: Tracker) -> Row | None:
     """What a transplant changes for each question; the vectors are the unmodified model's."""
     if transplant is None:
         return None
@@ -264,7 +266,7 @@ def _edits(
 
     def row(question: Question) -> tuple[Intervention, ...]:
         layers = vectors.layers(question.item, true, component)
-        return (Intervention(site, layers[source]),)
+        return (Transplant(site, layers[source]),)
 
     return row
 

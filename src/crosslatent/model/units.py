@@ -1,0 +1,236 @@
+"""Neurons and heads: what enters the last projection of feed-forward and attention, proven.
+
+``neurons`` are the inputs of the matrix whose product is what the feed-forward returns, ``heads``
+those of the one whose product is what attention returns, in slices of one head each. Both are found
+in a probe forward when they are first asked for, and proven there:
+
+- the projection returns what its module returns, and it is affine in what enters it;
+- with attention that gives nothing but one head, only the slice of that head is not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from crosslatent.core.errors import PairError
+from crosslatent.core.specs import Component
+from crosslatent.model import proof
+from crosslatent.model.adapter import Block
+from crosslatent.model.conditions import answering
+from crosslatent.model.model import Model
+from crosslatent.model.structure import text_config
+from crosslatent.model.tensors import first_tensor, hidden_of
+from crosslatent.model.trace import copied, input_device, probe
+
+_STUMBLES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+
+_ONE_HEAD = "crosslatent_one_head"
+_SETTING = "_attn_implementation"
+_OWNERS: Mapping[Component, tuple[str, Callable[[Block], nn.Module]]] = {
+    "neurons": ("feed-forward", lambda block: block.ffn),
+    "heads": ("attention", lambda block: block.attn),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What enters the last projection of one block's feed-forward or attention.
+
+    Attributes:
+        projection: the module; its input holds the units.
+        width: of its input.
+        groups: units that make up one: 1 for neurons, the width of a head for heads.
+    """
+
+    projection: nn.Module
+    width: int
+    groups: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many neurons or heads there are."""
+        return self.width // self.groups
+
+    def places(self, number: int) -> range:
+        """Where a neuron or a head is in what enters the projection.
+
+        Raises:
+            PairError: there is no such one.
+        """
+        if not 0 <= number < self.count:
+            raise PairError(
+                f"There is no unit {number}: this block has {self.count}, so use 0 to "
+                f"{self.count - 1}."
+            )
+        return range(number * self.groups, (number + 1) * self.groups)
+
+
+_found: WeakKeyDictionary[PreTrainedModel, dict[Component, tuple[Units, ...]]] = WeakKeyDictionary()
+
+
+def units_of(model: Model, kind: Component) -> tuple[Units, ...]:
+    """The neurons or the heads of every block, looked for once.
+
+    Raises:
+        PairError: they cannot be told from the model, or not be proven; says why.
+    """
+    known = _found.setdefault(model.hf, {})
+    if kind not in known:
+        with answering(model.hf):
+            projections = _projections(model, kind)
+            known[kind] = _heads(model, projections) if kind == "heads" else projections
+    return known[kind]
+
+
+@dataclass(slots=True)
+class _Call:
+    """The last call of a module: what entered it and what it returned."""
+
+    entered: Tensor
+    left: Tensor
+    count: int = 1
+
+
+def _projections(model: Model, kind: Component) -> tuple[Units, ...]:
+    word, owner_of = _OWNERS[kind]
+    owners = [owner_of(block) for block in model.blocks]
+    watched = [module for owner in owners for module in owner.modules() if _has_matrix(module)]
+    with ExitStack() as hooks:
+        calls = _watch(hooks, [*owners, *watched])
+        probe(model.hf)
+    found = []
+    for layer, owner in enumerate(owners):
+        # The outermost one: an adapter around a matrix is a part of the product.
+        inside = (module for module in owner.modules() if _has_matrix(module))
+        projection = next(
+            (module for module in inside if _is_projection(calls, module, owner)), None
+        )
+        if projection is None:
+            raise PairError(
+                f"{type(model.hf).__name__} has no {kind!r} that could be proven: no single matrix "
+                f"gives what the {word} of block {layer} returns. Use another component."
+            )
+        found.append(Units(projection, calls[projection].entered.shape[-1]))
+    return tuple(found)
+
+
+def _watch(hooks: ExitStack, modules: list[nn.Module]) -> dict[nn.Module, _Call]:
+    """The calls of modules while `hooks` is open, tensors as they are."""
+    calls: dict[nn.Module, _Call] = {}
+    entered: dict[nn.Module, Tensor] = {}
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        value = first_tensor(args, kwargs)
+        if value is not None:
+            entered[module] = value.detach().clone()
+
+    def after(module: nn.Module, _args: Any, output: Any) -> None:
+        value: Any = hidden_of(output)
+        if isinstance(value, Tensor) and module in entered:
+            count = calls[module].count + 1 if module in calls else 1
+            calls[module] = _Call(entered.pop(module), copied(value), count)
+
+    for module in dict.fromkeys(modules):
+        hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+        hooks.callback(module.register_forward_hook(after).remove)
+    return calls
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    return any(weight.dim() >= 2 for weight in module.parameters())
+
+
+def _is_projection(calls: Mapping[nn.Module, _Call], module: nn.Module, owner: nn.Module) -> bool:
+    """Whether a module was called once, gave what its owner gave, and is affine."""
+    call, whole = calls.get(module), calls.get(owner)
+    if call is None or whole is None or call.count != 1:
+        return False
+    if call.left.numel() != whole.left.numel():
+        return False
+    if not proof.same(call.left.reshape(whole.left.shape), whole.left):
+        return False
+    return _is_affine(module, call.entered)
+
+
+@torch.no_grad()
+def _is_affine(module: nn.Module, value: Tensor) -> bool:
+    try:
+        zero, one, two = (
+            copied(hidden_of(module(scale * value))).double() for scale in (0.0, 1.0, 2.0)
+        )
+    except _STUMBLES:
+        return False  # it takes more than one tensor, so it is no matrix
+    allowed = 4 * proof.tolerance(value.dtype)
+    return proof.relative(two - zero, 2 * (one - zero)) < allowed
+
+
+def _heads(model: Model, projections: tuple[Units, ...]) -> tuple[Units, ...]:
+    """The same, cut into heads, after a proof that each slice holds one head and no other."""
+    config = text_config(model.hf)
+    count = int(getattr(config, "num_attention_heads", 0) or 0)
+    modules = [units.projection for units in projections]
+    calls: Mapping[nn.Module, _Call] = {}
+    # Attention that does not go through the interface may stumble over its name.
+    with suppress(*_STUMBLES), ExitStack() as hooks:
+        hooks.enter_context(_one_head_each(model.hf))
+        calls = _watch(hooks, modules)
+        _read(model.hf, max(count, 1))
+    for layer, units in enumerate(projections):
+        if not _holds_one_each(calls.get(units.projection), count):
+            raise PairError(
+                f"{type(model.hf).__name__} has no 'heads' that could be proven: what enters the "
+                f"last matrix of the attention of block {layer} is not {count} slices of one head "
+                "each. Use another component."
+            )
+    return tuple(
+        Units(units.projection, units.width, units.width // count) for units in projections
+    )
+
+
+def _holds_one_each(call: _Call | None, count: int) -> bool:
+    """Whether row h of a batch has values in slice h alone; rows pos width."""
+    if call is None or count < 1 or call.entered.shape[-1] % count:
+        return False
+    slices = call.entered.reshape(count, -1, count, call.entered.shape[-1] // count)
+    size = slices.float().abs().amax((1, 3))
+    own = torch.eye(count, dtype=torch.bool, device=size.device)
+    return bool((size[own] > 0).all()) and bool((size[~own] == 0).all())
+
+
+@contextmanager
+def _one_head_each(hf: PreTrainedModel) -> Iterator[None]:
+    """While open, attention gives ones in the head that has the number of the row, else zeros."""
+    config = hf.config.get_text_config(decoder=True)
+    usual = getattr(config, _SETTING)
+    setattr(config, _SETTING, _ONE_HEAD)
+    try:
+        yield
+    finally:
+        setattr(config, _SETTING, usual)
+
+
+def _one_head(
+    _module: nn.Module, query: Tensor, _key: Tensor, value: Tensor, *_rest: Any, **_more: Any
+) -> tuple[Tensor, None]:
+    """An attention function of transformers' interface: rows pos heads d_head."""
+    rows, heads, width, _ = query.shape
+    own = torch.eye(rows, heads, dtype=query.dtype, device=query.device)
+    return own[:, None, :, None].expand(rows, width, heads, value.shape[-1]).contiguous(), None
+
+
+AttentionInterface.register(_ONE_HEAD, _one_head)
+
+
+def _read(hf: PreTrainedModel, rows: int) -> None:
+    """A few tokens through the decoder, in so many rows."""
+    ids = torch.arange(2, device=input_device(hf)).expand(rows, -1)
+    decoder: Any = hf.base_model
+    decoder(input_ids=ids, use_cache=False)
