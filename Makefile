@@ -15,7 +15,7 @@ UV := .venv-pins/bin/uv
 # Each process has one thread: small models gain nothing from more. One process more than there are cores,
 # since many tests wait for processes of their own.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-PROCESSES := -m pytest -n $(shell expr $(CORES) + 1) --dist loadfile
+PROCESSES := -m pytest -n $(shell expr $(CORES) + 1) --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(PROCESSES)
 NEWEST_PART := tests/interventions tests/engine/test_decoding.py \
 	tests/test_encoder_decoders.py tests/model/test_loading.py tests/model/test_tokenizers.py \

@@ -13,6 +13,8 @@ ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'crosslate
 def ray_here():
     """Ray with two cores, as `--ray` would start it; `connected` finds and uses it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Otherwise workers stand back behind the other tests, and one waits for them for minutes.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
         address="local",
         num_cpus=2,
