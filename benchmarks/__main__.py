@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import cases, machine, tables
+from benchmarks.against import against, table
 from benchmarks.contenders import CONTENDERS
 from benchmarks.measure import Settings, measure
 from benchmarks.venvs import ROOT
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what is asked for and write the tables; 0 if no scheme failed or differed."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     options = _parser().parse_args(arguments)
+    if options.against:
+        return _against(options)
     asked = _names(options.contenders, CONTENDERS) if options.contenders else None
     groups = _names(options.cases, GROUPS)
     chosen = [
@@ -35,6 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     return int(any(result.error or result.differing for result in results))
 
 
+def _against(options: argparse.Namespace) -> int:
+    found = against(options.against, options.repetitions, options.threads, quick=options.quick)
+    print(table(found))
+    return int(any(one.differing for one in found))
+
+
 def _names(text: str, known: object) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     allowed = list(known)  # type: ignore[call-overload]
@@ -47,6 +56,7 @@ def _names(text: str, known: object) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
+    add("--against", metavar="COMMIT", help="this tree and a commit in turns, and nothing else")
     add("--cases", default=",".join(GROUPS), help="groups, with commas between (default: all)")
     add("--contenders", help=f"names, with commas between, of {', '.join(CONTENDERS)}")
     add("--repetitions", type=int, default=3, help="runs of each, interleaved (default: 3)")
