@@ -41,7 +41,7 @@ def test_json_says_the_same(cli, tiny_folder):
 
 
 def test_a_contract_that_does_not_hold(cli, tiny_folder, monkeypatch):
-    monkeypatch.setattr(_PromptWatch, "rewrite", lambda _self, hidden: hidden)
+    monkeypatch.setattr(_PromptWatch, "rewrite", lambda _self, _site, hidden: hidden)
     result = cli("check", tiny_folder, "--quick")
     assert result.code == 1
     last = result.err.splitlines()[-1]

@@ -158,7 +158,7 @@ def test_hooks_that_stay_after_an_exception(monkeypatch, subject):
 
 
 def test_a_generate_that_is_not_patched(monkeypatch, subject):
-    monkeypatch.setattr(_PromptWatch, "rewrite", lambda _self, hidden: hidden)
+    monkeypatch.setattr(_PromptWatch, "rewrite", lambda _self, _site, hidden: hidden)
     assert "generate gives" in failed("generate", subject)
 
 

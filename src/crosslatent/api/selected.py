@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from crosslatent.answering.ask import Prompted, ask
 from crosslatent.answering.attribution import Score, attribute
 from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts, spell
 from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import among
 from crosslatent.core.specs import AsChat, Site, TransplantSpec, chat_of, right_now
-from crosslatent.engine import run_rows
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
@@ -190,8 +190,8 @@ class _Question:
     def answers(self, chosen: TransplantSpec | None) -> tuple[Decoded, Decoded]:
         """The unmodified answer and the chosen one."""
         rows = [()] if chosen is None else [(), self._row(chosen)]
-        found = run_rows(self.model, self.main, rows, max_new_tokens=self.tokens)
-        return found[0], found[-1]
+        (found,) = ask(self.model, [Prompted(self.main, tuple(rows))], max_new_tokens=self.tokens)
+        return found[0].decoded, found[-1].decoded
 
     def _records(
         self, pairs: Sequence[TransplantSpec], tokens: int
@@ -201,21 +201,10 @@ class _Question:
             self._scorer(item, spelled)
             for item, spelled in zip((self.item, self.item.as_aux()), self._spelled(), strict=True)
         ]
-        asked: tuple[list[tuple[Intervention, ...]], list[tuple[Intervention, ...]]] = (
-            [(), *(self._row(pair) for pair in pairs)],
-            [()],
-        )
-        found = []
-        for scorer, prompt, rows in zip(scorers, (self.main, self.aux), asked, strict=True):
-            decoded = run_rows(
-                self.model,
-                prompt,
-                rows,
-                max_new_tokens=tokens,
-                watch=scorer.watch,
-                options=scorer.continuations,
-            )
-            found.append([scorer.record(one) for one in decoded])
+        rows = [((), *(self._row(pair) for pair in pairs)), ((),)]
+        asked = map(Prompted, (self.main, self.aux), rows, scorers)
+        answers = ask(self.model, asked, max_new_tokens=tokens)
+        found = [[judged.record for judged in of_prompt] for of_prompt in answers]
         (vanilla, *candidates), (aux,) = found
         return dict(zip(pairs, candidates, strict=True)), vanilla, aux
 

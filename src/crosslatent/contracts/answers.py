@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from transformers import GenerationConfig
 
 from crosslatent import engine
+from crosslatent.answering.ask import JudgedRow, Prompted, ask
 from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.contracts.subject import Subject
 from crosslatent.core.specs import ORACLE, Component, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
-from crosslatent.engine.requests import Request
 from crosslatent.interventions.patched import patched
 from crosslatent.interventions.transplant import Transplant
 from crosslatent.model.conditions import generating
@@ -69,21 +70,25 @@ def batches_agree(subject: Subject) -> dict[str, str | int]:
     """
     model = subject.model
     rows = tuple(subject.rows(subject.kinds(COMPARED))[:: 2 * len(subject.layers) - 1])
-    requests = [Request(prompt, rows, subject.watch) for prompt in subject.prompts]
-    many = list(engine.run(model, requests, max_new_tokens=subject.new_tokens))
+    asked = [Prompted(prompt, rows, watch=subject.watch) for prompt in subject.prompts]
+    many = list(ask(model, asked, max_new_tokens=subject.new_tokens))
     what, near_ties = "rows in a batch of one and of many", 0
-    for request, answered in zip(requests, many, strict=True):
-        (one,) = engine.run(model, [request], max_new_tokens=subject.new_tokens, batch_rows=1)
-        again = partial(_alone, subject, request)
-        near_ties += subject.check_equal(one.rows, answered.rows, what, again)
-    return {"rows": len(rows) * len(requests), "near_ties": near_ties}
+    for prompted, together in zip(asked, many, strict=True):
+        (apart,) = ask(model, [prompted], max_new_tokens=subject.new_tokens, batch_rows=1)
+        again = partial(_alone, subject, prompted)
+        near_ties += subject.check_equal(_decoded(apart), _decoded(together), what, again)
+    return {"rows": len(rows) * len(asked), "near_ties": near_ties}
 
 
-def _alone(subject: Subject, request: Request, at: int) -> Decoded:
+def _alone(subject: Subject, prompted: Prompted, at: int) -> Decoded:
     """One row in a batch of its own."""
-    single = Request(request.main, (request.rows[at],), request.watch)
-    (answered,) = engine.run(subject.model, [single], max_new_tokens=subject.new_tokens)
-    return answered.rows[0]
+    single = replace(prompted, rows=(prompted.rows[at],))
+    ((judged,),) = ask(subject.model, [single], max_new_tokens=subject.new_tokens)
+    return judged.decoded
+
+
+def _decoded(rows: Sequence[JudgedRow]) -> list[Decoded]:
+    return [row.decoded for row in rows]
 
 
 def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:

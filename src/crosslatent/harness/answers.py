@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crosslatent import engine
+from crosslatent.answering.ask import Prompted, ask
 from crosslatent.core.specs import Site, TransplantSpec, resolve_layer
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.decoding import Decoded
-from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.transplant import Transplant
@@ -123,19 +122,21 @@ class Answerer:
     ) -> Iterator[tuple[Prompt, Decoded]]:
         """Answers to prompts, the longest first: prompts of a batch are padded to one length."""
         order = sorted(prompts, key=lambda prompt: -len(prompt.main))
-        requests = (
-            Request(prompt.main, (rows[prompt],), (), tuple(options[prompt]) if options else ())
+        asked = (
+            Prompted(
+                prompt.main, (rows[prompt],), options=tuple(options[prompt]) if options else ()
+            )
             for prompt in order
         )
-        answers = engine.run(
+        answers = ask(
             self.model,
-            requests,
+            asked,
             max_new_tokens=length,
             path=self.path,
             batch_rows=self.batch_rows,
         )
-        for prompt, answered in zip(order, answers, strict=True):
-            yield prompt, answered.rows[0]
+        for prompt, (judged,) in zip(order, answers, strict=True):
+            yield prompt, judged.decoded
 
     def _rows(self, prompts: Collection[Prompt]) -> dict[Prompt, tuple[Intervention, ...]]:
         vectors = self._vectors(prompts)

@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from crosslatent.answering.ask import JudgedRow, Prompted
 from crosslatent.answering.scoring import ItemScorer, Spelled
 from crosslatent.core.specs import Component, Site
-from crosslatent.engine import Answered
-from crosslatent.engine.requests import Request
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.transplant import Transplant
 from crosslatent.sweeps.controls import Vectors
@@ -23,25 +22,20 @@ from crosslatent.tasks import Item
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt of an item with rows, and what judges their answers."""
+    """A prompt of an item with rows: over main, or over aux."""
 
     item: Item
-    request: Request
-    scorer: ItemScorer
+    prompted: Prompted
     rows: tuple[PlannedRow, ...]
 
-    def margins(self, answered: Answered) -> list[float]:
-        """By how much each row of the answer was decided, in logits."""
-        return [self.scorer.margin(row) for row in answered.rows]
-
-    def records(self, answered: Answered) -> Iterator[dict[str, Any]]:
+    def records(self, answers: Sequence[JudgedRow]) -> Iterator[dict[str, Any]]:
         """The rows of `runs.schema.ROWS`."""
-        for at, (row, answer) in enumerate(zip(self.rows, answered.rows, strict=True)):
+        for row, answer in zip(self.rows, answers, strict=True):
             yield {
                 **_head(self.item, row),
-                **self.scorer.record(answer),
-                "path": answered.paths[at],
-                "seconds": answered.seconds[at],
+                **answer.record,
+                "path": answer.path,
+                "seconds": answer.seconds,
             }
 
 
@@ -86,15 +80,8 @@ def _asked(
     vectors: Vectors,
 ) -> Asked:
     edits = tuple(_edits(plan, item, rows, vectors))
-    request = Request(
-        prompt,
-        edits,
-        tuple(scorer.watch),
-        scorer.continuations,
-        least_tail=plan.positions,
-        plain_only=not scorer.whole,
-    )
-    return Asked(item, request, scorer, tuple(rows))
+    prompted = Prompted(prompt, edits, scorer, least_tail=plan.positions)
+    return Asked(item, prompted, tuple(rows))
 
 
 def _edits(

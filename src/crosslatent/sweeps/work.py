@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from crosslatent.answering.ask import Prompted, ask
 from crosslatent.engine import EnginePath, TieBreaker
-from crosslatent.engine import run as answer
 from crosslatent.engine.decoding import silent
-from crosslatent.engine.requests import Request
 from crosslatent.runs.schema import Failure
 from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.extras import Extra, make_extra
@@ -26,10 +25,10 @@ from crosslatent.sweeps.work_units import Kind, RowRange
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a row_range.
+    """What came of some rows of an item.
 
     Attributes:
-        row range: the row_range.
+        row_range: which rows.
         rows: its rows, as `runs.schema.ROWS` has them; none if it failed.
         paths: the ways that were taken, and why no faster ones.
         failure: why it could not be run.
@@ -132,36 +131,31 @@ class RowWorker:
         """Answer ranges in common batches; `started` has those under way."""
         waiting: deque[tuple[RowRange, tuple[Asked, ...]]] = deque()
 
-        def requests() -> Iterator[Request]:
+        def prompts() -> Iterator[Prompted]:
             for row_range, parts in self._prepared(ranges, started):
                 waiting.append((row_range, parts))
-                yield from (part.request for part in parts)
+                yield from (part.prompted for part in parts)
 
-        answers = answer(
+        answers = ask(
             self._plan.model,
-            requests(),
+            prompts(),
             max_new_tokens=self._plan.max_new_tokens,
             path=self._path,
             batch_rows=self._batch_rows,
+            exact=self._breaker,
             advance=advance,
         )
         for first in answers:
             row_range, parts = waiting.popleft()
             answered = [first, *(next(answers) for _ in parts[1:])]
-            paths = tuple(EnginePath(each.paths[0], each.reason) for each in answered)
+            paths = tuple(judged[0].engine for judged in answered)
             rows = [
                 row
-                for part, each in zip(parts, answered, strict=True)
-                for row in part.records(self._settled(part, each))
+                for part, judged in zip(parts, answered, strict=True)
+                for row in part.records(judged)
             ]
             started.remove(row_range)
             yield Done(row_range, rows, paths)
-
-    def _settled(self, part: Asked, answered: Any) -> Any:
-        """The answers with near-ties answered again, if that was asked for."""
-        if self._breaker is None:
-            return answered
-        return self._breaker.settle(part.request, answered, part.margins(answered))
 
     def _prepared(
         self, ranges: Sequence[RowRange], started: list[RowRange]

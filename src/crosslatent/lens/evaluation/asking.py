@@ -8,12 +8,11 @@ Answers come from the engine, and are judged as a sweep judges them
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crosslatent import engine
+from crosslatent.answering.ask import Prompted, ask
 from crosslatent.answering.scoring import (
     LIKELIEST_START,
     LIKELIHOOD,
@@ -26,7 +25,6 @@ from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import AsChat
 from crosslatent.engine.decoding import silent
-from crosslatent.engine.requests import Request
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.lens.evaluation.results import AnswerRow, Role
 from crosslatent.model import Model
@@ -221,28 +219,25 @@ def answer(
         variant: see `AnswerRow`.
         advance: told how many of these have been answered.
     """
-    waiting: deque[tuple[Question, ItemScorer]] = deque()
-
-    def requests() -> Iterator[Request]:
-        for question in questions:
-            scorer = asking.scorer(model, question)
-            waiting.append((question, scorer))
-            edits = () if row is None else row(question)
-            ids = question.ids(asking.tokens[question.item.id])
-            yield Request(ids, (edits,), tuple(scorer.watch), scorer.continuations)
-
-    found: list[AnswerRow] = []
-    for answered in engine.run(
+    asked = (
+        Prompted(
+            question.ids(asking.tokens[question.item.id]),
+            (() if row is None else row(question),),
+            asking.scorer(model, question),
+        )
+        for question in questions
+    )
+    answers = ask(
         model,
-        requests(),
+        asked,
         max_new_tokens=asking.max_new_tokens,
         batch_rows=asking.batch_rows,
         advance=advance,
-    ):
-        question, scorer = waiting.popleft()
-        record = scorer.record(answered.rows[0])
-        found.append(_row(record, question, asking.rule, condition, variant))
-    return found
+    )
+    return [
+        _row(judged.record, question, asking.rule, condition, variant)
+        for question, (judged,) in zip(questions, answers, strict=True)
+    ]
 
 
 def _row(
