@@ -20,46 +20,71 @@ if TYPE_CHECKING:
     from crosslatent.api import Run, TransplantResult, sweep, transplant
     from crosslatent.contracts import Outcome, check
     from crosslatent.core.errors import CrosslatentError
+    from crosslatent.interventions.ablate import Ablate
     from crosslatent.interventions.activations import capture
-    from crosslatent.interventions.patched import patched
+    from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
+    from crosslatent.interventions.patched import intervened, patched
+    from crosslatent.interventions.registry import register_intervention
+    from crosslatent.interventions.steer import Steer
+    from crosslatent.interventions.transplant import Transplant
     from crosslatent.model import Model, load, wrap
     from crosslatent.tasks import Item, Task, load_prompts, load_task
 
 __all__ = [
+    "ALL",
+    "LAST",
+    "PROMPT",
+    "Ablate",
     "CrosslatentError",
+    "Intervention",
     "Item",
     "Model",
     "Outcome",
     "Run",
+    "Steer",
     "Task",
+    "Tokens",
+    "Transplant",
     "TransplantResult",
     "__version__",
     "capture",
     "check",
+    "intervened",
     "lens",
     "load",
     "load_prompts",
     "load_task",
     "patched",
+    "register_intervention",
     "sweep",
     "transplant",
     "wrap",
 ]
 
 _HOMES = {
+    "ALL": "interventions.intervention",
+    "Ablate": "interventions.ablate",
     "CrosslatentError": "core.errors",
+    "Intervention": "interventions.intervention",
     "Item": "tasks",
+    "LAST": "interventions.intervention",
     "Model": "model",
     "Outcome": "contracts",
+    "PROMPT": "interventions.intervention",
     "Run": "api",
+    "Steer": "interventions.steer",
     "Task": "tasks",
+    "Tokens": "interventions.intervention",
+    "Transplant": "interventions.transplant",
     "TransplantResult": "api",
     "capture": "interventions.activations",
     "check": "contracts",
+    "intervened": "interventions.patched",
     "load": "model",
     "load_prompts": "tasks",
     "load_task": "tasks",
     "patched": "interventions.patched",
+    "register_intervention": "interventions.registry",
     "sweep": "api",
     "transplant": "api",
     "wrap": "model",

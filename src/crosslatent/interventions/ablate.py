@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
-from crosslatent.core.specs import Site
+from crosslatent.core.errors import PairError
+from crosslatent.core.specs import UNITS, Site, check_component, resolve_layer
 from crosslatent.interventions.intervention import LAST, Intervention, Tokens
 from crosslatent.interventions.registry import register_intervention
+
+if TYPE_CHECKING:
+    from crosslatent.model import Model
 
 
 @register_intervention("ablate")
@@ -37,6 +43,46 @@ class Ablate(Intervention):
     means: Tensor | None = None
     directions: Tensor | None = None
     tokens: Tokens = LAST
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        component: str,
+        layer: int,
+        numbers: Sequence[int] | None = None,
+        *,
+        scale: float = 0.0,
+        tokens: Tokens = LAST,
+    ) -> Self:
+        """Neurons, heads or dimensions of one block of a model.
+
+        Args:
+            model: the model.
+            component: one of `core.specs.COMPONENTS`, "neurons" or "heads".
+            layer: the block; -1 is the last.
+            numbers: which neurons, heads or dimensions, from 0; None for all.
+            scale: what is left of them; 0 removes.
+            tokens: which tokens.
+
+        Raises:
+            PairError: the model has no such component, block, neuron or head.
+        """
+        kind = model.check_component(check_component(component))
+        block = resolve_layer(layer, model.n_layers, "ablated")
+        if numbers is None:
+            return cls(Site(kind, block), scale=scale, tokens=tokens)
+        if kind in UNITS:
+            units = model.units(kind)[block]
+            places = [place for number in numbers for place in units.places(number)]
+        else:
+            places = list(numbers)
+            if beyond := [place for place in places if not 0 <= place < model.d_model]:
+                raise PairError(
+                    f"There is no dimension {beyond[0]}: {kind} has {model.d_model}, so use 0 to "
+                    f"{model.d_model - 1}."
+                )
+        return cls(Site(kind, block), tuple(sorted(set(places))), scale, tokens=tokens)
 
     def change(self, own: Tensor, _back: int | None = None, /) -> Tensor:
         """The ablated values, rows width."""

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import Component, Site, check_component, resolve_layer
-from crosslatent.interventions.intervention import Intervention, Window, check_row, rewrites
+from crosslatent.interventions.intervention import (
+    EVERYWHERE,
+    Intervention,
+    Window,
+    check_row,
+    rewrites,
+)
 from crosslatent.interventions.transplant import Transplant
 from crosslatent.model import Model, rewriting
 from crosslatent.model.caches import NAMES, cache_in, named
@@ -92,6 +98,27 @@ def intervened(model: Model, rows: Sequence[tuple[Intervention, ...]]) -> Iterat
     watch = (_DecoderWatch if model.has_encoder else _PromptWatch)(model, rows)
     edits = {site: partial(watch.rewrite, site) for site in sites}
     with watch.attached(), evaluating_calls(model.hf), rewriting(model, edits):
+        yield
+
+
+@contextmanager
+def everywhere(model: Model, row: Sequence[Intervention]) -> Iterator[None]:
+    """While open, every forward of the model is under interventions on all of its tokens.
+
+    For forwards that are no prompts, such as those over held-out texts: nothing has to be known of
+    where a prompt ends.
+
+    Raises:
+        PairError: an intervention is not on all tokens.
+    """
+    for each in row:
+        if each.tokens.kind != "all":
+            raise PairError(
+                f"An intervention at {each.site.component} of block {each.site.layer} changes "
+                f"{each.tokens.kind!r} tokens of a prompt, where there is no prompt: give it all "
+                "tokens, or use `intervened`."
+            )
+    with evaluating_calls(model.hf), rewriting(model, rewrites(tuple(row), EVERYWHERE)):
         yield
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crosslatent.core.subspace import Subspace, fit_means, fit_subspaces
     from crosslatent.lens.evaluation.conditions import (
+        Ablated,
         Combined,
         Steered,
         Transplanted,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from crosslatent.lens.training.settings import LoraSpec, TrainSpec
 
 __all__ = [
+    "Ablated",
     "Combined",
     "Evaluation",
     "LoraSpec",
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Ablated": "lens.evaluation.conditions",
     "Combined": "lens.evaluation.conditions",
     "Evaluation": "lens.evaluation.results",
     "LoraSpec": "lens.training.settings",

@@ -18,12 +18,11 @@ import torch
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import Site, resolve_layer
 from crosslatent.core.subspace import Subspace
-from crosslatent.interventions.intervention import EVERYWHERE, rewrites
+from crosslatent.interventions.patched import everywhere
 from crosslatent.interventions.steer import Steer
 from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
-from crosslatent.model import Model, rewriting
-from crosslatent.model.conditions import evaluating_calls
+from crosslatent.model import Model
 
 Part = Literal["direction", "agnostic"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -94,8 +93,7 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
         PairError: the model has no such block.
         UsageError: a block is named twice.
     """
-    row = interventions_of(model, space, steering)
-    with evaluating_calls(model.hf), rewriting(model, rewrites(row, EVERYWHERE)):
+    with everywhere(model, interventions_of(model, space, steering)):
         yield
 
 

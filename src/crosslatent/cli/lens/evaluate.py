@@ -70,6 +70,14 @@ def evaluate(
             metavar="C:I:J", help="A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J."
         ),
     ] = None,
+    ablate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="C:L:UNITS",
+            help="Neurons or heads of block L set to zero, such as neurons:3:5,17 or heads:2:0; "
+            "with ':0.5' after it, scaled; NAME=C:L:UNITS.",
+        ),
+    ] = None,
     combine: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=S+T", help="The steering S and the transplant T at once."),
@@ -148,11 +156,11 @@ def evaluate(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Compare a model with trained, steered or transplanted versions of itself."""
+    """Compare a model with trained, steered, transplanted or ablated versions of itself."""
     told = chat_arguments(chat_arg, chat=chat)
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
-    conditions = _conditions(tuned, space, steer, transplant, combine)
+    conditions = _conditions(tuned, space, steer, transplant, ablate, combine)
     asked = Questions(task, prompts, data, names(lang, "--lang"), names(aux_lang, "--aux-lang"))
     everything = _load(asked, transplants=bool(transplant))
     chosen = everything.select(splits=names(split, "--split") or None, limit=limit)
@@ -201,11 +209,13 @@ def _conditions(
     space: Path | None,
     steer: list[str] | None,
     transplant: list[str] | None,
+    ablate: list[str] | None,
     combine: list[str] | None,
 ) -> list[Condition]:
-    """The conditions as they were given: trained models, steerings, transplants, both at once."""
+    """The conditions as they were given, those that combine others last."""
     from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
     from crosslatent.lens.evaluation.parsing import (
+        parse_ablate,
         parse_combined,
         parse_steer,
         parse_transplant,
@@ -228,6 +238,7 @@ def _conditions(
     elif space is not None:
         raise UsageError(f"--space is {str(space)!r}, but nothing is steered: give --steer too.")
     found += [parse_transplant(text) for text in transplant or []]
+    found += [parse_ablate(text) for text in ablate or []]
     found += [parse_combined(text, tuple(found)) for text in combine or []]
     check_conditions(found)
     return found

@@ -17,6 +17,7 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import BY, FACT, TEXT, TOKENS, Seen, among, row_key
 from crosslatent.lens.evaluation.asking import Asking, Question
 from crosslatent.lens.evaluation.conditions import (
+    Ablated,
     Condition,
     Steered,
     Tuned,
@@ -189,7 +190,7 @@ def _exposure(asking: Asking, condition: Condition, lookup: _Lookup) -> Exposure
         fitted=_fitted([seen for _, seen in parts]),
         asked=_asked(asked, by, asking.central),
         items=_items(asked, by),
-        texts=_texts(seen_texts) if isinstance(condition, Tuned | Steered) else None,
+        texts=_texts(seen_texts) if isinstance(condition, Tuned | Steered | Ablated) else None,
     )
 
 

@@ -13,11 +13,18 @@ from crosslatent.core.languages import same_language
 from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, devices
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.patched import everywhere
 from crosslatent.interventions.transplant import Transplant
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, Question, Row, answer
-from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
+from crosslatent.lens.evaluation.checks import (
+    ablation_of,
+    check_same_tokens,
+    language_in,
+    opened,
+)
 from crosslatent.lens.evaluation.conditions import (
+    Ablated,
     Condition,
     Steered,
     Transplanted,
@@ -29,7 +36,7 @@ from crosslatent.lens.evaluation.conditions import (
 )
 from crosslatent.lens.evaluation.results import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut
-from crosslatent.lens.steer import Steering, interventions_of, steered
+from crosslatent.lens.steer import Steering, interventions_of
 from crosslatent.model import Model
 from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.donors import Donors, Variant
@@ -106,20 +113,20 @@ class Runner:
         with steps.outcome.timed():
             edits = _edits(asking, transplanted_of(condition), steps.tracker)
             for lang, questions in _together(asking, steering).items():
-                steps.ask(base, questions, row=_row(base, steering, lang, edits))
+                steps.ask(base, questions, row=_row(base, condition, lang, edits))
             for lang in steps.variants:
-                steps.ask(base, mains, row=_row(base, steering, lang, edits), variant=lang)
+                steps.ask(base, mains, row=_row(base, condition, lang, edits), variant=lang)
         for lang in steps.variants:
-            steps.ask(base, counterparts, row=_row(base, steering, lang), variant=lang)
-        if isinstance(condition, Steered):
+            steps.ask(base, counterparts, row=_row(base, condition, lang), variant=lang)
+        if isinstance(condition, Steered | Ablated):
             self._diverged(condition, steps)
 
-    def _diverged(self, steering: Steered, steps: _Steps) -> None:
-        """How far each steering moves the texts, with its hooks open all the while."""
-        base, space = self.asking.model, steering.space
+    def _diverged(self, condition: Steered | Ablated, steps: _Steps) -> None:
+        """How far a condition moves the texts, towards each of its languages."""
+        base = self.asking.model
         for lang in steps.variants if self.texts is not None else ():
             assert self.texts is not None
-            around = partial(steered, base, space, _towards(steering, lang))
+            around = partial(everywhere, base, _fixed(base, condition, lang))
             found = retention.divergences(base, base, self.texts, around=around)
             steps.outcome.divergences.append(found)
 
@@ -238,14 +245,24 @@ def _towards(steering: Steered, lang: str | None) -> Steering:
     return steering.towards(space.central if lang is None else language_in(space, lang))
 
 
-def _row(
-    model: Model, steering: Steered | None, lang: str | None, edits: Row | None = None
-) -> Row | None:
-    """The interventions of a condition on each question: steering, then a transplant over it."""
+def _fixed(model: Model, condition: Condition, lang: str | None) -> tuple[Intervention, ...]:
+    """The interventions of a condition that are the same for all questions of a language."""
+    if isinstance(condition, Ablated):
+        return ablation_of(model, condition)
+    steering = steered_of(condition)
     if steering is None:
+        return ()
+    return interventions_of(model, steering.space, _towards(steering, lang))
+
+
+def _row(
+    model: Model, condition: Condition, lang: str | None, edits: Row | None = None
+) -> Row | None:
+    """The interventions on each question: the same for all of them, then a transplant."""
+    fixed = _fixed(model, condition, lang)
+    if not fixed:
         return edits
-    steers = interventions_of(model, steering.space, _towards(steering, lang))
-    return lambda question: (*steers, *(() if edits is None else edits(question)))
+    return lambda question: (*fixed, *(() if edits is None else edits(question)))
 
 
 def _edits(asking: Asking, transplant: Transplanted | None, tracker: Tracker) -> Row | None:

@@ -1,0 +1,142 @@
+"""Ablation as a condition: neurons and heads set to zero while questions and texts are read."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crosslatent.core.errors import PairError, UsageError
+from crosslatent.engine import oracle
+from crosslatent.interventions.ablate import Ablate
+from crosslatent.interventions.intervention import ALL
+from crosslatent.interventions.patched import everywhere
+from crosslatent.lens.evaluation.conditions import Ablated, check_conditions
+from crosslatent.lens.evaluation.parsing import parse_ablate
+from crosslatent.lens.evaluation.results import Evaluation
+from crosslatent.lens.evaluation.run import evaluate
+from crosslatent.tasks import Item, task_of
+from support.rows import ids_of, wrapped
+
+NEW_TOKENS = 4
+TEXTS = ["The sky is blue.", "Water boils.", "Trees are green, mostly."]
+NEURONS = Ablated("neurons", "neurons", 1, tuple(range(40)))
+HEAD = Ablated("head", "heads", -1, (0, 2), scale=3.0)
+
+
+def make_item(lang, fact):
+    return Item(
+        id=f"{lang}{fact}",
+        lang=lang,
+        aux_lang="en",
+        main=f"Swali la {fact} ni lipi? {lang}:",
+        aux=f"What is question {fact}? Answer:",
+        answer="AB"[fact % 2],
+        options=("A", "B"),
+        cluster=f"fact-{fact}",
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return wrapped()
+
+
+@pytest.fixture(scope="module")
+def task():
+    return task_of([make_item(lang, fact) for fact in range(4) for lang in ("sw", "es")])
+
+
+@pytest.fixture(scope="module")
+def evaluation(model, task):
+    return evaluate(
+        model,
+        [NEURONS, HEAD],
+        task,
+        central_texts=TEXTS,
+        max_new_tokens=NEW_TOKENS,
+        rule="first_token",
+    )
+
+
+def test_answers_are_those_of_the_oracle_under_the_same_intervention(model, task, evaluation):
+    questions = {item.id: item for item in task.items}
+    changed = 0
+    for condition, row in (
+        (NEURONS, Ablate.of(model, "neurons", 1, range(40), tokens=ALL)),
+        (HEAD, Ablate.of(model, "heads", 3, (2, 0), scale=3.0, tokens=ALL)),
+    ):
+        answers = [row for row in evaluation.rows if row.condition == condition.name]
+        assert {answer.role for answer in answers} == {"target", "central"}
+        for answer in answers:
+            item = questions[answer.item]
+            text = item.aux if answer.role == "central" else item.main
+            (right,) = oracle.run_rows(
+                model, ids_of(model, text), [(row,)], max_new_tokens=NEW_TOKENS
+            )
+            assert answer.output == model.text_of(list(right.ids))
+            (plain,) = oracle.run_rows(model, ids_of(model, text), [()], max_new_tokens=NEW_TOKENS)
+            changed += plain.ids != right.ids
+    assert changed > 5
+
+
+def test_the_divergence_is_that_of_forwards_under_it(model, evaluation):
+    row = (Ablate.of(model, "neurons", 1, range(40), tokens=ALL),)
+    values = []
+    for text in TEXTS:
+        ids = torch.tensor([ids_of(model, text)])
+        with torch.no_grad():
+            before = model.hf(ids).logits[0, :-1].log_softmax(-1)
+            with everywhere(model, row):
+                after = model.hf(ids).logits[0, :-1].log_softmax(-1)
+        values += (before.exp() * (before - after)).sum(-1).tolist()
+    found = next(one for one in evaluation.conditions if one.name == "neurons")
+    assert found.kl is not None
+    assert found.kl.value == pytest.approx(sum(values) / len(values), rel=1e-3)
+
+
+def test_the_folder_says_what_was_done(evaluation, tmp_path):
+    evaluation.save(tmp_path / "out")
+    again = Evaluation.load(tmp_path / "out")
+    neurons, head = again.conditions[1:]
+    assert neurons.kind == head.kind == "ablation"
+    assert neurons.about == "40 neurons of block 1 set to zero, at every token."
+    assert head.about == "2 heads of block -1 scaled by 3, at every token."
+    assert head.settings == {"component": "heads", "layer": -1, "units": [0, 2], "scale": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("neurons:3:5,17", Ablated("neurons:3:5,17", "neurons", 3, (5, 17))),
+        ("off=heads:-1:0:0.5", Ablated("off", "heads", -1, (0,), 0.5)),
+        ("whole=ffn:0:all:2", Ablated("whole", "ffn", 0, None, 2.0)),
+    ],
+)
+def test_forms_on_the_command_line(text, expected):
+    assert parse_ablate(text) == expected
+
+
+@pytest.mark.parametrize("text", ["neurons", "neurons:1", "neurons:x:3", "heads:1:a", "heads:1:"])
+def test_other_forms_are_refused(text):
+    with pytest.raises(UsageError, match=r"--ablate is .*COMPONENT:LAYER:UNITS"):
+        parse_ablate(text)
+
+
+def test_what_the_model_does_not_have_is_refused_before_anything_is_answered(task):
+    asked = {"max_new_tokens": NEW_TOKENS, "rule": "first_token"}
+    model = wrapped()
+    for condition, reason in (
+        (Ablated("a", "heads", 0, (4,)), "no unit 4: this block has 4"),
+        (Ablated("a", "neurons", 9, (0,)), "ablated layer 9 is out of range"),
+        (Ablated("a", "ffn", 0, (32,)), "no dimension 32: ffn has 32"),
+    ):
+        with pytest.raises(PairError, match=reason):
+            evaluate(model, [condition], task, **asked)
+    with pytest.raises(PairError, match="no 'neurons' that could be proven"):
+        evaluate(wrapped("mixtral"), [Ablated("a", "neurons", 0)], task, **asked)
+    with pytest.raises(UsageError, match="names no unit"):
+        Ablated("a", "heads", 0, ())
+    with pytest.raises(UsageError, match="scale of 'a' is nan"):
+        Ablated("a", "heads", 0, (1,), float("nan"))
+    with pytest.raises(UsageError, match="two|Two conditions"):
+        check_conditions([Ablated("a", "heads", 0), Ablated("a", "heads", 1)])
