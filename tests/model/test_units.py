@@ -134,7 +134,7 @@ def test_the_decoder_of_two_stacks():
 
 def test_a_unit_that_is_not_there():
     units = model_of("llama").units("heads")[0]
-    with pytest.raises(PairError, match="no unit 4: this block has 4, so use 0 to 3"):
+    with pytest.raises(PairError, match="no head 4: this block has 4, so use 0 to 3"):
         units.places(4)
 
 

@@ -113,25 +113,22 @@ class Intervention(ABC):
         return self
 
 
-Interventions = tuple[Intervention, ...]
-
-
-def at_end(row: Interventions) -> Interventions:
+def at_end(row: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
     """Those of a row that change only tokens at the end of the prompt."""
     return tuple(each for each in row if each.tokens.at_end)
 
 
-def beyond_end(row: Interventions) -> Interventions:
+def beyond_end(row: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
     """Those of a row that change other tokens too."""
     return tuple(each for each in row if not each.tokens.at_end)
 
 
-def tail(row: Interventions) -> int:
+def tail(row: tuple[Intervention, ...]) -> int:
     """How many tokens at the end of the prompt must be read with a row; 1 if it changes none."""
     return max((each.tokens.count for each in row if each.tokens.at_end), default=1)
 
 
-def check_row(row: Interventions, length: int) -> None:
+def check_row(row: tuple[Intervention, ...], length: int) -> None:
     """Refuse what cannot be done to a prompt of `length` tokens.
 
     Raises:
@@ -218,7 +215,7 @@ EVERYWHERE = Window(torch.zeros(0, dtype=torch.long), None)
 """For interventions on all tokens, which need to know nothing of the prompt."""
 
 
-def rewrites(row: Interventions, window: Window) -> Mapping[Site, Rewrite]:
+def rewrites(row: tuple[Intervention, ...], window: Window) -> Mapping[Site, Rewrite]:
     """One row's interventions, in every row of a forward, as one rewrite a site.
 
     Args:

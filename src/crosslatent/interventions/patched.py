@@ -1,4 +1,4 @@
-"""`patched`: a transplant under the user's own forward and ``generate`` calls of ``model.hf``."""
+"""Interventions under the user's own forward and ``generate`` calls of ``model.hf``."""
 
 from __future__ import annotations
 

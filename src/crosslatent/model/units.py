@@ -55,6 +55,11 @@ class Units:
     groups: int = 1
 
     @property
+    def name(self) -> str:
+        """What one of them is called."""
+        return "neuron" if self.groups == 1 else "head"
+
+    @property
     def count(self) -> int:
         """How many neurons or heads there are."""
         return self.width // self.groups
@@ -67,7 +72,7 @@ class Units:
         """
         if not 0 <= number < self.count:
             raise PairError(
-                f"There is no unit {number}: this block has {self.count}, so use 0 to "
+                f"There is no {self.name} {number}: this block has {self.count}, so use 0 to "
                 f"{self.count - 1}."
             )
         return range(number * self.groups, (number + 1) * self.groups)

@@ -126,7 +126,7 @@ def test_what_the_model_does_not_have_is_refused_before_anything_is_answered(tas
     asked = {"max_new_tokens": NEW_TOKENS, "rule": "first_token"}
     model = wrapped()
     for condition, reason in (
-        (Ablated("a", "heads", 0, (4,)), "no unit 4: this block has 4"),
+        (Ablated("a", "heads", 0, (4,)), "no head 4: this block has 4"),
         (Ablated("a", "neurons", 9, (0,)), "ablated layer 9 is out of range"),
         (Ablated("a", "ffn", 0, (32,)), "no dimension 32: ffn has 32"),
     ):
