@@ -7,9 +7,16 @@ import json
 import pytest
 
 from crosslatent.cli.demo import introduction, summary_lines
+from crosslatent.report import static
 from support.runs import item, row, write_run
 
 HEADLINE = {"task": "facts", "component": "ffn", "tune": "pilot", "test": "final"}
+
+
+@pytest.fixture(autouse=True)
+def figures_are_not_saved(monkeypatch):
+    """They are what `tests/report` is about, and drawing them takes most of the time."""
+    monkeypatch.setattr(static, "FORMATS", ())
 
 
 @pytest.fixture

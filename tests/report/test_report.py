@@ -38,8 +38,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReportPaths]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Static figures as PNG only: the other formats are `test_everything_is_written`'s matter."""
-    monkeypatch.setattr(static, "FORMATS", ("png",))
+    """Static figures are not saved: that is the matter of `test_everything_is_written`."""
+    monkeypatch.setattr(static, "FORMATS", ())
 
 
 class Page(HTMLParser):

@@ -33,7 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
         simulate(folder / "culture", layers=2, facts=3, seed=2, direction="x->en"),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(static, "FORMATS", ("png",))
+        patch.setattr(static, "FORMATS", ())
         return build_report(runs, folder / "out")
 
 
@@ -80,7 +80,7 @@ def test_long_panels_are_folded_and_claims_are_in_words(
 def test_five_languages_and_a_repeated_run_fill_their_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(static, "FORMATS", ("png",))
+    monkeypatch.setattr(static, "FORMATS", ())
     languages = ("de", "es", "fr", "hi", "sw")
     items = [
         item(f"{split}{k}{lang}", lang=lang, split=split, cluster="p0" if k == 0 else f"{split}{k}")
