@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -16,7 +17,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.ablate import Ablate
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Tokens
+from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
 from crosslatent.interventions.patched import intervened
 from crosslatent.interventions.registry import KINDS, register_intervention
 from crosslatent.interventions.steer import Steer
@@ -251,3 +252,35 @@ def test_kinds_are_registered_once():
     assert {"transplant": Transplant, "steer": Steer, "ablate": Ablate}.items() <= KINDS.items()
     with pytest.raises(UsageError, match="There is an intervention 'steer' already"):
         register_intervention("steer")(Ablate)
+
+
+def test_a_kind_of_ones_own_goes_every_way():
+    """One class, no edit elsewhere: oracle, both fast paths and `generate` take it."""
+
+    @dataclass(frozen=True, slots=True, eq=False)
+    class Flip(Intervention):
+        site: Site
+        tokens: Tokens = LAST
+
+        def change(self, own, _back=None, /):
+            return own.flip(-1)
+
+    model = model_of("llama")
+    main = ids_of(model, MAIN)
+    try:
+        assert register_intervention("flip-of-a-test")(Flip) is Flip
+        rows = [(Flip(Site("block", 1), tokens),) for tokens in EVERY.values()]
+        expected = one_by_one(model, main, rows)
+        assert len({answer.watched for answer in expected}) == len(rows)
+        for path in (SHARED_PREFIX, EXPANDED_CACHE):
+            request = Request(tuple(main), tuple(rows), WATCH, OPTIONS)
+            (answered,) = engine.run(
+                model, [request], max_new_tokens=NEW_TOKENS, path=EnginePath(path)
+            )
+            for found, right in zip(answered.rows, expected, strict=True):
+                close(found, right)
+        with intervened(model, [rows[0]]), torch.no_grad():
+            logits = model.hf(torch.tensor([main])).logits[0, -1].log_softmax(-1)
+        assert expected[0].watched == pytest.approx([float(logits[at]) for at in WATCH], abs=1e-4)
+    finally:
+        KINDS.pop("flip-of-a-test", None)
