@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -27,6 +31,11 @@ def rows_of(folder: Path) -> pd.DataFrame:
     return rows
 
 
+def manifest_of(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return manifest
+
+
 def assert_same_answers(golden: pd.DataFrame, found: pd.DataFrame) -> None:
     """The same keys, and the same answers wherever a step was not decided by less than `CLOSE`."""
     keys = list(KEY)
@@ -39,6 +48,14 @@ def assert_same_answers(golden: pd.DataFrame, found: pd.DataFrame) -> None:
         pd.testing.assert_series_equal(golden[name], found[name], rtol=0, atol=CLOSE)
 
 
+def without_an_extra(golden: figures.Figures, found: figures.Figures) -> list[str]:
+    """`figures.differences`, but for distances between languages where their extra is missing."""
+    lines = figures.differences(golden, found)
+    if find_spec("urielplus") is None:
+        lines = [line for line in lines if not re.search("correlations|typological", line)]
+    return lines
+
+
 def test_the_golden_files_are_as_they_were_made():
     told = dict(reversed(line.split("  ")) for line in SUMS.read_text().splitlines())
     assert told == {str(file.relative_to(DATA)): digest(file) for file in files()}
@@ -47,18 +64,22 @@ def test_the_golden_files_are_as_they_were_made():
 @pytest.mark.parametrize("name", RUNS)
 def test_figures_of_stored_rows(name):
     golden = figures.read(DATA / f"{name}.parquet")
-    assert figures.differences(golden, report_of([DATA / "runs" / name])) == []
+    assert without_an_extra(golden, report_of([DATA / "runs" / name])) == []
 
 
 def test_figures_of_the_demo():
     golden = figures.read(DATA / "demo.parquet")
     found = report_of([DATA / "demo" / name for name in DEMO])
-    assert figures.differences(golden, found) == []
+    assert without_an_extra(golden, found) == []
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_answers_of_a_fresh_sweep(name, tmp_path):
     RUNS[name](tmp_path / "run")
+    made, golden = (manifest_of(run) for run in (tmp_path / "run", DATA / "runs" / name))
+    if made["model"]["weights_hash"] != golden["model"]["weights_hash"]:
+        assert made["versions"]["transformers"] != golden["versions"]["transformers"]
+        pytest.skip("this version of transformers draws other weights from the same seed")
     assert_same_answers(rows_of(DATA / "runs" / name), rows_of(tmp_path / "run"))
 
 
