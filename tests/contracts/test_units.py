@@ -6,6 +6,7 @@ import pytest
 
 from crosslatent.core.errors import PairError
 from crosslatent.engine import oracle
+from crosslatent.engine.prefix import takes_attention_functions
 from crosslatent.interventions.ablate import Ablate
 from support.families import EXPANDED
 from support.models import ALL_FAMILIES, has_type
@@ -30,8 +31,9 @@ def test_they_act_where_they_are_proven(family):
     main = ids_of(model, "Swali la kwanza ni lipi? Jibu:")
     without = {"neurons": EXPERTS, "heads": EXPANDED}
     rows = [()]
+    own_attention = not takes_attention_functions(model)  # as some have in older versions
     for component, families in without.items():
-        if family in families:
+        if family in families or (component == "heads" and own_attention):
             with pytest.raises(PairError, match=f"no '{component}' that could be proven"):
                 model.check_component(component)
         else:
