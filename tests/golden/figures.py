@@ -40,7 +40,7 @@ def of_evaluation(file: Path) -> Figures:
     return dict(_walk(json.loads(file.read_text(encoding="utf-8")), "evaluation"))
 
 
-def differences(golden: Figures, found: Figures, *, relative: float = 1e-9) -> list[str]:
+def differences(golden: Figures, found: Figures, *, relative: float = 1e-7) -> list[str]:
     """What is missing, new or another value, a line each."""
     lines = [f"missing: {key}" for key in golden.keys() - found.keys()]
     lines += [f"new: {key}" for key in found.keys() - golden.keys()]
