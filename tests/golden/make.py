@@ -6,6 +6,7 @@ Made once; a change that has to write them anew has changed a figure, and says s
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
 import tempfile
@@ -44,9 +45,8 @@ def main(demo_runs: Path) -> None:
         make(DATA / "runs" / name)
     for name in DEMO:
         shutil.copytree(demo_runs / name, DATA / "demo" / name)
-    for lock in DATA.rglob("*.lock"):
-        lock.unlink()
     evaluation(DATA / "evaluation")
+    _forget_the_machine()
     for name in RUNS:
         figures.save(report_of([DATA / "runs" / name]), DATA / f"{name}.parquet")
     figures.save(report_of([DATA / "demo" / name for name in DEMO]), DATA / "demo.parquet")
@@ -55,6 +55,18 @@ def main(demo_runs: Path) -> None:
     )
     lines = [f"{digest(file)}  {file.relative_to(DATA)}\n" for file in files()]
     SUMS.write_text("".join(lines), encoding="utf-8")
+
+
+def _forget_the_machine() -> None:
+    """Leave out what was typed, and where: paths of this machine, and who wrote."""
+    for file in (*DATA.rglob("*.lock"), *DATA.rglob(".owner.json")):
+        file.unlink()
+    for file in (*DATA.rglob("run.json"), *DATA.rglob("evaluation.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for entry in (content, *content.get("sessions", ())):
+            entry["command"] = [] if isinstance(entry["command"], list) else ""
+        text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ SHARED_PREFIX, EXPANDED_CACHE, ORACLE = PATHS = ("shared-prefix", "expanded-cach
 """Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
 
 EXACT = "exact"
-"""How a near-tie was settled: answered again by the oracle, in float32 (`engine.ties`)."""
+"""How a near-tie was settled: answered again by the oracle, in float32 (`engine.near_ties`)."""
 
 ACCURACY = "accuracy"
 """The share of right answers, as the metric of a task."""

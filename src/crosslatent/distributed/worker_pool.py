@@ -256,7 +256,7 @@ class _Queue:
     """Work units that are still to be handed out; those that were lost first."""
 
     def __init__(self, work_units: Iterator[WorkUnit]) -> None:
-        self._slices = work_units
+        self._work_units = work_units
         self._again: deque[WorkUnit] = deque()
         self._left: dict[int, int] = {}
         self._numbers = count(_PIECES)
@@ -268,7 +268,7 @@ class _Queue:
     def next(self) -> WorkUnit | None:
         if self._again:
             return self._again.popleft()
-        piece, self._next = self._next, next(self._slices, None)
+        piece, self._next = self._next, next(self._work_units, None)
         return piece
 
     def again(self, piece: WorkUnit) -> bool:
