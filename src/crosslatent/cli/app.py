@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -75,13 +76,18 @@ def _root(
     need_command(context)
 
 
+@cache
+def _command() -> Any:
+    """All commands, made once in a process."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str], settings: Settings | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 the run failed, 2 wrong usage."""
     settings = settings or Settings()
-    command = typer.main.get_command(app)
 
     def call() -> int:
-        code = command.main(
+        code = _command().main(
             list(arguments), prog_name="crosslatent", standalone_mode=False, obj=settings
         )
         return code if isinstance(code, int) else 0
