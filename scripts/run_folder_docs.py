@@ -36,7 +36,8 @@ RUN_JSON = {
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact, chat, attribution, "
     "samples, keep_vectors; chat_args, if the chat template is told something; donor_strata, if "
-    "the control `shuffled` is run",
+    "the control `shuffled` is run; conditions, if there are any: id (the hash in rows), name, "
+    "what each is, and its interventions; other_controls: those that are not this package's",
     "inputs": "`prompts`: hash of the token ids of all prompts that can be run, of paraphrases and "
     "scored options too; `ends`: token ids that end an answer; `modules`: what --modules says; "
     "`clock`: the time that the chat template is told whenever it asks (null without a chat); "

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from crosslatent.api import Run, TransplantResult, sweep, transplant
     from crosslatent.contracts import Outcome, check
     from crosslatent.core.errors import CrosslatentError
-    from crosslatent.interventions.ablate import Ablate
     from crosslatent.interventions.activations import capture
     from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
+    from crosslatent.interventions.kinds.ablate import Ablate
+    from crosslatent.interventions.kinds.steer import Steer
+    from crosslatent.interventions.kinds.transplant import Transplant
     from crosslatent.interventions.patched import intervened, patched
     from crosslatent.interventions.registry import register_intervention
-    from crosslatent.interventions.steer import Steer
-    from crosslatent.interventions.transplant import Transplant
     from crosslatent.model import Model, load, wrap
+    from crosslatent.sweeps.control import Control, register_control
     from crosslatent.tasks import Item, Task, load_prompts, load_task
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "LAST",
     "PROMPT",
     "Ablate",
+    "Control",
     "CrosslatentError",
     "Intervention",
     "Item",
@@ -55,6 +57,7 @@ __all__ = [
     "load_prompts",
     "load_task",
     "patched",
+    "register_control",
     "register_intervention",
     "sweep",
     "transplant",
@@ -63,7 +66,8 @@ __all__ = [
 
 _HOMES = {
     "ALL": "interventions.intervention",
-    "Ablate": "interventions.ablate",
+    "Ablate": "interventions.kinds.ablate",
+    "Control": "sweeps.control",
     "CrosslatentError": "core.errors",
     "Intervention": "interventions.intervention",
     "Item": "tasks",
@@ -72,10 +76,10 @@ _HOMES = {
     "Outcome": "contracts",
     "PROMPT": "interventions.intervention",
     "Run": "api",
-    "Steer": "interventions.steer",
+    "Steer": "interventions.kinds.steer",
     "Task": "tasks",
     "Tokens": "interventions.intervention",
-    "Transplant": "interventions.transplant",
+    "Transplant": "interventions.kinds.transplant",
     "TransplantResult": "api",
     "capture": "interventions.activations",
     "check": "contracts",
@@ -84,6 +88,7 @@ _HOMES = {
     "load_prompts": "tasks",
     "load_task": "tasks",
     "patched": "interventions.patched",
+    "register_control": "sweeps.control",
     "register_intervention": "interventions.registry",
     "sweep": "api",
     "transplant": "api",

@@ -7,7 +7,7 @@ import pytest
 from crosslatent.core.errors import PairError
 from crosslatent.engine import oracle
 from crosslatent.engine.prefix import takes_attention_functions
-from crosslatent.interventions.ablate import Ablate
+from crosslatent.interventions.kinds.ablate import Ablate
 from support.families import EXPANDED
 from support.models import ALL_FAMILIES, has_type
 from support.rows import ids_of, wrapped

@@ -56,7 +56,7 @@ def test_a_file_may_be_one_list(tmp_path):
         ("4:0", "source layer 4 is out of range: this model has 4 blocks, so use 0 to 3"),
         ("0:-5", "target layer -5 is out of range"),
         ("preset:poetry", "Unknown preset 'poetry': use one of understanding"),
-        ("diagonal", "Cannot read the pairs 'diagonal': use all, target-first"),
+        ("diagonal", "Cannot read the pairs 'diagonal': use all, none, target-first"),
         ("", "Cannot read the pairs ''"),
         ("1:2:3", "Cannot read the pairs '1:2:3'"),
         ("0;1" * 200, "Cannot read the pairs '0;10;1"),

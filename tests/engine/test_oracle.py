@@ -12,7 +12,7 @@ from crosslatent.engine import oracle
 from crosslatent.engine.decoding import prefill
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Window, rewrites
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import encode_batch, rewriting
 from support.models import FAMILIES, PLAIN_FAMILIES
 from support.released_scheme import released_answer

@@ -12,10 +12,10 @@ from crosslatent import engine
 from crosslatent.core.errors import PairError
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
-from crosslatent.interventions.ablate import Ablate
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import ALL, LAST
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.ablate import Ablate
+from crosslatent.interventions.kinds.transplant import Transplant
 from support.rows import ids_of, wrapped
 from support.two_stacks import wrapped_stacks
 

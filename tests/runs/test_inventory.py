@@ -44,6 +44,8 @@ def test_keys_tell_every_row_apart(tmp_path):
         transplant("a", source=1, target=32767),
         transplant("a", "shuffled", stratum="same_answer", donor="b"),
         transplant("a", "shuffled", stratum="different_answer", donor="b"),
+        record("a", control="condition", condition="f00"),
+        record("a", control="condition", condition="ba2"),
         transplant("b"),
     ]
     inventory = opened(tmp_path, rows[:3], rows[3:])
@@ -56,6 +58,8 @@ def test_keys_tell_every_row_apart(tmp_path):
             RowKey("none", None, "ffn", 1, 32767),
             RowKey("shuffled", "same_answer", "ffn", 0, 0),
             RowKey("shuffled", "different_answer", "ffn", 0, 0),
+            RowKey("condition", condition="f00"),
+            RowKey("condition", condition="ba2"),
         },
         "none": set(),
     }

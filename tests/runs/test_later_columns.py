@@ -10,7 +10,7 @@ from crosslatent.runs.schema import LATER, ROWS
 from crosslatent.runs.sums import parquet_bytes
 from support.store import MANIFEST, items_of, made, record
 
-KNOWN = {"answer_share": 0.5, "answer_logprob": -1.0}
+KNOWN = {"condition": None, "answer_share": 0.5, "answer_logprob": -1.0}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_they_are_read_as_rows_that_do_not_know(old):
     assert not set(LATER) & set(columns(old))
     frame = RunReader(old).to_polars()
     assert frame.columns == ROWS.names
-    assert frame.select(LATER).null_count().row(0) == (2, 2)
+    assert frame.select(LATER).null_count().row(0) == (2, 2, 2)
 
 
 def test_they_are_taken_up_again_with_all_their_rows(old):
@@ -49,8 +49,9 @@ def test_newer_parts_beside_them_keep_what_they_know(old, first):
         found = connection.execute(
             f"SELECT item, {', '.join(LATER)} FROM rows ORDER BY item"
         ).fetchall()
-    assert found == [("a", None, None), ("b", None, None), ("c", 0.5, -1.0)]
-    assert RunReader(old).to_polars().select(LATER).null_count().row(0) == (2, 2)
+    none = (None, None, None)
+    assert found == [("a", *none), ("b", *none), ("c", None, 0.5, -1.0)]
+    assert RunReader(old).to_polars().select(LATER).null_count().row(0) == (3, 2, 2)
     assert items_of(old) == (["a", "b", "c"], [])
 
 

@@ -12,9 +12,11 @@ import torch
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import CONTROLS, check_controls
 from crosslatent.interventions.activations import capture, capture_ids
-from crosslatent.sweeps import controls, donors
-from crosslatent.sweeps.controls import Vectors
-from crosslatent.sweeps.donors import Donors, Variant
+from crosslatent.sweeps import donors
+from crosslatent.sweeps import vectors as capturing
+from crosslatent.sweeps.control import Variant
+from crosslatent.sweeps.donors import Donors
+from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
 from support.rows import ids_of, wrapped
 
@@ -252,7 +254,7 @@ def test_few_vectors_are_held_and_no_number_depends_on_it(model, monkeypatch):
         read.append(len(prompts))
         return capture_ids(model, prompts, *arguments, **settings)
 
-    monkeypatch.setattr(controls, "capture_ids", counting)
+    monkeypatch.setattr(capturing, "capture_ids", counting)
     large, small = vectors_of(model, items), vectors_of(model, items, room=1)
     for vectors, most in ((large, 200), (small, 2000)):
         read.clear()

@@ -21,7 +21,8 @@ from crosslatent.stats import (
 BLIND = ("shuffled/any", "noise", "mean", "self")
 """Controls that know nothing of the gold answer: those that an upper bound has to beat. A donor
 with the same answer brings the answer along, and a paraphrase the question: they tell what is
-carried, and are no rivals."""
+carried, and are no rivals. Controls of other packages come after these, unless they say that they
+know the answer."""
 
 
 class _Measured(NamedTuple):
@@ -76,9 +77,17 @@ def layer_tests(data: RunData, component: Component, seed: int) -> list[LayerTes
 def _rivals(data: RunData, component: Component, seed: int) -> list[_Measured]:
     """The controls that were run, the one that leaves least first; ties as they are listed."""
     arms = {control_name(arm.control, arm.stratum): arm for arm in bounds.controls(data, component)}
-    found = [_measure(data, arms[name], seed) for name in BLIND if name in arms]
+    others = _blind_others(data)
+    blind = [*BLIND, *(name for name, arm in arms.items() if arm.control in others)]
+    found = [_measure(data, arms[name], seed) for name in blind if name in arms]
     known = [one for one in found if one.rival.difference.value is not None]
     return sorted(known, key=lambda one: one.rival.difference.value or 0.0)
+
+
+def _blind_others(data: RunData) -> set[str]:
+    """Controls of other packages that know nothing of the gold answer."""
+    others = (data.manifest.get("spec") or {}).get("other_controls") or {}
+    return {name for name, said in others.items() if not said.get("knows_answer")}
 
 
 def _measure(data: RunData, arm: Arm, seed: int) -> _Measured:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crosslatent.analysis.across import ModuleClaim, Repeat
+from crosslatent.analysis.conditions import ConditionFigures
 from crosslatent.analysis.evidence import (
     GridStability,
     LanguageCorrelation,
@@ -285,6 +286,7 @@ class RunSummary:
         spelling: gains of open questions by how their answers are spelled; empty without any.
         exploratory: what of the figures was defined after rows of the task had been seen, as the
             run says: `EXPLORATORY`.
+        conditions: interventions that are the same for all questions, beside the unmodified model.
     """
 
     name: str
@@ -328,6 +330,7 @@ class RunSummary:
     ways: list[OtherWay]
     spelling: list[Spelling]
     exploratory: list[str]
+    conditions: list[ConditionFigures]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 from crosslatent.analysis import (
     accuracy,
     bounds,
+    conditions,
     control_bounds,
     donor_answers,
     layers,
@@ -37,6 +38,8 @@ EXPLORATORY = ("strata", "strict_room", "surer", "pass_at_k", "spelling")
 """Figures that were defined after rows of `SEEN_TASKS` had been seen: the report says so."""
 SEEN_TASKS = ("demo-facts", "demo-culture", "demo-open")
 """The tasks that come with the package's model."""
+
+UNDER_CONDITIONS = "SELECT count(*) FROM census WHERE control = 'condition'"
 
 T = TypeVar("T")
 
@@ -108,6 +111,7 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
         ways=ways.other_ways(data, tune, shown, identity["type"], seed),
         spelling=spelling.spellings(data, picked, seed),
         exploratory=exploratory_of(data.manifest),
+        conditions=conditions.conditions(data, seed),
     )
 
 
@@ -295,7 +299,8 @@ def _missing(data: RunData, picks: dict[Component, list[Picked]], tune: str) -> 
         return
     yield from _without_translate_test(data)
     if not picks:
-        yield "No transplants: the run holds no rows of any component."
+        if data.arms or not _fetch(data, UNDER_CONDITIONS)[0]:
+            yield "No transplants: the run holds no rows of any component."
     elif tune not in data.items.splits:
         yield f"No picked pair: the run has no split {tune!r} to pick it on."
     elif data.items.splits == [tune]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
+    from crosslatent.interventions.conditions import Condition
+    from crosslatent.interventions.intervention import Intervention
     from crosslatent.model import Model
     from crosslatent.sweeps import Progress
 
@@ -146,7 +148,7 @@ def transplant(
     """
     from crosslatent.engine import oracle
     from crosslatent.interventions.activations import capture_ids
-    from crosslatent.interventions.transplant import Transplant
+    from crosslatent.interventions.kinds.transplant import Transplant
     from crosslatent.model import encode
     from crosslatent.model.prompts import Prompt, check_positions
     from crosslatent.model.thoughts import open_thought
@@ -269,7 +271,8 @@ def sweep(
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
     component: str | Sequence[str] = (),
-    pairs: str | Sequence[Pair] = "all",
+    pairs: str | Sequence[Pair] | None = None,
+    conditions: Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str] = (),
     controls: Sequence[str] = (),
     seed: int = 0,
     max_new_tokens: int | None = None,
@@ -301,8 +304,12 @@ def sweep(
             with `ray`, by every worker.
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
         component: one component or several; none given means the preset's, else "attn".
-        pairs: "all", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or pairs.
-        controls: of "shuffled", "noise", "mean", "self" and "paraphrase".
+        pairs: "all", "none", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or
+            pairs. None is "all", or "none" where conditions are given, and neither components nor
+            controls.
+        conditions: interventions that are the same for all items, by name: each is a row of every
+            item, beside the unmodified model's. Or in words, such as "ablate:heads:each:each".
+        controls: of "shuffled", "noise", "mean", "self" and "paraphrase", or registered ones.
         seed: of donors and noise.
         max_new_tokens: most new tokens; None takes the task's (20 for items without a task).
         out: the run folder or its URL, resumed if it holds the same run; None makes a temporary
@@ -339,7 +346,8 @@ def sweep(
     components = (component,) if isinstance(component, str) else tuple(component)
     spec = SweepSpec(
         components=components,
-        pairs=pairs if isinstance(pairs, str) else tuple(pairs),
+        pairs=pairs if pairs is None or isinstance(pairs, str) else tuple(pairs),
+        conditions=_conditions(conditions),
         controls=tuple(controls),
         seed=seed,
         max_new_tokens=max_new_tokens,
@@ -387,6 +395,20 @@ def sweep(
     cluster = Cluster(ray, ray_workers, ray_gpus)
     outcome = run_on_ray(job, cluster, progress=progress, new=new, warned=_warned)
     return Run(outcome.path)
+
+
+def _conditions(
+    asked: Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str],
+) -> tuple[str | Condition, ...]:
+    from crosslatent.interventions.conditions import Condition
+    from crosslatent.interventions.intervention import Intervention
+
+    if not isinstance(asked, Mapping):
+        return tuple(asked)
+    return tuple(
+        Condition(name, (row,) if isinstance(row, Intervention) else tuple(row))
+        for name, row in asked.items()
+    )
 
 
 class SweepWarning(UserWarning):

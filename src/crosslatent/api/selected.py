@@ -17,7 +17,7 @@ from crosslatent.core.specs import AsChat, Site, TransplantSpec, chat_of, right_
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of

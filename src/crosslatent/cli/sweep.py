@@ -103,11 +103,20 @@ def sweep(
         typer.Option(metavar="C,C", help="attn (default), ffn, attn_residual, block."),
     ] = None,
     pairs: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="PAIRS", help="all, target-first, source-last, preset:NAME, I:J,I:J or a file."
+            metavar="PAIRS",
+            help="all (default), none, target-first, source-last, preset:NAME, I:J,I:J or a file.",
         ),
-    ] = "all",
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]KIND:...",
+            help="Beside or instead of pairs: what is changed alike for all items, such as "
+            "ablate:heads:each:each. Repeat for more.",
+        ),
+    ] = None,
     controls: Annotated[
         str | None,
         typer.Option(
@@ -183,7 +192,7 @@ def sweep(
     """Run many transplants of a task and store every answer."""
     told = chat_arguments(chat_arg, chat=chat)
     components, wanted = names(component, "--component"), names(controls, "--controls")
-    _check_names(components, wanted, pairs)
+    _check_names(components, wanted, pairs, condition or ())
     check_engine(engine)
     cluster = cluster_of(ray, ray_workers, ray_gpus, slice_rows)
     asked = Questions(
@@ -227,6 +236,7 @@ def sweep(
         samples=samples or 0,
         keep_vectors=keep_vectors,
         chat_args=told,
+        conditions=tuple(condition or ()),
     )
     # Counterparts are asked for at the time of the run's prompts, too.
     spec = timed(spec, location, new=new)
@@ -315,12 +325,21 @@ def _requested(context: typer.Context) -> dict[str, Any]:
     }
 
 
-def _check_names(components: tuple[str, ...], controls: tuple[str, ...], pairs: str) -> None:
+def _check_names(
+    components: tuple[str, ...],
+    controls: tuple[str, ...],
+    pairs: str | None,
+    conditions: Sequence[str],
+) -> None:
     """What can be refused before a large model is loaded."""
     for name in components:
         check_component(name)
     check_controls(controls)
-    if pairs.startswith("preset:"):
+    if conditions:
+        from crosslatent.interventions.conditions import check_texts
+
+        check_texts(conditions)
+    if pairs is not None and pairs.startswith("preset:"):
         check_preset(pairs.removeprefix("preset:"))
 
 

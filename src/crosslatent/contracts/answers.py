@@ -18,8 +18,8 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.core.specs import ORACLE, Component, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import patched
-from crosslatent.interventions.transplant import Transplant
 from crosslatent.model.conditions import generating
 
 COMPARED: tuple[Component, ...] = ("attn", "ffn", "attn_residual", "cross_attn")

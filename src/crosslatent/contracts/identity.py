@@ -13,7 +13,7 @@ from crosslatent.contracts.subject import Subject
 from crosslatent.core.specs import Component, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import log_probabilities
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input, hidden_of, with_hidden

@@ -46,10 +46,10 @@ def share_left(targets: Sequence[int], layers: int) -> float:
     """Share of the model from the edited block on: all for target 0, about half for all pairs.
 
     Args:
-        targets: layer of each pair that is edited, from 0.
+        targets: layer of each pair that is edited, from 0; without any, all of it is left.
         layers: of the model.
     """
-    return 1 - sum(targets) / len(targets) / layers
+    return 1 - sum(targets) / len(targets) / layers if targets else 1.0
 
 
 def tokens_through(prompts: float, rows: float, new_tokens: float, left: float) -> float:

@@ -1,8 +1,8 @@
 """The grammar of ``--pairs``: which (source, target) layer pairs a sweep runs.
 
-``all`` | ``target-first`` | ``source-last`` | ``preset:NAME`` | ``I:J,I:J`` | a JSON file with a
-list of ``[source, target]`` or with one such pair (or list of pairs) per language, the layout in
-which the authors of XTransplant published their pilot-tuned pairs.
+``all`` | ``none`` | ``target-first`` | ``source-last`` | ``preset:NAME`` | ``I:J,I:J`` | a JSON
+file with a list of ``[source, target]`` or with one such pair (or list of pairs) per language, the
+layout in which the authors of XTransplant published their pilot-tuned pairs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ from crosslatent.core.untrusted import parse_json
 
 PRESET = "preset:"
 SHAPES = ("all", "target-first", "source-last")
-_HELP = "use all, target-first, source-last, preset:NAME, a list such as 0:3,7:-1, or a JSON file"
+NONE = "none"
+_HELP = (
+    "use all, none, target-first, source-last, preset:NAME, a list such as 0:3,7:-1, or a JSON file"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """The pairs to run, resolved to 0-based layers; a language without its own gets the default."""
+    """The pairs to run, resolved to 0-based layers; a language without its own gets the default.
 
-    default: tuple[Pair, ...]
+    Without any there is no grid, and only conditions are run, or the unmodified model.
+    """
+
+    default: tuple[Pair, ...] = ()
     by_language: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)
 
     def for_language(self, lang: str) -> tuple[Pair, ...]:
@@ -37,7 +43,7 @@ class PairPlan:
             PairError: the plan holds pairs by language only, and not for this one.
         """
         pairs = self.by_language.get(lang, self.default)
-        if not pairs:
+        if not pairs and self.by_language:
             known = ", ".join(sorted(self.by_language))
             raise PairError(f"The pairs file has no pair for language {lang!r}: it has {known}.")
         return pairs
@@ -61,6 +67,8 @@ def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
     """
     if not isinstance(spec, str):
         return PairPlan(_resolve_all(spec, n_layers))
+    if spec == NONE:
+        return PairPlan(())
     if spec in SHAPES:
         return PairPlan(_shape(spec, n_layers))
     if spec.startswith(PRESET):
@@ -112,6 +120,8 @@ def _from_file(path: Path, n_layers: int) -> PairPlan:
             f"The pairs file {path} is not JSON ({error}): write a list of [source, target], "
             "or an object with such a pair for each language."
         ) from error
+    if data == {}:
+        raise PairError(f"The pairs file {path} has no language: it holds an empty object.")
     if isinstance(data, dict):
         return PairPlan(
             (), {lang: _pairs_of(value, path, n_layers) for lang, value in data.items()}

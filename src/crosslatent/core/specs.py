@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.plugins import CONTROL_KINDS
 
 Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
@@ -39,14 +40,10 @@ and Asia there); or neither. Answers without labels are their own text."""
 IDENTITY_COMPONENTS: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn", *UNITS)
 """Vectors of the prompt itself change nothing at source = target (docs/methods.md 1.1)."""
 
-Control = Literal[
-    "none", "vanilla", "translate_test", "shuffled", "noise", "mean", "self", "paraphrase"
-]
-"""Where a row's vector came from: ``none`` is a true transplant, ``vanilla`` the unmodified run
-over main, ``translate_test`` the unmodified run over aux; the others are the controls that an upper
-bound is compared with."""
-
-CONTROLS: tuple[Control, ...] = ("shuffled", "noise", "mean", "self", "paraphrase")
+CONTROLS = ("shuffled", "noise", "mean", "self", "paraphrase")
+"""Controls in the order in which they are run; others come after these. In a row's column
+``control``, ``none`` is a true transplant, ``vanilla`` the unmodified run over main,
+``translate_test`` the unmodified run over aux."""
 
 SHARED_PREFIX, EXPANDED_CACHE, ORACLE = PATHS = ("shared-prefix", "expanded-cache", "oracle")
 """Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
@@ -135,16 +132,17 @@ def check_component(name: str) -> Component:
     raise PairError(f"Unknown component {name!r}: use one of {', '.join(known)}.")
 
 
-def check_controls(names: Sequence[str]) -> tuple[Control, ...]:
+def check_controls(names: Sequence[str]) -> tuple[str, ...]:
     """Return `names` as controls, in the canonical order and each once.
 
     Raises:
-        UsageError: a name is no control.
+        UsageError: a name is no control, or one of another package has a name that is taken.
     """
+    known = [*CONTROLS, *(name for name in CONTROL_KINDS.names() if name not in CONTROLS)]
     for name in names:
-        if name not in CONTROLS:
-            raise UsageError(f"Unknown control {name!r}: use {', '.join(CONTROLS)}.")
-    return tuple(control for control in CONTROLS if control in names)
+        if name not in known:
+            raise UsageError(f"Unknown control {name!r}: use {', '.join(known)}.")
+    return tuple(control for control in known if control in names)
 
 
 def check_engine(name: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import TypeVar
 
 from crosslatent.core.errors import MemoryShortError, ModelError
+from crosslatent.core.specs import UNITS
 from crosslatent.engine import devices, memory
 from crosslatent.engine.contract import Answered, Pick, Prompts
 from crosslatent.engine.decoding import Decoded, Tick, silent
@@ -23,6 +23,12 @@ from crosslatent.model.conditions import answering
 
 Timed = tuple[Decoded, float]
 """An answer, and its share of the seconds of its batch."""
+
+Part = tuple[tuple[int, ...], Request]
+"""A part of a request whose rows read the prompt alike, with the places of its rows."""
+
+TOGETHER = 32
+"""Requests in several parts that are taken at once, so that alike parts share batches."""
 
 _Value = TypeVar("_Value")
 
@@ -57,21 +63,26 @@ class Batches:
         Raises:
             MemoryShortError: memory does not even suffice for one row.
         """
-        waiting: deque[tuple[int, list[tuple[int, ...]]]] = deque()
-
-        def parts() -> Iterator[Request]:
-            for request in requests:
-                alike = request.alike()
-                waiting.append((len(request.rows), [places for places, _ in alike]))
-                yield from (part for _, part in alike)
-
-        answers = self._run(parts())
-        while (answered := next(answers, None)) is not None:
-            rows, places = waiting.popleft()
-            if len(places) == 1:
-                yield answered
+        taken = ((request, request.alike()) for request in requests)
+        for several, found in groupby(taken, key=lambda one: len(one[1]) > 1):
+            if several:
+                for some in _chunks(found, TOGETHER):
+                    yield from self._sorted(some)
             else:
-                yield _merged(rows, places, [answered, *islice(answers, len(places) - 1)])
+                yield from self._run(request for request, _ in found)
+
+    def _sorted(self, taken: Sequence[tuple[Request, list[Part]]]) -> Iterator[Answered]:
+        """Requests in parts: those of several requests that read their prompts alike together."""
+        parts = [part for _, alike in taken for part in alike]
+        first: dict[tuple[int, ...], int] = {}
+        kinds = [first.setdefault(tuple(map(id, part.common)), len(first)) for _, part in parts]
+        order = sorted(range(len(parts)), key=kinds.__getitem__)
+        answers = self._run(parts[at][1] for at in order)
+        found = dict(zip(order, answers, strict=True))
+        numbers = iter(range(len(parts)))
+        for request, alike in taken:
+            mine = [found[next(numbers)] for _ in alike]
+            yield _merged(len(request.rows), [places for places, _ in alike], mine)
 
     def _run(self, requests: Iterable[Request]) -> Iterator[Answered]:
         for path, group in self._groups(requests):
@@ -85,6 +96,7 @@ class Batches:
         group: list[Request] = []
         path, most = self.path, 0
         for request in requests:
+            self._find_units(request)
             its_path = path_of(self.model, self.path, request, self.max_new_tokens)
             if group and not (its_path == path and self._fits(path, [*group, request], most)):
                 yield path, group
@@ -94,6 +106,12 @@ class Batches:
             group.append(request)
         if group:
             yield path, group
+
+    def _find_units(self, request: Request) -> None:
+        """Find neurons and heads that are changed: the probe for it must not run within a batch."""
+        changed = {each.site.component for row in request.rows for each in row}
+        for component in changed.intersection(UNITS):
+            self.model.units(component)
 
     def _fits(self, path: EnginePath, group: Sequence[Request], most: int) -> bool:
         return (
@@ -171,6 +189,11 @@ class Batches:
                 f"({reason}): use a smaller dtype or model, shorter prompts, or another device."
             )
         self._ceiling = max(1, rows // 2)
+
+
+def _chunks(values: Iterator[_Value], size: int) -> Iterator[list[_Value]]:
+    while chunk := list(islice(values, size)):
+        yield chunk
 
 
 def _next_part(todo: Sequence[Pick], size: int) -> Sequence[Pick]:

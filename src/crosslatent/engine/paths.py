@@ -36,7 +36,7 @@ from crosslatent.engine.prefix import Unshareable
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model
 from crosslatent.model.conditions import answering
 from crosslatent.model.structure import text_config

@@ -7,16 +7,19 @@ nothing else; several at once are a tuple. Each kind is one registered class in 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import Tensor
 
-from crosslatent.core.errors import PairError
-from crosslatent.core.specs import Site
+from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.specs import UNITS, Site
 from crosslatent.model.sites import Rewrite
+
+if TYPE_CHECKING:
+    from crosslatent.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,18 @@ class Tokens:
         """Whether only tokens at the end of the prompt are changed."""
         return self.kind == "last"
 
+    @property
+    def about(self) -> str:
+        """Which tokens, for people."""
+        return {
+            "last": f"at the last {self.count} tokens of the prompt"
+            if self.count > 1
+            else "at the last token of the prompt",
+            "span": f"at tokens {self.start} to {self.stop - 1} of the prompt",
+            "prompt": "at every token of the prompt",
+            "all": "at every token",
+        }[self.kind]
+
     def among(self, positions: Tensor, lengths: Tensor) -> Tensor:
         """Which tokens of a forward are changed, as a mask, rows pos.
 
@@ -88,6 +103,16 @@ class Intervention(ABC):
     site: Site
     tokens: Tokens
 
+    @property
+    def about(self) -> str:
+        """What it is, for people; without a full stop."""
+        return f"{type(self).__name__} of {self.where}, {self.tokens.about}"
+
+    @property
+    def where(self) -> str:
+        """Its site, for people."""
+        return f"{self.site.component} of block {self.site.layer}"
+
     @abstractmethod
     def change(self, own: Tensor, back: int | None = None, /) -> Tensor:
         """The values that take the place of the site's own.
@@ -97,6 +122,24 @@ class Intervention(ABC):
             back: of `Tokens` "last", which token it is, counted back from the last one; None where
                 the tokens are others.
         """
+
+    @classmethod
+    def of_text(cls, model: Model, settings: str) -> Iterator[tuple[str, tuple[Self, ...]]]:
+        """What settings in words stand for: a label and interventions for each condition.
+
+        Args:
+            model: the model.
+            settings: in a form of the kind's own.
+
+        Raises:
+            UsageError: the kind has no such form, or these are not in it.
+            PairError: the model has no such place.
+        """
+        del model, settings
+        raise UsageError(
+            f"Interventions of the kind {cls.__name__} cannot be given in words: make them in "
+            "Python."
+        )
 
     @classmethod
     def together(cls, members: Sequence[Self], back: int) -> Callable[[Tensor], Tensor]:
@@ -128,11 +171,11 @@ def tail(row: tuple[Intervention, ...]) -> int:
     return max((each.tokens.count for each in row if each.tokens.at_end), default=1)
 
 
-def check_row(row: tuple[Intervention, ...], length: int) -> None:
-    """Refuse what cannot be done to a prompt of `length` tokens.
+def check_sites(row: tuple[Intervention, ...]) -> None:
+    """Refuse two interventions at one site at the end of the prompt: which would count?
 
     Raises:
-        PairError: a site is changed twice at the end of the prompt, or more tokens than it has.
+        PairError: there are.
     """
     sites = [(each.site.layer, _module(each.site)) for each in at_end(row)]
     for layer, module in sites:
@@ -140,6 +183,32 @@ def check_row(row: tuple[Intervention, ...], length: int) -> None:
             raise PairError(
                 f"A row edits {module} of block {layer} more than once: keep one of the edits."
             )
+
+
+def check_places(model: Model, row: tuple[Intervention, ...]) -> None:
+    """Refuse sites that a model does not have.
+
+    Raises:
+        PairError: it has no such component, block, neurons or heads.
+    """
+    for each in row:
+        component = model.check_component(each.site.component)
+        if not 0 <= each.site.layer < model.n_layers:
+            raise PairError(
+                f"An intervention is at block {each.site.layer}, but this model has "
+                f"{model.n_layers}: use 0 to {model.n_layers - 1}."
+            )
+        if component in UNITS:
+            model.units(component)
+
+
+def check_row(row: tuple[Intervention, ...], length: int) -> None:
+    """Refuse what cannot be done to a prompt of `length` tokens.
+
+    Raises:
+        PairError: a site is changed twice at the end of the prompt, or more tokens than it has.
+    """
+    check_sites(row)
     if tail(row) > length:
         raise PairError(
             f"A row edits the last {tail(row)} tokens, but the prompt has {length}: edit at most "

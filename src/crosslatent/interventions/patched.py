@@ -20,7 +20,7 @@ from crosslatent.interventions.intervention import (
     check_row,
     rewrites,
 )
-from crosslatent.interventions.transplant import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model, rewriting
 from crosslatent.model.caches import NAMES, cache_in, named
 from crosslatent.model.conditions import evaluating, evaluating_calls

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from crosslatent.core.errors import UsageError
+from crosslatent.core.plugins import Registry
 
 if TYPE_CHECKING:
     from crosslatent.interventions.intervention import Intervention
 
 _Kind = TypeVar("_Kind", bound="type[Intervention]")
 
-KINDS: dict[str, type[Intervention]] = {}
-"""Registered classes of interventions, by name."""
+KINDS: Registry[type[Intervention]] = Registry(
+    "intervention", "interventions.kinds", "interventions.intervention:Intervention"
+)
+"""Classes of interventions; other packages name theirs as entry points of the group
+``crosslatent.interventions``."""
 
 
 def register_intervention(name: str) -> Callable[[_Kind], _Kind]:
@@ -22,13 +25,4 @@ def register_intervention(name: str) -> Callable[[_Kind], _Kind]:
     Raises:
         UsageError: the name is another kind's.
     """
-
-    def register(kind: _Kind) -> _Kind:
-        if KINDS.setdefault(name, kind) is not kind:
-            raise UsageError(
-                f"There is an intervention {name!r} already ({KINDS[name].__module__}): give "
-                "another name."
-            )
-        return kind
-
-    return register
+    return KINDS.register(name)

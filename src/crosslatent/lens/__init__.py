@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crosslatent.core.subspace import Subspace, fit_means, fit_subspaces
     from crosslatent.lens.evaluation.conditions import (
-        Ablated,
         Combined,
         Steered,
         Transplanted,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from crosslatent.lens.training.settings import LoraSpec, TrainSpec
 
 __all__ = [
-    "Ablated",
     "Combined",
     "Evaluation",
     "LoraSpec",
@@ -54,7 +52,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Ablated": "lens.evaluation.conditions",
     "Combined": "lens.evaluation.conditions",
     "Evaluation": "lens.evaluation.results",
     "LoraSpec": "lens.training.settings",

@@ -18,8 +18,8 @@ import torch
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import Site, resolve_layer
 from crosslatent.core.subspace import Subspace
+from crosslatent.interventions.kinds.steer import Steer
 from crosslatent.interventions.patched import everywhere
-from crosslatent.interventions.steer import Steer
 from crosslatent.lens.origin import check_shape
 from crosslatent.lens.space import Layer, Space
 from crosslatent.model import Model

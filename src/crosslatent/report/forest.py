@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from crosslatent.report import formatting
@@ -15,6 +15,15 @@ STRATA_ORDER = ("shuffled/same_answer", "shuffled/same_symbol", "shuffled/differ
 VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "noise")
 """How controls are listed: from the one that carries most of the counterpart to none of it."""
 CONTROL_ORDER = (*STRATA_ORDER, *VERDICT_ORDER)
+
+
+def in_order(names: Iterable[str], order: Sequence[str] = CONTROL_ORDER) -> list[str]:
+    """Names of controls as they are listed; those of other packages come last."""
+    given = set(names)
+    return [
+        *(name for name in order if name in given),
+        *sorted(given.difference(CONTROL_ORDER)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

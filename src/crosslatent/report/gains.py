@@ -17,7 +17,7 @@ from crosslatent.analysis.results import (
 from crosslatent.analysis.select import Choice
 from crosslatent.core.specs import Component
 from crosslatent.report import formatting, verdicts
-from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, row, sizes
+from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, in_order, row, sizes
 from crosslatent.report.verdicts.effects import PairNamed
 from crosslatent.report.views import Panel, Table
 from crosslatent.stats import Estimate, PairedMethod
@@ -262,7 +262,7 @@ def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
 
 def _sorted(test: PairTest) -> list[ControlAtPair]:
     names = {control_name(c.control, c.stratum): c for c in test.controls}
-    return [names[name] for name in VERDICT_ORDER if name in names]
+    return [names[name] for name in in_order(names, VERDICT_ORDER)]
 
 
 def _control_row(control: ControlAtPair) -> Row:

@@ -17,6 +17,7 @@ from crosslatent.analysis.results import (
 from crosslatent.report import (
     across,
     attribution,
+    conditions,
     diagnosis,
     evidence,
     first,
@@ -122,6 +123,7 @@ def run_view(
         examples=examples(data, site) if site is not None else [],
         accuracy=sections.accuracy_panel(run),
         rules=graded.rules_table(run),
+        conditions=conditions.condition_panel(run, split),
         scores=graded.scores_section(run, split),
         fidelity=graded.fidelity_section(run, split),
         map_sentence=map_panels.map_sentence(run, grids, split),

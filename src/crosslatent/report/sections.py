@@ -10,12 +10,12 @@ from crosslatent.analysis.unions import BoundVersus, PassAtK
 from crosslatent.core.specs import Component
 from crosslatent.report import diagnosis, formatting, graded, verdicts
 from crosslatent.report.forest import (
-    CONTROL_ORDER,
     SPREAD,
     STRATA_ORDER,
     Forest,
     Mark,
     Row,
+    in_order,
     row,
     sizes,
 )
@@ -113,7 +113,7 @@ def _bound_panel(run: RunSummary, component: Component) -> Panel | None:
     versus = {
         control_name(b.control, b.stratum): b for b in run.bounds_versus if b.component == component
     }
-    for name in [name for name in CONTROL_ORDER if name in versus]:
+    for name in in_order(versus):
         sides = versus[name].overall
         gap = formatting.with_interval(sides.difference, difference=True)
         known = "; a diagnosis: chosen by its answer" if name in STRATA_ORDER else ""

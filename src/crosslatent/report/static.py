@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from crosslatent.analysis.results import ALL, Grid, RunSummary, Summary
 from crosslatent.report import (
     colours,
+    conditions,
     diagnosis,
     evidence,
     formatting,
@@ -77,8 +78,10 @@ def _figures(run: RunSummary, split: str | None) -> Iterator[tuple[str, Figure]]
     scores = graded.scores_section(run, split)
     fidelity = graded.fidelity_section(run, split)
     over = evidence.over_controls(run)
+    under = conditions.condition_panel(run, split)
     panels = {
         "accuracy": [accuracy] if accuracy is not None else [],
+        "conditions": [under] if under is not None else [],
         "over-controls": [over] if over is not None else [],
         "upper-bound": sections.bound_panels(run),
         "gain": gains.gain_panels(run, split),

@@ -12,6 +12,7 @@ from crosslatent.analysis.grades import FidelityAtPair, ScoreAtPair
 from crosslatent.analysis.results import ALL, RunSummary, Summary, control_name
 from crosslatent.analysis.unions import Versus
 from crosslatent.report import formatting, safe, tables_evidence
+from crosslatent.report.conditions import condition_records
 from crosslatent.report.tables_choosing import TABLES_CHOOSING
 from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.selectors import Choosing
@@ -343,6 +344,7 @@ TABLES: Mapping[str, Callable[[RunSummary], Iterator[Record]]] = {
     "languages": tables_evidence.languages,
     "correlations": tables_evidence.correlations,
     "spelling": tables_evidence.spelling,
+    "conditions": condition_records,
 }
 """Name of each table and where its rows come from."""
 

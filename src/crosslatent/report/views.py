@@ -102,6 +102,7 @@ class RunView:
     examples: list[Example]
     accuracy: Panel | None
     rules: Table | None
+    conditions: Panel | None
     scores: Section | None
     fidelity: Section | None
     map_sentence: str

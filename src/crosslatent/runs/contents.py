@@ -69,8 +69,20 @@ class _Task(_Part):
     repeats: list[str] | None = None
 
 
+class _OtherControl(_Part):
+    knows_answer: bool = False
+
+
+class _Condition(_Part):
+    id: str
+    name: str
+    interventions: list[dict[str, Any]] = []
+
+
 class _Spec(_Part):
+    conditions: list[_Condition] = []
     components: list[str] = []
+    other_controls: dict[str, _OtherControl] = {}
     seed: int | None = None
     positions: Annotated[int, Field(ge=1)] = 1
     strength: Annotated[float, Field(allow_inf_nan=False)] = 1.0

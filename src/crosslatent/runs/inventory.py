@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 
 _LAYERS = 1 << 17
 """More than any layer, moved by one for null, can be (they are 16 bit)."""
+_FIRST_CONDITION = (1 << 16) + 1
+"""Rows under a condition have no source layer: here the numbers of conditions begin instead."""
 _NAMES = 1 << 8
 """More than there are controls, strata or components."""
 
@@ -27,19 +29,27 @@ class Inventory:
     """The keys of the rows that are there.
 
     A key is an item (its place among those seen) and a code, one number that stands for control,
-    stratum, component, source and target: 16 bytes a row.
+    stratum, component, source and target, or condition: 16 bytes a row.
     """
 
-    def __init__(self, items: Sequence[str], names: Sequence[str | None], rows: Ints) -> None:
+    def __init__(
+        self,
+        items: Sequence[str],
+        names: Sequence[str | None],
+        conditions: Sequence[str],
+        rows: Ints,
+    ) -> None:
         """What `Counting` found.
 
         Args:
             items: the items, each once.
             names: what the codes stand for.
+            conditions: likewise.
             rows: place of the item, and code, of each row; shape (rows, 2).
         """
         self._items = list(items)
         self._names = list(names)
+        self._conditions = list(conditions)
         self._rows = rows
         counts = np.bincount(rows[:, 0], minlength=len(self._items))
         self.counts: Mapping[str, int] = {
@@ -64,8 +74,14 @@ class Inventory:
         code, component = divmod(code, _NAMES)
         control, stratum = divmod(code, _NAMES)
         name = self._names
+        has_layer = source < _FIRST_CONDITION
         return RowKey(
-            name[control] or "", name[stratum], name[component], _layer(source), _layer(target)
+            name[control] or "",
+            name[stratum],
+            name[component],
+            _layer(source) if has_layer else None,
+            _layer(target),
+            None if has_layer else self._conditions[source - _FIRST_CONDITION],
         )
 
 
@@ -79,6 +95,7 @@ class Counting:
     def __init__(self) -> None:
         self._items: dict[str, int] = {}
         self._names: dict[str | None, int] = {None: 0}
+        self._conditions: dict[str | None, int] = {None: 0}
         self._parts: list[RunPath] = []
         self._rows: list[Ints] = []
 
@@ -93,6 +110,13 @@ class Counting:
             _places(table[name], self._names) for name in ("control", "stratum", "component")
         )
         source, target = (_moved(table[name]) for name in ("source", "target"))
+        condition = _places(table["condition"], self._conditions)
+        source = np.where(condition > 0, condition + _FIRST_CONDITION - 1, source)
+        if len(self._conditions) > _LAYERS - _FIRST_CONDITION:
+            raise RunFolderError(
+                f"The rows up to {str(part)!r} have {len(self._conditions):,} conditions, and a "
+                f"run can have {_LAYERS - _FIRST_CONDITION - 1:,}: give another folder."
+            )
         if len(self._names) > _NAMES:
             raise RunFolderError(
                 f"The rows up to {str(part)!r} have more than {_NAMES - 1} names of controls, "
@@ -125,7 +149,8 @@ class Counting:
 
     def inventory(self) -> Inventory:
         """The rows of all parts that count."""
-        return Inventory(list(self._items), list(self._names), _joined(self._rows))
+        conditions = [name for name in self._conditions if name is not None]
+        return Inventory(list(self._items), list(self._names), conditions, _joined(self._rows))
 
 
 def _twice(rows: Ints) -> Ints:

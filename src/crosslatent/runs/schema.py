@@ -35,7 +35,8 @@ ROWS = pa.schema(
             "control",
             _TEXT,
             "none = true transplant; vanilla = unmodified run over main; translate_test = "
-            "unmodified run over aux; shuffled, noise, mean, self, paraphrase = controls",
+            "unmodified run over aux; condition = interventions that are the same for all items; "
+            "shuffled, noise, mean, self, paraphrase and others = controls",
             False,
         ),
         _column(
@@ -46,6 +47,12 @@ ROWS = pa.schema(
             "any (items without gold answers)",
         ),
         _column("donor", pa.string(), "of a shuffled row: the item whose aux gave the vector"),
+        _column(
+            "condition",
+            _TEXT,
+            "of a row under a condition: the canonical hash of its interventions, see run.json "
+            "(spec, conditions); null in all others",
+        ),
         _column("output", pa.string(), "generated text, special tokens left out", False),
         _column("output_ids", pa.list_(pa.int32()), "new token ids, end token left out", False),
         _column(
@@ -144,9 +151,10 @@ ROWS = pa.schema(
         _column("seconds", pa.float32(), "its share of the wall time of its batch", False),
     ]
 )
-"""One row per generated answer. Key: item, control, stratum, component, source, target."""
+"""One row per generated answer. Key: item, control, stratum, component, source, target and
+condition."""
 
-LATER = ("answer_share", "answer_logprob")
+LATER = ("condition", "answer_share", "answer_logprob")
 """Columns of rows that parts of earlier releases lack; there they are null."""
 
 
@@ -170,6 +178,7 @@ class RowKey(NamedTuple):
     component: str | None = None
     source: int | None = None
     target: int | None = None
+    condition: str | None = None
 
 
 ITEMS = pa.schema(

@@ -10,11 +10,11 @@ import random
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from crosslatent.core.normal import answer_keys
-from crosslatent.core.specs import STRATA, Control
+from crosslatent.core.specs import STRATA
+from crosslatent.sweeps.control import TRUE, Control, Variant, made
 from crosslatent.tasks import Item
 
 T = TypeVar("T")
@@ -24,15 +24,6 @@ Pool = tuple[str, ...]
 
 KEPT = 4096
 """Items whose variants are kept: a sweep asks for them several times in a row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way to get vectors for an item: the true one, or a control and its donor if any."""
-
-    control: Control
-    stratum: str | None = None
-    donor: str | None = None
 
 
 class _Sorted:
@@ -100,9 +91,10 @@ class Donors:
         self.pools: dict[Pool, list[str]] = dict(pools)
         self._twins = dict(twins)
         self._sorted: dict[Pool, _Sorted] = {}
-        self._kept: dict[tuple[str, tuple[Control, ...]], list[Variant]] = {}
+        self._kept: dict[tuple[str, tuple[str, ...]], list[Variant]] = {}
+        self._controls: dict[str, Control] = {}
 
-    def variants(self, item: Item, controls: Sequence[Control]) -> list[Variant]:
+    def variants(self, item: Item, controls: Sequence[str]) -> list[Variant]:
         """The true transplant, and those of `controls` that exist (a donor may not)."""
         if self.items.get(item.id) is not item:
             return self._variants(item, controls)
@@ -113,15 +105,12 @@ class Donors:
             self._kept[asked] = self._variants(item, controls)
         return list(self._kept[asked])
 
-    def _variants(self, item: Item, controls: Sequence[Control]) -> list[Variant]:
-        found = [Variant("none")]
-        for control in controls:
-            if control == "shuffled":
-                found += self._shuffled(item)
-            elif control == "paraphrase":
-                found += [Variant(control)] if item.paraphrase is not None else []
-            elif control != "mean" or len(self.same(item)) < len(self.pools[pool_of(item)]):
-                found.append(Variant(control))
+    def _variants(self, item: Item, controls: Sequence[str]) -> list[Variant]:
+        found = [Variant(TRUE)]
+        for name in controls:
+            if name not in self._controls:
+                self._controls[name] = made(name)
+            found += self._controls[name].variants(item, self)
         return found
 
     def same(self, item: Item) -> frozenset[str]:
@@ -134,7 +123,8 @@ class Donors:
         prompts = self._twins.get((pool, (item.aux, item.shots)), ())
         return frozenset((*facts, *prompts))
 
-    def _shuffled(self, item: Item) -> list[Variant]:
+    def shuffled(self, item: Item) -> list[Variant]:
+        """A donor of each stratum, as far as there is one."""
         pool, twins = self._pool(item), self.same(item)
         if item.answer is None:
             drawn = {"any": self._draw(item, "any", pool.ids, _places(pool.ids, twins))}

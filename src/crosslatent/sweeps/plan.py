@@ -11,21 +11,23 @@ from typing import Any
 from crosslatent.answering.attribution import check_attribution
 from crosslatent.answering.scoring import LIKELIHOOD_MEAN
 from crosslatent.core.errors import PairError, TaskError
-from crosslatent.core.pairs import PRESET, PairPlan, resolve_pairs
+from crosslatent.core.pairs import NONE, PRESET, PairPlan, resolve_pairs
 from crosslatent.core.specs import (
     STRATA,
     AsChat,
     Chat,
     Component,
-    Control,
     Pair,
     chat_of,
     check_component,
     check_controls,
     check_preset,
 )
+from crosslatent.interventions.conditions import Condition, conditions_of
+from crosslatent.interventions.intervention import check_row, tail
 from crosslatent.model import Model
 from crosslatent.model.thoughts import thought_note
+from crosslatent.sweeps.control import described
 from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import Item, Task
@@ -37,7 +39,8 @@ class SweepSpec:
 
     Attributes:
         components: what is carried across; none given means the preset's component, else "attn".
-        pairs: the pair grammar of `crosslatent.core.pairs`, or (source, target) pairs.
+        pairs: the pair grammar of `crosslatent.core.pairs`, or (source, target) pairs. None is all
+            of them; with conditions, and neither components nor controls, none.
         controls: controls to run beside the true transplant.
         control_splits: splits whose items get the controls; None for all.
         seed: of donors and noise.
@@ -54,10 +57,12 @@ class SweepSpec:
         chat_args: what the chat template is told by name; plain data.
         clock: the time that the chat template is told where it asks for it, ISO 8601; None for the
             time at which the run in the folder was made, or now if there is none.
+        conditions: interventions that are the same for all items, each a row of every item; in the
+            words of `crosslatent.interventions.conditions`, or made in Python.
     """
 
     components: tuple[str, ...] = ()
-    pairs: str | tuple[Pair, ...] = "all"
+    pairs: str | tuple[Pair, ...] | None = None
     controls: tuple[str, ...] = ()
     control_splits: tuple[str, ...] | None = None
     seed: int = 0
@@ -73,6 +78,14 @@ class SweepSpec:
     keep_vectors: bool = False
     chat_args: Mapping[str, Any] = field(default_factory=dict)
     clock: str | None = None
+    conditions: tuple[str | Condition, ...] = ()
+
+    @property
+    def shape(self) -> str | tuple[Pair, ...]:
+        """The pairs that are asked for."""
+        if self.pairs is not None:
+            return self.pairs
+        return NONE if self.conditions and not (self.components or self.controls) else "all"
 
     @property
     def as_chat(self) -> AsChat:
@@ -92,7 +105,7 @@ class SweepPlan:
     task: Task
     components: tuple[Component, ...]
     pairs: PairPlan
-    controls: tuple[Control, ...]
+    controls: tuple[str, ...]
     control_splits: tuple[str, ...] | None
     seed: int
     max_new_tokens: int
@@ -106,16 +119,20 @@ class SweepPlan:
     samples: int
     keep_vectors: bool
     tokens: PromptTokens
+    conditions: tuple[Condition, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know before rows are answered."""
 
     def spec(self) -> dict[str, Any]:
         """The resolved arguments, as run.json keeps them."""
         told = self.chat.arguments if isinstance(self.chat, Chat) else {}
+        conditions = [one.to_dict() for one in self.conditions]
         return {
             "components": list(self.components),
             "pairs": self.pairs.to_dict(),
             "controls": list(self.controls),
+            **({"other_controls": others} if (others := described(self.controls)) else {}),
+            **({"conditions": conditions} if conditions else {}),
             "control_splits": None if self.control_splits is None else list(self.control_splits),
             "seed": self.seed,
             "max_new_tokens": self.max_new_tokens,
@@ -154,6 +171,7 @@ class SweepPlan:
             controls=self.controls,
             control_splits=self.control_splits,
             seed=self.seed,
+            conditions=tuple(one.id for one in self.conditions),
         )
 
     @property
@@ -187,7 +205,8 @@ def plan_sweep(
     new_tokens = _new_tokens(task, spec)
     _check_edit(spec.strength, spec.positions)
     _check_samples(spec)
-    pairs = resolve_pairs(spec.pairs, model.n_layers)
+    pairs = resolve_pairs(spec.shape, model.n_layers)
+    conditions = conditions_of(model, spec.conditions)
     left_out = failures or {}
     for lang in sorted({item.lang for item in task.items if item.id not in left_out}):
         pairs.for_language(lang)
@@ -199,7 +218,7 @@ def plan_sweep(
         model,
         task.items,
         new_tokens=new_tokens,
-        positions=spec.positions,
+        positions=max([spec.positions, *(tail(one.row) for one in conditions)]),
         scoring=scoring,
         chat=chat,
         paraphrases="paraphrase" in spec.controls,
@@ -210,6 +229,7 @@ def plan_sweep(
             f"None of the {len(task.items)} items of {task.name!r} can be run; the first: "
             f"{next(iter(tokens.failures.values()), 'there is none.')}"
         )
+    _check_spans(conditions, tokens)
     return SweepPlan(
         model=model,
         task=task,
@@ -229,6 +249,7 @@ def plan_sweep(
         samples=spec.samples,
         keep_vectors=spec.keep_vectors,
         tokens=tokens,
+        conditions=conditions,
         notes=_notes(model, task, tokens, chat, new_tokens),
     )
 
@@ -275,11 +296,47 @@ def _check_samples(spec: SweepSpec) -> None:
         )
 
 
+def _check_no_grid(spec: SweepSpec) -> None:
+    """Refuse what is of pairs of layers where there are none.
+
+    Raises:
+        PairError: something is.
+    """
+    asked = {
+        "components": spec.components,
+        "controls": spec.controls,
+        "attribution": spec.attribution,
+        "keep_vectors": spec.keep_vectors,
+    }
+    if named := [name for name, value in asked.items() if value]:
+        raise PairError(
+            f"There are no pairs of layers, so {', '.join(named)} would do nothing: leave that "
+            'out, or ask for pairs, such as "all".'
+        )
+
+
+def _check_spans(conditions: Iterable[Condition], tokens: PromptTokens) -> None:
+    """Refuse conditions that change tokens which some prompt does not have.
+
+    Raises:
+        PairError: one does.
+    """
+    for one in conditions:
+        for name, ends in tokens.ends.items():
+            try:
+                check_row(one.row, ends.main_length)
+            except PairError as error:
+                raise PairError(f"The condition {one.name!r} and item {name!r}: {error}") from error
+
+
 def _components(spec: SweepSpec) -> tuple[Component, ...]:
     asked = tuple(dict.fromkeys(check_component(name) for name in spec.components))
-    if not isinstance(spec.pairs, str) or not spec.pairs.startswith(PRESET):
+    if spec.shape == NONE:
+        _check_no_grid(spec)
+        return ()
+    if not isinstance(spec.shape, str) or not spec.shape.startswith(PRESET):
         return asked or ("attn",)
-    name = spec.pairs.removeprefix(PRESET)
+    name = spec.shape.removeprefix(PRESET)
     preset = check_preset(name)
     if asked not in ((), (preset.component,)):
         raise PairError(

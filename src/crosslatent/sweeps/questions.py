@@ -12,11 +12,11 @@ from crosslatent.answering.ask import JudgedRow, Prompted
 from crosslatent.answering.scoring import ItemScorer, Spelled
 from crosslatent.core.specs import Component, Site
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.transplant import Transplant
-from crosslatent.sweeps.controls import Vectors
-from crosslatent.sweeps.donors import Variant
+from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.sweeps.control import Variant
 from crosslatent.sweeps.grid import PlannedRow
 from crosslatent.sweeps.plan import SweepPlan
+from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
 
 
@@ -89,7 +89,11 @@ def _edits(
 ) -> Iterator[tuple[Intervention, ...]]:
     """What each row changes; the vectors of a variant are made once for all its pairs."""
     made: dict[tuple[Variant, Component], Tensor] = {}
+    conditions = {one.id: one.row for one in plan.conditions}
     for row in rows:
+        if row.condition is not None:
+            yield conditions[row.condition]
+            continue
         if row.component is None or row.source is None or row.target is None:
             yield ()
             continue
@@ -111,4 +115,5 @@ def _head(item: Item, row: PlannedRow) -> dict[str, Any]:
         "control": row.variant.control,
         "stratum": row.variant.stratum,
         "donor": row.variant.donor,
+        "condition": row.condition,
     }

@@ -15,11 +15,11 @@ from crosslatent.answering.ask import Prompted, ask
 from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.engine.decoding import silent
 from crosslatent.runs.schema import Failure
-from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.extras import Extra, make_extra
 from crosslatent.sweeps.faults import ITEM_FAULTS, Streak, failure_of
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.questions import Asked, asked
+from crosslatent.sweeps.vectors import PREPARED_TOGETHER, Vectors
 from crosslatent.sweeps.work_units import Kind, RowRange
 
 

@@ -70,12 +70,12 @@ def evaluate(
             metavar="C:I:J", help="A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J."
         ),
     ] = None,
-    ablate: Annotated[
+    condition: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="C:L:UNITS",
-            help="Neurons or heads of block L set to zero, such as neurons:3:5,17 or heads:2:0; "
-            "with ':0.5' after it, scaled; NAME=C:L:UNITS.",
+            metavar="[NAME=]KIND:...",
+            help="An intervention that is the same for all questions, such as ablate:heads:2:0,3 "
+            "or ablate:neurons:each:all. Repeat for more.",
         ),
     ] = None,
     combine: Annotated[
@@ -156,11 +156,11 @@ def evaluate(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Compare a model with trained, steered, transplanted or ablated versions of itself."""
+    """Compare a model with trained, steered or otherwise changed versions of itself."""
     told = chat_arguments(chat_arg, chat=chat)
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
-    conditions = _conditions(tuned, space, steer, transplant, ablate, combine)
+    conditions = _conditions(tuned, space, steer, transplant, condition, combine)
     asked = Questions(task, prompts, data, names(lang, "--lang"), names(aux_lang, "--aux-lang"))
     everything = _load(asked, transplants=bool(transplant))
     chosen = everything.select(splits=names(split, "--split") or None, limit=limit)
@@ -177,7 +177,7 @@ def evaluate(
     with warnings_in_one_line(), progresses() as show:
         evaluation = run(
             loaded,
-            conditions,
+            [*conditions, *(condition or [])],
             chosen,
             central_texts=texts,
             rule=rule,
@@ -209,13 +209,12 @@ def _conditions(
     space: Path | None,
     steer: list[str] | None,
     transplant: list[str] | None,
-    ablate: list[str] | None,
+    interventions: list[str] | None,
     combine: list[str] | None,
 ) -> list[Condition]:
     """The conditions as they were given, those that combine others last."""
     from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
     from crosslatent.lens.evaluation.parsing import (
-        parse_ablate,
         parse_combined,
         parse_steer,
         parse_transplant,
@@ -238,9 +237,13 @@ def _conditions(
     elif space is not None:
         raise UsageError(f"--space is {str(space)!r}, but nothing is steered: give --steer too.")
     found += [parse_transplant(text) for text in transplant or []]
-    found += [parse_ablate(text) for text in ablate or []]
     found += [parse_combined(text, tuple(found)) for text in combine or []]
-    check_conditions(found)
+    if found or not interventions:
+        check_conditions(found)
+    if interventions:
+        from crosslatent.interventions.conditions import check_texts
+
+        check_texts(interventions)
     return found
 
 

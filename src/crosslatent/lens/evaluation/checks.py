@@ -9,11 +9,8 @@ from pathlib import Path
 from crosslatent.core.errors import ModelError, PromptError, SpaceError, UsageError
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import check_component, resolve_layer
-from crosslatent.interventions.ablate import Ablate
-from crosslatent.interventions.intervention import ALL
 from crosslatent.lens.evaluation.asking import Asking
 from crosslatent.lens.evaluation.conditions import (
-    Ablated,
     Condition,
     Steered,
     Transplanted,
@@ -54,22 +51,6 @@ def check_all(asking: Asking, conditions: Iterable[Condition]) -> None:
             check_transplanted(asking, transplant)
         if isinstance(condition, Tuned):
             check_tuned(asking, condition)
-        if isinstance(condition, Ablated):
-            ablation_of(asking.model, condition)
-
-
-def ablation_of(model: Model, condition: Ablated) -> tuple[Ablate]:
-    """The intervention of a condition.
-
-    Raises:
-        PairError: the model has no such component, block, neuron or head.
-    """
-    units = condition.units
-    return (
-        Ablate.of(
-            model, condition.component, condition.layer, units, scale=condition.scale, tokens=ALL
-        ),
-    )
 
 
 def check_steered(asking: Asking, steering: Steered) -> None:

@@ -5,18 +5,17 @@ Plain descriptions; `lens.running` puts them to work. Needs no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core.errors import ModelError, UsageError
-from crosslatent.core.specs import UNITS
 from crosslatent.lens.evaluation.results import UNMODIFIED, Kind
 from crosslatent.lens.space import Layer, Space
 
 if TYPE_CHECKING:
+    from crosslatent.interventions import conditions as interventions
     from crosslatent.lens.steer import Part, Steering
     from crosslatent.model import Model
 
@@ -191,60 +190,43 @@ class Combined:
         return {**self.steered.settings, **self.transplanted.settings}
 
 
-@dataclass(frozen=True, slots=True)
-class Ablated:
-    """Neurons, heads or dimensions of one block scaled, at every token of prompts and answers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Intervened:
+    """Interventions that are the same for every question, central ones and texts included.
 
     Attributes:
-        name: of the condition.
-        component: what is scaled: "neurons", "heads", or dimensions of another component.
-        layer: the block; -1 is the last.
-        units: which neurons, heads or dimensions, from 0; None for all.
-        scale: what is left of them; 0 removes.
-
-    Raises:
-        UsageError: the scale is not finite, or there is no unit.
+        condition: them, with their name.
     """
 
-    name: str
-    component: str
-    layer: int
-    units: tuple[int, ...] | None = None
-    scale: float = 0.0
+    condition: interventions.Condition
 
-    def __post_init__(self) -> None:
-        """Refuse what changes nothing, or nothing that could be computed."""
-        if not math.isfinite(self.scale):
-            raise UsageError(f"The scale of {self.name!r} is {self.scale}: give a finite number.")
-        if self.units == ():
-            raise UsageError(f"{self.name!r} names no unit: give one or more, or none for all.")
+    @property
+    def name(self) -> str:
+        """Name of the condition."""
+        return self.condition.name
 
     @property
     def kind(self) -> Kind:
         """What it is."""
-        return "ablation"
+        return "intervention"
 
     @property
     def about(self) -> str:
         """One sentence for people."""
-        which = "All" if self.units is None else f"{len(self.units):,}"
-        of = self.component if self.component in UNITS else f"dimensions of {self.component}"
-        done = "set to zero" if self.scale == 0 else f"scaled by {self.scale:g}"
-        return f"{which} {of} of block {self.layer} {done}, at every token."
+        return self.condition.about
 
     @property
     def settings(self) -> dict[str, Any]:
         """What it consists of."""
-        units = None if self.units is None else list(self.units)
-        return {
-            "component": self.component,
-            "layer": self.layer,
-            "units": units,
-            "scale": self.scale,
-        }
+        return {"id": self.condition.id, "interventions": self.condition.settings}
+
+    @property
+    def changes_texts(self) -> bool:
+        """Whether it changes a text that is no prompt: then a divergence can be measured."""
+        return all(each.tokens.kind == "all" for each in self.condition.row)
 
 
-Condition = Unmodified | Tuned | Steered | Transplanted | Combined | Ablated
+Condition = Unmodified | Tuned | Steered | Transplanted | Combined | Intervened
 
 
 def steered_of(condition: Condition) -> Steered | None:
@@ -295,7 +277,7 @@ def check_conditions(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     if not others:
         raise UsageError(
             "There is nothing to compare the model with: give a condition or more (--tuned, "
-            "--steer, --transplant, --ablate)."
+            "--steer, --transplant, --condition)."
         )
     taken = {UNMODIFIED}
     for one in others:

@@ -17,8 +17,8 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import BY, FACT, TEXT, TOKENS, Seen, among, row_key
 from crosslatent.lens.evaluation.asking import Asking, Question
 from crosslatent.lens.evaluation.conditions import (
-    Ablated,
     Condition,
+    Intervened,
     Steered,
     Tuned,
     sources_of,
@@ -190,8 +190,14 @@ def _exposure(asking: Asking, condition: Condition, lookup: _Lookup) -> Exposure
         fitted=_fitted([seen for _, seen in parts]),
         asked=_asked(asked, by, asking.central),
         items=_items(asked, by),
-        texts=_texts(seen_texts) if isinstance(condition, Tuned | Steered | Ablated) else None,
+        texts=_texts(seen_texts) if _moves_texts(condition) else None,
     )
+
+
+def _moves_texts(condition: Condition) -> bool:
+    if isinstance(condition, Intervened):
+        return condition.changes_texts
+    return isinstance(condition, Tuned | Steered)
 
 
 def _fitted(parts: Sequence[Seen | None]) -> Fitted:

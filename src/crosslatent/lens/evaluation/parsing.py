@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import check_component
 from crosslatent.lens.evaluation.conditions import (
-    Ablated,
     Combined,
     Condition,
     Steered,
@@ -77,32 +76,6 @@ def parse_transplant(text: str) -> Transplanted:
             f"--transplant is {text!r}, but COMPONENT:SOURCE:TARGET such as ffn:0:0 belongs there."
         ) from error
     return Transplanted(name or rest, check_component(component), source, target)
-
-
-def parse_ablate(text: str) -> Ablated:
-    """``COMPONENT:LAYER:UNITS`` or ``COMPONENT:LAYER:UNITS:SCALE``, ``NAME=`` before it or not.
-
-    Units are whole numbers separated by commas, or "all".
-
-    Raises:
-        UsageError: it is not that.
-        PairError: the component is unknown.
-    """
-    name, _, rest = text.rpartition("=")
-    form = (
-        "COMPONENT:LAYER:UNITS such as neurons:3:5,17 or heads:2:all, with ':0.5' after it for a "
-        "scale,"
-    )
-    component, _, where = rest.partition(":")
-    layer, _, what = where.partition(":")
-    units, _, scale = what.partition(":")
-    try:
-        numbers = None if units == "all" else tuple(int(unit) for unit in units.split(","))
-        return Ablated(
-            name or rest, check_component(component), int(layer), numbers, float(scale or 0)
-        )
-    except ValueError as error:
-        raise UsageError(f"--ablate is {text!r}, but {form} belongs there.") from error
 
 
 def parse_combined(text: str, known: Iterable[Condition]) -> Combined:

@@ -30,7 +30,9 @@ UNMODIFIED = "unmodified"
 EVALUATION_FILE = "evaluation.json"
 ROWS_FILE = "rows.parquet"
 
-Kind = Literal["unmodified", "tuned", "steering", "transplant", "steering+transplant", "ablation"]
+Kind = Literal[
+    "unmodified", "tuned", "steering", "transplant", "steering+transplant", "intervention"
+]
 Fitted = Literal["nothing", "known", "partly", "unknown"]
 """Whether it is known what a condition was fitted on; nothing is fitted of the unmodified model."""
 

@@ -17,12 +17,14 @@ from typing import Any
 from crosslatent.core import __version__
 from crosslatent.core.languages import ENGLISH
 from crosslatent.core.specs import chat_of, right_now
+from crosslatent.interventions import conditions as interventions
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, plan
 from crosslatent.lens.evaluation.checks import check_all
 from crosslatent.lens.evaluation.comparing import compare
 from crosslatent.lens.evaluation.conditions import (
     Condition,
+    Intervened,
     Steered,
     Tuned,
     Unmodified,
@@ -48,7 +50,7 @@ MOST_TOKENS = 512
 
 def evaluate(
     base: Model,
-    conditions: Sequence[Condition],
+    conditions: Sequence[Condition | interventions.Condition | str],
     task: Task,
     *,
     central_texts: Sequence[str] = (),
@@ -75,7 +77,8 @@ def evaluate(
 
     Args:
         base: the unmodified model.
-        conditions: what it is compared under; the unmodified model is added.
+        conditions: what it is compared under; the unmodified model is added. Interventions that
+            are the same for all questions may be in words, such as "ablate:heads:2:0,3".
         task: the questions.
         central_texts: held-out texts in the central language, for the divergence of trained models
             and of steering.
@@ -104,7 +107,7 @@ def evaluate(
         TaskError: the model can take no item.
     """
     check_decoder(base)
-    asked = check_conditions(conditions)
+    asked = check_conditions(_intervened(base, conditions))
     lang = _central(asked, central)
     as_chat = chat_of(chat, chat_args, right_now())
     asking = plan(
@@ -148,6 +151,17 @@ def evaluate(
         notes=[*_notes(asking, texts), *notes],
         rows=tuple(rows),
     )
+
+
+def _intervened(
+    base: Model, asked: Sequence[Condition | interventions.Condition | str]
+) -> Iterator[Condition]:
+    """The conditions, those in words as what they stand for."""
+    for one in asked:
+        if isinstance(one, str | interventions.Condition):
+            yield from map(Intervened, interventions.conditions_of(base, [one]))
+        else:
+            yield one
 
 
 def _central(conditions: Sequence[Condition], asked: str | None) -> str:
@@ -200,6 +214,11 @@ def _notes_of(condition: Condition, outcome: Outcome, runner: Runner) -> Iterato
         yield from _notes_of_transplant(asking)
     elif isinstance(condition, Steered):
         yield _note_of_steering(condition, asking)
+    elif isinstance(condition, Intervened) and not condition.changes_texts:
+        yield (
+            "It changes certain tokens of a prompt, and a text is no prompt: the divergence is not "
+            "measured."
+        )
 
 
 def _notes_of_transplant(asking: Asking) -> Iterator[str]:

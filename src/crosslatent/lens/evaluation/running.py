@@ -13,19 +13,18 @@ from crosslatent.core.languages import same_language
 from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, devices
 from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import everywhere
-from crosslatent.interventions.transplant import Transplant
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, Question, Row, answer
 from crosslatent.lens.evaluation.checks import (
-    ablation_of,
     check_same_tokens,
     language_in,
     opened,
 )
 from crosslatent.lens.evaluation.conditions import (
-    Ablated,
     Condition,
+    Intervened,
     Steered,
     Transplanted,
     Tuned,
@@ -38,9 +37,10 @@ from crosslatent.lens.evaluation.results import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut
 from crosslatent.lens.steer import Steering, interventions_of
 from crosslatent.model import Model
-from crosslatent.sweeps.controls import PREPARED_TOGETHER, Vectors
-from crosslatent.sweeps.donors import Donors, Variant
+from crosslatent.sweeps.control import Variant
+from crosslatent.sweeps.donors import Donors
 from crosslatent.sweeps.progress import Progress, Tracker
+from crosslatent.sweeps.vectors import PREPARED_TOGETHER, Vectors
 
 Show = Callable[[str, Progress], None]
 """Gets the name of a condition and how far it is."""
@@ -118,10 +118,12 @@ class Runner:
                 steps.ask(base, mains, row=_row(base, condition, lang, edits), variant=lang)
         for lang in steps.variants:
             steps.ask(base, counterparts, row=_row(base, condition, lang), variant=lang)
-        if isinstance(condition, Steered | Ablated):
+        if isinstance(condition, Steered) or (
+            isinstance(condition, Intervened) and condition.changes_texts
+        ):
             self._diverged(condition, steps)
 
-    def _diverged(self, condition: Steered | Ablated, steps: _Steps) -> None:
+    def _diverged(self, condition: Steered | Intervened, steps: _Steps) -> None:
         """How far a condition moves the texts, towards each of its languages."""
         base = self.asking.model
         for lang in steps.variants if self.texts is not None else ():
@@ -247,8 +249,8 @@ def _towards(steering: Steered, lang: str | None) -> Steering:
 
 def _fixed(model: Model, condition: Condition, lang: str | None) -> tuple[Intervention, ...]:
     """The interventions of a condition that are the same for all questions of a language."""
-    if isinstance(condition, Ablated):
-        return ablation_of(model, condition)
+    if isinstance(condition, Intervened):
+        return condition.condition.row
     steering = steered_of(condition)
     if steering is None:
         return ()

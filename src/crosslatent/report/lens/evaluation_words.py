@@ -87,7 +87,7 @@ def trained(condition: ConditionResult, key: str) -> str:
 
 def is_unknown(condition: ConditionResult) -> bool:
     """Whether something was fitted, and it is not known on what all of it was."""
-    fitted = condition.kind not in ("unmodified", "transplant", "ablation")
+    fitted = condition.kind not in ("unmodified", "transplant", "intervention")
     return fitted and condition.fitted in ("unknown", "partly")
 
 

@@ -1,4 +1,4 @@
-"""Ablation as a condition: neurons and heads set to zero while questions and texts are read."""
+"""Interventions as a condition: neurons and heads changed while questions and texts are read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import torch
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.engine import oracle
-from crosslatent.interventions.ablate import Ablate
+from crosslatent.interventions.conditions import conditions_of
 from crosslatent.interventions.intervention import ALL
+from crosslatent.interventions.kinds.ablate import Ablate
 from crosslatent.interventions.patched import everywhere
-from crosslatent.lens.evaluation.conditions import Ablated, check_conditions
-from crosslatent.lens.evaluation.parsing import parse_ablate
 from crosslatent.lens.evaluation.results import Evaluation
 from crosslatent.lens.evaluation.run import evaluate
 from crosslatent.tasks import Item, task_of
@@ -19,8 +18,8 @@ from support.rows import ids_of, wrapped
 
 NEW_TOKENS = 4
 TEXTS = ["The sky is blue.", "Water boils.", "Trees are green, mostly."]
-NEURONS = Ablated("neurons", "neurons", 1, tuple(range(40)))
-HEAD = Ablated("head", "heads", -1, (0, 2), scale=3.0)
+NEURONS = "neurons=ablate:neurons:1:" + ",".join(map(str, range(40)))
+HEAD = "head=ablate:heads:-1:0,2:3.0"
 
 
 def make_item(lang, fact):
@@ -50,7 +49,7 @@ def task():
 def evaluation(model, task):
     return evaluate(
         model,
-        [NEURONS, HEAD],
+        [NEURONS, HEAD, "ablate:ffn:0:all@last"],
         task,
         central_texts=TEXTS,
         max_new_tokens=NEW_TOKENS,
@@ -61,11 +60,11 @@ def evaluation(model, task):
 def test_answers_are_those_of_the_oracle_under_the_same_intervention(model, task, evaluation):
     questions = {item.id: item for item in task.items}
     changed = 0
-    for condition, row in (
-        (NEURONS, Ablate.of(model, "neurons", 1, range(40), tokens=ALL)),
-        (HEAD, Ablate.of(model, "heads", 3, (2, 0), scale=3.0, tokens=ALL)),
+    for name, row in (
+        ("neurons", Ablate.of(model, "neurons", 1, range(40), tokens=ALL)),
+        ("head", Ablate.of(model, "heads", 3, (2, 0), scale=3.0, tokens=ALL)),
     ):
-        answers = [row for row in evaluation.rows if row.condition == condition.name]
+        answers = [row for row in evaluation.rows if row.condition == name]
         assert {answer.role for answer in answers} == {"target", "central"}
         for answer in answers:
             item = questions[answer.item]
@@ -94,49 +93,35 @@ def test_the_divergence_is_that_of_forwards_under_it(model, evaluation):
     assert found.kl.value == pytest.approx(sum(values) / len(values), rel=1e-3)
 
 
-def test_the_folder_says_what_was_done(evaluation, tmp_path):
+def test_the_folder_says_what_was_done(model, evaluation, tmp_path):
+    (head_row,) = conditions_of(model, [HEAD])
     evaluation.save(tmp_path / "out")
     again = Evaluation.load(tmp_path / "out")
-    neurons, head = again.conditions[1:]
-    assert neurons.kind == head.kind == "ablation"
+    neurons, head, everywhere = again.conditions[1:]
+    assert neurons.kind == head.kind == "intervention"
     assert neurons.about == "40 neurons of block 1 set to zero, at every token."
-    assert head.about == "2 heads of block -1 scaled by 3, at every token."
-    assert head.settings == {"component": "heads", "layer": -1, "units": [0, 2], "scale": 3.0}
+    assert head.about == "16 dimensions of heads of block 3 scaled by 3, at every token."
+    assert everywhere.about == "All ffn of block 0 set to zero, at the last token of the prompt."
+    assert everywhere.kl is None
+    assert any("the divergence is not measured" in note for note in everywhere.notes)
+    assert head.settings["id"] == head_row.id
+    (plain,) = head.settings["interventions"]
+    assert plain["kind"] == "ablate"
+    assert plain["site"] == {"component": "heads", "layer": 3}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("neurons:3:5,17", Ablated("neurons:3:5,17", "neurons", 3, (5, 17))),
-        ("off=heads:-1:0:0.5", Ablated("off", "heads", -1, (0,), 0.5)),
-        ("whole=ffn:0:all:2", Ablated("whole", "ffn", 0, None, 2.0)),
-    ],
-)
-def test_forms_on_the_command_line(text, expected):
-    assert parse_ablate(text) == expected
-
-
-@pytest.mark.parametrize("text", ["neurons", "neurons:1", "neurons:x:3", "heads:1:a", "heads:1:"])
-def test_other_forms_are_refused(text):
-    with pytest.raises(UsageError, match=r"--ablate is .*COMPONENT:LAYER:UNITS"):
-        parse_ablate(text)
-
-
-def test_what_the_model_does_not_have_is_refused_before_anything_is_answered(task):
+def test_what_the_model_does_not_have_is_refused_before_anything_is_answered(model, task):
     asked = {"max_new_tokens": NEW_TOKENS, "rule": "first_token"}
-    model = wrapped()
     for condition, reason in (
-        (Ablated("a", "heads", 0, (4,)), "no head 4: this block has 4"),
-        (Ablated("a", "neurons", 9, (0,)), "ablated layer 9 is out of range"),
-        (Ablated("a", "ffn", 0, (32,)), "no dimension 32: ffn has 32"),
+        ("ablate:heads:0:4", "no head 4: this block has 4"),
+        ("ablate:neurons:9:0", "ablated layer 9 is out of range"),
+        ("ablate:ffn:0:32", "no dimension 32: ffn has 32"),
+        ("ablate:ffn:0", "COMPONENT:LAYERS:UNITS"),
+        ("off:0", "no kind 'off'"),
     ):
-        with pytest.raises(PairError, match=reason):
+        with pytest.raises(UsageError, match=reason):
             evaluate(model, [condition], task, **asked)
     with pytest.raises(PairError, match="no 'neurons' that could be proven"):
-        evaluate(wrapped("mixtral"), [Ablated("a", "neurons", 0)], task, **asked)
-    with pytest.raises(UsageError, match="names no unit"):
-        Ablated("a", "heads", 0, ())
-    with pytest.raises(UsageError, match="scale of 'a' is nan"):
-        Ablated("a", "heads", 0, (1,), float("nan"))
-    with pytest.raises(UsageError, match="two|Two conditions"):
-        check_conditions([Ablated("a", "heads", 0), Ablated("a", "heads", 1)])
+        evaluate(wrapped("mixtral"), ["ablate:neurons:0:all"], task, **asked)
+    with pytest.raises(UsageError, match=r"two|Two conditions"):
+        evaluate(model, ["a=ablate:heads:0:1", "a=ablate:heads:0:2"], task, **asked)

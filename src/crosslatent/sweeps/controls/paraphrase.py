@@ -1,0 +1,43 @@
+"""The control ``paraphrase``: main in other words of its own language, where an item has them.
+
+The meaning is there, the second language is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crosslatent.core.specs import Component
+    from crosslatent.sweeps.donors import Donors
+    from crosslatent.sweeps.vectors import Vectors
+    from crosslatent.tasks import Item
+
+
+@register_control("paraphrase")
+class Paraphrase(Control):
+    """The question in other words, same language."""
+
+    knows_answer = True
+
+    def variants(self, item: Item, donors: Donors) -> Iterator[Variant]:
+        """One, if the item has a paraphrase."""
+        del donors
+        if item.paraphrase is not None:
+            yield Variant(self.name)
+
+    def reads(self, item: Item, variant: Variant) -> Prompt:
+        """The paraphrase."""
+        del variant
+        return Prompt("paraphrase", item.id)
+
+    def layers(
+        self, item: Item, variant: Variant, component: Component, vectors: Vectors
+    ) -> Tensor:
+        """Those of the paraphrase."""
+        return vectors.of(self.reads(item, variant))[component]

@@ -1,0 +1,30 @@
+"""The control ``self``: the vectors come from main itself, so no second language is involved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from crosslatent.core.specs import Component
+    from crosslatent.sweeps.vectors import Vectors
+    from crosslatent.tasks import Item
+
+
+@register_control("self")
+class Self(Control):
+    """The question's own layers."""
+
+    def reads(self, item: Item, variant: Variant) -> Prompt:
+        """Main."""
+        del variant
+        return Prompt("main", item.id)
+
+    def layers(
+        self, item: Item, variant: Variant, component: Component, vectors: Vectors
+    ) -> Tensor:
+        """Those of main."""
+        return vectors.of(self.reads(item, variant))[component]
