@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +15,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # One thread: tiny models gain nothing from more, and lose a hundredfold on a machine that is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-# transformers compiles hundreds of patterns for every model that is loaded, and forgets them again.
-if hasattr(re, "_MAXCACHE"):
-    re._MAXCACHE = 10_000
 
 
 def pytest_collection_finish() -> None:

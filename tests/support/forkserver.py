@@ -9,6 +9,7 @@ and again would mostly kill imports. Requests and replies are lines of JSON:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -22,6 +23,8 @@ from typing import Any, NoReturn
 
 def main() -> None:
     """Answer requests until the input ends; children that are left then are killed."""
+    # A shell that starts tests in the background has Ctrl-C ignored, here and in every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints must not print into the replies
     _warm_up()
@@ -49,13 +52,22 @@ def _reply(channel: Any, data: dict[str, Any]) -> None:
 
 
 def _warm_up() -> None:
-    """Import what a sweep imports, without starting a thread."""
+    """Import what a sweep imports, and build what it builds once, without starting a thread."""
+    import pandas as pd  # noqa: F401 - pyarrow imports it when it first makes a table
     import torch
 
     torch.set_num_threads(1)
+    import support.disasters  # noqa: F401
+    from crosslatent.cli.app import command
+    from crosslatent.sweeps import run_sweep  # noqa: F401
     from support.rows import wrapped
 
+    command()
     wrapped()
+    with contextlib.suppress(ImportError):
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        get_checkpoint_conversion_mapping("llama")
 
 
 def _child(request: dict[str, Any]) -> NoReturn:

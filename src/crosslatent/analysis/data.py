@@ -164,7 +164,7 @@ class RunData:
     @cached_property
     def items(self) -> Items:
         """The questions that have rows."""
-        found = _load_items(self.con, language_column(self.reader))
+        found = _load_items(self.con, language_column(self.reader, self.con))
         if not found.ids:
             raise RunFolderError(
                 f"The run in {str(self.reader.path)!r} has no rows of any of its items: run its "

@@ -14,6 +14,8 @@ from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.specs import Component, Pair
 
 if TYPE_CHECKING:
+    import duckdb
+
     from crosslatent.runs.reader import RunReader
 
 Scope = Literal["all", "target-first"]
@@ -193,8 +195,9 @@ def pair_scores(
 
     Questions without a gold answer do not count.
     """
-    language = language_column(reader)
-    rows = reader.connect().execute(
+    connection = reader.connect()
+    language = language_column(reader, connection)
+    rows = connection.execute(
         f"""
         SELECT {_SCORE} WHERE {_JUDGED}
               AND ($languages IS NULL OR list_contains($languages::VARCHAR[], i.{language}))
@@ -213,8 +216,9 @@ def _scores_by_language(
     reader: RunReader, component: Component, split: str
 ) -> list[tuple[str, PairScore]]:
     """`pair_scores` of each language, sorted by language, target and source."""
-    language = f"i.{language_column(reader)}"
-    rows = reader.connect().execute(
+    connection = reader.connect()
+    language = f"i.{language_column(reader, connection)}"
+    rows = connection.execute(
         f"SELECT {language}, {_SCORE} WHERE {_JUDGED} "
         f"GROUP BY ALL ORDER BY {language}, r.target, r.source",
         {"component": component, "split": split},
@@ -222,7 +226,9 @@ def _scores_by_language(
     return [(name, PairScore(*score)) for name, *score in rows.fetchall()]
 
 
-def language_column(reader: RunReader) -> Literal["lang", "aux_lang"]:
+def language_column(
+    reader: RunReader, connection: duckdb.DuckDBPyConnection
+) -> Literal["lang", "aux_lang"]:
     """The column of the items table that tells the languages of a run apart.
 
     It is the language of main, but of aux for culture tasks: those are asked in English, and the
@@ -230,9 +236,7 @@ def language_column(reader: RunReader) -> Literal["lang", "aux_lang"]:
     """
     if reader.manifest.get("task", {}).get("direction") == "x->en":
         return "aux_lang"
-    counts = reader.connect().execute(
-        "SELECT count(DISTINCT lang), count(DISTINCT aux_lang) FROM items"
-    )
+    counts = connection.execute("SELECT count(DISTINCT lang), count(DISTINCT aux_lang) FROM items")
     mains, auxes = counts.fetchone() or (0, 0)
     return "aux_lang" if mains == 1 and auxes > 1 else "lang"
 
@@ -248,9 +252,10 @@ def _in_scope(score: PairScore, scope: Scope) -> bool:
 
 
 def _languages(reader: RunReader, split: str) -> list[str]:
-    column = language_column(reader)
+    connection = reader.connect()
+    column = language_column(reader, connection)
     query = f"SELECT DISTINCT {column} FROM items WHERE split = $split ORDER BY ALL"
-    return [lang for (lang,) in reader.connect().execute(query, {"split": split}).fetchall()]
+    return [lang for (lang,) in connection.execute(query, {"split": split}).fetchall()]
 
 
 def _check_options(scope: str, tie: str) -> None:

@@ -160,7 +160,7 @@ def _above(bounds: Sequence[OverControls], versus: Sequence[BoundVersus]) -> Map
 
 def _pairs(data: RunData) -> list[_Pair]:
     """The languages of the run, each with the commonest language on the other side."""
-    column = language_column(data.reader)
+    column = language_column(data.reader, data.con)
     other = "lang" if column == "aux_lang" else "aux_lang"
     rows = data.con.execute(
         f"SELECT {column}, {other}, main, aux FROM items "

@@ -77,7 +77,7 @@ def _root(
 
 
 @cache
-def _command() -> Any:
+def command() -> Any:
     """All commands, made once in a process."""
     return typer.main.get_command(app)
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str], settings: Settings | None = None) -> int:
     settings = settings or Settings()
 
     def call() -> int:
-        code = _command().main(
+        code = command().main(
             list(arguments), prog_name="crosslatent", standalone_mode=False, obj=settings
         )
         return code if isinstance(code, int) else 0
