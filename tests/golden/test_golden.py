@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
+from crosslatent.lens.evaluation.results import Evaluation
 from crosslatent.runs import RunReader
 from crosslatent.runs.schema import KEY
 from golden import figures
@@ -106,7 +107,9 @@ def test_a_fresh_evaluation(tmp_path):
     evaluation(tmp_path / "found")
     keys = ["condition", "item", "role", "variant"]
     golden, found = (
-        pq.read_table(folder / "rows.parquet").to_pandas().sort_values(keys, ignore_index=True)
+        pd.DataFrame(map(asdict, Evaluation.load(folder).rows))
+        .drop(columns="record")
+        .sort_values(keys, ignore_index=True)
         for folder in (DATA / "evaluation", tmp_path / "found")
     )
     pd.testing.assert_frame_equal(golden, found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import crosslatent as xl
 from crosslatent.analysis import summarise
 from crosslatent.cli.cost import estimate
 from crosslatent.core.errors import RunFolderError, UsageError
@@ -195,3 +196,9 @@ def test_the_run_says_what_the_conditions_are(whole):
     )
     assert [one["kind"] for one in both["interventions"]] == ["ablate", "ablate"]
     assert set(table(whole).condition.dropna()) == {one["id"] for one in spec["conditions"]}
+
+
+def test_what_is_of_pairs_of_layers_says_that_there_are_none(whole):
+    with pytest.raises(PairError, match="has no pairs of layers"):
+        xl.Run(whole).heatmap()
+    assert xl.Run(whole).upper_bounds().empty

@@ -28,7 +28,8 @@ class ConditionFigures:
     Attributes:
         name: of the condition.
         id: canonical hash of its interventions.
-        split, lang: of the questions, or `ALL`.
+        split, lang: of the questions, or `ALL`; central questions of an evaluation count in their
+            language alone.
         vanilla: accuracy of the unmodified model on the same questions.
         accuracy: under the condition.
         gain: accuracy minus vanilla.
@@ -61,7 +62,7 @@ class _Answers:
 
 
 def conditions(data: RunData, seed: int) -> list[ConditionFigures]:
-    """All conditions of a run, by split and language; those that were not run are left out."""
+    """All conditions of a run, by split and language; without those that answered nothing there."""
     if "condition" not in data.columns:
         return []
     answers = _answers(data)
@@ -76,12 +77,16 @@ def conditions(data: RunData, seed: int) -> list[ConditionFigures]:
 
 def _groups(data: RunData) -> Iterator[tuple[str, str, Mask]]:
     items = data.items
+    # In an evaluation, questions in the central language tell what is lost there.
+    central = np.array([one.get("role") == "central" for one in items.strata], dtype=np.bool_)
     for split in (*items.splits, ALL):
         if split == ALL and len(items.splits) == 1:
             continue
         languages = items.languages if len(items.languages) > 1 else []
         for lang in (ALL, *languages):
             mask = items.in_group(None if split == ALL else split, None if lang == ALL else lang)
+            if lang == ALL:
+                mask &= ~central
             if mask.any():
                 yield split, lang, mask
 
@@ -124,6 +129,8 @@ def _figures(
     gains = clustered_means(after - before, clusters, seed=seed, difference=True)
     rates = clustered_means(after, clusters, seed=seed)
     for place, (name, identity) in enumerate(answers.names):
+        if not gains[place].n:
+            continue
         yield ConditionFigures(
             name=name,
             id=identity,

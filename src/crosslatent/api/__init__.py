@@ -260,7 +260,9 @@ class Run:
         """
         from crosslatent.report import heatmap
 
-        ran: list[Component] = self._reader.manifest["spec"]["components"]
+        ran: list[Component] = self._reader.manifest["spec"].get("components", [])
+        if not ran:
+            raise PairError("The run has no pairs of layers to draw: sweep some.")
         if component is not None and component not in ran:
             raise PairError(f"The run has no {component!r} rows: it has {', '.join(ran)}.")
         return heatmap(self._reader, check_component(component or ran[0]))

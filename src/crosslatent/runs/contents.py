@@ -76,7 +76,10 @@ class _OtherControl(_Part):
 class _Condition(_Part):
     id: str
     name: str
+    about: str = ""
     interventions: list[dict[str, Any]] = []
+    condition: str | None = None
+    variant: str | None = None
 
 
 class _Spec(_Part):

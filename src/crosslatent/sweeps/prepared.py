@@ -117,7 +117,7 @@ def prepare(
         manifest=build_manifest(plan, requested, headline),
         items=tuple(
             {
-                **_item_row(plan.model, item, ends.get(item.id)),
+                **item_row(plan.model, item, ends.get(item.id)),
                 "respelled": answers[item.id].respelled if item.id in answers else None,
             }
             for item in plan.task.items
@@ -128,7 +128,14 @@ def prepare(
     )
 
 
-def _item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
+def item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
+    """An item as the table of items has it (`runs.schema.ITEMS`).
+
+    Args:
+        model: whose tokens they are.
+        item: the item.
+        ends: of its prompts; None if it cannot be asked.
+    """
     data = item.to_dict()
     data["item"] = data.pop("id")
     # One text a column: further gold answers have columns of their own.

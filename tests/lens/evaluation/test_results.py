@@ -91,7 +91,8 @@ def test_the_json_has_no_rows_and_the_table_has_one_for_each_answer(evaluation, 
     plain = json.loads((tmp_path / "evaluation.json").read_text())
     assert plain == evaluation.to_json()
     assert "rows" not in plain
-    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 3
+    (part,) = (tmp_path / "rows").iterdir()
+    assert pq.read_table(part).num_rows == 3
 
 
 def test_without_answers(evaluation, tmp_path):
@@ -109,7 +110,8 @@ def test_what_is_no_evaluation_is_refused(evaluation, tmp_path):
     with pytest.raises(RunFolderError, match=r"evaluation\.json"):
         Evaluation.load(tmp_path)
     evaluation.save(tmp_path)
-    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    (part,) = (tmp_path / "rows").iterdir()
+    part.write_bytes(b"PAR1")
     with pytest.raises(RunFolderError, match="lens eval"):
         Evaluation.load(tmp_path)
     evaluation.save(tmp_path)

@@ -235,7 +235,13 @@ def answer(
         advance=advance,
     )
     return [
-        _row(judged.record, question, asking.rule, condition, variant)
+        _row(
+            {**judged.record, "path": judged.path, "seconds": judged.seconds},
+            question,
+            asking.rule,
+            condition,
+            variant,
+        )
         for question, (judged,) in zip(questions, answers, strict=True)
     ]
 
@@ -266,6 +272,7 @@ def _row(
         cluster=item.cluster,
         split=item.split,
         variant=variant,
+        record=record,
     )
 
 

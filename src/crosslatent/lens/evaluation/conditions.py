@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core.errors import ModelError, UsageError
-from crosslatent.lens.evaluation.results import UNMODIFIED, Kind
+from crosslatent.lens.evaluation.folder import UNMODIFIED
+from crosslatent.lens.evaluation.results import Kind
 from crosslatent.lens.space import Layer, Space
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """What an evaluation of conditions says, as plain frozen data, and the folder that keeps it.
 
-A folder has ``evaluation.json`` (all figures) and ``rows.parquet`` (every answer). No torch needed.
+A folder has ``evaluation.json`` (all figures) and is a run folder with every answer (`folder`). No
+torch needed.
 Shares are fractions of 1. What could not be computed is None or not there, never zero.
 """
 
@@ -18,17 +19,16 @@ from pydantic import TypeAdapter
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import one_line, parse_json
-from crosslatent.runs.files import write_json, write_table
+from crosslatent.lens.evaluation import folder
+from crosslatent.runs.files import write_json
 from crosslatent.stats import Estimate
 
 ALL = "all"
 """Key of the estimates over the questions of all target languages."""
 
-UNMODIFIED = "unmodified"
-"""Name of the condition that the others are compared with."""
-
 EVALUATION_FILE = "evaluation.json"
-ROWS_FILE = "rows.parquet"
+OLD_ROWS = "rows.parquet"
+"""Where evaluations of earlier releases have their answers."""
 
 Kind = Literal[
     "unmodified", "tuned", "steering", "transplant", "steering+transplant", "intervention"
@@ -38,23 +38,6 @@ Fitted = Literal["nothing", "known", "partly", "unknown"]
 
 Role = Literal["target", "central"]
 """Whether a prompt is in a target language or in the central one."""
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("condition", pa.string(), nullable=False),
-        pa.field("item", pa.string(), nullable=False),
-        pa.field("lang", pa.string(), nullable=False),
-        pa.field("role", pa.string(), nullable=False),
-        pa.field("output", pa.string(), nullable=False),
-        pa.field("prediction", pa.string()),
-        pa.field("correct", pa.bool_()),
-        pa.field("correct_by_rule", pa.map_(pa.string(), pa.bool_())),
-        pa.field("output_lang", pa.string()),
-        pa.field("cluster", pa.string(), nullable=False),
-        pa.field("split", pa.string()),
-        pa.field("variant", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +58,7 @@ class AnswerRow:
         split: of the item.
         variant: where the central questions are answered once for each language, by its model or
             steered towards it: that language. None elsewhere.
+        record: further columns of `runs.schema.ROWS`, as far as they are known.
     """
 
     condition: str
@@ -89,6 +73,7 @@ class AnswerRow:
     cluster: str
     split: str | None
     variant: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +171,8 @@ class Evaluation:
         versions, created, command: where this comes from.
         notes: what holds for all conditions.
         rows: every answer of every condition.
+        items: what is known of each question, by item and role: columns of `runs.schema.ITEMS`.
+        run: what run.json says of model, task, spec and inputs beside the above.
     """
 
     task: str
@@ -204,6 +191,10 @@ class Evaluation:
     command: list[str]
     notes: list[str] = field(default_factory=list)
     rows: tuple[AnswerRow, ...] = field(default=(), repr=False)
+    items: Mapping[tuple[str, Role], Mapping[str, Any]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    run: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def condition(self, name: str) -> ConditionResult | None:
         """A condition by its name."""
@@ -218,49 +209,52 @@ class Evaluation:
         return [*found, *(["kl"] if result.kl is None else [])]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the rows, as plain data."""
-        return asdict(replace(self, rows=()), dict_factory=_without_rows)
+        """Everything but the rows and what only the run folder has, as plain data."""
+        return asdict(replace(self, rows=(), items={}, run={}), dict_factory=_without_rows)
 
-    def save(self, folder: Path) -> None:
-        """Write evaluation.json and rows.parquet; `evaluation.json` comes last.
+    def save(self, path: Path) -> None:
+        """Write the run folder, then evaluation.json.
 
         Raises:
-            RunFolderError: the folder cannot be written.
+            RunFolderError: the folder cannot be written, or holds something else.
         """
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"Cannot write to the output folder {str(folder)!r} ({error.strerror}): give a "
-                "folder that can be written."
-            ) from error
-        write_table(folder / ROWS_FILE, [asdict(row) for row in self.rows], _SCHEMA)
-        write_json(folder / EVALUATION_FILE, self.to_json())
+        path = Path(path)
+        if (path / EVALUATION_FILE).exists():
+            folder.make_ours(path)
+            for name in (EVALUATION_FILE, OLD_ROWS):
+                (path / name).unlink(missing_ok=True)
+        folder.write(self, path)
+        write_json(path / EVALUATION_FILE, self.to_json())
 
     @classmethod
-    def load(cls, folder: Path) -> Evaluation:
-        """Read what `save` wrote.
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save` wrote, now or in an earlier release.
 
         Raises:
             RunFolderError: there is no evaluation, or it cannot be read.
         """
-        folder = Path(folder)
+        path = Path(path)
         try:
-            data = parse_json((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
-            rows = pq.read_table(folder / ROWS_FILE).to_pylist()
+            data = parse_json((path / EVALUATION_FILE).read_text(encoding="utf-8"))
             found = _evaluations().validate_python(data)
-            return replace(found, rows=tuple(map(_row, rows)))
-        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as why:
+            return replace(found, rows=tuple(AnswerRow(**row) for row in _rows_in(path)))
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            pa.ArrowException,
+            RunFolderError,
+        ) as why:
             reason = one_line(why)
             raise RunFolderError(
-                f"Cannot read an evaluation in {str(folder)!r} ({reason}): give a folder that "
+                f"Cannot read an evaluation in {str(path)!r} ({reason}): give a folder that "
                 "`crosslatent lens eval` wrote."
             ) from why
 
 
 def _without_rows(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if name != "rows"}
+    return {name: value for name, value in pairs if name not in ("rows", "items", "run")}
 
 
 @cache
@@ -268,6 +262,8 @@ def _evaluations() -> TypeAdapter[Evaluation]:
     return TypeAdapter(Evaluation)
 
 
-def _row(data: dict[str, Any]) -> AnswerRow:
-    data["correct_by_rule"] = dict(data["correct_by_rule"])
-    return AnswerRow(**data)
+def _rows_in(path: Path) -> list[dict[str, Any]]:
+    if not (path / OLD_ROWS).exists():
+        return folder.read(path)
+    rows = pq.read_table(path / OLD_ROWS).to_pylist()
+    return [{**row, "correct_by_rule": dict(row["correct_by_rule"])} for row in rows]

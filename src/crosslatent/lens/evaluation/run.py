@@ -11,15 +11,16 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from crosslatent.core import __version__
+from crosslatent.core import __version__, repeats
 from crosslatent.core.languages import ENGLISH
-from crosslatent.core.specs import chat_of, right_now
+from crosslatent.core.specs import Chat, chat_of, right_now
 from crosslatent.interventions import conditions as interventions
 from crosslatent.lens.evaluation import retention
-from crosslatent.lens.evaluation.asking import Asking, plan
+from crosslatent.lens.evaluation.asking import Asking, Question, plan
 from crosslatent.lens.evaluation.checks import check_all
 from crosslatent.lens.evaluation.comparing import compare
 from crosslatent.lens.evaluation.conditions import (
@@ -40,6 +41,8 @@ from crosslatent.lens.evaluation.running import Outcome, Runner, Show, asked_of,
 from crosslatent.lens.origin import check_decoder
 from crosslatent.model import Model
 from crosslatent.stats import Estimate
+from crosslatent.sweeps.prepared import item_row
+from crosslatent.sweeps.tokens import Ends
 from crosslatent.tasks import Task
 
 _SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
@@ -150,7 +153,46 @@ def evaluate(
         command=[sys.argv[0].rsplit("/", 1)[-1], *sys.argv[1:]],
         notes=[*_notes(asking, texts), *notes],
         rows=tuple(rows),
+        items={(each.item.id, each.role): _item_row(asking, each) for each in asking.questions},
+        run=_run(asking),
     )
+
+
+def _item_row(asking: Asking, question: Question) -> dict[str, Any]:
+    """What the table of items has of a question; a counterpart is asked as main here."""
+    item, tokens = question.item, asking.tokens
+    ends = tokens.ends[item.id]
+    if question.of_aux:
+        item = replace(item, main=item.aux, aux=item.main, paraphrase=None)
+        ends = Ends(ends.aux_length, ends.main_length, ends.aux_token, ends.main_token, ends.mark)
+    return {
+        **item_row(asking.model, item, ends),
+        "respelled": tokens.answers[item.id].respelled,
+    }
+
+
+def _run(asking: Asking) -> dict[str, Any]:
+    """What run.json says of model, task, spec and inputs, as that of a sweep does."""
+    model, task, chat = asking.model, asking.task, asking.chat
+    return {
+        "model": {**model.identity_now, "n_layers": model.n_layers, "d_model": model.d_model},
+        "task": {
+            "title": task.title,
+            "description": task.description,
+            "direction": task.direction,
+            "type": task.type,
+            "metric": task.metric,
+            "hash": task.hash,
+            "repeats": repeats.notes(task.items),
+        },
+        "spec": {"max_new_tokens": asking.max_new_tokens, "chat": bool(chat)},
+        "inputs": {
+            "prompts": asking.tokens.hash,
+            "ends": sorted(model.eos_ids),
+            "modules": dict(model.modules or {}),
+            "clock": chat.now if isinstance(chat, Chat) else None,
+        },
+    }
 
 
 def _intervened(
