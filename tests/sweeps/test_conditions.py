@@ -11,7 +11,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.analysis import summarise
 from crosslatent.cli.cost import estimate
-from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.errors import PairError, RunFolderError, UsageError
 from crosslatent.core.specs import PATHS, Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.conditions import Condition
@@ -201,4 +201,4 @@ def test_the_run_says_what_the_conditions_are(whole):
 def test_what_is_of_pairs_of_layers_says_that_there_are_none(whole):
     with pytest.raises(PairError, match="has no pairs of layers"):
         xl.Run(whole).heatmap()
-    assert xl.Run(whole).upper_bounds().empty
+    assert xl.Run(whole).upper_bound().empty
