@@ -73,7 +73,8 @@ def page_view(summary: Summary, data: Sequence[RunData], choosing: Sequence[Choo
     """
     headline = summary.headline
     return PageView(
-        title=_title(headline),
+        title=_title(headline, summary.runs),
+        carries=_carries(summary.runs),
         models=formatting.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
         headline=first.headline_view(headline, summary.runs) if headline is not None else None,
         headline_missing=summary.headline_missing,
@@ -163,7 +164,13 @@ def _folds(run: RunSummary, split: str | None) -> dict[str, Fold | None]:
     }
 
 
-def _title(headline: HeadlineResult | None) -> str:
+def _carries(runs: Sequence[RunSummary]) -> bool:
+    return any(run.components for run in runs) or not any(run.conditions for run in runs)
+
+
+def _title(headline: HeadlineResult | None, runs: Sequence[RunSummary]) -> str:
+    if headline is None and not _carries(runs):
+        return "A model under conditions"
     if headline is None:
         return "Carrying one activation from one language to another"
     return (

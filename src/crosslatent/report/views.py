@@ -137,6 +137,8 @@ class PageView:
     """The whole page."""
 
     title: str
+    carries: bool
+    """Whether any run has transplants, and not conditions alone."""
     models: str
     headline: HeadlineView | None
     headline_missing: str | None
