@@ -249,13 +249,16 @@ def test_what_cannot_be_done_is_one_sentence():
 
 
 def test_kinds_are_registered_once():
-    assert {"transplant": Transplant, "steer": Steer, "ablate": Ablate}.items() <= KINDS.items()
-    with pytest.raises(UsageError, match="There is an intervention 'steer' already"):
+    for name, kind in {"transplant": Transplant, "steer": Steer, "ablate": Ablate}.items():
+        assert KINDS[name] is kind
+        assert KINDS.name_of(kind) == name
+    with pytest.raises(UsageError, match="'steer' of .* has a name that is taken .by crosslatent"):
         register_intervention("steer")(Ablate)
 
 
-def test_a_kind_of_ones_own_goes_every_way():
+def test_a_kind_of_ones_own_goes_every_way(monkeypatch):
     """One class, no edit elsewhere: oracle, both fast paths and `generate` take it."""
+    monkeypatch.setattr(KINDS, "_kinds", dict(KINDS._kinds))
 
     @dataclass(frozen=True, slots=True, eq=False)
     class Flip(Intervention):
@@ -267,20 +270,15 @@ def test_a_kind_of_ones_own_goes_every_way():
 
     model = model_of("llama")
     main = ids_of(model, MAIN)
-    try:
-        assert register_intervention("flip-of-a-test")(Flip) is Flip
-        rows = [(Flip(Site("block", 1), tokens),) for tokens in EVERY.values()]
-        expected = one_by_one(model, main, rows)
-        assert len({(answer.watched, answer.min_margin) for answer in expected}) == len(rows)
-        for path in (SHARED_PREFIX, EXPANDED_CACHE):
-            request = Request(tuple(main), tuple(rows), WATCH, OPTIONS)
-            (answered,) = engine.run(
-                model, [request], max_new_tokens=NEW_TOKENS, path=EnginePath(path)
-            )
-            for found, right in zip(answered.rows, expected, strict=True):
-                close(found, right)
-        with intervened(model, [rows[0]]), torch.no_grad():
-            logits = model.hf(torch.tensor([main])).logits[0, -1].log_softmax(-1)
-        assert expected[0].watched == pytest.approx([float(logits[at]) for at in WATCH], abs=1e-4)
-    finally:
-        KINDS.pop("flip-of-a-test", None)
+    assert register_intervention("flip-of-a-test")(Flip) is Flip
+    rows = [(Flip(Site("block", 1), tokens),) for tokens in EVERY.values()]
+    expected = one_by_one(model, main, rows)
+    assert len({(answer.watched, answer.min_margin) for answer in expected}) == len(rows)
+    for path in (SHARED_PREFIX, EXPANDED_CACHE):
+        request = Request(tuple(main), tuple(rows), WATCH, OPTIONS)
+        (answered,) = engine.run(model, [request], max_new_tokens=NEW_TOKENS, path=EnginePath(path))
+        for found, right in zip(answered.rows, expected, strict=True):
+            close(found, right)
+    with intervened(model, [rows[0]]), torch.no_grad():
+        logits = model.hf(torch.tensor([main])).logits[0, -1].log_softmax(-1)
+    assert expected[0].watched == pytest.approx([float(logits[at]) for at in WATCH], abs=1e-4)
