@@ -21,7 +21,7 @@ from crosslatent.engine.prefix.cache import SuffixLayer
 from crosslatent.engine.prefix.slots import Part
 from crosslatent.engine.requests import Request
 from crosslatent.engine.rows import SharedRows
-from crosslatent.interventions import transplant
+from crosslatent.interventions.kinds import transplant
 from crosslatent.model import Model
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
