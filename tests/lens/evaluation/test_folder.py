@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -156,3 +157,20 @@ def test_it_is_written_over_no_other_folder(evaluation, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(RunFolderError, match="holds something else"):
         evaluation.save(tmp_path)
+
+
+def test_no_sweep_is_thrown_away_for_it(model, task, evaluation, tmp_path):
+    run_sweep(model, task, SweepSpec(pairs="0:0", max_new_tokens=1), tmp_path)
+    before = xl.Run(tmp_path).to_pandas()
+    with pytest.raises(RunFolderError, match="holds something else"):
+        evaluation.save(tmp_path)
+    pd.testing.assert_frame_equal(before, xl.Run(tmp_path).to_pandas())
+
+
+def test_figures_and_answers_of_two_evaluations_are_not_mixed(evaluation, tmp_path):
+    evaluation.save(tmp_path)
+    first = (tmp_path / "evaluation.json").read_bytes()
+    replace(evaluation, created="2030-01-01T00:00:00+00:00").save(tmp_path)
+    (tmp_path / "evaluation.json").write_bytes(first)
+    with pytest.raises(RunFolderError, match="its answers of 2030"):
+        Evaluation.load(tmp_path)

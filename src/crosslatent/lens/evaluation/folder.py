@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.runs.files import write_json
 from crosslatent.runs.folder import MANIFEST, RunFolder
@@ -62,13 +63,23 @@ def make_ours(folder: Path) -> None:
         write_json(folder / MANIFEST, {"schema_version": SCHEMA_VERSION})
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: Path, created: str) -> list[dict[str, Any]]:
     """The answers of an evaluation, as the fields of `results.AnswerRow`.
 
+    Args:
+        folder: where it is.
+        created: when it was made.
+
     Raises:
-        RunFolderError: the folder is no run folder, or cannot be read.
+        RunFolderError: the folder is no run folder, cannot be read, or has the answers of another
+            evaluation, whose writing was cut off.
     """
-    listed = read_manifest(run_path(folder)).get("spec", {}).get("conditions", [])
+    manifest = read_manifest(run_path(folder))
+    if manifest.get("created") != created:
+        raise RunFolderError(
+            f"its figures are of {created}, and its answers of {manifest.get('created')}"
+        )
+    listed = manifest.get("spec", {}).get("conditions", [])
     named = {one["id"]: one for one in listed}
     if not PartTable(run_path(folder / ROWS_TABLE), ROWS).files():
         return []

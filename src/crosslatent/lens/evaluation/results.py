@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import one_line, parse_json
 from crosslatent.lens.evaluation import folder
-from crosslatent.runs.files import write_json
+from crosslatent.runs.files import check_empty, write_json
 from crosslatent.stats import Estimate
 
 ALL = "all"
@@ -213,16 +213,16 @@ class Evaluation:
         return asdict(replace(self, rows=(), items={}, run={}), dict_factory=_without_rows)
 
     def save(self, path: Path) -> None:
-        """Write the run folder, then evaluation.json.
+        """Write the run folder, then evaluation.json; an evaluation that is there is replaced.
 
         Raises:
-            RunFolderError: the folder cannot be written, or holds something else.
+            RunFolderError: the folder cannot be written, or holds something else, such as a sweep.
         """
         path = Path(path)
+        check_empty(path, EVALUATION_FILE)
         if (path / EVALUATION_FILE).exists():
             folder.make_ours(path)
-            for name in (EVALUATION_FILE, OLD_ROWS):
-                (path / name).unlink(missing_ok=True)
+            (path / OLD_ROWS).unlink(missing_ok=True)
         folder.write(self, path)
         write_json(path / EVALUATION_FILE, self.to_json())
 
@@ -237,7 +237,7 @@ class Evaluation:
         try:
             data = parse_json((path / EVALUATION_FILE).read_text(encoding="utf-8"))
             found = _evaluations().validate_python(data)
-            return replace(found, rows=tuple(AnswerRow(**row) for row in _rows_in(path)))
+            return replace(found, rows=tuple(AnswerRow(**row) for row in _rows_in(path, found)))
         except (
             OSError,
             ValueError,
@@ -262,8 +262,8 @@ def _evaluations() -> TypeAdapter[Evaluation]:
     return TypeAdapter(Evaluation)
 
 
-def _rows_in(path: Path) -> list[dict[str, Any]]:
+def _rows_in(path: Path, evaluation: Evaluation) -> list[dict[str, Any]]:
     if not (path / OLD_ROWS).exists():
-        return folder.read(path)
+        return folder.read(path, evaluation.created)
     rows = pq.read_table(path / OLD_ROWS).to_pylist()
     return [{**row, "correct_by_rule": dict(row["correct_by_rule"])} for row in rows]
