@@ -183,7 +183,7 @@ def test_the_report_shows_both(run, tmp_path):
     assert "Under conditions" in page
     assert "none of 40" in page
     assert "Rolled" in page
-    assert (tmp_path / "report" / "figures").glob("*-conditions.svg")
+    assert list((tmp_path / "report" / "figures").glob("*-conditions.svg"))
     table = pd.read_csv(tmp_path / "report" / "tables" / "conditions.csv")
     assert set(table.condition) == set(named.values())
     bounds = pd.read_csv(tmp_path / "report" / "tables" / "bounds.csv")

@@ -86,9 +86,10 @@ def check_texts(texts: Iterable[str]) -> None:
     Raises:
         UsageError: a text names no kind.
     """
+    known = KINDS.names()
     for text in texts:
         for kind, _ in _parts(text):
-            if kind not in KINDS.names():
+            if kind not in known:
                 _refuse(text, f"there is no kind {kind!r} of interventions")
 
 
@@ -103,7 +104,8 @@ def conditions_of(model: Model, asked: Sequence[str | Condition]) -> tuple[Condi
         UsageError: a text is in no such form, or two conditions have one name or change the same.
         PairError: the model has no such component, block or unit.
     """
-    check_texts(one for one in asked if isinstance(one, str))
+    if words := [one for one in asked if isinstance(one, str)]:
+        check_texts(words)
     found: list[Condition] = []
     for one in asked:
         found += [one] if isinstance(one, Condition) else _of_text(model, one)

@@ -125,3 +125,5 @@ def test_what_the_model_does_not_have_is_refused_before_anything_is_answered(mod
         evaluate(wrapped("mixtral"), ["ablate:neurons:0:all"], task, **asked)
     with pytest.raises(UsageError, match=r"two|Two conditions"):
         evaluate(model, ["a=ablate:heads:0:1", "a=ablate:heads:0:2"], task, **asked)
+    with pytest.raises(UsageError, match="'a' and 'b' change the same"):
+        evaluate(model, ["a=ablate:heads:0:1", "b=ablate:heads:0:1"], task, **asked)

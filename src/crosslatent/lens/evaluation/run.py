@@ -198,12 +198,19 @@ def _run(asking: Asking) -> dict[str, Any]:
 def _intervened(
     base: Model, asked: Sequence[Condition | interventions.Condition | str]
 ) -> Iterator[Condition]:
-    """The conditions, those in words as what they stand for."""
+    """The conditions; interventions come last, those in words as what they stand for.
+
+    They are looked at together: two that change the same would have the same rows.
+    """
+    changes: list[str | interventions.Condition] = []
     for one in asked:
         if isinstance(one, str | interventions.Condition):
-            yield from map(Intervened, interventions.conditions_of(base, [one]))
+            changes.append(one)
+        elif isinstance(one, Intervened):
+            changes.append(one.condition)
         else:
             yield one
+    yield from map(Intervened, interventions.conditions_of(base, changes))
 
 
 def _central(conditions: Sequence[Condition], asked: str | None) -> str:
