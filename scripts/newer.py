@@ -1,7 +1,7 @@
-"""What another environment has in other versions: `python scripts/newer.py PYTHON`.
+"""What pip would upgrade of what crosslatent names: `python scripts/newer.py`.
 
-Of what crosslatent names itself, extras included, since the rest follows from these. The exit code
-is 0 if nothing differs.
+Extras are included, torch (which stays as pinned) and what is not installed here are not; what
+crosslatent does not name itself follows from what it names. The exit code is 0 if nothing is newer.
 """
 
 from __future__ import annotations
@@ -12,36 +12,30 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 
-_LISTED = """
-import json
-from importlib.metadata import distributions
-print(json.dumps({one.name.lower(): one.version for one in distributions()}))
-"""
 
-
-def named() -> list[str]:
-    """The packages that crosslatent names, in any extra."""
-    found = {
-        re.split(r"[ \[<>=!~;]", one, maxsplit=1)[0].lower() for one in requires("crosslatent")
-    }
-    return sorted(found - {"crosslatent"})
-
-
-def main(other: str) -> int:
-    """Print what differs."""
-    listed = subprocess.check_output([other, "-c", _LISTED])  # noqa: S603 - our own environment
-    there = json.loads(listed)
-    differing = 0
-    for name in named():
+def installed() -> dict[str, str]:
+    """Versions here of the packages that crosslatent names, in any extra."""
+    needed = requires("crosslatent") or []
+    names = {re.split(r"[ \[<>=!~;]", one, maxsplit=1)[0].lower() for one in needed}
+    versions = {}
+    for name in sorted(names - {"crosslatent", "torch"}):
         try:
-            here = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-        if there.get(name, here) != here:
-            print(f"{name} {here} -> {there[name]}")
-            differing += 1
-    return differing
+    return versions
+
+
+def main() -> int:
+    """Print what is newer; how many packages it is."""
+    here = installed()
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "-qq", "--no-deps", "--upgrade"]
+    report = subprocess.check_output([*command, "--report", "-", *here])  # noqa: S603 - our names
+    upgrades = [each["metadata"] for each in json.loads(report)["install"]]
+    for each in upgrades:
+        print(f"{each['name']} {here.get(each['name'].lower(), '')} -> {each['version']}")
+    return len(upgrades)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(sys.argv[1]), 1))
+    sys.exit(min(main(), 1))

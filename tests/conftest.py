@@ -38,15 +38,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-FIRST = ("distributed", "faults", "hostile", "golden", "report")
-"""Folders with few tests that take long: begun first, so that none is waited for at the end."""
+FIRST = ("distributed", "faults", "hostile", "golden", "report", "engine", "harness", "translate")
+"""Folders with few tests that take long: begun first, then the files beside the folders, so that
+none is waited for at the end."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long comes first; with `--newest`, deprecations are listed and fail nothing."""
     folder = Path(__file__).parent
     order = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(folder).parts[0], len(FIRST)))
+
+    def place(item: pytest.Item) -> int:
+        name, *below = item.path.relative_to(folder).parts
+        return order.get(name, len(FIRST) + 1) if below else len(FIRST)
+
+    items.sort(key=place)
     if config.getoption("--newest"):
         for item in items:
             for category in ("FutureWarning", "DeprecationWarning"):

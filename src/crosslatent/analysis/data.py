@@ -318,12 +318,12 @@ def _join_repeats(con: duckdb.DuckDBPyConnection) -> list[str]:
     found = repeats.one_cluster_each(asked, [one.cluster != one.item for one in asked])
     joined = {one.item: name for one, name in zip(asked, found, strict=True) if one.cluster != name}
     if joined:
-        con.execute("ALTER VIEW items RENAME TO items_as_written")
         con.execute("CREATE TEMP TABLE joined (item VARCHAR, joined VARCHAR)")
         con.executemany("INSERT INTO joined VALUES (?, ?)", list(joined.items()))
         con.execute(
-            "CREATE VIEW items AS SELECT i.* REPLACE (coalesce(j.joined, i.cluster) AS cluster) "
-            "FROM items_as_written i LEFT JOIN joined j USING (item)"
+            "CREATE TEMP VIEW items AS "
+            "SELECT i.* REPLACE (coalesce(j.joined, i.cluster) AS cluster) "
+            "FROM memory.main.items i LEFT JOIN joined j USING (item)"
         )
     return repeats.notes(one._replace(cluster=name) for one, name in zip(asked, found, strict=True))
 

@@ -24,7 +24,6 @@ from crosslatent.core.specs import (
     PATHS,
     SHARED_PREFIX,
     Component,
-    Pair,
     Site,
     check_engine,
 )
@@ -43,7 +42,7 @@ from crosslatent.model.structure import text_config
 from crosslatent.model.unwrapping import adapters_of
 
 _PROBES = ((11, 7, 5, 3, 13, 2, 17, 19, 23), (4, 9, 6, 15))
-"""Two prompts of different lengths, as token ids (modulo the vocabulary)."""
+"""A long prompt and a short one, as token ids (modulo the vocabulary)."""
 _OPTIONS = ((8, 3, 5), (8, 2))
 _NEW_TOKENS = 3
 _WATCHED = 64
@@ -210,27 +209,24 @@ def _refuse_what_devices_say(name: str, model: Model, error: Exception) -> None:
 
 
 def _probe_requests(model: Model) -> list[Request]:
-    """Prompts that edit each other's vectors into first, middle and last blocks."""
+    """Two prompts, whose rows edit vectors of the other one into first, middle and last blocks.
+
+    Options are scored after the shorter prompt only, which is padded.
+    """
     vocab = text_config(model.hf).vocab_size
-    prompts = [tuple(token % vocab for token in probe) for probe in _PROBES]
+    long, short = (tuple(token % vocab for token in probe) for probe in _PROBES)
     options = tuple(tuple(token % vocab for token in option) for option in _OPTIONS)
+    watch = tuple(range(min(vocab, _WATCHED)))
     last = model.n_layers - 1
-    edits: list[tuple[Component, Pair]] = [
-        ("attn", (last, 0)),
-        ("ffn", (0, last)),
-        ("ffn", (last // 2, last // 2)),
-    ]
-    vectors = capture_ids(model, prompts, ["attn", "ffn"])
-    requests = []
-    for at, prompt in enumerate(prompts):
-        rows: list[tuple[Intervention, ...]] = [()]
-        rows += [
-            (Transplant(Site(kind, target), vectors[kind][1 - at, source]),)
-            for kind, (source, target) in edits
-        ]
-        watch = tuple(range(min(vocab, _WATCHED)))
-        requests.append(Request(prompt, tuple(rows), watch, options))
-    return requests
+    vectors = capture_ids(model, [long, short], ["attn", "ffn"])
+
+    def row(kind: Component, source: int, target: int, at: int) -> tuple[Intervention, ...]:
+        return (Transplant(Site(kind, target), vectors[kind][at, source]),)
+
+    middle = last // 2
+    of_long = ((), row("attn", last, 0, 1), row("ffn", 0, last, 1))
+    of_short = ((), row("ffn", middle, middle, 0))
+    return [Request(long, of_long, watch), Request(short, of_short, watch, options)]
 
 
 def difference(expected: Sequence[Decoded], found: Sequence[Decoded], dtype: torch.dtype) -> str:

@@ -72,7 +72,7 @@ class RunReader:
             for name in FILE_TABLES:
                 if is_file(file := self.path / f"{name}.parquet"):
                     (self._columns[name],) = _checked([file], ("item",))
-        self._trusted = False
+        self._database: duckdb.DuckDBPyConnection | None = None
 
     @property
     def name(self) -> str:
@@ -106,21 +106,27 @@ class RunReader:
         return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A connection with the views ``rows``, ``items`` and ``failures`` (see `schema`)."""
-        connection = duckdb.connect(config=_CLOSED)
+        """A connection with the views ``rows``, ``items`` and ``failures`` (see `schema`).
+
+        Temporary tables are its own; the views are made, and what they show checked, once.
+        """
+        if self._database is None:
+            self._database = self._open()
+        return self._database.cursor()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        database = duckdb.connect(config=_CLOSED)
         if not isinstance(self.path, Path):
-            connection.register_filesystem(self.path.fs)
-        self._view(connection, ROWS_TABLE, f"{ROWS_TABLE}/{START}*{END}", ROWS)
+            database.register_filesystem(self.path.fs)
+        self._view(database, ROWS_TABLE, f"{ROWS_TABLE}/{START}*{END}", ROWS)
         for name, schema in FILE_TABLES.items():
-            self._view(connection, name, f"{name}.parquet", schema)
-        if not self._trusted:
-            n_layers = self.manifest.get("model", {}).get("n_layers")
-            check_values(connection, {ROWS_TABLE: ROWS, **FILE_TABLES}, n_layers, self.path)
-            self._trusted = True
-        return connection
+            self._view(database, name, f"{name}.parquet", schema)
+        n_layers = self.manifest.get("model", {}).get("n_layers")
+        check_values(database, {ROWS_TABLE: ROWS, **FILE_TABLES}, n_layers, self.path)
+        return database
 
     def _view(
-        self, connection: duckdb.DuckDBPyConnection, name: str, pattern: str, schema: pa.Schema
+        self, database: duckdb.DuckDBPyConnection, name: str, pattern: str, schema: pa.Schema
     ) -> None:
         if name in self._columns:
             # Only the last part of the path is a pattern; the folder may have any name, and one
@@ -131,14 +137,15 @@ class RunReader:
             source = f"read_parquet('{files}', hive_partitioning = false{by_name})"
         else:
             source = f"no_{name}"
-            connection.register(source, schema.empty_table())
-        if not self._trusted:
-            check_columns(connection, source, schema, self.path)
+            # What is registered is seen by one connection only, a table by all.
+            database.register("empty", schema.empty_table())
+            database.execute(f"CREATE TABLE {source} AS SELECT * FROM empty")
+        check_columns(database, source, schema, self.path)
         columns = self._columns.get(name, schema)
         added = [one for one in ADDED if one in schema.names and one not in columns.names]
         chosen = ", ".join([_selected(columns), *(f"NULL::VARCHAR[] AS {one}" for one in added)])
         with readable(self.path):
-            connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {source}")
+            database.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {source}")
 
 
 def _selected(schema: pa.Schema) -> str:

@@ -12,6 +12,8 @@ from scipy.stats import norm, t
 
 Floats = NDArray[np.float64]
 _DRAWS_AT_ONCE = 500
+_SMALL = 500_000
+"""Draws of so many numbers take 4 MB."""
 
 
 def check_lengths(observations: int, clusters: Sequence[str]) -> None:
@@ -41,9 +43,13 @@ def sums_and_counts(
     return both[:, :-1], both[:, -1]
 
 
-@lru_cache(maxsize=8)
 def cluster_draws(clusters: int, seed: int, resamples: int) -> Floats:
     """How often each cluster is drawn in each resample, shape (resamples, clusters)."""
+    kept = _small_draws if clusters * resamples <= _SMALL else _large_draws
+    return kept(clusters, seed, resamples)
+
+
+def _draw(clusters: int, seed: int, resamples: int) -> Floats:
     generator = np.random.default_rng(seed)
     drawn = np.empty((resamples, clusters))
     # Block by block the generator gives the same numbers; at once they would be held twice.
@@ -53,6 +59,12 @@ def cluster_draws(clusters: int, seed: int, resamples: int) -> Floats:
             clusters, np.full(clusters, 1 / clusters), size=size
         )
     return drawn
+
+
+# Groups of questions have many sizes, most of them small, and each is asked for many times: a few
+# large ones must not drive out the small ones.
+_small_draws = lru_cache(maxsize=64)(_draw)
+_large_draws = lru_cache(maxsize=8)(_draw)
 
 
 def expanded_tails(confidence: float, clusters: int) -> tuple[float, float]:
