@@ -65,11 +65,12 @@ test-newest-part: $(VENV)/.stamp-dev ## a part of that, within two minutes, if a
 		$(MAKE) --no-print-directory $(NEWEST) && $(PYTEST_NEWEST) $(NEWEST_PART) $(PYTEST_ARGS); \
 	fi
 
-lint: $(VENV)/.stamp-dev ## ruff, mypy and the floors (import-linter)
+lint: $(VENV)/.stamp-dev ## ruff, mypy, the floors (import-linter) and the measures of the house
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/house.py
 
 format: $(VENV)/.stamp-dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -81,8 +82,9 @@ bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (over an hour; BEN
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
 	$(BIN)/python -m recipes.demo_model build
 
-docs: $(VENV)/.stamp-base ## write docs/run-folder.md and docs/scale.md from the code, docs/models.md from what `make models` found
+docs: $(VENV)/.stamp-base ## write docs/cli.md, docs/run-folder.md and docs/scale.md from the code, docs/models.md from what `make models` found
 	$(BIN)/python scripts/run_folder_docs.py
+	$(BIN)/python -m scripts.cli_docs
 	$(BIN)/python -m scripts.scale_docs
 	$(BIN)/python -m scripts.models_docs --render
 

@@ -19,7 +19,7 @@ from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, Rows
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
 from crosslatent.tasks.metrics import METRICS
-from scripts import models_docs, released_models, scale_docs
+from scripts import cli_docs, models_docs, released_models, scale_docs
 from scripts.run_folder_docs import RUN_JSON, TARGET, render
 from support.families import REFUSED
 from support.models import ALL_FAMILIES
@@ -31,6 +31,10 @@ GUIDES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 def test_run_folder_document_is_up_to_date():
     assert TARGET.read_text(encoding="utf-8") == render(), "run `make docs`"
+
+
+def test_the_document_of_the_command_line_is_up_to_date():
+    assert cli_docs.TARGET.read_text(encoding="utf-8") == cli_docs.render(), "run `make docs`"
 
 
 def test_scale_document_is_up_to_date():

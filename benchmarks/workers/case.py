@@ -28,7 +28,7 @@ def run(model: Path, out: Path, items: int, workers: int, slice_rows: int | None
     from crosslatent.model import load
     from crosslatent.sweeps import SweepSpec, run_sweep
 
-    spec = SweepSpec(components=("attn", "ffn"), max_new_tokens=NEW_TOKENS)
+    spec = SweepSpec(component=("attn", "ffn"), max_new_tokens=NEW_TOKENS)
     started = time.monotonic()
     if workers:
         job = Job(ModelSource.of(model), task(items), spec, str(out))

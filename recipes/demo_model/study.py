@@ -28,7 +28,7 @@ def transplant_study(folder: Path, task: Task, runs: Path) -> dict[str, Any]:
     """
     model = load(str(folder), device="cpu", dtype="float32")
     controls = CONTROLS if task.rule == "option" else ()
-    spec = SweepSpec(components=COMPONENTS, controls=controls, control_splits=(TEST,))
+    spec = SweepSpec(component=COMPONENTS, controls=controls, control_splits=(TEST,))
     outcome = run_sweep(model, task.select(splits=(TUNE, TEST)), spec, runs / task.name)
     return digest(summarise_run(RunReader(outcome.path), tune=TUNE))
 

@@ -205,7 +205,7 @@ class Study:
     def _pair(self, component: str) -> Transplanted:
         assert component in COMPONENTS
         with TemporaryDirectory() as folder:
-            spec = SweepSpec(components=(component,), pairs="all")
+            spec = SweepSpec(component=(component,), pairs="all")
             run = run_sweep(self.model, self.split(TRAIN), spec, Path(folder) / "run")
             pair = pilot_pair(RunReader(run.path), check_component(component), split=TRAIN)
         return Transplanted(component, component, pair.source, pair.target)

@@ -7,7 +7,7 @@ row exists: seed, splits, controls, and the one comparison that counts (`HEADLIN
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ MARKER = f"{RUNS}/{TASKS[0]}/run.json"
 """What an earlier demo leaves behind first; by it a folder is known as a demo's."""
 
 SPEC = SweepSpec(
-    components=("attn", "ffn"),
+    component=("attn", "ffn"),
     pairs="all",
     controls=CONTROLS,
     # Controls answer for the figures that are reported; on the pilot split nothing is.
@@ -93,7 +93,7 @@ def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = No
             SPEC,
             out / RUNS / name,
             progress=_labelled(progress, name),
-            requested={"task": name, **asdict(SPEC), "exploratory": list(EXPLORATORY)},
+            requested={"task": name, **SPEC, "exploratory": list(EXPLORATORY)},
             headline=declaration(HEADLINE) if name == HEADLINE.task else None,
         )
         runs.append(out / RUNS / name)

@@ -135,7 +135,7 @@ def test_arguments_stand_in_the_run_and_its_selector(cli, folder, prompts, tmp_p
     from crosslatent.selectors.saved import fitted_on
 
     manifest = RunReader(tmp_path / "run").manifest
-    assert manifest["requested"]["chat_arg"] == ["enable_thinking=false"]
+    assert manifest["requested"]["chat_args"] == {"enable_thinking": False}
     assert fitted_on(manifest, "run", "pilot", 4)["spec"]["chat_args"] == {"enable_thinking": False}
 
 

@@ -26,7 +26,7 @@ from crosslatent.tasks import Item, task_of
 from support.models import save_tiny
 
 SPEC = SweepSpec(
-    components=("attn", "ffn"),
+    component=("attn", "ffn"),
     controls=("shuffled", "noise", "mean", "self"),
     max_new_tokens=3,
     attribution=True,
@@ -186,7 +186,7 @@ def test_bad_items_are_left_out_as_without_ray(folder, tmp_path):
 
 @pytest.mark.slow
 def test_other_arguments_are_refused(folder, alone):
-    other = SweepSpec(components=("ffn",), max_new_tokens=3)
+    other = SweepSpec(component=("ffn",), max_new_tokens=3)
     with pytest.raises(RunFolderError, match="components"):
         run_on_ray(job(folder, alone, other), TWO)
 

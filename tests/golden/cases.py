@@ -62,16 +62,14 @@ def _open(facts: int) -> Task:
 
 def llama(out: Path) -> None:
     """Options, all pairs, all controls, scored without generating."""
-    spec = SweepSpec(
-        components=("attn", "ffn", "block"), controls=CONTROLS, score_only=True, seed=3
-    )
+    spec = SweepSpec(component=("attn", "ffn", "block"), controls=CONTROLS, score_only=True, seed=3)
     run_sweep(wrapped("llama"), _choices(6), spec, out)
 
 
 def gemma(out: Path) -> None:
     """Open answers, norms after modules, attribution and samples."""
     spec = SweepSpec(
-        components=("ffn", "attn_residual"),
+        component=("ffn", "attn_residual"),
         controls=("shuffled", "self", "mean"),
         pairs=((0, 0), (1, 2), (3, 0), (2, 3)),
         max_new_tokens=5,
@@ -85,7 +83,7 @@ def gemma(out: Path) -> None:
 def t5(out: Path) -> None:
     """Two stacks, with cross-attention."""
     spec = SweepSpec(
-        components=("attn", "ffn", "cross_attn"),
+        component=("attn", "ffn", "cross_attn"),
         controls=("shuffled", "noise", "self"),
         max_new_tokens=4,
         score_options=True,

@@ -98,7 +98,7 @@ def test_a_sweep_keeps_what_it_carries_over(tmp_path):
         for n in range(5)
     ]
     out = tmp_path / "run"
-    spec = SweepSpec(components=("attn", "ffn"), pairs="0:0", max_new_tokens=1, keep_vectors=True)
+    spec = SweepSpec(component=("attn", "ffn"), pairs="0:0", max_new_tokens=1, keep_vectors=True)
     run_sweep(model, task_of(items), spec, out)
     run = xl.Run(out)
     found = run.vectors("ffn")

@@ -126,7 +126,7 @@ def test_pairs_of_layers_go_beside_them_if_they_are_asked_for(model, task):
     alone = SweepSpec(conditions=WORDS)
     assert plan_sweep(model, task, alone).components == ()
     for spec in (
-        SweepSpec(conditions=WORDS, components=("ffn",)),
+        SweepSpec(conditions=WORDS, component=("ffn",)),
         SweepSpec(conditions=WORDS, controls=("noise",)),
         SweepSpec(conditions=WORDS, pairs="all"),
     ):
@@ -140,7 +140,7 @@ def test_pairs_of_layers_go_beside_them_if_they_are_asked_for(model, task):
     ("changes", "reason"),
     [
         ({"controls": ("noise",)}, "controls would do nothing"),
-        ({"components": ("ffn",)}, "components would do nothing"),
+        ({"component": ("ffn",)}, "component would do nothing"),
         ({"attribution": True, "keep_vectors": True}, "attribution, keep_vectors would do nothing"),
         ({"conditions": ("ablate:heads:9:0",)}, "layer 9 is out of range"),
         (

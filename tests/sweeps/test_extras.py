@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -22,7 +21,7 @@ from crosslatent.tasks import RULES, Item, task_of
 from support.rows import wrapped
 
 SPEC = SweepSpec(
-    components=("attn", "ffn"), pairs="0:0", max_new_tokens=3, attribution=True, samples=4
+    component=("attn", "ffn"), pairs="0:0", max_new_tokens=3, attribution=True, samples=4
 )
 KEY = ("item", "component", "number", "source", "target")
 TABLES = (ATTRIBUTION_TABLE, SAMPLES_TABLE)
@@ -160,7 +159,7 @@ def test_an_interrupted_run_keeps_what_is_whole(model, task, whole, tmp_path, mo
 def test_starting_over_throws_the_tables_away(model, task, tmp_path):
     out = tmp_path / "run"
     run_sweep(model, task, SPEC, out)
-    plain = dataclasses.replace(SPEC, attribution=False, samples=0)
+    plain = SweepSpec(**{**SPEC, "attribution": False, "samples": 0})
     with pytest.raises(RunFolderError, match="attribution"):
         run_sweep(model, task, plain, out)
     run_sweep(model, task, plain, out, new=True)
@@ -191,9 +190,9 @@ def test_the_strength_scales_the_estimate(model):
 
 def test_what_cannot_be_sampled_is_refused(model, task, tmp_path):
     with pytest.raises(TaskError, match="0 or more"):
-        plan_sweep(model, task, dataclasses.replace(SPEC, samples=-1))
+        plan_sweep(model, task, SweepSpec(**{**SPEC, "samples": -1}))
     with pytest.raises(TaskError, match="score_only"):
-        plan_sweep(model, task, dataclasses.replace(SPEC, score_only=True))
+        plan_sweep(model, task, SweepSpec(**{**SPEC, "score_only": True}))
 
 
 def test_the_python_interface_takes_both(model, tmp_path):

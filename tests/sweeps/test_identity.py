@@ -299,7 +299,7 @@ def test_arguments_of_a_template_are_part_of_the_run(tmp_path):
     for other in (asked(), asked(loud=False), asked(loud=True, name="x"), asked(name="x")):
         with pytest.raises(RunFolderError, match="spec.chat_args"):
             run_sweep(model, TASK, other, tmp_path / "run")
-    assert "chat_args" not in plan_sweep(model, TASK, asked()).spec()
+    assert "chat_args" not in plan_sweep(model, TASK, asked()).to_dict()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.tasks import Item, task_of
 from support.rows import wrapped
 
-SPEC = SweepSpec(components=("attn", "ffn"), controls=CONTROLS, max_new_tokens=3)
+SPEC = SweepSpec(component=("attn", "ffn"), controls=CONTROLS, max_new_tokens=3)
 STABLE = [column for column in ROWS.names if column not in ("seconds", "path")]
 
 
@@ -157,7 +157,7 @@ def test_a_damaged_part_is_set_aside_and_run_again(model, task, whole, tmp_path)
 
 
 def test_other_arguments_are_refused_with_what_differs(model, task, whole):
-    other = SweepSpec(components=("ffn",), controls=CONTROLS, max_new_tokens=3, seed=5)
+    other = SweepSpec(component=("ffn",), controls=CONTROLS, max_new_tokens=3, seed=5)
     with pytest.raises(RunFolderError) as error:
         run_sweep(model, task, other, whole)
     assert "spec.components: ['attn', 'ffn'] there, ['ffn'] now" in str(error.value)
@@ -211,13 +211,13 @@ def test_presets_bring_their_component(model, task):
     assert plan.components == ("ffn",)
     assert plan_sweep(model, task, SweepSpec()).components == ("attn",)
     with pytest.raises(PairError, match="preset 'culture' carries ffn, but attn was asked"):
-        plan_sweep(model, task, SweepSpec(components=("attn",), pairs="preset:culture"))
+        plan_sweep(model, task, SweepSpec(component=("attn",), pairs="preset:culture"))
 
 
 @pytest.mark.parametrize(
     "spec",
     [
-        SweepSpec(components=("mlp",)),
+        SweepSpec(component=("mlp",)),
         SweepSpec(pairs="9:0"),
         SweepSpec(controls=("placebo",)),
         SweepSpec(max_new_tokens=0),
@@ -269,7 +269,7 @@ def test_upper_bounds_and_heatmap_of_a_run(whole):
 def test_unmodified_rows_know_how_likely_options_and_their_own_answers_are(model, tmp_path):
     """Each number from a plain forward over prompt and answer; no other row has any of them."""
     task = task_of([make_item(n) for n in range(2)])
-    spec = dataclasses.replace(SPEC, max_new_tokens=5)
+    spec = SweepSpec(**{**SPEC, "max_new_tokens": 5})
     rows = table(run_sweep(model, task, spec, tmp_path / "run").path).set_index("item")
     known = ["gold_score", "answer_share", "answer_logprob"]
     plain = rows[rows.control.isin(["vanilla", "translate_test"])]
@@ -318,7 +318,7 @@ def test_translate_test_is_judged_by_what_is_right_in_the_language_of_aux(model,
     found = run_sweep(model, task_of([echo]), SPEC, tmp_path / "one")
     answer = table(found.path).set_index("control").loc["translate_test"].output.strip()
     item = dataclasses.replace(echo, aux_answer=answer)
-    spec = dataclasses.replace(SPEC, score_options=True)
+    spec = SweepSpec(**{**SPEC, "score_options": True})
     run_sweep(model, task_of([item]), spec, tmp_path / "two")
     rows = table(tmp_path / "two").set_index("control")
     assert rows.loc["translate_test"].correct

@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from crosslatent.core.errors import PairError, PromptError, UsageError
+from crosslatent.core.settings import complete, documented, part
 from crosslatent.core.specs import (
-    AUTO,
     Component,
-    Pair,
     Site,
     TransplantSpec,
     chat_of,
@@ -30,6 +29,7 @@ from crosslatent.runs.contents import readable
 from crosslatent.runs.folder import VECTORS
 from crosslatent.runs.run_path import run_path
 from crosslatent.runs.vectors import VectorParts
+from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from crosslatent.interventions.conditions import Condition
-    from crosslatent.interventions.intervention import Intervention
     from crosslatent.model import Model
     from crosslatent.sweeps import Progress
 
@@ -268,34 +266,18 @@ class Run:
         return heatmap(self._reader, check_component(component or ran[0]))
 
 
+class SweepOptions(SweepSpec, RunSettings, RaySettings):
+    """The settings of `sweep`."""
+
+
+@documented(SweepOptions)
 def sweep(
     model: Model | str | Path,
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
-    component: str | Sequence[str] = (),
-    pairs: str | Sequence[Pair] | None = None,
-    conditions: Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str] = (),
-    controls: Sequence[str] = (),
-    seed: int = 0,
-    max_new_tokens: int | None = None,
     out: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    new: bool = False,
-    score_only: bool = False,
-    score_options: bool = False,
-    strength: float = 1.0,
-    positions: int = 1,
-    exact: bool = False,
-    chat: bool = False,
-    chat_args: Mapping[str, Any] | None = None,
-    attribution: bool = False,
-    samples: int = 0,
-    keep_vectors: bool = False,
-    engine: str = AUTO,
-    batch_rows: int | None = None,
-    ray: str | None = None,
-    ray_workers: int | None = None,
-    ray_gpus: float | None = None,
+    **options: Unpack[SweepOptions],
 ) -> Run:
     """Run every (source, target) pair on every item; see `sweeps.run_sweep`.
 
@@ -305,37 +287,10 @@ def sweep(
         model: the model; or its folder or name on the hub, which is then loaded as `load` does, or,
             with `ray`, by every worker.
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
-        component: one component or several; none given means the preset's, else "attn".
-        pairs: "all", "none", "target-first", "source-last", "preset:NAME", "I:J,I:J", a file, or
-            pairs. None is "all", or "none" where conditions are given, and neither components nor
-            controls.
-        conditions: interventions that are the same for all items, by name: each is a row of every
-            item, beside the unmodified model's. Or in words, such as "ablate:heads:each:each".
-        controls: of "shuffled", "noise", "mean", "self" and "paraphrase", or registered ones.
-        seed: of donors and noise.
-        max_new_tokens: most new tokens; None takes the task's (20 for items without a task).
         out: the run folder or its URL, resumed if it holds the same run; None makes a temporary
             folder.
         progress: called after every step of every batch.
-        new: start over instead of resuming.
-        score_only: no decoding: the likeliest option is the answer.
-        score_options: score whole options by teacher forcing, beside decoding.
-        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
-        positions: how many of the last tokens are carried over.
-        exact: answer near-ties again in float32, one by one.
-        chat: prompts go through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``. The
-            time that it may ask for is that at which the run was made, also when it is resumed.
-        attribution: estimate all pairs from gradients too, into attribution/.
-        samples: answers of the unmodified model to draw for each item, into samples/.
-        keep_vectors: keep what was captured of each item's aux (`Run.vectors`).
-        engine: "auto" (the fastest that passes a trial on the model), "shared-prefix",
-            "expanded-cache", or "oracle" for one row at a time.
-        batch_rows: rows per batch; None for what memory holds.
-        ray: "local" for workers of Ray on this machine, or the address of a cluster; None for this
-            process alone.
-        ray_workers: how many workers; None for one per GPU.
-        ray_gpus: GPUs of each; None for one where there are any.
+        {settings}
 
     Raises:
         UsageError: something in the arguments does not fit the model or the items; with `ray`, a
@@ -343,40 +298,20 @@ def sweep(
         SweepError: one item after another fails.
     """
     from crosslatent.model import Model, load
-    from crosslatent.sweeps import SweepSpec, run_sweep
+    from crosslatent.sweeps import run_sweep
 
-    components = (component,) if isinstance(component, str) else tuple(component)
-    spec = SweepSpec(
-        components=components,
-        pairs=pairs if pairs is None or isinstance(pairs, str) else tuple(pairs),
-        conditions=_conditions(conditions),
-        controls=tuple(controls),
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        score_only=score_only,
-        score_options=score_options,
-        strength=strength,
-        positions=positions,
-        exact=exact,
-        chat=chat,
-        attribution=attribution,
-        samples=samples,
-        keep_vectors=keep_vectors,
-        chat_args=dict(chat_args or {}),
+    complete(SweepOptions, options)
+    spec, running, ray = (
+        part(SweepSpec, options),
+        part(RunSettings, options),
+        part(RaySettings, options),
     )
     task = items if isinstance(items, Task) else task_of(items)
     folder = run_path(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
-    if ray is None:
+    if ray["ray"] is None:
+        loaded = model if isinstance(model, Model) else load(model)
         outcome = run_sweep(
-            model if isinstance(model, Model) else load(model),
-            task,
-            spec,
-            folder,
-            progress=progress,
-            new=new,
-            engine=engine,
-            batch_rows=batch_rows,
-            warned=_warned,
+            loaded, task, spec, folder, progress=progress, warned=_warned, **running
         )
         return Run(outcome.path)
     if isinstance(model, Model):
@@ -386,31 +321,12 @@ def sweep(
         )
     from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
 
-    job = Job(
-        ModelSource.of(model),
-        task,
-        spec,
-        str(folder.absolute()),
-        engine=engine,
-        batch_rows=batch_rows,
+    job = Job(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
+    cluster = Cluster(ray["ray"], ray["ray_workers"], ray["ray_gpus"])
+    outcome = run_on_ray(
+        job, cluster, slice_rows=ray["slice_rows"], progress=progress, warned=_warned
     )
-    cluster = Cluster(ray, ray_workers, ray_gpus)
-    outcome = run_on_ray(job, cluster, progress=progress, new=new, warned=_warned)
     return Run(outcome.path)
-
-
-def _conditions(
-    asked: Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str],
-) -> tuple[str | Condition, ...]:
-    from crosslatent.interventions.conditions import Condition
-    from crosslatent.interventions.intervention import Intervention
-
-    if not isinstance(asked, Mapping):
-        return tuple(asked)
-    return tuple(
-        Condition(name, (row,) if isinstance(row, Intervention) else tuple(row))
-        for name, row in asked.items()
-    )
 
 
 class SweepWarning(UserWarning):

@@ -68,9 +68,9 @@ def estimate(plan: SweepPlan) -> Estimate:
         parameters=plan.model.hf.num_parameters(),
         storage=storage(
             plan.rows,
-            0 if plan.score_only else new,
+            0 if plan.spec["score_only"] else new,
             sum(options) / len(options),
-            scored=plan.score_options,
+            scored=plan.scoring,
         ),
     )
 
@@ -86,7 +86,7 @@ def _left(plan: SweepPlan) -> float:
 
 def _option_tokens(plan: SweepPlan) -> int:
     """Tokens of options that are read to score them, in all rows."""
-    if not plan.score_options:
+    if not plan.scoring:
         return 0
     from crosslatent.engine.options import OptionTree
 

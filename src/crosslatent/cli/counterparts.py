@@ -1,16 +1,17 @@
 """``--aux auto``: counterparts by translation, shown to the user and kept for the next run."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.cli.errors import say
 from crosslatent.cli.questions import AUTO
 from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import Setting
 from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
@@ -23,6 +24,41 @@ _SHOWN, _CHARACTERS = 3, 200
 """Translations that are shown, and how much of each."""
 _SECONDS = 10.0
 """Between two lines that say how far translating is."""
+
+
+class CounterpartSettings(TypedDict, total=False):
+    """How counterparts that the data lacks are made."""
+
+    aux: Annotated[
+        str | None, Setting(help="Translate the counterparts that the data lacks.", metavar="auto")
+    ]
+    translate_with: Annotated[
+        str,
+        Setting(
+            help="What makes the counterparts of --aux auto: the model itself, or a translation "
+            "model.",
+            default=SELF,
+            metavar="self|MODEL",
+        ),
+    ]
+    translation_cache: Annotated[
+        Path | None,
+        Setting(
+            help="Where translations are kept between runs.",
+            metavar="FILE",
+            read=Path,
+            aside=True,
+        ),
+    ]
+    save_parallel: Annotated[
+        Path | None,
+        Setting(
+            help="Write the questions with their counterparts, for --prompts.",
+            metavar="FILE",
+            read=Path,
+            aside=True,
+        ),
+    ]
 
 
 @dataclass(slots=True)
@@ -38,17 +74,17 @@ class CounterpartMaker:
         device, dtype: of a translation model.
     """
 
-    model: Model | None
+    model: "Model | None"
     by: str = SELF
     aux_lang: str | None = None
     chat: AsChat = False
     cache: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
-    _translator: Translator | None = None
+    _translator: "Translator | None" = None
 
     @property
-    def translator(self) -> Translator:
+    def translator(self) -> "Translator":
         """The translator, loaded when it is first needed."""
         from crosslatent.translate import OwnTranslator, load_translator
 
@@ -60,7 +96,7 @@ class CounterpartMaker:
             )
         return self._translator
 
-    def __call__(self, items: Sequence[Item]) -> tuple[list[Item], dict[str, str]]:
+    def __call__(self, items: "Sequence[Item]") -> tuple[list["Item"], dict[str, str]]:
         """The items with counterparts, in their order, and why some have none.
 
         Raises:
@@ -124,7 +160,7 @@ def check_parallel(path: Path | None, auto: bool, prompts: Path | None) -> None:
         )
 
 
-def save_parallel(questions: Task, path: Path) -> None:
+def save_parallel(questions: "Task", path: Path) -> None:
     """Write the questions that have counterparts, and a task's file beside them.
 
     Raises:
@@ -140,7 +176,7 @@ def save_parallel(questions: Task, path: Path) -> None:
     say(f"{len(translated)} questions with their counterparts are in {path}, for --task {task}.")
 
 
-def stand_in(items: Sequence[Item]) -> tuple[list[Item], dict[str, str]]:
+def stand_in(items: "Sequence[Item]") -> tuple[list["Item"], dict[str, str]]:
     """For an estimate: main in the place of the counterparts, so that nothing is translated."""
     say("Counterparts that are still to be translated are counted as long as their questions.")
     return [item if item.aux else replace(item, aux=item.main) for item in items], {}

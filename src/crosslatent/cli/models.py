@@ -12,31 +12,24 @@ from crosslatent.cli.errors import warn
 from crosslatent.cli.options import module_paths
 
 if TYPE_CHECKING:
+    from crosslatent.cli.options import ModelSettings
     from crosslatent.distributed import ModelSource
     from crosslatent.model import Model
 
 
 def load_model(
-    name: str,
-    revision: str | None,
-    device: str,
-    dtype: str,
+    model: str,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
     modules: str | None = None,
     quantization: str | None = None,
 ) -> Model:
-    """Load a model.
-
-    Args:
-        name: its folder, or its name on the hub.
-        revision: on the hub.
-        device: see `crosslatent.model.load`.
-        dtype: likewise.
-        modules: what --modules says.
-        quantization: as for `crosslatent.model.load`.
+    """Load a model; the arguments are `ModelSettings`, see `crosslatent.model.load`.
 
     Raises:
         UsageError: --modules cannot be read.
-        ModelError: it cannot be loaded; see `crosslatent.model.load`.
+        ModelError: it cannot be loaded.
     """
     paths = module_paths(modules)
     quiet()
@@ -44,7 +37,7 @@ def load_model(
 
     with warnings_in_one_line():
         return load(
-            name,
+            model,
             revision=revision,
             device=device,
             dtype=dtype,
@@ -53,15 +46,8 @@ def load_model(
         )
 
 
-def source_of(
-    name: str,
-    revision: str | None,
-    device: str,
-    dtype: str,
-    modules: str | None = None,
-    quantization: str | None = None,
-) -> ModelSource:
-    """Where the workers of a sweep load a model from; arguments as for `load_model`.
+def source_of(model: ModelSettings) -> ModelSource:
+    """Where the workers of a sweep load a model from.
 
     Raises:
         UsageError: --modules cannot be read.
@@ -69,12 +55,12 @@ def source_of(
     from crosslatent.distributed import ModelSource
 
     return ModelSource.of(
-        name,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        quantization=quantization,
-        modules=module_paths(modules),
+        model["model"],
+        revision=model["revision"],
+        device=model["device"],
+        dtype=model["dtype"],
+        quantization=model["quantization"],
+        modules=module_paths(model["modules"]),
     )
 
 

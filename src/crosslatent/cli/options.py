@@ -1,19 +1,22 @@
 """Options that several commands share, and how their texts are read."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
+import inspect
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
 
 from crosslatent.cli.errors import Settings
+from crosslatent.core import specs
 from crosslatent.core.errors import PromptError, UsageError
-from crosslatent.core.untrusted import parse_json
+from crosslatent.core.settings import REQUIRED, Setting, complete, settings_of
 
 ModelOption = Annotated[
     str,
@@ -47,6 +50,123 @@ FieldOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
+
+
+class ModelSettings(TypedDict, total=False):
+    """Which model, and how it is loaded."""
+
+    model: Annotated[
+        str, Setting(help="Model folder, or name on the hub.", default=REQUIRED, metavar="MODEL")
+    ]
+    revision: Annotated[
+        str | None, Setting(help="Branch, tag or commit of a model on the hub.", metavar="REV")
+    ]
+    device: Annotated[
+        str,
+        Setting(
+            help="auto, cpu, cuda, cuda:1, mps, or spread over all.",
+            default="auto",
+            metavar="DEVICE",
+        ),
+    ]
+    dtype: Annotated[
+        str,
+        Setting(help="auto, float32, bfloat16 or float16.", default="auto", metavar="DTYPE"),
+    ]
+    modules: Annotated[
+        str | None,
+        Setting(
+            help="Where a model's modules are, if that is not found: "
+            "blocks=PATH,attn=PATH,ffn=PATH.",
+            metavar="PART=PATH,...",
+        ),
+    ]
+    quantization: Annotated[
+        str | None,
+        Setting(help="Hold the weights of linear layers in 8bit or 4bit.", metavar="BITS"),
+    ]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as Typer takes it: each setting of its groups is an option.
+
+    A parameter whose type is a group of settings (`core.settings`) gets all of them, given or not.
+    """
+    groups: dict[str, type[Any]] = {}
+    parameters = []
+    for name, annotation in get_type_hints(function, include_extras=True).items():
+        if name == "return":
+            continue
+        if is_typeddict(annotation):
+            groups[name] = annotation
+            parameters += [
+                _option(annotation, *one)
+                for one in settings_of(annotation).items()
+                if not one[1].only_python
+            ]
+        else:
+            default = inspect.signature(function).parameters[name].default
+            parameters.append(_keyword(name, annotation, default))
+
+    @wraps(function)
+    def call(**given: Any) -> None:
+        for name, group in groups.items():
+            taken = {one: given.pop(one, None) for one in settings_of(group)}
+            given[name] = complete(group, _taken(group, taken))
+        function(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    return call
+
+
+def _taken(group: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of a group; of what may be repeated, the texts are read together."""
+    values = {}
+    for name, value in given.items():
+        one = settings_of(group)[name]
+        if value is not None:
+            values[name] = one.read(value) if one.repeated and one.read else value
+    return values
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+    )
+
+
+def _option(group: type[Any], name: str, one: Setting) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    flags = one.flags or (f"{flag}/--no-{flag[2:]}" if one.default is True else flag,)
+    panel = (inspect.getdoc(group) or "").partition(".")[0]
+    look: dict[str, Any] = {"help": one.help, "metavar": one.metavar, "rich_help_panel": panel}
+    if one.is_switch:
+        return _keyword(name, Annotated[bool, typer.Option(*flags, **look)], one.default)
+    kind: Any = list[str] if one.repeated else str
+    # Typer reads each text of several alone, but a setting reads all of them.
+    parser = partial(_parsed, one.read) if one.read and not one.repeated else None
+    option = typer.Option(*flags, parser=parser, **look)
+    if one.default is REQUIRED:
+        return _keyword(name, Annotated[kind, option], inspect.Parameter.empty)
+    return _keyword(name, Annotated[kind | None, option], _default(one))
+
+
+def _default(one: Setting) -> Any:
+    """The default as the command line has it; None where no text says it, such as no names."""
+    if one.default == ():
+        return None
+    try:
+        return one.default if one.read is None else one.read(one.default)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parsed(read: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _set_debug(context: typer.Context, value: bool) -> bool:
@@ -173,46 +293,27 @@ def names(text: str | None, option: str) -> tuple[str, ...]:
 
 
 def chat_arguments(given: Sequence[str] | None, *, chat: bool) -> dict[str, Any]:
-    """What --chat-arg says, by name; a value is JSON if it reads as such, else a text.
-
-    Args:
-        given: as on the command line.
-        chat: whether prompts go through a chat template.
+    """What --chat-arg says, by name; see `core.specs.chat_arguments`.
 
     Raises:
-        UsageError: one is not of the form NAME=VALUE, is given twice, or is Python where JSON
-            belongs; or there is no chat.
+        UsageError: one is no argument; or there is no chat.
     """
-    found: dict[str, Any] = {}
-    for text in given or ():
-        name, sign, value = text.partition("=")
-        if not (name.strip() and sign):
-            raise UsageError(
-                f"--chat-arg is {text!r}, but NAME=VALUE belongs there, such as "
-                "enable_thinking=false."
-            )
-        name = name.strip()
-        if name in found:
-            raise UsageError(f"--chat-arg gives {name!r} twice: give it once.")
-        if value in _PYTHON:
-            raise UsageError(
-                f"--chat-arg is {text!r}, where {value} would be a text and not JSON: write "
-                f"{name}={_PYTHON[value]}."
-            )
-        try:
-            found[name] = parse_json(value)
-        except ValueError:
-            found[name] = value
-    if found and not chat:
-        raise UsageError(
-            f"--chat-arg {next(iter(found))} is a switch of a chat template, but prompts do not go "
-            "through one: give --chat too."
-        )
+    found = specs.chat_arguments(given or ())
+    check_chat(found, chat=chat)
     return found
 
 
-_PYTHON = {"True": "true", "False": "false", "None": "null"}
-"""What Python calls what JSON calls otherwise."""
+def check_chat(arguments: Mapping[str, Any], *, chat: bool) -> None:
+    """Refuse arguments of a chat template where prompts do not go through one.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if arguments and not chat:
+        raise UsageError(
+            f"--chat-arg {next(iter(arguments))} is a switch of a chat template, but prompts do "
+            "not go through one: give --chat too."
+        )
 
 
 def module_paths(text: str | None) -> dict[str, str] | None:

@@ -1,13 +1,14 @@
 """Which questions a command is about: a task or prompts, some languages, shots before them."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import Setting, names, positive, whole
 
 if TYPE_CHECKING:
     from crosslatent.tasks import Item, Task
@@ -18,32 +19,67 @@ Translate = Callable[["Sequence[Item]"], "tuple[Sequence[Item], dict[str, str]]"
 """Items without counterparts -> the same items with them, and the failures by item."""
 
 
+class QuestionSettings(TypedDict, total=False):
+    """Which questions, as a sweep takes them."""
+
+    task: Annotated[
+        str | None, Setting(help="A task; see 'crosslatent tasks ls'.", metavar="NAME|FILE")
+    ]
+    prompts: Annotated[
+        Path | None,
+        Setting(
+            help="Instead of a task: JSON Lines with id, main, aux, maybe answer.",
+            metavar="FILE",
+            read=Path,
+        ),
+    ]
+    data: Annotated[
+        Path | None,
+        Setting(help="Folder with the task's data, instead of the hub.", metavar="DIR", read=Path),
+    ]
+    lang: Annotated[
+        tuple[str, ...],
+        Setting(
+            help="Languages that the task is about; all by default.",
+            default=(),
+            metavar="L,L",
+            read=names,
+        ),
+    ]
+    aux_lang: Annotated[
+        tuple[str, ...],
+        Setting(
+            help="Languages of aux; English, or the local one for culture tasks, by default.",
+            default=(),
+            metavar="L,L",
+            read=names,
+        ),
+    ]
+    limit: Annotated[
+        int | None,
+        Setting(help="The first N items per language and split.", metavar="N", read=positive),
+    ]
+    shots: Annotated[
+        int,
+        Setting(help="Solved pilot questions before each one.", default=0, metavar="K", read=whole),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Questions:
     """What was asked for on the command line.
 
     Attributes:
-        task: name or file of a task.
-        prompts: instead of it, a JSON Lines file.
-        data: folder with the task's data.
-        languages, aux_languages: empty for all.
-        limit: most items of each pair of languages and split.
-        shots: solved pilot questions before each question.
+        settings: which questions.
         seed: of the draw of shots.
         auto: whether counterparts that the data lacks are translated.
     """
 
-    task: str | None
-    prompts: Path | None
-    data: Path | None = None
-    languages: tuple[str, ...] = ()
-    aux_languages: tuple[str, ...] = ()
-    limit: int | None = None
-    shots: int = 0
+    settings: QuestionSettings
     seed: int = 0
     auto: bool = False
 
-    def load(self) -> Task:
+    def load(self) -> "Task":
         """The task with everything that the limit keeps, and what shots may be drawn from.
 
         Raises:
@@ -52,24 +88,25 @@ class Questions:
         """
         from crosslatent.tasks import load_prompts, load_task
 
-        languages = self.languages or None
-        aux_languages = self.aux_languages or None
-        if self.task is not None and self.prompts is None:
+        asked = self.settings
+        task, prompts = asked["task"], asked["prompts"]
+        languages, aux_languages = asked["lang"] or None, asked["aux_lang"] or None
+        if task is not None and prompts is None:
             return load_task(
-                self.task,
-                data=self.data,
+                task,
+                data=asked["data"],
                 languages=languages,
                 aux_languages=aux_languages,
                 counterparts=not self.auto,
             )
-        if self.prompts is not None and self.task is None:
-            loaded = load_prompts(self.prompts, counterparts=not self.auto)
+        if prompts is not None and task is None:
+            loaded = load_prompts(prompts, counterparts=not self.auto)
             # Prompts without a counterpart are in whatever language theirs will be.
             return loaded.about(languages, None if self.auto else aux_languages)
-        given = "both are given" if self.task else "neither is given"
+        given = "both are given" if task else "neither is given"
         raise UsageError(f"Questions come from --task or --prompts, and {given}: give one of them.")
 
-    def prepare(self, task: Task, translate: Translate | None) -> tuple[Task, dict[str, str]]:
+    def prepare(self, task: "Task", translate: Translate | None) -> tuple["Task", dict[str, str]]:
         """The questions to run: translated if need be, with shots before them, limited.
 
         Returns:
@@ -82,8 +119,9 @@ class Questions:
         from crosslatent.tasks import with_shots
         from crosslatent.tasks.shots import PILOT
 
-        chosen = {item.id for item in task.select(limit=self.limit).items}
-        pool = {item.id for item in task.items if self.shots and item.split == PILOT}
+        chosen = {item.id for item in task.select(limit=self.settings["limit"]).items}
+        shots = self.settings["shots"]
+        pool = {item.id for item in task.items if shots and item.split == PILOT}
         needed = [item for item in task.items if item.id in chosen | pool]
         failures: dict[str, str] = {}
         if translate is not None:
@@ -91,7 +129,7 @@ class Questions:
             needed = list(translated)
         usable = tuple(item for item in needed if item.id not in failures)
         left = tuple(item for item in needed if item.id in failures and item.id in chosen)
-        solved = with_shots(replace(task, items=usable), self.shots, seed=self.seed)
+        solved = with_shots(replace(task, items=usable), shots, seed=self.seed)
         kept = {item.id: item for item in (*solved.items, *left) if item.id in chosen}
         ordered = tuple(kept[item.id] for item in needed if item.id in kept)
         return replace(task, items=ordered), {

@@ -23,8 +23,9 @@ from crosslatent.cli.options import (
     need_command,
 )
 from crosslatent.cli.output import console, print_json, print_plain, print_text
-from crosslatent.cli.questions import Questions
+from crosslatent.cli.questions import Questions, QuestionSettings
 from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.settings import complete
 from crosslatent.core.specs import AsChat, chat_of, right_now
 
 if TYPE_CHECKING:
@@ -167,15 +168,15 @@ def _load(
     from crosslatent.tasks.prompts import is_prompts
 
     prompts = Path(task) if is_prompts(task) else None
-    asked = Questions(
-        None if prompts else task,
-        prompts,
-        data,
-        names(lang, "--lang"),
-        names(aux_lang, "--aux-lang"),
-        shots=shots,
-        auto=check_aux(aux),
-    )
+    settings = {
+        "task": None if prompts else task,
+        "prompts": prompts,
+        "data": data,
+        "lang": names(lang, "--lang"),
+        "aux_lang": names(aux_lang, "--aux-lang"),
+        "shots": shots,
+    }
+    asked = Questions(complete(QuestionSettings, settings), auto=check_aux(aux))
     return asked.prepare(asked.load(), None)[0]
 
 

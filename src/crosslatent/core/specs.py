@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
+from crosslatent.core.untrusted import parse_json
 
 Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
@@ -197,6 +198,42 @@ def chat_of(
     if now is not None:
         check_time(now)
     return Chat(plain, now) if chat else False
+
+
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
+"""What JSON calls what Python calls otherwise."""
+
+
+def chat_arguments(texts: Iterable[str]) -> dict[str, Any]:
+    """Arguments of a chat template from texts such as ``enable_thinking=false``.
+
+    Args:
+        texts: each NAME=VALUE; a value is JSON if it reads as such, else a text.
+
+    Raises:
+        UsageError: one is not of that form, is given twice, or is Python where JSON belongs.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        name = name.strip()
+        if not (name and sign):
+            raise UsageError(
+                f"--chat-arg is {text!r}, but NAME=VALUE belongs there, such as "
+                "enable_thinking=false."
+            )
+        if name in arguments:
+            raise UsageError(f"--chat-arg gives {name!r} twice: give it once.")
+        if value in _PYTHON:
+            raise UsageError(
+                f"--chat-arg is {text!r}, where {value} would be a text and not JSON: write "
+                f"{name}={_PYTHON[value]}."
+            )
+        try:
+            arguments[name] = parse_json(value)
+        except ValueError:
+            arguments[name] = value
+    return arguments
 
 
 def right_now() -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crosslatent.core.settings import complete
 from crosslatent.core.specs import AUTO
 from crosslatent.model import Model, load
-from crosslatent.sweeps import SweepSpec
+from crosslatent.sweeps.spec import RunSettings, SweepSpec
 from crosslatent.tasks import Task
 
 
@@ -67,8 +68,7 @@ class Job:
         failures: item -> why it cannot be run, as far as that is known already.
         requested: the arguments as the user gave them, kept in run.json.
         headline: a comparison declared before any row exists, kept in run.json.
-        engine: "auto", or one of `core.specs.PATHS`.
-        batch_rows: rows per batch; None for what memory holds.
+        running: how it is run.
     """
 
     model: ModelSource
@@ -78,5 +78,4 @@ class Job:
     failures: Mapping[str, str] = field(default_factory=dict)
     requested: Mapping[str, Any] = field(default_factory=dict)
     headline: Mapping[str, Any] | None = None
-    engine: str = AUTO
-    batch_rows: int | None = None
+    running: RunSettings = field(default_factory=lambda: complete(RunSettings, {}))

@@ -37,8 +37,6 @@ def run_on_ray(
     cluster: Cluster,
     *,
     progress: Show | None = None,
-    new: bool = False,
-    strict: bool = False,
     slice_rows: int | None = None,
     tell: Callable[[str], None] = unheard,
     warned: Callable[[str], None] = unheard,
@@ -51,8 +49,6 @@ def run_on_ray(
         job: the sweep.
         cluster: where the workers are, and how many.
         progress: called after every work unit.
-        new: start over instead of resuming.
-        strict: an item that cannot be run stops the sweep.
         slice_rows: rows of a work unit; None for a number that keeps all workers busy.
         tell: gets a sentence when nothing can be done but wait.
         warned: gets what a user should know, before rows are answered.
@@ -62,6 +58,7 @@ def run_on_ray(
         SweepError: workers die again and again, or see `sweeps.run_sweep`.
     """
     started = time.monotonic()
+    new, strict = job.running["new"], job.running["strict"]
     job = replace(job, spec=timed(job.spec, run_path(job.location), new=new))
     with connected(cluster) as ray, WorkerPool(ray, job, resources(ray, cluster), tell) as pool:
         prepared: Prepared = pool.ask(pool.first(), "prepare")

@@ -92,7 +92,7 @@ class Worker:
         Raises:
             UsageError: see `sweeps.plan_sweep`.
         """
-        self._path = chosen_path(self._model, self._job.engine)
+        self._path = chosen_path(self._model, self._job.running["engine"])
         job = self._job
         headline = None if job.headline is None else dict(job.headline)
         return prepare(self._plan, dict(job.requested), headline)
@@ -202,8 +202,8 @@ class Worker:
 
     @cached_property
     def _answering(self) -> RowWorker:
-        path = self._path or chosen_path(self._model, self._job.engine)
-        return RowWorker(self._plan, path, self._job.batch_rows)
+        path = self._path or chosen_path(self._model, self._job.running["engine"])
+        return RowWorker(self._plan, path, self._job.running["batch_rows"])
 
     @cached_property
     def _location(self) -> RunPath:

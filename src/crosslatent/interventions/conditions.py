@@ -93,17 +93,26 @@ def check_texts(texts: Iterable[str]) -> None:
                 _refuse(text, f"there is no kind {kind!r} of interventions")
 
 
-def conditions_of(model: Model, asked: Sequence[str | Condition]) -> tuple[Condition, ...]:
+def conditions_of(
+    model: Model,
+    asked: Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str | Condition],
+) -> tuple[Condition, ...]:
     """Conditions of a model, those in words among them.
 
     Args:
         model: the model.
-        asked: conditions, or texts in the form of this module.
+        asked: conditions, or texts in the form of this module; or interventions by name.
 
     Raises:
         UsageError: a text is in no such form, or two conditions have one name or change the same.
         PairError: the model has no such component, block or unit.
     """
+    if isinstance(asked, Mapping):
+        rows = {
+            name: (row,) if isinstance(row, Intervention) else tuple(row)
+            for name, row in asked.items()
+        }
+        asked = [Condition(name, row) for name, row in rows.items()]
     if words := [one for one in asked if isinstance(one, str)]:
         check_texts(words)
     found: list[Condition] = []

@@ -1,14 +1,31 @@
-"""Sweeps over layer pairs: planned (`plan`), asked (`questions`), run and stored (`run`)."""
+"""Sweeps over layer pairs: planned (`plan`), asked (`questions`), run and stored (`run`).
 
-from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
-from crosslatent.sweeps.progress import Progress
-from crosslatent.sweeps.run import SweepOutcome, run_sweep
+Names are imported when first used: the settings (`spec`) need no torch.
+"""
 
-__all__ = [
-    "Progress",
-    "SweepOutcome",
-    "SweepPlan",
-    "SweepSpec",
-    "plan_sweep",
-    "run_sweep",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crosslatent.sweeps.plan import SweepPlan, plan_sweep
+    from crosslatent.sweeps.progress import Progress
+    from crosslatent.sweeps.run import SweepOutcome, run_sweep
+    from crosslatent.sweeps.spec import SweepSpec
+
+_HOMES = {
+    "Progress": "progress",
+    "SweepOutcome": "run",
+    "SweepPlan": "plan",
+    "SweepSpec": "spec",
+    "plan_sweep": "plan",
+    "run_sweep": "run",
+}
+__all__ = ["Progress", "SweepOutcome", "SweepPlan", "SweepSpec", "plan_sweep", "run_sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

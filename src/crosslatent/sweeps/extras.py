@@ -56,10 +56,10 @@ def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
         [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in items],
         plan.components,
         scores=[score_of(plan, item) for item in items],
-        positions=plan.positions,
-        strength=plan.strength,
+        positions=plan.spec["positions"],
+        strength=plan.spec["strength"],
         # Padding rounds otherwise than no padding: exact numbers come from prompts run alone.
-        batch_size=1 if plan.exact else 16,
+        batch_size=1 if plan.spec["exact"] else 16,
     )
     return attribution_table({item.id: scores for item, scores in zip(items, found, strict=True)})
 
@@ -78,9 +78,9 @@ def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
         plan.model,
         [plan.tokens[item.id].main for item in items],
         [item.id for item in items],
-        samples=plan.samples,
+        samples=plan.spec["samples"],
         max_new_tokens=plan.max_new_tokens,
-        seed=plan.seed,
+        seed=plan.spec["seed"],
     )
     return [
         row
@@ -95,8 +95,8 @@ def vectors_of(plan: SweepPlan, items: Sequence[Item]) -> CapturedVectors:
         plan.model,
         [plan.tokens[item.id].aux for item in items],
         plan.components,
-        positions=plan.positions,
-        batch_size=1 if plan.exact else 16,
+        positions=plan.spec["positions"],
+        batch_size=1 if plan.spec["exact"] else 16,
     )
     arrays = {str(kind): vectors.float().numpy() for kind, vectors in captured.items()}
     return CapturedVectors([item.id for item in items], arrays)

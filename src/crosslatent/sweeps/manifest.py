@@ -69,7 +69,7 @@ def build_manifest(
             "hash": task.hash,
             "repeats": repeats.notes(task.items),
         },
-        "spec": plan.spec(),
+        "spec": plan.to_dict(),
         "inputs": {
             "prompts": plan.tokens.hash,
             "ends": sorted(model.eos_ids),

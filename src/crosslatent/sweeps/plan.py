@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +12,12 @@ from crosslatent.answering.attribution import check_attribution
 from crosslatent.answering.scoring import LIKELIHOOD_MEAN
 from crosslatent.core.errors import PairError, TaskError
 from crosslatent.core.pairs import NONE, PRESET, PairPlan, resolve_pairs
+from crosslatent.core.settings import complete
 from crosslatent.core.specs import (
     STRATA,
     AsChat,
     Chat,
     Component,
-    Pair,
-    chat_of,
     check_component,
     check_controls,
     check_preset,
@@ -29,124 +28,60 @@ from crosslatent.model import Model
 from crosslatent.model.thoughts import thought_note
 from crosslatent.sweeps.control import described
 from crosslatent.sweeps.grid import Grid
+from crosslatent.sweeps.spec import SweepSpec, chat_settings, components_of, pairs_of
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import Item, Task
 
 
-@dataclass(frozen=True, slots=True)
-class SweepSpec:
-    """What decides the rows of a sweep, beside the model and the task.
-
-    Attributes:
-        components: what is carried across; none given means the preset's component, else "attn".
-        pairs: the pair grammar of `crosslatent.core.pairs`, or (source, target) pairs. None is all
-            of them; with conditions, and neither components nor controls, none.
-        controls: controls to run beside the true transplant.
-        control_splits: splits whose items get the controls; None for all.
-        seed: of donors and noise.
-        max_new_tokens: most new tokens; None takes the task's.
-        score_only: no decoding: the likeliest option is the answer.
-        score_options: score whole options by teacher forcing, beside decoding.
-        strength: alpha of the transplants; 1 is the paper's replacement.
-        positions: how many of the last tokens are carried over.
-        exact: near-ties are answered again in float32, one by one.
-        chat: prompts go through the tokenizer's chat template.
-        attribution: estimate all pairs from gradients, beside running some.
-        samples: answers of the unmodified model to draw for each item.
-        keep_vectors: keep what was captured of each item's aux, in safetensors.
-        chat_args: what the chat template is told by name; plain data.
-        clock: the time that the chat template is told where it asks for it, ISO 8601; None for the
-            time at which the run in the folder was made, or now if there is none.
-        conditions: interventions that are the same for all items, each a row of every item; in the
-            words of `crosslatent.interventions.conditions`, or made in Python.
-    """
-
-    components: tuple[str, ...] = ()
-    pairs: str | tuple[Pair, ...] | None = None
-    controls: tuple[str, ...] = ()
-    control_splits: tuple[str, ...] | None = None
-    seed: int = 0
-    max_new_tokens: int | None = None
-    score_only: bool = False
-    score_options: bool = False
-    strength: float = 1.0
-    positions: int = 1
-    exact: bool = False
-    chat: bool = False
-    attribution: bool = False
-    samples: int = 0
-    keep_vectors: bool = False
-    chat_args: Mapping[str, Any] = field(default_factory=dict)
-    clock: str | None = None
-    conditions: tuple[str | Condition, ...] = ()
-
-    @property
-    def shape(self) -> str | tuple[Pair, ...]:
-        """The pairs that are asked for."""
-        if self.pairs is not None:
-            return self.pairs
-        return NONE if self.conditions and not (self.components or self.controls) else "all"
-
-    @property
-    def as_chat(self) -> AsChat:
-        """Whether, and how, prompts go through the chat template.
-
-        Raises:
-            UsageError: there are arguments without chat, or some that are no plain data.
-        """
-        return chat_of(self.chat, self.chat_args, self.clock)
-
-
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep with everything resolved and checked, before anything is run or written."""
+    """A sweep with everything resolved and checked, before anything is run or written.
+
+    Attributes:
+        spec: its settings; those below are resolved.
+        scoring: whether whole options are scored.
+        notes: what a user should know before rows are answered.
+    """
 
     model: Model
     task: Task
+    spec: SweepSpec
     components: tuple[Component, ...]
     pairs: PairPlan
     controls: tuple[str, ...]
-    control_splits: tuple[str, ...] | None
-    seed: int
     max_new_tokens: int
-    score_only: bool
-    score_options: bool
-    strength: float
-    positions: int
-    exact: bool
+    scoring: bool
     chat: AsChat
-    attribution: bool
-    samples: int
-    keep_vectors: bool
     tokens: PromptTokens
     conditions: tuple[Condition, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a user should know before rows are answered."""
 
-    def spec(self) -> dict[str, Any]:
-        """The resolved arguments, as run.json keeps them."""
-        told = self.chat.arguments if isinstance(self.chat, Chat) else {}
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved settings, as run.json keeps them."""
+        spec, splits = self.spec, self.spec["control_splits"]
+        chat_args = self.chat.arguments if isinstance(self.chat, Chat) else {}
         conditions = [one.to_dict() for one in self.conditions]
+        others = described(self.controls)
         return {
             "components": list(self.components),
             "pairs": self.pairs.to_dict(),
             "controls": list(self.controls),
-            **({"other_controls": others} if (others := described(self.controls)) else {}),
+            **({"other_controls": others} if others else {}),
             **({"conditions": conditions} if conditions else {}),
-            "control_splits": None if self.control_splits is None else list(self.control_splits),
-            "seed": self.seed,
+            "control_splits": None if splits is None else list(splits),
+            "seed": spec["seed"],
             "max_new_tokens": self.max_new_tokens,
-            "score_only": self.score_only,
-            "score_options": self.score_options,
-            "strength": self.strength,
-            "positions": self.positions,
-            "exact": self.exact,
+            "score_only": spec["score_only"],
+            "score_options": self.scoring,
+            "strength": float(spec["strength"]),
+            "positions": spec["positions"],
+            "exact": spec["exact"],
             "chat": bool(self.chat),
             # Only where there are some, so that runs of before them can be resumed.
-            **({"chat_args": told} if told else {}),
-            "attribution": self.attribution,
-            "samples": self.samples,
-            "keep_vectors": self.keep_vectors,
+            **({"chat_args": chat_args} if chat_args else {}),
+            "attribution": spec["attribution"],
+            "samples": spec["samples"],
+            "keep_vectors": spec["keep_vectors"],
             # Donors are drawn from these; runs of another division do not mix.
             **({"donor_strata": list(STRATA)} if "shuffled" in self.controls else {}),
         }
@@ -159,18 +94,19 @@ class SweepPlan:
     @property
     def rule(self) -> str:
         """The rule that judges the answers."""
-        return LIKELIHOOD_MEAN if self.score_only else self.task.rule
+        return LIKELIHOOD_MEAN if self.spec["score_only"] else self.task.rule
 
     @cached_property
     def grid(self) -> Grid:
         """The rows of the items that can be run."""
+        splits = self.spec["control_splits"]
         return Grid(
             items=tuple(item for item in self.task.items if item.id in self.tokens),
             components=self.components,
             pairs=self.pairs,
             controls=self.controls,
-            control_splits=self.control_splits,
-            seed=self.seed,
+            control_splits=None if splits is None else tuple(splits),
+            seed=self.spec["seed"],
             conditions=tuple(one.id for one in self.conditions),
         )
 
@@ -199,29 +135,30 @@ def plan_sweep(
         UsageError: something in the arguments does not fit the model or the task, or no item can be
             run at all.
     """
+    spec = complete(SweepSpec, spec)
     components = tuple(map(model.check_component, _components(spec)))
-    if spec.attribution:
+    if spec["attribution"]:
         check_attribution(model)
     new_tokens = _new_tokens(task, spec)
-    _check_edit(spec.strength, spec.positions)
+    _check_edit(spec["strength"], spec["positions"])
     _check_samples(spec)
-    pairs = resolve_pairs(spec.shape, model.n_layers)
-    conditions = conditions_of(model, spec.conditions)
+    pairs = resolve_pairs(pairs_of(spec), model.n_layers)
+    conditions = conditions_of(model, spec["conditions"])
     left_out = failures or {}
     for lang in sorted({item.lang for item in task.items if item.id not in left_out}):
         pairs.for_language(lang)
     # Shares of a population compare with the probabilities of whole options.
     compared = any(item.shares is not None for item in task.items)
-    scoring = spec.score_only or spec.score_options or compared
-    chat = spec.as_chat
+    scoring = spec["score_only"] or spec["score_options"] or compared
+    chat = chat_settings(spec)
     tokens = PromptTokens(
         model,
         task.items,
         new_tokens=new_tokens,
-        positions=max([spec.positions, *(tail(one.row) for one in conditions)]),
+        positions=max([spec["positions"], *(tail(one.row) for one in conditions)]),
         scoring=scoring,
         chat=chat,
-        paraphrases="paraphrase" in spec.controls,
+        paraphrases="paraphrase" in spec["controls"],
         failures=failures,
     )
     if not tokens:
@@ -233,21 +170,13 @@ def plan_sweep(
     return SweepPlan(
         model=model,
         task=task,
+        spec=spec,
         components=components,
         pairs=pairs,
-        controls=check_controls(spec.controls),
-        control_splits=spec.control_splits,
-        seed=spec.seed,
+        controls=check_controls(spec["controls"]),
         max_new_tokens=new_tokens,
-        score_only=spec.score_only,
-        score_options=scoring,
-        strength=float(spec.strength),
-        positions=spec.positions,
-        exact=spec.exact,
+        scoring=scoring,
         chat=chat,
-        attribution=spec.attribution,
-        samples=spec.samples,
-        keep_vectors=spec.keep_vectors,
         tokens=tokens,
         conditions=conditions,
         notes=_notes(model, task, tokens, chat, new_tokens),
@@ -267,14 +196,14 @@ def _notes(
 
 
 def _new_tokens(task: Task, spec: SweepSpec) -> int:
-    if spec.score_only:
+    if spec["score_only"]:
         if not any(item.options or item.answer for item in task.items):
             raise TaskError(
                 f"No item of {task.name!r} has options or a gold answer, so there is nothing to "
                 "score: leave --score-only out."
             )
         return 1
-    new_tokens = task.max_new_tokens if spec.max_new_tokens is None else spec.max_new_tokens
+    new_tokens = task.max_new_tokens if spec["max_new_tokens"] is None else spec["max_new_tokens"]
     if new_tokens < 1:
         raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
     return new_tokens
@@ -288,9 +217,9 @@ def _check_edit(strength: float, positions: int) -> None:
 
 
 def _check_samples(spec: SweepSpec) -> None:
-    if spec.samples < 0:
-        raise TaskError(f"The number of samples is {spec.samples}: it must be 0 or more.")
-    if spec.samples and spec.score_only:
+    if spec["samples"] < 0:
+        raise TaskError(f"The number of samples is {spec['samples']}: it must be 0 or more.")
+    if spec["samples"] and spec["score_only"]:
         raise TaskError(
             "Sampled answers are texts, and score_only makes none: leave one of the two out."
         )
@@ -303,10 +232,10 @@ def _check_no_grid(spec: SweepSpec) -> None:
         PairError: something is.
     """
     asked = {
-        "components": spec.components,
-        "controls": spec.controls,
-        "attribution": spec.attribution,
-        "keep_vectors": spec.keep_vectors,
+        "component": spec["component"],
+        "controls": spec["controls"],
+        "attribution": spec["attribution"],
+        "keep_vectors": spec["keep_vectors"],
     }
     if named := [name for name, value in asked.items() if value]:
         raise PairError(
@@ -330,13 +259,14 @@ def _check_spans(conditions: Iterable[Condition], tokens: PromptTokens) -> None:
 
 
 def _components(spec: SweepSpec) -> tuple[Component, ...]:
-    asked = tuple(dict.fromkeys(check_component(name) for name in spec.components))
-    if spec.shape == NONE:
+    asked = tuple(dict.fromkeys(check_component(name) for name in components_of(spec)))
+    pairs = pairs_of(spec)
+    if pairs == NONE:
         _check_no_grid(spec)
         return ()
-    if not isinstance(spec.shape, str) or not spec.shape.startswith(PRESET):
+    if not isinstance(pairs, str) or not pairs.startswith(PRESET):
         return asked or ("attn",)
-    name = spec.shape.removeprefix(PRESET)
+    name = pairs.removeprefix(PRESET)
     preset = check_preset(name)
     if asked not in ((), (preset.component,)):
         raise PairError(

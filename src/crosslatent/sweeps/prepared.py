@@ -106,11 +106,11 @@ def prepare(
     """
     ends, answers = plan.tokens.ends, plan.tokens.answers
     extras: list[Kind] = []
-    if plan.attribution:
+    if plan.spec["attribution"]:
         extras.append("attribution")
-    if plan.samples:
+    if plan.spec["samples"]:
         extras.append("samples")
-    if plan.keep_vectors:
+    if plan.spec["keep_vectors"]:
         extras.append("vectors")
     return Prepared(
         grid=plan.grid,

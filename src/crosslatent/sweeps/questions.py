@@ -64,7 +64,7 @@ def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
         plan.model,
         judged,
         plan.rule,
-        whole=plan.score_options,
+        whole=plan.scoring,
         # What is longer than an answer may be could not be sampled, and might not fit.
         plain=plan.max_new_tokens,
         spelled=spelled,
@@ -80,7 +80,7 @@ def _asked(
     vectors: Vectors,
 ) -> Asked:
     edits = tuple(_edits(plan, item, rows, vectors))
-    prompted = Prompted(prompt, edits, scorer, least_tail=plan.positions)
+    prompted = Prompted(prompt, edits, scorer, least_tail=plan.spec["positions"])
     return Asked(item, prompted, tuple(rows))
 
 
@@ -101,7 +101,7 @@ def _edits(
         if place not in made:
             made[place] = vectors.layers(item, *place)
         site = Site(row.component, row.target)
-        yield (Transplant(site, made[place][row.source], plan.strength),)
+        yield (Transplant(site, made[place][row.source], plan.spec["strength"]),)
 
 
 def _head(item: Item, row: PlannedRow) -> dict[str, Any]:

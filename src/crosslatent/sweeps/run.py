@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
 
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import AUTO, right_now
+from crosslatent.core.settings import complete, documented
+from crosslatent.core.specs import right_now
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.model import Model
 from crosslatent.runs.folder import RunFolder
@@ -22,9 +23,10 @@ from crosslatent.runs.manifest import clock_of
 from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
 from crosslatent.sweeps.faults import Faults, Streak
-from crosslatent.sweeps.plan import SweepPlan, SweepSpec, plan_sweep
+from crosslatent.sweeps.plan import SweepPlan, plan_sweep
 from crosslatent.sweeps.prepared import Prepared, prepare
 from crosslatent.sweeps.progress import Show, Tracker, silent
+from crosslatent.sweeps.spec import RunSettings, SweepSpec
 from crosslatent.sweeps.tally import Tally, check_strict
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import Kind
@@ -64,6 +66,7 @@ class SweepOutcome:
         return {failure.item: failure.reason for failure in self.faults.failed}
 
 
+@documented(RunSettings)
 def run_sweep(
     model: Model,
     task: Task,
@@ -74,12 +77,9 @@ def run_sweep(
     requested: dict[str, Any] | None = None,
     failures: Mapping[str, str] | None = None,
     headline: dict[str, Any] | None = None,
-    new: bool = False,
-    strict: bool = False,
-    engine: str = AUTO,
-    batch_rows: int | None = None,
     part_seconds: float = 20.0,
     warned: Callable[[str], None] | None = None,
+    **running: Unpack[RunSettings],
 ) -> SweepOutcome:
     """Run a sweep into a run folder, or what is missing of it.
 
@@ -92,12 +92,9 @@ def run_sweep(
         requested: the arguments as the user gave them, kept in run.json.
         failures: item -> why it cannot be run, as far as that is known already.
         headline: a comparison declared before any row exists, kept in run.json.
-        new: start over instead of resuming.
-        strict: an item that cannot be run stops the sweep.
-        engine: "auto", or one of `core.specs.PATHS`.
-        batch_rows: rows per batch; None for what memory holds.
         part_seconds: work that is collected into a part, and lost if the process is killed.
         warned: gets what a user should know, before rows are answered.
+        {settings}
 
     Raises:
         UsageError: see `plan_sweep`; an engine that does not serve the model; with `strict`, an
@@ -106,9 +103,11 @@ def run_sweep(
         RunFolderError: the folder cannot be written, or holds something else.
     """
     location = run_path(out)
+    how = complete(RunSettings, running)
+    new, strict = how["new"], how["strict"]
     plan = plan_sweep(model, task, timed(spec, location, new=new), failures)
     check_strict(strict, plan.failures)
-    path = chosen_path(model, engine)
+    path = chosen_path(model, how["engine"])
     prepared = prepare(plan, requested, headline)
     started = time.monotonic()
     with RunFolder.open(location, prepared.manifest, new=new) as folder:
@@ -120,7 +119,7 @@ def run_sweep(
         tally = Tally(strict)
         run = _Run(plan, prepared, folder, progress or silent, tally, part_seconds)
         with prepared.recording(folder, tally):
-            run.fill_rows(path, batch_rows)
+            run.fill_rows(path, how["batch_rows"])
             for kind in prepared.extras:
                 run.fill_extra(kind)
         faults, status = prepared.finish(folder, tuple(tally.failed.values()))
@@ -139,9 +138,9 @@ def timed(spec: SweepSpec, location: RunPath, *, new: bool) -> SweepSpec:
     Raises:
         RunFolderError: run.json is there and cannot be read.
     """
-    if not spec.chat or spec.clock is not None:
+    if not spec.get("chat") or spec.get("clock") is not None:
         return spec
-    return replace(spec, clock=(None if new else clock_of(location)) or right_now())
+    return {**spec, "clock": (None if new else clock_of(location)) or right_now()}
 
 
 @dataclass(slots=True)

@@ -62,17 +62,17 @@ class RowWorker:
         self._items = plan.grid.donors.items
         self._streak = Streak()
         self._failed: set[str] = set()
-        self._breaker = TieBreaker(plan.model, plan.max_new_tokens) if plan.exact else None
+        self._breaker = TieBreaker(plan.model, plan.max_new_tokens) if plan.spec["exact"] else None
         self._vectors = Vectors(
             plan.model,
             plan.grid.donors,
             plan.tokens,
             plan.components,
-            seed=plan.seed,
-            positions=plan.positions,
+            seed=plan.spec["seed"],
+            positions=plan.spec["positions"],
             paraphrase=plan.tokens.paraphrase,
             # Padding rounds otherwise than no padding: exact answers come from prompts run alone.
-            batch_size=1 if plan.exact else 16,
+            batch_size=1 if plan.spec["exact"] else 16,
             advance=captured,
         )
 

@@ -116,7 +116,7 @@ def edit(model, item, source=1, target=2):
 
 def test_a_transplant_gives_what_it_gives_in_a_sweep(model, task, tmp_path):
     evaluation = run(model, [TRANSPLANT], task, rule=None)
-    spec = SweepSpec(components=("ffn",), pairs=((1, 2),), max_new_tokens=NEW_TOKENS)
+    spec = SweepSpec(component=("ffn",), pairs=((1, 2),), max_new_tokens=NEW_TOKENS)
     run_sweep(model, task, spec, tmp_path / "run")
     with RunReader(tmp_path / "run").connect() as connection:
         columns = "item, output, prediction, correct, correct_by_rule, output_lang"

@@ -28,8 +28,9 @@ from crosslatent.cli.options import (
 )
 from crosslatent.cli.output import check_output_folder, print_json
 from crosslatent.cli.progress import duration, progresses
-from crosslatent.cli.questions import Questions
+from crosslatent.cli.questions import Questions, QuestionSettings
 from crosslatent.core.errors import RunFolderError, TaskError, UsageError
+from crosslatent.core.settings import complete
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
@@ -161,7 +162,14 @@ def evaluate(
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
     conditions = _conditions(tuned, space, steer, transplant, condition, combine)
-    asked = Questions(task, prompts, data, names(lang, "--lang"), names(aux_lang, "--aux-lang"))
+    settings = {
+        "task": task,
+        "prompts": prompts,
+        "data": data,
+        "lang": names(lang, "--lang"),
+        "aux_lang": names(aux_lang, "--aux-lang"),
+    }
+    asked = Questions(complete(QuestionSettings, settings))
     everything = _load(asked, transplants=bool(transplant))
     chosen = everything.select(splits=names(split, "--split") or None, limit=limit)
     _check_out(out, new=new)

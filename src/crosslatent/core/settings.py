@@ -1,0 +1,191 @@
+"""Settings of a job: each one stands in one place, and everything else follows from it.
+
+A group of settings is a TypedDict whose fields carry a `Setting`. Its options on the command line
+(`cli.options`), the typed keywords of the Python interface (``Unpack[Group]``), their docstring and
+docs/cli.md are made from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
+
+REQUIRED: Any = ...
+"""The default of a setting that must be given."""
+
+_Group = TypeVar("_Group")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        help: what it is, in one line.
+        default: its value if it is not given.
+        metavar: what stands for its value in the help; None for a switch.
+        read: its value from the text on the command line (from the list of texts, if `repeated`);
+            raises ValueError with a sentence. None keeps the text.
+        flags: names on the command line; none given means that of the field.
+        repeated: it may be given several times.
+        aside: it decides no result, so run.json does not keep it.
+        python: more of it for the docstring, such as its type or its values in Python.
+        only_python: it is no option of the command line.
+    """
+
+    help: str
+    default: Any = None
+    metavar: str | None = None
+    read: Callable[[Any], Any] | None = None
+    flags: tuple[str, ...] = ()
+    repeated: bool = False
+    aside: bool = False
+    python: str = ""
+    only_python: bool = False
+
+    @property
+    def is_switch(self) -> bool:
+        """It is on or off."""
+        return isinstance(self.default, bool)
+
+
+def settings_of(group: type[Any]) -> Mapping[str, Setting]:
+    """The settings of a group by name, those of its bases first.
+
+    Args:
+        group: a TypedDict of a module that does not postpone the evaluation of annotations.
+    """
+    return MappingProxyType(
+        {
+            name: next(one for one in annotation.__metadata__ if isinstance(one, Setting))
+            for name, annotation in group.__annotations__.items()
+        }
+    )
+
+
+def complete(group: type[_Group], given: Mapping[str, Any]) -> _Group:
+    """Every setting of a group: as given, else its default.
+
+    Args:
+        group: the TypedDict.
+        given: settings by name.
+
+    Raises:
+        TypeError: there is no such setting, or one that is required is missing.
+    """
+    known = settings_of(cast("type[Any]", group))
+    if unknown := [name for name in given if name not in known]:
+        raise TypeError(
+            f"There is no setting {unknown[0]!r}: {group.__name__} has {', '.join(known)}."
+        )
+    values = {name: given.get(name, one.default) for name, one in known.items()}
+    if missing := [name for name, value in values.items() if value is REQUIRED]:
+        raise TypeError(f"The setting {missing[0]!r} is missing: give it.")
+    return cast("_Group", values)
+
+
+def part(group: type[_Group], given: Mapping[str, Any]) -> _Group:
+    """The settings of one group among those of several; those of other groups are left out."""
+    known = settings_of(group)
+    return complete(group, {name: value for name, value in given.items() if name in known})
+
+
+def kept(group: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a group as run.json keeps them: without those that decide no result."""
+    known = settings_of(group)
+    return {
+        name: value if isinstance(value, str | int | float | bool | None | dict) else _plain(value)
+        for name, value in values.items()
+        if not known[name].aside
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else str(value)
+
+
+def documented(*groups: type[Any]) -> Callable[[_Function], _Function]:
+    """A decorator for a function with ``**options: Unpack[Group]``.
+
+    Its docstring gets a line for each setting (in place of ``{settings}``), and its signature, as
+    `help` and notebooks show it, has them as keywords.
+    """
+
+    def document(function: _Function) -> _Function:
+        known = {name: one for group in groups for name, one in settings_of(group).items()}
+        lines = [f"{name}: {one.help} {one.python}".rstrip() for name, one in known.items()]
+        text = function.__doc__ or ""
+        margin = text.partition("{settings}")[0].rpartition("\n")[2]
+        function.__doc__ = text.replace("{settings}", f"\n{margin}".join(lines))
+        signature = inspect.signature(function)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        keywords = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default)
+            for name, one in known.items()
+        ]
+        shown = signature.replace(parameters=[*own, *keywords])
+        function.__signature__ = shown  # type: ignore[attr-defined]
+        return function
+
+    return document
+
+
+def whole(text: str) -> int:
+    """A whole number.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a whole number.") from error
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    number = whole(text)
+    if number < 1:
+        raise ValueError(f"{number} is too small: give 1 or more.")
+    return number
+
+
+def real(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a number.") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a finite number.")
+    return number
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The parts of a text that commas separate, without blanks and repetitions.
+
+    Raises:
+        ValueError: a part is empty.
+    """
+    parts = [one.strip() for one in text.split(",")]
+    if not all(parts):
+        raise ValueError(f"{text!r} has an empty part, but names separated by commas belong there.")
+    return unique(parts)
+
+
+def unique(given: str | Iterable[str]) -> tuple[str, ...]:
+    """One name or several as several, each once."""
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
