@@ -157,7 +157,7 @@ class RunFolder:
         write_table(path, rows, FAILURES)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Record how the run stands in run.json, and which tables there are in README.md."""
+        """Record the status of the run in run.json, and list its tables in README.md."""
         check_fence(self.location, self.session)
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.location / MANIFEST, self._manifest)
@@ -236,7 +236,7 @@ def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = No
 
 
 def part_name(session: int, number: int) -> str:
-    """Name of a part: the same for whoever writes a slice in a session."""
+    """File name of a part; it does not depend on which process of the session writes it."""
     return f"part-{session:05d}-{number:06d}"
 
 
