@@ -323,7 +323,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         strange = next((letter for letter in "\r\0" if letter in line), None)
         if strange is not None:
             raise SpaceError(
-                f"{path}:{number}: {strange!a} stands within this line: save the file as UTF-8 "
+                f"{path}:{number}: {strange!a} occurs within this line: save the file as UTF-8 "
                 "with line feeds (\\n) between lines."
             )
         yield number, line
