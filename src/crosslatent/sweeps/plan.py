@@ -54,8 +54,8 @@ class SweepSpec:
         attribution: estimate all pairs from gradients, beside running some.
         samples: answers of the unmodified model to draw for each item.
         keep_vectors: keep what was captured of each item's aux, in safetensors.
-        chat_args: what the chat template is told by name; plain data.
-        clock: the time that the chat template is told where it asks for it, ISO 8601; None for the
+        chat_args: arguments of the chat template by name; plain data.
+        clock: the time, ISO 8601, for a chat template that asks for it; None for the
             time at which the run in the folder was made, or now if there is none.
         conditions: interventions that are the same for all items, each a row of every item; in the
             words of `crosslatent.interventions.conditions`, or made in Python.
@@ -125,7 +125,7 @@ class SweepPlan:
 
     def spec(self) -> dict[str, Any]:
         """The resolved arguments, as run.json keeps them."""
-        told = self.chat.arguments if isinstance(self.chat, Chat) else {}
+        chat_arguments = self.chat.arguments if isinstance(self.chat, Chat) else {}
         conditions = [one.to_dict() for one in self.conditions]
         return {
             "components": list(self.components),
@@ -143,7 +143,7 @@ class SweepPlan:
             "exact": self.exact,
             "chat": bool(self.chat),
             # Only where there are some, so that runs of before them can be resumed.
-            **({"chat_args": told} if told else {}),
+            **({"chat_args": chat_arguments} if chat_arguments else {}),
             "attribution": self.attribution,
             "samples": self.samples,
             "keep_vectors": self.keep_vectors,
