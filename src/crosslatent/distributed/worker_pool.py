@@ -38,7 +38,7 @@ _PIECES = 10_000_000
 
 
 def unheard(_sentence: str) -> None:
-    """Who is told when nobody listens."""
+    """A `tell` that ignores its sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class WorkerPool:
 
     Attributes:
         ray: the module, connected.
-        job: what every worker is told.
+        job: sent to every worker.
         resources: how many there are to be.
         tell: gets a sentence when nothing can be done but wait.
         lost: workers that were lost so far.
