@@ -71,7 +71,7 @@ class Held:
 
     Attributes:
         key: see `key_of`.
-        row: the row it stands in.
+        row: number of the row that holds the text.
         state: layers d_model.
     """
 

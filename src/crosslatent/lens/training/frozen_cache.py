@@ -124,7 +124,7 @@ def compute_frozen_cache(
         cut: where the model is cut.
         cache: folder for the states of any models and languages.
         processes: that do this together, each some of the files.
-        show: told how many more texts are done.
+        show: called with the number of texts done since the last call.
 
     Raises:
         RunFolderError: the folder cannot be written.

@@ -87,8 +87,8 @@ class TrainSpec:
             every minute. Counts for nothing without a folder to keep them in.
         max_tokens: longer texts lose what is beyond.
         chat: put texts through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
-        clock: the time that the template is told where it asks for it, ISO 8601; None for the time
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
+        clock: the time, ISO 8601, for a template that asks for it; None for the time
             at which the training in the folder began, or now if there is none.
         lora: train adapters instead of the blocks' own weights.
         gradient_checkpointing: compute the blocks again for the gradient instead of keeping what
