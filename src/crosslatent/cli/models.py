@@ -30,7 +30,7 @@ def load_model(
         name: its folder, or its name on the hub.
         revision: on the hub.
         device: see `crosslatent.model.load`.
-        dtype: likewise.
+        dtype: see `crosslatent.model.load`.
         modules: what --modules says.
         quantization: as for `crosslatent.model.load`.
 

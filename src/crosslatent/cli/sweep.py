@@ -190,7 +190,7 @@ def sweep(
     debug: DebugOption = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
-    told = chat_arguments(chat_arg, chat=chat)
+    chat_args = chat_arguments(chat_arg, chat=chat)
     components, wanted = names(component, "--component"), names(controls, "--controls")
     _check_names(components, wanted, pairs, condition or ())
     check_engine(engine)
@@ -235,7 +235,7 @@ def sweep(
         attribution=attribution,
         samples=samples or 0,
         keep_vectors=keep_vectors,
-        chat_args=told,
+        chat_args=chat_args,
         conditions=tuple(condition or ()),
     )
     # Counterparts are asked for at the time of the run's prompts, too.
