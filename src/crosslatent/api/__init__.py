@@ -137,7 +137,7 @@ def transplant(
         positions: how many of the last tokens are carried over, aligned from the end.
         max_new_tokens: most new tokens, the end token counted in.
         chat: both prompts go through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
 
     Raises:
         PairError: unknown component, a layer that the model does not have, or a place that is
@@ -226,7 +226,7 @@ class Run:
         return self._reader.to_polars()
 
     def vectors(self, component: str) -> dict[str, NDArray[np.float32]]:
-        """What was captured of each item's aux; the run must have been told to keep it.
+        """The vectors captured from each item's aux; needs a run with `keep_vectors`.
 
         Returns:
             Item -> layers d_model (layers positions d_model, if several), in float32.
@@ -324,8 +324,9 @@ def sweep(
         positions: how many of the last tokens are carried over.
         exact: answer near-ties again in float32, one by one.
         chat: prompts go through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``. The
-            time that it may ask for is that at which the run was made, also when it is resumed.
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``. A
+            template that asks for the time gets the time at which the run was made, also when the
+            run is resumed.
         attribution: estimate all pairs from gradients too, into attribution/.
         samples: answers of the unmodified model to draw for each item, into samples/.
         keep_vectors: keep what was captured of each item's aux (`Run.vectors`).
