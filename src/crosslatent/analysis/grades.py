@@ -1,4 +1,4 @@
-"""What the analysis says of answers beyond right and wrong, as plain frozen data.
+"""Results about answers beyond right and wrong, as plain frozen data.
 
 ``lang`` is a language or ``all``, ``split`` a split of the task or ``all``, as in `results`.
 """

@@ -1,4 +1,4 @@
-"""What came of a contract."""
+"""The outcome of a contract."""
 
 from __future__ import annotations
 

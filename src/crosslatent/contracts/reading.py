@@ -1,4 +1,4 @@
-"""What is read of a prompt depends on that prompt alone."""
+"""The activations captured from a prompt depend on that prompt alone."""
 
 from __future__ import annotations
 

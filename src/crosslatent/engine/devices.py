@@ -1,4 +1,4 @@
-"""What devices say: how much memory is free, that it ran out, or that something else is wrong."""
+"""Devices: free memory, out-of-memory errors, and other errors of a device."""
 
 from __future__ import annotations
 

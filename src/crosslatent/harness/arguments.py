@@ -1,4 +1,4 @@
-"""What ``--model_args`` may say, checked before a model is loaded."""
+"""The fields of ``--model_args``, checked before a model is loaded."""
 
 from __future__ import annotations
 

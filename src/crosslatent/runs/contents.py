@@ -1,4 +1,4 @@
-"""What a run folder must hold for anything to be computed from it: run.json, columns, values.
+"""Validation of a run folder before anything is computed from it: run.json, columns, values.
 
 A folder may come from anybody, so nothing that is read can be relied on before it went through
 here. What does not fit is a `RunFolderError`, never an exception somewhere in the analysis.

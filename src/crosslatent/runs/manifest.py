@@ -1,4 +1,4 @@
-"""run.json: reading it, and refusing to go on with another run than the one that is there."""
+"""run.json: reading it, and refusing to resume a run with other arguments."""
 
 from __future__ import annotations
 

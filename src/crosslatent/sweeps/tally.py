@@ -1,4 +1,4 @@
-"""What one call of a sweep has done so far, and what failed in it."""
+"""Counts of one call of a sweep so far: rows that are done, and items that failed."""
 
 from __future__ import annotations
 

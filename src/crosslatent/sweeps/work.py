@@ -1,4 +1,4 @@
-"""Doing work units of a sweep with a model: rows, and what is asked for beside them.
+"""Runs work units of a sweep with a model: rows, and the extras that were requested.
 
 The same in one process and in the workers of a cluster. An item that raises something is tried by
 itself, and if it fails again it is left out with its reason, so that the others go on.

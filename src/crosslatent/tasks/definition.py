@@ -1,4 +1,4 @@
-"""What a task's YAML file says, checked field by field: `docs/tasks.md` explains every one."""
+"""The fields of a task's YAML file, checked one by one: `docs/tasks.md` explains each."""
 
 from __future__ import annotations
 

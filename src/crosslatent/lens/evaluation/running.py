@@ -1,4 +1,4 @@
-"""One evaluation under way: who answers what under each condition."""
+"""A running evaluation: which questions are answered under each condition."""
 
 from __future__ import annotations
 
