@@ -253,7 +253,7 @@ def greedy(
         rows: rows that have read their prompts; used up by this call.
         max_new_tokens: most tokens per row, the end token counted in.
         eos_ids: tokens that end an answer.
-        tick: called after every step with the smallest share of the tokens that can be done.
+        tick: called after every step with a lower bound of the share of tokens that are done.
         measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
             every step, which is why not all rows get it.
     """
