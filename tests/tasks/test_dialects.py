@@ -205,7 +205,7 @@ def test_json_that_is_no_json_lines_is_said_to_be_json(tmp_path, text, name, wor
 @pytest.mark.parametrize(
     ("text", "name", "words"),
     [
-        ('{"sentence": "x", "label": "a", "label": "b"}', "x.jsonl", ":1: the key 'label' stands"),
+        ('{"sentence": "x", "label": "a", "label": "b"}', "x.jsonl", ":1: the key 'label' occurs"),
         (
             '{"sentence": "x", "label": "a"}\n{"sentence": {"t": 1, "t": 2}, "label": "a"}',
             "x.jsonl",
