@@ -48,7 +48,7 @@ def _last_logits(subject: Subject, prompts: tuple[tuple[int, ...], ...], side: S
 
 
 def captures_are_independent(subject: Subject) -> dict[str, str | int]:
-    """A capture gives the same numbers whatever the model did before.
+    """A capture gives the same numbers regardless of earlier calls of the model.
 
     Raises:
         Broken: it does not.

@@ -25,13 +25,13 @@ _HALF = re.compile(r"[\ud800-\udfff]")
 _TOO_DEEP = "its brackets are nested too deep"
 
 MOST_TOLD = 200
-"""Letters of somebody else's text in one of our sentences."""
+"""Most characters of an untrusted text that an error message quotes."""
 MOST_NESTED = 100
 """Brackets within brackets that are read; no file of ours has ten."""
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Read JSON that anybody may have written.
+    """Parse untrusted JSON.
 
     Args:
         data: one JSON value; bytes are UTF-8.

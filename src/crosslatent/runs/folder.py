@@ -279,7 +279,7 @@ def _entered(
             sessions = [*sessions_of(there), _now(asked, session)]
             entered = _written(location, {**there, **since, "sessions": sessions})
             return entered, notes_of(there, asked)
-    # Killed from here on, the folder says that it is being cleared, and the next call goes on.
+    # If killed from here on, run.json says that the folder is being cleared; the next call goes on.
     _written(location, {**asked, CLEARING: True, "sessions": [_now(asked, session)]})
     _remove_tables(location)
     return _begun(location, asked, session), []

@@ -87,7 +87,7 @@ def _held(location: RunPath) -> dict[str, Any]:
 def _taken(location: RunPath, owner: dict[str, Any]) -> RunFolderError:
     who = ""
     if isinstance(owner.get("pid"), int) and isinstance(owner.get("started"), int | float):
-        # What no clock can say is left out: anybody may have written the file.
+        # Times that no clock can give are ignored: the file is untrusted.
         with suppress(OverflowError, ValueError, OSError):
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
             host = short(str(owner.get("host")))

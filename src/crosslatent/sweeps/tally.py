@@ -12,7 +12,7 @@ from crosslatent.runs.schema import Failure
 
 @dataclass(slots=True)
 class Tally:
-    """Counts as a sweep goes on.
+    """Counts while a sweep runs.
 
     Attributes:
         strict: whether an item that fails stops the sweep.

@@ -99,7 +99,7 @@ class Vectors:
         self._controls: dict[str, Control] = {}
 
     def prepare(self, wanted: Iterable[tuple[Item, Sequence[Variant]]]) -> None:
-        """Capture what variants of some items need, as far as it is not there."""
+        """Capture the missing vectors that variants of some items need."""
         for item, variants in wanted:
             for variant in variants:
                 self.of(self._control(variant).reads(item, variant))

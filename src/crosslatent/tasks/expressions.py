@@ -81,7 +81,7 @@ class Constant:
 
 
 def compiled(value: str | Sequence[str], where: str) -> Expression | Constant:
-    """What a field says that is an expression if it is a text, and taken as it is otherwise.
+    """The value of a field: a text is an expression to evaluate, anything else is taken literally.
 
     Raises:
         TaskError: it is no valid expression.

@@ -23,7 +23,7 @@ _ASK = (
 )
 
 _NOTHING, _PLAIN_CHAT = Prompt("x"), Chat(now="1970-01-01")
-"""A prompt that shows what a template says around it, on no day of anybody's."""
+"""A prompt that shows the text of a template around it, and a chat with a fixed date."""
 
 _STEP = 32
 """Budgets are rounded up to this, so that texts of about one length share a batch."""

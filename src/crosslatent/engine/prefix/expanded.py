@@ -34,7 +34,7 @@ class PrefixRows:
         }
 
     def cache(self, n_rows: int) -> Cache:
-        """A cache for `n_rows` rows; it is good until the next one is asked for."""
+        """A cache for `n_rows` rows; valid until the next call."""
         cache: Cache = copy.copy(self._prefix)
         cache.layers = [
             _RowLayer(self._buffers[index], n_rows)

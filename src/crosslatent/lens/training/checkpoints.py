@@ -1,4 +1,4 @@
-"""The folder of a training run: refused with other arguments, taken up where it stopped.
+"""The folder of a training run: refused with other arguments, resumed from its checkpoint.
 
 Layout below the output folder::
 

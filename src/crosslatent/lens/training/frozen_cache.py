@@ -134,7 +134,7 @@ def compute_frozen_cache(
     folder = cache / canonical_hash(_about(model, cut))
     # What one process finds counts for all: another run may write between two looks.
     places = together.agree(_look_up(folder, ordered, model, cut) if together.writes else {})
-    # Files hold what is missing of fixed parts, so a run that goes on makes the same batches.
+    # Files hold the missing texts of fixed parts, so a resumed run makes the same batches.
     parts = [[ids for ids in part if key_of(ids) not in places] for part in _parts(ordered, model)]
     missing = {name_of(part): part for part in parts if part}
     make_folder(folder)

@@ -342,5 +342,5 @@ def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:
-    """Of a step in a process: dropout is the same in a run that is taken up again."""
+    """Seed of a step in a process, so that a resumed run draws the same dropout."""
     return ((seed * 1_000_003 + step) * 1_009 + rank) % 2**63

@@ -23,7 +23,7 @@ ALL = "all"
 """As a layer of `TrainSpec.at`: the first trained block, every one above it, and the final norm."""
 
 SCHEDULES = ("cosine", "linear", "constant")
-"""How the learning rate goes on after the warm-up: down to 0 along a cosine or a line, or not."""
+"""The learning rate after the warm-up: decay to 0 along a cosine or a line, or constant."""
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
 
