@@ -278,7 +278,7 @@ MEASURES = (
     Measure("modules under 100 lines", 45, 96, small_modules),
     Measure("modules with one importer", 50, 117, lonely_modules),
     Measure("files that hand on one setting of a sweep", 3, 6, sweep_options),
-    Measure(f"lines with {', '.join(AVOIDED)}", 40, 514, avoided_words),
+    Measure(f"lines with {', '.join(AVOIDED)}", 40, 0, avoided_words),
     Measure("files above 400 lines", 0, 4, long_files),
     Measure("functions without an annotated result", 0, 0, unannotated),
 )

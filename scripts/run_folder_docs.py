@@ -35,19 +35,19 @@ RUN_JSON = {
     "counts",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact, chat, attribution, "
-    "samples, keep_vectors; chat_args, if the chat template is told something; donor_strata, if "
+    "samples, keep_vectors; chat_args, if the chat template gets arguments; donor_strata, if "
     "the control `shuffled` is run; conditions, if there are any: id (the hash in rows), name, "
     "what each is, and its interventions; other_controls: those that are not this package's",
     "inputs": "`prompts`: hash of the token ids of all prompts that can be run, of paraphrases and "
     "scored options too; `ends`: token ids that end an answer; `modules`: what --modules says; "
-    "`clock`: the time that the chat template is told whenever it asks (null without a chat); "
+    "`clock`: the time that the chat template gets whenever it asks for it (null without a chat); "
     "`since`: in a run of an earlier version, which lacks all this, the session from which it is "
     "known",
     "requested": "the arguments as they were given; `exploratory` among them lists what was "
     "defined after rows of the task had been seen (`strata`, `strict_room`, `surer`, "
     "`pass_at_k`, `spelling`), and reports label it so; all of it for the shipped demo tasks",
     "headline": "a comparison that was declared before any row existed; null if there was none",
-    "status": "how the run stands: items, rows, failures, seconds; `paths`: rows and seconds by "
+    "status": "what has been run: items, rows, failures, seconds; `paths`: rows and seconds by "
     "the way they were computed; `respelled`: items with an answer that has other tokens in one "
     "text with its prompt, or needs the unknown one; `near_ties`: rows whose smallest margin "
     "is below `margin` logits, and how many of them were settled; `not_finite`: rows with a logit "

@@ -192,7 +192,8 @@ def test_a_report_shows_scores_fidelity_and_rules(tmp_path: Path) -> None:
     assert formatting.percent(whole["score"]["value"]) in shown
     assert "Does the answer stay in the language?" in shown
     whole = next(f for f in summary["fidelity"] if (f["split"], f["lang"]) == (ALL, ALL))
-    assert f"{whole['off_target']['n']} of {whole['outputs']} whose language could be told" in shown
+    counted = f"{whole['off_target']['n']} of {whole['outputs']}"
+    assert f"{counted} whose language could be identified" in shown
     assert "What depends on the answer rule" in shown
     assert "Always naming the option that is right most often" in shown
     assert "format / content repair" in shown
@@ -233,7 +234,7 @@ def test_a_run_of_short_open_answers_has_a_report(tmp_path: Path, gold: str | No
     shown = visible(paths)
     assert "Graded scores" not in shown
     assert "Does the answer stay in the language?" not in shown
-    assert "The language of none of 2 unmodified answers could be told" in shown
+    assert "The language of none of 2 unmodified answers could be identified" in shown
     assert ("answer rule is" in shown) == (gold is not None)
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))["runs"][0]
     assert summary["scores"] == summary["scores_at_pair"] == summary["fidelity_at_pair"] == []

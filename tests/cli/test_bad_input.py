@@ -34,7 +34,7 @@ def transplant(model, **changes):
         ({"source": 4}, ["source layer 4", "0 to 3"]),
         ({"target": -5}, ["target layer -5", "-1 to -4"]),
         ({"component": "mlp"}, ["'mlp'", "attn, ffn"]),
-        ({"preset": "nope"}, ["--preset stands instead"]),
+        ({"preset": "nope"}, ["--preset cannot be combined with component"]),
         (
             {"preset": "nope", "component": None, "source": None, "target": None},
             ["'nope'", "understanding"],

@@ -72,7 +72,7 @@ class TestSpace:
         assert space.record.texts == {"en": 8, "sw": 8, "hi": 8}
         assert space.record.command
         head, *layers = done.out.splitlines()
-        assert "told apart" in head
+        assert "by linear rule" in head
         assert [line.split()[0] for line in layers[:5]] == ["0", "1", "2", "3", "final"]
         assert "of 8 texts only" in done.err
 

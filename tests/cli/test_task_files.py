@@ -204,4 +204,4 @@ def test_a_json_list_of_items(cli, tmp_path):
     path.write_text(json.dumps([json.loads(item(k)) for k in range(3)], indent=1))
     assert "3 items, judged by option" in cli("tasks", "validate", path).out
     path.write_text('[{"main": "x",\n "aux": "y", "aux": "z"}]')
-    cli("tasks", "validate", path).assert_refused("items.json:1", "'aux' stands twice")
+    cli("tasks", "validate", path).assert_refused("items.json:1", "'aux' occurs twice")

@@ -83,7 +83,7 @@ def test_attention_that_is_told_something_unknown_is_not_shared(monkeypatch, arg
         )
     path = best_path(model)
     assert path.name == "expanded-cache"
-    assert f"its attention is told of {next(iter(argument))}" in path.reason
+    assert f"its attention receives {next(iter(argument))}" in path.reason
 
 
 def test_attention_of_an_unknown_kind_is_not_shared():

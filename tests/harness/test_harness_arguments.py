@@ -53,7 +53,7 @@ def test_model_arguments_go_before_flags(folder):
         ({"pretrained": None}, "There is no model"),
         ({"component": "attn", "source": 0, "target": 0}, "has no counterpart: give aux=TASK"),
         ({"aux": "en", "source": 0}, "not clear without component, target"),
-        ({"preset": "culture", "component": "ffn", "aux": "en"}, "stands instead of component"),
+        ({"preset": "culture", "component": "ffn", "aux": "en"}, "be combined with component"),
         ({"preset": "poetry", "aux": "en"}, "Unknown preset 'poetry'"),
         (PAIR | {"component": "mlp"}, "Unknown component 'mlp'"),
         (PAIR | {"source": 1.5}, "source is 1.5: give a whole number"),

@@ -450,7 +450,7 @@ def test_what_was_not_measured_is_said_and_not_drawn(tmp_path: Path) -> None:
     text = visible(tmp_path / "probe.html")
     assert "was not measured: no texts were held out" in text
     assert "means alone" in text
-    assert "told apart:" not in text
+    assert "classified by a learned rule:" not in text
 
 
 def test_hostile_names_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_bytes_that_are_no_text_are_written_out(tmp_path):
 @pytest.mark.parametrize("name", ["lang", "aux_lang"])
 def test_no_language_is_called_all(name):
     data = {"main": "Swali:", "aux": "Question:", "answer": "a", "lang": "sw", "aux_lang": "en"}
-    with pytest.raises(TaskError, match="stands for all languages"):
+    with pytest.raises(TaskError, match="means all languages"):
         task_of([data | {name: "all"}])
 
 

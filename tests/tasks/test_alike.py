@@ -114,7 +114,7 @@ EVERYWHERE = [from_prompts, from_yaml, from_python, from_item, from_rows, from_r
 
 @pytest.mark.parametrize("options", ALIKE)
 def test_options_that_cannot_be_told_apart(tmp_path, options):
-    with pytest.raises(TaskError, match=r"items.jsonl:1: the options .* cannot be told apart"):
+    with pytest.raises(TaskError, match=r"items.jsonl:1: the options .* cannot be distinguished"):
         from_prompts(tmp_path, fields(options))
 
 
@@ -127,7 +127,7 @@ def test_options_that_can(tmp_path, options):
 def test_they_are_refused_wherever_tasks_come_from(tmp_path, load):
     assert load(tmp_path, fields(("(1)", "(2)"))).items[0].answer == "(1)"
     for options in (("No", "NO"), ("Б", "(Б)"), ("(1)", "(١)"), ("Asia", "As\u200dia")):
-        with pytest.raises(TaskError, match="told apart"):
+        with pytest.raises(TaskError, match="cannot be distinguished"):
             load(tmp_path, fields(options))
 
 
@@ -168,7 +168,7 @@ def test_labels_are_refused_where_the_rule_reads_them(tmp_path, labels):
     jsonl(tmp_path, [fields(("(1)", "(2)"), labels=list(labels))])
     yaml = tmp_path / "t.yaml"
     yaml.write_text("name: t\nitems: items.jsonl\nrule: option_or_label\n", encoding="utf-8")
-    with pytest.raises(TaskError, match=r"t.yaml:3: .* told apart"):
+    with pytest.raises(TaskError, match=r"t.yaml:3: .* cannot be distinguished"):
         load_task(yaml)
     yaml.write_text("name: t\nitems: items.jsonl\nrule: option\n", encoding="utf-8")
     assert load_task(yaml).items[0].labels == labels
@@ -178,7 +178,7 @@ def test_labels_of_aux_too(tmp_path):
     row = fields(("(1)", "(2)"), labels=["ja", "nein"], aux_labels=["yes", "YES"])
     jsonl(tmp_path, [row])
     (tmp_path / "t.yaml").write_text("name: t\nitems: items.jsonl\nrule: option_or_label\n")
-    with pytest.raises(TaskError, match="told apart"):
+    with pytest.raises(TaskError, match="cannot be distinguished"):
         load_task(tmp_path / "t.yaml")
 
 

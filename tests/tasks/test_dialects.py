@@ -95,7 +95,7 @@ def test_quotes_of_a_csv_hold_commas_and_lines(tmp_path, text, rows):
         ("sentence;label\nx;a\n", "x.csv", ":1: .*delimiter: ';'"),
         ("sentence\tlabel\nx\ta\n", "x.csv", r":1: .*delimiter: '\\t'"),
         ("sentence,label\nx,a\n", "x.tsv", ":1: .*delimiter: ','"),
-        ("sentence,label,label\nx,a,b\n", "x.csv", ":1: the column 'label' stands here 2 times"),
+        ("sentence,label,label\nx,a,b\n", "x.csv", ":1: the column 'label' occurs 2 times here"),
         ("sentence,label\nx,a,\n", "x.csv", ":2: this row has more or fewer fields"),
         ("sentence,label\nx\n", "x.csv", ":2: this row has more or fewer fields"),
         ("", "x.csv", "the file is empty"),
@@ -205,24 +205,24 @@ def test_json_that_is_no_json_lines_is_said_to_be_json(tmp_path, text, name, wor
 @pytest.mark.parametrize(
     ("text", "name", "words"),
     [
-        ('{"sentence": "x", "label": "a", "label": "b"}', "x.jsonl", ":1: the key 'label' stands"),
+        ('{"sentence": "x", "label": "a", "label": "b"}', "x.jsonl", ":1: the key 'label' occurs"),
         (
             '{"sentence": "x", "label": "a"}\n{"sentence": {"t": 1, "t": 2}, "label": "a"}',
             "x.jsonl",
-            ":2: the key 't' stands twice",
+            ":2: the key 't' occurs twice",
         ),
         (
             '[\n{"sentence": "x", "label": "a"},\n{"sentence": "y", "sentence": "z"}]',
             "x.json",
-            ":3: the key 'sentence' stands twice",
+            ":3: the key 'sentence' occurs twice",
         ),
         (
             '{\n"q1": {"sentence": "x", "label": "a"},\n"q1": {"sentence": "y", "label": "b"}}',
             "x.json",
-            ":3: the key 'q1' stands here again",
+            ":3: the key 'q1' is repeated here",
         ),
-        ('{"sentence": "x", "\\u006cabel": "a", "label": "b"}', "x.jsonl", "'label' stands twice"),
-        ('{"s": [{"标签": 1, "标签": 1}], "label": "b"}', "x.jsonl", "'标签' stands twice"),
+        ('{"sentence": "x", "\\u006cabel": "a", "label": "b"}', "x.jsonl", "'label' occurs twice"),
+        ('{"s": [{"标签": 1, "标签": 1}], "label": "b"}', "x.jsonl", "'标签' occurs twice"),
     ],
 )
 def test_a_key_twice_is_refused(tmp_path, text, name, words):
@@ -242,7 +242,7 @@ def test_a_key_twice_is_refused(tmp_path, text, name, words):
 )
 def test_a_field_of_yaml_twice_is_refused(tmp_path, yaml):
     (tmp_path / "t.yaml").write_text(yaml)
-    with pytest.raises(TaskError, match=r"t.yaml:\d: the field .* stands here again"):
+    with pytest.raises(TaskError, match=r"t.yaml:\d: the field .* is repeated here"):
         load_task(tmp_path / "t.yaml")
 
 
@@ -252,7 +252,7 @@ def test_prompts_may_be_a_json_list(tmp_path):
     path.write_text(json.dumps(rows, indent=1))
     assert [(item.id, item.main) for item in load_prompts(path).items] == [("2", "x"), ("q", "z")]
     path.write_text('[{"main": "x", "aux": "y",\n "main": "z"}]')
-    with pytest.raises(TaskError, match=r"p.json:1: the key 'main' stands twice"):
+    with pytest.raises(TaskError, match=r"p.json:1: the key 'main' occurs twice"):
         load_prompts(path)
     path.write_text(json.dumps({"k1": rows[0]}, indent=1))
     assert load_prompts(path).items[0].id == "k1"
@@ -266,7 +266,7 @@ def test_pairs_of_a_language_twice_are_refused(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf{"sw": [0, 1]}')
     assert resolve_pairs(str(path), 4)
     path.write_text('{"sw": [0, 1], "sw": [2, 3]}')
-    with pytest.raises(CrosslatentError, match="the key 'sw' stands twice"):
+    with pytest.raises(CrosslatentError, match="the key 'sw' occurs twice"):
         resolve_pairs(str(path), 4)
 
 
@@ -275,6 +275,6 @@ def test_pairs_of_a_language_twice_are_refused(tmp_path):
     ['{"a": 1, "a": 2}', '{"b": {"a": 1, "a": 1}}', '[{"x": [], "x": []}]', '{"": 1, "": 2}'],
 )
 def test_foreign_json_with_a_key_twice(text):
-    with pytest.raises(ValueError, match="stands twice in one object"):
+    with pytest.raises(ValueError, match="occurs twice in one object"):
         parse_json(text)
     assert parse_json('{"a": {"a": 1}, "b": {"a": 1}}') == {"a": {"a": 1}, "b": {"a": 1}}

@@ -122,7 +122,7 @@ def test_lines_may_be_objects(tmp_path, data):
         ("split/sw.json", '"x"\n"  "\n', "split/sw.json:2: the main prompt is empty"),
         ("en/sw.json", '"x"\n""\n', "split/sw.json:2: the aux prompt is empty"),
         ("split/sw.json", '"x"\n3.5\n', None),
-        ("split/sw.json", '"x"\nnull\n', "a text belongs where None stands"),
+        ("split/sw.json", '"x"\nnull\n', "None is given where a text belongs"),
         ("words/sw.json", '{"1": "a"}\n', "1 labels for 2 options"),
         ("words/sw.json", "{}\n{}\n", "words/sw.json has 2 lines"),
     ],

@@ -102,7 +102,7 @@ def test_missing_numbers_are_none():
         None, {"a": None}, None
     ]  # fmt: skip
     assert plain(True) is True
-    with pytest.raises(TaskError, match="a text belongs where True"):
+    with pytest.raises(TaskError, match="True is given where a text belongs"):
         text(True, "row 1")
 
 

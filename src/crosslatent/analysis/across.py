@@ -1,4 +1,4 @@
-"""What several runs say together, as plain frozen data: docs/methods.md 5.3 and 5.5."""
+"""Results over several runs, as plain frozen data: docs/methods.md 5.3 and 5.5."""
 
 from __future__ import annotations
 

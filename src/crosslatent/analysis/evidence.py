@@ -120,7 +120,7 @@ class Significance:
     Attributes:
         declared: this comparison was declared as the headline, so its own p-value is not adjusted.
         overall: languages together; `by_language`: each, adjusted for their number.
-        shared: None if no fact stands in both splits.
+        shared: None if no fact occurs in both splits.
     """
 
     component: Component

@@ -32,7 +32,7 @@ class Outputs:
         there: which questions have the row.
         scores: graded scores, by metric.
         by_rule: right or wrong, by rule.
-        lang: the output's language, None if it could not be told.
+        lang: the output's language, None if it could not be identified.
     """
 
     there: Mask
@@ -41,7 +41,7 @@ class Outputs:
     lang: list[str | None]
 
     def score(self, metric: str) -> Floats:
-        """One metric, shape (items,); NaN where it could not be told."""
+        """One metric, shape (items,); NaN where it is undefined."""
         return np.array([scores.get(metric, np.nan) for scores in self.scores], dtype=np.float64)
 
     def correct(self, rule: str) -> Floats:
@@ -134,10 +134,10 @@ class Graded:
     def _fidelity_at(self, pick: Picked, outputs: Outputs) -> Iterator[FidelityAtPair]:
         before = self._vanilla.off_target(self._expected)
         after = outputs.off_target(self._expected)
-        told = ~np.isnan(before), ~np.isnan(after)
+        identified = ~np.isnan(before), ~np.isnan(after)
         there = self._vanilla.there & outputs.there & self._known
         for split, lang, in_sample, mask in self._groups_of(pick, there):
-            both = mask & told[0] & told[1]
+            both = mask & identified[0] & identified[1]
             if both.any():
                 yield FidelityAtPair(
                     component=pick.component,
@@ -149,8 +149,8 @@ class Graded:
                     transplant=self._mean(after, both),
                     difference=self._difference(after, before, both),
                     outputs=int(mask.sum()),
-                    vanilla_identified=int((mask & told[0]).sum()),
-                    transplant_identified=int((mask & told[1]).sum()),
+                    vanilla_identified=int((mask & identified[0]).sum()),
+                    transplant_identified=int((mask & identified[1]).sum()),
                 )
 
     def rules(self) -> list[RuleAccuracy]:

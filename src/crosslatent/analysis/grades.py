@@ -1,4 +1,4 @@
-"""What the analysis says of answers beyond right and wrong, as plain frozen data.
+"""Results about answers beyond right and wrong, as plain frozen data.
 
 ``lang`` is a language or ``all``, ``split`` a split of the task or ``all``, as in `results`.
 """
@@ -52,7 +52,7 @@ class Fidelity:
     """How often the unmodified model answers in another language than the question's.
 
     Attributes:
-        off_target: share of such outputs among those whose language could be told (its n).
+        off_target: share of such outputs among those whose language could be identified (its n).
         outputs: all outputs to questions whose language is known.
     """
 
@@ -68,8 +68,8 @@ class FidelityAtPair:
 
     Attributes:
         vanilla, transplant: off-target rates; `difference` transplant minus vanilla.
-        outputs: questions with both outputs, whether or not their languages could be told.
-        vanilla_identified, transplant_identified: outputs whose language could be told.
+        outputs: questions with both outputs, whether or not their languages could be identified.
+        vanilla_identified, transplant_identified: outputs whose language could be identified.
     """
 
     component: Component

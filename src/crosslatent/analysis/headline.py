@@ -1,4 +1,4 @@
-"""The headline that was declared before any row existed, and what came of it."""
+"""The pre-registered headline comparison, and its result."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def corrected(p_values: Sequence[float | None], family: str) -> list[Corrected]:
 
 
 def uncorrected(p_value: float | None) -> Corrected:
-    """The p-value of a test that stands alone, such as a comparison declared beforehand."""
+    """The p-value of a single test, such as a pre-registered comparison; not adjusted."""
     return Corrected(p_value, None, None, "", 1)
 
 

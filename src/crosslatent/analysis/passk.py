@@ -1,7 +1,8 @@
 """pass@K: what the unmodified model solves when it is sampled as often as pairs are tried.
 
-K is the number of pairs (docs/methods.md 1.3). It stands beside the upper bound and is none of the
-controls that decide about it: with K = 1,024 it nears 100 % on any question with options.
+K is the number of pairs (docs/methods.md 1.3). pass@K is reported beside the upper bound, but is
+none of the controls that it is tested against: with K = 1,024 it nears 100 % on any question with
+options.
 """
 
 from __future__ import annotations

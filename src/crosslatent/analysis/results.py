@@ -1,4 +1,4 @@
-"""What the analysis of a run folder says, as plain frozen data that turns into JSON.
+"""Results of the analysis of a run folder, as plain frozen data that turns into JSON.
 
 Shares, accuracies and gains are fractions of 1. ``lang`` is a language or ``ALL``; ``split`` is
 a split of the task or ``ALL``. What could not be computed is None or left out of its list, and

@@ -116,14 +116,14 @@ def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -
 
 
 def exploratory_of(manifest: Mapping[str, Any]) -> list[str]:
-    """Figures that were defined after rows of the task were seen: what a run's arguments say.
+    """Figures that were defined after rows of the task were seen, according to a run's arguments.
 
-    All of `EXPLORATORY` for the shipped tasks, whoever runs them.
+    For the shipped tasks, always all of `EXPLORATORY`.
     """
     if (manifest.get("task") or {}).get("name") in SEEN_TASKS:
         return list(EXPLORATORY)
-    told = (manifest.get("requested") or {}).get("exploratory")
-    return [str(name) for name in told] if isinstance(told, list) else []
+    names = (manifest.get("requested") or {}).get("exploratory")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _comparisons(
@@ -261,7 +261,7 @@ def _identity(data: RunData) -> dict[str, Any]:
 
 
 def _model_name(name: str) -> str:
-    """The name without the folders above it: those are nobody's business in a shared report."""
+    """The name without the folders above it, which a shared report should not disclose."""
     path = PurePath(name)
     return path.name if path.is_absolute() else name
 

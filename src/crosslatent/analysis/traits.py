@@ -130,8 +130,8 @@ def _why_not(trait: str, points: Sequence[tuple[float, float]]) -> str:
         return typology.MISSING
     if languages < LEAST_LANGUAGES:
         return (
-            f"Only {languages} languages: below {LEAST_LANGUAGES} no rank correlation can be told "
-            "from chance."
+            f"Only {languages} languages: below {LEAST_LANGUAGES} no rank correlation can be "
+            "significant."
         )
     if len({figure for _, figure in points}) == 1:
         return "The figure is the same in all languages."

@@ -1,4 +1,4 @@
-"""Upper bounds and what stands beside them, as plain frozen data: docs/methods.md 1.3."""
+"""Upper bounds and their controls, as plain frozen data: docs/methods.md 1.3."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class PassAtK:
         samples: sampled answers of those, the fewest; None without them.
         share: chance that at least one of so many answers is right.
         versus: the upper bound (`true`) beside it (`control`), on the same questions; None where
-            there are fewer samples than pairs. `by_language`: likewise, empty then.
+            there are fewer samples than pairs.
+        by_language: the same by language; empty where there are fewer samples than pairs.
     """
 
     component: Component

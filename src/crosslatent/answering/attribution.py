@@ -166,7 +166,7 @@ def attributions(
         positions: how many of the last tokens would be carried over.
         strength: alpha of the transplants.
         batch_size: prompts that run together.
-        advance: told after every batch how many prompts of how many are done.
+        advance: called after every batch with the number of prompts done, and their total.
 
     Yields:
         The scores of each prompt, in order.
@@ -302,7 +302,7 @@ class _Probe:
         self.own: Tensor
         """The module's output at the last tokens, batch positions d_model."""
         self.nudge: Tensor
-        """The zeros, likewise."""
+        """The added zeros, batch positions d_model."""
 
     def rewrite(self, hidden: Tensor) -> Tensor:
         """See `model.sites.Rewrite`."""

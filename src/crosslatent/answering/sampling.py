@@ -48,7 +48,7 @@ def sample(
         seed: of the draws.
         temperature: what logits are divided by; 1 is the model's own distribution.
         batch_rows: answers that are sampled together; the draws do not depend on it.
-        advance: told after every batch how many answers have been made.
+        advance: called after every batch with the number of answers made so far.
 
     Yields:
         The texts for each prompt, in the order in which they were drawn.

@@ -33,8 +33,8 @@ class Judged:
 
     Attributes:
         verdicts: by rule.
-        scores: by metric; without those that cannot be told.
-        lang: the language that it is in, if that can be told.
+        scores: by metric; undefined ones are left out.
+        lang: the language of the output; None if it cannot be identified.
     """
 
     verdicts: Mapping[str, Verdict]
@@ -144,7 +144,7 @@ class ItemScorer:
         spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
         spelled.check(self.model, scored=self.whole)
         self._metrics = applicable_metrics(self.item)
-        # Options must be told apart; of the gold answers to an open question any one will do.
+        # Options need distinct first tokens; for an open question any gold answer will do.
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
         if self.whole or (self.plain and self.item.options):
@@ -263,7 +263,7 @@ class ItemScorer:
         }
 
     def _gold_log_prob(self, log_probs: Mapping[str, float]) -> float | None:
-        """Log-probability that the answer begins as a gold one; None if that cannot be told."""
+        """Log-probability that the answer begins as a gold one; None if undefined."""
         golds = self.item.golds
         if self.item.options and any(gold not in log_probs for gold in golds):
             return None
@@ -274,7 +274,7 @@ class ItemScorer:
         """Answer -> log-probability of its likelier spelling, as a whole and per token."""
         found: dict[str, tuple[float, float]] = {}
         if not (self.whole or decoded.scores):
-            return found  # a row with edits, whose options nobody asked for
+            return found  # a row with edits, whose options are not scored
         for answer, tokens, score in zip(
             self._spellings, self.continuations, decoded.scores, strict=True
         ):
@@ -293,7 +293,7 @@ class ItemScorer:
         return 0.0 if named is None else float(shares[options.index(named)])
 
     def _first_token(self, log_probs: Mapping[str, float]) -> dict[str, Verdict]:
-        """Verdict of the rule `LIKELIEST_START`, if all options can be told apart by that."""
+        """Verdict of the rule `LIKELIEST_START`, if all options have distinct first tokens."""
         options = self.item.options
         if not options or any(option not in log_probs for option in options):
             return {}

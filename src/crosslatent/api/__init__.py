@@ -135,7 +135,7 @@ def transplant(
         positions: how many of the last tokens are carried over, aligned from the end.
         max_new_tokens: most new tokens, the end token counted in.
         chat: both prompts go through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
 
     Raises:
         PairError: unknown component, a layer that the model does not have, or a place that is
@@ -224,7 +224,7 @@ class Run:
         return self._reader.to_polars()
 
     def vectors(self, component: str) -> dict[str, NDArray[np.float32]]:
-        """What was captured of each item's aux; the run must have been told to keep it.
+        """The vectors captured from each item's aux; needs a run with `keep_vectors`.
 
         Returns:
             Item -> layers d_model (layers positions d_model, if several), in float32.

@@ -96,19 +96,19 @@ def transplant_selected(
         options: the strings that an answer may be. A selector that was fitted on questions with
             options needs them, or its confidence is another one.
         max_new_tokens: most new tokens; None = as in the run that it was fitted on.
-        chat: through the tokenizer's chat template; None = likewise.
-        chat_args: what the template is told by name; None = likewise, if `chat` is.
+        chat: through the tokenizer's chat template; None = as in that run.
+        chat_args: arguments of the template by name; None = as in that run, if `chat` is None.
 
     Raises:
         UsageError: the selector was fitted on a model with other blocks, or is damaged.
         PromptError: a prompt is empty, or longer than the context.
-        TaskError: the options are fewer than two, or cannot be told apart.
+        TaskError: the options are fewer than two, or cannot be distinguished.
     """
     _check_model(model, saved)
     spec = saved.fitted_on.get("spec") or {}
     tokens = max_new_tokens or int(spec.get("max_new_tokens") or 20)
-    told = spec.get("chat_args") if chat_args is None and chat is None else chat_args
-    as_chat = chat_of(spec.get("chat") if chat is None else chat, told, right_now())
+    arguments = spec.get("chat_args") if chat_args is None and chat is None else chat_args
+    as_chat = chat_of(spec.get("chat") if chat is None else chat, arguments, right_now())
     main_ids = encode(model, main, role="main", new_tokens=tokens, chat=as_chat)
     aux_ids = encode(model, aux, role="aux", new_tokens=tokens, chat=as_chat)
     thought = thought_note(model, Prompt(main), chat=as_chat, role="main", new_tokens=tokens)

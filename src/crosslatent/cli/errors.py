@@ -74,7 +74,7 @@ def _usage_message(error: Exception) -> str:
 
 
 def excepthook(settings: Settings) -> ExceptHook:
-    """For what nobody foresaw: the interpreter still exits with 1, but without a traceback."""
+    """For unexpected exceptions: the interpreter still exits with 1, but without a traceback."""
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         if settings.debug or not issubclass(kind, Exception):

@@ -27,7 +27,7 @@ def console(*, stderr: bool = False) -> Console:
     from rich.segment import Segment
 
     class Careful(Console):
-        """Spells out what would steer the terminal, wherever it stands."""
+        """Escapes control characters in everything that is printed."""
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None

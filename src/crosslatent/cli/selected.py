@@ -80,8 +80,8 @@ def transplant_by(
         aux_lang: language of aux.
         options: what an answer may be; empty = an open question.
         max_new_tokens: most new tokens; None = as in the run that the selector was fitted on.
-        chat: through the chat template; None = likewise.
-        chat_args: what the template is told by name; None = likewise.
+        chat: through the chat template; None = as in that run.
+        chat_args: arguments of the template by name; None = as in that run.
         as_json: print JSON.
 
     Raises:

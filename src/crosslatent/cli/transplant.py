@@ -151,7 +151,7 @@ def transplant(
         options=options,
     )
     # With a selector and neither of --chat and --no-chat, its run decides about both.
-    told = chat_arguments(chat_arg, chat=bool(chat) or (chat is None and selector is not None))
+    chat_args = chat_arguments(chat_arg, chat=bool(chat) or (chat is None and selector is not None))
     what = None if selector else _what(component, source, target, preset)
     more = [_more(text) for text in also or ()]
     main, aux = _prompts(main, aux)
@@ -159,7 +159,7 @@ def transplant(
     from crosslatent.cli.models import load_model
 
     loaded = load_model(model, revision, device, dtype, modules, quantization)
-    as_chat = chat_of(chat, told if chat else None, right_now())
+    as_chat = chat_of(chat, chat_args if chat else None, right_now())
     if aux is None:
         translator = CounterpartMaker(
             loaded, translate_with, aux_lang, as_chat, translation_cache, device, dtype
@@ -177,7 +177,7 @@ def transplant(
             options=names(options, "--options"),
             max_new_tokens=max_new_tokens,
             chat=chat,
-            chat_args=told or None,
+            chat_args=chat_args or None,
             as_json=json,
         )
         return
@@ -195,7 +195,7 @@ def transplant(
         positions=positions,
         max_new_tokens=max_new_tokens or _TOKENS,
         chat=bool(chat),
-        chat_args=told,
+        chat_args=chat_args,
     )
     _warn_of_thoughts(loaded, main, as_chat, max_new_tokens or _TOKENS)
     if not result.same_last_token:
@@ -229,7 +229,7 @@ def _what(
     given = (component, source, target)
     if preset is not None:
         if any(value is not None for value in given):
-            raise PairError(f"--preset stands instead of component and layers: {_WHAT}, not both.")
+            raise PairError(f"--preset cannot be combined with component or layers: {_WHAT}.")
         return check_preset(preset)
     if component is None or source is None or target is None:
         options = ("--component", "--source", "--target")
@@ -261,7 +261,7 @@ def _translated(translate: CounterpartMaker, main: str, lang: str | None, save: 
     spoken = lang or identify(main)
     if spoken is None:
         raise PromptError(
-            "The language of the main prompt cannot be told from its text: give it with --lang."
+            "The language of the main prompt cannot be identified: give it with --lang."
         )
     item = Item("main", spoken, UNKNOWN, main, "")
     (made,), failures = translate([item])

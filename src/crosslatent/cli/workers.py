@@ -17,10 +17,10 @@ _FLAG, _LOCAL = "--ray", "local"
 
 
 class RayCommand(TyperCommand):
-    """A command whose option ``--ray`` may stand without a value."""
+    """A command whose option ``--ray`` may be given without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, with the address that ``--ray`` stands for."""
+        """Read the arguments; ``--ray`` without a value gets its default address."""
         return super().parse_args(ctx, list(_with_address(args)))
 
 

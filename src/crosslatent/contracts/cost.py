@@ -1,4 +1,4 @@
-"""What running the contracts takes, before they are run."""
+"""The estimated cost of running the contracts."""
 
 from __future__ import annotations
 

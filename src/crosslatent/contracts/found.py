@@ -1,4 +1,4 @@
-"""What was found in a model: where its modules are, and how that is known."""
+"""The modules that were found in a model, and the evidence for each."""
 
 from __future__ import annotations
 

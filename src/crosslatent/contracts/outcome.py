@@ -1,4 +1,4 @@
-"""What came of a contract."""
+"""The outcome of a contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Broken(Exception):  # noqa: N818 - a finding about the model, not an error
     """The contract does not hold; the message says where and by how much."""
 
 
-class NotApplicable(Exception):  # noqa: N818 - likewise
+class NotApplicable(Exception):  # noqa: N818 - a finding as well
     """The contract says nothing about this model; the message says why."""
 
 

@@ -1,4 +1,4 @@
-"""What is read of a prompt depends on that prompt alone."""
+"""The activations captured from a prompt depend on that prompt alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _last_logits(subject: Subject, prompts: tuple[tuple[int, ...], ...], side: S
 
 
 def captures_are_independent(subject: Subject) -> dict[str, str | int]:
-    """A capture gives the same numbers whatever the model did before.
+    """A capture gives the same numbers regardless of earlier calls of the model.
 
     Raises:
         Broken: it does not.

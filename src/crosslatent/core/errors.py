@@ -1,4 +1,4 @@
-"""Exceptions of crosslatent, and the exit code that each one stands for.
+"""Exceptions of crosslatent, and the exit code of each.
 
 Contract: a message is one clear sentence that says what is wrong, the value seen and what would be
 right. ``docs/errors.md`` lists every class with its usual causes.
@@ -54,7 +54,7 @@ class MemoryShortError(ModelError):
 
 
 class DeviceError(CrosslatentError):
-    """A device that fails, or tensors on several devices that meet: nobody asked for that."""
+    """A device that fails, or an operation on tensors of several devices; no user error."""
 
 
 class SweepError(CrosslatentError):
@@ -78,5 +78,5 @@ ITEM_FAULTS = (
     RuntimeError,
     ValueError,
 )
-"""What an item may raise while it is run, from the tokenizer down to the device. What our own code
-gets wrong (`AssertionError`, `TypeError`) and what a disk says (`OSError`) is nobody's item."""
+"""Exceptions that an item may cause, from the tokenizer down to the device. Errors of our own code
+(`AssertionError`, `TypeError`) and of a disk (`OSError`) are not the fault of an item."""

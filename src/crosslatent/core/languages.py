@@ -1,7 +1,7 @@
 """Languages: their names, their scripts, and which one a text is written in.
 
-A code is an ISO 639 code or a BCP 47 tag ("sw", "zh-CN"). Tasks may call their languages what they
-like, so a code that nobody knows is never an error here.
+A code is an ISO 639 code or a BCP 47 tag ("sw", "zh-CN"). Tasks may use language codes of their
+own, so an unknown code is never an error here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ENGLISH = "en"
 UNKNOWN = "und"
-"""ISO 639's code for a language that nobody has named."""
+"""ISO 639's code for an undetermined language."""
 
 CONFIDENCE = 0.7
 """Probability below which `identify` gives no answer.

@@ -38,7 +38,7 @@ def normal(text: str) -> str:
     """The text as it is compared: NFKC, and what looks or means the same as one character.
 
     Digits of every script are the ASCII ones; apostrophes, quotation marks, dashes and blanks are
-    one of each; characters that nobody sees are left out, and so are blanks at the ends.
+    one of each; invisible characters are left out, and so are blanks at the ends.
     """
     # Before NFKC, which takes some apostrophes apart, and after it, which makes new characters.
     for _ in range(2):

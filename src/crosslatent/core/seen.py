@@ -33,7 +33,7 @@ MARKER, ARRAYS = "seen.json", "seen.safetensors"
 FORMAT, VERSION = "crosslatent-seen", 1
 
 TOKENS, TEXT, FACT = BY = ("token ids", "normalised text", "fact")
-"""By what something is found to have been seen, in the order in which it is told."""
+"""How a question can match training data, in the order in which messages list it."""
 
 _BYTES = 8
 
@@ -106,10 +106,9 @@ class Seen:
 
 
 def joined(parts: Iterable[Seen | None]) -> Seen | None:
-    """What several things that one is built of have seen together.
+    """The union of several records, such as those of a base model and of a space.
 
-    None stands for one that has no record: then the result is not complete, or nothing at all is
-    known.
+    None is a part without a record: the result is then incomplete, or None if all parts lack one.
     """
     every = list(parts)
     known = [one for one in every if one is not None]

@@ -1,4 +1,4 @@
-"""Settings of a job: each one stands in one place, and everything else follows from it.
+"""Settings of a job: each one is declared in one place, and everything else follows from it.
 
 A group of settings is a TypedDict whose fields carry a `Setting`. Its options on the command line
 (`cli.options`), the typed keywords of the Python interface (``Unpack[Group]``), their docstring and
@@ -28,7 +28,7 @@ class Setting:
     Attributes:
         help: what it is, in one line.
         default: its value if it is not given.
-        metavar: what stands for its value in the help; None for a switch.
+        metavar: the name of its value in the help; None for a switch.
         read: its value from the text on the command line (from the list of texts, if `repeated`);
             raises ValueError with a sentence. None keeps the text.
         flags: names on the command line; none given means that of the field.

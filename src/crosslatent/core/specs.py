@@ -84,9 +84,9 @@ class Chat:
     """How prompts go through a chat template.
 
     Attributes:
-        arguments: what the template is told by name, such as ``{"enable_thinking": False}``.
-        now: the time that the template is told where it asks for it, ISO 8601; None for that of
-            each call.
+        arguments: arguments of the template by name, such as ``{"enable_thinking": False}``.
+        now: the time, ISO 8601, for a template that asks for it; None for the time of each
+            call.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -171,22 +171,22 @@ def check_preset(name: str) -> TransplantSpec:
 def chat_of(
     chat: bool | None, arguments: Mapping[str, Any] | None = None, now: str | None = None
 ) -> AsChat:
-    """How prompts go through the chat template, from what a user says.
+    """How prompts go through the chat template, from the user's arguments.
 
     Args:
         chat: whether they do.
-        arguments: what the template is told by name; plain data.
-        now: the time that the template is told, ISO 8601; None for that of each call.
+        arguments: arguments of the template by name; plain data.
+        now: the time, ISO 8601, for a template that asks for it; None for the time of each call.
 
     Raises:
-        UsageError: there are arguments without chat, or some that are no plain data; or a time that
-            is none.
+        UsageError: there are arguments without chat, arguments that are not plain data, or an
+            invalid time.
     """
     given = dict(arguments or {})
     if given and not chat:
         raise UsageError(
-            f"A chat template is to be told {', '.join(map(str, given))}, but prompts do not go "
-            "through one: give --chat (chat=True) too."
+            f"Arguments of a chat template are given ({', '.join(map(str, given))}), but prompts "
+            "do not go through one: give --chat (chat=True) too."
         )
     try:
         plain: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))

@@ -1,7 +1,7 @@
 """Texts that others wrote: read without surprises, and shown so that they steer nothing.
 
-A run folder, a selector or a task may come from anybody, and what a model answered is nobody's. So
-JSON is read through `parse_json`, and what goes to a terminal goes through `shown`. Pages, figures
+A run folder, a selector or a task may come from anybody, and the answers of models are untrusted as
+well. So JSON is read with `parse_json`, and texts are printed with `shown`. Pages, figures
 and tables have their own functions, in `crosslatent.report.safe`.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 _STEERING = re.compile(
-    r"\r(?!\n)"  # goes back to the start of the line, over what stands there
+    r"\r(?!\n)"  # goes back to the start of the line and overwrites it
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # control characters: colours, cursor, clipboard
     r"|[\u202a-\u202e\u2066\u2067]"  # turn the direction of all that follows
     r"|[\ud800-\udfff]"  # halves of characters, which no encoding has
@@ -25,13 +25,13 @@ _HALF = re.compile(r"[\ud800-\udfff]")
 _TOO_DEEP = "its brackets are nested too deep"
 
 MOST_TOLD = 200
-"""Letters of somebody else's text in one of our sentences."""
+"""Most characters of an untrusted text that an error message quotes."""
 MOST_NESTED = 100
 """Brackets within brackets that are read; no file of ours has ten."""
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Read JSON that anybody may have written.
+    """Parse untrusted JSON.
 
     Args:
         data: one JSON value; bytes are UTF-8.
@@ -50,7 +50,7 @@ def parse_json(data: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from error
     _check_depth(value)
     if "\\ud" in text.lower() and _HALF.search(json.dumps(value, ensure_ascii=False)):
-        raise ValueError("half of a character stands in it")
+        raise ValueError("it has half of a character")
     return value
 
 
@@ -58,19 +58,19 @@ def no_key_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object of its pairs, as an `object_pairs_hook`: json itself keeps the last of two.
 
     Raises:
-        ValueError: a key stands in it twice.
+        ValueError: a key occurs twice.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
         seen = Counter(key for key, _ in pairs)
         raise ValueError(
-            f"the key {short(repr(max(seen, key=seen.__getitem__)))} stands twice in one object"
+            f"the key {short(repr(max(seen, key=seen.__getitem__)))} occurs twice in one object"
         )
     return found
 
 
 def _check_depth(value: Any) -> None:
-    """Refuse what would exhaust the stack of whoever walks through it later."""
+    """Refuse nesting so deep that a recursive function would exhaust the stack."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MOST_NESTED):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
@@ -85,13 +85,13 @@ def _refused(name: str) -> NoReturn:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what an exception says, or its kind: a part of one of our sentences.
+    """The first line of an exception's message, or its type, to quote in an error message.
 
-    Of pydantic's errors, the place that is wrong and why.
+    For an error of pydantic, the first wrong field and the reason.
     """
-    told = getattr(error, "errors", None)
-    if callable(told):
-        first = told()[0]
+    errors = getattr(error, "errors", None)
+    if callable(errors):
+        first = errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"
         return f"{place} is {short(repr(first['input']))}: {short(first['msg'])}"
     return short(next(iter(str(error).strip().splitlines()), type(error).__name__))

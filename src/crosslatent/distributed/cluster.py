@@ -14,11 +14,11 @@ from typing import Any
 from crosslatent.core.errors import UsageError
 
 LOCAL = "local"
-"""The address that stands for Ray on this machine, started for the sweep and ended with it."""
+"""The address for a Ray on this machine that is started for the sweep and ends with it."""
 
 _OBJECTS = 128 * 2**20
-"""Bytes of Ray's shared memory on this machine: slices and what is said of them are small, and rows
-go from the workers to the run folder directly."""
+"""Bytes of Ray's shared memory on this machine: slices and their results are small, since workers
+write rows to the run folder directly."""
 
 _PATIENCE = 10.0
 """Seconds to wait for a cluster to answer at its address."""
@@ -130,7 +130,7 @@ def _room(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> int
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would go on trying."""
+    """Refuse an address that accepts no connection: Ray itself would retry without end."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return

@@ -1,4 +1,4 @@
-"""What is told to every worker of a sweep; data alone, since it travels."""
+"""The job that is sent to every worker of a sweep; plain data, so that it can be pickled."""
 
 from __future__ import annotations
 

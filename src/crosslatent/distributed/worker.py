@@ -69,7 +69,7 @@ class Worker:
     """Does work units of a job; what it needs for that is made when it is first needed."""
 
     def __init__(self, job: Job) -> None:
-        """Keep the job; nothing is loaded yet, so that what fails is told in an answer."""
+        """Keep the job; nothing is loaded yet, so that a failure is reported as a result."""
         self._job = job
         self._path: EnginePath | None = None
 

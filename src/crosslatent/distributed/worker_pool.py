@@ -38,7 +38,7 @@ _PIECES = 10_000_000
 
 
 def unheard(_sentence: str) -> None:
-    """Who is told when nobody listens."""
+    """A `tell` that ignores its sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class WorkerPool:
 
     Attributes:
         ray: the module, connected.
-        job: what every worker is told.
+        job: sent to every worker.
         resources: how many there are to be.
         tell: gets a sentence when nothing can be done but wait.
         lost: workers that were lost so far.
@@ -94,7 +94,7 @@ class WorkerPool:
         self.dismiss()
 
     def dismiss(self) -> None:
-        """End all workers, whatever they are doing: what they have not written is done again."""
+        """End all workers at once: rows that they have not written are run again later."""
         at_work = [worker for worker, _ in self._working.values()]
         for worker in (*self._free, *at_work, *self._starting.values()):
             self._end(worker)
@@ -176,7 +176,7 @@ class WorkerPool:
         self._starting[worker.about.remote()] = worker
 
     def _wait(self) -> Iterator[tuple[WorkUnit, Any]]:
-        """Wait for one answer; yield a work unit with what came of it, if it was one's."""
+        """Wait for one message; yield a work unit with its result, if it is a result."""
         reference = self._next()
         if reference in self._starting:
             self._started(reference)
@@ -290,7 +290,7 @@ class _Queue:
 
 
 def lost_errors(ray: Any) -> tuple[type[Exception], ...]:
-    """What says that a worker is gone, killed by whatever."""
+    """Exceptions of Ray that mean that a worker has died, for any reason."""
     kinds = ray.exceptions
     return (
         kinds.RayActorError,

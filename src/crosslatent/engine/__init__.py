@@ -51,7 +51,7 @@ def run(
         chunk: prompt tokens per forward; None for all at once.
         batch_rows: rows per batch; None for what memory holds. The answers do not depend on it,
             but for exact near-ties.
-        advance: told how many rows have been answered, parts of those under way included.
+        advance: called with the number of rows answered, fractions of unfinished ones included.
 
     Yields:
         The answers to one request.

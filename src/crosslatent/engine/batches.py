@@ -43,7 +43,7 @@ class Batches:
         max_new_tokens: most new tokens, the end token counted in.
         rows: rows per batch; None for what memory holds.
         chunk: prompt tokens per forward; None for all at once.
-        advance: told how many rows have been answered, parts of those under way included.
+        advance: called with the number of rows answered, fractions of unfinished ones included.
     """
 
     model: Model

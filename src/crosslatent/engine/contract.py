@@ -9,7 +9,7 @@ from typing import Protocol
 from crosslatent.engine.decoding import Decoded, Tick, silent
 
 Pick = tuple[int, int]
-"""(request, row): one answer that is asked for."""
+"""(request, row): one requested answer."""
 
 
 class Prompts(Protocol):

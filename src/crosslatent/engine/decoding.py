@@ -29,15 +29,15 @@ _LOGITS_AT_ONCE = 2**20
 """Logits that are summed up together: 4 MiB of float32."""
 
 Tick = Callable[[float], None]
-"""Is told which share of a batch is done, from 0 to 1."""
+"""Called with the share of a batch that is done, from 0 to 1."""
 
 
 def silent(_share: float) -> None:
-    """The `Tick` that nobody listens to."""
+    """A `Tick` that does nothing."""
 
 
 class DecodingBatch(Protocol):
-    """DecodingBatch that have read their prompts and go on, one token each at a time."""
+    """Rows whose prompts have been read, and that generate one token each per step."""
 
     @property
     def logits(self) -> Tensor:
@@ -153,7 +153,7 @@ def prefill(
         model: the model.
         batch: prompts, padded on either side.
         chunk: columns per forward; None for all at once.
-        window: moved along with the chunks, for whoever reads or edits the last token.
+        window: moved along with the chunks, for hooks that read or edit the last tokens.
 
     Raises:
         ModelError: the model gives no logits, or keeps no cache.
@@ -253,7 +253,7 @@ def greedy(
         rows: rows that have read their prompts; used up by this call.
         max_new_tokens: most tokens per row, the end token counted in.
         eos_ids: tokens that end an answer.
-        tick: told after every step which share of the tokens is done at least.
+        tick: called after every step with a lower bound of the share of tokens that are done.
         measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
             every step, which is why not all rows get it.
     """

@@ -1,4 +1,4 @@
-"""What devices say: how much memory is free, that it ran out, or that something else is wrong."""
+"""Devices: free memory, out-of-memory errors, and other errors of a device."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def release(devices: Iterable[torch.device]) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whatever device."""
+    """Whether an exception is an out-of-memory error of any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""Rows of one prompt that an encoder has read: once, whatever the rows change in the decoder."""
+"""Rows of an encoder-decoder: the prompt is encoded once for all rows, which change the decoder."""
 
 from __future__ import annotations
 

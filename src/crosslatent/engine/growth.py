@@ -2,8 +2,8 @@
 
 The end of the prompt goes through the blocks in a batch that grows on the way. The first block sees
 one unmodified row for every prompt; a row joins, as a copy of its prompt's, at the first block that
-it edits (docs/methods.md, 2). What stands before the blocks, embeddings for the most part, is
-computed for all rows, so that models that fix the shape of their output there fix the right one.
+it edits (docs/methods.md, 2). The modules before the blocks, mostly embeddings, are
+computed for all rows, since some models fix the shape of their output there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Growth:
 
     Attributes:
         groups: the prompt of each row of the grown batch, rows; the unmodified ones come first.
-        order: which of the rows asked for stands at each place after those.
+        order: index of the requested row at each place after those.
     """
 
     def __init__(self, n_groups: int, groups: Sequence[int], first: Sequence[int]) -> None:

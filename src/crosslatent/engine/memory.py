@@ -1,4 +1,4 @@
-"""How many rows a batch may have, and what to do when memory runs out all the same."""
+"""How many rows a batch may have, and smaller batches when memory runs out anyway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that hang on the last bits, given again where they do not depend on the batch.
+"""Near-ties: answers that depend on the last bits are computed again, independent of the batch.
 
 Batched arithmetic rounds otherwise than single rows. Where the two highest logits of a step (or two
 options) are almost equal, the batch can decide which wins; such rows are counted, and with

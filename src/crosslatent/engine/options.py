@@ -17,7 +17,7 @@ from crosslatent.engine.decoding import logsumexp
 from crosslatent.engine.prefix import Step
 
 ROOT = -1
-"""Stands for the end of the prompt, whose logits are known already."""
+"""Index of the end of the prompt, whose logits are known already."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
     """The tokens of several prompts' trees side by side.
 
     Args:
-        trees: one for each group; a smaller tree is filled up with tokens that nobody reads.
+        trees: one for each group; a smaller tree is padded with tokens whose logits are unused.
         start: depth of the first token of an option.
 
     Returns:

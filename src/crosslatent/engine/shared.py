@@ -222,7 +222,7 @@ def _read_prefixes(
     if not length:
         empty: Cache = DynamicCache(config=model.hf.config)
         return Prefix.of(empty, pads, length, model.layer_kinds)
-    # A prompt without a prefix reads some token all the same: a row of nothing but padding has no
-    # softmax. As padding it is seen by nobody.
+    # A prompt without a prefix reads one token all the same, since a row of padding alone has no
+    # softmax. It is masked as padding, so no token attends to it.
     batch = encode_batch(model, [start or (0,) for start in starts], "left")
     return Prefix.of(read(model, batch, chunk, window), pads, length, model.layer_kinds)

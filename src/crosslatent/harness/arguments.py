@@ -1,4 +1,4 @@
-"""What ``--model_args`` may say, checked before a model is loaded."""
+"""The fields of ``--model_args``, checked before a model is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crosslatent.core.specs import AUTO, TransplantSpec, check_component, check_
 from crosslatent.core.untrusted import parse_json
 
 _NONE = ("none", "None", None)
-"""What stands for no component; which one it is depends on how the harness read the arguments."""
+"""Values that mean no component; which one arrives depends on how the harness parsed them."""
 _FEWSHOT_SEED = 1234
 """The harness's own default."""
 
@@ -26,7 +26,7 @@ class Building:
         fewshot_seed: draws the examples.
         apply_chat_template: whether contexts are chats.
         fewshot_as_multiturn: whether examples are turns of their own in a chat.
-        system_instruction: stands before everything.
+        system_instruction: text before everything else.
         folders: where tasks are looked for, beside those of the harness.
     """
 
@@ -49,14 +49,14 @@ class Arguments:
         strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
         positions: how many of the last tokens are carried over.
         device: see `crosslatent.model.load`.
-        dtype: likewise.
-        quantization: likewise.
-        revision: likewise.
-        trust_remote_code: likewise.
+        dtype: see `crosslatent.model.load`.
+        quantization: see `crosslatent.model.load`.
+        revision: see `crosslatent.model.load`.
+        trust_remote_code: see `crosslatent.model.load`.
         engine: "auto", or one of `core.specs.PATHS`.
         batch_rows: rows per batch; None for what memory holds.
         max_gen_toks: most new tokens, where the task does not say.
-        chat_args: what the chat template is told by name.
+        chat_args: arguments of the chat template by name.
         building: how contexts are built.
     """
 
@@ -186,7 +186,7 @@ _BUILDING: dict[str, Callable[[str, Any], Any]] = {
     "fewshot_as_multiturn": _yes_or_no,
     "system_instruction": _text,
 }
-"""Fields of `Building`, likewise."""
+"""Fields of `Building` that are given by their names."""
 _KNOWN = (
     _PLAIN
     | _BUILDING
@@ -220,8 +220,8 @@ def _what(given: Mapping[str, Any], values: Mapping[str, Any]) -> TransplantSpec
     if "preset" in values:
         if len(absent) < len(parts):
             raise PairError(
-                f"preset={values['preset']} stands instead of component, source and target: leave "
-                "them out, or the preset."
+                f"preset={values['preset']} cannot be combined with component, source or target: "
+                "leave them out, or the preset."
             )
         return check_preset(values["preset"])
     if len(absent) == len(parts) and "aux" not in values:

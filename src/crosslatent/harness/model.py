@@ -95,7 +95,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             UsageError: an argument is wrong, or the model cannot be loaded.
         """
         flags = {name: value for name, value in (additional_config or {}).items() if value}
-        # The harness says cuda:0 if nobody said anything.
+        # The harness passes cuda:0 if the user gave no device.
         if str(flags.get("device")).startswith("cuda") and not torch.cuda.is_available():
             del flags["device"]
         arguments = Arguments.of({**flags, **arg_dict})
@@ -195,7 +195,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a continuation that has no context."""
+        """Token before a continuation that has no context."""
         begin = self.tokenizer.bos_token_id
         return self.eot_token_id if begin is None else int(begin)
 

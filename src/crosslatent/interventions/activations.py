@@ -101,7 +101,7 @@ def capture_ids(
 ) -> Captured:
     """`capture` for prompts that are already token ids; always prompts layers d_model.
 
-    `advance` is told after every batch how many prompts of how many are done.
+    `advance` is called after every batch with the number of prompts done, and their total.
     """
     check_positions(positions, *map(model.decoder_reads, prompts))
     limit = model.rotary_limit

@@ -39,7 +39,7 @@ class Condition:
         row: the interventions.
 
     Raises:
-        UsageError: there is no name, no intervention, or one that cannot be told from others.
+        UsageError: there is no name, no intervention, or one that cannot be compared by value.
         PairError: two of them change one place.
     """
 
@@ -173,8 +173,8 @@ def _described(each: Intervention) -> dict[str, Any]:
     held: Any = each
     if not is_dataclass(held):
         raise UsageError(
-            f"{type(each).__name__} is no dataclass, so one of its interventions cannot be told "
-            "from another: decorate the class with @dataclass(frozen=True, eq=False)."
+            f"{type(each).__name__} is no dataclass, so its interventions cannot be compared by "
+            "value: decorate the class with @dataclass(frozen=True, eq=False)."
         )
     return {
         "kind": KINDS.name_of(type(each)),
@@ -199,8 +199,8 @@ def _plain(value: Any, of: Intervention) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise UsageError(
-        f"{type(of).__name__} holds a {type(value).__name__}, so one of its interventions cannot "
-        "be told from another: hold numbers, texts and tensors only."
+        f"{type(of).__name__} holds a {type(value).__name__}, so its interventions cannot be "
+        "compared by value: hold numbers, texts and tensors only."
     )
 
 

@@ -62,7 +62,7 @@ def patched(
     Raises:
         PairError: a component or a layer that the model does not have.
         PromptError: inside, if `generate` gets a right-padded batch or an assistant, or a decoder
-            is not told what it begins with.
+            gets no first token.
     """
     kind = model.check_component(check_component(component))
     if kind not in vectors:
@@ -289,7 +289,7 @@ class _PromptWatch:
 
 
 class _DecoderWatch(_PromptWatch):
-    """Likewise where an encoder reads the prompt: what counts is what the decoder is given."""
+    """The same for an encoder-decoder: the tokens that count are those given to the decoder."""
 
     _side = "decoder_"
     _nothing = (

@@ -63,7 +63,7 @@ def check_origin(model: Model, space: Space) -> None:
 def _same_weights(
     model: Model, here: Mapping[str, Any], record: Mapping[str, Any], there: Mapping[str, Any]
 ) -> bool:
-    """Whether the weights are those that were probed, as far as can be told."""
+    """Whether the weights are those that were probed, as far as the records show."""
     if there.get("dtype") == here.get("dtype"):
         return bool(there.get("weights_hash") == here.get("weights_hash"))
     from crosslatent.model.identity import rounded_weights_hash

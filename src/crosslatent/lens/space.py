@@ -48,11 +48,11 @@ class LayerSeparability:
 
     Attributes:
         layer: the layer.
-        full: share told right by the nearest mean in the whole space.
+        full: share classified correctly by the nearest mean in the whole space.
         specific: the same in the language-specific subspace.
         chance: what guessing would give, 1 / languages.
         n: held-out texts.
-        linear: share told right by a learned linear rule, cross-validated; None with too few texts.
+        linear: cross-validated accuracy of a learned linear rule; None with too few texts.
     """
 
     layer: Layer
@@ -72,10 +72,10 @@ class SpaceRecord:
             same weights in another type of numbers share.
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
-        chat_args: what the template was told by name.
+        chat_args: arguments that the template got, by name.
         max_tokens: where longer texts were cut; None for the model's context.
         texts: language -> texts that the means are of, all of them.
-        held_out: language -> those of them that separability was told on, by means of the others.
+        held_out: language -> texts on which separability was measured, with means of the others.
         cut: language -> texts that were cut.
         empty: language -> texts that were left out because they were empty.
         between: per layer, the share of the variance of single states that lies between the
@@ -303,11 +303,11 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
 
 def _seen_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Seen | None:
     """Which texts it was fitted on; spaces of older versions do not say."""
-    told = plain.get("seen")
-    if told is None:
+    record = plain.get("seen")
+    if record is None:
         return None
     hashes = {name.removeprefix(_SEEN): keys for name, keys in arrays.items() if _SEEN in name}
-    return Seen.from_arrays(hashes, complete=told["complete"] is True)
+    return Seen.from_arrays(hashes, complete=record["complete"] is True)
 
 
 def _languages(plain: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:

@@ -243,6 +243,6 @@ def _pool(value: Tensor, last: Tensor, counted: Tensor | None, dtype: torch.dtyp
         rows = torch.arange(len(value), device=value.device)
         return value[rows, last.to(value.device)].to(dtype)
     mask = counted.to(value.device)
-    # Not a product with the mask: what stands in the padding may be anything, NaN included.
+    # Not a product with the mask: states at padding may have any value, NaN included.
     real = value.masked_fill(~mask[..., None], 0.0)
     return real.sum(1, dtype=dtype) / mask.sum(1, dtype=dtype)[:, None]

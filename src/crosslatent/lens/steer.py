@@ -76,9 +76,9 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
     """While open, every forward of the model is steered, at every token of prompts and answers.
 
     It works under whatever runs the model: `model.hf.generate`, the oracle, the engine on all its
-    paths, sweeps. Padding is moved as well and read by nobody. With a transplant, what was opened
-    first acts first: ``with steered(...), patched(...)`` puts the vector in the place of a steered
-    output, whole. Vectors that are captured while it is open are those of the steered model; take
+    paths, sweeps. Padding is steered as well, but no token attends to it. With a transplant, the
+    context opened first acts first: ``with steered(...), patched(...)`` replaces the steered
+    output by the vector. Vectors captured while it is open are those of the steered model; capture
     them before if they are to come from the unmodified one. Every forward of ``model.hf`` runs in
     evaluation mode, whatever mode the model is in. Hooks are gone on leaving, after an exception
     too.

@@ -86,8 +86,8 @@ def trace(folder: Path) -> Chain:
 def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with an adapter added to its weights, which changes the model that is given.
 
-    Weights keep their dtype. A half precision may round away what the adapter adds to them: how
-    much is measured, and more than `MOST_LOST` of it is told as an `AdapterWarning`.
+    Weights keep their dtype. Half precision may round away part of what the adapter adds to them:
+    the loss is measured, and an `AdapterWarning` is issued if it exceeds `MOST_LOST`.
 
     Raises:
         ModelError: PEFT is not installed, the weights are quantised or not in memory, or the
@@ -243,9 +243,9 @@ def _check_base(base: Path, folder: Path) -> None:
         config = parse_json((base / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # loading says what is wrong with it
-    told = config.get("quantization_config") if isinstance(config, dict) else None
-    if told:
-        method = told.get("quant_method") if isinstance(told, dict) else told
+    settings = config.get("quantization_config") if isinstance(config, dict) else None
+    if settings:
+        method = settings.get("quant_method") if isinstance(settings, dict) else settings
         _refuse_quantised(folder, str(method))
 
 

@@ -1,7 +1,8 @@
-"""What a chat template is told beside the messages: its switches, and the time.
+"""Arguments of a chat template beside the messages: its switches, and the time.
 
-A template may ask for the time (``strftime_now``). What it answers then is the same at every call
-and on every machine only if the time is given: `told` hands over a template in which it is.
+A template may ask for the time (``strftime_now``). Its prompts are then the same at every call
+and on every machine only if the time is fixed: `template_arguments` passes a template that
+contains the time.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _CLOCK = "strftime_now"
 """What transformers calls the function by which templates ask for the time."""
 
 _OURS = frozenset({"messages", "add_generation_prompt", "continue_final_message", _CLOCK})
-"""Names that nobody but the caller of a template decides."""
+"""Names that only the caller of a template sets."""
 
 _FLAGS = ("", "-", "_", "0", "^", "#")
-"""What may stand between "%" and the letter of a part of a time."""
+"""Flags that may precede the letter of a directive such as "%-d"."""
 
 
-def told(model: Model, chat: AsChat) -> dict[str, Any]:
+def template_arguments(model: Model, chat: AsChat) -> dict[str, Any]:
     """Arguments of ``apply_chat_template`` that say how prompts go through the template.
 
     Raises:
@@ -48,10 +49,10 @@ def told(model: Model, chat: AsChat) -> dict[str, Any]:
 
 @lru_cache
 def _clock(now: str) -> str:
-    """Source of a macro that stands before a template and tells it this time.
+    """Source of a macro, to put before a template, that formats this time.
 
-    The clock's own time at the place where it was read, whatever the time zone is here. A template
-    takes no function as an argument, so what each part of a format gives stands in the macro.
+    It gives the local time of the clock that was read, whatever the time zone is here. A template
+    takes no function as an argument, so the macro contains the value of every format directive.
     """
     # Without its zone: the function of transformers knows none either.
     read = check_time(now)

@@ -1,4 +1,4 @@
-"""What holds while a model is run, whatever the process and the model were set to before.
+"""Settings that are guaranteed while a model runs, regardless of those of process and model.
 
 A setting that is made once, when a model is loaded, says nothing about the call that comes later:
 a user trains in between, opens autocast, or sets another precision. So everything here is for the

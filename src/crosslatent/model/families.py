@@ -67,12 +67,12 @@ _T5 = Names(
 FAMILIES: Mapping[str, Names] = {
     # Attention and feed-forward add the residual themselves; their last projections do not.
     "bloom": Names(attn="self_attention.dense", ffn="mlp.dense_4h_to_h"),
-    # Likewise, for the feed-forward alone.
+    # Here only the feed-forward adds the residual itself.
     "mpt": Names(ffn="ffn.down_proj"),
     **dict.fromkeys(("t5", "mt5", "umt5", "longt5"), _T5),
 }
 """By ``config.model_type`` of transformers."""
 
 READ_BOTH_WAYS = frozenset({"paligemma"})
-"""Model types whose prompt is read in both directions, and only the answer from left to right. They
-are told which is which by token types; without these it depends on the attention function."""
+"""Model types that read the prompt in both directions, and only the answer from left to right.
+Token types mark which is which; without them it depends on the attention function."""

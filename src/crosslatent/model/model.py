@@ -113,7 +113,7 @@ class Model:
         """The neurons or the heads of every block.
 
         Raises:
-            PairError: they cannot be told from the model, or not be proven; says why.
+            PairError: they cannot be found in the model, or not be verified; says why.
         """
         from crosslatent.model.units import units_of
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.core.specs import AsChat
-from crosslatent.model.chat import told
+from crosslatent.model.chat import template_arguments
 from crosslatent.model.model import Model
 
 Side = Literal["left", "right"]
@@ -133,7 +133,7 @@ def encode(
         role: what the prompt is, for messages ("main", "aux"); empty if there is but one.
         new_tokens: how many tokens will be generated after it.
         chat: through the tokenizer's chat template; the last token is then the last one of the
-            template's generation prompt. A `core.specs.Chat` says what the template is told.
+            template's generation prompt. A `core.specs.Chat` holds arguments for the template.
 
     Raises:
         PromptError: the prompt is empty, too long for the model's context, or holds a token that
@@ -232,9 +232,9 @@ def rendered(
         model: whose tokenizer counts.
         messages: turns with role and content.
         tokenize: give token ids.
-        add_generation_prompt: end with what stands before an answer; otherwise the last turn stays
+        add_generation_prompt: end with the header of an answer; otherwise the last turn stays
             open.
-        chat: a `core.specs.Chat` says what the template is told.
+        chat: a `core.specs.Chat` holds arguments for the template.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out
@@ -250,7 +250,7 @@ def rendered(
             list(map(dict, messages)),
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
-            **told(model, chat),
+            **template_arguments(model, chat),
         )
         text = str(render(tokenize=False)) if said or not tokenize else ""
         found = render(tokenize=True, return_dict=False) if tokenize else text

@@ -5,7 +5,8 @@ up to rounding and element by element. What families do beside that is looked fo
 
 - a norm after a module: a child of the block, without any matrix of weights, that was given exactly
   what the module returned;
-- a norm of the stream itself (post-norm blocks): likewise, given exactly input + attention output;
+- a norm of the stream itself (post-norm blocks): such a child that was given exactly
+  input + attention output;
 - a scale: one number for each module, the same for all tokens and dimensions.
 """
 

@@ -121,10 +121,10 @@ def method_of(hf: PreTrainedModel) -> str | None:
 
 
 def _method_in(config: PreTrainedConfig) -> str | None:
-    told: Any = getattr(config, "quantization_config", None)
-    if not told:
+    settings: Any = getattr(config, "quantization_config", None)
+    if not settings:
         return None
-    method = told.get("quant_method") if isinstance(told, dict) else told.quant_method
+    method = settings.get("quant_method") if isinstance(settings, dict) else settings.quant_method
     return str(getattr(method, "value", method))
 
 
@@ -162,8 +162,8 @@ def _rounds_activations(module: nn.Module) -> bool:
     if type(module).__name__ == "Linear8bitLt":
         return True
     weight = getattr(module, "weight", None)
-    told = ("act_quant_kwargs", "activation_quantization")
-    return any(getattr(weight, name, None) is not None for name in told)
+    attributes = ("act_quant_kwargs", "activation_quantization")
+    return any(getattr(weight, name, None) is not None for name in attributes)
 
 
 def keep_packing(hf: PreTrainedModel) -> None:

@@ -18,9 +18,9 @@ from crosslatent.model.families import READ_BOTH_WAYS, Names
 ATTN = ("self_attn", "self_attention", "attention", "attn")
 FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
 """Names of children, as the field uses them. ``fc2`` is the last layer of a feed-forward whose
-layers stand in the block itself (OPT, XGLM)."""
+layers are children of the block itself (OPT, XGLM)."""
 CROSS_ATTN = ("encoder_attn", "cross_attn", "cross_attention", "crossattention")
-"""Likewise, for attention over an encoder's states."""
+"""Names of children that attend to an encoder's states."""
 
 _RECURRENT = ("mamba", "linear_attn", "temporal_block", "conv", "short_conv", "ssm")
 _KINDS_WITH_STATE = frozenset(

@@ -42,10 +42,10 @@ _SWITCH = re.compile("think|reason", re.IGNORECASE)
 
 
 def open_thought(model: Model, prompt: Prompt, *, chat: AsChat = False) -> str | None:
-    """The mark of a thought that a prompt ends in; None if it ends in none.
+    """The mark of the thought that a prompt ends inside; None if there is none.
 
-    What the question and what stands before it say does not count: with a chat template, only what
-    it writes after the question; without, a prompt whose very last token is such a mark.
+    Marks in the question or before it are ignored: with a chat template, only the text that the
+    template writes after the question counts; without one, only the very last token of the prompt.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses the prompt.
@@ -87,7 +87,7 @@ def thought_note(
 
 
 def _closing(model: Model, prompt: Prompt, chat: AsChat) -> str | None:
-    """What the template can be told for the prompt not to end inside a thought, if anything."""
+    """The template argument with which the prompt does not end inside a thought, if any."""
     if not chat:
         return None
     settings = chat if isinstance(chat, Chat) else Chat()

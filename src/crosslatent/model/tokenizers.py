@@ -161,7 +161,7 @@ def difference(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
         said = _first(tokenizer, right, texts, special=False)
         if said is None and not _says_of_ends(file.with_name(_CONFIG)):
             said = _first(tokenizer, right, texts[:3], special=True)
-    except Exception as error:  # noqa: BLE001 - likewise, and a class may stumble over anything
+    except Exception as error:  # noqa: BLE001 - a tokenizer class may raise anything
         return f"cannot read texts that its {FILE} reads ({one_line(error)})"
     if said is None:
         return None
@@ -223,7 +223,7 @@ def _shown(ids: Iterable[int], most: int = 8) -> str:
 
 
 def _says_of_ends(config: Path) -> bool:
-    """Whether a tokenizer_config.json says itself what stands around a text."""
+    """Whether a tokenizer_config.json sets the special tokens around a text itself."""
     said = _read(config)
     return "add_bos_token" in said or "add_eos_token" in said
 

@@ -85,7 +85,7 @@ def units_of(model: Model, kind: Component) -> tuple[Units, ...]:
     """The neurons or the heads of every block, looked for once.
 
     Raises:
-        PairError: they cannot be told from the model, or not be proven; says why.
+        PairError: they cannot be found in the model, or not be verified; says why.
     """
     known = _found.setdefault(model.hf, {})
     if kind not in known:

@@ -72,7 +72,7 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def _original(module: nn.Module) -> nn.Module:
-    original: nn.Module = module._orig_mod  # type: ignore[assignment]  # noqa: SLF001 - likewise
+    original: nn.Module = module._orig_mod  # type: ignore[assignment]  # noqa: SLF001 - no public name
     return original
 
 
@@ -111,10 +111,10 @@ def _adapted(module: nn.Module) -> nn.Module | None:
     configs: dict[str, Any] = module.peft_config
     for name, config in configs.items():
         kind = str(getattr(config.peft_type, "value", config.peft_type))
-        told = getattr(config, "alora_invocation_tokens", None) is not None
-        if config.is_prompt_learning or told or kind in _AROUND:
+        alora = getattr(config, "alora_invocation_tokens", None) is not None
+        if config.is_prompt_learning or alora or kind in _AROUND:
             raise ModelError(
-                f"The adapter {name!r} is of type {kind}{' with invocation tokens' * told}, which "
+                f"The adapter {name!r} is of type {kind}{' with invocation tokens' * alora}, which "
                 "acts around the model and not in its modules alone: use one that PEFT puts into "
                 "modules, such as LoRA, or wrap the model without it."
             )

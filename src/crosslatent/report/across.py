@@ -25,7 +25,7 @@ def modules_section(summary: Summary) -> Section | None:
     claim = summary.modules
     if claim is None:
         return None
-    # Without any figure, a sentence on a claim that nobody asked about is only in the way.
+    # Without any figure, a sentence about the claim is only in the way.
     if not claim.halves:
         return None
     sentences = [verdicts.CLAIM.say(claim), " ".join(claim.missing)]

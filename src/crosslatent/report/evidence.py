@@ -207,10 +207,10 @@ def _layer_sentence(run: RunSummary, profile: LayerProfile) -> str:
         Side("source", profile.by_source, profile.effective_sources, best),
         Side("target", profile.by_target, profile.effective_targets, best),
     )
-    told = " ".join(verdicts.LAYERS.say(side) for side in sides)
+    sentences = " ".join(verdicts.LAYERS.say(side) for side in sides)
     name = formatting.first_upper(formatting.component(profile.component))
     where = "" if profile.split == ALL else f" ({profile.split} questions)"
-    return f"{name}{where}: {told}{_variance(profile)}"
+    return f"{name}{where}: {sentences}{_variance(profile)}"
 
 
 def _best_pair(run: RunSummary, profile: LayerProfile) -> tuple[Pair, Estimate] | None:

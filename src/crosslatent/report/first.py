@@ -1,4 +1,4 @@
-"""The first card: the declared headline, and what stands beside every transplant."""
+"""The first card: the declared headline, and the figures reported beside every transplant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONDITIONS = {
     "gain_interval_above_zero": "the interval of the gain lies above zero",
     "no_control_above_zero": "no control at the same pair has an interval above zero",
     "true_minus_each_control_above_zero": "true minus each control lies above zero",
-    "upper_bound_beside_every_control": "the upper bound stands beside every control",
+    "upper_bound_beside_every_control": "the upper bound is shown beside every control",
 }
 
 

@@ -49,7 +49,7 @@ _RULES = {
     "option_or_label": "it names the right option, by its mark or its label, and no other one",
     "authors_option_or_label": "it names the right option and no other one by mark or label, to "
     "the letter of the authors' script",
-    "contains": "the gold answer stands in it, in upper or lower case",
+    "contains": "it contains the gold answer, in upper or lower case",
     "exact": "it is the gold answer and nothing else",
     "likelihood": "the right option is the likeliest of them as a whole",
     "likelihood_mean": "the right option is the likeliest of them per token",

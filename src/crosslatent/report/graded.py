@@ -106,16 +106,16 @@ def _gain_panel(metric: str, component: str, scores: list[ScoreAtPair]) -> Panel
 
 
 def fidelity_section(run: RunSummary, split: str | None) -> Section | None:
-    """How often answers are in another language; None if no output's language could be told."""
+    """How often answers are in another language; None if no output's language is identified."""
     everything = [entry for entry in run.fidelity if entry.split == ALL]
     whole = next((entry for entry in everything if entry.lang == ALL), None)
     if whole is None or not whole.off_target.n:
         return None
-    off, told = formatting.percent(whole.off_target.value), whole.off_target.n
+    off, identified = formatting.percent(whole.off_target.value), whole.off_target.n
     sentence = (
         f"{off} of the unmodified answers are in another language than their question, among the "
-        f"{told:,} of {whole.outputs:,} whose language could be told: the others are too short, "
-        "such as \u201c(1)\u201d, or not sure."
+        f"{identified:,} of {whole.outputs:,} whose language could be identified: the others are "
+        "too short, such as \u201c(1)\u201d, or the identification is not sure."
     )
     panels = [_fidelity_panel(everything)]
     for component in run.components:
@@ -136,7 +136,7 @@ def _fidelity_panel(entries: list[Fidelity]) -> Panel:
             formatting.first_upper(formatting.language(lang)),
             "base",
             by_lang[lang].off_target,
-            f"language told of {by_lang[lang].off_target.n:,} of {by_lang[lang].outputs:,}",
+            f"language identified in {by_lang[lang].off_target.n:,} of {by_lang[lang].outputs:,}",
         )
         for lang in _languages(list(by_lang))
     )
@@ -153,7 +153,7 @@ def _fidelity_gain_panel(component: str, entries: list[FidelityAtPair]) -> Panel
     caption = (
         "Points of answers more (or fewer) in another language than the question\u2019s, on the "
         f"{entries[0].split} questions at the picked pair, where the language of both answers "
-        f"could be told. {sizes([entry.difference for entry in entries])}. {SPREAD}"
+        f"could be identified. {sizes([entry.difference for entry in entries])}. {SPREAD}"
     )
     title = f"With {component} transplants, against unmodified"
     return Panel(title, [], Forest(rows, True, caption, losses=False))
@@ -164,8 +164,8 @@ def _fidelity_row(entry: FidelityAtPair) -> Row:
         formatting.percent(entry.vanilla.value),
         formatting.percent(entry.transplant.value),
     )
-    told = f"told of {entry.vanilla_identified} and {entry.transplant_identified}"
-    detail = f"{before} to {after}; {told} of {entry.outputs}"
+    identified = f"identified in {entry.vanilla_identified} and {entry.transplant_identified}"
+    detail = f"{before} to {after}; {identified} of {entry.outputs}"
     label = formatting.first_upper(formatting.language(entry.lang))
     return row(label, "true", entry.difference, detail)
 
@@ -208,12 +208,12 @@ def rules_table(run: RunSummary) -> Table | None:
 
 
 def notes(run: RunSummary) -> list[str]:
-    """What of the graded figures could not be told."""
+    """Which of the graded figures could not be computed, and why."""
     whole = next((e for e in run.fidelity if (e.split, e.lang) == (ALL, ALL)), None)
     if whole is None or whole.off_target.n:
         return []
     answers = formatting.count(whole.outputs, "unmodified answer")
-    return [f"The language of none of {answers} could be told: too short, or not sure."]
+    return [f"The language of none of {answers} could be identified: too short, or not sure."]
 
 
 def _languages(langs: list[str]) -> list[str]:

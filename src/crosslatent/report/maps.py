@@ -81,7 +81,7 @@ def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) 
         xaxis=_axis("target layer (where the vector lands)", len(view.z)),
         yaxis=_axis("source layer (where it is read)", len(view.z)),
         coloraxis=_colour_axis(view.has_gain, end),
-        # Two outlines, so that one of them stands out from any cell.
+        # Two outlines, so that one of them contrasts with any cell.
         shapes=[] if mark is None else [_outline(mark, "white", 5), _outline(mark, colours.INK, 2)],
     )
     return result

@@ -69,7 +69,7 @@ def page_view(summary: Summary, data: Sequence[RunData], choosing: Sequence[Choo
     Args:
         summary: the analysis.
         data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
-        choosing: likewise, how pairs were chosen in each.
+        choosing: how pairs were chosen in each run, in the same order.
     """
     headline = summary.headline
     return PageView(

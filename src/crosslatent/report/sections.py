@@ -40,8 +40,8 @@ def accuracy_panel(run: RunSummary) -> Panel | None:
     marks = [line.marks[0].estimate for line in rows]
     caption = f"Share of right answers. {sizes(marks)}. {SPREAD}"
     sentences = [_accuracy_sentence(by_lang, run.direction), _majority_sentence(by_lang)]
-    told = [sentence for sentence in (*sentences, graded.rule_sentence(run)) if sentence]
-    return Panel("", told, Forest(tuple(rows), False, caption))
+    shown = [sentence for sentence in (*sentences, graded.rule_sentence(run)) if sentence]
+    return Panel("", shown, Forest(tuple(rows), False, caption))
 
 
 def _accuracy_row(lang: str, ways: dict[str, Accuracy]) -> Row:

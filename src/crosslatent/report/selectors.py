@@ -53,8 +53,8 @@ def verdict(evaluation: Evaluation, new: Sequence[str] = ()) -> list[str]:
     Nothing, where questions are tested on that were fitted on.
     """
     if evaluation.trained_on:
-        told = f"{_trained(evaluation)}: nothing is concluded from these figures."
-        return [_setting(evaluation), told]
+        warning = f"{_trained(evaluation)}: nothing is concluded from these figures."
+        return [_setting(evaluation), warning]
     choice = Choice(evaluation, verdicts.exploratory(new, "strict_room"))
     sentences = [
         _setting(evaluation),
@@ -176,9 +176,9 @@ def selectors_table(evaluation: Evaluation) -> Table:
     rows += [_baseline_cells(found) for found in evaluation.baselines]
     if evaluation.trained_on:
         head.append("trained on")
-        told = f"{evaluation.trained_on:,} of {evaluation.items:,}"
+        exposed = f"{evaluation.trained_on:,} of {evaluation.items:,}"
         rows = [
-            [*cells, told if place < len(groups(evaluation)) else ""]
+            [*cells, exposed if place < len(groups(evaluation)) else ""]
             for place, cells in enumerate(rows)
         ]
     caption = (

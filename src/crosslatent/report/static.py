@@ -57,7 +57,7 @@ _MARKERS = {"reference": "D", "majority": "|"}
 def write_figures(summary: Summary, folder: Path) -> None:
     """Write every figure that the summary can fill as ``TASK-NAME.png``, ``.pdf`` and ``.svg``.
 
-    Two runs of one task are told apart by a number.
+    The files of a second run of the same task get a number.
     """
     wanted = summary.headline.declared.test if summary.headline is not None else None
     used: list[str] = []
@@ -161,7 +161,7 @@ def _forests(panels: Sequence[Panel]) -> Figure:
     for place, (panel, forest) in enumerate(zip(panels, forests, strict=True)):
         axis = figure.add_subplot(places[place, 0])
         _forest(axis, forest)
-        # A legend stands between the title and the plot.
+        # Leave room for a legend between the title and the plot.
         axis.set_title(
             safe.short(panel.title, safe.LONGEST_TITLE),
             loc="left",

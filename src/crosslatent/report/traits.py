@@ -37,7 +37,7 @@ def languages(run: RunSummary) -> Fold | None:
 
 
 def _lead(found: list[LanguageCorrelation]) -> list[str]:
-    """What stands after correction; nothing where no correlation could be computed."""
+    """Correlations that remain significant after correction; empty if none could be computed."""
     none = verdicts.TRAITS.say(found)
     return ([none] if none else []) + [
         f"{formatting.first_upper(formatting.component(one.component))}: the "

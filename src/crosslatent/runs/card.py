@@ -1,4 +1,4 @@
-"""README.md of a run folder: says in a dataset card's own words which tables the folder has.
+"""README.md of a run folder: a dataset card that lists the folder's tables.
 
 With it, ``datasets.load_dataset("RUN")`` gives the rows, and ``load_dataset("RUN", "items")`` the
 questions.

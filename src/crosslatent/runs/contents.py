@@ -1,4 +1,4 @@
-"""What a run folder must hold for anything to be computed from it: run.json, columns, values.
+"""Validation of a run folder before anything is computed from it: run.json, columns, values.
 
 A folder may come from anybody, so nothing that is read can be relied on before it went through
 here. What does not fit is a `RunFolderError`, never an exception somewhere in the analysis.
@@ -38,7 +38,7 @@ OPTIONAL = frozenset(
         *LATER,
     }
 )
-"""Columns that some runs lack, and that whoever reads them does without."""
+"""Columns that some runs lack; code that reads a run must do without them."""
 
 _AGAIN = "run its sweep again, or give another folder"
 
@@ -222,13 +222,13 @@ def check_values(
     with readable(path):
         for table, schema in schemas.items():
             empty = [f"{column.name} IS NULL" for column in schema if not column.nullable]
-            told = {"a value is missing": " OR ".join(empty)} | wrong.get(table, {})
-            _refuse(connection, table, told, path)
+            checks = {"a value is missing": " OR ".join(empty)} | wrong.get(table, {})
+            _refuse(connection, table, checks, path)
         doubled = "SELECT count(*) - count(DISTINCT item) FROM items"
         if _number(connection, doubled):
             raise RunFolderError(
                 f"The items of the run in {str(path)!r} are none that a sweep wrote (an item "
-                f"stands there twice): {_AGAIN}."
+                f"occurs twice): {_AGAIN}."
             )
 
 
@@ -242,7 +242,7 @@ def refuse_all(connection: duckdb.DuckDBPyConnection, path: object) -> None:
     Raises:
         RunFolderError: there is one, or the table cannot be read.
     """
-    what = "a language is called 'all', which stands for all of them"
+    what = "a language is called 'all', which results use for all languages together"
     with readable(path):
         _refuse(connection, "items", {what: "'all' IN (lang, aux_lang)"}, path)
 

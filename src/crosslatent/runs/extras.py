@@ -1,4 +1,4 @@
-"""What a sweep may leave in a run folder beside its rows: attribution scores and sampled answers.
+"""Optional tables of a run folder beside its rows: attribution scores and sampled answers.
 
 Tables in parts, like the rows. Never sees a model.
 """

@@ -141,9 +141,9 @@ def prepare_folder(path: RunPath, marker: str) -> bool:
 
 
 def check_empty(path: RunPath, marker: str) -> None:
-    """Refuse a folder that holds something else than what `marker` stands for.
+    """Refuse a folder with other content than the kind of folder that `marker` marks.
 
-    What a process of ours left that was killed before it wrote the marker is no hindrance.
+    Files left by a process of ours that was killed before it wrote the marker are accepted.
 
     Raises:
         RunFolderError: the folder has files, but not the marker (a path below it).

@@ -157,7 +157,7 @@ class RunFolder:
         write_table(path, rows, FAILURES)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Record how the run stands in run.json, and which tables there are in README.md."""
+        """Record the status of the run in run.json, and list its tables in README.md."""
         check_fence(self.location, self.session)
         self._manifest = {**self._manifest, "status": dict(status)}
         write_json(self.location / MANIFEST, self._manifest)
@@ -236,7 +236,7 @@ def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = No
 
 
 def part_name(session: int, number: int) -> str:
-    """Name of a part: the same for whoever writes a slice in a session."""
+    """File name of a part; it does not depend on which process of the session writes it."""
     return f"part-{session:05d}-{number:06d}"
 
 
@@ -279,7 +279,7 @@ def _entered(
             sessions = [*sessions_of(there), _now(asked, session)]
             entered = _written(location, {**there, **since, "sessions": sessions})
             return entered, notes_of(there, asked)
-    # Killed from here on, the folder says that it is being cleared, and the next call goes on.
+    # If killed from here on, run.json says that the folder is being cleared; the next call goes on.
     _written(location, {**asked, CLEARING: True, "sessions": [_now(asked, session)]})
     _remove_tables(location)
     return _begun(location, asked, session), []

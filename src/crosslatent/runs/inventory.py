@@ -28,8 +28,8 @@ _NAMES = 1 << 8
 class Inventory:
     """The keys of the rows that are there.
 
-    A key is an item (its place among those seen) and a code, one number that stands for control,
-    stratum, component, source and target, or condition: 16 bytes a row.
+    A key is an item (its index among the items seen) and a code, one number that encodes control,
+    stratum, component, source and target, or condition: 16 bytes per row.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Inventory:
 
         Args:
             items: the items, each once.
-            names: what the codes stand for.
-            conditions: likewise.
-            rows: place of the item, and code, of each row; shape (rows, 2).
+            names: the names of controls, strata and components that codes refer to.
+            conditions: the ids of conditions that codes refer to.
+            rows: index of the item, and code, of each row; shape (rows, 2).
         """
         self._items = list(items)
         self._names = list(names)

@@ -74,7 +74,7 @@ def _held(location: RunPath) -> dict[str, Any]:
     """A lease; nothing if it is not there, or is none.
 
     Raises:
-        RunFolderError: it cannot be reached, which does not say that nobody has it.
+        RunFolderError: it cannot be read, so another process may still hold it.
     """
     with reaching(location):
         try:
@@ -87,7 +87,7 @@ def _held(location: RunPath) -> dict[str, Any]:
 def _taken(location: RunPath, owner: dict[str, Any]) -> RunFolderError:
     who = ""
     if isinstance(owner.get("pid"), int) and isinstance(owner.get("started"), int | float):
-        # What no clock can say is left out: anybody may have written the file.
+        # Times that no clock can give are ignored: the file is untrusted.
         with suppress(OverflowError, ValueError, OSError):
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
             host = short(str(owner.get("host")))
@@ -128,8 +128,9 @@ class _Locked:
 class _Leased:
     """A small file that says who writes, renewed while that process lives.
 
-    Two that ask at the same moment may both write it; the later one has it, and both look after a
-    moment. Whoever loses a lease all the same is stopped by the fence (`folder.check_fence`).
+    Two processes that ask at the same moment may both write it: the later one holds the lease, and
+    both read the file again after a moment. A process that loses its lease later on is stopped by
+    the fence (`folder.check_fence`).
     """
 
     def __init__(self, location: RunPath) -> None:

@@ -1,4 +1,4 @@
-"""run.json: reading it, and refusing to go on with another run than the one that is there."""
+"""run.json: reading it, and refusing to resume a run with other arguments."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ def refuse_difference(
 
 
 def clock_of(location: RunPath) -> str | None:
-    """The time that the chat template of a run is told; None if there is no run that says.
+    """The time that a run passes to its chat template; None if there is no run.
 
-    For a run that does not say, when it was made.
+    For a run that does not record it, the time at which the run was made.
 
     Raises:
         RunFolderError: its run.json cannot be read.

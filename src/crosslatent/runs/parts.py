@@ -302,7 +302,7 @@ def able_to_read(part: RunPath) -> Iterator[None]:
 
 
 def set_aside(part: RunPath, suffix: str, reason: str) -> SetAside:
-    """Give a part a name that nobody reads; an earlier one of that name is replaced.
+    """Rename a part so that it is no longer read; an earlier file of that name is replaced.
 
     Raises:
         RunFolderError: it cannot be renamed.

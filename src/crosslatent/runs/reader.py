@@ -45,7 +45,7 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
-"""Of connections to DuckDB: whatever a file asks for, no code is fetched or loaded to read it."""
+"""Settings of DuckDB connections: no extension is fetched or loaded, whatever a file requests."""
 
 
 class RunReader:
@@ -190,7 +190,7 @@ def _with_later(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def _as_stored(column: pa.Field) -> pa.Field:
-    """A column without a type of somebody's own in Python: DuckDB reads what is stored."""
+    """A column as its storage type, without an extension type of Python, for DuckDB."""
     kind = column.type
     return column.with_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else column
 

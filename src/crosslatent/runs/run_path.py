@@ -168,7 +168,7 @@ def is_file(location: RunPath) -> bool:
     """Whether there is a file; see `names_in`.
 
     Raises:
-        RunFolderError: it cannot be told: a request that failed does not say that nothing is there.
+        RunFolderError: the request failed, which does not prove that there is no file.
     """
     with reaching(location):
         try:

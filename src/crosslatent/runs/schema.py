@@ -79,8 +79,8 @@ ROWS = pa.schema(
         _column(
             "gold_logprob",
             pa.float32(),
-            "log-probability (nats) of the gold answer's first token, likewise; of several gold "
-            "answers, that any of their first tokens comes; "
+            "log-probability (nats) of the gold answer's first token as the first generated one; "
+            "of several gold answers, that any of their first tokens comes; "
             "null without gold answer, or where another option shares that token",
         ),
         _column(
@@ -98,7 +98,8 @@ ROWS = pa.schema(
         _column(
             "gold_score",
             pa.float32(),
-            "log-probability (nats) of the whole gold answer, likewise; of several, the likeliest; "
+            "log-probability (nats) of the whole gold answer after the prompt; of several, the "
+            "likeliest; "
             "null unless scored (in unmodified rows options of up to max_new_tokens always are)",
         ),
         _column(
@@ -121,13 +122,13 @@ ROWS = pa.schema(
         _column(
             "first_entropy",
             pa.float32(),
-            "entropy (nats) of the first generated token's distribution over the vocabulary, "
-            "likewise",
+            "entropy (nats) of the first generated token's distribution over the vocabulary; "
+            "null if not finite",
         ),
         _column(
             "first_margin",
             pa.float32(),
-            "gap between the two highest logits of the first generated token, likewise",
+            "gap between the two highest logits of the first generated token; null if not finite",
         ),
         _column(
             "min_margin",
@@ -279,7 +280,7 @@ ATTRIBUTION = pa.schema(
             pa.float32(),
             "by how much (nats) the pair would lift the first-step log-probability of the option "
             "that it lifts most, estimated from gradients at the unmodified run; of the likeliest "
-            "first tokens, where options cannot be told apart by theirs. No gold answer is used",
+            "first tokens, where options share their first token. No gold answer is used",
             False,
         ),
     ]

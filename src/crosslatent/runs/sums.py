@@ -36,7 +36,7 @@ def sealed(blank: bytes | memoryview, mark: bytes) -> bytes:
 
     Args:
         blank: the file, with `BLANK` where the checksum belongs.
-        mark: what stands before it.
+        mark: the bytes that precede it.
     """
     data = bytearray(blank)
     at = _place(data, mark)
@@ -56,6 +56,6 @@ def is_whole(data: bytes, mark: bytes = PARQUET) -> bool:
 
 
 def _place(data: bytes | bytearray, mark: bytes) -> int | None:
-    """Where the checksum stands."""
+    """Offset of the checksum; None where there is none."""
     at = data.rfind(mark)
     return None if at < 0 else at + len(mark)

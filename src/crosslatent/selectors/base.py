@@ -1,4 +1,4 @@
-"""What a selector may look at, and what it says: the interface that every selector stands behind.
+"""The interface of selectors: the data that a selector may use, and its output.
 
 Contract: `Candidates` holds what is known when a question is asked, and no gold answer; gold
 answers come in `Labels`, for the tuning split alone. A new selector is one file with one class that
@@ -151,7 +151,7 @@ class Labels:
 
     Attributes:
         correct: of every candidate, shape (items, K): 1, 0, or NaN = not run or not known.
-        vanilla: of the unmodified answer, shape (items,), likewise.
+        vanilla: of the unmodified answer, shape (items,): 1, 0, or NaN.
         gold_logprob: log-probability (nats) of the gold answer, shape (items, K); NaN = not known.
     """
 

@@ -207,15 +207,15 @@ def highest(scores: Floats | None, ran: Mask, most: int) -> Mask:
     """The candidates with the highest scores of each item, among those that were run.
 
     Args:
-        scores: shape (items, K), NaN = none; None = nobody has one.
-        ran: likewise.
-        most: how many of an item at most.
+        scores: shape (items, K), NaN = none; None = no candidate has one.
+        ran: which candidates were run, shape (items, K).
+        most: largest number of candidates of an item.
     """
     chosen = np.zeros(ran.shape, dtype=np.bool_)
     if scores is None:
         return chosen
     usable = ran & ~np.isnan(scores)
-    # A stable sort: equal scores go to the candidate that stands first.
+    # A stable sort: of equal scores the first candidate wins.
     order = np.argsort(-np.where(usable, scores, -np.inf), axis=1, kind="stable")
     np.put_along_axis(chosen, order[:, :most], True, axis=1)
     return chosen & usable

@@ -201,7 +201,8 @@ def evaluate(
         seed: of the intervals.
         resamples: number of bootstrap resamples.
         samples: right or wrong of majorities of samples, by their number, (items of the table,).
-        surer: right or wrong of the surer of both prompts, as it is and calibrated, likewise.
+        surer: right or wrong of the surer of both prompts, raw and calibrated, (items of the
+            table,).
     """
     wanted = {selector.name: selector for selector in (REFERENCE, *selectors)}
     fitted, missing = _fit_all(tuning, list(wanted.values()))

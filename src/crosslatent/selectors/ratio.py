@@ -27,7 +27,7 @@ def ratio(
 
     Args:
         numerator: shape (n,); NaN = missing, and the row is left out of both.
-        denominator: shape (n,), likewise.
+        denominator: shape (n,); NaN = missing, and the row is left out of both.
         clusters: the cluster of each row.
         seed: of the random draws.
         resamples: number of bootstrap resamples.

@@ -121,7 +121,7 @@ class Baseline:
         about: what it is.
         accuracy: share of right answers.
         gain: accuracy minus the unmodified model's.
-        cost: in unmodified answers; None for what nobody could do (upper bound, hindsight).
+        cost: in unmodified answers; None for baselines that cannot be run (upper bound, hindsight).
         strict_room: as of a selector: what some true pair solves, and neither this nor a control.
     """
 
@@ -144,10 +144,10 @@ class Evaluation:
         candidates: number of candidate pairs.
         tune_items: questions that selectors were fitted on.
         items, clusters: questions tested, and independent facts among them.
-        left_out: questions of the test split whose cluster or text also stands in the tuning split.
+        left_out: questions of the test split whose cluster or text is also in the tuning split.
         seed: of the intervals.
         missing: what could not be fitted or computed, and why.
-        trained_on: of `items`, those whose cluster or text also stands in the tuning split, where
+        trained_on: of `items`, those whose cluster or text is also in the tuning split, where
             they were not left out: then nothing is concluded.
         strict_controls: controls that `strict_room` takes into account: those that were run over
             the same pairs. `strict_missing`: the others.

@@ -65,7 +65,7 @@ def fitted_on(manifest: Mapping[str, Any], run: str, split: str, items: int) -> 
     spec, task = manifest.get("spec", {}), manifest.get("task", {})
     model = {**manifest.get("model", {})}
     if model.get("name"):
-        model["name"] = Path(str(model["name"])).name  # a path is nobody's business
+        model["name"] = Path(str(model["name"])).name  # a path may be private
     settings = ("components", "positions", "strength", "max_new_tokens", "score_options", "chat")
     return {
         "run": run,
@@ -192,8 +192,8 @@ def load(file: Path) -> SavedSelector:
         arrays = _arrays(file, content)
         fitted = build(content["fitted"], arrays)
         # Selectors of older versions do not say which questions they were fitted on.
-        told = content.get("seen")
-        seen = None if told is None else Seen.from_plain(told)
+        record = content.get("seen")
+        seen = None if record is None else Seen.from_plain(record)
         found = SavedSelector(content["name"], content["about"], fitted, content["fitted_on"], seen)
         _check(found)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

@@ -67,7 +67,7 @@ def split_to_test(
         tuning: what was fitted on.
         run: name of the run.
         same_text: items one of whose prompts is one of the tuning split's, (items,).
-        allow: keep what stands in both splits, which is left out otherwise.
+        allow: keep items that are in both splits, which are left out otherwise.
 
     Raises:
         RunFolderError: none is left.

@@ -128,7 +128,7 @@ class FittedVote:
 
 
 def _winners(tally: Floats, answers: Places, weights: Floats, places: list[int]) -> Places:
-    """The candidate that stands for the winning answer of each item."""
+    """The candidate that represents the winning answer of each item."""
     n = len(answers)
     if not places:
         return np.full(n, ABSTAIN, dtype=np.int64)

@@ -98,7 +98,7 @@ def grid_correlation(
 
     Args:
         first: values by item and cell, shape (n, ...); NaN = missing.
-        second: likewise, same shape.
+        second: the other values, same shape.
         clusters: the cluster of each item, length n.
         seed: of the random draws.
         confidence: coverage of the interval.

@@ -80,7 +80,7 @@ def effect_sizes(
 
     Args:
         treated: 0/1 by item, shape (n,); NaN = missing.
-        baseline: likewise.
+        baseline: 0/1 by item without the treatment, same shape.
         clusters: the cluster of each item, length n.
         seed: of the random draws.
         confidence: coverage of the intervals.
@@ -120,7 +120,7 @@ def cohens_h(
 
     Args:
         treated: 0/1, or scores between 0 and 1, by item, shape (n,); NaN = missing.
-        baseline: likewise.
+        baseline: values without the treatment, same shape.
         clusters: the cluster of each item, length n.
         seed: of the random draws.
         confidence: coverage of the interval.
@@ -167,7 +167,7 @@ def discordant_odds_ratio(
 
     Args:
         treated: 0/1 by item, shape (n,); NaN = missing. Any rise is a repair.
-        baseline: likewise.
+        baseline: 0/1 by item without the treatment, same shape.
         clusters: the cluster of each item, length n.
         confidence: coverage of the interval.
 

@@ -101,7 +101,7 @@ def detectable_difference(
 
     Args:
         treated: values by item, shape (n,); NaN = missing.
-        baseline: likewise.
+        baseline: values without the treatment, same shape.
         clusters: the cluster of each item, length n.
         power: chance of finding the difference.
         alpha: two-sided level of the test.

@@ -161,7 +161,7 @@ def cluster_permutation(
     Args:
         true: values by item, shape (n,), or by item and attempt, shape (n, ...): 0/1. NaN =
             missing; an attempt counts if both sides have it.
-        control: likewise, same shape.
+        control: values under the control, same shape.
         clusters: the cluster of each item, length n.
         statistic: what an item's attempts become: their mean, or their union (1 if any is 1).
         seed: of the drawn patterns.
@@ -193,7 +193,7 @@ def cluster_permutations(
 
     Args:
         true: values by item, shape (n, k), such as unions by layer; NaN = missing.
-        control: likewise, same shape.
+        control: values under the control, same shape.
         clusters: the cluster of each item, length n.
         seed: of the drawn patterns.
         permutations: how many to draw.

@@ -1,4 +1,4 @@
-"""What a sweep adds to its rows if asked: attribution of all pairs, sampled answers, vectors."""
+"""Optional results of a sweep beside its rows: attribution scores, sampled answers, vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong in a sweep, told apart by kind: one bad item never ends a run."""
+"""Failures of a sweep, by kind: one bad item never ends a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep as far as it is known without its model: what whoever writes its folder needs."""
+"""A resolved sweep without its model: the data that the process writing its folder needs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Prepared:
     def finish(
         self, folder: RunFolder, failed: tuple[Failure, ...]
     ) -> tuple[Faults, dict[str, Any]]:
-        """Write how the run stands, once all that was missing has been tried.
+        """Write failures and the run's status, once all missing rows have been tried.
 
         Args:
             folder: its folder.

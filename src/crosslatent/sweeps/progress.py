@@ -1,4 +1,4 @@
-"""How far a sweep is, told while it runs: prompts that are read, then rows that are answered."""
+"""Progress of a sweep while it runs: prompts that are captured, then rows that are answered."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Show = Callable[[Progress], None]
 
 
 def silent(_state: Progress) -> None:
-    """What shows the progress that nobody asked to see."""
+    """A `Show` that shows nothing."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Tracker:
     _rows: float = field(default=0.0, init=False)
     _workers: int = field(default=0, init=False)
     _spent: dict[Stage, float] = field(default_factory=dict, init=False)
-    _told: float = field(default_factory=time.monotonic, init=False)
+    _last_report: float = field(default_factory=time.monotonic, init=False)
 
     def captured(self, done: int, total: int) -> None:
         """So many of the prompts have been captured."""
@@ -75,9 +75,9 @@ class Tracker:
         self._tell("answer", self.done, self.total)
 
     def _tell(self, stage: Stage, done: int, total: int) -> None:
-        # What passed since the last word was spent on what is told now; stages take turns.
+        # The time since the last report counts for the stage reported now; stages take turns.
         now = time.monotonic()
-        self._spent[stage] = seconds = self._spent.get(stage, 0.0) + now - self._told
-        self._told = now
+        self._spent[stage] = seconds = self._spent.get(stage, 0.0) + now - self._last_report
+        self._last_report = now
         state = Progress(stage, done, total, self._rows, self.all_rows, seconds, self._workers)
         self.show(state)

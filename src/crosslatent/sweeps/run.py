@@ -128,7 +128,7 @@ def run_sweep(
 
 
 def timed(spec: SweepSpec, location: RunPath, *, new: bool) -> SweepSpec:
-    """The same with the time that its chat template is told: when the run was made.
+    """The same with the time for its chat template: when the run was made.
 
     Args:
         spec: what to run.

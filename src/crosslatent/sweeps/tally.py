@@ -1,4 +1,4 @@
-"""What one call of a sweep has done so far, and what failed in it."""
+"""Counts of one call of a sweep so far: rows that are done, and items that failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crosslatent.runs.schema import Failure
 
 @dataclass(slots=True)
 class Tally:
-    """Counts as a sweep goes on.
+    """Counts while a sweep runs.
 
     Attributes:
         strict: whether an item that fails stops the sweep.

@@ -197,8 +197,8 @@ class PromptTokens(Mapping[str, Ids]):
             what = "chat template" if self._chat else "tokenizer"
             raise SweepError(
                 f"The prompts of item {item.id!r} give other token ids now than a moment ago, so "
-                f"that no row could be told what it answers: use a {what} that draws nothing at "
-                "random."
+                f"it would be unknown which prompt a row answers: use a {what} that draws nothing "
+                "at random."
             )
 
     def _encoded(self, items: Sequence[Item]) -> list[tuple[Item, Ids]]:

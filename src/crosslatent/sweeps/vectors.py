@@ -49,7 +49,7 @@ class Vectors:
     Attributes:
         donors: the items of the run, with their pools.
         seed: of noise.
-        advance: told how many prompts of how many have been read for something of a whole pool.
+        advance: called with the number of prompts read for a whole pool, and their total.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Vectors:
             batch_size: prompts that are captured together, if there is room for those of all items.
             paraphrase: token ids of an item's paraphrase, for the control of that name.
             room: bytes of vectors that are kept.
-            advance: told how many prompts of how many have been read for something of a whole pool,
-                such as its mean.
+            advance: called with the number of prompts read for a value of a whole pool, such as its
+                mean, and their total.
         """
         self._model, self._tokens = model, tokens
         self.donors, self.seed = donors, seed
@@ -99,7 +99,7 @@ class Vectors:
         self._controls: dict[str, Control] = {}
 
     def prepare(self, wanted: Iterable[tuple[Item, Sequence[Variant]]]) -> None:
-        """Capture what variants of some items need, as far as it is not there."""
+        """Capture the missing vectors that variants of some items need."""
         for item, variants in wanted:
             for variant in variants:
                 self.of(self._control(variant).reads(item, variant))
@@ -173,4 +173,4 @@ class Vectors:
 
 
 def _silent(_done: int, _of: int) -> None:
-    """Nobody is told."""
+    """An `advance` that does nothing."""

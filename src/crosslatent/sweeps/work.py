@@ -1,4 +1,4 @@
-"""Doing work units of a sweep with a model: rows, and what is asked for beside them.
+"""Runs work units of a sweep with a model: rows, and the extras that were requested.
 
 The same in one process and in the workers of a cluster. An item that raises something is tried by
 itself, and if it fails again it is left out with its reason, so that the others go on.
@@ -56,7 +56,7 @@ class RowWorker:
             plan: the sweep.
             path: how rows are computed.
             batch_rows: rows per batch; None for what memory holds.
-            captured: told how many prompts of how many have been read for a pool's mean.
+            captured: called with the number of prompts read for a pool's mean, and their total.
         """
         self._plan, self._path, self._batch_rows = plan, path, batch_rows
         self._items = plan.grid.donors.items
@@ -83,7 +83,7 @@ class RowWorker:
 
         Args:
             ranges: which rows of which items.
-            advance: told how many of these rows have been answered.
+            advance: called with the number of these rows that have been answered.
 
         Raises:
             SweepError: one item after another fails.

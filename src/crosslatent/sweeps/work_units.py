@@ -1,4 +1,4 @@
-"""What is missing of a sweep, cut into work units, each of which is done, or lost, as a whole.
+"""The missing rows of a sweep, cut into work units, each of which is done, or lost, as a whole.
 
 A row is missing if no part holds its key. So it does not matter who wrote the parts, how many
 workers there were, or where the last run was cut off.

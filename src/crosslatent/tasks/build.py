@@ -26,7 +26,7 @@ class Asking:
         key: the same in all languages of a parallel data set.
         prompt: its text.
         values: what expressions see.
-        where: where the row stands.
+        where: file and line of the row, for messages.
         keyed: whether the key is more than the row's number.
     """
 
@@ -125,7 +125,7 @@ class Builder:
                 ours["row_key"] = row.key
             for asking in self._askings(row, lang, RowValues(plain(row.columns), ours)):
                 if asking.key in found:
-                    raise TaskError(f"{row.where}: the key {asking.key!r} stands here again.")
+                    raise TaskError(f"{row.where}: the key {asking.key!r} is repeated here.")
                 found[asking.key] = asking
         return found
 

@@ -1,4 +1,4 @@
-"""What a task's YAML file says, checked field by field: `docs/tasks.md` explains every one."""
+"""The fields of a task's YAML file, checked one by one: `docs/tasks.md` explains each."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class Definition(Judged):
             (main, other)
             for main in mains
             for other in auxes
-            # A language is its own counterpart only where somebody says so.
+            # A language is its own counterpart only where the task says so.
             if main != other or named
         ]
 
@@ -270,7 +270,7 @@ def _check_files(file: YamlFile, rows: Rows) -> None:
 
 
 def _check_format(file: YamlFile, rows: Rows) -> None:
-    """Refuse what is said of a kind of files that the task does not have."""
+    """Refuse fields about a kind of files that the task does not have."""
     name = rows.files or ""
     delimited = name.endswith(ENDINGS)
     json = bool(name) and not delimited and not name.endswith(".parquet")

@@ -112,14 +112,14 @@ def _check_header(path: Traversable, first: _Line, dialect: Dialect) -> None:
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
         raise TaskError(
-            f"{where}: the column {name!r} stands here {count} times: keep one of them."
+            f"{where}: the column {name!r} occurs {count} times here: keep one of them."
         )
     if len(header) == 1:
         for other in _OTHER_DELIMITERS:
             if other in header[0]:
                 raise TaskError(
                     f"{where}: with {dialect.delimiter!r} between columns, there is one column, "
-                    f"{header[0]!r}: say what stands between them (rows, delimiter: {other!r})."
+                    f"{header[0]!r}: name the delimiter (rows, delimiter: {other!r})."
                 )
     _check_quotes(where, header, dialect, all(map(_QUOTED.fullmatch, header)))
 

@@ -30,7 +30,7 @@ class Template:
     """The text of a prompt, with places for the values of a row."""
 
     def __init__(self, text: str, where: str) -> None:
-        """Compile it; `where` (file and line) stands in the message of a mistake.
+        """Compile it; error messages begin with `where` (file and line).
 
         Raises:
             TaskError: it is no valid template.
@@ -81,7 +81,7 @@ class Constant:
 
 
 def compiled(value: str | Sequence[str], where: str) -> Expression | Constant:
-    """What a field says that is an expression if it is a text, and taken as it is otherwise.
+    """The value of a field: a text is an expression to evaluate, anything else is taken literally.
 
     Raises:
         TaskError: it is no valid expression.
@@ -98,7 +98,7 @@ _MISTAKES = (
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Where a template or expression stands.
+    """A template or expression of a task file.
 
     Attributes:
         names: those that it uses, constants included.
@@ -179,7 +179,7 @@ def _environment() -> SandboxedEnvironment:
     from jinja2.sandbox import SandboxedEnvironment
 
     class Generator(CodeGenerator):
-        """Writes what stands beside a ``~`` as it would be written in a template."""
+        """Writes the operands of ``~`` as a template would write them."""
 
         def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802
             writer = nodes.EnvironmentAttribute("written")
@@ -197,21 +197,21 @@ def _environment() -> SandboxedEnvironment:
         def getattr(self, obj: Any, attribute: str) -> Any:
             if isinstance(obj, Mapping) and attribute in obj:
                 return obj[attribute]
-            return self._told(obj, attribute, super().getattr(obj, attribute))
+            return self._found(obj, attribute, super().getattr(obj, attribute))
 
         def getitem(self, obj: Any, argument: Any) -> Any:
-            # The label -1 of a row that nobody has labelled would be the last option.
+            # The label -1 of an unlabelled row would select the last option.
             if isinstance(argument, int) and argument < 0:
                 raise IndexError(f"there is no place {argument}; the filter last takes the last")
-            return self._told(obj, argument, super().getitem(obj, argument))
+            return self._found(obj, argument, super().getitem(obj, argument))
 
-        def _told(self, obj: Any, name: Any, value: Any) -> Any:
-            """What was found; if it is nothing in the columns, with a message that names them."""
+        def _found(self, obj: Any, name: Any, value: Any) -> Any:
+            """The value; for a missing column, an undefined one whose message lists the columns."""
             if isinstance(obj, Columns) and isinstance(value, StrictUndefined):
                 return self.undefined(obj.lacks(name), obj=obj, name=name)
             return value
 
-    # Prompts are no HTML: what stands in a row goes into the prompt as it is.
+    # Prompts are no HTML: values of a row go into the prompt unescaped.
     environment = Environment(undefined=StrictUndefined, autoescape=False, finalize=written)
     environment.filters.update(literal=literal, marked=marked, found=found, argmax=argmax)
     environment.filters.update(string=_string, join=_join())
@@ -250,7 +250,7 @@ def literal(text: str) -> Any:
 
 
 def marked(text: str, options: Sequence[str]) -> list[str]:
-    """What stands after each option's mark, such as (1), up to the next mark or the line's end.
+    """The text after each option's mark, such as (1), up to the next mark or the line's end.
 
     Options may be given with or without brackets; full-width ones count as ASCII ones. An option
     whose mark is missing gives an empty text.
@@ -272,5 +272,5 @@ def found(text: str, pattern: str) -> str:
 
 
 def argmax(values: Sequence[float]) -> int:
-    """Where the largest value stands; the first one at ties."""
+    """Index of the largest value; the first one at ties."""
     return max(range(len(values)), key=lambda place: values[place])

@@ -38,7 +38,7 @@ def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, .
 def check_item(
     data: Mapping[str, Any], where: str, default_id: str, *, counterparts: bool = True
 ) -> Item:
-    """Build an item from plain data; `where` stands in the message of a mistake.
+    """Build an item from plain data; error messages begin with `where`.
 
     Raises:
         TaskError: a field is missing, unknown, of the wrong type or empty.

@@ -1,4 +1,4 @@
-"""By what a question is known again: its normalised text, and the fact that it asks.
+"""How a question is recognised: by its normalised text, and by the fact that it asks.
 
 Blanks and case do not count, nor what else `core.normal.unspaced` makes alike; shots and chat
 templates are no part of a question's text.

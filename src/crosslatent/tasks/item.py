@@ -14,7 +14,7 @@ from crosslatent.tasks.naming import clash
 
 
 class Shot(NamedTuple):
-    """A question with its answer, in both languages, that stands before a prompt."""
+    """A solved question in both languages, to put before a prompt."""
 
     main: str
     main_answer: str
@@ -69,7 +69,7 @@ class Item:
     other_aux_answers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """An item is its own cluster unless told otherwise."""
+        """An item is its own cluster by default."""
         if not self.cluster:
             object.__setattr__(self, "cluster", self.id)
 
@@ -190,7 +190,7 @@ def _check_fields(data: Mapping[str, Any], where: str) -> None:
             raise TaskError(f"{where}: the field {name!r} is {value!r}, but {kind} belongs there.")
         if name in ("lang", "aux_lang") and value == "all":
             raise TaskError(
-                f"{where}: the field {name!r} is 'all', which stands for all languages in results: "
+                f"{where}: the field {name!r} is 'all', which in results means all languages: "
                 "give the language a code of its own."
             )
 
@@ -234,10 +234,10 @@ def _expected(name: str) -> str:
 
 
 def check_judging(item: Item, where: str) -> None:
-    """Refuse options, labels, shares and a gold answer that do not fit each other.
+    """Refuse options, labels, shares and a gold answer that are inconsistent.
 
     Raises:
-        TaskError: they do not; `where` (file and line) stands in the message.
+        TaskError: they are; the message begins with `where` (file and line).
     """
     if item.options is None:
         _check_open(item, where)
@@ -279,7 +279,7 @@ def _check_options(options: tuple[str, ...], where: str) -> None:
     alike = clash(options)
     if alike:
         raise TaskError(
-            f"{where}: the options {list(options)} cannot be told apart, as {alike}: make them "
+            f"{where}: the options {list(options)} cannot be distinguished, as {alike}: make them "
             "differ in more than case, brackets, the script of digits, blanks, invisible "
             "characters, or the mark of another one."
         )

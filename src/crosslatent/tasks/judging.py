@@ -124,7 +124,7 @@ def text(value: Any, row: str) -> str:
         TaskError: it is something else.
     """
     if not (isinstance(value, str | date | time) or is_number(value)):
-        raise TaskError(f"{row}: a text belongs where {value!r} stands.")
+        raise TaskError(f"{row}: {value!r} is given where a text belongs.")
     try:
         return written(value)
     except ValueError as error:

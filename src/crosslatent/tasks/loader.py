@@ -163,7 +163,7 @@ def _check_rule(file: YamlFile, rule: str, items: tuple[Item, ...]) -> None:
         if alike:
             raise TaskError(
                 f"{place} has options {list(item.options or ())} with labels "
-                f"{list(item.labels or ())} that cannot be told apart, as {alike}: make them "
+                f"{list(item.labels or ())} that cannot be distinguished, as {alike}: make them "
                 "differ, or use the rule option."
             )
         raise TaskError(

@@ -2,8 +2,8 @@
 
 A rule (`crosslatent.tasks.rules`) says right or wrong; a metric says by how much. `exact_match` and
 `f1` are those of SQuAD's evaluation (Rajpurkar et al. 2016), carried to any script as in MLQA's
-(Lewis et al. 2020); `js_similarity` is that of GlobalOpinionQA (Durmus et al. 2023). A score that
-cannot be told is None, never 0.
+(Lewis et al. 2020); `js_similarity` is that of GlobalOpinionQA (Durmus et al. 2023). An undefined
+score is None, never 0.
 
 To add a metric, write a function ``(answer, item) -> float | None`` and enter it in `_ALL`.
 """
@@ -48,7 +48,7 @@ class Metric:
     Attributes:
         name: as in a task's file.
         needs: what of an `Answer` the score depends on.
-        score: answer, item -> 0 to 1, or None if it cannot be told.
+        score: answer, item -> 0 to 1, or None if it is undefined.
         fits: whether an item has what the metric compares with.
     """
 

@@ -110,5 +110,5 @@ def _same(column: Any, ours: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= _SHOWN else f"{told[: _SHOWN - 1]}\u2026"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}\u2026"

@@ -1,7 +1,8 @@
 """Which of some options, or of their labels, a text names; needs no item.
 
-Options are *symbols*, such as "(1)", "A" or "甲", or *words*. `clash` finds options that cannot be
-told apart by asking what the text of each one names: what checks a task is what judges answers.
+Options are *symbols*, such as "(1)", "A" or "甲", or *words*. `clash` finds indistinguishable
+options by asking which options the text of each one names: a task is checked by the code that
+judges answers.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ Span = tuple[int, int]
 WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 """How Unicode's names of characters begin, in scripts that have no blanks between words."""
 _WORDS_OF_ONE = ("CJK", "HANGUL SYLLABLE")
-"""Likewise, where a single character can be a word, such as yes or no."""
+"""How names begin in scripts where a single character can be a word, such as yes or no."""
 
 _CORE = re.compile(r"[(\[{]?\s*(.*?)\s*[)\]}.,:\u3001\u104a\u3002]*", re.DOTALL)
-"""What stands between the marks of a symbol: of "(1)", "A." or "1)"."""
+"""The symbol without its brackets and points: the 1 of "(1)" or "1)", the A of "A."."""
 _ROMAN = re.compile(r"(?=.)M*(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 
 
@@ -67,10 +68,10 @@ def labelled_options(output: str, options: Sequence[str], labels: Sequence[str])
 
 
 def clash(options: Sequence[str], labels: Sequence[str] | None = None) -> str | None:
-    """Options that cannot be told apart, or with `labels` such options or labels.
+    """Why options cannot be distinguished; with `labels`, options by either text or label.
 
     Returns:
-        What is wrong, such as "the answer 'Yes' names 'Yes', 'yes'"; None if nothing is.
+        A reason such as "the answer 'Yes' names 'Yes', 'yes'"; None if they are distinct.
     """
     return _clash(tuple(options), None if labels is None else tuple(labels))
 
@@ -85,7 +86,7 @@ def _clash(options: tuple[str, ...], labels: tuple[str, ...] | None) -> str | No
             named = labelled_options(text, options, labels)
         if named != [options[k]]:
             return f"the answer {text!r} names {', '.join(map(repr, named)) or 'nothing'}"
-    # Letters are named in their own case, but nobody means two answers by one letter.
+    # Answers are matched to letters by case, but "A" and "a" cannot mean two different answers.
     folded = [fold(one.key or one.text) for one in _read(options)]
     for k, text in enumerate(folded):
         if text in folded[:k]:
@@ -161,7 +162,7 @@ def _occurrences(text: str, part: str) -> Iterator[Span]:
 
 
 def _whole_words(text: str, words: str) -> Iterator[Span]:
-    # A single letter stands in too many words to be found without blanks around it.
+    # A single letter occurs in too many words to be found without blanks around it.
     blanks = _is_letter(words)
     for start, end in _occurrences(text, words):
         if all(_is_boundary(text, at, blanks=blanks) for at in (start, end)):
@@ -189,7 +190,7 @@ def _is_boundary(text: str, at: int, *, blanks: bool) -> bool:
 
 
 def _in_number(text: str, at: int) -> bool:
-    """Whether a point or comma stands there between digits."""
+    """Whether the character there is a point or comma between digits."""
     return text[at] in ".," and text[at - 1 : at].isdecimal() and text[at + 1 : at + 2].isdecimal()
 
 

@@ -19,14 +19,14 @@ def formatted(pattern: str, where: str, **values: str | None) -> str:
         TaskError: it names something else, or is no pattern.
     """
     known = ", ".join(f"{{{name}}}" for name in values)
-    told = f"{where}: the pattern {pattern!r} cannot be filled in ("
+    problem = f"{where}: the pattern {pattern!r} cannot be filled in ("
     try:
         # "{code.__class__}" is a place for Python too, but not one of a file's name.
         asked = [name for _, name, *_ in Formatter().parse(pattern) if name is not None]
         strange = [name for name in asked if name not in values]
         filled = "" if strange else pattern.format(**values)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise TaskError(f"{told}{error}): only {known} can stand in it.") from error
+        raise TaskError(f"{problem}{error}): it may contain only {known}.") from error
     if strange:
-        raise TaskError(f"{told}{strange[0]!r}): only {known} can stand in it.")
+        raise TaskError(f"{problem}{strange[0]!r}): it may contain only {known}.")
     return filled

@@ -82,8 +82,8 @@ class ReleasedReader:
 
         Args:
             pairs: the languages; pairs without files are left out.
-            mains: languages of main that somebody asked for: each must be there.
-            auxes: likewise, languages of aux.
+            mains: languages of main that the user asked for; each must exist.
+            auxes: languages of aux that the user asked for; each must exist.
             counterparts: whether every item must have its aux prompt; `Item.aux` may be empty
                 otherwise.
 

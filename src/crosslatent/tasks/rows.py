@@ -41,9 +41,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a data set, and where it stands, for messages.
+    """One row of a data set, with its file and line for messages.
 
-    `key` is the name under which it stands in a JSON object of rows; None elsewhere.
+    `key` is its key where a JSON object holds the rows; None elsewhere.
     """
 
     number: int
@@ -132,7 +132,7 @@ class RowSource:
         key = (hub, config, files, split)
         if key not in self._opened:
             source = hub if self.data is None else str(_clone(self.data, hub))
-            # A clone stands at one revision already.
+            # A clone has one revision checked out already.
             revision = self.rows.revision if self.data is None else None
             self._opened[key] = _load(source, config, files, split, revision)
         return self._opened[key]

@@ -79,10 +79,9 @@ def option_or_label(output: str, item: Item) -> Verdict:
 def authors_option_or_label(output: str, item: Item) -> Verdict:
     """XNLI's rule as in the authors' script, to the letter.
 
-    Right if the gold option's "(k)" or label stands in the output, or the output is just k, and no
-    other option's "(k)" or label stands in it. Labels count in their own case, as they are given,
-    also within another option's label; full-width round brackets count as ASCII ones, and nothing
-    else is normalised.
+    Right if the output contains the gold option's "(k)" or label, or is just k, and contains no
+    other option's "(k)" or label. Labels are matched by case, also within another option's label;
+    full-width round brackets count as ASCII ones, and nothing else is normalised.
     """
     text = output.replace("\uff08", "(").replace("\uff09", ")")
     options = item.options or ()

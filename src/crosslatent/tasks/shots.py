@@ -19,7 +19,7 @@ def with_shots(task: Task, count: int, *, seed: int = 0) -> Task:
 
     The order in which pilot questions are taken is drawn once, by what is independent
     (`Item.cluster`), so that items get the same ones in every language of a parallel data set. A
-    question never stands before itself or one about the same fact.
+    question is never put before itself or one about the same fact.
 
     Args:
         task: the task; its items need gold answers and counterparts.
@@ -69,6 +69,6 @@ def _shots(
 
 
 def _shot(item: Item) -> Shot:
-    """A solved question; where the answer in aux's language is not known, main's stands for it."""
+    """A solved question; an unknown answer in aux's language is replaced by main's."""
     answer = item.answer or ""
     return Shot(item.main, answer, item.aux, item.as_aux().answer or answer)

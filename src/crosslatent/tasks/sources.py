@@ -46,7 +46,7 @@ def read_json_lines(path: Traversable) -> Iterator[tuple[int, Any]]:
 
 
 class Found(NamedTuple):
-    """A JSON object, the line where it begins, and its key where it stands in another object."""
+    """A JSON object, the line where it begins, and its key if it is part of another object."""
 
     line: int
     key: str | None
@@ -161,7 +161,7 @@ def _members(
     for at, end, key in _parts(text, start):
         line, counted = line + text.count("\n", counted, at), at
         if key is not None and key in seen:
-            raise TaskError(f"{path}:{line}: the key {key!r} stands here again: keep one of them.")
+            raise TaskError(f"{path}:{line}: the key {key!r} is repeated here: keep one of them.")
         seen.add(key)
         yield line, key, _parse(text[at:end], f"{path}:{line}")
 
@@ -223,8 +223,8 @@ def _parse(text: str, where: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise TaskError(
-            f"{where}: half of a character stands here ({error.object[error.start]!a}): write the "
-            "whole of it."
+            f"{where}: this line has half of a character ({error.object[error.start]!a}): write "
+            "the whole character."
         ) from error
     except json.JSONDecodeError as error:
         raise TaskError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INCLUDE = "include"
 MOST_FIELDS = 100_000
 Place = tuple[str, ...]
-"""Where a field stands: ``("languages", "sw", "labels")``."""
+"""Path of a field: ``("languages", "sw", "labels")``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class YamlFile:
 def read_yaml(path: Traversable, folder: Traversable) -> YamlFile:
     """Read a YAML file whose top level is a mapping, and the files that its `include` names.
 
-    A field of the file stands before the same field of an included one; mappings are merged.
+    A field of the file overrides the same field of an included one; mappings are merged.
 
     Args:
         path: the file.
@@ -110,7 +110,7 @@ def _parse(path: Traversable) -> YamlFile:
     except ValueError as error:  # a date that there is not
         raise TaskError(f"{path}: a value cannot be read ({error}): write it in quotes.") from error
     except RecursionError as error:
-        raise TaskError(f"{path}: an alias stands within what it names.") from error
+        raise TaskError(f"{path}: an alias is part of what it names.") from error
     if not isinstance(data, dict) or not isinstance(node, yaml.MappingNode):
         raise TaskError(f"{path}: a task file holds fields such as 'name: ...' at its top level.")
     lines: dict[Place, str] = {}
@@ -119,7 +119,7 @@ def _parse(path: Traversable) -> YamlFile:
             # Aliases of aliases of aliases: a page of YAML can name more fields than memory holds.
             raise TaskError(f"{path}: there are more than {MOST_FIELDS:,} fields, with aliases.")
         if place in lines:
-            raise TaskError(f"{path}:{line}: the field {'.'.join(place)!r} stands here again.")
+            raise TaskError(f"{path}:{line}: the field {'.'.join(place)!r} is repeated here.")
         lines[place] = f"{path}:{line}"
     return YamlFile(path, data, lines)
 
@@ -138,9 +138,7 @@ def _places(
         place = (*above, key.value)
         yield place, line
         if id(value) in within:
-            raise TaskError(
-                f"{path}:{line}: the alias at {key.value!r} stands within what it names."
-            )
+            raise TaskError(f"{path}:{line}: the alias at {key.value!r} is part of what it names.")
         yield from _places_within(value, place, path, (*within, id(node)))
 
 
@@ -154,5 +152,5 @@ def _places_within(
     elif isinstance(node, yaml.SequenceNode):
         for at, part in enumerate(node.value):
             if id(part) in within:
-                raise TaskError(f"{path}: an alias stands within what it names.")
+                raise TaskError(f"{path}: an alias is part of what it names.")
             yield from _places_within(part, (*place, str(at)), path, (*within, id(node)))

@@ -1,6 +1,6 @@
 """How families of translation models write a language, as candidates to look for in a vocabulary.
 
-Facts, no guesses: what a model knows is what stands in its own vocabulary; see `find`.
+A model knows a language only if the code is in its own vocabulary; see `find`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def add_counterparts(
         translator: what translates.
         aux_lang: language of counterparts, for items that do not name it; "en" if None.
         cache: translations of earlier runs; None for none.
-        progress: told how many of the segments that are not cached are done.
+        progress: called with the number of uncached segments that are done, and their total.
 
     Raises:
         RunFolderError: the cache cannot be used.

@@ -1,4 +1,4 @@
-"""How families of translation models are told the languages: one table entry each."""
+"""How families of translation models take the languages: one table entry each."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Family:
             none, since it translates one pair only.
         code: what a code looks like.
         spell: candidates for a code, from what users write.
-        told: "forced": the tokenizer is told the source, and the first token is that of the
-            target; "prefix": the token of the target stands before the text.
+        scheme: "forced": the tokenizer gets the source, and the first generated token is that of
+            the target; "prefix": the token of the target precedes the text.
         tokenizers: starts of names of tokenizer classes; others are another family.
     """
 
@@ -38,11 +38,11 @@ class Family:
     form: str
     code: str
     spell: Callable[[str], list[str]]
-    told: Literal["forced", "prefix"]
+    scheme: Literal["forced", "prefix"]
     tokenizers: tuple[str, ...] = ("",)
 
     def known(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-        """The codes that stand in a tokenizer's vocabulary, with the id of their token."""
+        """The codes in a tokenizer's vocabulary, with the id of their token."""
         if not self.form or not type(tokenizer).__name__.startswith(self.tokenizers):
             return {}
         before, after = map(re.escape, self.form.split("{}"))
@@ -59,7 +59,7 @@ FAMILIES = (
         form="{}",
         code="[a-z]{3}_[A-Z][a-z]{3}",
         spell=codes.nllb,
-        told="forced",
+        scheme="forced",
     ),
     Family(
         name="M2M100",
@@ -67,7 +67,7 @@ FAMILIES = (
         form="__{}__",
         code="[a-z]{2,3}",
         spell=codes.short,
-        told="forced",
+        scheme="forced",
     ),
     Family(
         name="mBART-50",
@@ -75,7 +75,7 @@ FAMILIES = (
         form="{}",
         code="[a-z]{2}_[A-Z]{2}",
         spell=codes.short,
-        told="forced",
+        scheme="forced",
         # The tokenizer of the first mBART puts the language after the text, not before it.
         tokenizers=("MBart50",),
     ),
@@ -85,7 +85,7 @@ FAMILIES = (
         form="<2{}>",
         code="[a-z]{2,3}(?:_[A-Za-z]+)?",
         spell=codes.short,
-        told="prefix",
+        scheme="prefix",
     ),
     Family(
         name="Marian",
@@ -93,7 +93,7 @@ FAMILIES = (
         form=">>{}<<",
         code="[a-z]{2,3}(?:_[A-Za-z]+)?",
         spell=codes.three_letters,
-        told="prefix",
+        scheme="prefix",
     ),
     Family(
         name="Marian, one pair",
@@ -101,7 +101,7 @@ FAMILIES = (
         form="",
         code="",
         spell=codes.three_letters,
-        told="prefix",
+        scheme="prefix",
     ),
 )
 
@@ -132,9 +132,9 @@ class Direction:
     """What a model is given for one pair of languages.
 
     Attributes:
-        source: code that the tokenizer is told; None if it is told nothing.
+        source: source language code for the tokenizer; None if it takes none.
         first: id of the token that a translation starts with; None for any.
-        prefix: what stands before the text.
+        prefix: text to put before the text to translate.
         marker: id of the token that the prefix must become; None without a prefix.
     """
 
@@ -147,7 +147,7 @@ class Direction:
 def direction(
     family: Family, known: dict[str, int], name: str, source: str, target: str
 ) -> Direction:
-    """How a model is told to translate from `source` to `target`.
+    """What to give a model so that it translates from `source` to `target`.
 
     Args:
         family: of the model.
@@ -162,7 +162,7 @@ def direction(
     if not family.form:
         return Direction()
     to = _find(family, known, name, target)
-    if family.told == "prefix":
+    if family.scheme == "prefix":
         return Direction(prefix=family.form.format(to) + " ", marker=known[to])
     return Direction(source=_find(family, known, name, source), first=known[to])
 

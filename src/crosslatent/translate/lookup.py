@@ -11,7 +11,7 @@ from crosslatent.translate.cache import TranslationCache
 from crosslatent.translate.translator import Translator
 
 Progress = Callable[[int, int], None]
-"""Is told how many segments are done, and of how many."""
+"""Called with the number of segments that are done, and their total."""
 
 _AT_ONCE = 512
 """Segments in one call of the translator; what a call gave is kept before the next one."""
@@ -26,7 +26,7 @@ class Lookup:
         source: language of the segments.
         target: language of the translations.
         cache: None for no cache.
-        progress: told after every call.
+        progress: called after every call of the translator.
         made: segments that the translator has translated.
         cached: segments that the cache held.
         errors: what the translator said, by segment that it failed at.

@@ -22,8 +22,8 @@ _ASK = (
     "line.\n\n{text}"
 )
 
-_NOTHING, _UNTOLD = Prompt("x"), Chat(now="1970-01-01")
-"""A prompt that shows what a template says around it, on no day of anybody's."""
+_NOTHING, _PLAIN_CHAT = Prompt("x"), Chat(now="1970-01-01")
+"""A prompt that shows the text of a template around it, and a chat with a fixed date."""
 
 _STEP = 32
 """Budgets are rounded up to this, so that texts of about one length share a batch."""
@@ -65,8 +65,8 @@ class OwnTranslator:
         """The model, and how it is asked."""
         asked = [_ASK, self.model.tokenizer.chat_template] if self.chat else [_PROMPT]
         if isinstance(self.chat, Chat):
-            # What it is told counts where it changes what is asked: a switch, a day.
-            usual = put_as_chat(self.model, _NOTHING, tokenize=False, chat=_UNTOLD)
+            # Template arguments (a switch, the date) count only where they change the prompt.
+            usual = put_as_chat(self.model, _NOTHING, tokenize=False, chat=_PLAIN_CHAT)
             now = put_as_chat(self.model, _NOTHING, tokenize=False, chat=self.chat)
             asked += [now] if now != usual else []
         return {"model": self.model.identity_now, "asked": asked, "budget": [*BUDGET, _STEP]}

@@ -80,7 +80,7 @@ def cut_placeholders(text: str) -> tuple[Piece, ...]:
 
 
 def placeholders(text: str) -> Counter[str]:
-    """The placeholders of a text, and how often each stands there."""
+    """The placeholders of a text, with the number of occurrences of each."""
     return Counter(_PLACEHOLDER.findall(text))
 
 

@@ -56,7 +56,7 @@ class Seq2SeqTranslator:
     Attributes:
         hf: the model.
         tokenizer: its tokenizer.
-        family: how it is told the languages.
+        family: how it takes the languages.
         known: codes of the languages that it knows, with their tokens; empty for a single pair.
         name: what it was loaded from.
         identity: plain data that decides what comes out.

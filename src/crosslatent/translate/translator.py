@@ -1,4 +1,4 @@
-"""`Translator`: what turns plain text of one language into another."""
+"""`Translator`: the interface for translating plain text from one language into another."""
 
 from __future__ import annotations
 

@@ -290,11 +290,11 @@ class TestReleasedData:
     [
         ("t.jsonl", b'[\n{"en": "a", "sw": "b"}\n]', ":1: this file is JSON, but not JSON Lines"),
         ("t.jsonl", b'{\n"Instances": []\n}', ":1: this file is JSON, but not JSON Lines"),
-        ("t.jsonl", b'{"en": "a", "en": "b", "sw": "c"}', ":1: the key 'en' stands twice"),
-        ("t.jsonl", b'{"en": "a", "sw": {"x": 1, "x": 2}}', ":1: the key 'x' stands twice"),
-        ("t.json", b'[{"en": "a", "sw": "b"},\n{"en": "a", "en": "b"}]', "'en' stands twice"),
-        ("t.jsonl", b'{"en": "a", "sw": "b"}\r{"en": "c"}\r', r":1: '\\r' stands within this line"),
-        ("t.jsonl", b'{"en": "a",\x00 "sw": "b"}', r":1: '\\x00' stands within this line"),
+        ("t.jsonl", b'{"en": "a", "en": "b", "sw": "c"}', ":1: the key 'en' occurs twice"),
+        ("t.jsonl", b'{"en": "a", "sw": {"x": 1, "x": 2}}', ":1: the key 'x' occurs twice"),
+        ("t.json", b'[{"en": "a", "sw": "b"},\n{"en": "a", "en": "b"}]', "'en' occurs twice"),
+        ("t.jsonl", b'{"en": "a", "sw": "b"}\r{"en": "c"}\r', r":1: '\\r' occurs within this line"),
+        ("t.jsonl", b'{"en": "a",\x00 "sw": "b"}', r":1: '\\x00' occurs within this line"),
     ],
 )
 def test_files_that_would_be_misread(tmp_path, name, content, words):
@@ -305,5 +305,5 @@ def test_files_that_would_be_misread(tmp_path, name, content, words):
 
 def test_a_carriage_return_within_a_line_is_refused(tmp_path):
     path = folder(tmp_path / "texts", en="one\rtwo\rthree")
-    with pytest.raises(SpaceError, match=r"en.txt:1: '\\r' stands within"):
+    with pytest.raises(SpaceError, match=r"en.txt:1: '\\r' occurs within"):
         list(read_texts(path, ["en", "sw"]))

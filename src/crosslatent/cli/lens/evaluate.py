@@ -158,7 +158,7 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
-    told = chat_arguments(chat_arg, chat=chat)
+    chat_args = chat_arguments(chat_arg, chat=chat)
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
     conditions = _conditions(tuned, space, steer, transplant, condition, combine)
@@ -190,7 +190,7 @@ def evaluate(
             central_texts=texts,
             rule=rule,
             chat=chat,
-            chat_args=told,
+            chat_args=chat_args,
             max_new_tokens=max_new_tokens,
             seed=seed,
             central=centre,
@@ -344,12 +344,12 @@ def _prompts_elsewhere(
         return [], _no_texts(" that were not trained on" if there else "")
     unknown = PILOT in others and not all(one is not None and one.complete for one in seen)
     left = len(there) - len(texts)
-    told = ", which training may have seen" if unknown else ""
-    told += f", without {left:,} that were trained on" if left else ""
+    caveats = ", which training may have seen" if unknown else ""
+    caveats += f", without {left:,} that were trained on" if left else ""
     few = f", the first {MOST_TEXTS} of them" if len(texts) > MOST_TEXTS else ""
     return texts[:MOST_TEXTS], (
         f"The divergence is measured on the task's central prompts of {', '.join(others)}"
-        f"{told}{few}."
+        f"{caveats}{few}."
     )
 
 

@@ -32,11 +32,11 @@ def _overview(evaluation: Evaluation) -> None:
 
     central = evaluation.central
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
-    # Where no answer's language can be told, a column on its change would be empty.
+    # Where no answer's language can be identified, a column for its change would be empty.
     faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
-    told = [_trained(one, central) for one in evaluation.conditions]
+    exposure = [_trained(one, central) for one in evaluation.conditions]
     rows = []
-    for one, trained in zip(evaluation.conditions, told, strict=True):
+    for one, trained in zip(evaluation.conditions, exposure, strict=True):
         missing = evaluation.missing(one)
         rows.append(
             [
@@ -49,10 +49,10 @@ def _overview(evaluation: Evaluation) -> None:
                 NOT_MEASURED if "kl" in missing else _divergence(one.kl),
                 _share(one.fidelity.get(ALL)),
                 *([_change(one.fidelity_change.get(ALL))] if faithful else []),
-                *([trained] if any(told) else []),
+                *([trained] if any(exposure) else []),
             ]
         )
-    more = [*(["change"] if faithful else []), *(["trained on"] if any(told) else [])]
+    more = [*(["change"] if faithful else []), *(["trained on"] if any(exposure) else [])]
     _table([*head, *more], rows)
 
 
@@ -118,7 +118,7 @@ def _legend(evaluation: Evaluation) -> list[str]:
         "against the unmodified model, with 95 % intervals over facts; p: exchanging the two in "
         "whole facts, not corrected for the number of conditions; "
         f"{evaluation.central}: the central language; KL: nats per token; fidelity: answers in the "
-        "language of the question, of those whose language can be told, and their change."
+        "language of the question, of those whose language can be identified, and their change."
     )
     lines = [meaning, *evaluation.notes]
     notes = dict.fromkeys(note for one in evaluation.conditions for note in one.notes)

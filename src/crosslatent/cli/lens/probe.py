@@ -265,11 +265,11 @@ def _count(tell: Callable[[str], None], counts: dict[str, int], what: str) -> No
 
 def _layers(space: Space) -> Iterator[dict[str, Any]]:
     """One row a layer, as plain data."""
-    told = {one.layer: one for one in space.record.separability}
+    by_layer = {one.layer: one for one in space.record.separability}
     for layer, subspace, between in zip(
         space.layers, space.subspaces, space.record.between, strict=True
     ):
-        found = told.get(layer)
+        found = by_layer.get(layer)
         yield {
             "layer": layer,
             "between": between,
@@ -293,7 +293,7 @@ def _number(value: float) -> float | None:
 
 def _plain(space: Space, out: Path, files: list[Path]) -> dict[str, Any]:
     record = asdict(space.record)
-    del record["separability"], record["between"]  # they are told by layer
+    del record["separability"], record["between"]  # they are given by layer
     return {
         "out": str(out),
         "languages": list(space.languages),
@@ -316,7 +316,7 @@ def _print(space: Space) -> None:
     lower = space.rank < several
     table = Table(box=None)
     shares = ", ".join(str(k + 1) for k in range(min(several, 3)))
-    titles = ["layer", "between", f"by {shares} components", "told apart", "by nearest mean"]
+    titles = ["layer", "between", f"by {shares} components", "by linear rule", "by nearest mean"]
     titles += (
         ["in 1 dimension" if space.rank == 1 else f"in {space.rank} dimensions"] if lower else []
     )
@@ -343,9 +343,9 @@ def _legend(space: Space) -> Iterator[str]:
     if any(space.record.held_out.values()):
         n, chance = sum(space.record.held_out.values()), 1 / len(space.languages)
         yield (
-            f"told apart: share of {n:,} texts whose language a linear rule names that is learned "
-            f"from others of them; by nearest mean: of other texts (chance {chance:.0%}). 95 % "
-            "intervals."
+            f"by linear rule: share of {n:,} texts that a linear rule classifies correctly, "
+            f"cross-validated; by nearest mean: with means of other texts (chance {chance:.0%}). "
+            "95 % intervals."
         )
 
 

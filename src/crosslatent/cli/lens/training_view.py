@@ -152,8 +152,8 @@ def _tell_saved(record: TrainRecord) -> None:
     if not record.saved:
         return
     dtype, loss, lost = (record.saved[name] for name in ("dtype", "loss", "lost"))
-    told = "" if loss is None else f", with a loss of {loss:.4g} on held-out rows"
-    say(f"Saved in {dtype}{told}.")
+    held_out = "" if loss is None else f", with a loss of {loss:.4g} on held-out rows"
+    say(f"Saved in {dtype}{held_out}.")
     if lost > _MOST_LOST:
         warn(
             f"{lost:.0%} of what training changed was lost by rounding to {dtype}: "

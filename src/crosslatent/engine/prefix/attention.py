@@ -194,9 +194,7 @@ def _attention(
     if attention_mask is not None:
         raise Unshareable("it makes an attention mask of its own")
     if unknown := sorted(name for name, value in kwargs.items() if _matters(name, value)):
-        raise Unshareable(
-            f"its attention is told of {', '.join(unknown)}, which sharing leaves out"
-        )
+        raise Unshareable(f"its attention receives {', '.join(unknown)}, which sharing leaves out")
     if kwargs.get("is_causal") is False or getattr(module, "is_causal", True) is False:
         raise Unshareable("its attention is not causal")
     if sliding_window is not None and layer.reach != Reach(sliding_window):

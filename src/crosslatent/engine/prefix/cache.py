@@ -111,8 +111,8 @@ class _Common:
 class SharedCache(Cache):
     """A cache of transformers for rows that share prefixes; used inside `shared_attention`.
 
-    The first row of every group stands at the group's own number: a block that sees fewer rows than
-    the batch has (`crosslatent.engine.growth`) fills the caches of the others from it.
+    The first row of every group has the group's number as its index: a block that sees fewer rows
+    than the batch has (`crosslatent.engine.growth`) fills the caches of the others from it.
     """
 
     def __init__(self, prefix: Prefix, groups: Tensor, room: int) -> None:

@@ -34,7 +34,7 @@ class PrefixRows:
         }
 
     def cache(self, n_rows: int) -> Cache:
-        """A cache for `n_rows` rows; it is good until the next one is asked for."""
+        """A cache for `n_rows` rows; valid until the next call."""
         cache: Cache = copy.copy(self._prefix)
         cache.layers = [
             _RowLayer(self._buffers[index], n_rows)
@@ -46,7 +46,7 @@ class PrefixRows:
 
 
 def copies(cache: Cache, n_rows: int) -> Cache:
-    """A cache of one prompt for `n_rows` rows, as views until rows leave; nobody adds to it."""
+    """A read-only cache of one prompt for `n_rows` rows, as views until rows leave."""
     copied: Cache = copy.copy(cache)
     copied.layers = [_expanded(layer, n_rows) for layer in cache.layers]
     return copied

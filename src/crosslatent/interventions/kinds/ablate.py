@@ -113,16 +113,18 @@ class Ablate(Intervention):
             UsageError: it is not that.
             PairError: the model has no such component, block or unit.
         """
-        told = _read(settings)
-        component = model.check_component(check_component(told.component))
-        for layer, layers in _choices(told.layers, model.n_layers):
+        parsed = _read(settings)
+        component = model.check_component(check_component(parsed.component))
+        for layer, layers in _choices(parsed.layers, model.n_layers):
             blocks = range(model.n_layers) if layers is None else layers
-            count = _count(model, component, blocks[0]) if told.units == EACH else 0
-            for unit, units in _choices(told.units, count):
+            count = _count(model, component, blocks[0]) if parsed.units == EACH else 0
+            for unit, units in _choices(parsed.units, count):
                 yield (
-                    f"{component}:{layer}:{unit}{told.rest}",
+                    f"{component}:{layer}:{unit}{parsed.rest}",
                     tuple(
-                        cls.of(model, component, block, units, scale=told.scale, tokens=told.tokens)
+                        cls.of(
+                            model, component, block, units, scale=parsed.scale, tokens=parsed.tokens
+                        )
                         for block in blocks
                     ),
                 )
@@ -159,7 +161,7 @@ class Ablate(Intervention):
         return changed
 
 
-class _Told(NamedTuple):
+class _Parsed(NamedTuple):
     """An ablation in words."""
 
     component: str
@@ -170,7 +172,7 @@ class _Told(NamedTuple):
     rest: str
 
 
-def _read(settings: str) -> _Told:
+def _read(settings: str) -> _Parsed:
     """The parts of an ablation in words.
 
     Raises:
@@ -189,7 +191,7 @@ def _read(settings: str) -> _Told:
     which = form[6] or "all"
     count = which.removeprefix("last")
     tokens = _TOKENS[which] if which in _TOKENS else Tokens("last", int(count))
-    return _Told(form[1], form[2], form[3], scale, tokens, form[4])
+    return _Parsed(form[1], form[2], form[3], scale, tokens, form[4])
 
 
 def _number(text: str) -> float:

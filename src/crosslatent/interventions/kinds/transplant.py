@@ -67,7 +67,7 @@ def blend(own: Tensor, vector: Tensor, strength: float | Tensor) -> Tensor:
 
     Args:
         own: rows width.
-        vector: likewise; in any dtype, on any device.
+        vector: rows width; in any dtype, on any device.
         strength: one number, or rows.
     """
     vector = vector.to(own)

@@ -4,6 +4,6 @@ conditions, parsing     what a model is compared under, and its form on the comm
 checks                  what is refused before anything is answered
 asking, running         questions and their answers under a condition
 comparing, retention    paired figures; how far next-token distributions moved
-contents                where in a chat prompt the text itself stands
-results                 what an evaluation says, and its folder        (no torch)
+contents                which tokens of a chat prompt are the text itself
+results                 the results of an evaluation, and its folder   (no torch)
 """

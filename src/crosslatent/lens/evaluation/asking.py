@@ -151,7 +151,7 @@ def plan(
     judge = task.rule if rule is None else rule
     if judge not in JUDGES:
         raise UsageError(f"Unknown answer rule {judge!r}: use one of {', '.join(JUDGES)}.")
-    # An item without a counterpart is asked main alone; its main stands in where both are encoded.
+    # An item without a counterpart is asked main alone; where both are encoded, main replaces aux.
     items = [item if item.aux else replace(item, aux=item.main) for item in task.items]
     tokens = PromptTokens(
         model,
@@ -217,7 +217,7 @@ def answer(
         condition: its name, for the rows.
         row: the interventions on a question; None for none.
         variant: see `AnswerRow`.
-        advance: told how many of these have been answered.
+        advance: called with the number of these questions that have been answered.
     """
     asked = (
         Prompted(

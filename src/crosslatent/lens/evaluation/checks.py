@@ -1,4 +1,4 @@
-"""What an evaluation refuses before anything is answered, and how trained models are opened."""
+"""Checks of an evaluation before anything is answered, and how trained models are opened."""
 
 from __future__ import annotations
 

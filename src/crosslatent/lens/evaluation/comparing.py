@@ -82,7 +82,7 @@ def _right(rows: Sequence[AnswerRow]) -> Floats:
 
 
 def _faithful(rows: Sequence[AnswerRow]) -> Floats:
-    """Whether answers are in the language of the question; NaN where that cannot be told."""
+    """Whether answers are in the language of the question; NaN where it cannot be identified."""
     return np.array(
         [
             np.nan

@@ -297,10 +297,9 @@ def _label(source: Model | str | Path) -> str:
 
 
 def _is_local(source: str | Path) -> bool:
-    """Whether it can only be meant as a folder.
+    """Whether it can only be the path of a folder.
 
-    Names on the hub have one slash at most; if what stands before it is a folder here, a folder in
-    that one is meant.
+    Names on the hub have at most one slash; if the part before it is a folder here, it is a path.
     """
     text = str(source)
     if isinstance(source, Path) or text.startswith((".", "/", "~")):

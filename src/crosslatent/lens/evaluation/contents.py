@@ -1,4 +1,4 @@
-"""Where in a prompt through a chat template the text itself stands, and where the template."""
+"""Which tokens of a prompt through a chat template are the text itself, and which the template."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def content_span(model: Model, text: str, ids: Sequence[int], *, chat: AsChat = 
         model: whose tokenizer and template count.
         text: the text.
         ids: token ids of `text` through the chat template.
-        chat: a `core.specs.Chat` says what the template was told.
+        chat: a `core.specs.Chat` holds the arguments that the template got.
 
     Raises:
         ModelError: the tokenizer has no chat template.

@@ -178,12 +178,12 @@ def _exposure(asking: Asking, condition: Condition, lookup: _Lookup) -> Exposure
     seen_texts = np.zeros(len(lookup.central), dtype=np.bool_)
     places = {id(each): at for at, each in enumerate(lookup.questions)}
     for lang, seen in parts or [(None, None)]:
-        told = [None] * len(places) if seen is None else lookup.by(seen)
+        matches = [None] * len(places) if seen is None else lookup.by(seen)
         for each in (*asked_of(asking, lang), *centrals):
             at = places[id(each)]
             asked[at] = each
-            if told[at] is not None:
-                by.setdefault(at, str(told[at]))
+            if matches[at] is not None:
+                by.setdefault(at, str(matches[at]))
         if seen is not None:
             seen_texts |= among(lookup.central, seen.texts)
     return Exposure(

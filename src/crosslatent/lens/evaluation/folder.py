@@ -93,10 +93,10 @@ def read(folder: Path, created: str) -> list[dict[str, Any]]:
     found = []
     for name, condition, lang, output, prediction, correct, by_rule, output_lang in rows:
         cluster, split, strata = about[name]
-        told = named.get(condition, {})
+        names = named.get(condition, {})
         found.append(
             {
-                "condition": told.get("condition", UNMODIFIED),
+                "condition": names.get("condition", UNMODIFIED),
                 "item": strata.get(QUESTION, name),
                 "lang": lang,
                 "role": strata.get(ROLE, "target"),
@@ -107,7 +107,7 @@ def read(folder: Path, created: str) -> list[dict[str, Any]]:
                 "output_lang": output_lang,
                 "cluster": cluster,
                 "split": split,
-                "variant": told.get("variant"),
+                "variant": names.get("variant"),
             }
         )
     return found

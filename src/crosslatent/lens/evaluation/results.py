@@ -53,7 +53,7 @@ class AnswerRow:
         prediction: the option that is taken as the answer; None if there is none.
         correct: under the evaluation's rule; None where nothing says what is right.
         correct_by_rule: under every rule that fits the item.
-        output_lang: language of the output; None where that cannot be told.
+        output_lang: language of the output; None where it cannot be identified.
         cluster: what is independent; intervals resample it.
         split: of the item.
         variant: where the central questions are answered once for each language, by its model or
@@ -114,7 +114,7 @@ class ConditionResult:
         p_value: of the change, by exchanging the two conditions in whole clusters (two-sided);
             None if no cluster differs.
         fidelity: share of answers in the language of the question, of those whose language can be
-            told.
+            identified.
         fidelity_change: fidelity minus the unmodified model's, over questions that have both.
         kl: KL divergence of the next-token distribution from the unmodified model's, on texts in
             the central language, in nats per token; None if it was not measured (see `notes`).

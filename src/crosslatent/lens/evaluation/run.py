@@ -89,7 +89,7 @@ def evaluate(
             first token), "likelihood" or "likelihood_mean"; the task's by default. All rules that
             fit are in the rows.
         chat: put prompts and texts through the chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
         max_new_tokens: most new tokens; the task's by default.
         seed: of intervals and tests.
         central: the central language; by default that of the space of a steering, else English.

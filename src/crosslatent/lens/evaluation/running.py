@@ -1,4 +1,4 @@
-"""One evaluation under way: who answers what under each condition."""
+"""A running evaluation: which questions are answered under each condition."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Runner:
     Attributes:
         asking: the questions.
         texts: held-out texts in the central language, if there are any.
-        show: gets progress; None for nobody.
+        show: called with the progress; None shows nothing.
         unmodified: answers of the unmodified model, which must come first.
     """
 

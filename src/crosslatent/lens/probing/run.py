@@ -49,7 +49,7 @@ _BATCHES_AT_ONCE = 8
 _SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
 
 Advance = Callable[[int], None]
-"""Is told how many texts were read."""
+"""Called with the number of texts that were read."""
 
 
 def probe(
@@ -81,15 +81,15 @@ def probe(
         pooling: state of the "last" real token, or "mean" over the real tokens.
         batch_size: texts per forward.
         chat: put texts through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
         max_tokens: cut longer texts behind; None for the model's context.
-        held_out: share of each language's texts, up to `HELD_OUT` of them, that separability is
-            told on, by means that are made of the others; the means of the result are of all
+        held_out: share of each language's texts, up to `HELD_OUT` of them, on which separability is
+            measured, with means of the other texts; the means of the result are over all
             texts. 0 for none.
         seed: of the choice of these texts, which a text's content decides.
-        progress: is told after some texts how many were read.
-        task: the task that the texts are from, if they are from one: which facts they ask is kept
-            with its name.
+        progress: called from time to time with the number of texts that were read.
+        task: the task that the texts are from, if any: its name is recorded with the facts that
+            they ask.
 
     Returns:
         The subspaces; `Space.record` says what was cut and left out.
@@ -238,7 +238,7 @@ def _space(
     langs = tuple(lang for lang, _ in held)
     if held:
         states = np.stack([one.state for _, one in held])
-        told = separability(
+        by_layer = separability(
             states,
             langs,
             [str(one.row) for _, one in held],
@@ -246,7 +246,7 @@ def _space(
             layers,
             seed=settings.seed,
         )
-        record.separability.extend(told)
+        record.separability.extend(by_layer)
     for lang, one in held:
         sums[lang].add(one.state)
     subspaces = _subspaces(sums, settings)

@@ -19,10 +19,10 @@ from crosslatent.lens.space import Layer, LayerSeparability
 from crosslatent.stats import Estimate, clustered_means
 
 FOLDS = 5
-"""Parts of the texts, each of which is told by a rule that is learned from the others."""
+"""Folds of cross-validation: a rule learned from the others classifies the texts of each."""
 
 Right = NDArray[np.bool_]
-"""Whether each text was taken for what it is, texts."""
+"""Whether each text's language was predicted correctly, texts."""
 
 
 def separability(
@@ -50,14 +50,14 @@ def separability(
     if not len(langs):
         return []
     means = [
-        told
+        right_by_mean
         for place, subspace in enumerate(subspaces)
-        for told in _both(subspace, states[:, place], langs)
+        for right_by_mean in _both(subspace, states[:, place], langs)
     ]
     learned = [
-        told
+        right_by_rule
         for place in range(len(layers))
-        if (told := learned_rule(states[:, place], langs, clusters)) is not None
+        if (right_by_rule := learned_rule(states[:, place], langs, clusters)) is not None
     ]
     right = np.stack([*means, *learned], axis=1).astype(np.float64)
     found = clustered_means(right, clusters, seed=seed)
@@ -72,10 +72,10 @@ def separability(
 def learned_rule(
     states: NDArray[np.floating], langs: Sequence[str], clusters: Sequence[str]
 ) -> Right | None:
-    """Ridge regression onto the languages, cross-validated: a text is told by a rule of others.
+    """Held-out accuracy of a ridge regression onto the languages, cross-validated.
 
-    Dimensions are scaled by their spread; the penalty is chosen within the texts that a rule is
-    learned from. Texts of one cluster are told together.
+    Dimensions are scaled by their spread; the penalty is chosen within the training folds. Texts of
+    one cluster are in the same fold.
 
     Args:
         states: of one layer, texts d_model.
@@ -83,8 +83,8 @@ def learned_rule(
         clusters: what is independent, one name for each text.
 
     Returns:
-        Whether each text was told right; None where a language has fewer than `FOLDS` clusters, so
-        that some rule would not know it.
+        Whether each text was classified correctly; None if a language has fewer than `FOLDS`
+        clusters, since some rule would then be fitted without it.
     """
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -96,10 +96,10 @@ def learned_rule(
         return None
     rule: Any = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 6)))
     folds = GroupKFold(FOLDS)
-    told = cross_val_predict(
+    predicted = cross_val_predict(
         rule, np.asarray(states, dtype=np.float64), truth, groups=groups, cv=folds
     )
-    right: Right = told == truth
+    right: Right = predicted == truth
     return right
 
 

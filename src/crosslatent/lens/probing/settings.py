@@ -1,4 +1,4 @@
-"""What is asked of `probe`, and what of it can be refused without a model and without torch."""
+"""The settings of `probe`, and their checks that need neither a model nor torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a stream of texts: sums of their states, and a few texts drawn by content."""
+"""Running sums of the states of a stream of texts, and a sample of texts drawn by content."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Held:
 
     Attributes:
         key: see `key_of`.
-        row: the row it stands in.
+        row: number of the row that holds the text.
         state: layers d_model.
     """
 

@@ -1,4 +1,4 @@
-"""Files of texts by language, row by row: every mistake is told with its file, line and field.
+"""Files of texts by language, row by row: every error names its file, line and field.
 
 One row of a file may hold the same text in several languages (``{"en": ..., "sw": ...}``), or one
 text with its language beside it. See `crosslatent.lens.texts.streams` for what is done with rows.
@@ -19,10 +19,10 @@ from crosslatent.core.errors import SpaceError
 from crosslatent.core.untrusted import no_key_twice
 
 PLACE = "{lang}"
-"""Where the code of the language stands in the name of a field."""
+"""Placeholder for the code of the language in the name of a field."""
 
 TEMPLATES = (PLACE, f"input_{PLACE}", f"text_{PLACE}")
-"""Names of fields that are found without being told."""
+"""Names of fields that are found by default."""
 
 _LANGUAGE_FIELDS = ("lang", "language")
 _TEXT_FIELD = "text"
@@ -164,7 +164,7 @@ class TextFile:
 
 
 _END: Any = object()
-"""Stands for the lines that a shorter file does not have."""
+"""Fills up files that have fewer lines than others."""
 
 
 def check_field(name: str) -> None:
@@ -176,8 +176,8 @@ def check_field(name: str) -> None:
     rest = name.replace(PLACE, "", 1)
     if not name.strip() or "{" in rest or "}" in rest:
         raise SpaceError(
-            f"The field is {name!r}, but it must be a name with {PLACE} once, where the code of "
-            f"the language stands, such as input_{PLACE}."
+            f"The field is {name!r}, but it must be a name that contains {PLACE} once, in the "
+            f"place of the language's code, such as input_{PLACE}."
         )
 
 
@@ -323,7 +323,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         strange = next((letter for letter in "\r\0" if letter in line), None)
         if strange is not None:
             raise SpaceError(
-                f"{path}:{number}: {strange!a} stands within this line: save the file as UTF-8 "
+                f"{path}:{number}: {strange!a} occurs within this line: save the file as UTF-8 "
                 "with line feeds (\\n) between lines."
             )
         yield number, line
@@ -345,7 +345,7 @@ def _decoded(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _parse(line: str, where: str, path: Path | None = None) -> Any:
-    """The value of a line; with `path`, a file that is one value over lines is told apart."""
+    """The value of a line; with `path`, a file that is one value over several lines is named so."""
     try:
         return json.loads(line, object_pairs_hook=no_key_twice)
     except (json.JSONDecodeError, RecursionError) as error:

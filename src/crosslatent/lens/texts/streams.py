@@ -23,7 +23,7 @@ ParallelRow = Mapping[str, str]
 
 
 class Text(NamedTuple):
-    """One text, and the row it stands in: texts of one row may be translations of each other."""
+    """One text, with the number of its row: texts of one row may be translations of each other."""
 
     lang: str
     text: str
@@ -165,7 +165,7 @@ def texts_of(texts: Mapping[str, Iterable[str]]) -> TextStream:
 
 
 _END: Any = object()
-"""Stands for the texts that a language with fewer of them does not have."""
+"""Fills up languages that have fewer texts than others."""
 
 
 def _checked(lang: str, text: Any, number: int) -> str | None:

@@ -270,7 +270,7 @@ def spelling(
 ) -> Ids:
     """Token ids of an answer as they follow a prompt.
 
-    A blank stands before it, unless the prompt ends in one, in a wide character (Chinese, Japanese)
+    A blank precedes it, unless the prompt ends in a blank, in a wide character (Chinese, Japanese)
     or in a template.
     """
     text = prompt.plain()

@@ -70,8 +70,8 @@ def as_rows(
         return list(parallel)
     lengths = {lang: len(texts) for lang, texts in parallel.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{lang} {length}" for lang, length in lengths.items())
-        raise SpaceError(f"The languages have different numbers of parallel texts ({told}).")
+        counts = ", ".join(f"{lang} {length}" for lang, length in lengths.items())
+        raise SpaceError(f"The languages have different numbers of parallel texts ({counts}).")
     langs = list(parallel)
     return [dict(zip(langs, texts, strict=True)) for texts in zip(*parallel.values(), strict=True)]
 

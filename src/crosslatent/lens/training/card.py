@@ -1,4 +1,4 @@
-"""The card of a trained model: what was trained and how, what nobody looked at, how to load it.
+"""The card of a trained model: what was trained and how, what was not tested, how to load it.
 
 Everything in it comes from the record of training; it holds no figure that was not measured.
 """
@@ -169,11 +169,11 @@ def _hash_of(record: TrainRecord) -> str:
 
 
 def _parameters(record: TrainRecord) -> str:
-    told = f"{record.parameters:,} parameters"
+    text = f"{record.parameters:,} parameters"
     if record.total_parameters:
         share = record.parameters / record.total_parameters
-        told += f", which is {share:.2%} of the {record.total_parameters:,} that the base has"
-    return told
+        text += f", which is {share:.2%} of the {record.total_parameters:,} that the base has"
+    return text
 
 
 def _blocks(blocks: Sequence[int]) -> str:
@@ -215,8 +215,8 @@ def _objective(spec: Mapping[str, Any]) -> Iterator[str]:
     yield f"Losses read at: {', '.join(plain(str(layer)) for layer in spec['at'])}"
     strength = spec["strength"]
     if isinstance(strength, Mapping):
-        told = ", ".join(f"{plain(lang)} {value:g}" for lang, value in strength.items())
-        yield f"Strength by language: {told or '1 for all'} (1 where none is named)"
+        by_lang = ", ".join(f"{plain(lang)} {value:g}" for lang, value in strength.items())
+        yield f"Strength by language: {by_lang or '1 for all'} (1 where none is named)"
     else:
         yield f"Strength: {strength:g} times a language's direction"
 
@@ -230,12 +230,12 @@ def _passes(spec: Mapping[str, Any]) -> str:
 def _saved(record: TrainRecord) -> Iterator[str]:
     if not record.saved:
         return
-    told = f"Saved in {plain(str(record.saved['dtype']))}"
+    text = f"Saved in {plain(str(record.saved['dtype']))}"
     if record.saved["lost"]:
-        told += f"; {record.saved['lost']:.1%} of what training changed was lost by rounding to it"
+        text += f"; {record.saved['lost']:.1%} of what training changed was lost by rounding to it"
     if record.saved["loss"] is not None:
-        told += f"; held-out loss as saved {record.saved['loss']:.6g}"
-    yield told
+        text += f"; held-out loss as saved {record.saved['loss']:.6g}"
+    yield text
 
 
 def _number(spec: Mapping[str, Any], name: str) -> str:
@@ -244,8 +244,8 @@ def _number(spec: Mapping[str, Any], name: str) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    told = ", ".join(f"{plain(name.replace('_', ' '))} {count}" for name, count in counts.items())
-    return told or "none"
+    text = ", ".join(f"{plain(name.replace('_', ' '))} {count}" for name, count in counts.items())
+    return text or "none"
 
 
 def _losses(record: TrainRecord) -> list[str]:
@@ -287,7 +287,7 @@ def _not_evaluated(record: TrainRecord) -> str:
 
 
 def _loading(record: TrainRecord) -> Iterator[str]:
-    # A name goes into code as Python's own literal, and never ends the block that it stands in.
+    # A name goes into code as a Python literal, and cannot end the code block around it.
     local = _has_local_base(record)
     folder = '"."'
     base = '"BASE"' if local else repr(base_name(record)).replace("`", "\\x60")

@@ -1,4 +1,4 @@
-"""The folder of a training run: refused with other arguments, taken up where it stopped.
+"""The folder of a training run: refused with other arguments, resumed from its checkpoint.
 
 Layout below the output folder::
 
@@ -231,9 +231,9 @@ def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Checkp
 
 
 def timed(spec: TrainSpec, out: Path | None, *, new: bool) -> TrainSpec:
-    """The same with the time that its chat template is told: when the run in a folder began.
+    """The same with the time for its chat template: when the run in a folder began.
 
-    All processes that train together are told the same.
+    All processes that train together get the same time.
     """
     if not spec.chat or spec.clock is not None:
         return spec

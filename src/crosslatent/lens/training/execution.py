@@ -172,7 +172,7 @@ def _place_of_trunk(
         yield place
         done = True
     finally:
-        # An interrupted run goes on with what is in its folder.
+        # An interrupted run resumes from the files in its folder.
         if processes.writes and (done or checkpointer is None):
             shutil.rmtree(place, ignore_errors=True)
 

@@ -124,7 +124,7 @@ def compute_frozen_cache(
         cut: where the model is cut.
         cache: folder for the states of any models and languages.
         processes: that do this together, each some of the files.
-        show: told how many more texts are done.
+        show: called with the number of texts done since the last call.
 
     Raises:
         RunFolderError: the folder cannot be written.
@@ -134,7 +134,7 @@ def compute_frozen_cache(
     folder = cache / canonical_hash(_about(model, cut))
     # What one process finds counts for all: another run may write between two looks.
     places = together.agree(_look_up(folder, ordered, model, cut) if together.writes else {})
-    # Files hold what is missing of fixed parts, so a run that goes on makes the same batches.
+    # Files hold the missing texts of fixed parts, so a resumed run makes the same batches.
     parts = [[ids for ids in part if key_of(ids) not in places] for part in _parts(ordered, model)]
     missing = {name_of(part): part for part in parts if part}
     make_folder(folder)

@@ -82,7 +82,7 @@ class Loop:
         spec: the settings.
         processes: that train together; each does its share of every batch.
         checkpointer: of checkpoints; None to keep none.
-        show: told of every step.
+        show: called after every step.
     """
 
     objective: Objective
@@ -123,7 +123,7 @@ class Loop:
             TrainingError: the loss or the gradient is no longer a finite number.
         """
         checkpoint = self.checkpointer.load() if self.checkpointer else None
-        self.processes.wait()  # nobody writes one before everybody has read
+        self.processes.wait()  # no process writes a checkpoint before all have read theirs
         if checkpoint is not None:
             self._restore(checkpoint)
         if self.progressed.stopped in (FINISHED, EARLY):
@@ -281,13 +281,13 @@ class Loop:
     def _fail(self, what: str, terms: Mapping[str, Tensor]) -> NoReturn:
         step = self.progressed.step + 1
         self._back()
-        told = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+        values = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
         where = "no folder was given to keep one in"
         if self.checkpointer is not None:
             where = f"the one of step {self.progressed.step} is in {str(self.checkpointer.path)!r}"
         raise TrainingError(
-            f"Training stopped at step {step}, because {what} ({told}): try a lower learning rate; "
-            f"of good checkpoints, {where}."
+            f"Training stopped at step {step}, because {what} ({values}): try a lower learning "
+            f"rate; of good checkpoints, {where}."
         )
 
     def _back(self) -> None:
@@ -342,5 +342,5 @@ def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:
-    """Of a step in a process: dropout is the same in a run that is taken up again."""
+    """Seed of a step in a process, so that a resumed run draws the same dropout."""
     return ((seed * 1_000_003 + step) * 1_009 + rank) % 2**63

@@ -90,10 +90,10 @@ class Adapted:
         """The content of `adapter_config.json`."""
         with TemporaryDirectory() as name:
             self._config.save_pretrained(name)
-            told: dict[str, Any] = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
+            config: dict[str, Any] = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
         # PEFT shortens long lists to endings that are the same in this model; whole names tell a
         # reader more.
-        return told | {
+        return config | {
             "base_model_name_or_path": base_name,
             "inference_mode": True,
             "target_modules": list(self.layers),
@@ -159,7 +159,7 @@ def check_weights(model: Model, *, lora: bool, blocks: Sequence[int] | None = No
     method = quantisation_of(model.hf)
     chosen = range(model.n_layers) if blocks is None else blocks
     if method is None:
-        method = next((told for layer in chosen for told in _unfit(model, layer)), None)
+        method = next((kind for layer in chosen for kind in _unfit(model, layer)), None)
     if method is not None:
         raise ModelError(
             f"The weights of {model.name!r} are quantised ({method}) and cannot be trained "

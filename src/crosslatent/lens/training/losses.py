@@ -28,7 +28,7 @@ ALIGN, SEPARATE, RETAIN = ("align", "separate", "retain")
 
 @dataclass(frozen=True, slots=True)
 class Projections:
-    """The subspaces of one layer as tensors, float32 unless told otherwise.
+    """The subspaces of one layer as tensors, float32 by default.
 
     Attributes:
         shared: unit vector along M_a, d_model.

@@ -68,7 +68,7 @@ def train(
         cache: folder where what enters the trained blocks is kept for other runs; it is removed
             after training by default.
         new: throw away a run that is in `out`.
-        progress: told how far training is.
+        progress: called with the progress of training.
         about: for the record: "space" (a folder) and "command".
         task: the task that rows are from, if they are from one: which facts were trained on is
             recorded with its name. Without it, `groups` that are text count as facts.

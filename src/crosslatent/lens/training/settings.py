@@ -23,7 +23,7 @@ ALL = "all"
 """As a layer of `TrainSpec.at`: the first trained block, every one above it, and the final norm."""
 
 SCHEDULES = ("cosine", "linear", "constant")
-"""How the learning rate goes on after the warm-up: down to 0 along a cosine or a line, or not."""
+"""The learning rate after the warm-up: decay to 0 along a cosine or a line, or constant."""
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -87,8 +87,8 @@ class TrainSpec:
             every minute. Counts for nothing without a folder to keep them in.
         max_tokens: longer texts lose what is beyond.
         chat: put texts through the tokenizer's chat template.
-        chat_args: what the template is told by name, such as ``{"enable_thinking": False}``.
-        clock: the time that the template is told where it asks for it, ISO 8601; None for the time
+        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
+        clock: the time, ISO 8601, for a template that asks for it; None for the time
             at which the training in the folder began, or now if there is none.
         lora: train adapters instead of the blocks' own weights.
         gradient_checkpointing: compute the blocks again for the gradient instead of keeping what

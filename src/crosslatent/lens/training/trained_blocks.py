@@ -52,7 +52,7 @@ class TrainedBlocks(nn.Module):
             entering: what enters block `first`, batch pos d_model; None if that is block 0.
 
         Returns:
-            By layer, batch pos d_model; what stands in the padding means nothing.
+            By layer, batch pos d_model; values at padding are meaningless.
         """
         found: dict[Layer, Tensor] = {}
 
@@ -101,7 +101,7 @@ class TrainedBlocks(nn.Module):
 def block_form(model: Model, layer: int) -> Form:
     """How a block puts what it returns: a tensor, or a tuple that begins with it.
 
-    What else a tuple holds (attention weights, caches) is None here: nobody asks for it.
+    Its other elements (attention weights, caches) are None here, since they are not used.
     """
     seen: list[Any] = []
 

@@ -149,8 +149,9 @@ def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[
         ]
         title = formatting.first_upper(where)
         if rows:
-            told = [_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])]
-            found.append(Panel(title, _left_out(others, key), _forest(rows, scale, " ".join(told))))
+            notes = [_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])]
+            forest = _forest(rows, scale, " ".join(notes))
+            found.append(Panel(title, _left_out(others, key), forest))
         elif others:
             found.append(Panel(title, [f"Nothing was asked in {where}."]))
     return found
@@ -193,9 +194,9 @@ def _row(label: str, one: ConditionResult, key: str) -> Row:
     return row(label, _KINDS[direction(one, key)], one.change[key], flips)
 
 
-def _forest(rows: Sequence[Row], scale: Forest, told: str = "") -> Scaled:
+def _forest(rows: Sequence[Row], scale: Forest, notes: str = "") -> Scaled:
     asked_of = sizes([mark.estimate for line in rows for mark in line.marks])
-    caption = f"{asked_of}. {told}".strip()
+    caption = f"{asked_of}. {notes}".strip()
     return Scaled(rows=tuple(rows), difference=True, caption=caption, scale=scale)
 
 

@@ -111,8 +111,8 @@ def _forest(
         if change.low is not None and change.high is not None:
             axis.hlines(place, change.low, change.high, color=colour, linewidth=1.6)
         axis.plot(change.value, place, "o", color=colour, markersize=5, clip_on=False)
-        told = formatting.points(change.value) + _exposed(one.trained_on.get(key))
-        axis.annotate(told, (change.value, place), (0, 5), fontsize=7.5,
+        label = formatting.points(change.value) + _exposed(one.trained_on.get(key))
+        axis.annotate(label, (change.value, place), (0, 5), fontsize=7.5,
                       textcoords="offset points", ha="center", color=colours.INK)  # fmt: skip
     axis.axvline(0, color=colours.INK, linewidth=0.8, zorder=0)
     axis.set_xlim(*scale.limits)
@@ -122,7 +122,7 @@ def _forest(
 
 
 def _exposed(found: Overlap | None) -> str:
-    """What stands behind a number of which some was trained on."""
+    """A suffix for figures that rest partly on training data; empty for others."""
     return f" ({found} were trained on)" if found is not None and found.n else ""
 
 
@@ -135,8 +135,8 @@ def _kl(axis: Axes, conditions: Sequence[ConditionResult]) -> None:
         if kl.low is not None and kl.high is not None:
             axis.hlines(place, kl.low, kl.high, color=colours.INK, linewidth=1.6)
         axis.plot(kl.value, place, "o", color=colours.INK, markersize=5, clip_on=False)
-        told = f"{kl.value:.2g}" + _exposed(one.kl_trained_on)
-        axis.annotate(told, (kl.value, place), (0, 5), fontsize=7.5,
+        label = f"{kl.value:.2g}" + _exposed(one.kl_trained_on)
+        axis.annotate(label, (kl.value, place), (0, 5), fontsize=7.5,
                       textcoords="offset points", ha="center", color=colours.INK)  # fmt: skip
     axis.set_xlim(left=0)
     axis.locator_params(axis="x", nbins=4)

@@ -108,8 +108,8 @@ def _counted(found: Overlap | None) -> str | None:
     return None if found is None else str(found)
 
 
-def _is_told(evaluation: Evaluation) -> bool:
-    """Whether there is something to say of what was trained on."""
+def _shows_exposure(evaluation: Evaluation) -> bool:
+    """Whether a column is needed for what was trained on."""
     return any(one.is_exposed or is_unknown(one) for one in evaluation.conditions)
 
 
@@ -123,7 +123,8 @@ def asked(evaluation: Evaluation) -> list[str]:
 
 def condition_table(evaluation: Evaluation) -> Table:
     """Conditions by what they change."""
-    central, adjusted, told = evaluation.central, corrected(evaluation), _is_told(evaluation)
+    central, adjusted = evaluation.central, corrected(evaluation)
+    exposure = _shows_exposure(evaluation)
     name_of_central = isolated(name(central))
     return Table(
         head=[
@@ -136,7 +137,7 @@ def condition_table(evaluation: Evaluation) -> Table:
             "change, points",
             "KL, nats per token",
             "in the language asked",
-            *(["trained on"] if told else []),
+            *(["trained on"] if exposure else []),
         ],
         rows=[
             [
@@ -149,21 +150,21 @@ def condition_table(evaluation: Evaluation) -> Table:
                 _change(one, central),
                 NOT_MEASURED if "kl" in evaluation.missing(one) else nats(one.kl),
                 _faithful(one, ALL),
-                *([summary(one, central)] if told else []),
+                *([summary(one, central)] if exposure else []),
             ]
             for one in evaluation.conditions
         ],
         caption="Accuracy and changes with 95\u202f% intervals. Repaired: wrong unmodified, right "
         "under the condition; broken: the other way round. KL: of the next-token distribution "
         "from the unmodified model’s, on texts in the central language. In the language asked: "
-        "answers to target questions whose language can be told.",
+        "answers to target questions whose language can be identified.",
         numeric=frozenset(range(1, 9)),
     )
 
 
 def language_table(evaluation: Evaluation) -> Table:
     """Languages by conditions."""
-    told = _is_told(evaluation)
+    exposure = _shows_exposure(evaluation)
     return Table(
         head=[
             "language",
@@ -174,7 +175,7 @@ def language_table(evaluation: Evaluation) -> Table:
             "repaired / broken",
             "p",
             "in the language asked",
-            *(["trained on"] if told else []),
+            *(["trained on"] if exposure else []),
         ],
         rows=[
             [
@@ -186,7 +187,7 @@ def language_table(evaluation: Evaluation) -> Table:
                 _flips(one, lang),
                 formatting.p_value(one.p_value.get(lang)),
                 _faithful(one, lang),
-                *([trained(one, lang)] if told else []),
+                *([trained(one, lang)] if exposure else []),
             ]
             for lang in asked(evaluation)
             for one in evaluation.conditions
@@ -224,7 +225,7 @@ def _flips(one: ConditionResult, key: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """The table for papers, whatever stands in its cells and its head."""
+    """The table for papers, with all special characters of LaTeX escaped."""
     columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.head)))
     lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (table.head, *table.rows)]
     return "\n".join(

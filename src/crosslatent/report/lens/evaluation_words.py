@@ -105,8 +105,8 @@ def summary(condition: ConditionResult, central: str) -> str:
         "texts of the divergence": condition.kl_trained_on,
     }
     found = [f"{one} {what}" for what, one in counted.items() if one is not None and one.n]
-    told = [f"{formatting.listing(found)} were trained on"] if found else []
-    return "; ".join([*told, *([NOT_KNOWN] if is_unknown(condition) else [])])
+    parts = [f"{formatting.listing(found)} were trained on"] if found else []
+    return "; ".join([*parts, *([NOT_KNOWN] if is_unknown(condition) else [])])
 
 
 def targets(evaluation: Evaluation) -> str:

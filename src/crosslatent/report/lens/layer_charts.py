@@ -16,13 +16,13 @@ from crosslatent.report.lens.views import LayerView, known
 from crosslatent.stats import Estimate
 
 SAME = "nearest mean"
+"""Name of the line that represents both kinds of nearest mean."""
 RULES = {
     "linear": "learned rule",
     "full": "nearest mean, whole space",
     "specific": "nearest mean, specific subspace",
 }
-"""Shares of texts told right, and what they are called."""
-"""What a line is called that stands for both."""
+"""Shares of texts classified correctly, with the names of their lines."""
 
 
 def between(space: Space, views: Sequence[LayerView]) -> Plain:
@@ -37,15 +37,15 @@ def between(space: Space, views: Sequence[LayerView]) -> Plain:
 
 
 def has_separability(views: Sequence[LayerView]) -> bool:
-    """Whether any layer has a share of texts told right."""
+    """Whether any layer has a share of texts classified correctly."""
     return bool(kinds(views))
 
 
 def kinds(views: Sequence[LayerView]) -> dict[str, str]:
-    """Which shares of texts told right there are to draw, and what they are called.
+    """The shares of texts classified correctly that can be drawn, with the names of their lines.
 
     At full rank the nearest mean is the same in the whole space and in the specific subspace, which
-    holds all differences of the means: then there is one line, not two of which one hides.
+    holds all differences of the means: then one line is drawn, since the two would coincide.
     """
     names = dict(RULES)
     found = {kind: [_value(view, kind) for view in views] for kind in names}
@@ -72,7 +72,7 @@ def separability(space: Space, views: Sequence[LayerView]) -> Plain:
         colour = {"linear": "--accent", "full": "--loss", "specific": "--grey"}[kind]
         data += _with_interval(space, found, colour, label)
     chance = next(one.chance for one in measured if one is not None)
-    payload = _by_layer(space, data, "% of held-out texts told right", from_zero=True)
+    payload = _by_layer(space, data, "% of held-out texts classified right", from_zero=True)
     payload["figure"]["layout"]["yaxis"]["range"] = [0, 104]
     payload["figure"]["layout"]["shapes"].append(
         {

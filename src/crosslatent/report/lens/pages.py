@@ -1,4 +1,4 @@
-"""HTML pages of Lens: templates filled in, and what stands in their scripts."""
+"""HTML pages of Lens: templates filled in, and the data of their scripts."""
 
 from __future__ import annotations
 

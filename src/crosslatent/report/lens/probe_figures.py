@@ -242,7 +242,7 @@ def separability(space: Space, views: Sequence[LayerView]) -> Figure:
     chance = next(100 * one.chance for one in measured if one is not None)
     axis.axhline(chance, color=colours.GREY, linewidth=1, linestyle=(0, (4, 3)), label="guessing")
     axis.set_ylim(0, 104)
-    axis.set_ylabel("% of held-out texts told right")
+    axis.set_ylabel("% of held-out texts classified right")
     layer_axis(axis, space.layers)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
     return figure

@@ -83,7 +83,7 @@ def layer_table(views: Sequence[LayerView]) -> Table:
         head=[
             "layer",
             "variance between languages",
-            "told apart",
+            "separability",
             "in the specific subspace alone",
             "first two axes hold",
             "largest singular value",

@@ -53,9 +53,10 @@ def _separability(views: Sequence[LayerView]) -> str:
         "linear" if any(one.separability and one.separability.linear for one in views) else "full"
     )
     found = [
-        (view.layer, told, view.separability.chance)
+        (view.layer, accuracy, view.separability.chance)
         for view in views
-        if view.separability is not None and (told := getattr(view.separability, rule)) is not None
+        if view.separability is not None
+        and (accuracy := getattr(view.separability, rule)) is not None
     ]
     known = [(layer, full, chance) for layer, full, chance in found if full.value is not None]
     if not known:
@@ -84,10 +85,10 @@ def _separability(views: Sequence[LayerView]) -> str:
 def _by_means(views: Sequence[LayerView], rule: str) -> str:
     """The best of the nearest mean, beside the learned rule."""
     found = [
-        (told.value, view.layer, told)
+        (accuracy.value, view.layer, accuracy)
         for view in views
-        if rule == "linear" and view.separability and (told := view.separability.full)
-        if told.value is not None
+        if rule == "linear" and view.separability and (accuracy := view.separability.full)
+        if accuracy.value is not None
     ]
     if not found:
         return _specific(views)
@@ -205,7 +206,7 @@ def of_layer(view: LayerView) -> list[str]:
         facts.append(f"{formatting.percent(view.between)} of the variance lies between languages")
     measured = view.separability
     if measured is not None and measured.linear is not None:
-        facts.append(f"languages told apart by a learned rule: {share(measured.linear)}")
+        facts.append(f"texts classified by a learned rule: {share(measured.linear)}")
     if measured is not None and measured.full is not None:
         facts.append(f"by the nearest mean: {share(measured.full)}")
     if measured is not None and measured.specific not in (None, measured.full):

@@ -26,7 +26,7 @@ class LayerView:
     Attributes:
         layer: the layer.
         means: the languages along the main axes, from the mean of them all, languages axes.
-        texts: drawn held-out texts likewise, texts axes; None without any.
+        texts: the held-out texts that are drawn, along the same axes, texts axes; None without any.
         shares: share of the differences between the languages' means along each of these axes.
         explained: the same for all axes, languages - 1; NaN if there are no differences.
         singular_values: languages - 1.

@@ -125,7 +125,7 @@ BOUND: Family[OverControls] = Family(
 
 @dataclass(frozen=True, slots=True)
 class Union:
-    """The upper bound of one component, and what stands beside it.
+    """The upper bound of one component, with its controls.
 
     Attributes:
         rival: the comparison with the strongest control that knows no answer.

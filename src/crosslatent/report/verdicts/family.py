@@ -63,7 +63,7 @@ class Family(Generic[S]):
 
 
 def exploratory(names: Sequence[str], name: str) -> str:
-    """What stands behind a figure that was defined after the rows were seen; empty for others."""
+    """A suffix for figures that were defined after the rows were seen; empty for others."""
     return f" ({EXPLORATORY})" if name in names else ""
 
 
