@@ -39,6 +39,15 @@ class Basket(TypedDict, total=False):
     file: Annotated[Path | None, Setting(help="List.", metavar="FILE", read=Path, aside=True)]
     wrap: Annotated[bool, Setting(help="In paper.", default=False)]
     cash: Annotated[bool, Setting(help="Paid so.", default=True)]
+    least: Annotated[
+        int | None,
+        Setting(
+            help="None for any.",
+            default=1,
+            metavar="N|none",
+            read=lambda text: None if text == "none" else whole(text),
+        ),
+    ]
     who: Annotated[str, Setting(help="Buyer.", default="me", only_python=True)]
 
 
@@ -65,8 +74,9 @@ def test_options_follow_from_settings():
     )  # fmt: skip
     assert got == {
         "shop": "x", "fruit": ("fig", "plum"), "count": 3, "note": ["a", "b"], "file": Path("f"),
-        "wrap": True, "cash": False, "who": "me", "dry": True,
+        "wrap": True, "cash": False, "least": 1, "who": "me", "dry": True,
     }  # fmt: skip
+    assert run("--shop=x", "--least=none")[0]["least"] is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,7 @@ def test_run_json_keeps_what_decides_a_result():
     basket = complete(Basket, {"shop": "x", "fruit": ("a", "b"), "file": Path("f")})
     assert kept(Basket, basket) == {
         "shop": "x", "fruit": ["a", "b"], "count": 2, "note": [], "wrap": False, "cash": True,
-        "who": "me",
+        "least": 1, "who": "me",
     }  # fmt: skip
 
 

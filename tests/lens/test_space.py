@@ -16,9 +16,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from crosslatent.core.errors import PairError, RunFolderError, SpaceError
+from crosslatent.core.specs import FINAL
 from crosslatent.lens.space import (
     ARRAYS,
-    FINAL,
     MARKER,
     LayerSeparability,
     Points,

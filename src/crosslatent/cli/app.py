@@ -24,7 +24,6 @@ from crosslatent.cli import (
 )
 from crosslatent.cli.errors import Settings, excepthook, run
 from crosslatent.cli.options import DebugOption, need_command
-from crosslatent.cli.workers import RayCommand
 
 app = typer.Typer(
     name="crosslatent",
@@ -35,7 +34,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("transplant")(transplant.transplant)
 app.command("check")(check.check)
-app.command("sweep", cls=RayCommand)(sweep.sweep)
+app.command("sweep", cls=sweep.RayCommand)(sweep.sweep)
 app.command("export")(export.export)
 app.command("select")(select.select)
 app.command("report")(report.report)

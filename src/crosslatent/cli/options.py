@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import is_dataclass
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, get_type_hints, is_typeddict
@@ -52,7 +53,7 @@ FieldOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
 
-class ModelSettings(TypedDict, total=False):
+class PlainModelSettings(TypedDict, total=False):
     """Which model, and how it is loaded."""
 
     model: Annotated[
@@ -73,6 +74,11 @@ class ModelSettings(TypedDict, total=False):
         str,
         Setting(help="auto, float32, bfloat16 or float16.", default="auto", metavar="DTYPE"),
     ]
+
+
+class ModelSettings(PlainModelSettings, total=False):
+    """Which model, and how it is loaded."""
+
     modules: Annotated[
         str | None,
         Setting(
@@ -97,7 +103,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     for name, annotation in get_type_hints(function, include_extras=True).items():
         if name == "return":
             continue
-        if is_typeddict(annotation):
+        if is_typeddict(annotation) or is_dataclass(annotation):
             groups[name] = annotation
             parameters += [
                 _option(annotation, *one)
@@ -111,7 +117,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def call(**given: Any) -> None:
         for name, group in groups.items():
-            taken = {one: given.pop(one, None) for one in settings_of(group)}
+            taken = {
+                each: given.pop(each)
+                for each, one in settings_of(group).items()
+                if not one.only_python
+            }
             given[name] = complete(group, _taken(group, taken))
         function(**given)
 
@@ -125,7 +135,8 @@ def _taken(group: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
         one = settings_of(group)[name]
-        if value is not None:
+        # Nothing, where there is a default to be given, is what the text said.
+        if value is not None or _default(one) is not None:
             values[name] = one.read(value) if one.repeated and one.read else value
     return values
 
@@ -139,7 +150,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def _option(group: type[Any], name: str, one: Setting) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     flags = one.flags or (f"{flag}/--no-{flag[2:]}" if one.default is True else flag,)
-    panel = (inspect.getdoc(group) or "").partition(".")[0]
+    panel = (inspect.getdoc(group) or "").partition("\n")[0].removesuffix(".")
     look: dict[str, Any] = {"help": one.help, "metavar": one.metavar, "rich_help_panel": panel}
     if one.is_switch:
         return _keyword(name, Annotated[bool, typer.Option(*flags, **look)], one.default)
@@ -156,6 +167,8 @@ def _default(one: Setting) -> Any:
     """The default as the command line has it; None where no text says it, such as no names."""
     if one.default == ():
         return None
+    if one.shown is not None:
+        return one.shown
     try:
         return one.default if one.read is None else one.read(one.default)
     except (TypeError, ValueError):

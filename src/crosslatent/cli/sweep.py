@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from crosslatent.cli.counterparts import (
     SELF,
@@ -25,7 +26,7 @@ from crosslatent.cli.progress import progress
 from crosslatent.cli.questions import Questions, QuestionSettings
 from crosslatent.cli.stopping import stoppable
 from crosslatent.cli.validation import blank_ends, not_judged
-from crosslatent.cli.workers import cluster_of
+from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import kept
 from crosslatent.core.specs import check_component, check_controls, check_engine, check_preset
 from crosslatent.runs.run_path import run_path
@@ -38,7 +39,11 @@ from crosslatent.sweeps.spec import (
 )
 
 if TYPE_CHECKING:
+    from crosslatent.distributed import Cluster
     from crosslatent.tasks import Item, Task
+
+
+_FLAG, _LOCAL = "--ray", "local"
 
 
 @command
@@ -64,7 +69,7 @@ def sweep(
     check_chat(spec["chat_args"] or {}, chat=spec["chat"])
     _check_names(spec)
     check_engine(running["engine"])
-    cluster = cluster_of(ray)
+    cluster = _cluster_of(ray)
     questions = Questions(asked, seed=spec["seed"], auto=check_aux(counterparts["aux"]))
     target = target_language(asked["aux_lang"], asked["prompts"])
     check_parallel(counterparts["save_parallel"], questions.auto, asked["prompts"])
@@ -172,3 +177,37 @@ def _dry_run(model: Any, task: Task, spec: SweepSpec, failures: dict[str, str]) 
         warn(f"item {item!r} would be left out: {reason}")
     for line in estimate(plan).lines():
         print(line)
+
+
+class RayCommand(TyperCommand):
+    """A command whose option ``--ray`` may be given without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; ``--ray`` without a value gets its default address."""
+        return super().parse_args(ctx, list(_with_address(args)))
+
+
+def _with_address(arguments: Sequence[str]) -> Iterator[str]:
+    for at, argument in enumerate(arguments):
+        yield argument
+        following = arguments[at + 1 : at + 2]
+        if argument == _FLAG and (not following or following[0].startswith("-")):
+            yield _LOCAL
+
+
+def _cluster_of(asked: RaySettings) -> Cluster | None:
+    """What the options ask for; None without ``--ray``.
+
+    Raises:
+        UsageError: a setting of workers without ``--ray``.
+    """
+    address = asked["ray"]
+    if address is None:
+        for name, value in asked.items():
+            if value is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is about workers of Ray: add --ray, or leave it out.")
+        return None
+    from crosslatent.distributed import Cluster
+
+    return Cluster(address, asked["ray_workers"], asked["ray_gpus"])

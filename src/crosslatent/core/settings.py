@@ -1,8 +1,8 @@
 """Settings of a job: each one is declared in one place, and everything else follows from it.
 
-A group of settings is a TypedDict whose fields carry a `Setting`. Its options on the command line
-(`cli.options`), the typed keywords of the Python interface (``Unpack[Group]``), their docstring and
-docs/cli.md are made from it.
+A group of settings is a TypedDict whose fields carry a `Setting`, or a dataclass whose fields are
+made by `setting`. Its options on the command line (`cli.options`), the typed keywords of the Python
+interface (``Unpack[Group]``), their docstring and docs/cli.md are made from it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,54 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
+from crosslatent.core.errors import UsageError
+
+_FIELD = "setting"
 REQUIRED: Any = ...
 """The default of a setting that must be given."""
 
 _Group = TypeVar("_Group")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """What values of a setting may be.
+
+    Attributes:
+        holds: whether a value may be.
+        wanted: what is right, after "give".
+    """
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+def at_least(least: int) -> Valid:
+    """Numbers from `least` up."""
+    return Valid(lambda value: value >= least, f"{least} or more")
+
+
+def above_zero(*, finite: bool = True) -> Valid:
+    """Numbers above 0."""
+    return Valid(
+        lambda value: value > 0 and (math.isfinite(value) or not finite), "a number above 0"
+    )
+
+
+def one_of(*known: str) -> Valid:
+    """These names."""
+    return Valid(lambda value: value in known, f"one of {', '.join(known)}")
+
+
+NOT_NEGATIVE = Valid(
+    lambda value: math.isfinite(value) and value >= 0, "a finite number of 0 or more"
+)
+SHARE = Valid(lambda value: 0 <= value < 1, "a share of 0 or more, and below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +75,9 @@ class Setting:
         aside: it decides no result, so run.json does not keep it.
         python: more of it for the docstring, such as its type or its values in Python.
         only_python: it is no option of the command line.
+        valid: what its values may be; None is always valid.
+        label: its name in messages; that of the field by default.
+        shown: its default as the command line says it, if that is not the value.
     """
 
     help: str
@@ -47,6 +89,9 @@ class Setting:
     aside: bool = False
     python: str = ""
     only_python: bool = False
+    valid: Valid | None = None
+    label: str = ""
+    shown: str | None = None
 
     @property
     def is_switch(self) -> bool:
@@ -54,18 +99,44 @@ class Setting:
         return isinstance(self.default, bool)
 
 
+def setting(**attributes: Any) -> Any:
+    """A field of a dataclass with a `Setting` of these attributes."""
+    one = Setting(**attributes)
+    return field(default=one.default, metadata={_FIELD: one})
+
+
 def settings_of(group: type[Any]) -> Mapping[str, Setting]:
     """The settings of a group by name, those of its bases first.
 
     Args:
-        group: a TypedDict of a module that does not postpone the evaluation of annotations.
+        group: a dataclass, or a TypedDict of a module that does not postpone the evaluation of
+            annotations.
     """
+    if is_dataclass(group):
+        return {one.name: one.metadata[_FIELD] for one in fields(group)}
     return MappingProxyType(
         {
             name: next(one for one in annotation.__metadata__ if isinstance(one, Setting))
             for name, annotation in group.__annotations__.items()
         }
     )
+
+
+def check(group: type[Any], values: object) -> None:
+    """Refuse settings that cannot be.
+
+    Args:
+        group: a dataclass.
+        values: one of it.
+
+    Raises:
+        UsageError: one is not valid; the message says what is.
+    """
+    for name, one in settings_of(group).items():
+        value = getattr(values, name)
+        if one.valid is not None and value is not None and not one.valid.holds(value):
+            label = one.label or name.replace("_", " ")
+            raise UsageError(f"The setting {label!r} is {value!r}: give {one.valid.wanted}.")
 
 
 def complete(group: type[_Group], given: Mapping[str, Any]) -> _Group:
@@ -86,7 +157,7 @@ def complete(group: type[_Group], given: Mapping[str, Any]) -> _Group:
     values = {name: given.get(name, one.default) for name, one in known.items()}
     if missing := [name for name, value in values.items() if value is REQUIRED]:
         raise TypeError(f"The setting {missing[0]!r} is missing: give it.")
-    return cast("_Group", values)
+    return group(**values)
 
 
 def part(group: type[_Group], given: Mapping[str, Any]) -> _Group:

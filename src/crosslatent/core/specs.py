@@ -58,6 +58,12 @@ ACCURACY = "accuracy"
 AUTO = "auto"
 """The fastest path that passes a trial on the model."""
 
+FINAL = "final"
+"""As a layer: the state after the final norm, transformers' ``hidden_states[-1]``."""
+
+Layer = int | str
+"""A block whose output is meant, from 0, or `FINAL`."""
+
 Pair = tuple[int, int]
 """(source, target), both counted from 0."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crosslatent.lens.space import Space, load_space
     from crosslatent.lens.steer import Steering, steered
     from crosslatent.lens.training.run import Trained, train, train_answers
-    from crosslatent.lens.training.settings import LoraSpec, TrainSpec
+    from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 __all__ = [
     "Combined",
@@ -54,12 +54,12 @@ __all__ = [
 _HOMES = {
     "Combined": "lens.evaluation.conditions",
     "Evaluation": "lens.evaluation.results",
-    "LoraSpec": "lens.training.settings",
+    "LoraSpec": "lens.training.train_spec",
     "Space": "lens.space",
     "Steered": "lens.evaluation.conditions",
     "Steering": "lens.steer",
     "Subspace": "core.subspace",
-    "TrainSpec": "lens.training.settings",
+    "TrainSpec": "lens.training.train_spec",
     "Trained": "lens.training.run",
     "Transplanted": "lens.evaluation.conditions",
     "Tuned": "lens.evaluation.conditions",

@@ -22,17 +22,11 @@ from safetensors.numpy import save as dump_arrays
 
 from crosslatent.core.errors import SpaceError
 from crosslatent.core.seen import Seen
-from crosslatent.core.specs import resolve_layer
+from crosslatent.core.specs import FINAL, Layer, resolve_layer
 from crosslatent.core.subspace import Subspace
 from crosslatent.core.untrusted import one_line, parse_json
 from crosslatent.runs.files import prepare_folder, whole_file, write_json
 from crosslatent.stats import Estimate
-
-FINAL = "final"
-"""The state after the final norm, what transformers calls ``hidden_states[-1]``."""
-
-Layer = int | str
-"""A block whose output is meant, from 0, or `FINAL`."""
 
 MARKER, ARRAYS = "space.json", "space.safetensors"
 FORMAT, VERSION = "crosslatent-lens-space", 1

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from crosslatent.core.errors import PromptError, SpaceError
-from crosslatent.core.specs import AsChat, Site, resolve_layer
+from crosslatent.core.specs import FINAL, AsChat, Layer, Site, resolve_layer
 from crosslatent.lens.origin import check_decoder
 from crosslatent.lens.probing.settings import (
     Pooling,
@@ -23,7 +23,6 @@ from crosslatent.lens.probing.settings import (
     check_max_tokens,
     check_pooling,
 )
-from crosslatent.lens.space import FINAL, Layer
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Prompt, Side, encode_many

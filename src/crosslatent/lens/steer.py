@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Site, resolve_layer
+from crosslatent.core.specs import Layer, Site, resolve_layer
 from crosslatent.core.subspace import Subspace
 from crosslatent.interventions.kinds.steer import Steer
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.origin import check_shape
-from crosslatent.lens.space import Layer, Space
+from crosslatent.lens.space import Space
 from crosslatent.model import Model
 
 Part = Literal["direction", "agnostic"]

@@ -18,7 +18,7 @@ from crosslatent.lens.probing.run import probe
 from crosslatent.lens.space import MARKER, load_space
 from crosslatent.lens.texts.streams import parallel_of_items, texts_of_items
 from crosslatent.lens.training.run import train, train_answers
-from crosslatent.lens.training.settings import LoraSpec, TrainSpec
+from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from crosslatent.model import load
 from crosslatent.report.lens import write_evaluation_report
 from crosslatent.report.lens.evaluation_words import OPEN, state, verdict

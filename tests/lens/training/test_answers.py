@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crosslatent.core.errors import ModelError, UsageError
-from crosslatent.lens.space import FINAL
+from crosslatent.core.specs import FINAL
 from crosslatent.lens.training.answers import (
     AnswerObjective,
     check_head,
@@ -20,7 +20,7 @@ from crosslatent.lens.training.fork import fork, parameters_of
 from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache
 from crosslatent.lens.training.record import read_record
 from crosslatent.lens.training.run import train_answers
-from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.lens.training.trained_blocks import TrainedBlocks
 from crosslatent.model.prompts import Prompt
 from crosslatent.tasks import Item

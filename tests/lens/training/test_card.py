@@ -10,7 +10,7 @@ import yaml
 
 from crosslatent.lens.training.card import card, plain, write_card
 from crosslatent.lens.training.record import CurvePoint, TrainRecord
-from crosslatent.lens.training.settings import LoraSpec, TrainSpec
+from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 
 def held_out(step, loss):

@@ -17,7 +17,7 @@ from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.specs import Site
 from crosslatent.lens.training.fork import fork
 from crosslatent.lens.training.lora import add_lora, check_weights
-from crosslatent.lens.training.settings import LoraSpec
+from crosslatent.lens.training.train_spec import LoraSpec
 from crosslatent.model import adapters, reading, wrap
 from support.models import FAMILIES, save_tiny, tiny_model
 

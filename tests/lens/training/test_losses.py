@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosslatent.lens.space import FINAL
+from crosslatent.core.specs import FINAL
 from crosslatent.lens.training.batches import encode_rows
 from crosslatent.lens.training.fork import fork, parameters_of
 from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache

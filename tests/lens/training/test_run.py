@@ -23,7 +23,7 @@ from crosslatent.lens.training.batches import encode_rows, order_of, parts_of, s
 from crosslatent.lens.training.fork import fork, parameters_of
 from crosslatent.lens.training.record import read_record
 from crosslatent.lens.training.run import train
-from crosslatent.lens.training.settings import LoraSpec, TrainSpec
+from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from support.models import save_tiny
 from support.training import made_up_space, parallel, plain_terms, tiny
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from crosslatent.lens.space import FINAL
+from crosslatent.core.specs import FINAL
 from crosslatent.lens.training.fork import fork
 from crosslatent.lens.training.frozen_cache import Cut, compute_frozen_cache
 from crosslatent.lens.training.objective import gather

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crosslatent.core.errors import RunFolderError
-from crosslatent.lens.space import FINAL
+from crosslatent.core.specs import FINAL
 from crosslatent.lens.training import frozen_cache as module
 from crosslatent.lens.training.frozen_cache import Cut, batches, compute_frozen_cache
 from crosslatent.lens.training.losses import token_mean

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.cli.errors import say, warn
-from crosslatent.cli.options import names, real
 from crosslatent.cli.output import console, print_json
 from crosslatent.cli.progress import duration
-from crosslatent.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from crosslatent.lens.space import Layer
     from crosslatent.lens.training.job import Trained
     from crosslatent.lens.training.loop import TrainProgress
     from crosslatent.lens.training.record import CurvePoint, TrainRecord
@@ -24,55 +21,6 @@ if TYPE_CHECKING:
 _SECONDS_PER_LINE = 15.0
 _MOST_LOST = 0.1
 _WHAT = {"trunk": "texts", "train": "steps"}
-
-
-def blocks_of(text: str) -> int | tuple[int, ...]:
-    """``2`` is the top two blocks; ``20,22``, or ``22,`` for one alone, are these.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    try:
-        if "," not in text:
-            return int(text)
-        return tuple(int(part) for part in text.rstrip(",").split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"--blocks is {text!r}: give how many top blocks, such as 2, or which, such as 20,22."
-        ) from error
-
-
-def layers_of(text: str) -> tuple[Layer, ...]:
-    """Layers separated by commas: numbers of blocks, and names.
-
-    Raises:
-        UsageError: a part is empty.
-    """
-    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in names(text, "--at"))
-
-
-def strength_of(text: str) -> float | dict[str, float]:
-    """One number, or one by language: ``sw=1.5,hi=1``.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if "=" not in text:
-        return real(text)
-    found: dict[str, float] = {}
-    for part in names(text, "--strength"):
-        lang, _, value = part.partition("=")
-        if not lang or not value:
-            raise UsageError(
-                f"--strength is {text!r}: give a number, or one for each language, such as sw=1.5."
-            )
-        found[lang.strip()] = real(value)
-    return found
-
-
-def clip_of(text: str) -> float | None:
-    """A number, or None for "none"."""
-    return None if text == "none" else real(text)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.specs import Layer
 from crosslatent.lens.evaluation.folder import UNMODIFIED
 from crosslatent.lens.evaluation.results import Kind
-from crosslatent.lens.space import Layer, Space
+from crosslatent.lens.space import Space
 
 if TYPE_CHECKING:
     from crosslatent.interventions import conditions as interventions

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from crosslatent.core import __version__
 from crosslatent.core.errors import SpaceError
 from crosslatent.core.seen import Seen, row_key
-from crosslatent.core.specs import Chat, chat_of, right_now
+from crosslatent.core.specs import FINAL, Chat, chat_of, right_now
 from crosslatent.core.subspace import Subspace, fit_means
 from crosslatent.lens.origin import check_decoder
 from crosslatent.lens.probing.separability import separability
@@ -34,7 +34,7 @@ from crosslatent.lens.probing.settings import (
     check_enough,
 )
 from crosslatent.lens.probing.sums import Drawn, Held, Sums, between, key_of
-from crosslatent.lens.space import FINAL, SHOWN, Points, Space, SpaceRecord
+from crosslatent.lens.space import SHOWN, Points, Space, SpaceRecord
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.lens.texts.streams import Text, TextStream, texts_of
 from crosslatent.model import Model

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.core.specs import Layer
 from crosslatent.core.subspace import Subspace
-from crosslatent.lens.space import Layer, LayerSeparability
+from crosslatent.lens.space import LayerSeparability
 from crosslatent.stats import Estimate, clustered_means
 
 FOLDS = 5

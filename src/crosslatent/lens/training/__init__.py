@@ -1,6 +1,7 @@
 """Training the top blocks; `run` has the functions `train` and `train_answers`.
 
-settings, record        what is asked, and what came of it         (no torch)
+train_spec, record      what is asked, and what came of it         (no torch)
+preconditions           what the model and the space must have
 batches, answers        texts or questions -> rows of token ids
 trunk, shards           what enters the trained blocks, and the reference; once, on disk
 fork, top               a model that shares all else with the original; its top blocks alone

@@ -21,14 +21,14 @@ from torch.nn.functional import cross_entropy
 
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.seen import Seen, row_key
-from crosslatent.core.specs import AsChat
-from crosslatent.lens.space import FINAL
+from crosslatent.core.specs import FINAL, AsChat
 from crosslatent.lens.states import token_limit
 from crosslatent.lens.training.batches import Ids, pieces_of
 from crosslatent.lens.training.frozen_cache import FrozenCache, batches
 from crosslatent.lens.training.job import Job, Made, everything_seen
 from crosslatent.lens.training.objective import PIECE_TOKENS, gather
-from crosslatent.lens.training.settings import TrainSpec, check
+from crosslatent.lens.training.preconditions import check
+from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.lens.training.trained_blocks import TrainedBlocks, autocast
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.conditions import answering

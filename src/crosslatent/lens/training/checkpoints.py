@@ -36,7 +36,7 @@ from crosslatent.core.specs import right_now
 from crosslatent.core.untrusted import parse_json
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.record import FOLDER, MARKER, CurvePoint
-from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.runs.files import LOCK, prepare_folder, write_json
 
 CHECKPOINT = "checkpoint"

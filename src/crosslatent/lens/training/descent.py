@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from transformers import get_scheduler
 
-from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.lens.training.train_spec import TrainSpec
 
 _NAMES = {"constant": "constant_with_warmup"}
 """What transformers calls a schedule, where that is another name."""

@@ -30,8 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosslatent.core.specs import Site, canonical_hash
-from crosslatent.lens.space import FINAL, Layer
+from crosslatent.core.specs import FINAL, Layer, Site, canonical_hash
 from crosslatent.lens.training.losses import last_token, token_mean
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.shards import (

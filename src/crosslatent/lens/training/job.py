@@ -15,12 +15,13 @@ import torch
 
 from crosslatent.core import __version__
 from crosslatent.core.seen import Seen, joined
-from crosslatent.lens.space import Layer, Space
+from crosslatent.core.specs import Layer
+from crosslatent.lens.space import Space
 from crosslatent.lens.training.batches import Ids
 from crosslatent.lens.training.frozen_cache import FrozenCache
 from crosslatent.lens.training.loop import Objective
 from crosslatent.lens.training.record import TrainRecord
-from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.lens.training.trained_blocks import TrainedBlocks
 from crosslatent.model import Model
 

@@ -21,7 +21,7 @@ from crosslatent.lens.training.descent import Descent
 from crosslatent.lens.training.processes import Processes
 from crosslatent.lens.training.randomness import seeded
 from crosslatent.lens.training.record import EARLY, FINISHED, INTERRUPTED, CurvePoint
-from crosslatent.lens.training.settings import TrainSpec
+from crosslatent.lens.training.train_spec import TrainSpec
 
 TRUNK: Final = "trunk"
 TRAIN: Final = "train"

@@ -25,7 +25,7 @@ from crosslatent.model.adapters import CONFIG, WEIGHTS, check_peft, quantisation
 from crosslatent.runs.files import whole_file, write_json
 
 if TYPE_CHECKING:
-    from crosslatent.lens.training.settings import LoraSpec
+    from crosslatent.lens.training.train_spec import LoraSpec
 
 _NAME = "default"
 _MARK = "lora_"

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crosslatent.lens.space import Layer, Space
+from crosslatent.core.specs import Layer
+from crosslatent.lens.space import Space
 
 ALIGN, SEPARATE, RETAIN = ("align", "separate", "retain")
 

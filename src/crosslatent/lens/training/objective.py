@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crosslatent.lens.space import Layer
+from crosslatent.core.specs import Layer
 from crosslatent.lens.training.batches import Ids, Row, pieces_of
 from crosslatent.lens.training.frozen_cache import FrozenCache, batches
 from crosslatent.lens.training.losses import (

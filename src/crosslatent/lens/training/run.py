@@ -25,7 +25,8 @@ from crosslatent.lens.training.job import Job, Made, Trained, everything_seen
 from crosslatent.lens.training.loop import Objective, Show
 from crosslatent.lens.training.losses import ALIGN, RETAIN, SEPARATE, projections
 from crosslatent.lens.training.objective import LensObjective
-from crosslatent.lens.training.settings import TrainSpec, check, check_languages
+from crosslatent.lens.training.preconditions import check, check_languages
+from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.model import Model
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.fingerprints import fact_key, facts_in, text_key

@@ -24,7 +24,7 @@ from crosslatent.lens.training.record import (
     write_record,
     write_seen,
 )
-from crosslatent.lens.training.settings import AUTO, FLOAT32, MODEL
+from crosslatent.lens.training.train_spec import AUTO, FLOAT32, MODEL
 from crosslatent.model import Model
 
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from crosslatent.core.specs import Site
-from crosslatent.lens.space import FINAL, Layer
-from crosslatent.lens.training.settings import AUTO, BFLOAT16, FLOAT32
+from crosslatent.core.specs import FINAL, Layer, Site
+from crosslatent.lens.training.train_spec import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, reading
 from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import hidden_of

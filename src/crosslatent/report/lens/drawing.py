@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from crosslatent.lens.space import FINAL, Layer
+from crosslatent.core.specs import FINAL, Layer
 from crosslatent.report import colours
 
 FORMATS = ("png", "pdf", "svg")

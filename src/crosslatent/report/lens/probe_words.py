@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from crosslatent.lens.space import FINAL, Layer, Space
+from crosslatent.core.specs import FINAL, Layer
+from crosslatent.lens.space import Space
 from crosslatent.report import formatting
 from crosslatent.report.lens.drawing import layer_name
 from crosslatent.report.lens.marks import isolated, name

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.core.specs import Layer
 from crosslatent.core.subspace import Floats, Subspace
-from crosslatent.lens.space import Layer, LayerSeparability, Space
+from crosslatent.lens.space import LayerSeparability, Space
 
 DRAWN_TEXTS = 60
 """Most held-out texts of a language that are drawn, so that a page stays small."""

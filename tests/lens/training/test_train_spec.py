@@ -9,13 +9,8 @@ import pytest
 import torch
 
 from crosslatent.core.errors import CrosslatentError, ModelError, SpaceError, UsageError
-from crosslatent.lens.training.settings import (
-    LoraSpec,
-    TrainSpec,
-    check,
-    check_languages,
-    read_otherwise,
-)
+from crosslatent.lens.training.preconditions import check, check_languages, read_otherwise
+from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from support.training import made_up_space, tiny
 
 
@@ -42,8 +37,8 @@ def test_defaults_are_those_of_the_released_training():
         ({"seed": -1}, "'seed' is -1"),
         ({"patience": 0}, "'patience' is 0"),
         ({"patience": 1, "held_out": 0.0}, "no row is held out"),
-        ({"schedule": "steps"}, "Unknown schedule 'steps'"),
-        ({"precision": "int8"}, "Unknown precision 'int8'"),
+        ({"schedule": "steps"}, "'schedule' is 'steps': give one of cosine, linear, constant"),
+        ({"precision": "int8"}, "'precision' is 'int8': give one of auto, float32, bfloat16"),
         ({"at": ("last",)}, "Unknown layer 'last'"),
         ({"at": ()}, "No layer is named"),
         ({"align": 0.0, "separate": 0.0, "retain": 0.0}, "All three losses have weight 0"),

@@ -1,0 +1,384 @@
+"""How a training run is set up: `TrainSpec` and `LoraSpec`, which need no torch.
+
+Defaults are those of the released training of Lens (arXiv 2410.04407; docs/methods.md, 7.2).
+"""
+
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import (
+    NOT_NEGATIVE,
+    SHARE,
+    above_zero,
+    at_least,
+    check,
+    names,
+    one_of,
+    positive,
+    real,
+    setting,
+    whole,
+)
+from crosslatent.core.specs import FINAL, AsChat, Layer, chat_arguments, chat_of, resolve_layer
+
+ALL = "all"
+"""As a layer of `TrainSpec.at`: the first trained block, every one above it, and the final norm."""
+
+SCHEDULES = ("cosine", "linear", "constant")
+"""The learning rate after the warm-up: down to 0 along a cosine or a line, or constant."""
+
+AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
+
+MODEL = "model"
+SAVE_DTYPES = (AUTO, FLOAT32, MODEL)
+
+
+def _blocks(text: str) -> int | tuple[int, ...]:
+    """``2`` is the top two blocks; ``20,22``, or ``22,`` for one alone, are these."""
+    try:
+        if "," not in text:
+            return int(text)
+        return tuple(int(part) for part in text.rstrip(",").split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} names no blocks: give how many top blocks, such as 2, or which, such as "
+            "20,22."
+        ) from error
+
+
+def _layers(text: str) -> tuple[Layer, ...]:
+    """Layers separated by commas: numbers of blocks, and names."""
+    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in names(text))
+
+
+def _strength(text: str) -> float | dict[str, float]:
+    """One number, or one by language: ``sw=1.5,hi=1``."""
+    if "=" not in text:
+        return real(text)
+    strengths: dict[str, float] = {}
+    for one in names(text):
+        lang, _, value = one.partition("=")
+        if not lang or not value:
+            raise ValueError(
+                f"{text!r} is no strength: give a number, or one for each language, such as sw=1.5."
+            )
+        strengths[lang.strip()] = real(value)
+    return strengths
+
+
+def _clip(text: str) -> float | None:
+    """A number, or None for "none"."""
+    return None if text == "none" else real(text)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """Low-rank adapters (arXiv 2106.09685) on every linear layer of the trained blocks.
+
+    Raises:
+        UsageError: a value makes no sense.
+    """
+
+    rank: int = setting(
+        help="Rank of adapters.",
+        default=8,
+        metavar="R",
+        read=positive,
+        flags=("--lora-rank",),
+        label="LoRA rank",
+        valid=at_least(1),
+    )
+    alpha: float = setting(
+        help="Adapters count A / rank.",
+        default=16.0,
+        metavar="A",
+        read=real,
+        flags=("--lora-alpha",),
+        label="LoRA alpha",
+        valid=above_zero(),
+    )
+    dropout: float = setting(
+        help="Dropout before adapters.",
+        default=0.0,
+        metavar="P",
+        read=real,
+        flags=("--lora-dropout",),
+        label="LoRA dropout",
+        valid=SHARE,
+    )
+
+    def __post_init__(self) -> None:
+        check(LoraSpec, self)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSpec:
+    """What is trained, towards what, and how.
+
+    Raises:
+        UsageError: a value makes no sense.
+    """
+
+    blocks: int | tuple[int, ...] = setting(
+        help="How many top blocks to train, or which: 22,23.",
+        default=2,
+        metavar="N|I,J",
+        read=_blocks,
+        shown="2",
+        python="Blocks are counted from 0; negative ones from the end.",
+    )
+    at: tuple[Layer, ...] = setting(
+        help="Where losses are read: blocks, final, or all.",
+        default=(FINAL,),
+        metavar="L,L|all",
+        read=_layers,
+        shown=FINAL,
+        python="Terms are averaged over them.",
+    )
+    align: float = setting(
+        help="Weight: bring together what is shared.",
+        default=1.0,
+        metavar="W",
+        read=real,
+        valid=NOT_NEGATIVE,
+    )
+    separate: float = setting(
+        help="Weight: push targets to their place.",
+        default=1.0,
+        metavar="W",
+        read=real,
+        valid=NOT_NEGATIVE,
+    )
+    retain: float = setting(
+        help="Weight: keep the central language.",
+        default=1.0,
+        metavar="W",
+        read=real,
+        valid=NOT_NEGATIVE,
+    )
+    strength: float | Mapping[str, float] = setting(
+        help="How far to push, in language directions.",
+        default=1.0,
+        metavar="X|L=X,L=X",
+        read=_strength,
+        shown="1",
+        python="lambda_l of docs/methods.md; a mapping by language, 1 for those not named.",
+    )
+    epochs: int = setting(help="Passes.", default=1, metavar="N", read=positive, valid=at_least(1))
+    max_steps: int | None = setting(
+        help="Exactly N steps, in place of passes.",
+        metavar="N",
+        read=positive,
+        valid=at_least(1),
+        python="Two objectives with different numbers of rows have the same budget with it.",
+    )
+    batch_size: int = setting(
+        help="Rows of a batch, over all processes.",
+        default=8,
+        metavar="N",
+        read=positive,
+        valid=at_least(1),
+    )
+    lr: float = setting(
+        help="Learning rate.",
+        default=1e-5,
+        metavar="X",
+        read=real,
+        label="learning rate",
+        valid=above_zero(),
+    )
+    weight_decay: float = setting(
+        help="Of AdamW.",
+        default=0.1,
+        metavar="X",
+        read=real,
+        valid=NOT_NEGATIVE,
+        python="Norms and biases have none.",
+    )
+    warmup: float = setting(
+        help="Of all steps, with rising rate.",
+        default=0.05,
+        metavar="SHARE",
+        read=real,
+        valid=SHARE,
+    )
+    schedule: str = setting(
+        help="After it: cosine, linear or constant.",
+        default="cosine",
+        metavar="NAME",
+        valid=one_of(*SCHEDULES),
+    )
+    accumulate: int = setting(
+        help="Batches of a step.", default=1, metavar="N", read=positive, valid=at_least(1)
+    )
+    clip: float | None = setting(
+        help="Largest norm of a gradient.",
+        default=1.0,
+        metavar="X|none",
+        read=_clip,
+        shown="1",
+        valid=above_zero(finite=False),
+    )
+    seed: int = setting(
+        help="Of order, held-out rows and dropout.",
+        default=0,
+        metavar="S",
+        read=whole,
+        valid=at_least(0),
+    )
+    held_out: float = setting(
+        help="Rows that are evaluated only.", default=0.1, metavar="SHARE", read=real, valid=SHARE
+    )
+    patience: int | None = setting(
+        help="Stop after N evaluations without a better one, and take the best weights.",
+        metavar="N",
+        read=positive,
+        valid=at_least(1),
+    )
+    evaluate_every: int | None = setting(
+        help="Steps; after each epoch by default.", metavar="N", read=positive, valid=at_least(1)
+    )
+    checkpoint_every: int | None = setting(
+        help="Steps; about every minute by default.",
+        metavar="N",
+        read=positive,
+        valid=at_least(1),
+        python="Counts for nothing without a folder to keep them in.",
+    )
+    max_tokens: int = setting(
+        help="Cut longer texts.", default=512, metavar="N", read=positive, valid=at_least(1)
+    )
+    chat: bool = setting(help="Put prompts through the tokenizer's chat template.", default=False)
+    chat_args: Mapping[str, Any] | None = setting(
+        help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
+        metavar="NAME=VALUE",
+        flags=("--chat-arg",),
+        repeated=True,
+        read=chat_arguments,
+        python='In Python a mapping, such as {"enable_thinking": False}.',
+    )
+    clock: str | None = setting(
+        help="The time given to a chat template that asks for it, ISO 8601; None for the time at "
+        "which the training in the folder began, or now if there is none.",
+        only_python=True,
+    )
+    lora: LoraSpec | None = setting(
+        help="Train adapters instead of the blocks' own weights.", only_python=True
+    )
+    gradient_checkpointing: bool = setting(help="Less memory, more time.", default=False)
+    precision: str = setting(
+        help="auto, float32, or bfloat16 (float32 weights).",
+        default=AUTO,
+        metavar="P",
+        valid=one_of(*PRECISIONS),
+        python="auto is float32 if the model is in float32, else bfloat16.",
+    )
+    save_dtype: str = setting(
+        help="float32; model (the model's own); auto: float32 if it was trained in that.",
+        default=AUTO,
+        metavar="T",
+        valid=one_of(*SAVE_DTYPES),
+        python="A half precision has no room for small changes. Adapters are in float32.",
+    )
+    central_answers: bool = setting(
+        help="With answers: train on the central prompts too.", default=True
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what no model could be trained with."""
+        check(TrainSpec, self)
+        if self.align == self.separate == self.retain == 0:
+            raise UsageError("All three losses have weight 0, so nothing is trained: raise one.")
+        chat_of(self.chat, self.chat_args, self.clock)
+        for strength in self._strengths().values():
+            if not math.isfinite(strength):
+                raise UsageError(f"The strength is {strength}: give a finite number.")
+        for layer in self.at:
+            if isinstance(layer, str) and layer not in (FINAL, ALL):
+                raise UsageError(
+                    f"Unknown layer {layer!r}: use block numbers, {FINAL!r} or {ALL!r}."
+                )
+        if not self.at:
+            raise UsageError(f"No layer is named to read the losses at: name one, or {FINAL!r}.")
+        if self.patience is not None and self.held_out == 0:
+            raise UsageError(
+                f"The patience is {self.patience}, but no row is held out to judge by: give a "
+                "share of held-out rows above 0."
+            )
+
+    @property
+    def as_chat(self) -> AsChat:
+        """Whether, and how, texts go through the chat template."""
+        return chat_of(self.chat, self.chat_args, self.clock)
+
+    def _strengths(self) -> Mapping[str, float]:
+        return self.strength if isinstance(self.strength, Mapping) else {"": self.strength}
+
+    def strength_of(self, lang: str) -> float:
+        """lambda_l of one language."""
+        if isinstance(self.strength, Mapping):
+            return float(self.strength.get(lang, 1.0))
+        return float(self.strength)
+
+    def trained_blocks(self, n_layers: int) -> tuple[int, ...]:
+        """The blocks to train, 0-based, from the lowest.
+
+        Raises:
+            UsageError: there are none, or the model has no such block.
+        """
+        if isinstance(self.blocks, int):
+            if not 1 <= self.blocks <= n_layers:
+                raise UsageError(
+                    f"{self.blocks} top blocks are to be trained, but this model has {n_layers}: "
+                    f"give 1 to {n_layers}."
+                )
+            return tuple(range(n_layers - self.blocks, n_layers))
+        if not self.blocks:
+            raise UsageError("No block is named to train: name one or more.")
+        found = {resolve_layer(block, n_layers, "trained") for block in self.blocks}
+        return tuple(sorted(found))
+
+    def read_at(self, n_layers: int) -> tuple[Layer, ...]:
+        """The layers that losses are read at: 0-based blocks in order, then `FINAL`.
+
+        Raises:
+            UsageError: the model has no such block, it lies below every trained one, or a trained
+                block lies above all of them and would never change.
+        """
+        blocks = self.trained_blocks(n_layers)
+        if ALL in self.at:
+            return (*range(blocks[0], n_layers), FINAL)
+        named = [layer for layer in self.at if isinstance(layer, int)]
+        found = sorted({resolve_layer(layer, n_layers, "loss's") for layer in named})
+        if found and found[0] < blocks[0]:
+            raise UsageError(
+                f"A loss is to be read at block {found[0]}, which training does not change, since "
+                f"the first trained block is {blocks[0]}: name blocks from there, or {FINAL!r}."
+            )
+        if FINAL in self.at:
+            return (*found, FINAL)
+        if found[-1] < blocks[-1]:
+            raise UsageError(
+                f"Block {blocks[-1]} is to be trained, but no loss is read at it or above: add "
+                f"{FINAL!r} to the layers that losses are read at."
+            )
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for the record and to tell two runs apart."""
+        plain = asdict(self)
+        plain["strength"] = (
+            dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
+        )
+        # Only where there are some, so that a run of before them is still the same.
+        unsaid = [name for name in ("chat_args", "clock") if not plain[name]]
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plain.items()
+            if name not in unsaid
+        }
