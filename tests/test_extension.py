@@ -1,7 +1,8 @@
-"""What others add from outside: an intervention and a control, from the sweep to the report.
+"""What others add from outside: an intervention, a control, a selector, an answer rule, a metric.
 
-Each is one class in this file and nothing in src knows of it. A plug-in of another package comes
-through entry points: a package is made for the test, whose modules are here as text.
+Each is one class or function in this file, nothing in src knows of it, and it goes from the sweep
+to the report. A plug-in of another package comes through entry points: a package is made for the
+test, whose modules are here as text.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,6 +27,13 @@ from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.registry import KINDS
 from crosslatent.report.build import build_report
+from crosslatent.runs import RunReader
+from crosslatent.selectors import SELECTORS, evaluate_run, selectors_of
+from crosslatent.selectors.base import State, always, looking_cost
+from crosslatent.selectors.fixed import pair_of
+from crosslatent.selectors.saved import load
+from crosslatent.tasks.metrics import METRICS
+from crosslatent.tasks.rules import RULES
 from support.rows import ids_of, wrapped
 
 NEW_TOKENS = 3
@@ -57,6 +67,85 @@ class Rolled(xl.Control):
     def layers(self, item, variant, component, vectors):
         true = vectors.of(self.reads(item, variant))[component]
         return true.roll(1, -1)
+
+
+class Boldest(xl.Selector):
+    """Per question the candidate whose first token is likeliest."""
+
+    name = "boldest"
+    about = "the candidate with the likeliest first token"
+
+    def fit(self, seen, labels):
+        del labels
+        return FittedBoldest(seen.pairs)
+
+    @classmethod
+    def restored(cls, plain, arrays):
+        del arrays
+        return FittedBoldest(tuple(map(pair_of, plain["pairs"])))
+
+
+@dataclass(frozen=True)
+class FittedBoldest:
+    pairs: tuple
+    reads = "steps"
+    report = MappingProxyType({})
+
+    @property
+    def cost(self):
+        return looking_cost(len(self.pairs))
+
+    def choose(self, seen):
+        places = np.array([place for place in seen.places(self.pairs) if place >= 0])
+        likely = np.nan_to_num(seen.steps.logprob[:, places], nan=-np.inf)
+        return always(places[likely.argmax(axis=1)], len(seen), self.cost)
+
+    def state(self):
+        return State("boldest", {"pairs": [asdict(pair) for pair in self.pairs]}, {})
+
+
+def parity(output, item):
+    """Right if the output has an even number of characters, as the gold answer has or not."""
+    same = len(output) % 2 == len(item.answer) % 2
+    return xl.Verdict(same, None)
+
+
+def brevity(answer, item):
+    """1 for an output that is no longer than the gold answer, else the ratio of their lengths."""
+    return min(1.0, len(item.answer) / max(1, len(answer.output)))
+
+
+REGISTRIES = (KINDS, CONTROL_KINDS, SELECTORS, RULES, METRICS)
+
+
+@pytest.fixture(scope="module")
+def registered():
+    """The three that act wherever they fit, for this file alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for registry in REGISTRIES:
+            patch.setattr(registry, "_kinds", dict(registry._kinds))
+        assert xl.register_selector("boldest")(Boldest) is Boldest
+        xl.register_rule("parity")(parity)
+        xl.register_metric("brevity")(brevity)
+        yield
+
+
+def write_task(folder, **changes):
+    fields = {"name": "quiz", "direction": "en->x", "rule": "parity", "metric": "brevity"} | changes
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    (folder / "quiz.yaml").write_text("\n".join([*lines, "items: quiz.jsonl"]))
+    (folder / "quiz.jsonl").write_text("\n".join(json.dumps(item) for item in make_items()))
+    return folder / "quiz.yaml"
+
+
+@pytest.fixture(scope="module")
+def judged(model, registered, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("judged")
+    task = xl.load_task(write_task(folder))
+    return xl.sweep(
+        model, task, component="ffn", pairs="target-first", out=folder / "run",
+        max_new_tokens=NEW_TOKENS,
+    )  # fmt: skip
 
 
 def make_items():
@@ -107,6 +196,15 @@ def conditions_of(run):
 
 def rows_of(run):
     return duckdb.sql(f"SELECT * FROM read_parquet('{run.path}/rows/*.parquet')").df()
+
+
+def judgements_of(path):
+    maps = ("correct_by_rule", "scores")
+    columns = ", ".join(f"map_from_entries({name}) AS {name}" for name in maps)
+    rows = f"SELECT item, output, correct, {columns} FROM '{path}/rows/*.parquet'"
+    found = duckdb.sql(rows).fetchall()
+    assert found
+    return found
 
 
 def test_the_rows_are_those_of_the_oracle_under_the_same_interventions(model, run):
@@ -200,6 +298,80 @@ def test_the_command_line_takes_the_kind_in_words(model, tmp_path):
     assert one["interventions"][0]["numbers"] == [0, 1]
 
 
+def test_the_rule_and_the_metric_judge_every_row(judged):
+    gold = {item["id"]: item["answer"] for item in make_items()}
+    rights = set()
+    for item, output, correct, by_rule, scores in judgements_of(judged.path):
+        rights.add(correct)
+        assert correct == by_rule["parity"] == (len(output) % 2 == len(gold[item]) % 2)
+        assert set(by_rule) >= {"parity", "option", "contains"}
+        assert scores["brevity"] == pytest.approx(min(1, len(gold[item]) / max(1, len(output))))
+    assert rights == {True, False}
+
+
+def test_a_task_that_names_neither_is_judged_as_without_them(model, registered, tmp_path):
+    task = xl.load_task(write_task(tmp_path, rule="option", metric="accuracy"))
+    run = xl.sweep(model, task, component="ffn", pairs="0:0", out=tmp_path / "run")
+    for _, _, _, by_rule, scores in judgements_of(run.path):
+        assert set(by_rule) >= {"option", "contains"}
+        assert "parity" not in by_rule
+        assert "brevity" not in (scores or {})
+
+
+def test_the_selector_is_tested_saved_and_used(judged, registered, tiny_folder, tmp_path, capsys):
+    kept = tmp_path / "boldest.json"
+    asked = ["select", judged.path, "--strategy", "boldest", "--save", kept, "--json"]
+    assert main([str(argument) for argument in asked]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["selectors"]}
+    assert set(found) == {"pilot", "boldest"}
+    rows = rows_of(judged)
+    items = pd.read_parquet(judged.path / "items.parquet").set_index("item")
+    final = rows[(rows.item.map(items.split) == "final") & (rows.control == "none")]
+    best = final.loc[final.groupby("item").first_logprob.idxmax()]
+    assert found["boldest"]["accuracy"]["value"] == pytest.approx(best.correct.mean())
+    assert found["boldest"]["cost"] == 2 + final.groupby("item").size().max()
+    saved = load(kept)
+    assert isinstance(saved.fitted, FittedBoldest)
+    prompts = ["--main", make_items()[0]["main"], "--aux", make_items()[0]["aux"]]
+    code = main(["transplant", "--model", str(tiny_folder), "--selector", str(kept), *prompts])
+    assert (code, "boldest" in capsys.readouterr().out) == (0, True)
+
+
+def test_the_report_has_the_selector_the_rule_and_the_metric(judged, registered, tmp_path):
+    files = build_report([judged.path], tmp_path / "report")
+    summary = json.loads(files.summary.read_text())
+    (run,), (choosing,) = summary["runs"], summary["choosing"]
+    assert (run["rule"], run["metric"]) == ("parity", "brevity")
+    assert "brevity" in {one["metric"] for one in run["scores"]}
+    assert "boldest" in {one["name"] for one in choosing["evaluation"]["selectors"]}
+    page = files.page.read_text()
+    assert "The answer rule is \u201cparity\u201d." in page
+    assert "boldest" in page
+
+
+def test_a_saved_selector_is_refused_where_its_package_is_not_installed(
+    judged, registered, tmp_path, monkeypatch, capsys
+):
+    kept = tmp_path / "boldest.json"
+    asked = ["select", judged.path, "--strategy", "boldest", "--save", kept]
+    assert main([str(argument) for argument in asked]) == 0
+    monkeypatch.setattr(SELECTORS, "_kinds", {})
+    with pytest.raises(UsageError, match="its kind is 'boldest', which is not installed here"):
+        load(kept)
+
+
+def test_two_selectors_of_one_name_are_refused(judged):
+    class Other(xl.Selector):
+        name = "pilot"
+        about = "another"
+
+        def fit(self, seen, labels):
+            raise AssertionError
+
+    with pytest.raises(UsageError, match="Two selectors are called 'pilot' .pilot and .*Other"):
+        evaluate_run(RunReader(str(judged.path)), [Other()])
+
+
 PACKAGE = {
     "plug/__init__.py": "",
     "plug/kinds.py": """
@@ -224,6 +396,25 @@ PACKAGE = {
             def layers(self, item, variant, component, vectors):
                 return -vectors.of(self.reads(item, variant))[component]
         """,
+    "plug/judging.py": """
+        import crosslatent as xl
+        from crosslatent.selectors.fixed import FixedPairs
+
+        @xl.register_rule("silent", fits=lambda item: True)
+        def silent(output, item):
+            return xl.Verdict(not output, None)
+
+        @xl.register_metric("length")
+        def length(answer, item):
+            return 1 / (1 + len(answer.output))
+
+        class First(xl.Selector):
+            name = "first"
+            about = "the first candidate"
+
+            def fit(self, seen, labels):
+                return FixedPairs(seen.pairs[0])
+        """,
     "plug/broken.py": "import there_is_no_such_module",
 }
 
@@ -231,8 +422,9 @@ PACKAGE = {
 @pytest.fixture
 def crosslatent(tmp_path, monkeypatch, capsys):
     """The command line, where a package with some entry points is installed as pip leaves it."""
-    for registry in (KINDS, CONTROL_KINDS):
-        monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    for registry in REGISTRIES:
+        own = {name: kind for name, kind in registry._kinds.items() if name in registry.own}
+        monkeypatch.setattr(registry, "_kinds", own)
 
     def call(entries, *arguments):
         folder = tmp_path / "site"
@@ -240,7 +432,7 @@ def crosslatent(tmp_path, monkeypatch, capsys):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(textwrap.dedent(text))
         info = folder / "plug-1.0.dist-info"
-        info.mkdir()
+        info.mkdir(exist_ok=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(textwrap.dedent(entries))
         with monkeypatch.context() as installed:
@@ -279,6 +471,149 @@ def test_a_package_brings_kinds_by_entry_points(crosslatent, tmp_path, tiny_fold
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Negative" in page
     assert "twice" in page
+
+
+JUDGING = """
+    [crosslatent.rules]
+    silent = plug.judging:silent
+    [crosslatent.metrics]
+    length = plug.judging:length
+    [crosslatent.selectors]
+    first = plug.judging:First
+    """
+
+
+def test_a_package_brings_ways_to_judge_and_to_choose(crosslatent, tmp_path, tiny_folder):
+    task = write_task(tmp_path, rule="silent", metric="length")
+    code, _, told = crosslatent(
+        JUDGING, "sweep", "--model", tiny_folder, "--task", task, "--pairs", "0:0,1:1",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, told
+    for _, output, correct, _, scores in judgements_of(tmp_path / "run"):
+        assert correct == (not output)
+        assert scores["length"] == pytest.approx(1 / (1 + len(output)))
+    code, shown, told = crosslatent(JUDGING, "select", tmp_path / "run", "--strategy", "first")
+    assert code == 0, told
+    assert "first" in shown
+    code, _, told = crosslatent(JUDGING, "report", tmp_path / "run", "--out", tmp_path / "report")
+    assert code == 0, told
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    names = {one["name"] for one in summary["choosing"][0]["evaluation"]["selectors"]}
+    assert {"first", "pilot", "vote-8"} <= names
+
+
+CANNOT = (
+    "cannot be loaded (ModuleNotFoundError: No module named 'there_is_no_such_module'): mend that "
+    "package, or uninstall it."
+)
+TAKEN = "of plug has a name that is taken (by crosslatent): give it another one."
+
+
+@pytest.mark.parametrize(
+    ("entries", "task", "sentence"),
+    [
+        (
+            "[crosslatent.rules]\nbad = plug.broken:bad\n",
+            {"rule": "bad"},
+            f"The answer rule 'bad' of plug {CANNOT}",
+        ),
+        (
+            "[crosslatent.metrics]\nbad = plug.broken:bad\n",
+            {"metric": "bad"},
+            f"The metric 'bad' of plug {CANNOT}",
+        ),
+        (
+            "[crosslatent.rules]\noption = plug.judging:silent\n",
+            {"rule": "option"},
+            f"The answer rule 'option' {TAKEN}",
+        ),
+        (
+            "[crosslatent.rules]\nlikelihood = plug.judging:silent\n",
+            {"rule": "option"},
+            f"The answer rule 'likelihood' {TAKEN}",
+        ),
+        (
+            "[crosslatent.metrics]\naccuracy = plug.judging:length\n",
+            {"metric": "f1"},
+            f"The metric 'accuracy' {TAKEN}",
+        ),
+        (
+            "[crosslatent.rules]\nwrong = plug.kinds:Negative\n",
+            {"rule": "wrong"},
+            (
+                "The answer rule 'wrong' is <class 'plug.kinds.Negative'>, but a function under "
+                "@register_rule belongs there."
+            ),
+        ),
+        (
+            "[crosslatent.metrics]\nwrong = plug.kinds:Negative\n",
+            {"metric": "wrong"},
+            (
+                "The metric 'wrong' is <class 'plug.kinds.Negative'>, but a function under "
+                "@register_metric belongs there."
+            ),
+        ),
+        (
+            JUDGING,
+            {"rule": "loud"},
+            (
+                "FOLDER/quiz.yaml:3: the field 'rule' is 'loud', but one of option, "
+                "option_or_label, authors_option_or_label, contains, exact, silent belongs there."
+            ),
+        ),
+        (
+            JUDGING,
+            {"metric": "width"},
+            (
+                "FOLDER/quiz.yaml:4: the field 'metric' is 'width', but one of accuracy, "
+                "exact_match, f1, js_similarity, length belongs there."
+            ),
+        ),
+    ],
+)
+def test_a_way_to_judge_that_does_not_work_is_one_sentence(
+    crosslatent, tmp_path, tiny_folder, entries, task, sentence
+):
+    file = write_task(tmp_path, **{"rule": "option", "metric": "accuracy"} | task)
+    found = crosslatent(
+        entries, "sweep", "--model", tiny_folder, "--task", file, "--pairs", "0:0",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert found == (2, "", f"Error: {sentence.replace('FOLDER', str(tmp_path))}\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("entries", "strategy", "sentence"),
+    [
+        ("bad = plug.broken:Bad", "bad", f"The selector 'bad' of plug {CANNOT}"),
+        ("bad = plug.broken:Bad", "all", f"The selector 'bad' of plug {CANNOT}"),
+        ("vote = plug.judging:First", "pilot", f"The selector 'vote' {TAKEN}"),
+        ("oracle = plug.judging:First", "pilot", f"The selector 'oracle' {TAKEN}"),
+        (
+            "wrong = plug.kinds:Negative",
+            "wrong",
+            (
+                "The selector 'wrong' is <class 'plug.kinds.Negative'>, but a class below Selector "
+                "belongs there."
+            ),
+        ),
+    ],
+)
+def test_a_selector_that_does_not_work_is_one_sentence(
+    crosslatent, judged, tmp_path, entries, strategy, sentence
+):
+    group = f"[crosslatent.selectors]\n{entries}\n"
+    kept = tmp_path / "kept.json"
+    asked = ["--strategy", strategy, *([] if strategy == "all" else ["--save", kept])]
+    found = crosslatent(group, "select", judged.path, *asked)
+    assert found == (2, "", f"Error: {sentence}\n")
+    assert not kept.exists()
+    # The report compares all selectors, so it is not made without one of them either.
+    code, _, told = crosslatent(group, "report", judged.path, "--out", tmp_path / "report")
+    assert (code, told) == (2, f"Error: {sentence}\n")
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.parametrize(
@@ -348,6 +683,13 @@ def test_a_name_is_given_once():
     with pytest.raises(UsageError, match="'self' of .* has a name that is taken .by crosslatent"):
         xl.register_control("self")(Other)
     assert xl.register_control("rolled")(Rolled) is Rolled
+    with pytest.raises(UsageError, match="'vote' of .* has a name that is taken .by crosslatent"):
+        xl.register_selector("vote")(Boldest)
+    with pytest.raises(UsageError, match="'exact' of .* has a name that is taken .by crosslatent"):
+        xl.register_rule("exact")(parity)
+    with pytest.raises(UsageError, match="'f1' of .* has a name that is taken .by crosslatent"):
+        xl.register_metric("f1")(brevity)
+    assert [one.name for one in selectors_of("all")].count("vote-8") == 1
 
 
 def test_a_control_that_fails_is_the_failure_of_its_items(model, tmp_path):

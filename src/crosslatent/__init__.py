@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from crosslatent.interventions.patched import intervened, patched
     from crosslatent.interventions.registry import register_intervention
     from crosslatent.model import Model, load, wrap
+    from crosslatent.selectors import Selector, register_selector
     from crosslatent.sweeps.control import Control, register_control
-    from crosslatent.tasks import Item, Task, load_prompts, load_task
+    from crosslatent.tasks import Item, Task, Verdict, load_prompts, load_task
+    from crosslatent.tasks.metrics import register_metric
+    from crosslatent.tasks.rules import register_rule
 
 __all__ = [
     "ALL",
@@ -43,11 +46,13 @@ __all__ = [
     "Model",
     "Outcome",
     "Run",
+    "Selector",
     "Steer",
     "Task",
     "Tokens",
     "Transplant",
     "TransplantResult",
+    "Verdict",
     "__version__",
     "capture",
     "check",
@@ -59,6 +64,9 @@ __all__ = [
     "patched",
     "register_control",
     "register_intervention",
+    "register_metric",
+    "register_rule",
+    "register_selector",
     "sweep",
     "transplant",
     "wrap",
@@ -76,11 +84,13 @@ _HOMES = {
     "Outcome": "contracts",
     "PROMPT": "interventions.intervention",
     "Run": "api",
+    "Selector": "selectors",
     "Steer": "interventions.kinds.steer",
     "Task": "tasks",
     "Tokens": "interventions.intervention",
     "Transplant": "interventions.kinds.transplant",
     "TransplantResult": "api",
+    "Verdict": "tasks",
     "capture": "interventions.activations",
     "check": "contracts",
     "intervened": "interventions.patched",
@@ -90,6 +100,9 @@ _HOMES = {
     "patched": "interventions.patched",
     "register_control": "sweeps.control",
     "register_intervention": "interventions.registry",
+    "register_metric": "tasks.metrics",
+    "register_rule": "tasks.rules",
+    "register_selector": "selectors",
     "sweep": "api",
     "transplant": "api",
     "wrap": "model",

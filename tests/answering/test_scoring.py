@@ -7,11 +7,12 @@ import math
 import pytest
 
 from crosslatent.answering import scoring
-from crosslatent.answering.scoring import LIKELIHOOD_MEAN, ItemScorer, Spelled, distinct_starts
+from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import METRICS, Answer
+from crosslatent.tasks.rules import LIKELIHOOD_MEAN
 from support.rows import ids_of, wrapped
 
 

@@ -9,17 +9,17 @@ import pytest
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import ABSTAIN, NOT_RUN, Labels, Steps
 from crosslatent.selectors.calibration import Curve, check_kind, fit_curve
-from crosslatent.selectors.confidence import Confidence, highest
-from crosslatent.selectors.halving import Halving
-from crosslatent.selectors.learned import Learned
-from crosslatent.selectors.pilot import Pilot
-from crosslatent.selectors.preset import Preset
-from crosslatent.selectors.registry import STRATEGIES, selectors_of
+from crosslatent.selectors.kinds.attribution import Attribution
+from crosslatent.selectors.kinds.confidence import Confidence, highest
+from crosslatent.selectors.kinds.halving import Halving
+from crosslatent.selectors.kinds.learned import Learned
+from crosslatent.selectors.kinds.pilot import Pilot
+from crosslatent.selectors.kinds.preset import Preset
+from crosslatent.selectors.kinds.vote import Vote
+from crosslatent.selectors.registry import SELECTORS, selectors_of
 from crosslatent.selectors.signals import check_measure, signals
-from crosslatent.selectors.vote import Vote
 from support.choices import PAIRS, World, parts, simulate
 
 GOOD = World({4: 0.9})
@@ -282,7 +282,10 @@ def test_curves_never_fall_and_keep_gaps():
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(UsageError, match="use preset, pilot, confidence, vote"):
+    with pytest.raises(
+        UsageError,
+        match="use attribution, confidence, halving, learned, pilot, preset, vote, oracle, all,",
+    ):
         selectors_of("magic")
     with pytest.raises(UsageError, match="use probability, entropy, margin"):
         check_measure("hunch")
@@ -290,4 +293,4 @@ def test_unknown_names_say_what_there_is():
         check_kind("hunch")
     assert [s.name for s in selectors_of("vote-all")] == ["vote-all"]
     names = [s.name for s in selectors_of("all")]
-    assert len(set(names)) == len(names) == sum(len(found) for found in STRATEGIES.values())
+    assert len(set(names)) == len(names) == sum(len(selectors_of(name)) for name in SELECTORS)

@@ -11,15 +11,15 @@ import pytest
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import UsageError
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.attribution import Attribution
 from crosslatent.selectors.base import ABSTAIN, NOT_RUN
-from crosslatent.selectors.confidence import Confidence
 from crosslatent.selectors.evaluate import evaluate, evaluate_run
-from crosslatent.selectors.learned import Learned
-from crosslatent.selectors.pilot import Pilot
+from crosslatent.selectors.kinds.attribution import Attribution
+from crosslatent.selectors.kinds.confidence import Confidence
+from crosslatent.selectors.kinds.learned import Learned
+from crosslatent.selectors.kinds.pilot import Pilot
+from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.splits import split_to_test, split_to_tune
 from crosslatent.selectors.table import read_table
-from crosslatent.selectors.vote import Vote
 from support.choices import PAIRS, World, halves, parts, simulate
 from support.runs import item, row, write_extra, write_run
 

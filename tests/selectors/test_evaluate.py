@@ -16,13 +16,13 @@ from crosslatent.selectors.evaluate import (
     evaluate_run,
     evaluation_of,
 )
-from crosslatent.selectors.halving import Halving
-from crosslatent.selectors.pilot import Pilot
+from crosslatent.selectors.kinds.halving import Halving
+from crosslatent.selectors.kinds.pilot import Pilot
+from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.ratio import ratio
 from crosslatent.selectors.registry import selectors_of
 from crosslatent.selectors.splits import split_to_test, split_to_tune
 from crosslatent.selectors.table import shares
-from crosslatent.selectors.vote import Vote
 from crosslatent.stats import Estimate
 from support.choices import World, halves, simulate
 from support.runs import item, row, write_extra, write_run

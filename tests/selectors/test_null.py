@@ -16,7 +16,7 @@ import pytest
 
 from crosslatent.selectors.base import Selector
 from crosslatent.selectors.evaluate import evaluate
-from crosslatent.selectors.learned import Learned
+from crosslatent.selectors.kinds.learned import Learned
 from crosslatent.selectors.registry import selectors_of
 from crosslatent.stats import clustered_mean
 from support.choices import World, halves, parts, simulate

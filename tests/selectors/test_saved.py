@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crosslatent.core.errors import RunFolderError, UsageError
-from crosslatent.selectors.learned import Learned
+from crosslatent.selectors.kinds.learned import Learned
 from crosslatent.selectors.one import one_question
 from crosslatent.selectors.registry import selectors_of
 from crosslatent.selectors.saved import SavedSelector, fitted_on, load, save

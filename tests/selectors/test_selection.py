@@ -10,10 +10,10 @@ import crosslatent as xl
 from crosslatent.api.selected import transplant_selected
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
+from crosslatent.selectors.kinds.confidence import FittedConfidence
+from crosslatent.selectors.kinds.vote import FittedVote
 from crosslatent.selectors.saved import SavedSelector
-from crosslatent.selectors.vote import FittedVote
 from support.rows import AUX, MAIN, wrapped
 
 PAIRS = tuple(TransplantSpec("ffn", s, t) for s in (0, 3) for t in (0, 2))

@@ -13,8 +13,8 @@ from crosslatent.cli import select as command
 from crosslatent.core.errors import UsageError
 from crosslatent.report.selectors import selectors_section, selectors_table, verdict
 from crosslatent.selectors.evaluate import evaluate
+from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.saved import load
-from crosslatent.selectors.vote import Vote
 from crosslatent.stats import Estimate
 from support.choices import World, halves, simulate
 from support.simulated import simulate as simulated_run

@@ -11,7 +11,7 @@ import pytest
 from crosslatent.analysis.data import RunData
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.evaluate import evaluate_run
-from crosslatent.selectors.pilot import Pilot
+from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.strict import room, solved_by_controls
 from support.runs import Record, item, row, write_run
 

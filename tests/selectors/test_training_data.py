@@ -14,7 +14,7 @@ from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.seen import Seen
 from crosslatent.runs import RunReader
 from crosslatent.selectors import evaluate_run
-from crosslatent.selectors.pilot import Pilot
+from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.saved import load, save
 from crosslatent.tasks.fingerprints import text_key
 from support.rows import wrapped

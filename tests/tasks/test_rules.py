@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.core.errors import TaskError
-from crosslatent.tasks import RULES, Item, Verdict, check_rule
+from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.rules import (
     applicable_rules,
     authors_option_or_label,
@@ -250,10 +250,9 @@ def test_applicable_rules_have_what_they_need():
 
 
 def test_unknown_rule_names_the_known_ones():
-    with pytest.raises(
-        TaskError, match="option, option_or_label, authors_option_or_label, contains, exact"
-    ):
-        check_rule("fuzzy")
+    known = "option, option_or_label, authors_option_or_label, contains, exact"
+    with pytest.raises(UsageError, match=f"Unknown answer rule 'fuzzy': use one of {known}"):
+        RULES["fuzzy"]
 
 
 @given(st.text(max_size=30), st.sampled_from(sorted(RULES)))

@@ -11,20 +11,20 @@ from typing import Any
 from crosslatent.core.errors import PromptError
 from crosslatent.core.languages import identify
 from crosslatent.core.probabilities import normalised
+from crosslatent.core.specs import ACCURACY
 from crosslatent.engine.decoding import Decoded
 from crosslatent.model import Model
 from crosslatent.model.prompts import Prompt, check_known, encode
 from crosslatent.model.spelling import Context, Ids, context_of, written
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics
-from crosslatent.tasks.rules import applicable_rules
-
-LIKELIHOOD = "likelihood"
-"""Rule: the option with the highest log-probability as a whole."""
-LIKELIHOOD_MEAN = "likelihood_mean"
-"""Rule: the option with the highest log-probability per token, so that long ones are no worse."""
-LIKELIEST_START = "first_token"
-"""Rule: the option with the likeliest first token, where every option has one of its own."""
+from crosslatent.tasks.rules import (
+    LIKELIEST_START,
+    LIKELIHOOD,
+    LIKELIHOOD_MEAN,
+    PROBABILITY_RULES,
+    applicable_rules,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,8 @@ class ItemScorer:
     item: Item
     rule: str
     """The task's rule, or `LIKELIHOOD_MEAN`."""
+    metric: str = ACCURACY
+    """The figure that the task names; every graded score of this package that fits is read too."""
     whole: bool = False
     """Whether whole options (or the gold answer, if there are none) are scored."""
     plain: int = 0
@@ -143,7 +145,7 @@ class ItemScorer:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
         spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
         spelled.check(self.model, scored=self.whole)
-        self._metrics = applicable_metrics(self.item)
+        self._metrics = applicable_metrics(self.item, self.metric)
         # Options need distinct first tokens; for an open question any gold answer will do.
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
@@ -217,7 +219,7 @@ class ItemScorer:
     @property
     def _decodes(self) -> bool:
         """Whether answers are texts, or only options that are scored."""
-        return self.rule in RULES
+        return self.rule not in PROBABILITY_RULES
 
     def _text(self, ids: tuple[int, ...]) -> str:
         if ids not in self._texts:
@@ -240,8 +242,12 @@ class ItemScorer:
 
     def _graded(self, answer: Answer, needs: str) -> dict[str, float]:
         """The metrics that fit the item and depend on what `needs` names."""
-        metrics = [METRICS[name] for name in self._metrics if METRICS[name].needs == needs]
-        scores = {metric.name: metric.score(answer, self.item) for metric in metrics}
+        metrics = {name: METRICS[name] for name in self._metrics}
+        scores = {
+            name: metric.score(answer, self.item)
+            for name, metric in metrics.items()
+            if metric.needs == needs
+        }
         return {name: score for name, score in scores.items() if score is not None}
 
     def _by_probabilities(

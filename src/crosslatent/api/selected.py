@@ -23,7 +23,7 @@ from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
 from crosslatent.model.thoughts import thought_note
 from crosslatent.selectors.base import Candidates
-from crosslatent.selectors.confidence import FittedConfidence, highest
+from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
 from crosslatent.tasks import RULES, Item

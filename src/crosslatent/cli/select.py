@@ -30,7 +30,7 @@ def select(
         typer.Option(
             metavar="NAME",
             help="pilot, preset, confidence, vote, learned, attribution, halving, oracle or all; "
-            "or one selector, such as confidence-margin-8.",
+            "or one selector, such as confidence-margin-8; or one of your own.",
         ),
     ] = "pilot",
     evaluate_on: Annotated[

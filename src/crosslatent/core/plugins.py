@@ -1,13 +1,16 @@
 """Kinds by name: those of this package, those registered by a decorator, those of other packages.
 
-A kind of this package is one file, called as it is registered, in the folder of its sort. Other
-packages name theirs as entry points. Nothing is imported before a kind is asked for.
+A kind is a class, or a function that a decorator has wrapped. One of this package is one file,
+called as it is registered, in the folder of its sort; short functions share the module of their
+sort. Other packages name theirs as entry points. Nothing is imported before a kind is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
@@ -17,8 +20,8 @@ from crosslatent.core.untrusted import one_line
 
 PACKAGE = "crosslatent"
 
-_Kind = TypeVar("_Kind", bound=type[Any])
-_Registered = TypeVar("_Registered", bound=type[Any])
+_Kind = TypeVar("_Kind")
+_Registered = TypeVar("_Registered")
 
 
 class Registry(Generic[_Kind]):
@@ -27,22 +30,29 @@ class Registry(Generic[_Kind]):
     Attributes:
         noun: what a kind is, such as "control".
         group: name of the entry points of other packages.
+        own: names of the kinds of this package.
     """
 
-    def __init__(self, noun: str, folder: str, base: str) -> None:
+    def __init__(
+        self, noun: str, home: str, base: str, *, decorator: str = "", reserved: Iterable[str] = ()
+    ) -> None:
         """Kinds of a sort.
 
         Args:
             noun: what a kind is.
-            folder: where those of this package are, as a module below it.
+            home: where those of this package are, below it: a folder, or the module that makes the
+                registry and registers them.
             base: their base class, by module and name.
+            decorator: what wraps functions in that class; "" = kinds are classes below it.
+            reserved: names that no kind may have, as they mean something else.
         """
-        self._base = base
+        self._base, self._decorator = base, decorator
         self.noun = noun
-        self.group = f"{PACKAGE}.{noun}s"
-        self._home = f"{PACKAGE}.{folder}"
-        places = Path(__file__).parents[1].joinpath(*folder.split(".")).glob("*.py")
-        self._own = sorted(place.stem for place in places if place.stem != "__init__")
+        self.group = f"{PACKAGE}.{noun.rsplit(maxsplit=1)[-1]}s"
+        self._home = f"{PACKAGE}.{home}"
+        places = Path(__file__).parents[1].joinpath(*home.split(".")).glob("*.py")
+        self.own = sorted(place.stem for place in places if place.stem != "__init__")
+        self._reserved = frozenset(reserved)
         self._kinds: dict[str, _Kind] = {}
 
     def register(self, name: str) -> Callable[[_Registered], _Registered]:
@@ -54,11 +64,14 @@ class Registry(Generic[_Kind]):
 
         def enter(kind: _Registered) -> _Registered:
             self._check(name, kind)
-            if name in self._own and kind.__module__ != f"{self._home}.{name}":
+            at_home = kind.__module__ in (self._home, f"{self._home}.{name}")
+            if name in self._reserved or (name in self.own and not at_home):
                 self._refuse(name, PACKAGE, kind.__module__)
             there = self._kinds.get(name)
             if there is not None and there is not kind and not _again(there, kind):
                 self._refuse(name, there.__module__, kind.__module__)
+            if at_home and name not in self.own:
+                self.own.append(name)
             self._kinds[name] = cast("_Kind", kind)
             return kind
 
@@ -71,7 +84,13 @@ class Registry(Generic[_Kind]):
             UsageError: another package gives a name that is taken.
         """
         others = {*self._kinds, *(entry.name for entry in self._entries())}
-        return [*self._own, *sorted(others.difference(self._own))]
+        return [*self.own, *sorted(others.difference(self.own))]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
 
     def name_of(self, kind: type[Any]) -> str:
         """The name of a kind; of one that was not registered, where it is defined."""
@@ -79,10 +98,6 @@ class Registry(Generic[_Kind]):
             if registered is kind:
                 return name
         return f"{kind.__module__}.{kind.__qualname__}"
-
-    def is_own(self, name: str) -> bool:
-        """Whether a kind is one of this package."""
-        return name in self._own
 
     def __getitem__(self, name: str) -> _Kind:
         """A kind by its name.
@@ -92,7 +107,7 @@ class Registry(Generic[_Kind]):
         """
         entries = {entry.name: entry for entry in self._entries()}
         if name not in self._kinds:
-            if name in self._own:
+            if name in self.own:
                 importlib.import_module(f"{self._home}.{name}")
             elif name in entries:
                 self._kinds[name] = self._loaded(entries[name])
@@ -109,10 +124,10 @@ class Registry(Generic[_Kind]):
             UsageError: one of them has a name that is taken.
         """
         seen: dict[str, EntryPoint] = {}
-        for entry in entry_points(group=self.group):
+        for entry in _installed(self.group, tuple(sys.path)):
             first = seen.setdefault(entry.name, entry)
             registered = self._kinds.get(entry.name)
-            if entry.name in self._own:
+            if entry.name in self._reserved.union(self.own):
                 self._refuse(entry.name, PACKAGE, _package(entry))
             if first.value != entry.value:
                 self._refuse(entry.name, _package(first), _package(entry))
@@ -133,12 +148,13 @@ class Registry(Generic[_Kind]):
 
     def _check(self, name: str, kind: object) -> None:
         """Refuse what is no kind of this sort."""
-        bases = [f"{one.__module__}:{one.__qualname__}" for one in getattr(kind, "__mro__", ())]
+        found = type(kind) if self._decorator else kind
+        bases = [f"{one.__module__}:{one.__qualname__}" for one in getattr(found, "__mro__", ())]
         if f"{PACKAGE}.{self._base}" not in bases:
-            raise UsageError(
-                f"The {self.noun} {name!r} is {kind!r}, but a class below "
-                f"{self._base.partition(':')[2]} belongs there."
-            )
+            belongs = f"a class below {self._base.partition(':')[2]}"
+            if self._decorator:
+                belongs = f"a function under @{self._decorator}"
+            raise UsageError(f"The {self.noun} {name!r} is {kind!r}, but {belongs} belongs there.")
 
     def _refuse(self, name: str, first: str, second: str) -> NoReturn:
         raise UsageError(
@@ -151,7 +167,13 @@ CONTROL_KINDS: Registry[Any] = Registry("control", "sweeps.controls", "sweeps.co
 """Classes of `crosslatent.sweeps.control.Control`."""
 
 
-def _again(there: type[Any], kind: type[Any]) -> bool:
+@lru_cache
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
+    """Entry points of a group on a path for modules: reading those of all packages takes long."""
+    return tuple(entry_points(group=group))
+
+
+def _again(there: Any, kind: Any) -> bool:
     """Whether a kind is the same as before, made anew: its cell or module was run again."""
     return (there.__module__, there.__qualname__) == (kind.__module__, kind.__qualname__)
 

@@ -17,7 +17,7 @@ from crosslatent.report.static import write_figures
 from crosslatent.report.tables import write_tables
 from crosslatent.runs.contents import readable
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors import summarise_choosing
+from crosslatent.selectors import Choosing, summarise_choosing
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -52,11 +52,20 @@ def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0
 
     Raises:
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
+        UsageError: a selector of another package cannot be loaded.
     """
     summary = summarise(runs, seed=seed)
+    opened = [RunData(RunReader(path)) for path in runs]
+    test = summary.headline.declared.test if summary.headline else None
+    choosing = [
+        summarise_choosing(
+            data, test=test if test in data.items.splits else None, seed=summary.seed
+        )
+        for data in opened
+    ]
     draft = _draft_folder(out)
     try:
-        _write(summary, runs, draft)
+        _write(summary, opened, choosing, draft)
         return _publish(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -73,15 +82,9 @@ def _draft_folder(out: Path) -> Path:
         ) from error
 
 
-def _write(summary: Summary, runs: Sequence[str | Path | UPath], draft: Path) -> None:
-    opened = [RunData(RunReader(path)) for path in runs]
-    test = summary.headline.declared.test if summary.headline else None
-    choosing = [
-        summarise_choosing(
-            data, test=test if test in data.items.splits else None, seed=summary.seed
-        )
-        for data in opened
-    ]
+def _write(
+    summary: Summary, opened: Sequence[RunData], choosing: Sequence[Choosing], draft: Path
+) -> None:
     page = page_view(summary, opened, choosing)
     (draft / PAGE).write_text(render(page), encoding="utf-8")
     plain = [asdict(one) for one in choosing]

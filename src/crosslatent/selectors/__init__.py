@@ -10,14 +10,14 @@ from crosslatent.selectors.base import (
     Steps,
 )
 from crosslatent.selectors.evaluate import evaluate_data, evaluate_run, evaluation_of
-from crosslatent.selectors.registry import ALL, STRATEGIES, selectors_of
+from crosslatent.selectors.registry import ALL, SELECTORS, register_selector, selectors_of
 from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
 from crosslatent.selectors.summary import Choosing, summarise_choosing
 
 __all__ = [
     "ABSTAIN",
     "ALL",
-    "STRATEGIES",
+    "SELECTORS",
     "Baseline",
     "Candidates",
     "Choosing",
@@ -31,6 +31,7 @@ __all__ = [
     "evaluate_data",
     "evaluate_run",
     "evaluation_of",
+    "register_selector",
     "selectors_of",
     "summarise_choosing",
 ]

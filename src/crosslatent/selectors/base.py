@@ -1,8 +1,8 @@
 """The interface of selectors: the data that a selector may use, and its output.
 
 Contract: `Candidates` holds what is known when a question is asked, and no gold answer; gold
-answers come in `Labels`, for the tuning split alone. A new selector is one file with one class that
-has `fit`, and one that has `choose` (docs/methods.md 6).
+answers come in `Labels`, for the tuning split alone. A selector is one registered class in one
+file: a `Selector`, whose `fit` returns a `Fitted` (docs/methods.md 6).
 
 Cost model: forward passes relative to one unmodified answer. Unmodified answer 1; run over aux 1;
 each transplanted answer 1, though often its first step alone is looked at. It is an upper estimate:
@@ -11,9 +11,10 @@ rows that share a prefix cost far less than their number says (docs/methods.md 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,7 +200,7 @@ class State(NamedTuple):
     """A fitted selector as plain data, for `saved`.
 
     Attributes:
-        kind: which class it is, as registered in `saved`.
+        kind: the registered name of the selector that restores it; or `fixed.FIXED`.
         plain: what turns into JSON.
         arrays: what goes into safetensors.
     """
@@ -245,26 +246,43 @@ class Fitted(Protocol):
         ...
 
 
-class Selector(Protocol):
+class Selector(ABC):
     """A way to choose, before it has seen anything."""
 
+    __slots__ = ()
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """Its settings that are compared under its registered name, the first for ``--save``."""
+        yield cls()
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitted:
+        """A fitted one from its `State`, whose kind is the registered name.
+
+        Raises:
+            ValueError: the data is damaged, or what this selector fits is never saved.
+        """
+        del plain, arrays
+        raise ValueError(f"what {cls.__name__} fits is not saved")
+
     @property
+    @abstractmethod
     def name(self) -> str:
         """Short and unique, such as ``confidence-entropy-8``."""
-        ...
 
     @property
+    @abstractmethod
     def about(self) -> str:
         """What it does, as a clause for a table."""
-        ...
 
+    @abstractmethod
     def fit(self, seen: Candidates, labels: Labels) -> Fitted:
         """Learn from the tuning split.
 
         Raises:
             UsageError: the split does not hold what the selector needs.
         """
-        ...
 
 
 def always(choice: Places | int, n: int, cost: float) -> Selection:

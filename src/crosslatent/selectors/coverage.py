@@ -10,8 +10,8 @@ import numpy as np
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Fitted, Mask
-from crosslatent.selectors.confidence import FittedConfidence
 from crosslatent.selectors.fixed import FixedPairs
+from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.signals import signals
 
 _MOST_NAMED = 3

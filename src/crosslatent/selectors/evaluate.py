@@ -29,8 +29,9 @@ from crosslatent.selectors.base import (
     Selector,
 )
 from crosslatent.selectors.coverage import check_same_setting, covered, lacking
+from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.ratio import ratio
-from crosslatent.selectors.registry import ALL, REFERENCE, selectors_of
+from crosslatent.selectors.registry import ALL, SELECTORS, selectors_of
 from crosslatent.selectors.results import MOST_COST, Baseline, Evaluation, SelectorResult, Used
 from crosslatent.selectors.samples import sampled_majorities
 from crosslatent.selectors.splits import Key, Split, first_to_test, same_text, split_to_tune
@@ -175,9 +176,13 @@ def evaluation_of(
 
     Returns:
         The evaluation and None; or None and why there is none.
+
+    Raises:
+        UsageError: a selector of another package cannot be loaded.
     """
+    selectors = selectors_of(ALL)
     try:
-        return evaluate_data(data, selectors_of(ALL), tune=tune, test=test, seed=seed)[0], None
+        return evaluate_data(data, selectors, tune=tune, test=test, seed=seed)[0], None
     except UsageError as error:
         return None, f"No selectors: {error}"
 
@@ -203,8 +208,18 @@ def evaluate(
         samples: right or wrong of majorities of samples, by their number, (items of the table,).
         surer: right or wrong of the surer of both prompts, raw and calibrated, (items of the
             table,).
+
+    Raises:
+        UsageError: two selectors have the same name, or no pilot pair can be fitted.
     """
-    wanted = {selector.name: selector for selector in (REFERENCE, *selectors)}
+    wanted: dict[str, Selector] = {}
+    for selector in (REFERENCE, *selectors):
+        there = wanted.setdefault(selector.name, selector)
+        if there != selector:
+            raise UsageError(
+                f"Two selectors are called {selector.name!r} ({SELECTORS.name_of(type(there))} and "
+                f"{SELECTORS.name_of(type(selector))}): give one of them another name."
+            )
     fitted, missing = _fit_all(tuning, list(wanted.values()))
     score = _Score(testing, fitted[REFERENCE.name], seed, resamples)
     reasons = {name: lacking(fit, score.seen) for name, fit in fitted.items()}

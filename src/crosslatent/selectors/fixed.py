@@ -19,6 +19,9 @@ from crosslatent.selectors.base import (
     always,
 )
 
+FIXED = "fixed"
+"""Kind of the state of `FixedPairs`, which any selector may fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedPairs:
@@ -66,7 +69,7 @@ class FixedPairs:
             "by_language": {lang: asdict(pair) for lang, pair in self.by_language.items()},
             "report": dict(self.report),
         }
-        return State("fixed", plain, {})
+        return State(FIXED, plain, {})
 
     @classmethod
     def from_state(cls, plain: Mapping[str, Any], _arrays: Mapping[str, Any]) -> FixedPairs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +25,11 @@ from crosslatent.core.seen import Seen
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import whole_file
 from crosslatent.selectors.base import Fitted
-from crosslatent.selectors.confidence import FittedConfidence
-from crosslatent.selectors.fixed import FixedPairs
-from crosslatent.selectors.learned import FittedLearned
-from crosslatent.selectors.vote import FittedVote
+from crosslatent.selectors.fixed import FIXED, FixedPairs
+from crosslatent.selectors.registry import SELECTORS
 
 FORMAT = "crosslatent-selector"
 VERSION = 1
-
-_KINDS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Fitted]] = {
-    "fixed": FixedPairs.from_state,
-    "confidence": FittedConfidence.from_state,
-    "vote": FittedVote.from_state,
-    "learned": FittedLearned.from_state,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +81,21 @@ def save(selector: SavedSelector, file: Path) -> list[Path]:
         The files written.
 
     Raises:
-        UsageError: it cannot be saved without pickle.
+        UsageError: it cannot be saved without pickle, or nothing registered could restore it.
         RunFolderError: a file cannot be written; then neither is.
     """
     check_place(file)
     state = selector.fitted.state()
     if state is None:
         raise UsageError(
-            f"The selector {selector.name!r} cannot be saved: boosted trees would need pickle, "
-            "which can run code when it is read. Save a logistic one."
+            f"The selector {selector.name!r} cannot be saved: what it has learned would need "
+            "pickle, which can run code when it is read. Save another one, such as "
+            "learned-logistic-8."
+        )
+    if state.kind not in (FIXED, *SELECTORS):
+        raise UsageError(
+            f"The selector {selector.name!r} cannot be saved: the kind of its state is "
+            f"{state.kind!r}, but the name under which it is registered belongs there."
         )
     arrays = {name: np.ascontiguousarray(values) for name, values in state.arrays.items()}
     packed = dump_arrays(arrays) if arrays else b""
@@ -188,9 +185,15 @@ def load(file: Path) -> SavedSelector:
             "`crosslatent select`."
         )
     try:
-        build = _KINDS[content["kind"]]
-        arrays = _arrays(file, content)
-        fitted = build(content["fitted"], arrays)
+        kind, arrays = content["kind"], _arrays(file, content)
+        if kind != FIXED and kind not in SELECTORS:
+            raise UsageError(
+                f"{str(file)!r} is no complete selector: its kind is {kind!r}, which is not "
+                "installed here: install the package that it is from, or use one of "
+                f"{', '.join([FIXED, *SELECTORS])}."
+            )
+        restore = FixedPairs.from_state if kind == FIXED else SELECTORS[kind].restored
+        fitted = restore(content["fitted"], arrays)
         # Selectors of older versions do not say which questions they were fitted on.
         record = content.get("seen")
         seen = None if record is None else Seen.from_plain(record)

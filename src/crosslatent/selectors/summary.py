@@ -37,6 +37,7 @@ def summarise_choosing(data: RunData, *, test: str | None = None, seed: int = 0)
 
     Raises:
         RunFolderError: the run's scores or samples cannot be read.
+        UsageError: a selector of another package cannot be loaded.
     """
     evaluation, missing = evaluation_of(data, test=test, seed=seed)
     return Choosing(data.reader.path.name, evaluation, missing, judge_attribution(data, seed=seed))

@@ -118,7 +118,7 @@ def described(names: Iterable[str]) -> dict[str, Any]:
     return {
         name: {"knows_answer": CONTROL_KINDS[name].knows_answer}
         for name in names
-        if not CONTROL_KINDS.is_own(name)
+        if name not in CONTROL_KINDS.own
     }
 
 

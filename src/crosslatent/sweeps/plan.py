@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from crosslatent.answering.attribution import check_attribution
-from crosslatent.answering.scoring import LIKELIHOOD_MEAN
 from crosslatent.core.errors import PairError, TaskError
 from crosslatent.core.pairs import NONE, PRESET, PairPlan, resolve_pairs
 from crosslatent.core.settings import complete
@@ -31,6 +30,7 @@ from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.spec import SweepSpec, chat_settings, components_of, pairs_of
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import Item, Task
+from crosslatent.tasks.rules import LIKELIHOOD_MEAN
 
 
 @dataclass(frozen=True)

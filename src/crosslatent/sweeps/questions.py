@@ -64,6 +64,7 @@ def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
         plan.model,
         judged,
         plan.rule,
+        plan.task.metric,
         whole=plan.scoring,
         # What is longer than an answer may be could not be sampled, and might not fit.
         plain=plan.max_new_tokens,

@@ -3,7 +3,7 @@
 from crosslatent.tasks.item import Item, Shot
 from crosslatent.tasks.prompts import load_prompts, task_of
 from crosslatent.tasks.registry import TaskSummary, list_tasks, load_task, summarize
-from crosslatent.tasks.rules import RULES, Rule, Verdict, check_rule
+from crosslatent.tasks.rules import RULES, Rule, Verdict
 from crosslatent.tasks.shots import with_shots
 from crosslatent.tasks.task import Direction, Task, TaskType
 
@@ -17,7 +17,6 @@ __all__ = [
     "TaskSummary",
     "TaskType",
     "Verdict",
-    "check_rule",
     "list_tasks",
     "load_prompts",
     "load_task",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
+from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import ACCURACY
 from crosslatent.tasks.delimited import ENDINGS, Quoting
 from crosslatent.tasks.metrics import METRICS
@@ -192,18 +193,23 @@ def check_definition(file: YamlFile) -> Definition:
         definition = Definition.model_validate(dict(file.data))
     except ValidationError as error:
         raise TaskError(_sentence(file, error.errors()[0])) from error
-    _check_choice(file, "rule", definition.rule, RULES)
-    _check_choice(file, "metric", definition.metric, (ACCURACY, *METRICS))
+    if definition.rule is not None:
+        _check_kind(file, "rule", definition.rule, RULES)
+    if definition.metric != ACCURACY:
+        _check_kind(file, "metric", definition.metric, METRICS, ACCURACY)
     _check_origin(file, definition)
     return definition
 
 
-def _check_choice(file: YamlFile, name: str, value: str | None, known: Iterable[str]) -> None:
-    if value is not None and value not in known:
-        raise TaskError(
-            f"{file.where(name)}: the field {name!r} is {value!r}, but one of {', '.join(known)} "
-            "belongs there."
-        )
+def _check_kind(file: YamlFile, name: str, value: str, kinds: Registry[Any], *others: str) -> None:
+    """Refuse a rule or metric that there is not, and one that cannot be loaded."""
+    if value in kinds:
+        kinds[value]
+        return
+    known = ", ".join([*others, *kinds])
+    raise TaskError(
+        f"{file.where(name)}: the field {name!r} is {value!r}, but one of {known} belongs there."
+    )
 
 
 def _check_origin(file: YamlFile, task: Definition) -> None:

@@ -118,6 +118,11 @@ _LIST_FIELDS = ("options", "labels", "aux_labels")
 FIELDS = (*_TEXT_FIELDS, *_GOLD_FIELDS, *_LIST_FIELDS, "shares", "strata", "shots")
 
 
+def has_answer(item: Item) -> bool:
+    """Whether an item has a gold answer."""
+    return item.answer is not None
+
+
 def item_from_dict(
     data: Mapping[str, Any], where: str, default_id: str, *, counterparts: bool = True
 ) -> Item:

@@ -5,7 +5,8 @@ A rule (`crosslatent.tasks.rules`) says right or wrong; a metric says by how muc
 (Lewis et al. 2020); `js_similarity` is that of GlobalOpinionQA (Durmus et al. 2023). An undefined
 score is None, never 0.
 
-To add a metric, write a function ``(answer, item) -> float | None`` and enter it in `_ALL`.
+A metric is one function ``(answer, item) -> float | None`` under `register_metric`, in this module
+or in a package of its own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import update_wrapper
 from typing import Literal
 
 import numpy as np
@@ -22,7 +24,9 @@ from scipy.spatial.distance import jensenshannon
 
 from crosslatent.core.languages import same_language
 from crosslatent.core.normal import fold
-from crosslatent.tasks.item import Item
+from crosslatent.core.plugins import Registry
+from crosslatent.core.specs import ACCURACY
+from crosslatent.tasks.item import Item, has_answer
 from crosslatent.tasks.naming import WITHOUT_BLANKS
 
 Need = Literal["output", "probabilities"]
@@ -41,36 +45,77 @@ class Answer:
     probabilities: Sequence[float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Metric:
-    """A way to grade answers.
+    """A way to grade answers, as `register_metric` makes it of a function.
 
     Attributes:
-        name: as in a task's file.
-        needs: what of an `Answer` the score depends on.
         score: answer, item -> 0 to 1, or None if it is undefined.
+        needs: what of an `Answer` the score depends on.
         fits: whether an item has what the metric compares with.
     """
 
-    name: str
-    needs: Need
-    score: Callable[[Answer, Item], float | None]
-    fits: Callable[[Item], bool]
+    def __init__(
+        self,
+        score: Callable[[Answer, Item], float | None],
+        needs: Need,
+        fits: Callable[[Item], bool],
+    ) -> None:
+        """A metric with the name and the docstring of its function."""
+        self.score, self.needs, self.fits = score, needs, fits
+        update_wrapper(self, score)
+
+    def __call__(self, answer: Answer, item: Item) -> float | None:
+        """As `score`."""
+        return self.score(answer, item)
 
 
-def exact_match(output: str, item: Item) -> float | None:
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "tasks.metrics",
+    "tasks.metrics:Metric",
+    decorator="register_metric",
+    reserved=(ACCURACY,),
+)
+"""The metrics by name; other packages name theirs as entry points of the group
+``crosslatent.metrics``."""
+
+
+def register_metric(
+    name: str, *, needs: Need = "output", fits: Callable[[Item], bool] = has_answer
+) -> Callable[[Callable[[Answer, Item], float | None]], Metric]:
+    """A decorator that makes a function ``(answer, item) -> float | None`` known as a metric.
+
+    Args:
+        name: as in a task's file.
+        needs: what of an `Answer` the score depends on.
+        fits: whether an item has what the metric compares with; by default, whether it has a gold
+            answer.
+
+    Raises:
+        UsageError: the name is another metric's.
+    """
+    return lambda score: METRICS.register(name)(Metric(score, needs, fits))
+
+
+def _is_open(item: Item) -> bool:
+    return item.options is None and has_answer(item)
+
+
+@register_metric("exact_match", fits=_is_open)
+def exact_match(answer: Answer, item: Item) -> float | None:
     """1 if the words of the output are those of a gold answer, else 0; see `words_of`."""
     golds = _golds(item)
-    return float(words_of(output, item.lang) in golds) if golds else None
+    return float(words_of(answer.output, item.lang) in golds) if golds else None
 
 
-def f1(output: str, item: Item) -> float | None:
+@register_metric("f1", fits=_is_open)
+def f1(answer: Answer, item: Item) -> float | None:
     """Harmonic mean of precision and recall of the output's words; see `words_of`.
 
     Precision is the share of its words that the gold answer has too, recall the share of the gold
     answer's words that it has. Of several gold answers, the one with the highest score counts.
     """
-    found = words_of(output, item.lang)
+    found = words_of(answer.output, item.lang)
     scores = [
         2 * (Counter(found) & Counter(gold)).total() / (len(found) + len(gold))
         for gold in _golds(item)
@@ -154,32 +199,21 @@ def _is_distribution(values: Sequence[float]) -> bool:
     return all(math.isfinite(value) and value >= 0 for value in values) and sum(values) > 0
 
 
+@register_metric(
+    "js_similarity",
+    needs="probabilities",
+    fits=lambda item: item.options is not None and item.shares is not None,
+)
 def _by_population(answer: Answer, item: Item) -> float | None:
     if answer.probabilities is None or item.shares is None:
         return None
     return js_similarity(answer.probabilities, item.shares)
 
 
-def _is_open(item: Item) -> bool:
-    return item.options is None and item.answer is not None
+def applicable_metrics(item: Item, named: str = ACCURACY) -> list[str]:
+    """Names of the metrics that can grade answers to `item`: this package's, and the named one.
 
-
-_ALL = (
-    Metric(
-        "exact_match", "output", lambda answer, item: exact_match(answer.output, item), _is_open
-    ),
-    Metric("f1", "output", lambda answer, item: f1(answer.output, item), _is_open),
-    Metric(
-        "js_similarity",
-        "probabilities",
-        _by_population,
-        lambda item: item.options is not None and item.shares is not None,
-    ),
-)
-
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
-
-
-def applicable_metrics(item: Item) -> list[str]:
-    """Names of the metrics that can grade answers to `item`."""
-    return [metric.name for metric in _ALL if metric.fits(item)]
+    Those of others grade where they are asked for: what is installed changes no run without them.
+    """
+    names = dict.fromkeys([*METRICS.own, *([] if named == ACCURACY else [named])])
+    return [name for name in names if METRICS[name].fits(item)]

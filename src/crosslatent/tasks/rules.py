@@ -8,18 +8,30 @@ letter.
 Case is that of Unicode, the same in every language: Turkish "I" and "ı" stay different letters,
 and so do "İ" and "i".
 
-To add a rule, write a function ``(output, item) -> Verdict`` and enter it in `_ALL`.
+A rule is one function ``(output, item) -> Verdict`` under `register_rule`, in this module or in a
+package of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import update_wrapper
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.normal import answer_keys, fold
-from crosslatent.tasks.item import Item
+from crosslatent.core.plugins import Registry
+from crosslatent.tasks.item import Item, has_answer
 from crosslatent.tasks.naming import clash, labelled_options, named_options
+
+LIKELIHOOD = "likelihood"
+"""The option with the highest log-probability as a whole."""
+LIKELIHOOD_MEAN = "likelihood_mean"
+"""The option with the highest log-probability per token, so that long ones are no worse."""
+LIKELIEST_START = "first_token"
+"""The option with the likeliest first token, where every option has one of its own."""
+PROBABILITY_RULES = (LIKELIEST_START, LIKELIHOOD, LIKELIHOOD_MEAN)
+"""Rules that read probabilities and no output; `answering.scoring` applies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +48,60 @@ class Verdict:
     prediction: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class Rule:
-    """A way to judge answers.
+    """A way to judge answers, as `register_rule` makes it of a function.
 
     Attributes:
-        name: as in a task's file.
         judge: output, item -> verdict.
         fits: whether the rule has what it needs to judge answers to an item.
     """
 
-    name: str
-    judge: Callable[[str, Item], Verdict]
-    fits: Callable[[Item], bool]
+    def __init__(self, judge: Callable[[str, Item], Verdict], fits: Callable[[Item], bool]) -> None:
+        """A rule with the name and the docstring of its function."""
+        self.judge, self.fits = judge, fits
+        update_wrapper(self, judge)
+
+    def __call__(self, output: str, item: Item) -> Verdict:
+        """As `judge`."""
+        return self.judge(output, item)
 
 
+RULES: Registry[Rule] = Registry(
+    "answer rule",
+    "tasks.rules",
+    "tasks.rules:Rule",
+    decorator="register_rule",
+    reserved=PROBABILITY_RULES,
+)
+"""The rules by name; other packages name theirs as entry points of the group
+``crosslatent.rules``."""
+
+
+def register_rule(
+    name: str, *, fits: Callable[[Item], bool] = has_answer
+) -> Callable[[Callable[[str, Item], Verdict]], Rule]:
+    """A decorator that makes a function ``(output, item) -> Verdict`` known as a rule.
+
+    Args:
+        name: as in a task's file.
+        fits: whether the rule has what it needs to judge answers to an item; by default, whether
+            the item has a gold answer.
+
+    Raises:
+        UsageError: the name is another rule's.
+    """
+    return lambda judge: RULES.register(name)(Rule(judge, fits))
+
+
+def _has_labels(item: Item) -> bool:
+    return bool(item.options and item.labels)
+
+
+def _labels_differ(item: Item) -> bool:
+    return _has_labels(item) and clash(item.options or (), item.labels) is None
+
+
+@register_rule("option", fits=lambda item: item.options is not None)
 def option(output: str, item: Item) -> Verdict:
     """Fixed options: right if the output names the gold option and no other one.
 
@@ -63,6 +114,7 @@ def option(output: str, item: Item) -> Verdict:
     return _verdict(item, named_options(output, item.options or ()))
 
 
+@register_rule("option_or_label", fits=_labels_differ)
 def option_or_label(output: str, item: Item) -> Verdict:
     """Fixed options that have label words (after XNLI's rule): as `option`, or by the label.
 
@@ -76,6 +128,7 @@ def option_or_label(output: str, item: Item) -> Verdict:
     return _verdict(item, labelled_options(output, options, item.labels))
 
 
+@register_rule("authors_option_or_label", fits=_has_labels)
 def authors_option_or_label(output: str, item: Item) -> Verdict:
     """XNLI's rule as in the authors' script, to the letter.
 
@@ -95,6 +148,7 @@ def authors_option_or_label(output: str, item: Item) -> Verdict:
     return _verdict(item, named)
 
 
+@register_rule("contains")
 def contains(output: str, item: Item) -> Verdict:
     """Open answers (XQuAD, MKQA): right if a gold answer appears in the output, in any case."""
     prediction = _only(named_options(output, item.options or ()))
@@ -103,6 +157,7 @@ def contains(output: str, item: Item) -> Verdict:
     return Verdict(holds(output, answer_keys(item.golds)), prediction)
 
 
+@register_rule("exact")
 def exact(output: str, item: Item) -> Verdict:
     """Right if the output is a gold answer and nothing else; case and outer blanks aside."""
     prediction = _only(named_options(output, item.options or ()))
@@ -117,39 +172,12 @@ def holds(output: str, keys: Iterable[str]) -> bool:
     return any(key in text for key in keys)
 
 
-def _has_labels(item: Item) -> bool:
-    return bool(item.options and item.labels)
-
-
-_ALL = (
-    Rule("option", option, lambda item: item.options is not None),
-    Rule(
-        "option_or_label",
-        option_or_label,
-        lambda item: _has_labels(item) and clash(item.options or (), item.labels) is None,
-    ),
-    Rule("authors_option_or_label", authors_option_or_label, _has_labels),
-    Rule("contains", contains, lambda item: item.answer is not None),
-    Rule("exact", exact, lambda item: item.answer is not None),
-)
-
-RULES: Mapping[str, Rule] = {rule.name: rule for rule in _ALL}
-
-
 def applicable_rules(item: Item) -> list[str]:
-    """Names of the rules that can judge answers to `item`."""
-    return [rule.name for rule in _ALL if rule.fits(item)]
+    """Names of the rules of this package that can judge answers to `item`.
 
-
-def check_rule(name: str) -> Rule:
-    """Return the rule called `name`.
-
-    Raises:
-        TaskError: there is no such rule.
+    Those of others judge where they are asked for: what is installed changes no run without them.
     """
-    if name not in RULES:
-        raise TaskError(f"Unknown answer rule {name!r}: use one of {', '.join(RULES)}.")
-    return RULES[name]
+    return [name for name in RULES.own if RULES[name].fits(item)]
 
 
 def rule_for(items: Iterable[Item]) -> str:

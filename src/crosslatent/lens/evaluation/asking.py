@@ -13,14 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crosslatent.answering.ask import Prompted, ask
-from crosslatent.answering.scoring import (
-    LIKELIEST_START,
-    LIKELIHOOD,
-    LIKELIHOOD_MEAN,
-    ItemScorer,
-    Spelled,
-    distinct_starts,
-)
+from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import AsChat
@@ -30,6 +23,7 @@ from crosslatent.lens.evaluation.results import AnswerRow, Role
 from crosslatent.model import Model
 from crosslatent.sweeps.tokens import Ids, PromptTokens, prompts_of
 from crosslatent.tasks import RULES, Item, Task
+from crosslatent.tasks.rules import LIKELIEST_START, LIKELIHOOD, LIKELIHOOD_MEAN
 
 BY_PROBABILITY: Mapping[str, str] = {
     LIKELIEST_START: "option_logprobs",
@@ -40,8 +34,6 @@ BY_PROBABILITY: Mapping[str, str] = {
 
 Row = Callable[["Question"], tuple[Intervention, ...]]
 """The interventions on each question."""
-
-JUDGES = (*RULES, *BY_PROBABILITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class Asking:
         model: the unmodified model.
         task: where the questions are from.
         central: the central language.
-        rule: the rule that judges, one of `JUDGES`.
+        rule: the rule that judges, of `RULES` or `BY_PROBABILITY`.
         max_new_tokens: most new tokens.
         chat: whether prompts go through the chat template.
         questions: all of them, those of one item beside each other.
@@ -123,7 +115,9 @@ class Asking:
         """What judges the answers of a model to a question."""
         whole = self.rule in (LIKELIHOOD, LIKELIHOOD_MEAN)
         spelled = question.spelled(self.tokens)
-        return ItemScorer(model, question.item, self.text_rule, whole=whole, spelled=spelled)
+        return ItemScorer(
+            model, question.item, self.text_rule, self.task.metric, whole=whole, spelled=spelled
+        )
 
 
 def plan(
@@ -149,8 +143,9 @@ def plan(
     if new_tokens < 1:
         raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
     judge = task.rule if rule is None else rule
-    if judge not in JUDGES:
-        raise UsageError(f"Unknown answer rule {judge!r}: use one of {', '.join(JUDGES)}.")
+    judges = (*RULES, *BY_PROBABILITY)
+    if judge not in judges:
+        raise UsageError(f"Unknown answer rule {judge!r}: use one of {', '.join(judges)}.")
     # An item without a counterpart is asked main alone; where both are encoded, main replaces aux.
     items = [item if item.aux else replace(item, aux=item.main) for item in task.items]
     tokens = PromptTokens(
@@ -326,4 +321,5 @@ def _needs(rule: str) -> str:
 
 
 def _that_fits(tokens: PromptTokens, question: Question) -> str:
-    return ", ".join(name for name in JUDGES if _fits(tokens, name, question)) or "none"
+    names = (*RULES.own, *BY_PROBABILITY)
+    return ", ".join(name for name in names if _fits(tokens, name, question)) or "none"

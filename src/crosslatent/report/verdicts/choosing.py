@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
-from crosslatent.selectors.registry import REFERENCE
+from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.results import MOST_COST, Evaluation, SelectorResult
 
 _MOST_NAMED = 3

@@ -6,9 +6,9 @@ Bayes (Nitzan and Paroush 1982); candidates agree for common reasons too, so it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from crosslatent.selectors.base import (
     Places,
     Reads,
     Selection,
+    Selector,
     State,
     always,
     looking_cost,
@@ -27,14 +28,33 @@ from crosslatent.selectors.base import (
 )
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
+from crosslatent.selectors.registry import register_selector
 from crosslatent.stats import Floats
 
 
+@register_selector("vote")
 @dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(Selector):
     """Let pairs vote; `most`: the best pairs of the tuning split that do, None = all."""
 
     most: int | None = 8
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """The best pairs, and all of them."""
+        return cls(), cls(most=None)
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedVote:
+        """The opposite of `FittedVote.state`.
+
+        Raises:
+            ValueError: voters and weights are not as many.
+        """
+        pairs = tuple(pair_of(data) for data in plain["pairs"])
+        if arrays["weights"].shape != (len(pairs),):
+            raise ValueError(f"{arrays['weights'].shape} weights for {len(pairs)} voters")
+        return FittedVote(pairs, arrays["weights"], float(plain["vanilla"]), dict(plain["report"]))
 
     @property
     def name(self) -> str:
@@ -113,18 +133,6 @@ class FittedVote:
             "report": dict(self.report),
         }
         return State("vote", plain, {"weights": self.weights})
-
-    @classmethod
-    def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedVote:
-        """The opposite of `state`.
-
-        Raises:
-            ValueError: voters and weights are not as many.
-        """
-        pairs = tuple(pair_of(data) for data in plain["pairs"])
-        if arrays["weights"].shape != (len(pairs),):
-            raise ValueError(f"{arrays['weights'].shape} weights for {len(pairs)} voters")
-        return cls(pairs, arrays["weights"], float(plain["vanilla"]), dict(plain["report"]))
 
 
 def _winners(tally: Floats, answers: Places, weights: Floats, places: list[int]) -> Places:

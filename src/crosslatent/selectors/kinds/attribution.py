@@ -7,20 +7,24 @@ Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are read f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from crosslatent.core.errors import UsageError
-from crosslatent.selectors.base import ROW_COST, Candidates, Labels
+from crosslatent.selectors.base import ROW_COST, Candidates, Labels, Selector
 from crosslatent.selectors.calibration import Kind
-from crosslatent.selectors.confidence import FittedConfidence, calibrated
+from crosslatent.selectors.kinds.confidence import FittedConfidence, calibrated
+from crosslatent.selectors.registry import register_selector
 from crosslatent.selectors.signals import Measure
 
 RANKING_COST = 3.0
 """Forward over aux, and forward and backward over main; the unmodified answer is part of it."""
 
 
+@register_selector("attribution")
 @dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(Selector):
     """Rank by gradient, run the first few, take the surest.
 
     Attributes:
@@ -32,6 +36,11 @@ class Attribution:
     top: int = 8
     measure: Measure = "probability"
     calibration: Kind | None = "logistic"
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """4, 8 and 16 candidates."""
+        return map(cls, (4, 8, 16))
 
     @property
     def name(self) -> str:

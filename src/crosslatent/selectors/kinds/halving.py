@@ -8,18 +8,22 @@ whole tuning split is read here, so the fraction says what would have had to be 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from crosslatent.core.errors import UsageError
-from crosslatent.selectors.base import Candidates, Labels, Places, measured
+from crosslatent.selectors.base import Candidates, Labels, Places, Selector, measured
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.ranking import ranked
+from crosslatent.selectors.registry import register_selector
 
 
+@register_selector("halving")
 @dataclass(frozen=True, slots=True)
-class Halving:
+class Halving(Selector):
     """Find the pilot pair with part of its rows.
 
     Attributes:
@@ -29,6 +33,11 @@ class Halving:
 
     fraction: float = 0.25
     seed: int = 0
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """A tenth and a quarter of the rows."""
+        return cls(0.1), cls(0.25)
 
     @property
     def name(self) -> str:

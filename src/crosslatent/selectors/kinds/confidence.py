@@ -8,9 +8,9 @@ and the surest is the one that is likeliest to be right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from crosslatent.selectors.base import (
     Places,
     Reads,
     Selection,
+    Selector,
     State,
     always,
     looking_cost,
@@ -32,12 +33,14 @@ from crosslatent.selectors.base import (
 from crosslatent.selectors.calibration import Curve, Kind, fit_curve
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
-from crosslatent.selectors.signals import Measure, check_measure, signals
+from crosslatent.selectors.registry import register_selector
+from crosslatent.selectors.signals import MEASURES, Measure, check_measure, signals
 from crosslatent.stats import Floats
 
 
+@register_selector("confidence")
 @dataclass(frozen=True, slots=True)
-class Confidence:
+class Confidence(Selector):
     """Choose by confidence.
 
     Attributes:
@@ -53,6 +56,32 @@ class Confidence:
     calibration: Kind | None = "logistic"
     threshold: float = 0.0
     per_pair: bool = False
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """Every measure, then other ways to calibrate, then all pairs."""
+        yield from map(cls, MEASURES)
+        yield cls(per_pair=True)
+        yield cls("margin", per_pair=True)
+        yield cls(calibration="isotonic")
+        yield cls(calibration=None)
+        yield cls(most=None)
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedConfidence:
+        """The opposite of `FittedConfidence.state`."""
+        kind, top = plain["calibration"], plain["top"]
+        curves = [Curve.from_arrays(kind, arrays, name) for name in ("chosen", "vanilla") if kind]
+        return FittedConfidence(
+            measure=check_measure(plain["measure"]),
+            pairs=tuple(pair_of(data) for data in plain["pairs"]),
+            cost=float(plain["cost"]),
+            threshold=float(plain["threshold"]),
+            top=None if top is None else int(top),
+            own=tuple(Curve.from_arrays(kind, arrays, f"own_{k}") for k in range(plain["own"])),
+            curves=(curves[0], curves[1]) if curves else None,
+            report=dict(plain["report"]),
+        )
 
     @property
     def name(self) -> str:
@@ -171,22 +200,6 @@ class FittedConfidence:
         for place, curve in enumerate(self.own):
             arrays |= curve.arrays(f"own_{place}")
         return State("confidence", plain, arrays)
-
-    @classmethod
-    def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedConfidence:
-        """The opposite of `state`."""
-        kind, top = plain["calibration"], plain["top"]
-        curves = [Curve.from_arrays(kind, arrays, name) for name in ("chosen", "vanilla") if kind]
-        return cls(
-            measure=check_measure(plain["measure"]),
-            pairs=tuple(pair_of(data) for data in plain["pairs"]),
-            cost=float(plain["cost"]),
-            threshold=float(plain["threshold"]),
-            top=None if top is None else int(top),
-            own=tuple(Curve.from_arrays(kind, arrays, f"own_{k}") for k in range(plain["own"])),
-            curves=(curves[0], curves[1]) if curves else None,
-            report=dict(plain["report"]),
-        )
 
 
 def calibrated(

@@ -10,9 +10,9 @@ answer to aux: with it, a selector can turn into translate-test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from crosslatent.selectors.base import (
     Mask,
     Reads,
     Selection,
+    Selector,
     State,
     always,
     looking_cost,
@@ -32,6 +33,7 @@ from crosslatent.selectors.base import (
 from crosslatent.selectors.features import Examples, example_labels, examples
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.ranking import named, ranked
+from crosslatent.selectors.registry import register_selector
 from crosslatent.stats import Floats
 
 Method = Literal["logistic", "boosting"]
@@ -51,8 +53,9 @@ class Scorer(Protocol):
         ...
 
 
+@register_selector("learned")
 @dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(Selector):
     """Learn which answer is right.
 
     Attributes:
@@ -68,6 +71,35 @@ class Learned:
     without_aux: bool = False
     folds: tuple[int, int] = (5, 3)
     seed: int = 0
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """Both methods, with and without the answer to aux."""
+        for method in _SETTINGS:
+            yield cls(method)
+            yield cls(method, without_aux=True)
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedLearned:
+        """The opposite of `FittedLearned.state`.
+
+        Raises:
+            UsageError: weights and features are not as many.
+        """
+        features = tuple(plain["features"])
+        if len(features) != len(arrays["weights"]):
+            raise UsageError(
+                f"The saved selector has {len(arrays['weights'])} weights for {len(features)} "
+                "features: its two files do not belong together."
+            )
+        scorer = Logistic(
+            arrays["mean"], arrays["scale"], arrays["weights"], float(plain["intercept"])
+        )
+        pairs = tuple(pair_of(data) for data in plain["pairs"])
+        languages = tuple(plain["languages"])
+        return FittedLearned(
+            pairs, languages, features, plain["with_aux"], scorer, dict(plain["report"])
+        )
 
     @property
     def name(self) -> str:
@@ -261,26 +293,6 @@ class FittedLearned:
         }
         names = ("mean", "scale", "weights")
         return State("learned", plain, {name: getattr(self.scorer, name) for name in names})
-
-    @classmethod
-    def from_state(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedLearned:
-        """The opposite of `state`.
-
-        Raises:
-            UsageError: weights and features are not as many.
-        """
-        features = tuple(plain["features"])
-        if len(features) != len(arrays["weights"]):
-            raise UsageError(
-                f"The saved selector has {len(arrays['weights'])} weights for {len(features)} "
-                "features: its two files do not belong together."
-            )
-        scorer = Logistic(
-            arrays["mean"], arrays["scale"], arrays["weights"], float(plain["intercept"])
-        )
-        pairs = tuple(pair_of(data) for data in plain["pairs"])
-        languages = tuple(plain["languages"])
-        return cls(pairs, languages, features, plain["with_aux"], scorer, dict(plain["report"]))
 
 
 def _mean(right: Floats) -> float | None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import check_preset, resolve_layer
-from crosslatent.selectors.base import Candidates, Labels
+from crosslatent.core.specs import PRESETS, check_preset, resolve_layer
+from crosslatent.selectors.base import Candidates, Labels, Selector
 from crosslatent.selectors.fixed import FixedPairs
+from crosslatent.selectors.registry import register_selector
 
 
+@register_selector("preset")
 @dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(Selector):
     """One of the paper's presets; `kind` as in `core.specs.PRESETS`."""
 
     kind: str
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """One for each type of task."""
+        return map(cls, PRESETS)
 
     @property
     def name(self) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from crosslatent.analysis.select import Scope, Tie
-from crosslatent.selectors.base import Candidates, Labels, measured
+from crosslatent.selectors.base import Candidates, Labels, Selector, measured
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.ranking import named, pair_scores, ranked
+from crosslatent.selectors.registry import register_selector
 
 
+@register_selector("pilot")
 @dataclass(frozen=True, slots=True)
-class Pilot:
+class Pilot(Selector):
     """The best pair of the tuning split.
 
     Attributes:
@@ -23,6 +27,14 @@ class Pilot:
     per_language: bool = False
     scope: Scope = "all"
     tie: Tie = "logprob"
+
+    @classmethod
+    def variants(cls) -> Iterable[Self]:
+        """For all languages and for each, over all pairs and as in the paper."""
+        yield cls()
+        yield cls(per_language=True)
+        yield cls(scope="target-first", tie="authors")
+        yield cls(per_language=True, scope="target-first", tie="authors")
 
     @property
     def name(self) -> str:
@@ -58,3 +70,7 @@ class Pilot:
         fitted = FixedPairs(seen.pairs[pooled], chosen)
         right = fitted.choose(seen).outcome(labels.correct, labels.vanilla)
         return replace(fitted, report=measured(right))
+
+
+REFERENCE = Pilot()
+"""The fixed pilot pair, which every selector is compared with."""
