@@ -181,6 +181,8 @@ def test_a_report_of_conditions_alone(whole, tmp_path):
     page = Path(tmp_path / "report.html").read_text()
     assert "<h1>A model under conditions</h1>" in page
     assert "Nothing is trained" not in page
+    assert "No selectors" not in page
+    assert str(whole) not in page
     for name in ("ablate:heads:0:0", "neurons", "end", "both"):
         assert name in page
 

@@ -175,12 +175,15 @@ def evaluation_of(
         seed: of the intervals.
 
     Returns:
-        The evaluation and None; or None and why there is none.
+        The evaluation and None; or None and why there is none, None if the run has no pairs to
+        choose from.
 
     Raises:
         UsageError: a selector of another package cannot be loaded.
     """
     selectors = selectors_of(ALL)
+    if not data.components:
+        return None, None
     try:
         return evaluate_data(data, selectors, tune=tune, test=test, seed=seed)[0], None
     except UsageError as error:
