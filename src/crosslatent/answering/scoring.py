@@ -125,7 +125,7 @@ class ItemScorer:
     rule: str
     """The task's rule, or `LIKELIHOOD_MEAN`."""
     metric: str = ACCURACY
-    """The figure that the task names; every graded score of this package that fits is computed too."""
+    """The figure that the task names; this package's graded scores that fit are computed too."""
     whole: bool = False
     """Whether whole options (or the gold answer, if there are none) are scored."""
     plain: int = 0

@@ -17,7 +17,7 @@ from torch import Tensor
 from crosslatent.core.errors import PromptError, SpaceError
 from crosslatent.core.specs import FINAL, AsChat, Layer, Site, resolve_layer
 from crosslatent.lens.origin import check_decoder
-from crosslatent.lens.probing.settings import (
+from crosslatent.lens.probing.probe_spec import (
     Pooling,
     check_batch_size,
     check_max_tokens,

@@ -12,9 +12,9 @@ import torch
 import crosslatent as xl
 from crosslatent.core.errors import ModelError, SpaceError, UsageError
 from crosslatent.lens.probing import run as probing
+from crosslatent.lens.probing.probe_spec import HELD_OUT, few_texts
 from crosslatent.lens.probing.run import probe
 from crosslatent.lens.probing.separability import separability
-from crosslatent.lens.probing.settings import HELD_OUT, few_texts
 from crosslatent.lens.probing.sums import Drawn, Held, key_of
 from crosslatent.lens.space import load_space
 from crosslatent.lens.texts.streams import read_texts

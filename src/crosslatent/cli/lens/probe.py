@@ -1,36 +1,28 @@
 """``crosslatent lens probe``: the language subspaces of a model, from texts, into a folder."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
 from crosslatent.cli.errors import say, warn
 from crosslatent.cli.options import (
-    ChatArgOption,
-    ChatOption,
     DebugOption,
-    DeviceOption,
-    DtypeOption,
-    FieldOption,
     JsonOption,
-    ModelOption,
-    RevisionOption,
-    chat_arguments,
-    names,
-    positive,
-    real,
-    whole,
+    PlainModelSettings,
+    check_chat,
+    command,
 )
 from crosslatent.cli.output import check_output_folder, console, print_json, print_text
 from crosslatent.cli.progress import duration, progress
 from crosslatent.core.errors import RunFolderError, UsageError
-from crosslatent.core.specs import Chat, chat_of
+from crosslatent.core.settings import Setting, names, positive
+from crosslatent.lens.probing.probe_spec import ProbeSpec
 
 _WIDTH = 100
 """Columns that the table of layers needs to stand on single lines."""
@@ -38,106 +30,78 @@ _WIDTH = 100
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crosslatent.lens.probing.settings import ProbeSettings
     from crosslatent.lens.space import Space
     from crosslatent.lens.texts.streams import TextStream
     from crosslatent.model import Model
     from crosslatent.tasks import Task
 
 
-def probe(
-    model: ModelOption,
-    out: Annotated[Path, typer.Option(metavar="SPACE", help="Folder for the subspaces; new.")],
+class ProbedTexts(TypedDict, total=False):
+    """Which texts are read."""
+
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE|DIR",
+        Setting(
             help="Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
+            metavar="FILE|DIR",
+            read=Path,
         ),
-    ] = None,
+    ]
     task: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Instead: the prompts of a task.")
-    ] = None,
+        str | None, Setting(help="Instead: the prompts of a task.", metavar="NAME|FILE")
+    ]
     split: Annotated[
-        str | None, typer.Option(metavar="S,S", help="Splits of the task; all by default.")
-    ] = None,
+        tuple[str, ...],
+        Setting(help="Splits of the task; all by default.", default=(), metavar="S,S", read=names),
+    ]
     langs: Annotated[
+        tuple[str, ...],
+        Setting(
+            help="Languages; those of the task by default.",
+            default=(),
+            metavar="L,L",
+            flags=("--langs", "--lang"),
+            read=names,
+        ),
+    ]
+    field: Annotated[
         str | None,
-        typer.Option(
-            "--langs", "--lang", metavar="L,L", help="Languages; those of the task by default."
-        ),
-    ] = None,
-    central: Annotated[
-        str, typer.Option(metavar="L", help="The language that directions start from.")
-    ] = "en",
-    field: FieldOption = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole, metavar="R", help="Of the specific subspaces; languages - 1 by default."
-        ),
-    ] = None,
-    pooling: Annotated[
-        str, typer.Option(metavar="last|mean", help="State of the last token, or of all, averaged.")
-    ] = "last",
-    chat: ChatOption = False,
-    chat_arg: ChatArgOption = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            parser=positive, metavar="N", help="Cut longer texts; at the model's context."
-        ),
-    ] = None,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            parser=real,
-            metavar="SHARE",
-            help="Texts to test separability on, at most 64 a language.",
-        ),
-    ] = 0.5,
+        Setting(help="Field of a text, such as input_{lang}; found by default.", metavar="NAME"),
+    ]
     limit: Annotated[
         int | None,
-        typer.Option(parser=positive, metavar="N", help="The first N texts of each language."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(parser=whole, metavar="S", help="Of the held-out texts and intervals.")
-    ] = 0,
-    batch_size: Annotated[
-        int, typer.Option(parser=positive, metavar="N", help="Texts per forward.")
-    ] = 16,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    revision: RevisionOption = None,
+        Setting(help="The first N texts of each language.", metavar="N", read=positive),
+    ]
+
+
+@command
+def probe(
+    model: PlainModelSettings,
+    out: Annotated[Path, typer.Option(metavar="SPACE", help="Folder for the subspaces; new.")],
+    texts: ProbedTexts,
+    spec: ProbeSpec,
     new: Annotated[bool, typer.Option("--new", help="Replace a space that is there.")] = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
-    from crosslatent.lens.probing.settings import ProbeSettings, check_enough, check_pooling
+    from crosslatent.lens.probing.probe_spec import check_enough, check_pooling, check_probe
 
-    as_chat = chat_of(chat, chat_arguments(chat_arg, chat=chat))
-    settings = ProbeSettings(
-        central, rank, check_pooling(pooling), batch_size, as_chat, max_tokens, held_out, seed
-    )
-    if seed < 0:
-        raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
-    wanted = names(langs, "--langs")
-    if wanted:
-        settings.check(wanted)
+    check_chat(spec["chat_args"] or {}, chat=spec["chat"])
+    check_pooling(spec["pooling"])
+    if spec["seed"] < 0:
+        raise UsageError(f"--seed is {spec['seed']}, but a seed is a whole number of 0 or more.")
+    if texts["langs"]:
+        check_probe(spec, texts["langs"])
     _check_out(out, new=new)
-    source = None
-    if task is None:
-        stream = _file_texts(data, wanted, field, split, limit)
-    else:
-        source = _read_task(task, data, wanted, field, names(split, "--split"))
-        stream = _task_texts(source, wanted, central, limit)
-    settings.check(stream.languages)
+    source = None if texts["task"] is None else _read_task(texts["task"], texts)
+    stream = _file_texts(texts) if source is None else _task_texts(source, texts, spec["central"])
+    check_probe(spec, stream.languages)
     check_enough(stream.survey().texts)
     from crosslatent.cli.models import load_model
 
-    loaded = load_model(model, revision, device, dtype)
-    space = _probe(loaded, stream, settings, source)
+    loaded = load_model(**model)
+    space = _probe(loaded, stream, spec, source)
     space = replace(space, record=replace(space.record, command=_command()))
     space.save(out)
     from crosslatent.report.lens import write_probe_report
@@ -162,54 +126,47 @@ def _check_out(out: Path, *, new: bool) -> None:
         )
 
 
-def _file_texts(
-    data: Path | None,
-    wanted: tuple[str, ...],
-    field: str | None,
-    split: str | None,
-    limit: int | None,
-) -> TextStream:
+def _file_texts(texts: ProbedTexts) -> "TextStream":
     from crosslatent.lens.texts.streams import read_texts
 
+    data, split = texts["data"], texts["split"]
     if data is None:
         raise UsageError("Texts come from --data or --task, and neither is given: give one.")
-    if split is not None:
-        raise UsageError(f"--split is {split!r}, but only a task has splits: give --task too.")
-    if not wanted:
+    if split:
+        raise UsageError(
+            f"--split is {','.join(split)!r}, but only a task has splits: give --task too."
+        )
+    if not texts["langs"]:
         raise UsageError(
             f"--langs is missing: name the languages of {str(data)!r} to read, such as --langs "
             "en,sw."
         )
-    return read_texts(data, wanted, field=field, limit=limit)
+    return read_texts(data, texts["langs"], field=texts["field"], limit=texts["limit"])
 
 
-def _read_task(
-    name: str,
-    data: Path | None,
-    wanted: tuple[str, ...],
-    field: str | None,
-    splits: tuple[str, ...],
-) -> Task:
+def _read_task(name: str, texts: ProbedTexts) -> "Task":
     from crosslatent.core.languages import ENGLISH
     from crosslatent.tasks import load_task
 
+    field = texts["field"]
     if field is not None:
         raise UsageError(f"--field is {field!r}, but a task has no fields to name: leave it out.")
     # English is the other side of nearly every task, and no language to choose questions by.
-    mains = [lang for lang in wanted if lang != ENGLISH]
-    task = load_task(name, data=data, languages=mains or None)
-    return task.select(splits=splits) if splits else task
+    mains = [lang for lang in texts["langs"] if lang != ENGLISH]
+    task = load_task(name, data=texts["data"], languages=mains or None)
+    return task.select(splits=texts["split"]) if texts["split"] else task
 
 
-def _task_texts(task: Task, wanted: tuple[str, ...], central: str, limit: int | None) -> TextStream:
+def _task_texts(task: "Task", texts: ProbedTexts, central: str) -> "TextStream":
     from crosslatent.lens.texts.streams import texts_of_items
 
     there = (*task.languages, *task.aux_languages)
     first = [central] if central in there else []
-    return texts_of_items(task.items, wanted or tuple(dict.fromkeys([*first, *there])), limit=limit)
+    languages = texts["langs"] or tuple(dict.fromkeys([*first, *there]))
+    return texts_of_items(task.items, languages, limit=texts["limit"])
 
 
-def _probe(model: Model, stream: TextStream, settings: ProbeSettings, task: Task | None) -> Space:
+def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
     from crosslatent.lens.probing.run import probe
     from crosslatent.sweeps.progress import Progress
 
@@ -219,21 +176,7 @@ def _probe(model: Model, stream: TextStream, settings: ProbeSettings, task: Task
         def tell(done: int) -> None:
             show(Progress("capture", done, total, 0.0, 0, time.monotonic() - started))
 
-        space = probe(
-            model,
-            stream,
-            central=settings.central,
-            rank=settings.rank,
-            pooling=settings.pooling,
-            batch_size=settings.batch_size,
-            chat=bool(settings.chat),
-            chat_args=settings.chat.arguments if isinstance(settings.chat, Chat) else None,
-            max_tokens=settings.max_tokens,
-            held_out=settings.held_out,
-            seed=settings.seed,
-            progress=tell,
-            task=task,
-        )
+        space = probe(model, stream, progress=tell, task=task, **spec)
     say(f"{total:,} texts read in {duration(time.monotonic() - started)}.")
     return space
 
@@ -242,9 +185,9 @@ def _command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
-def _tell(space: Space, stream: TextStream) -> None:
+def _tell(space: "Space", stream: "TextStream") -> None:
     """What was left out, cut or changed."""
-    from crosslatent.lens.probing.settings import few_texts
+    from crosslatent.lens.probing.probe_spec import few_texts
 
     record = space.record
     _count(warn, record.empty, "texts left out because they are empty")
@@ -256,14 +199,14 @@ def _tell(space: Space, stream: TextStream) -> None:
         warn(sentence)
 
 
-def _count(tell: Callable[[str], None], counts: dict[str, int], what: str) -> None:
+def _count(tell: "Callable[[str], None]", counts: dict[str, int], what: str) -> None:
     some = {lang: n for lang, n in counts.items() if n}
     if some:
         by_language = ", ".join(f"{lang} {n:,}" for lang, n in some.items())
         tell(f"{what}: {sum(some.values()):,} ({by_language}).")
 
 
-def _layers(space: Space) -> Iterator[dict[str, Any]]:
+def _layers(space: "Space") -> "Iterator[dict[str, Any]]":
     """One row a layer, as plain data."""
     by_layer = {one.layer: one for one in space.record.separability}
     for layer, subspace, between in zip(
@@ -291,7 +234,7 @@ def _number(value: float) -> float | None:
     return float(value) if value == value else None
 
 
-def _plain(space: Space, out: Path, files: list[Path]) -> dict[str, Any]:
+def _plain(space: "Space", out: Path, files: list[Path]) -> dict[str, Any]:
     record = asdict(space.record)
     del record["separability"], record["between"]  # they are given by layer
     return {
@@ -308,7 +251,7 @@ def _plain(space: Space, out: Path, files: list[Path]) -> dict[str, Any]:
     }
 
 
-def _print(space: Space) -> None:
+def _print(space: "Space") -> None:
     from rich.table import Table
 
     several = len(space.languages) - 1
@@ -335,7 +278,7 @@ def _print(space: Space) -> None:
         print_text(line, style="dim")
 
 
-def _legend(space: Space) -> Iterator[str]:
+def _legend(space: "Space") -> "Iterator[str]":
     yield (
         "between: share of the variance of states that lies between the languages' means; by "
         "components: how much of that the first ones of the specific subspace explain."

@@ -15,7 +15,7 @@ from crosslatent.cli.errors import warn
 from crosslatent.cli.lens.training_inputs import (
     ANSWERS,
     LENS,
-    TextSettings,
+    TrainingTexts,
     groups_of,
     load_for_training,
     read_questions,
@@ -59,7 +59,7 @@ def train(
             metavar="DIR", help="For the trained model; the same command again goes on with it."
         ),
     ],
-    texts: TextSettings,
+    texts: TrainingTexts,
     spec: TrainSpec,
     adapters: LoraSpec,
     lora: Annotated[
@@ -105,7 +105,7 @@ def _train(
     space: Space | None,
     rows: ParallelRows | None,
     questions: Task | None,
-    texts: TextSettings,
+    texts: TrainingTexts,
     spec: TrainSpec,
     out: Path,
     cache: Path | None,
@@ -172,7 +172,7 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _check_objective(texts: TextSettings) -> None:
+def _check_objective(texts: TrainingTexts) -> None:
     """Refuse an objective that is unknown, lacks what it needs, or has what it does not use."""
     objective, task, space = texts["objective"], texts["task"], texts["space"]
     if objective not in (LENS, ANSWERS):

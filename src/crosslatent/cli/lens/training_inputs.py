@@ -21,7 +21,7 @@ _PILOT = "pilot"
 LENS, ANSWERS = "lens", "answers"
 
 
-class TextSettings(TypedDict, total=False):
+class TrainingTexts(TypedDict, total=False):
     """What is trained on."""
 
     space: Annotated[
@@ -79,7 +79,7 @@ class TextSettings(TypedDict, total=False):
     ]
 
 
-def read_space(texts: TextSettings) -> "Space | None":
+def read_space(texts: TrainingTexts) -> "Space | None":
     """The subspaces, which must have the languages; None if none are asked for."""
     from crosslatent.lens.space import load_space
     from crosslatent.lens.training.preconditions import check_languages
@@ -92,7 +92,7 @@ def read_space(texts: TextSettings) -> "Space | None":
     return space
 
 
-def read_questions(texts: TextSettings) -> "Task | None":
+def read_questions(texts: TrainingTexts) -> "Task | None":
     """The task's questions to train on; None if no task is asked for."""
     from crosslatent.tasks import load_task
 
@@ -109,7 +109,7 @@ def read_questions(texts: TextSettings) -> "Task | None":
     return task.select(splits=splits or None, limit=texts["limit"])
 
 
-def read_rows(task: "Task | None", texts: TextSettings) -> "ParallelRows":
+def read_rows(task: "Task | None", texts: TrainingTexts) -> "ParallelRows":
     """Parallel texts: of a task's questions, or of files."""
     from crosslatent.lens.texts.streams import ParallelRows, parallel_of_items, read_parallel
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,19 @@ from numpy.typing import NDArray
 from crosslatent.core import __version__
 from crosslatent.core.errors import SpaceError
 from crosslatent.core.seen import Seen, row_key
-from crosslatent.core.specs import FINAL, Chat, chat_of, right_now
+from crosslatent.core.settings import complete, documented
+from crosslatent.core.specs import FINAL, AsChat, Chat, chat_of, right_now
 from crosslatent.core.subspace import Subspace, fit_means
 from crosslatent.lens.origin import check_decoder
-from crosslatent.lens.probing.separability import separability
-from crosslatent.lens.probing.settings import (
+from crosslatent.lens.probing.probe_spec import (
     HELD_OUT,
     LEAST,
-    Pooling,
-    ProbeSettings,
+    ProbeSpec,
     check_enough,
+    check_pooling,
+    check_probe,
 )
+from crosslatent.lens.probing.separability import separability
 from crosslatent.lens.probing.sums import Drawn, Held, Sums, between, key_of
 from crosslatent.lens.space import SHOWN, Points, Space, SpaceRecord
 from crosslatent.lens.states import encode_texts, read_states
@@ -52,21 +54,14 @@ Advance = Callable[[int], None]
 """Called with the number of texts that were read."""
 
 
+@documented(ProbeSpec)
 def probe(
     model: Model,
     texts: Mapping[str, Iterable[str]] | TextStream,
     *,
-    central: str = "en",
-    rank: int | None = None,
-    pooling: Pooling = "last",
-    batch_size: int = 16,
-    chat: bool = False,
-    chat_args: Mapping[str, Any] | None = None,
-    max_tokens: int | None = None,
-    held_out: float = 0.5,
-    seed: int = 0,
     progress: Advance | None = None,
     task: Task | None = None,
+    **options: Unpack[ProbeSpec],
 ) -> Space:
     """Language subspaces of every layer (Lens, arXiv 2410.04407, section 3.1).
 
@@ -76,20 +71,10 @@ def probe(
     Args:
         model: the model.
         texts: language -> texts, lists or generators, read in turns; or a stream of `read_texts`.
-        central: the language that directions start from.
-        rank: dimensions of the specific subspaces; None for languages - 1.
-        pooling: state of the "last" real token, or "mean" over the real tokens.
-        batch_size: texts per forward.
-        chat: put texts through the tokenizer's chat template.
-        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
-        max_tokens: cut longer texts behind; None for the model's context.
-        held_out: share of each language's texts, up to `HELD_OUT` of them, on which separability is
-            measured, with means of the other texts; the means of the result are over all
-            texts. 0 for none.
-        seed: of the choice of these texts, which a text's content decides.
         progress: called from time to time with the number of texts that were read.
         task: the task that the texts are from, if any: its name is recorded with the facts that
             they ask.
+        {settings}
 
     Returns:
         The subspaces; `Space.record` says what was cut and left out.
@@ -101,20 +86,18 @@ def probe(
         UsageError: an unknown pooling, a batch size or max_tokens below 1, a share that is none.
         ModelError: `chat`, but the tokenizer has no chat template; or an encoder reads prompts.
     """
-    as_chat = chat_of(chat, chat_args, right_now())
-    settings = ProbeSettings(
-        central, rank, pooling, batch_size, as_chat, max_tokens, held_out, seed
-    )
+    spec = complete(ProbeSpec, options)
     stream = texts if isinstance(texts, TextStream) else texts_of(texts)
-    settings.check(stream.languages)
+    check_probe(spec, stream.languages)
     check_decoder(model)
-    if chat:
+    if spec["chat"]:
         check_chat(model)
     sums = {lang: Sums.zero(model.n_layers + 1, model.d_model) for lang in stream.languages}
-    drawn = {lang: Drawn(0 if held_out == 0 else HELD_OUT) for lang in stream.languages}
-    counts = _read_all(model, stream, settings, sums, drawn, progress)
-    kept = _hold_out(counts.read, settings, sums, drawn)
-    space = _space(model, settings, sums, kept, _record(model, settings, stream, counts, kept))
+    drawn = {lang: Drawn(0 if spec["held_out"] == 0 else HELD_OUT) for lang in stream.languages}
+    chat = chat_of(spec["chat"], spec["chat_args"], right_now())
+    counts = _read_all(model, stream, spec, chat, sums, drawn, progress)
+    kept = _hold_out(counts.read, spec, sums, drawn)
+    space = _space(model, spec, sums, kept, _record(model, spec, chat, stream, counts, kept))
     return replace(space, seen=_seen(counts, task))
 
 
@@ -144,18 +127,19 @@ class _Counts:
 def _read_all(
     model: Model,
     stream: TextStream,
-    settings: ProbeSettings,
+    spec: ProbeSpec,
+    chat: AsChat,
     sums: Mapping[str, Sums],
     drawn: Mapping[str, Drawn],
     progress: Advance | None,
 ) -> _Counts:
     """Every text through the model; its state goes into the sums, or may be held out."""
     counts, done = _Counts(), 0
-    for texts in _chunks(stream, settings.batch_size * _BATCHES_AT_ONCE):
+    for texts in _chunks(stream, spec["batch_size"] * _BATCHES_AT_ONCE):
         done += len(texts)
-        known, states = _states(model, texts, settings, counts)
+        known, states = _states(model, texts, spec, chat, counts)
         for text, state in zip(known, states, strict=True):
-            left = drawn[text.lang].put(Held(key_of(text.text, settings.seed), text.row, state))
+            left = drawn[text.lang].put(Held(key_of(text.text, spec["seed"]), text.row, state))
             if left is not None:
                 sums[text.lang].add(left.state)
         if progress is not None:
@@ -170,11 +154,11 @@ def _chunks(stream: Iterable[Text], size: int) -> Iterator[list[Text]]:
 
 
 def _states(
-    model: Model, texts: list[Text], settings: ProbeSettings, counts: _Counts
+    model: Model, texts: list[Text], spec: ProbeSpec, chat: AsChat, counts: _Counts
 ) -> tuple[list[Text], NDArray[np.floating]]:
     """The texts that give tokens, and their states, texts layers d_model."""
     encoded = encode_texts(
-        model, [text.text for text in texts], chat=settings.chat, max_tokens=settings.max_tokens
+        model, [text.text for text in texts], chat=chat, max_tokens=spec["max_tokens"]
     )
     counts.empty.update(text.lang for text, ids in zip(texts, encoded.ids, strict=True) if not ids)
     counts.cut.update(text.lang for text, cut in zip(texts, encoded.cut, strict=True) if cut)
@@ -185,8 +169,8 @@ def _states(
     found = read_states(
         model,
         [ids for ids in encoded.ids if ids],
-        pooling=settings.pooling,
-        batch_size=settings.batch_size,
+        pooling=check_pooling(spec["pooling"]),
+        batch_size=spec["batch_size"],
     )
     states: NDArray[np.floating] = found.numpy()
     _check_finite(model, known, states)
@@ -209,7 +193,7 @@ def _check_finite(model: Model, texts: list[Text], states: NDArray[np.floating])
 
 def _hold_out(
     read: Mapping[str, int],
-    settings: ProbeSettings,
+    spec: ProbeSpec,
     sums: Mapping[str, Sums],
     drawn: Mapping[str, Drawn],
 ) -> dict[str, list[Held]]:
@@ -218,7 +202,7 @@ def _hold_out(
     kept = {}
     for lang, candidates in drawn.items():
         n = read[lang]
-        size = min(int(settings.held_out * n), n - LEAST, candidates.room)
+        size = min(int(spec["held_out"] * n), n - LEAST, candidates.room)
         held = candidates.smallest_first()
         for one in held[size:]:
             sums[lang].add(one.state)
@@ -228,7 +212,7 @@ def _hold_out(
 
 def _space(
     model: Model,
-    settings: ProbeSettings,
+    spec: ProbeSpec,
     sums: Mapping[str, Sums],
     kept: Mapping[str, list[Held]],
     record: SpaceRecord,
@@ -242,28 +226,28 @@ def _space(
             states,
             langs,
             [str(one.row) for _, one in held],
-            _subspaces(sums, settings),
+            _subspaces(sums, spec),
             layers,
-            seed=settings.seed,
+            seed=spec["seed"],
         )
         record.separability.extend(by_layer)
     for lang, one in held:
         sums[lang].add(one.state)
-    subspaces = _subspaces(sums, settings)
+    subspaces = _subspaces(sums, spec)
     record.between.extend(between(list(sums.values())))
     points = Points(langs, _coordinates(states, subspaces)) if held else None
     return Space(tuple(subspaces[:-1]), subspaces[-1], record, points)
 
 
-def _subspaces(sums: Mapping[str, Sums], settings: ProbeSettings) -> list[Subspace]:
+def _subspaces(sums: Mapping[str, Sums], spec: ProbeSpec) -> list[Subspace]:
     """Of every layer, from what the sums hold so far."""
     means = {lang: one.mean for lang, one in sums.items()}
     layers = len(next(iter(means.values())))
     return [
         fit_means(
             {lang: mean[place] for lang, mean in means.items()},
-            central=settings.central,
-            rank=settings.rank,
+            central=spec["central"],
+            rank=spec["rank"],
         )
         for place in range(layers)
     ]
@@ -279,7 +263,8 @@ def _coordinates(
 
 def _record(
     model: Model,
-    settings: ProbeSettings,
+    spec: ProbeSpec,
+    chat: AsChat,
     stream: TextStream,
     counts: _Counts,
     kept: Mapping[str, list[Held]],
@@ -291,15 +276,15 @@ def _record(
             "identity": model.identity_now,
             "rounded_weights_hash": rounded_weights_hash(model.hf),
         },
-        pooling=settings.pooling,
-        chat=bool(settings.chat),
-        chat_args=dict(settings.chat.arguments) if isinstance(settings.chat, Chat) else {},
-        max_tokens=settings.max_tokens,
+        pooling=check_pooling(spec["pooling"]),
+        chat=bool(chat),
+        chat_args=dict(chat.arguments) if isinstance(chat, Chat) else {},
+        max_tokens=spec["max_tokens"],
         texts={lang: counts.read[lang] for lang in langs},
         held_out={lang: len(kept[lang]) for lang in langs},
         cut={lang: counts.cut[lang] for lang in langs},
         empty={lang: stream.empty[lang] + counts.empty[lang] for lang in langs},
-        seed=settings.seed,
+        seed=spec["seed"],
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         versions={
             "crosslatent": __version__,
