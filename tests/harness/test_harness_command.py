@@ -18,7 +18,7 @@ from crosslatent.harness import command
 @pytest.fixture
 def app(monkeypatch):
     monkeypatch.setattr("lm_eval.__main__.setup_logging", lambda: None)
-    from crosslatent.cli.lm_eval import lm_eval
+    from crosslatent.cli.app import lm_eval
 
     app = typer.Typer()
     app.callback()(lambda: None)

@@ -15,7 +15,6 @@ from crosslatent.cli import (
     demo,
     export,
     lens,
-    lm_eval,
     report,
     select,
     sweep,
@@ -23,7 +22,19 @@ from crosslatent.cli import (
     transplant,
 )
 from crosslatent.cli.errors import Settings, excepthook, run
+from crosslatent.cli.models import quiet
 from crosslatent.cli.options import DebugOption, need_command
+
+
+def lm_eval(context: typer.Context) -> None:
+    """Run lm-evaluation-harness; arguments are its own, and --model crosslatent is known."""
+    quiet()
+    from crosslatent.harness.command import run
+
+    code = run(context.args)
+    if code:
+        raise typer.Exit(code)
+
 
 app = typer.Typer(
     name="crosslatent",
@@ -48,7 +59,7 @@ app.command(
         "ignore_unknown_options": True,
         "help_option_names": [],
     },
-)(lm_eval.lm_eval)
+)(lm_eval)
 
 
 def _print_version(value: bool) -> None:

@@ -5,7 +5,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import Setting, names, positive, whole
@@ -19,8 +19,8 @@ Translate = Callable[["Sequence[Item]"], "tuple[Sequence[Item], dict[str, str]]"
 """Items without counterparts -> the same items with them, and the failures by item."""
 
 
-class QuestionSettings(TypedDict, total=False):
-    """Which questions, as a sweep takes them."""
+class PlainQuestionSettings(TypedDict, total=False):
+    """Which questions."""
 
     task: Annotated[
         str | None, Setting(help="A task; see 'crosslatent tasks ls'.", metavar="NAME|FILE")
@@ -59,6 +59,11 @@ class QuestionSettings(TypedDict, total=False):
         int | None,
         Setting(help="The first N items per language and split.", metavar="N", read=positive),
     ]
+
+
+class QuestionSettings(PlainQuestionSettings, total=False):
+    """Which questions."""
+
     shots: Annotated[
         int,
         Setting(help="Solved pilot questions before each one.", default=0, metavar="K", read=whole),
@@ -75,7 +80,7 @@ class Questions:
         auto: whether counterparts that the data lacks are translated.
     """
 
-    settings: QuestionSettings
+    settings: PlainQuestionSettings | QuestionSettings
     seed: int = 0
     auto: bool = False
 
@@ -120,7 +125,7 @@ class Questions:
         from crosslatent.tasks.shots import PILOT
 
         chosen = {item.id for item in task.select(limit=self.settings["limit"]).items}
-        shots = self.settings["shots"]
+        shots = cast("int", self.settings.get("shots", 0))
         pool = {item.id for item in task.items if shots and item.split == PILOT}
         needed = [item for item in task.items if item.id in chosen | pool]
         failures: dict[str, str] = {}

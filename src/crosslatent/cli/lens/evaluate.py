@@ -1,36 +1,27 @@
 """``crosslatent lens eval``: a model before and after, in pairs, on any task."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from crosslatent.cli.errors import say, warn
 from crosslatent.cli.lens.evaluation_view import print_evaluation
 from crosslatent.cli.options import (
-    AuxLangOption,
-    ChatArgOption,
-    ChatOption,
-    DataOption,
     DebugOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
-    LangOption,
-    ModelOption,
-    RevisionOption,
-    chat_arguments,
-    names,
-    positive,
-    whole,
+    PlainModelSettings,
+    check_chat,
+    command,
 )
 from crosslatent.cli.output import check_output_folder, print_json
 from crosslatent.cli.progress import duration, progresses
-from crosslatent.cli.questions import Questions, QuestionSettings
+from crosslatent.cli.questions import PlainQuestionSettings, Questions
 from crosslatent.core.errors import RunFolderError, TaskError, UsageError
-from crosslatent.core.settings import complete
+from crosslatent.core.settings import Setting, names
+from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
@@ -42,115 +33,94 @@ MOST_TEXTS = 500
 """Prompts of other splits that the divergence is measured on by default."""
 
 
-def evaluate(
-    model: ModelOption,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for answers and report; new.")],
+class ConditionSettings(TypedDict, total=False):
+    """What the model is compared under."""
+
     tuned: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=DIR",
+        list[str],
+        Setting(
             help="A trained model or adapter; NAME:LANG=DIR for one of several, each for a "
             "language. Can be repeated.",
+            default=(),
+            metavar="NAME=DIR",
+            repeated=True,
         ),
-    ] = None,
+    ]
     space: Annotated[
         Path | None,
-        typer.Option(metavar="SPACE", help="Language subspaces of the model, for --steer."),
-    ] = None,
+        Setting(help="Language subspaces of the model, for --steer.", metavar="SPACE", read=Path),
+    ]
     steer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=LAYER:ALPHA",
+        list[str],
+        Setting(
             help="Steering towards the question's language, in LAYER (or several, by commas); "
             "with ':agnostic' after it, of the shared part towards the central language.",
+            default=(),
+            metavar="NAME=LAYER:ALPHA",
+            repeated=True,
         ),
-    ] = None,
+    ]
     transplant: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="C:I:J", help="A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J."
+        list[str],
+        Setting(
+            help="A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J.",
+            default=(),
+            metavar="C:I:J",
+            repeated=True,
         ),
-    ] = None,
+    ]
     condition: Annotated[
-        list[str] | None,
-        typer.Option(
+        list[str],
+        Setting(
+            help="An intervention that is the same for all questions, such as "
+            "ablate:heads:2:0,3 or ablate:neurons:each:all. Repeat for more.",
+            default=(),
             metavar="[NAME=]KIND:...",
-            help="An intervention that is the same for all questions, such as ablate:heads:2:0,3 "
-            "or ablate:neurons:each:all. Repeat for more.",
+            repeated=True,
         ),
-    ] = None,
+    ]
     combine: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=S+T", help="The steering S and the transplant T at once."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A task; see 'crosslatent tasks ls'.")
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Instead of a task: JSON Lines with id, main, aux, ..."),
-    ] = None,
-    data: DataOption = None,
-    lang: LangOption = None,
-    aux_lang: AuxLangOption = None,
+        list[str],
+        Setting(
+            help="The steering S and the transplant T at once.",
+            default=(),
+            metavar="NAME=S+T",
+            repeated=True,
+        ),
+    ]
+
+
+class EvaluatedSettings(PlainQuestionSettings, total=False):
+    """Which questions, and texts for the divergence."""
+
     split: Annotated[
-        str | None, typer.Option(metavar="S,S", help="Splits to evaluate on; all by default.")
-    ] = None,
-    central: Annotated[
-        str | None,
-        typer.Option(metavar="L", help="The central language; that of --space, else English."),
-    ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            help="What judges: option, contains, ..., first_token, likelihood, likelihood_mean; "
-            "the task's own by default.",
+        tuple[str, ...],
+        Setting(
+            help="Splits to evaluate on; all by default.", default=(), metavar="S,S", read=names
         ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            parser=positive, metavar="N", help="The first N items per language and split."
-        ),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(parser=positive, metavar="T", help="Most new tokens; the task's by default."),
-    ] = None,
-    chat: ChatOption = False,
-    chat_arg: ChatArgOption = None,
+    ]
     central_data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
+        Setting(
             help="Texts in the central language for the divergence of trained models and of "
             "steering; by default the task's central prompts of other splits.",
+            metavar="FILE",
+            read=Path,
         ),
-    ] = None,
+    ]
     field: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Field of a text in --central-data; found by default."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(parser=whole, metavar="S", help="Of the intervals and tests.")
-    ] = 0,
-    batch_rows: Annotated[
-        int | None,
-        typer.Option(
-            parser=positive, metavar="N", help="Rows per batch; what memory holds by default."
-        ),
-    ] = None,
-    allow_training_data: Annotated[
-        bool,
-        typer.Option(
-            "--allow-training-data",
-            help="Evaluate also on what a condition was trained on; every figure says so.",
-        ),
-    ] = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    revision: RevisionOption = None,
+        Setting(help="Field of a text in --central-data; found by default.", metavar="NAME"),
+    ]
+
+
+@command
+def evaluate(
+    model: PlainModelSettings,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for answers and report; new.")],
+    under: ConditionSettings,
+    asked: EvaluatedSettings,
+    spec: EvaluationSpec,
     new: Annotated[
         bool, typer.Option("--new", help="Replace an evaluation that is there.")
     ] = False,
@@ -158,46 +128,26 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
-    chat_args = chat_arguments(chat_arg, chat=chat)
-    if seed < 0:
-        raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
-    conditions = _conditions(tuned, space, steer, transplant, condition, combine)
-    settings = {
-        "task": task,
-        "prompts": prompts,
-        "data": data,
-        "lang": names(lang, "--lang"),
-        "aux_lang": names(aux_lang, "--aux-lang"),
-    }
-    asked = Questions(complete(QuestionSettings, settings))
-    everything = _load(asked, transplants=bool(transplant))
-    chosen = everything.select(splits=names(split, "--split") or None, limit=limit)
+    check_chat(spec["chat_args"] or {}, chat=spec["chat"])
+    if spec["seed"] < 0:
+        raise UsageError(f"--seed is {spec['seed']}, but a seed is a whole number of 0 or more.")
+    conditions = _conditions(under)
+    everything = _load(Questions(asked), transplants=bool(under["transplant"]))
+    chosen = everything.select(splits=asked["split"] or None, limit=asked["limit"])
     _check_out(out, new=new)
-    centre = _central(conditions, central)
+    spec["central"] = central = _central(conditions, spec["central"])
     from crosslatent.cli.models import load_model, quiet, warnings_in_one_line
 
     quiet()
-    seen = _seen(model, conditions)
-    texts, note = _texts(everything, chosen, centre, central_data, field, seen)
-    loaded = load_model(model, revision, device, dtype)
+    seen = _seen(model["model"], conditions)
+    texts, note = _texts(everything, chosen, central, asked, seen)
+    loaded = load_model(**model)
     from crosslatent.lens.evaluation.run import evaluate as run
 
+    under_all = [*conditions, *under["condition"]]
     with warnings_in_one_line(), progresses() as show:
         evaluation = run(
-            loaded,
-            [*conditions, *(condition or [])],
-            chosen,
-            central_texts=texts,
-            rule=rule,
-            chat=chat,
-            chat_args=chat_args,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            central=centre,
-            batch_rows=batch_rows,
-            notes=[note],
-            progress=show,
-            allow_training_data=allow_training_data,
+            loaded, under_all, chosen, central_texts=texts, notes=[note], progress=show, **spec
         )
     evaluation.save(out)
     from crosslatent.report.lens import write_evaluation_report
@@ -212,14 +162,7 @@ def evaluate(
         print(out)
 
 
-def _conditions(
-    tuned: list[str] | None,
-    space: Path | None,
-    steer: list[str] | None,
-    transplant: list[str] | None,
-    interventions: list[str] | None,
-    combine: list[str] | None,
-) -> list[Condition]:
+def _conditions(under: ConditionSettings) -> "list[Condition]":
     """The conditions as they were given, those that combine others last."""
     from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
     from crosslatent.lens.evaluation.parsing import (
@@ -230,32 +173,33 @@ def _conditions(
     )
     from crosslatent.lens.space import load_space
 
-    models = parse_tuned(tuned or [])
+    space = under["space"]
+    models = parse_tuned(under["tuned"])
     for one in models:
         check_folders(one)
-    found: list[Condition] = [*models]
-    if steer:
+    conditions: list[Condition] = [*models]
+    if under["steer"]:
         if space is None:
             raise UsageError(
                 "--steer needs the model's language subspaces: give --space with the folder that "
                 "`crosslatent lens probe` wrote."
             )
         known = load_space(space)
-        found += [parse_steer(text, known) for text in steer]
+        conditions += [parse_steer(text, known) for text in under["steer"]]
     elif space is not None:
         raise UsageError(f"--space is {str(space)!r}, but nothing is steered: give --steer too.")
-    found += [parse_transplant(text) for text in transplant or []]
-    found += [parse_combined(text, tuple(found)) for text in combine or []]
-    if found or not interventions:
-        check_conditions(found)
-    if interventions:
+    conditions += [parse_transplant(text) for text in under["transplant"]]
+    conditions += [parse_combined(text, tuple(conditions)) for text in under["combine"]]
+    if conditions or not under["condition"]:
+        check_conditions(conditions)
+    if under["condition"]:
         from crosslatent.interventions.conditions import check_texts
 
-        check_texts(interventions)
-    return found
+        check_texts(under["condition"])
+    return conditions
 
 
-def _load(asked: Questions, *, transplants: bool) -> Task:
+def _load(asked: Questions, *, transplants: bool) -> "Task":
     """The task; without counterparts where it has none and none is needed."""
     from dataclasses import replace
 
@@ -285,7 +229,7 @@ def _check_out(out: Path, *, new: bool) -> None:
         )
 
 
-def _central(conditions: list[Condition], asked: str | None) -> str:
+def _central(conditions: "list[Condition]", asked: str | None) -> str:
     from crosslatent.core.languages import ENGLISH
     from crosslatent.lens.evaluation.conditions import steered_of
 
@@ -295,7 +239,7 @@ def _central(conditions: list[Condition], asked: str | None) -> str:
     return steerings[0].space.central if steerings else ENGLISH
 
 
-def _seen(model: str, conditions: list[Condition]) -> list[Seen | None]:
+def _seen(model: str, conditions: "list[Condition]") -> "list[Seen | None]":
     """What each part of the conditions was fitted on."""
     from crosslatent.lens.evaluation.exposure import seen_of
     from crosslatent.model.loading import seen_by
@@ -305,16 +249,16 @@ def _seen(model: str, conditions: list[Condition]) -> list[Seen | None]:
 
 
 def _texts(
-    everything: Task,
-    chosen: Task,
+    everything: "Task",
+    chosen: "Task",
     central: str,
-    path: Path | None,
-    field: str | None,
-    seen: list[Seen | None],
+    asked: EvaluatedSettings,
+    seen: "list[Seen | None]",
 ) -> tuple[list[str], str]:
     """Held-out texts in the central language, and a sentence that says what they are."""
     from crosslatent.lens.texts.central import read_central
 
+    path, field = asked["central_data"], asked["field"]
     if path is not None:
         texts = read_central(path, central, field=field)
         return texts, f"The divergence is measured on the {len(texts):,} texts of {path}."
@@ -324,7 +268,7 @@ def _texts(
 
 
 def _prompts_elsewhere(
-    everything: Task, chosen: Task, central: str, seen: list[Seen | None]
+    everything: "Task", chosen: "Task", central: str, seen: "list[Seen | None]"
 ) -> tuple[list[str], str]:
     """Central prompts of splits that are not evaluated, without those that were trained on."""
     from crosslatent.lens.evaluation.asking import central_prompts
@@ -360,7 +304,7 @@ def _no_texts(which: str) -> str:
     )
 
 
-def _tell(evaluation: Evaluation) -> None:
+def _tell(evaluation: "Evaluation") -> None:
     for name, reason in evaluation.failures.items():
         warn(f"item {name!r} was left out: {reason}")
     seconds = sum(condition.seconds for condition in evaluation.conditions)

@@ -10,13 +10,14 @@ import datetime as dt
 import platform
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Unpack
 
 from crosslatent.core import __version__, repeats
 from crosslatent.core.languages import ENGLISH
+from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Chat, chat_of, right_now
 from crosslatent.interventions import conditions as interventions
 from crosslatent.lens.evaluation import retention
@@ -34,6 +35,7 @@ from crosslatent.lens.evaluation.conditions import (
     steered_of,
     transplanted_of,
 )
+from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
 from crosslatent.lens.evaluation.exposure import Exposure, exposures, notes_of, refuse_seen
 from crosslatent.lens.evaluation.results import AnswerRow, ConditionResult, Evaluation
 from crosslatent.lens.evaluation.retention import HeldOut
@@ -51,22 +53,16 @@ MOST_TOKENS = 512
 """Where texts in the central language are cut: logits of long ones take much memory."""
 
 
+@documented(EvaluationSpec)
 def evaluate(
     base: Model,
     conditions: Sequence[Condition | interventions.Condition | str],
     task: Task,
     *,
     central_texts: Sequence[str] = (),
-    rule: str | None = None,
-    chat: bool = False,
-    chat_args: Mapping[str, Any] | None = None,
-    max_new_tokens: int | None = None,
-    seed: int = 0,
-    central: str | None = None,
-    batch_rows: int | None = None,
     notes: Sequence[str] = (),
     progress: Show | None = None,
-    allow_training_data: bool = False,
+    **options: Unpack[EvaluationSpec],
 ) -> Evaluation:
     """Answer a task under several conditions, and compare each with the unmodified model.
 
@@ -85,19 +81,9 @@ def evaluate(
         task: the questions.
         central_texts: held-out texts in the central language, for the divergence of trained models
             and of steering.
-        rule: what judges: an answer rule of tasks, "first_token" (the option with the likeliest
-            first token), "likelihood" or "likelihood_mean"; the task's by default. All rules that
-            fit are in the rows.
-        chat: put prompts and texts through the chat template.
-        chat_args: arguments of the template by name, such as ``{"enable_thinking": False}``.
-        max_new_tokens: most new tokens; the task's by default.
-        seed: of intervals and tests.
-        central: the central language; by default that of the space of a steering, else English.
-        batch_rows: rows per batch; None for what memory holds.
-        notes: what is to stand in the evaluation beside its own notes.
+        notes: sentences that the evaluation keeps beside its own.
         progress: gets the state of each condition.
-        allow_training_data: evaluate also on questions and texts that a condition was fitted on,
-            and have every figure of it say how many these are.
+        {settings}
 
     Raises:
         UsageError: no condition, two of one name, an unknown rule or one that judges nothing, a
@@ -109,22 +95,23 @@ def evaluate(
             encoder reads a model's prompts.
         TaskError: the model can take no item.
     """
+    spec = complete(EvaluationSpec, options)
     check_decoder(base)
     asked = check_conditions(_intervened(base, conditions))
-    lang = _central(asked, central)
-    as_chat = chat_of(chat, chat_args, right_now())
+    lang = _central(asked, spec["central"])
+    as_chat = chat_of(spec["chat"], spec["chat_args"], right_now())
     asking = plan(
         base,
         task,
         central=lang,
-        rule=rule,
+        rule=spec["rule"],
         chat=as_chat,
-        max_new_tokens=max_new_tokens,
-        batch_rows=batch_rows,
+        max_new_tokens=spec["max_new_tokens"],
+        batch_rows=spec["batch_rows"],
     )
     check_all(asking, asked)
     exposed = exposures(asking, asked, central_texts)
-    if not allow_training_data:
+    if not spec["allow_training_data"]:
         refuse_seen(exposed)
     texts = None
     if central_texts:
@@ -134,7 +121,7 @@ def evaluate(
     rows: list[AnswerRow] = []
     for condition in asked:
         outcome = runner.run(condition)
-        results.append(_result(condition, outcome, runner, exposed[condition.name], seed))
+        results.append(_result(condition, outcome, runner, exposed[condition.name], spec["seed"]))
         rows += outcome.rows
     return Evaluation(
         task=task.name,
@@ -146,7 +133,7 @@ def evaluate(
         conditions=results,
         questions=_counted(asking),
         central_texts=0 if texts is None else len(texts.ids),
-        seed=seed,
+        seed=spec["seed"],
         failures=dict(asking.failures),
         versions=_versions(),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
