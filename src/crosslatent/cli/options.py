@@ -44,12 +44,6 @@ ModulesOption = Annotated[
         help="Where a model's modules are, if that is not found: blocks=PATH,attn=PATH,ffn=PATH.",
     ),
 ]
-FieldOption = Annotated[
-    str | None,
-    typer.Option(
-        "--field", metavar="NAME", help="Field of a text, such as input_{lang}; found by default."
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 
 
