@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 import crosslatent as xl
 from crosslatent.core.errors import ModelError, RunFolderError, TaskError, UsageError
+from crosslatent.core.settings import complete
 from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
 from crosslatent.distributed.worker import Worker
 from crosslatent.model import load
@@ -22,6 +23,7 @@ from crosslatent.runs.folder import RunFolder
 from crosslatent.runs.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.sweeps.manifest import command_line
+from crosslatent.sweeps.spec import RunSettings
 from crosslatent.tasks import Item, task_of
 from support.models import save_tiny
 
@@ -179,8 +181,9 @@ def test_bad_items_are_left_out_as_without_ray(folder, tmp_path):
     assert list(outcome.failures) == ["q1"]
     assert "400 tokens" in outcome.failures["q1"]
     assert outcome.status["items"] == 2
+    strict = complete(RunSettings, {"strict": True})
     with pytest.raises(TaskError, match="'q1' cannot be run"):
-        run_on_ray(job(folder, tmp_path / "strict", spec, task_of(items)), TWO, strict=True)
+        run_on_ray(job(folder, tmp_path / "strict", spec, task_of(items), running=strict), TWO)
     assert not (tmp_path / "strict").exists()
 
 
