@@ -27,7 +27,6 @@ from crosslatent.cli.options import (
     DebugOption,
     JsonOption,
     PlainModelSettings,
-    check_chat,
     command,
 )
 from crosslatent.cli.output import check_output_folder, check_writable_folder
@@ -76,7 +75,6 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a model's top blocks: towards its language subspaces (Lens), or on gold answers."""
-    check_chat(spec.chat_args or {}, chat=spec.chat)
     if lora:
         spec = replace(spec, lora=adapters)
     _check_objective(texts)
