@@ -3,7 +3,6 @@
 # Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 import inspect
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -15,7 +14,7 @@ from typing import Annotated, Any, TypedDict, get_type_hints, is_typeddict
 import typer
 
 from crosslatent.cli.errors import Settings
-from crosslatent.core import specs
+from crosslatent.core import settings, specs
 from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.settings import REQUIRED, Setting, complete, settings_of
 
@@ -201,29 +200,17 @@ def need_command(context: typer.Context) -> None:
 
 def whole(text: str) -> int:
     """A whole number."""
-    try:
-        return int(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a whole number.") from error
+    return int(_parsed(settings.whole, text))
 
 
 def positive(text: str) -> int:
     """A whole number from 1 up."""
-    number = whole(text)
-    if number < 1:
-        raise typer.BadParameter(f"{number} is too small: give 1 or more.")
-    return number
+    return int(_parsed(settings.positive, text))
 
 
 def real(text: str) -> float:
     """A finite number."""
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a number.") from error
-    if not math.isfinite(number):
-        raise typer.BadParameter(f"{text!r} is not a finite number.")
-    return number
+    return float(_parsed(settings.real, text))
 
 
 StrengthOption = Annotated[
@@ -293,10 +280,12 @@ def names(text: str | None, option: str) -> tuple[str, ...]:
     """
     if text is None:
         return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise UsageError(f"{option} is {text!r}, but names separated by commas belong there.")
-    return tuple(dict.fromkeys(parts))
+    try:
+        return settings.names(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option} is {text!r}, but names separated by commas belong there."
+        ) from error
 
 
 def chat_arguments(given: Sequence[str] | None, *, chat: bool) -> dict[str, Any]:

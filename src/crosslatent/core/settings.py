@@ -101,7 +101,11 @@ class Setting:
 
 def setting(**attributes: Any) -> Any:
     """A field of a dataclass with a `Setting` of these attributes."""
-    one = Setting(**attributes)
+    return field_of(Setting(**attributes))
+
+
+def field_of(one: Setting) -> Any:
+    """A field of a dataclass with this setting."""
     return field(default=one.default, metadata={_FIELD: one})
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
+from crosslatent.core.settings import Setting
 from crosslatent.core.untrusted import parse_json
 
 Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
@@ -240,6 +241,18 @@ def chat_arguments(texts: Iterable[str]) -> dict[str, Any]:
         except ValueError:
             arguments[name] = value
     return arguments
+
+
+CHAT = Setting(help="Put prompts through the tokenizer's chat template.", default=False)
+CHAT_ARGS = Setting(
+    help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
+    metavar="NAME=VALUE",
+    flags=("--chat-arg",),
+    repeated=True,
+    read=chat_arguments,
+    python='In Python a mapping, such as {"enable_thinking": False}.',
+)
+"""Settings of every command that asks a model."""
 
 
 def right_now() -> str:

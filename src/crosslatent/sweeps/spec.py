@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.core.pairs import NONE
 from crosslatent.core.settings import Setting, names, positive, real, unique, whole
-from crosslatent.core.specs import AUTO, AsChat, Pair, chat_arguments, chat_of
+from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
 
 if TYPE_CHECKING:
     from crosslatent.interventions.conditions import Condition
@@ -102,20 +102,8 @@ class SweepSpec(TypedDict, total=False):
     exact: Annotated[
         bool, Setting(help="Answer near-ties again in float32, one row at a time.", default=False)
     ]
-    chat: Annotated[
-        bool, Setting(help="Put prompts through the tokenizer's chat template.", default=False)
-    ]
-    chat_args: Annotated[
-        Mapping[str, Any] | None,
-        Setting(
-            help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
-            metavar="NAME=VALUE",
-            flags=("--chat-arg",),
-            repeated=True,
-            read=chat_arguments,
-            python='In Python a mapping, such as {"enable_thinking": False}.',
-        ),
-    ]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     clock: Annotated[
         str | None,
         Setting(

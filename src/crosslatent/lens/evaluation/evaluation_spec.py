@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
 from crosslatent.core.settings import Setting, positive, whole
-from crosslatent.core.specs import chat_arguments
+from crosslatent.core.specs import CHAT, CHAT_ARGS
 
 
 class EvaluationSpec(TypedDict, total=False):
@@ -30,20 +30,8 @@ class EvaluationSpec(TypedDict, total=False):
         int | None,
         Setting(help="Most new tokens; the task's by default.", metavar="T", read=positive),
     ]
-    chat: Annotated[
-        bool, Setting(help="Put prompts through the tokenizer's chat template.", default=False)
-    ]
-    chat_args: Annotated[
-        Mapping[str, Any] | None,
-        Setting(
-            help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
-            metavar="NAME=VALUE",
-            flags=("--chat-arg",),
-            repeated=True,
-            read=chat_arguments,
-            python='In Python a mapping, such as {"enable_thinking": False}.',
-        ),
-    ]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     seed: Annotated[
         int, Setting(help="Of the intervals and tests.", default=0, metavar="S", read=whole)
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, get_args
 
 from crosslatent.core.errors import SpaceError, UsageError
 from crosslatent.core.settings import Setting, positive, real, whole
-from crosslatent.core.specs import chat_arguments
+from crosslatent.core.specs import CHAT, CHAT_ARGS
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import SpaceRecord
@@ -46,20 +46,8 @@ class ProbeSpec(TypedDict, total=False):
     batch_size: Annotated[
         int, Setting(help="Texts per forward.", default=16, metavar="N", read=positive)
     ]
-    chat: Annotated[
-        bool, Setting(help="Put texts through the tokenizer's chat template.", default=False)
-    ]
-    chat_args: Annotated[
-        Mapping[str, Any] | None,
-        Setting(
-            help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
-            metavar="NAME=VALUE",
-            flags=("--chat-arg",),
-            repeated=True,
-            read=chat_arguments,
-            python='In Python a mapping, such as {"enable_thinking": False}.',
-        ),
-    ]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     max_tokens: Annotated[
         int | None,
         Setting(help="Cut longer texts; at the model's context.", metavar="N", read=positive),

@@ -17,6 +17,7 @@ from crosslatent.core.settings import (
     above_zero,
     at_least,
     check,
+    field_of,
     names,
     one_of,
     positive,
@@ -24,7 +25,7 @@ from crosslatent.core.settings import (
     setting,
     whole,
 )
-from crosslatent.core.specs import FINAL, AsChat, Layer, chat_arguments, chat_of, resolve_layer
+from crosslatent.core.specs import CHAT, CHAT_ARGS, FINAL, AsChat, Layer, chat_of, resolve_layer
 
 ALL = "all"
 """As a layer of `TrainSpec.at`: the first trained block, every one above it, and the final norm."""
@@ -253,15 +254,8 @@ class TrainSpec:
     max_tokens: int = setting(
         help="Cut longer texts.", default=512, metavar="N", read=positive, valid=at_least(1)
     )
-    chat: bool = setting(help="Put prompts through the tokenizer's chat template.", default=False)
-    chat_args: Mapping[str, Any] | None = setting(
-        help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
-        metavar="NAME=VALUE",
-        flags=("--chat-arg",),
-        repeated=True,
-        read=chat_arguments,
-        python='In Python a mapping, such as {"enable_thinking": False}.',
-    )
+    chat: bool = field_of(CHAT)
+    chat_args: Mapping[str, Any] | None = field_of(CHAT_ARGS)
     clock: str | None = setting(
         help="The time given to a chat template that asks for it, ISO 8601; None for the time at "
         "which the training in the folder began, or now if there is none.",
