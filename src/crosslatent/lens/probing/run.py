@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
 from crosslatent.core import __version__
@@ -50,6 +51,8 @@ _SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
 
 Advance = Callable[[int], None]
 """Is told how many texts were read."""
+
+States = Float[NDArray[np.floating], "texts layers d_model"]
 
 
 def probe(
@@ -171,8 +174,8 @@ def _chunks(stream: Iterable[Text], size: int) -> Iterator[list[Text]]:
 
 def _states(
     model: Model, texts: list[Text], settings: ProbeSettings, counts: _Counts
-) -> tuple[list[Text], NDArray[np.floating]]:
-    """The texts that give tokens, and their states, texts layers d_model."""
+) -> tuple[list[Text], States]:
+    """The texts that give tokens, and their states."""
     encoded = encode_texts(
         model, [text.text for text in texts], chat=settings.chat, max_tokens=settings.max_tokens
     )
@@ -188,12 +191,12 @@ def _states(
         pooling=settings.pooling,
         batch_size=settings.batch_size,
     )
-    states: NDArray[np.floating] = found.numpy()
+    states: States = found.numpy()
     _check_finite(model, known, states)
     return known, states
 
 
-def _check_finite(model: Model, texts: list[Text], states: NDArray[np.floating]) -> None:
+def _check_finite(model: Model, texts: list[Text], states: States) -> None:
     finite = np.isfinite(states).all(axis=2)
     if finite.all():
         return
@@ -270,9 +273,9 @@ def _subspaces(sums: Mapping[str, Sums], settings: ProbeSettings) -> list[Subspa
 
 
 def _coordinates(
-    states: NDArray[np.floating], subspaces: Sequence[Subspace]
-) -> NDArray[np.float32]:
-    """First coordinates in the specific subspaces, texts layers min(rank, `SHOWN`)."""
+    states: States, subspaces: Sequence[Subspace]
+) -> Float32[NDArray[np.float32], "texts layers coordinates"]:
+    """First coordinates in the specific subspaces, at most `SHOWN`."""
     columns = [one.coordinates(states[:, k])[:, :SHOWN] for k, one in enumerate(subspaces)]
     return np.stack(columns, axis=1).astype(np.float32)
 
