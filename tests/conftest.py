@@ -16,6 +16,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from support.shapes import check_shapes
+
+check_shapes()
+
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays: no collection of garbage need look at it again."""

@@ -280,7 +280,7 @@ def test_the_model_is_as_it_was_after_success_and_after_an_exception():
     model = wrapped()
     usual = model.hf.config._attn_implementation
     ids = ids_of(model, MAIN)
-    wrong = (Transplant(Site("attn", 1), torch.zeros(5)),)
+    wrong = (Transplant(Site("attn", 1), torch.zeros(model.d_model, device="meta")),)
     engine.run_rows(model, ids, [()], max_new_tokens=2, path=SHARED)
     with pytest.raises(RuntimeError):
         engine.run_rows(model, ids, [wrong], max_new_tokens=2, path=SHARED)

@@ -89,7 +89,7 @@ def test_attention_that_is_told_something_unknown_is_not_shared(monkeypatch, arg
 def test_attention_of_an_unknown_kind_is_not_shared():
     kinds = ["full_attention", "chunked_attention", "indexed_attention"]
     with pytest.raises(Unshareable, match="it has indexed_attention"):
-        Prefix.of(DynamicCache(), torch.zeros(1), 0, kinds)
+        Prefix.of(DynamicCache(), torch.zeros(1, dtype=torch.long), 0, kinds)
 
 
 def test_a_path_that_fails_is_not_taken(monkeypatch):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
 
 from crosslatent.core.errors import SpaceError
@@ -27,20 +28,20 @@ class Subspace:
     Attributes:
         languages: their codes, in the order of `means`.
         central: the language that directions start from, usually English.
-        means: H_l, the mean state of each language, languages d_model.
-        agnostic: M_a, along which every language has the same mean, d_model. Its length says where:
-            the projection of every mean onto it is M_a itself (at full rank).
-        specific: M_s, an orthonormal basis of where the languages differ, d_model rank; orthogonal
-            to `agnostic`. Signs of its columns mean nothing.
-        singular_values: of M - m 1^T, from the largest, languages - 1.
+        means: H_l, the mean state of each language.
+        agnostic: M_a, along which every language has the same mean. Its length says where: the
+            projection of every mean onto it is M_a itself (at full rank).
+        specific: M_s, an orthonormal basis of where the languages differ; orthogonal to `agnostic`.
+            Signs of its columns mean nothing.
+        singular_values: of M - m 1^T, from the largest.
     """
 
     languages: tuple[str, ...]
     central: str
-    means: Floats
-    agnostic: Floats
-    specific: Floats
-    singular_values: Floats
+    means: Float64[Floats, "languages d_model"]
+    agnostic: Float64[Floats, " d_model"]
+    specific: Float64[Floats, "d_model rank"]
+    singular_values: Float64[Floats, " languages-1"]
 
     @property
     def rank(self) -> int:
@@ -53,8 +54,8 @@ class Subspace:
         return int(self.means.shape[1])
 
     @property
-    def explained(self) -> Floats:
-        """Share of the variance between the languages' means of each component, languages - 1.
+    def explained(self) -> Float64[Floats, " components"]:
+        """Share of the variance between the languages' means of each component.
 
         NaN if there is none at all.
         """
@@ -63,16 +64,16 @@ class Subspace:
         shares: Floats = squares / total if total > 0 else np.full_like(squares, np.nan)
         return shares
 
-    def mean(self, lang: str) -> Floats:
-        """H_l, d_model.
+    def mean(self, lang: str) -> Float64[Floats, " d_model"]:
+        """H_l.
 
         Raises:
             SpaceError: the language is not among those that the subspace was fitted on.
         """
         return np.asarray(self.means[self._place(lang)])
 
-    def direction(self, lang: str) -> Floats:
-        """D_l, from the central language to `lang` in the specific subspace, d_model.
+    def direction(self, lang: str) -> Float64[Floats, " d_model"]:
+        """D_l, from the central language to `lang` in the specific subspace.
 
         Zero for the central language; at full rank it is H_l - H_central.
 
@@ -81,27 +82,27 @@ class Subspace:
         """
         return self.specific_part(self.mean(lang) - self.mean(self.central))
 
-    def agnostic_part(self, states: ArrayLike) -> Floats:
-        """P_a h, what of the states lies along the agnostic direction, (..., d_model)."""
+    def agnostic_part(self, states: ArrayLike) -> Float64[Floats, "*states d_model"]:
+        """P_a h, what of the states lies along the agnostic direction."""
         values = np.asarray(states, dtype=np.float64)
         unit = self.agnostic / np.linalg.norm(self.agnostic)
         part: Floats = (values @ unit)[..., None] * unit
         return part
 
-    def specific_part(self, states: ArrayLike) -> Floats:
-        """P_s h, what of the states lies in the specific subspace, (..., d_model)."""
+    def specific_part(self, states: ArrayLike) -> Float64[Floats, "*states d_model"]:
+        """P_s h, what of the states lies in the specific subspace."""
         part: Floats = self.coordinates(states) @ self.specific.T
         return part
 
-    def coordinates(self, states: ArrayLike) -> Floats:
-        """The specific part of states in the basis `specific`, (..., d_model) -> (..., rank)."""
+    def coordinates(self, states: ArrayLike) -> Float64[Floats, "*states rank"]:
+        """The specific part of states in the basis `specific`."""
         values: Floats = np.asarray(states, dtype=np.float64) @ self.specific
         return values
 
-    def angles(self) -> Floats:
+    def angles(self) -> Float64[Floats, "languages languages"]:
         """Angles in degrees between the languages' means, seen from the mean of them all.
 
-        Within the specific subspace; languages languages. NaN where a mean is that point itself.
+        Within the specific subspace. NaN where a mean is that point itself.
         """
         rays = self.coordinates(self.means - self.means.mean(axis=0))
         lengths = np.linalg.norm(rays, axis=1)
@@ -199,7 +200,7 @@ def check_rank(languages: tuple[str, ...], central: str, rank: int | None) -> in
     return most if rank is None else rank
 
 
-def _mean_of(lang: str, values: ArrayLike) -> Floats:
+def _mean_of(lang: str, values: ArrayLike) -> Float64[Floats, " d_model"]:
     states = np.asarray(values, dtype=np.float64)
     if states.ndim != 2:
         raise SpaceError(
@@ -211,8 +212,8 @@ def _mean_of(lang: str, values: ArrayLike) -> Floats:
     return mean
 
 
-def _matrix(means: Mapping[str, ArrayLike]) -> Floats:
-    """M, d_model by languages."""
+def _matrix(means: Mapping[str, ArrayLike]) -> Float64[Floats, "d_model languages"]:
+    """M, with a language in each column."""
     vectors = {lang: np.asarray(mean, dtype=np.float64) for lang, mean in means.items()}
     shapes = {vector.shape for vector in vectors.values()}
     if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
@@ -227,7 +228,11 @@ def _matrix(means: Mapping[str, ArrayLike]) -> Floats:
     return np.stack(list(vectors.values()), axis=1)
 
 
-def _check_spread(values: Floats, columns: Floats, kept: int) -> None:
+def _check_spread(
+    values: Float64[Floats, " components"],
+    columns: Float64[Floats, "d_model languages"],
+    kept: int,
+) -> None:
     """Refuse means that span fewer dimensions than are asked for: a basis would be made up."""
     floor = np.finfo(np.float64).eps * max(columns.shape) * float(np.linalg.norm(columns))
     spanned = int((values > floor).sum())
@@ -239,8 +244,10 @@ def _check_spread(values: Floats, columns: Floats, kept: int) -> None:
         )
 
 
-def _agnostic(lowered: Floats, kept: int) -> Floats:
-    """M_a = x / |x|^2, where x = (M'^+)^T 1 is the shortest vector with M'^T x = 1, d_model."""
+def _agnostic(
+    lowered: Float64[Floats, "d_model languages"], kept: int
+) -> Float64[Floats, " d_model"]:
+    """M_a = x / |x|^2, where x = (M'^+)^T 1 is the shortest vector with M'^T x = 1."""
     left, values, right = np.linalg.svd(lowered, full_matrices=False)
     # M' has rank kept + 1 by construction; what NumPy's cutoff might keep beyond is rounding.
     left, values, right = left[:, : kept + 1], values[: kept + 1], right[: kept + 1]

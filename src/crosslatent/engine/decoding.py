@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
@@ -40,15 +41,15 @@ class DecodingBatch(Protocol):
     """Rows whose prompts have been read, and that generate one token each per step."""
 
     @property
-    def logits(self) -> Tensor:
-        """At the last token that each row has read, rows vocab."""
+    def logits(self) -> Float[Tensor, "rows vocab"]:
+        """At the last token that each row has read."""
         ...
 
-    def feed(self, tokens: Tensor) -> None:
-        """Read one more token in every row, rows."""
+    def feed(self, tokens: Int[Tensor, " rows"]) -> None:
+        """Read one more token in every row."""
         ...
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Let only these rows go on, in this order."""
         ...
 
@@ -60,24 +61,24 @@ class Prefilled:
     Attributes:
         model: what has read it.
         cache: keys and values of all prompt columns; grows.
-        logits: at the last real token of each row, batch vocab.
-        mask: of the prompt, batch pos; grows.
+        logits: at the last real token of each row.
+        mask: of the prompt; grows.
         encoded: what an encoder made of the prompt; None in a model without one.
     """
 
     model: Model
     cache: Cache
-    logits: Tensor
-    mask: Tensor
+    logits: Float[Tensor, "rows vocab"]
+    mask: Int[Tensor, "rows pos"]
     encoded: Encoded | None = None
 
-    def feed(self, tokens: Tensor) -> None:
-        """Read one more token in every row, rows."""
+    def feed(self, tokens: Int[Tensor, " rows"]) -> None:
+        """Read one more token in every row."""
         self.logits = self.read(tokens[:, None])[:, -1]
 
     @torch.no_grad()
-    def read(self, tokens: Tensor) -> Tensor:
-        """Read more tokens in every row, rows pos, and return their logits, rows pos vocab."""
+    def read(self, tokens: Int[Tensor, "rows pos"]) -> Float[Tensor, "rows pos vocab"]:
+        """Read more tokens in every row, and return their logits."""
         n_rows, width = tokens.shape
         self.mask = torch.cat([self.mask, self.mask.new_ones((n_rows, width))], dim=-1)
         tokens = tokens.to(self.mask.device)
@@ -92,7 +93,7 @@ class Prefilled:
         logits: Tensor = caches.forward(self.model.hf, inputs, self.cache).logits
         return logits
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Let only these rows go on, in this order."""
         rows = rows.to(self.mask.device)
         caches.keep_rows(self.cache, rows)
@@ -189,8 +190,8 @@ def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled
     return Prefilled(model, caches.cache_of(out), last, batch.mask, encoded)
 
 
-def _logits(model: Model, output: Any) -> Tensor:
-    """The logits of a forward, batch pos vocabulary.
+def _logits(model: Model, output: Any) -> Float[Tensor, "rows pos vocab"]:
+    """The logits of a forward.
 
     Raises:
         ModelError: there are none for every token: the model has no head that writes text.
@@ -292,10 +293,10 @@ def greedy(
 
 @dataclass(frozen=True, slots=True)
 class _Surprise:
-    """Summed log-probabilities (nats) of the tokens of some rows, float64, rows of the answers."""
+    """Summed log-probabilities (nats) of the tokens of some rows of the answers."""
 
-    wanted: Tensor
-    total: Tensor
+    wanted: Bool[Tensor, " rows"]
+    total: Float64[Tensor, " rows"]
 
     @classmethod
     def of(cls, n_rows: int, measured: Sequence[int]) -> _Surprise:
@@ -303,11 +304,17 @@ class _Surprise:
         wanted[list(measured)] = True
         return cls(wanted, torch.zeros(n_rows, dtype=torch.float64))
 
-    def add(self, logits: Tensor, token: Tensor, alive: Tensor, here: Tensor) -> None:
+    def add(
+        self,
+        logits: Float[Tensor, "rows vocab"],
+        token: Int[Tensor, " rows"],
+        alive: Bool[Tensor, " rows"],
+        here: Int[Tensor, " rows"],
+    ) -> None:
         """Add the chosen token of the rows that go on.
 
         Args:
-            logits: of the batch, rows vocab.
+            logits: of the batch.
             token: what each row of the batch chose.
             alive: which of them go on.
             here: the row of the answers that each of them writes.
@@ -319,14 +326,14 @@ class _Surprise:
         chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
         self.total[here[at]] += (chosen - logsumexp(part)).cpu().double()
 
-    def means(self, lengths: Tensor) -> list[float]:
+    def means(self, lengths: Int[Tensor, " rows"]) -> list[float]:
         """Means over so many tokens a row."""
         known = self.wanted & (lengths > 0)
         return torch.where(known, self.total / lengths, torch.nan).tolist()
 
 
-def _first_steps(logits: Tensor) -> list[FirstStep]:
-    """How sure every row is of its next token, rows vocab."""
+def _first_steps(logits: Float[Tensor, "rows vocab"]) -> list[FirstStep]:
+    """How sure every row is of its next token."""
     _, best, second = top_two(logits)
     rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
     surprise = [
@@ -336,8 +343,10 @@ def _first_steps(logits: Tensor) -> list[FirstStep]:
     return [FirstStep(*row) for row in values.T.tolist()]
 
 
-def _surprise(logits: Tensor, best: Tensor) -> Tensor:
-    """Log-probability of the likeliest token, and entropy of all; 2 rows."""
+def _surprise(
+    logits: Float[Tensor, "rows vocab"], best: Float[Tensor, " rows"]
+) -> Float32[Tensor, "2 rows"]:
+    """Log-probability of the likeliest token, and entropy of all."""
     logits = logits.float()
     probs = logits.softmax(-1)
     likeliest = probs.amax(-1).log()
@@ -347,7 +356,9 @@ def _surprise(logits: Tensor, best: Tensor) -> Tensor:
     return torch.stack([likeliest, best.float() - likeliest - mean])
 
 
-def _choose(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _choose(
+    logits: Float[Tensor, "rows vocab"],
+) -> tuple[Int[Tensor, " rows"], Float32[Tensor, " rows"], Bool[Tensor, " rows"]]:
     """Greedy token, top-2 margin and finiteness of each row, on the CPU."""
     token, best, second = top_two(logits)
     margin = best.float() - second.float()
@@ -356,15 +367,17 @@ def _choose(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return chosen[0].long(), chosen[1], chosen[2].bool()
 
 
-def top_two(logits: Tensor, width: int = 128) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest logit and the next of every row, rows vocab.
+def top_two(
+    logits: Float[Tensor, "rows vocab"], width: int = 128
+) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """The highest logit and the next of every row.
 
     Looks for the block of `width` tokens that holds the highest logit, and then only in there: on
     the CPU, an argmax over a whole vocabulary takes ten times as long as its maximum.
 
     Returns:
         Token id of the highest logit (the lowest id if several are equal), that logit, and the
-        second highest (equal to it then); rows each.
+        second highest (equal to it then).
     """
     vocab = logits.shape[-1]
     whole = vocab - vocab % width
@@ -382,8 +395,8 @@ def top_two(logits: Tensor, width: int = 128) -> tuple[Tensor, Tensor, Tensor]:
     return (block * width + at)[:, 0], best, torch.maximum(beside, elsewhere)
 
 
-def logsumexp(logits: Tensor) -> Tensor:
-    """Log of the summed exponentials of every row in float32, rows vocab -> rows.
+def logsumexp(logits: Float[Tensor, "rows vocab"]) -> Float32[Tensor, " rows"]:
+    """Log of the summed exponentials of every row in float32.
 
     Some rows at a time: what is made of them on the way then fits into the cache of a CPU.
     """
@@ -392,12 +405,14 @@ def logsumexp(logits: Tensor) -> Tensor:
 
 
 def log_probabilities(
-    logits: Tensor, tokens: Sequence[int], mass: Tensor | None = None
+    logits: Float[Tensor, "rows vocab"],
+    tokens: Sequence[int],
+    mass: Float[Tensor, " rows"] | None = None,
 ) -> list[tuple[float, ...]]:
     """Log-probabilities (nats) of some tokens in every row.
 
     Args:
-        logits: rows vocab.
+        logits: of their next token.
         tokens: token ids.
         mass: `logsumexp` of the logits, if it is known.
     """

@@ -51,7 +51,7 @@ class EncodedPrompt:
         start = Prefilled(
             model,
             EncoderDecoderCache(own, copies(self._cross, n_rows)),
-            torch.empty(0),
+            torch.empty((n_rows, 0)),
             self._start.new_ones((n_rows, 0)),
             self._encoded.expand(n_rows),
         )

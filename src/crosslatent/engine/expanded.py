@@ -92,7 +92,7 @@ class ExpandedPrompts:
             return self._encoded.read(rows)
         request, model = self._request, self._model
         mask = torch.ones((len(rows), self._before), dtype=torch.long, device=model.device)
-        start = Prefilled(model, self._cache(len(rows), room), torch.empty(0), mask)
+        start = Prefilled(model, self._cache(len(rows), room), torch.empty((len(rows), 0)), mask)
         end = torch.tensor(request.main[-request.tail :])
         with rewriting(model, rewrites(rows)):
             start.logits = start.read(end.expand(len(rows), -1))[:, -1]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -41,8 +42,10 @@ class Growth:
         """How many rows block `layer` computes."""
         return self._n_groups + bisect_right(self._first, layer)
 
-    def hidden(self, layer: int, value: Tensor) -> Tensor:
-        """Let the rows that join at this block in, rows pos d_model; at the first, hold back."""
+    def hidden(
+        self, layer: int, value: Float[Tensor, "rows pos d_model"]
+    ) -> Float[Tensor, "grown pos d_model"]:
+        """Let the rows that join at this block in; at the first, hold back."""
         if layer == 0:
             return value[: self.rows_at(0)]
         joining = self.groups[len(value) : self.rows_at(layer)]

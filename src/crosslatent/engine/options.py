@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from crosslatent.engine.decoding import logsumexp
@@ -59,7 +60,7 @@ class OptionTree:
         return children[parent, token]
 
 
-def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
+def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Int[Tensor, "groups pos"], Step]:
     """The tokens of several prompts' trees side by side.
 
     Args:
@@ -67,7 +68,7 @@ def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
         start: depth of the first token of an option.
 
     Returns:
-        Token ids, groups pos; and what they may see.
+        Token ids, and what they may see.
     """
     width = max(len(tree.tokens) for tree in trees)
     tokens = torch.zeros((len(trees), width), dtype=torch.long)
@@ -81,14 +82,19 @@ def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Tensor, Step]:
     return tokens, Step(depths, seen)
 
 
-def scores(tree: OptionTree, root: Tensor, mass: Tensor, nodes: Tensor | None) -> Tensor:
-    """Log-probability (nats) of each option in each row, rows options.
+def scores(
+    tree: OptionTree,
+    root: Float[Tensor, "rows vocab"],
+    mass: Float[Tensor, " rows"],
+    nodes: Float[Tensor, "rows pos vocab"] | None,
+) -> Float32[Tensor, "rows options"]:
+    """Log-probability (nats) of each option in each row.
 
     Args:
         tree: the options.
-        root: logits at the end of the prompt, rows vocab.
-        mass: their `engine.decoding.logsumexp`, rows.
-        nodes: logits at the tokens that were read, rows pos vocab; None if there were none.
+        root: logits at the end of the prompt.
+        mass: their `engine.decoding.logsumexp`.
+        nodes: logits at the tokens that were read; None if there were none.
     """
     total = root.new_zeros((len(root), len(tree.paths)), dtype=torch.float32)
     masses = {ROOT: mass}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.specs import Site
-from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.intervention import Change, Intervention
 from crosslatent.model.sites import Rewrite
 
 Member = tuple[int, Intervention]
@@ -38,7 +39,7 @@ def _rewrite(members: Sequence[Member]) -> Rewrite:
         for touching in _by_kind([(at, each) for at, each in members if each.tokens.count > back])
     ]
 
-    def rewrite(hidden: Tensor) -> Tensor:
+    def rewrite(hidden: Float[Tensor, "rows pos width"]) -> Float[Tensor, "rows pos width"]:
         changed = hidden.clone()
         for back, places, change in parts:
             rows = places.to(hidden.device)
@@ -55,6 +56,6 @@ def _by_kind(members: Sequence[Member]) -> list[list[Member]]:
     return list(kinds.values())
 
 
-def _together(members: Sequence[Member], back: int) -> Callable[[Tensor], Tensor]:
+def _together(members: Sequence[Member], back: int) -> Change:
     kind = type(members[0][1])
     return kind.together([each for _, each in members], back)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from crosslatent.engine.prefix import SharedCache, Step, select
@@ -12,36 +13,35 @@ from crosslatent.model import Model, caches
 class SharedRows:
     """Rows in a batch; used inside `engine.prefix.shared_attention`."""
 
-    def __init__(self, model: Model, cache: SharedCache, lengths: Tensor) -> None:
+    def __init__(self, model: Model, cache: SharedCache, lengths: Int[Tensor, " groups"]) -> None:
         """Start.
 
         Args:
             model: the model.
             cache: of the rows.
-            lengths: tokens of each prompt's prefix, groups.
+            lengths: tokens of each prompt's prefix.
         """
         self._model = model
         self._cache = cache
         self._lengths = lengths
         self.depth = 0
         """Tokens that every row has read after its prefix."""
-        self.logits = torch.empty(0)
+        self.logits: Float[Tensor, "rows vocab"] = torch.empty((0, 0))
 
     @property
-    def groups(self) -> Tensor:
-        """The prompt of each row, rows, on the CPU."""
+    def groups(self) -> Int[Tensor, " rows"]:
+        """The prompt of each row, on the CPU."""
         return self._cache.groups
 
-    def read(self, tokens: Tensor, step: Step, keep: int) -> Tensor:
-        """Read tokens in the first rows, or in all.
+    def read(
+        self, tokens: Int[Tensor, "rows pos"], step: Step, keep: int
+    ) -> Float[Tensor, "rows kept vocab"]:
+        """Read tokens in the first rows, or in all; returns their logits.
 
         Args:
-            tokens: token ids, rows pos.
+            tokens: token ids.
             step: their depths and what they may see.
             keep: of how many last positions logits are wanted.
-
-        Returns:
-            Logits, rows pos vocab.
         """
         device = self._model.device
         self._cache.begin(step)
@@ -56,8 +56,8 @@ class SharedRows:
         self.depth += tokens.shape[1]
         return logits
 
-    def feed(self, tokens: Tensor) -> None:
-        """Read one more token in every row, rows."""
+    def feed(self, tokens: Int[Tensor, " rows"]) -> None:
+        """Read one more token in every row."""
         self.logits = self.read(tokens[:, None], Step.chain(self.depth, 1), keep=1)[:, -1]
 
     def forget(self, tokens: int) -> None:
@@ -65,7 +65,7 @@ class SharedRows:
         self._cache.forget(tokens)
         self.depth -= tokens
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Let only these rows go on, in this order."""
         self._cache.keep(rows)
         self.logits = select(self.logits, rows)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
@@ -102,7 +103,7 @@ class SharedPrompts:
             for pick, at in zip(picks, batch.place, strict=True)
         ]
 
-    def _window(self, groups: Tensor | None = None) -> Window:
+    def _window(self, groups: Int[Tensor, " rows"] | None = None) -> Window:
         """Where the prompts end, for each of them, or for rows of them; padded on the left."""
         lengths = self._lengths + self._tail
         last = torch.full_like(lengths, int(self._lengths.max()) + self._tail - 1)
@@ -110,8 +111,8 @@ class SharedPrompts:
             lengths, last = lengths[groups], last[groups]
         return Window(last, lengths=lengths)
 
-    def _read_ends(self, rows: SharedRows, batch: _Arrangement) -> Tensor:
-        """The ends of the prompts through the model, each row with its edits: rows vocab."""
+    def _read_ends(self, rows: SharedRows, batch: _Arrangement) -> Float[Tensor, "rows vocab"]:
+        """The ends of the prompts through the model, each row with its edits."""
         ends = torch.tensor([request.main[-self._tail :] for request in self._requests])
         edits = [batch.edits[row] for row in batch.growth.order]
         first = len(self._requests)
@@ -167,9 +168,9 @@ class SharedPrompts:
         return watched, scored
 
     def _read_options(
-        self, rows: SharedRows, trees: Sequence[OptionTree], groups: Tensor
-    ) -> Tensor | None:
-        """Logits at the tokens of the option trees, rows pos vocab; None if there are none.
+        self, rows: SharedRows, trees: Sequence[OptionTree], groups: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "rows pos vocab"] | None:
+        """Logits at the tokens of the option trees; None if there are none.
 
         Args:
             rows: the batch; its first rows are read on, one for each entry of `groups`.

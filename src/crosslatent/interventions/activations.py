@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -16,8 +17,8 @@ from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, 
 from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 
-Captured = dict[Component, Tensor]
-"""Component -> vectors, layers d_model (or prompts layers d_model)."""
+Captured = dict[Component, Float[Tensor, "*prompts layers width"]]
+"""Component -> vectors; of several prompts or positions, see `capture`."""
 
 
 @overload

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
@@ -70,12 +71,14 @@ class Tokens:
             "all": "at every token",
         }[self.kind]
 
-    def among(self, positions: Tensor, lengths: Tensor) -> Tensor:
-        """Which tokens of a forward are changed, as a mask, rows pos.
+    def among(
+        self, positions: Int[Tensor, "rows pos"], lengths: Int[Tensor, " rows"]
+    ) -> Bool[Tensor, "rows pos"]:
+        """Which tokens of a forward are changed, as a mask.
 
         Args:
-            positions: of the tokens, rows pos; negative for padding on the left.
-            lengths: real tokens of each row's prompt, rows.
+            positions: of the tokens; negative for padding on the left.
+            lengths: real tokens of each row's prompt.
         """
         lengths = lengths[:, None]
         if self.kind == "all":
@@ -90,6 +93,12 @@ class Tokens:
 LAST = Tokens()
 PROMPT = Tokens("prompt")
 ALL = Tokens("all")
+
+Values = Float[Tensor, "tokens width"]
+"""Values of a site at the tokens that are changed."""
+
+Change = Callable[[Values], Values]
+"""What takes the place of a site's own values."""
 
 
 class Intervention(ABC):
@@ -114,11 +123,11 @@ class Intervention(ABC):
         return f"{self.site.component} of block {self.site.layer}"
 
     @abstractmethod
-    def change(self, own: Tensor, back: int | None = None, /) -> Tensor:
+    def change(self, own: Values, back: int | None = None, /) -> Values:
         """The values that take the place of the site's own.
 
         Args:
-            own: rows width, one row for each token that is changed.
+            own: the site's own values.
             back: of `Tokens` "last", which token it is, counted back from the last one; None where
                 the tokens are others.
         """
@@ -142,8 +151,8 @@ class Intervention(ABC):
         )
 
     @classmethod
-    def together(cls, members: Sequence[Self], back: int) -> Callable[[Tensor], Tensor]:
-        """One function for several interventions of a kind at a site, a row each: rows width."""
+    def together(cls, members: Sequence[Self], back: int) -> Change:
+        """One function for several interventions of a kind at a site, a token each."""
         first = members[0]
         if all(member is first for member in members):
             return lambda own: first.change(own, back)
@@ -234,17 +243,19 @@ class Window:
     ones; the last real token of a row is in the current forward only if `here` names the row.
 
     Attributes:
-        last: column of the last real token of each row, batch; beyond the columns of the forward
-            where the end of the prompt is read in another one.
+        last: column of the last real token of each row; beyond the columns of the forward where
+            the end of the prompt is read in another one.
         start: first column of the current forward; None when it is not part of the prompt.
-        lengths: real tokens of each row's prompt, batch; None where only its end is asked for.
+        lengths: real tokens of each row's prompt; None where only its end is asked for.
     """
 
-    last: Tensor
+    last: Int[Tensor, " rows"]
     start: int | None = 0
-    lengths: Tensor | None = None
+    lengths: Int[Tensor, " rows"] | None = None
 
-    def here(self, width: int, back: int = 0) -> tuple[Tensor, Tensor]:
+    def here(
+        self, width: int, back: int = 0
+    ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"]]:
         """Rows whose token is among the current `width` columns, and its column there.
 
         Args:
@@ -268,8 +279,8 @@ class Window:
             for last, some in zip(self.last.chunk(parts), lengths, strict=True)
         ]
 
-    def among(self, tokens: Tokens, rows: int, width: int) -> Tensor | None:
-        """Which tokens of the current forward some tokens are, rows pos; None for all of them."""
+    def among(self, tokens: Tokens, rows: int, width: int) -> Bool[Tensor, "rows pos"] | None:
+        """Which tokens of the current forward some tokens are; None for all of them."""
         if tokens.kind == "all":
             return None
         if self.start is None:
@@ -298,7 +309,7 @@ def rewrites(row: tuple[Intervention, ...], window: Window) -> Mapping[Site, Rew
 
 
 def _in_window(members: Sequence[Intervention], window: Window) -> Rewrite:
-    def rewrite(hidden: Tensor) -> Tensor:
+    def rewrite(hidden: Float[Tensor, "rows pos width"]) -> Float[Tensor, "rows pos width"]:
         for each in members:
             hidden = (_at_end if each.tokens.at_end else _among)(each, window, hidden)
         return hidden
@@ -306,7 +317,9 @@ def _in_window(members: Sequence[Intervention], window: Window) -> Rewrite:
     return rewrite
 
 
-def _at_end(each: Intervention, window: Window, hidden: Tensor) -> Tensor:
+def _at_end(
+    each: Intervention, window: Window, hidden: Float[Tensor, "rows pos width"]
+) -> Float[Tensor, "rows pos width"]:
     changed = hidden
     for back in range(each.tokens.count):
         rows, columns = (index.to(hidden.device) for index in window.here(hidden.shape[1], back))
@@ -316,7 +329,9 @@ def _at_end(each: Intervention, window: Window, hidden: Tensor) -> Tensor:
     return changed
 
 
-def _among(each: Intervention, window: Window, hidden: Tensor) -> Tensor:
+def _among(
+    each: Intervention, window: Window, hidden: Float[Tensor, "rows pos width"]
+) -> Float[Tensor, "rows pos width"]:
     mask = window.among(each.tokens, *hidden.shape[:2])
     if mask is None:
         return each.change(hidden.flatten(0, -2)).view_as(hidden)

@@ -9,6 +9,7 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, PromptError
@@ -30,7 +31,7 @@ from crosslatent.model.prompts import last_real
 @contextmanager
 def patched(
     model: Model,
-    vectors: Mapping[Component, Tensor],
+    vectors: Mapping[Component, Float[Tensor, "*prompts layers width"]],
     *,
     component: str,
     source: int,
@@ -52,8 +53,8 @@ def patched(
 
     Args:
         model: the model; call ``model.hf`` inside.
-        vectors: what `capture` returned, layers d_model (for all rows) or prompts layers d_model
-            (one for each row of the batch; rows of a beam search share their prompt's).
+        vectors: what `capture` returned, of one prompt (for all rows), or of several (one for each
+            row of the batch; rows of a beam search share their prompt's).
         component: which of them to use, and where it lands.
         source: layer to take the vector from; -1 is the last.
         target: layer to put it in; -1 is the last.
@@ -158,8 +159,10 @@ class _PromptWatch:
         """Tokens of the text so far, in the `generate` call that is running."""
         self._window = Window(torch.zeros(0, dtype=torch.long), None)
 
-    def rewrite(self, site: Site, hidden: Tensor) -> Tensor:
-        """What becomes of a site's value in this forward, batch pos width."""
+    def rewrite(
+        self, site: Site, hidden: Float[Tensor, "rows pos width"]
+    ) -> Float[Tensor, "rows pos width"]:
+        """What becomes of a site's value in this forward."""
         if self._window.start is None and not self._goes_on:
             return hidden
         prompts, rows = len(self._rows), hidden.shape[0]
@@ -230,7 +233,7 @@ class _PromptWatch:
         last = self._last(mask, tokens)
         self._window = Window(last, start, self._lengths(mask, last))
 
-    def _tokens(self, given: Mapping[str, Any]) -> Tensor:
+    def _tokens(self, given: Mapping[str, Any]) -> Shaped[Tensor, "rows pos *d_model"]:
         """What a forward reads, token ids or embeddings."""
         for name in ("input_ids", "inputs_embeds"):
             if given.get(f"{self._side}{name}") is not None:
@@ -261,7 +264,7 @@ class _PromptWatch:
         """Tokens of the prompt, given how many the first forward reads."""
         return n_tokens
 
-    def _last(self, mask: Any, tokens: Tensor) -> Tensor:
+    def _last(self, mask: Any, tokens: Shaped[Tensor, "rows pos *d_model"]) -> Int[Tensor, " rows"]:
         """Column of each row's last real prompt token; a mask may show only the columns so far."""
         last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
         if mask is None:
@@ -279,7 +282,7 @@ class _PromptWatch:
             _refuse_right_padding(mask[:, : self._width])
         return last_real(mask[:, : self._width])
 
-    def _lengths(self, mask: Any, last: Tensor) -> Tensor:
+    def _lengths(self, mask: Any, last: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
         """Real tokens of each row's prompt; all columns, where no mask says otherwise."""
         is_plain = isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= self._width
         if not is_plain:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
@@ -104,11 +105,11 @@ class Points:
 
     Attributes:
         langs: language of each.
-        values: first coordinates in `Subspace.specific`, points layers min(rank, `SHOWN`).
+        values: first coordinates in `Subspace.specific`, at most `SHOWN`.
     """
 
     langs: tuple[str, ...]
-    values: NDArray[np.float32]
+    values: Float32[NDArray[np.float32], "points layers coordinates"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -314,7 +315,10 @@ def _languages(plain: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     return tuple(languages), central
 
 
-def _check_bases(agnostic: NDArray[Any], specific: NDArray[Any]) -> None:
+def _check_bases(
+    agnostic: Float[NDArray[Any], "layers d_model"],
+    specific: Float[NDArray[Any], "layers d_model rank"],
+) -> None:
     """Bases that are none would give numbers that look right."""
     if not (np.linalg.norm(agnostic, axis=1) > 0).all():
         raise ValueError("an agnostic direction is zero")

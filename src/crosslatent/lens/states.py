@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crosslatent.core.errors import PromptError, SpaceError
@@ -116,7 +117,7 @@ def read_states(
     layers: Sequence[Layer] | None = None,
     batch_size: int = 16,
     side: Side = "left",
-) -> Tensor:
+) -> Float[Tensor, "texts layers d_model"]:
     """Hidden states of texts; logits are never made.
 
     The numbers depend neither on the batch size nor on the side of the padding: positions are
@@ -135,8 +136,8 @@ def read_states(
         side: where a batch is padded.
 
     Returns:
-        texts layers d_model, on the CPU, in the order of `ids` and of `layers`; float32, or float64
-        if the model is.
+        States on the CPU, in the order of `ids` and of `layers`; float32, or float64 if the model
+        is.
 
     Raises:
         PromptError: a text without tokens, or longer than the model's context.
@@ -201,8 +202,8 @@ def _batches(
 
 def _read_batch(
     model: Model, batch: PromptBatch, places: list[int | None], pooling: Pooling, dtype: torch.dtype
-) -> Tensor:
-    """States of one batch, texts places d_model."""
+) -> Float[Tensor, "batch layers d_model"]:
+    """States of one batch."""
     shape = (len(batch.ids), len(places), model.d_model)
     kept = torch.zeros(shape, dtype=dtype)
     counted = None if pooling == "last" else _counted(batch, model.tokenizer.all_special_ids)
@@ -210,12 +211,12 @@ def _read_batch(
     for column, place in enumerate(places):
         where.setdefault(place, []).append(column)
 
-    def keep(place: int | None, value: Tensor) -> None:
+    def keep(place: int | None, value: Float[Tensor, "batch pos d_model"]) -> None:
         pooled = _pool(value, batch.last, counted, dtype).to("cpu")
         for column in where[place]:
             kept[:, column] = pooled
 
-    def receive(site: Site, value: Tensor) -> None:
+    def receive(site: Site, value: Float[Tensor, "batch pos d_model"]) -> None:
         keep(site.layer, value)
 
     sites = [Site("block", place) for place in where if place is not None]
@@ -228,16 +229,21 @@ def _read_batch(
     return kept
 
 
-def _counted(batch: PromptBatch, special: Sequence[int]) -> Tensor:
-    """Tokens that a mean is of: real ones but the special, unless all are special; batch pos."""
+def _counted(batch: PromptBatch, special: Sequence[int]) -> Bool[Tensor, "batch pos"]:
+    """Tokens that a mean is of: real ones but the special, unless all are special."""
     real = batch.mask.bool()
     known = torch.tensor(sorted(set(special)), device=batch.ids.device, dtype=batch.ids.dtype)
     own = real & ~torch.isin(batch.ids, known)
     return torch.where(own.any(1, keepdim=True), own, real)
 
 
-def _pool(value: Tensor, last: Tensor, counted: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """One vector for each row, batch pos d_model -> batch d_model."""
+def _pool(
+    value: Float[Tensor, "batch pos d_model"],
+    last: Int[Tensor, " batch"],
+    counted: Bool[Tensor, "batch pos"] | None,
+    dtype: torch.dtype,
+) -> Float[Tensor, "batch d_model"]:
+    """One vector for each row."""
     if counted is None:
         rows = torch.arange(len(value), device=value.device)
         return value[rows, last.to(value.device)].to(dtype)

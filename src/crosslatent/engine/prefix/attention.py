@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from crosslatent.engine.prefix.slots import Part, Slots
-from crosslatent.engine.prefix.step import Mask, Reach
+from crosslatent.engine.prefix.step import Hidden, Mask, Reach
 
 if TYPE_CHECKING:
     from crosslatent.engine.prefix.cache import SharedCache
@@ -33,8 +34,11 @@ _WITHOUT_EFFECT = frozenset({"dropout", "position_ids"})
 """Arguments of attention that change nothing: models are in evaluation mode, and positions serve
 packed texts alone."""
 
-KeysValues = tuple[Tensor, Tensor]
-"""Rows (or groups) heads pos d_head, both."""
+KeysValues = tuple[Float[Tensor, "_rows kv _pos d_head"], Float[Tensor, "_rows kv _pos d_value"]]
+"""Of rows, or of groups."""
+
+Weights = Float[Tensor, "groups kv slots share pos key"]
+"""Of every key for every query; `share` heads have the same keys (grouped-query attention)."""
 
 
 class Unshareable(Exception):  # noqa: N818 - a reason to take another path, not yet an error
@@ -53,10 +57,12 @@ class Scoring:
 
     scale: float
     softcap: float | None = None
-    sinks: Tensor | None = None
+    sinks: Float[Tensor, " heads"] | None = None
 
-    def weights(self, scores: Tensor, hidden: list[tuple[slice, Tensor]]) -> Tensor:
-        """Softmax weights in float32, groups kv slots share pos key; the same shape."""
+    def weights(
+        self, scores: Weights, hidden: list[tuple[slice, Hidden]]
+    ) -> Float32[Tensor, "groups kv slots share pos key"]:
+        """Softmax weights in float32."""
         scores = scores.float()
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
@@ -70,30 +76,27 @@ class Scoring:
 
 
 def attend(
-    query: Tensor,
+    query: Float[Tensor, "rows heads pos d_head"],
     prefix: KeysValues | None,
     suffix: KeysValues,
     slots: Slots,
     hidden: tuple[Mask, Mask],
     scoring: Scoring,
-) -> Tensor:
+) -> Float[Tensor, "rows heads pos d_value"]:
     """Attention over prefix and suffix.
 
     Args:
-        query: rows heads pos d_head.
+        query: of the tokens of this forward.
         prefix: keys and values of the groups; None if there is no prefix.
         suffix: keys and values of the rows, those of this forward included.
         slots: which group each row belongs to.
         hidden: keys of prefix and suffix that must not be seen.
         scoring: how the model scores.
-
-    Returns:
-        rows heads pos d_head.
     """
     _, heads, width, _ = query.shape
     keys, values = suffix
     kv = keys.shape[1]
-    # Heads that share keys (grouped-query attention) stand together: rows kv share pos d_head.
+    # Heads that share keys stand together: rows kv share pos d_head.
     query = (query * scoring.scale).unflatten(1, (kv, heads // kv))
     own = (query.flatten(2, 3) @ keys.mT).unflatten(2, (-1, width))
     after, before = [], []
@@ -118,7 +121,7 @@ def attend(
 
 def _masks(
     columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: Part
-) -> list[tuple[slice, Tensor]]:
+) -> list[tuple[slice, Hidden]]:
     """The masks that there are, with their columns, for the groups of a part."""
     return [
         (at, mask if len(mask) == 1 else mask[part.groups])
@@ -127,15 +130,20 @@ def _masks(
     ]
 
 
-def _over_prefix(query: Tensor, keys: Tensor) -> Tensor:
-    """Groups slots kv share pos d_head with groups kv key d_head: groups kv slots share pos key."""
+def _over_prefix(
+    query: Float[Tensor, "groups slots kv share pos d_head"],
+    keys: Float[Tensor, "groups kv key d_head"],
+) -> Weights:
+    """Scores of the rows of each group over its prefix."""
     query = query.transpose(1, 2)
     scores: Tensor = (query.flatten(2, 4) @ keys.mT).unflatten(2, query.shape[2:5])
     return scores
 
 
-def _mix(weights: Tensor, values: Tensor) -> Tensor:
-    """Groups kv slots share pos key with groups kv key d_head: groups slots kv share pos d_head."""
+def _mix(
+    weights: Weights, values: Float[Tensor, "groups kv key d_value"]
+) -> Float[Tensor, "groups slots kv share pos d_value"]:
+    """Values of each group's prefix, weighted for its rows."""
     mixed = weights.flatten(2, 4) @ values
     arranged: Tensor = mixed.unflatten(2, weights.shape[2:5])
     return arranged.transpose(1, 2)
@@ -179,16 +187,16 @@ def _matters(name: str, value: object) -> bool:
 
 def _attention(
     module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    query: Float[Tensor, "rows heads pos d_head"],
+    key: Float[Tensor, "rows kv key d_head"],
+    value: Float[Tensor, "rows kv key d_value"],
     attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
-    s_aux: Tensor | None = None,
+    s_aux: Float[Tensor, " heads"] | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Float[Tensor, "rows pos heads d_value"], None]:
     """The attention function of transformers' interface."""
     layer = _running.get().layer(int(module.layer_idx))  # type: ignore[arg-type]
     if attention_mask is not None:

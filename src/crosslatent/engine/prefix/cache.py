@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from crosslatent.engine.prefix.attention import Scoring, Unshareable, attend
+from crosslatent.engine.prefix.attention import KeysValues, Scoring, Unshareable, attend
 from crosslatent.engine.prefix.slots import Slots, select
 from crosslatent.engine.prefix.step import Reach, Step
 
@@ -22,25 +23,29 @@ class Prefix:
 
     Attributes:
         layers: cache layers, each with keys and values, groups heads pos d_head; or still empty.
-        pads: columns of padding in front of each group's prefix, groups, on the CPU.
+        pads: columns of padding in front of each group's prefix, on the CPU.
         length: columns of the prefix, padding included.
         reaches: how far back the tokens of each layer may look; None for all the way.
     """
 
     layers: list[Any]
-    pads: Tensor
+    pads: Int[Tensor, " groups"]
     length: int
     reaches: list[Reach | None]
 
     @classmethod
     def of(
-        cls, cache: Cache, pads: Tensor, length: int, kinds: Sequence[str] | None = None
+        cls,
+        cache: Cache,
+        pads: Int[Tensor, " groups"],
+        length: int,
+        kinds: Sequence[str] | None = None,
     ) -> Prefix:
         """Take over a cache that has read the prefixes, padded on the left.
 
         Args:
             cache: of the prefixes.
-            pads: columns of padding in front of each, groups.
+            pads: columns of padding in front of each.
             length: columns of the prefixes.
             kinds: of the attention of each layer (``layer_types`` of transformers' configs).
 
@@ -80,7 +85,7 @@ def _reach(layer: Any, chunked: bool) -> Reach | None:
     return Reach(int(layer.sliding_window), chunked)
 
 
-Expand = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Expand = Callable[[Tensor, Tensor], KeysValues]
 """Makes keys and values of what a cache holds, where that is something smaller (DeepSeek)."""
 
 
@@ -89,8 +94,8 @@ class _Common:
     """What all layers of a cache must agree on."""
 
     prefix: Prefix
-    groups: Tensor
-    """Which prefix each row continues, rows, on the CPU."""
+    groups: Int[Tensor, " rows"]
+    """Which prefix each row continues, on the CPU."""
     room: int
     """Most tokens that a row will hold."""
     step: Step = field(default_factory=lambda: Step.chain(0, 1))
@@ -103,7 +108,7 @@ class _Common:
             self._slots[key] = Slots.of(self.groups[:n_rows], len(self.prefix.pads), device)
         return self._slots[key]
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         self.groups = self.groups[rows]
         self._slots.clear()
 
@@ -115,12 +120,12 @@ class SharedCache(Cache):
     than the batch has (`crosslatent.engine.growth`) fills the caches of the others from it.
     """
 
-    def __init__(self, prefix: Prefix, groups: Tensor, room: int) -> None:
+    def __init__(self, prefix: Prefix, groups: Int[Tensor, " rows"], room: int) -> None:
         """Start without any token of the rows.
 
         Args:
             prefix: what the rows share.
-            groups: which of its prompts each row continues, rows.
+            groups: which of its prompts each row continues.
             room: most tokens that a row will hold.
         """
         self._batch = _Common(prefix, groups, room)
@@ -131,8 +136,8 @@ class SharedCache(Cache):
         super().__init__(layers=list(self._suffixes))
 
     @property
-    def groups(self) -> Tensor:
-        """Which prefix each row continues, rows, on the CPU."""
+    def groups(self) -> Int[Tensor, " rows"]:
+        """Which prefix each row continues, on the CPU."""
         return self._batch.groups
 
     def layer(self, index: int) -> SuffixLayer:
@@ -148,7 +153,7 @@ class SharedCache(Cache):
         for layer in self._suffixes:
             layer.length -= tokens
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only these rows, in this order; rows on the CPU."""
         self._batch.keep(rows)
         for layer in self._suffixes:
@@ -165,16 +170,20 @@ class SuffixLayer(DynamicLayer):
         self.reach = reach
         self.length = 0
         """Tokens that every row holds."""
-        self._buffers: tuple[Tensor, Tensor] | None = None
-        self._expanded: tuple[Tensor, Tensor] | None = None
+        self._buffers: KeysValues | None = None
+        self._expanded: KeysValues | None = None
 
     def get_seq_length(self) -> int:
         """Tokens of prefix and row together."""
         return self._batch.prefix.length + self.length
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        key_states: Float[Tensor, "rows kv pos d_head"],
+        value_states: Float[Tensor, "rows kv pos d_value"],
+        *_args: object,
+        **_kwargs: object,
+    ) -> KeysValues:
         """Add the tokens of this forward; returns what the rows that it saw now hold."""
         if self._buffers is None:
             self._buffers = (self._buffer(key_states), self._buffer(value_states))
@@ -192,13 +201,13 @@ class SuffixLayer(DynamicLayer):
 
     def attend(
         self,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        query: Float[Tensor, "rows heads pos d_head"],
+        keys: Float[Tensor, "rows kv key d_head"],
+        values: Float[Tensor, "rows kv key d_value"],
         scoring: Scoring,
         expand: Expand | None = None,
-    ) -> Tensor:
-        """Attention of the rows of a forward over prefix and suffix, rows heads pos d_head."""
+    ) -> Float[Tensor, "rows heads pos d_value"]:
+        """Attention of the rows of a forward over prefix and suffix."""
         batch, step = self._batch, self._batch.step
         past = self.length - query.shape[-2]
         prefix = None
@@ -219,20 +228,22 @@ class SuffixLayer(DynamicLayer):
         slots = batch.slots(query.shape[0], query.device)
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
 
-    def _of_prefix(self, expand: Expand | None) -> tuple[Tensor, Tensor]:
-        """Keys and values of the prefix, groups heads pos d_head."""
+    def _of_prefix(self, expand: Expand | None) -> KeysValues:
+        """Keys and values of the prefix, of the groups."""
         if expand is None:
             return self._prefix.keys, self._prefix.values
         if self._expanded is None:
             self._expanded = expand(self._prefix.keys, self._prefix.values)
         return self._expanded
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only these rows."""
         if self._buffers is not None:
             keys, values = (select(buffer, rows) for buffer in self._buffers)
             self._buffers = (keys, values)
 
-    def _buffer(self, states: Tensor) -> Tensor:
+    def _buffer(
+        self, states: Float[Tensor, "rows kv pos width"]
+    ) -> Float[Tensor, "all_rows kv room width"]:
         shape = (len(self._batch.groups), states.shape[1], self._batch.room, states.shape[3])
         return states.new_empty(shape)

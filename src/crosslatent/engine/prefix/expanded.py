@@ -10,9 +10,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
+
+from crosslatent.engine.prefix.attention import KeysValues
 
 
 class PrefixRows:
@@ -73,29 +76,35 @@ class _RowLayer(DynamicLayer):
         self._show(buffer.length)
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        key_states: Float[Tensor, "rows kv pos d_head"],
+        value_states: Float[Tensor, "rows kv pos d_value"],
+        *_args: object,
+        **_kwargs: object,
+    ) -> KeysValues:
         start = self.get_seq_length()
         stop = start + key_states.shape[-2]
         self._buffer.keys[: self._rows, :, start:stop] = key_states
         self._buffer.values[: self._rows, :, start:stop] = value_states
         return self._show(stop)
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def batch_select_indices(self, indices: Int[Tensor, " kept"]) -> None:
         """Keep only these rows; all have one prefix, so the buffer serves later batches too."""
         self._rows = len(indices)
         for part in (self._buffer.keys, self._buffer.values):
             part[: self._rows] = part[indices.to(part.device)]
         self._show(self.get_seq_length())
 
-    def _show(self, stop: int) -> tuple[Tensor, Tensor]:
+    def _show(self, stop: int) -> KeysValues:
         keys = self._buffer.keys[: self._rows, :, :stop]
         values = self._buffer.values[: self._rows, :, :stop]
         self.keys, self.values = keys, values
         return keys, values
 
 
-def _with_room(prefix: Tensor | None, max_rows: int, room: int) -> Tensor:
+def _with_room(
+    prefix: Float[Tensor, "1 kv pos width"] | None, max_rows: int, room: int
+) -> Float[Tensor, "max_rows kv held width"]:
     assert prefix is not None
     _, heads, length, width = prefix.shape
     buffer = prefix.new_empty((max_rows, heads, length + room, width))

@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
+from crosslatent.engine.prefix.attention import KeysValues
 from crosslatent.interventions.intervention import Window
 from crosslatent.model import Model, PromptBatch, caches
 
@@ -21,8 +23,13 @@ class _KeysAndValues(DynamicCache):
     """A cache that ends the forward once its last layer is filled."""
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        key_states: Float[Tensor, "rows kv pos d_head"],
+        value_states: Float[Tensor, "rows kv pos d_value"],
+        layer_idx: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> KeysValues:
         """Store, and end the forward if this was the last layer."""
         stored = super().update(key_states, value_states, layer_idx, *args, **kwargs)
         if layer_idx == len(self.layers) - 1:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 _LIKE = 2
@@ -29,10 +30,10 @@ class Part:
 
     groups: slice
     shape: tuple[int, int]
-    row_of_slot: Tensor | None
+    row_of_slot: Int[Tensor, " places"] | None
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """Rows ... -> groups slots ..."""
+    def gather(self, rows: Shaped[Tensor, " rows *rest"]) -> Shaped[Tensor, "groups slots *rest"]:
+        """Each row in its slot."""
         if self.row_of_slot is not None:
             rows = rows.index_select(0, self.row_of_slot)
         arranged: Tensor = rows.unflatten(0, self.shape)
@@ -49,14 +50,14 @@ class Slots:
     """
 
     parts: tuple[Part, ...]
-    slot_of_row: Tensor | None
+    slot_of_row: Int[Tensor, " rows"] | None
 
     @classmethod
-    def of(cls, groups: Tensor, n_groups: int, device: torch.device) -> Slots:
+    def of(cls, groups: Int[Tensor, " rows"], n_groups: int, device: torch.device) -> Slots:
         """Arrange rows.
 
         Args:
-            groups: which group each row belongs to, rows, on the CPU.
+            groups: which group each row belongs to, on the CPU.
             n_groups: how many groups there are; a group may be without rows.
             device: where rows are arranged.
         """
@@ -81,8 +82,10 @@ class Slots:
             slots += filled.numel()
         return cls(tuple(parts), slot_of_row.to(device))
 
-    def scatter(self, parts: Sequence[Tensor]) -> Tensor:
-        """Groups slots ... of every part -> rows ..."""
+    def scatter(
+        self, parts: Sequence[Shaped[Tensor, "_groups _slots *rest"]]
+    ) -> Shaped[Tensor, " rows *rest"]:
+        """The rows, out of the slots of every part."""
         slots = [part.flatten(0, 1) for part in parts]
         joined = slots[0] if len(slots) == 1 else torch.cat(slots)
         return joined if self.slot_of_row is None else joined.index_select(0, self.slot_of_row)
@@ -100,11 +103,13 @@ def _alike(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
         start = group + (group < len(counts) and not counts[group])
 
 
-def select(values: Tensor, rows: Tensor) -> Tensor:
+def select(
+    values: Shaped[Tensor, " rows *rest"], rows: Int[Tensor, " kept"]
+) -> Shaped[Tensor, " kept *rest"]:
     """Some rows of a tensor, in this order; neighbours are not copied.
 
     Args:
-        values: rows ..., on any device.
+        values: of all rows, on any device.
         rows: which, on the CPU.
     """
     first, n_rows = int(rows[0]), len(rows)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-Mask = Tensor | None
-"""True where a key is hidden, groups 1 1 1 pos key (1 group if all are alike); None hides none."""
+Hidden = Bool[Tensor, "_groups 1 1 1 #pos _key"]
+"""True where a key is hidden; 1 group, or 1 pos, if all are alike."""
+
+Mask = Hidden | None
+"""None hides none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,9 @@ class Reach:
     tokens: int
     chunked: bool = False
 
-    def hides(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def hides(
+        self, queries: Int[Tensor, "groups pos 1"], keys: Int[Tensor, "groups 1 key"]
+    ) -> Bool[Tensor, "groups pos key"]:
         """Which keys are out of reach, given the positions of queries and keys."""
         if self.chunked:
             return queries // self.tokens != keys // self.tokens
@@ -36,14 +42,14 @@ class Step:
     """The tokens of one forward, alike for all rows of a group.
 
     Attributes:
-        depths: place of each token, counted from the first one after the prefix, groups pos (1
-            group if all are alike).
-        seen: which tokens of this forward each may see, groups pos pos.
+        depths: place of each token, counted from the first one after the prefix; 1 group if all
+            are alike.
+        seen: which tokens of this forward each may see.
     """
 
-    depths: Tensor
-    seen: Tensor
-    _made: dict[object, Tensor | None] = field(default_factory=dict)
+    depths: Int[Tensor, "groups pos"]
+    seen: Bool[Tensor, "groups pos pos"]
+    _made: dict[object, Mask] = field(default_factory=dict)
 
     @classmethod
     def chain(cls, start: int, width: int) -> Step:
@@ -52,12 +58,17 @@ class Step:
         return cls(depths, torch.ones(1, width, width, dtype=torch.bool).tril())
 
     def hides_prefix(
-        self, pads: Tensor, length: int, kept: int, reach: Reach | None, device: torch.device
+        self,
+        pads: Int[Tensor, " groups"],
+        length: int,
+        kept: int,
+        reach: Reach | None,
+        device: torch.device,
     ) -> Mask:
         """Which prefix columns the tokens may not see.
 
         Args:
-            pads: columns of padding in front of each group's prefix, groups.
+            pads: columns of padding in front of each group's prefix.
             length: columns of the prefix.
             kept: how many of them, the last ones, there are keys for.
             reach: how far back a token may look; None for all the way.
@@ -74,12 +85,16 @@ class Step:
         return self._made[key]
 
     def hides_suffix(
-        self, starts: Tensor, past: int, reach: Reach | None, device: torch.device
+        self,
+        starts: Int[Tensor, " groups"],
+        past: int,
+        reach: Reach | None,
+        device: torch.device,
     ) -> Mask:
         """Which of the row's own tokens may not be seen: `past` ones, then those of this forward.
 
         Args:
-            starts: tokens in each group's prefix, groups.
+            starts: tokens in each group's prefix.
             past: tokens that rows have read after the prefix, at depths 0 .. past - 1.
             reach: see `hides_prefix`.
             device: where the mask is wanted.
@@ -97,5 +112,5 @@ class Step:
         return self._made[key]
 
 
-def _mask(hidden: Tensor, device: torch.device) -> Mask:
+def _mask(hidden: Bool[Tensor, " groups #pos key"], device: torch.device) -> Mask:
     return hidden[:, None, None, None].to(device) if bool(hidden.any()) else None

@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.specs import UNITS, Component, Site, check_component, resolve_layer
-from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
+from crosslatent.interventions.intervention import (
+    ALL,
+    LAST,
+    PROMPT,
+    Intervention,
+    Tokens,
+    Values,
+)
 from crosslatent.interventions.registry import register_intervention
 
 if TYPE_CHECKING:
@@ -39,8 +47,8 @@ class Ablate(Intervention):
         site: component and block.
         units: of the site's width, such as neurons or the dimensions of a head; None for all.
         scale: what is left; 0 removes.
-        means: width; None for zero.
-        directions: k width, orthonormal; in place of units and means.
+        means: None for zero.
+        directions: orthonormal; in place of units and means.
         tokens: which tokens; by default the last of the prompt.
 
     Raises:
@@ -50,8 +58,8 @@ class Ablate(Intervention):
     site: Site
     units: tuple[int, ...] | None = None
     scale: float = 0.0
-    means: Tensor | None = None
-    directions: Tensor | None = None
+    means: Float[Tensor, " width"] | None = None
+    directions: Float[Tensor, "directions width"] | None = None
     tokens: Tokens = LAST
 
     def __post_init__(self) -> None:
@@ -143,8 +151,8 @@ class Ablate(Intervention):
             done += f" around {centre}"
         return f"{count}{of} {self.where} {done}, {self.tokens.about}"
 
-    def change(self, own: Tensor, _back: int | None = None, /) -> Tensor:
-        """The ablated values, rows width."""
+    def change(self, own: Values, _back: int | None = None, /) -> Values:
+        """The ablated values."""
         if self.directions is not None:
             wide = torch.promote_types(own.dtype, torch.float32)
             basis = self.directions.to(wide).to(own.device)

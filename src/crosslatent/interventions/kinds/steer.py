@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.specs import Site
-from crosslatent.interventions.intervention import ALL, Intervention, Tokens
+from crosslatent.interventions.intervention import ALL, Intervention, Tokens, Values
 from crosslatent.interventions.registry import register_intervention
 
 
@@ -19,7 +20,7 @@ class Steer(Intervention):
 
     Attributes:
         site: component and block.
-        vector: width, float64; of length 1 where there is a place.
+        vector: float64; of length 1 where there is a place.
         alpha: how far.
         place: None to add alpha vector; else the coordinate along the vector that own values are
             moved towards: own + alpha (place - own . vector) vector.
@@ -27,13 +28,13 @@ class Steer(Intervention):
     """
 
     site: Site
-    vector: Tensor
+    vector: Float[Tensor, " width"]
     alpha: float = 1.0
     place: float | None = None
     tokens: Tokens = ALL
 
-    def change(self, own: Tensor, _back: int | None = None, /) -> Tensor:
-        """The steered values, rows width."""
+    def change(self, own: Values, _back: int | None = None, /) -> Values:
+        """The steered values."""
         if self.place is None:
             # Scaled in the vector's own precision.
             return own + (self.alpha * self.vector).to(own.dtype).to(own.device)

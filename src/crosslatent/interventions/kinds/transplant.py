@@ -5,15 +5,16 @@ XTransplant, arXiv 2412.12686, 3.1; docs/methods.md, 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.specs import Site
-from crosslatent.interventions.intervention import Intervention, Tokens
+from crosslatent.interventions.intervention import Change, Intervention, Tokens, Values
 from crosslatent.interventions.registry import register_intervention
 
 
@@ -24,14 +25,14 @@ class Transplant(Intervention):
 
     Attributes:
         site: component and block.
-        vector: width for the last real token; positions width for the last positions, of which the
-            last row is the last token's.
+        vector: of the last real token; or one for each of the last positions, the last token's
+            last.
         strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
         tokens: the prompt's last ones.
     """
 
     site: Site
-    vector: Tensor
+    vector: Float[Tensor, "*positions width"]
     strength: float = 1.0
     tokens: Tokens = field(init=False)
 
@@ -40,12 +41,12 @@ class Transplant(Intervention):
         count = 1 if self.vector.dim() == 1 else self.vector.shape[0]
         object.__setattr__(self, "tokens", Tokens("last", count))
 
-    def change(self, own: Tensor, back: int | None = None, /) -> Tensor:
+    def change(self, own: Values, back: int | None = None, /) -> Values:
         """The vector of one token, or what lies on the way to it."""
         return blend(own, self.vector_at(back).expand_as(own), self.strength)
 
     @classmethod
-    def together(cls, members: Sequence[Self], back: int) -> Callable[[Tensor], Tensor]:
+    def together(cls, members: Sequence[Self], back: int) -> Change:
         """Several rows with vectors of their own in one step."""
         vectors = torch.stack([each.vector_at(back) for each in members])
         strengths = [each.strength for each in members]
@@ -57,18 +58,18 @@ class Transplant(Intervention):
         """The same with its vector in float32."""
         return replace(self, vector=self.vector.float())
 
-    def vector_at(self, back: int | None) -> Tensor:
+    def vector_at(self, back: int | None) -> Float[Tensor, " width"]:
         """The vector of one token, counted back from the last."""
         return self.vector if self.vector.dim() == 1 else self.vector[-1 - (back or 0)]
 
 
-def blend(own: Tensor, vector: Tensor, strength: float | Tensor) -> Tensor:
+def blend(own: Values, vector: Values, strength: float | Float[Tensor, " tokens"]) -> Values:
     """Blend: own + strength * (vector - own); exactly `vector` at strength 1.
 
     Args:
-        own: rows width.
-        vector: rows width; in any dtype, on any device.
-        strength: one number, or rows.
+        own: the site's own values.
+        vector: in any dtype, on any device.
+        strength: one number, or one for each token.
     """
     vector = vector.to(own)
     if not isinstance(strength, Tensor):

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Unpack
 
 import numpy as np
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
 from crosslatent.core import __version__
@@ -52,6 +53,8 @@ _SOFTWARE = ("torch", "transformers", "tokenizers", "numpy")
 
 Advance = Callable[[int], None]
 """Called with the number of texts that were read."""
+
+States = Float[NDArray[np.floating], "texts layers d_model"]
 
 
 @documented(ProbeSpec)
@@ -155,8 +158,8 @@ def _chunks(stream: Iterable[Text], size: int) -> Iterator[list[Text]]:
 
 def _states(
     model: Model, texts: list[Text], spec: ProbeSpec, chat: AsChat, counts: _Counts
-) -> tuple[list[Text], NDArray[np.floating]]:
-    """The texts that give tokens, and their states, texts layers d_model."""
+) -> tuple[list[Text], States]:
+    """The texts that give tokens, and their states."""
     encoded = encode_texts(
         model, [text.text for text in texts], chat=chat, max_tokens=spec["max_tokens"]
     )
@@ -172,12 +175,12 @@ def _states(
         pooling=check_pooling(spec["pooling"]),
         batch_size=spec["batch_size"],
     )
-    states: NDArray[np.floating] = found.numpy()
+    states: States = found.numpy()
     _check_finite(model, known, states)
     return known, states
 
 
-def _check_finite(model: Model, texts: list[Text], states: NDArray[np.floating]) -> None:
+def _check_finite(model: Model, texts: list[Text], states: States) -> None:
     finite = np.isfinite(states).all(axis=2)
     if finite.all():
         return
@@ -254,9 +257,9 @@ def _subspaces(sums: Mapping[str, Sums], spec: ProbeSpec) -> list[Subspace]:
 
 
 def _coordinates(
-    states: NDArray[np.floating], subspaces: Sequence[Subspace]
-) -> NDArray[np.float32]:
-    """First coordinates in the specific subspaces, texts layers min(rank, `SHOWN`)."""
+    states: States, subspaces: Sequence[Subspace]
+) -> Float32[NDArray[np.float32], "texts layers coordinates"]:
+    """First coordinates in the specific subspaces, at most `SHOWN`."""
     columns = [one.coordinates(states[:, k])[:, :SHOWN] for k, one in enumerate(subspaces)]
     return np.stack(columns, axis=1).astype(np.float32)
 

@@ -12,22 +12,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
 from numpy.typing import NDArray
 
 from crosslatent.core.specs import Layer
-from crosslatent.core.subspace import Subspace
+from crosslatent.core.subspace import Floats, Subspace
 from crosslatent.lens.space import LayerSeparability
 from crosslatent.stats import Estimate, clustered_means
 
 FOLDS = 5
 """Folds of cross-validation: a rule learned from the others classifies the texts of each."""
 
-Right = NDArray[np.bool_]
-"""Whether each text's language was predicted correctly, texts."""
+Right = Bool[NDArray[np.bool_], " texts"]
+"""Whether each text's language was predicted correctly."""
 
 
 def separability(
-    states: NDArray[np.floating],
+    states: Float[NDArray[np.floating], "texts layers d_model"],
     langs: Sequence[str],
     clusters: Sequence[str],
     subspaces: Sequence[Subspace],
@@ -38,7 +39,7 @@ def separability(
     """Share of held-out texts whose language linear rules give, by layer.
 
     Args:
-        states: of the held-out texts, texts layers d_model.
+        states: of the held-out texts.
         langs: language of each text.
         clusters: what is independent, one name for each text: parallel lines share one.
         subspaces: of each layer, fitted on other texts.
@@ -71,7 +72,9 @@ def separability(
 
 
 def learned_rule(
-    states: NDArray[np.floating], langs: Sequence[str], clusters: Sequence[str]
+    states: Float[NDArray[np.floating], "texts d_model"],
+    langs: Sequence[str],
+    clusters: Sequence[str],
 ) -> Right | None:
     """Held-out accuracy of a ridge regression onto the languages, cross-validated.
 
@@ -79,7 +82,7 @@ def learned_rule(
     one cluster are in the same fold.
 
     Args:
-        states: of one layer, texts d_model.
+        states: of one layer.
         langs: language of each text.
         clusters: what is independent, one name for each text.
 
@@ -105,7 +108,7 @@ def learned_rule(
 
 
 def _both(
-    subspace: Subspace, states: NDArray[np.floating], langs: Sequence[str]
+    subspace: Subspace, states: Float[NDArray[np.floating], "texts d_model"], langs: Sequence[str]
 ) -> tuple[Right, Right]:
     """In the whole space, and in the specific subspace."""
     values = np.asarray(states, dtype=np.float64)
@@ -114,8 +117,10 @@ def _both(
     return nearest(values, subspace.means) == truth, inside == truth
 
 
-def nearest(points: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index of the mean that is nearest to each point, points d and means d -> points."""
+def nearest(
+    points: Float64[Floats, "points width"], means: Float64[Floats, "means width"]
+) -> Int[NDArray[np.intp], " points"]:
+    """Index of the mean that is nearest to each point."""
     # One mean after the other: all differences at once would be points x languages x d numbers.
     distances = [((points - mean) ** 2).sum(axis=1) for mean in means]
     found: NDArray[np.intp] = np.argmin(distances, axis=0)

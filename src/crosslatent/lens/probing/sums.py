@@ -8,11 +8,13 @@ from hashlib import blake2b
 from heapq import heappush, heappushpop
 
 import numpy as np
+from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 
 from crosslatent.core.subspace import Floats
 
-States = NDArray[np.floating]
+States = Float[NDArray[np.floating], "layers d_model"]
+"""Of one text."""
 
 
 @dataclass(slots=True)
@@ -20,13 +22,13 @@ class Sums:
     """Of the states of one language, in float64.
 
     Attributes:
-        total: sum of the states, layers d_model.
-        squares: sum of their squared lengths, layers.
+        total: sum of the states.
+        squares: sum of their squared lengths.
         n: how many they are.
     """
 
-    total: Floats
-    squares: Floats
+    total: Float64[Floats, "layers d_model"]
+    squares: Float64[Floats, " layers"]
     n: int = 0
 
     @classmethod
@@ -35,21 +37,21 @@ class Sums:
         return cls(np.zeros((layers, d_model)), np.zeros(layers))
 
     def add(self, state: States) -> None:
-        """One more text, layers d_model."""
+        """One more text."""
         value = state.astype(np.float64)
         self.total += value
         self.squares += np.einsum("ld,ld->l", value, value)
         self.n += 1
 
     @property
-    def mean(self) -> Floats:
-        """Layers d_model."""
+    def mean(self) -> Float64[Floats, "layers d_model"]:
+        """Of the states."""
         mean: Floats = self.total / self.n
         return mean
 
     @property
-    def variance(self) -> Floats:
-        """Mean squared distance of a state from the mean, layers."""
+    def variance(self) -> Float64[Floats, " layers"]:
+        """Mean squared distance of a state from the mean."""
         variance: Floats = np.maximum(self.squares / self.n - (self.mean**2).sum(axis=1), 0.0)
         return variance
 
@@ -72,7 +74,7 @@ class Held:
     Attributes:
         key: see `key_of`.
         row: number of the row that holds the text.
-        state: layers d_model.
+        state: of all layers.
     """
 
     key: int

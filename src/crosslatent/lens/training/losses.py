@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from crosslatent.core.specs import Layer
@@ -26,34 +27,36 @@ from crosslatent.lens.space import Space
 
 ALIGN, SEPARATE, RETAIN = ("align", "separate", "retain")
 
+States = Float[Tensor, "rows d_model"]
+
 
 @dataclass(frozen=True, slots=True)
 class Projections:
     """The subspaces of one layer as tensors, float32 by default.
 
     Attributes:
-        shared: unit vector along M_a, d_model.
-        specific: M_s, d_model rank.
-        shifts: by target language lambda_l D_l in the basis `specific`, rank.
+        shared: unit vector along M_a.
+        specific: M_s.
+        shifts: by target language lambda_l D_l in the basis `specific`.
     """
 
-    shared: Tensor
-    specific: Tensor
-    shifts: Mapping[str, Tensor]
+    shared: Float[Tensor, " d_model"]
+    specific: Float[Tensor, "d_model rank"]
+    shifts: Mapping[str, Float[Tensor, " rank"]]
 
-    def align(self, central: Tensor, target: Tensor) -> Tensor:
-        """Sum over rows of |P_a h_c - P_a h_l|^2 / d_model; both rows d_model."""
+    def align(self, central: States, target: States) -> Float[Tensor, ""]:
+        """Sum over rows of |P_a h_c - P_a h_l|^2 / d_model."""
         apart = (central - target) @ self.shared
         return apart.square().sum() / central.shape[-1]
 
-    def separate(self, target: Tensor, reference: Tensor, lang: str) -> Tensor:
-        """Sum over rows of |P_s (h_l - h_l^ref) - lambda_l D_l|^2 / d_model; both rows d_model."""
+    def separate(self, target: States, reference: States, lang: str) -> Float[Tensor, ""]:
+        """Sum over rows of |P_s (h_l - h_l^ref) - lambda_l D_l|^2 / d_model."""
         moved = (target - reference) @ self.specific - self.shifts[lang]
         return moved.square().sum() / target.shape[-1]
 
 
-def retain(central: Tensor, reference: Tensor) -> Tensor:
-    """Sum over rows of |mean_t h_c - mean_t h_c^ref|^2 / d_model; both rows d_model."""
+def retain(central: States, reference: States) -> Float[Tensor, ""]:
+    """Sum over rows of |mean_t h_c - mean_t h_c^ref|^2 / d_model."""
     return (central - reference).square().sum() / central.shape[-1]
 
 
@@ -92,13 +95,13 @@ def projections(
     return found
 
 
-def last_token(states: Tensor, lengths: Tensor) -> Tensor:
-    """States of the last real tokens of right-padded texts, batch pos d_model -> batch d_model."""
+def last_token(states: Float[Tensor, "rows pos d_model"], lengths: Int[Tensor, " rows"]) -> States:
+    """States of the last real tokens of right-padded texts."""
     return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
-def token_mean(states: Tensor, lengths: Tensor) -> Tensor:
-    """Mean state of the real tokens of right-padded texts, batch pos d_model -> batch d_model.
+def token_mean(states: Float[Tensor, "rows pos d_model"], lengths: Int[Tensor, " rows"]) -> States:
+    """Mean state of the real tokens of right-padded texts.
 
     Summed in float32 or more. Padding is replaced, not multiplied by 0: anything may be there.
     """
