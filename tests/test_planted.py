@@ -15,7 +15,7 @@ import crosslatent as xl
 from crosslatent.analysis import summarise
 from crosslatent.analysis.evidence import OverControls
 from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
-from crosslatent.report import diagnosis, evidence
+from crosslatent.report.gains import carried_sentences
 from crosslatent.report.verdicts import BOUND, CARRIED, FEWEST, GAIN
 from crosslatent.report.verdicts.diagnosis import Carried
 from support.planted import COPIES, KNOWN, LAYERS, SYMBOLS, Kind, World, plant
@@ -58,10 +58,8 @@ class Swept(NamedTuple):
     @property
     def said(self) -> str:
         """What the report says of controls and of what is carried."""
-        controls = evidence.over_controls(self.run)
-        assert controls is not None
-        panels = [controls, *diagnosis.strata_panels(self.run, "final")]
-        return " ".join(sentence for panel in panels for sentence in panel.sentences)
+        controls = [BOUND.say(one) for one in self.run.over_controls]
+        return " ".join([*controls, *carried_sentences(self.run, "final")])
 
 
 @pytest.fixture(scope="module")

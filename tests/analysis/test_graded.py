@@ -12,7 +12,7 @@ import pytest
 
 from crosslatent.analysis import RunSummary, summarise
 from crosslatent.analysis.results import ALL, SCHEMA_VERSION
-from crosslatent.report import ReportPaths, build_report, formatting, graded, static
+from crosslatent.report import ReportPaths, build_report, drawing, formatting, graded
 from support.runs import Record, item, row, write_run
 from support.simulated import simulate
 
@@ -167,7 +167,7 @@ def test_open_answers_are_never_unparseable(open_run: RunSummary) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "FORMATS", ("png",))
+    monkeypatch.setattr(drawing, "FORMATS", ("png",))
 
 
 def visible(paths: ReportPaths) -> str:
@@ -247,7 +247,7 @@ def test_a_run_that_names_no_language_says_nothing_of_fidelity(tmp_path: Path) -
     run = summary_of(tmp_path, [item("a", lang="und", answer=None)], rows, task=task)
     assert run.metric == "accuracy"
     assert run.fidelity == run.rules == run.scores == []
-    assert graded.fidelity_section(run, None) is graded.scores_section(run, None) is None
+    assert graded.fidelity_sentences(run) == graded.score_sentences(run) == []
     assert graded.rules_table(run) is None
     assert graded.notes(run) == []
     assert graded.rule_sentence(run) == ""

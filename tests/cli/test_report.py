@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crosslatent.cli.demo import introduction, summary_lines
-from crosslatent.report import static
+from crosslatent.report import drawing
 from support.runs import item, row, write_run
 
 HEADLINE = {"task": "facts", "component": "ffn", "tune": "pilot", "test": "final"}
@@ -16,7 +16,7 @@ HEADLINE = {"task": "facts", "component": "ffn", "tune": "pilot", "test": "final
 @pytest.fixture(autouse=True)
 def figures_are_not_saved(monkeypatch):
     """They are what `tests/report` is about, and drawing them takes most of the time."""
-    monkeypatch.setattr(static, "FORMATS", ())
+    monkeypatch.setattr(drawing, "FORMATS", ())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from crosslatent.report import build_report, static
+from crosslatent.report import build_report, drawing
 from golden import figures
 from golden.cases import DATA, DEMO, RUNS, evaluation
 
@@ -23,7 +23,7 @@ SUMS = DATA / "SHA256SUMS"
 def report_of(runs: list[Path]) -> figures.Figures:
     """The figures of a report of run folders."""
     # Figures are drawn and thrown away: no number is read off them.
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(static, "FORMATS", ()):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(drawing, "FORMATS", ()):
         build_report(runs, Path(folder))
         return figures.of_report(Path(folder))
 

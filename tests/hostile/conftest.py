@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.report import ReportPaths, build_report, static
+from crosslatent.report import ReportPaths, build_report, drawing
 from support.hostile import hostile_run
 
 
@@ -17,8 +17,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
     """Its report, with figures as SVG only."""
-    formats, static.FORMATS = static.FORMATS, ("svg",)
+    formats, drawing.FORMATS = drawing.FORMATS, ("svg",)
     try:
         return build_report([run, run], tmp_path_factory.mktemp("report") / "out")
     finally:
-        static.FORMATS = formats
+        drawing.FORMATS = formats

@@ -18,7 +18,7 @@ from crosslatent.analysis import Headline, declaration
 from crosslatent.api import Run
 from crosslatent.cli.app import main
 from crosslatent.core.errors import RunFolderError
-from crosslatent.report import build
+from crosslatent.report import drawing
 from crosslatent.runs.reader import RunReader
 from support.hostile import BAD
 from support.simulated import simulate
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(build, "write_figures", lambda *_: None)
+    monkeypatch.setattr(drawing, "FORMATS", ())
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 

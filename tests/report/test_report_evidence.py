@@ -11,7 +11,7 @@ import pytest
 
 from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.evidence import OverControls, Rival
-from crosslatent.report import ReportPaths, build_report, formatting, static
+from crosslatent.report import ReportPaths, build_report, drawing, formatting
 from crosslatent.report.verdicts import BOUND
 from crosslatent.report.verdicts.diagnosis import ranges
 from crosslatent.stats import Estimate, cluster_permutation
@@ -33,7 +33,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
         simulate(folder / "culture", layers=2, facts=3, seed=2, direction="x->en"),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(static, "FORMATS", ())
+        patch.setattr(drawing, "FORMATS", ())
         return build_report(runs, folder / "out")
 
 
@@ -52,7 +52,7 @@ def test_upper_bound_opens_with_what_is_left_of_it(built: ReportPaths) -> None:
     section = shown[shown.index("The upper bound, and how much of it is luck") :]
     first = json.loads(built.summary.read_text(encoding="utf-8"))["runs"][0]["over_controls"]
     number = formatting.points(first[0]["strongest"]["difference"]["value"])
-    assert section.index("Upper bound minus the strongest control") < section.index(number)
+    assert section.index(number) < section.index("Upper bound minus the strongest control")
     assert section.index(number) < section.index("Feed-forward: counting a question")
     head = shown[: shown.index("What was asked")]
     assert "How much of the upper bound is real" in head
@@ -80,7 +80,7 @@ def test_long_panels_are_folded_and_claims_are_in_words(
 def test_five_languages_and_a_repeated_run_fill_their_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(static, "FORMATS", ())
+    monkeypatch.setattr(drawing, "FORMATS", ())
     languages = ("de", "es", "fr", "hi", "sw")
     items = [
         item(f"{split}{k}{lang}", lang=lang, split=split, cluster="p0" if k == 0 else f"{split}{k}")

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,14 +21,11 @@ from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
 from crosslatent.lens.space import LayerSeparability, Points, Space, SpaceRecord
 from crosslatent.lens.training.record import CurvePoint, TrainRecord
+from crosslatent.report import drawing
 from crosslatent.report.lens import (
-    drawing,
     evaluation,
     evaluation_words,
-    layer_charts,
     marks,
-    probe,
-    probe_charts,
     probe_figures,
     probe_words,
     training,
@@ -58,9 +54,8 @@ def one_format(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No static figures: drawing them takes a second."""
-    monkeypatch.setattr(probe, "write_figures", lambda *_: None)
-    monkeypatch.setattr(evaluation, "write_figures", lambda *_: None)
+    """No files of figures: saving them takes a second."""
+    monkeypatch.setattr(drawing, "FORMATS", ())
 
 
 def estimate(value: float | None, low: float | None = None, high: float | None = None) -> Estimate:
@@ -113,10 +108,10 @@ def visible(page: Path) -> str:
     return re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
 
 
-def payloads(page: Path) -> dict[str, Any]:
+def layers_of(page: Path) -> list[str]:
+    """What the page shows of each layer, one at a time."""
     text = page.read_text(encoding="utf-8")
-    found = re.findall(r'<script type="application/json" id="([\w-]+)-data">(.*?)</script>', text)
-    return {key: json.loads(plain) for key, plain in found}
+    return re.findall(r'<div class="layer"[^>]*>(.*?)</figure>\s*</div>', text, flags=re.DOTALL)
 
 
 def lengths(points: np.ndarray) -> np.ndarray:
@@ -175,8 +170,8 @@ def test_texts_with_too_few_coordinates_are_shown_on_the_best_of_those() -> None
 def test_many_held_out_texts_are_not_all_drawn_and_the_page_says_so(tmp_path: Path) -> None:
     space = space_of(("en", "sw", "zh"), blocks=1, texts=views.DRAWN_TEXTS + 3)
     write_probe_report(space, tmp_path)
-    frame = payloads(tmp_path / "probe.html")["plane"]["frames"][0]
-    assert [len(trace["x"]) for trace in frame["data"]] == [views.DRAWN_TEXTS] * 3 + [1] * 3
+    plane = layers_of(tmp_path / "probe.html")[0].split("</svg>")[0]
+    assert plane.count("<use") >= 3 * views.DRAWN_TEXTS
     assert "leave out 9 texts" in visible(tmp_path / "probe.html")
 
 
@@ -228,7 +223,7 @@ def test_small_multiples_take_first_and_last_layer() -> None:
 
 def test_static_small_multiples_say_which_layers() -> None:
     space = space_of(blocks=30, texts=2)
-    with mpl.rc_context(drawing.style()):
+    with drawing.styled():
         figure = probe_figures.languages(space, views.layer_views(space))
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert len(titles) == 9
@@ -240,7 +235,7 @@ def test_static_small_multiples_say_which_layers() -> None:
 def test_angle_scale_has_its_middle_where_languages_are_equally_far_apart() -> None:
     assert views.even_angle(3) == pytest.approx(120)
     scale = [(0.0, "orange"), (0.25, "o"), (0.5, "page"), (0.75, "b"), (1.0, "blue")]
-    stops = probe_charts.angle_scale(3, scale)
+    stops = probe_figures.angle_scale(3, scale)
     assert stops[2] == (pytest.approx(120 / 180), "page")
     assert stops[0] == (0.0, "blue")
 
@@ -283,7 +278,7 @@ def test_the_learned_rule_comes_first_and_the_nearest_mean_beside_it(tmp_path: P
     assert "A linear rule that is learned from other texts" in opening
     assert "95.0" in opening
     assert "The nearest mean alone gets" in opening
-    assert list(layer_charts.kinds(views.layer_views(space))) == ["linear", "full", "specific"]
+    assert list(probe_figures.kinds(views.layer_views(space))) == ["linear", "full", "specific"]
     write_probe_report(space, tmp_path)
     assert "The learned rule (blue)" in visible(tmp_path / "probe.html")
     table = (tmp_path / "tables" / "layers.csv").read_text(encoding="utf-8")
@@ -299,11 +294,11 @@ def test_without_variation_the_texts_are_counted() -> None:
 
 def test_equal_rules_are_one_line_and_different_ones_two() -> None:
     same = views.layer_views(space_of(("en", "sw"), blocks=1, separability=separable(0.5)))
-    assert layer_charts.kinds(same) == {"full": layer_charts.SAME}
+    assert probe_figures.kinds(same) == {"full": "nearest mean"}
     both = views.layer_views(space_of())
-    assert list(layer_charts.kinds(both)) == ["full", "specific"]
+    assert list(probe_figures.kinds(both)) == ["full", "specific"]
     none = views.layer_views(space_of(separability=[]))
-    assert layer_charts.kinds(none) == {}
+    assert probe_figures.kinds(none) == {}
 
 
 # The probe's page
@@ -322,7 +317,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_probe_writes_page_figures_and_tables(probed: Path) -> None:
-    figures = {"languages", "singular-values", "between", "separability", "angles"}
+    figures = {"languages", "singular-values", "explained", "between", "separability", "angles"}
     found = {file.name for file in (probed / "figures").iterdir()}
     assert found == {f"{name}.png" for name in figures}
     assert (probed / "space.json").read_text(encoding="utf-8") == "kept"
@@ -335,27 +330,23 @@ def test_probe_page_stands_alone(probed: Path) -> None:
     assert 'name="color-scheme" content="light dark"' in text
 
 
-def test_every_layer_has_its_frame(probed: Path) -> None:
-    found = payloads(probed / "probe.html")
-    names = [layer["name"] for layer in found.pop("layers")]
-    assert names == ["block 0", "block 1", "block 2", "final norm"]
-    assert set(found) == {"plane", "angles", "between", "separability", "explained"}
-    for chart in found.values():
-        assert len(chart["frames"]) == 4
-        for frame in chart["frames"]:
-            assert len(frame.get("data", [])) in (0, len(chart["figure"]["data"]))
+def test_every_layer_has_its_figures_and_its_line(probed: Path) -> None:
+    text = (probed / "probe.html").read_text(encoding="utf-8")
+    names = json.loads(re.search(r'id="layers-data">(.*?)</script>', text)[1])
+    assert [layer["name"] for layer in names] == ["block 0", "block 1", "block 2", "final norm"]
+    shown = layers_of(probed / "probe.html")
+    assert [part.count("<svg") for part in shown] == [2] * 4
+    assert [text.count(f'data-layer="{layer}"') for layer in range(4)] == [4] * 4
+    assert len(re.findall(r'<div class="layer" hidden>', text)) == 3
+    assert "plotly" not in text.lower()
 
 
 def test_colours_of_figures_are_variables_of_the_page(probed: Path) -> None:
     text = (probed / "probe.html").read_text(encoding="utf-8")
-    wanted = {
-        name
-        for plain in re.findall(r'application/json" id="[\w-]+">(.*?)</script>', text)
-        for name in re.findall(r'"(--[\w-]+)"', plain)
-    }
+    wanted = set(re.findall(r"var\((--[\w-]+)\)", "".join(layers_of(probed / "probe.html"))))
     style = re.search(r"<style>(.*?)</style>", text, flags=re.DOTALL)
     assert style is not None
-    assert wanted
+    assert {"--ink", "--lang-0", "--lang-3"} <= wanted
     assert {name for name in wanted if f"{name}:" not in style[1]} == set()
 
 
@@ -363,26 +354,26 @@ def test_page_opens_where_languages_differ_most(probed: Path) -> None:
     assert re.search(r'id="layer" [^>]* value="2"', (probed / "probe.html").read_text("utf-8"))
 
 
-def test_angles_and_means_in_the_page_are_those_of_the_space(probed: Path) -> None:
+def test_angles_and_means_in_figures_are_those_of_the_space(probed: Path) -> None:
     space = space_of()
-    found = payloads(probed / "probe.html")
-    cells = found["angles"]["frames"][1]["data"][0]["z"]
-    assert cells[0][2] == pytest.approx(space.at(1).angles()[0, 2], abs=0.06)
-    assert cells[2][2] is None
-    means = [trace["x"][0] for trace in found["plane"]["frames"][1]["data"][-4:]]
-    np.testing.assert_allclose(means, views.layer_views(space)[1].means[:, 0], rtol=1e-3)
+    drawn = re.findall(r">(\d+)</text>", layers_of(probed / "probe.html")[1])
+    cells = [f"{cell:.0f}" for k, line in enumerate(space.at(1).angles())
+             for other, cell in enumerate(line) if k != other]  # fmt: skip
+    assert drawn[: len(cells)] == cells
+    with drawing.styled():
+        figure = probe_figures.languages(space, views.layer_views(space))
+    marked = [line.get_xydata()[0] for line in figure.axes[1].lines if line.get_markersize() == 7]
+    np.testing.assert_allclose(marked, views.layer_views(space)[1].means)
 
 
-def test_labels_in_the_page_stand_where_they_hide_least(probed: Path) -> None:
-    found = payloads(probed / "probe.html")["plane"]["frames"]
-    for frame, view in zip(found, views.layer_views(space_of()), strict=True):
-        centre, side = views.square(view)
-        names = [look.label for look in marks.marks(LANGS, "en")]
-        unit = (view.means - centre) / side + 0.5
-        best = marks.label_places(unit, names, letter=probe_charts.LETTER, mark=probe_charts.RADIUS)
-        shown = [trace["textposition"] for trace in frame["data"][-4:]]
-        assert shown == [marks.PLACES[place] for place in best]
-    assert len({trace["textposition"] for frame in found for trace in frame["data"][-4:]}) > 1
+def test_labels_are_where_they_hide_least() -> None:
+    looks = marks.marks(LANGS, "en")
+    places = [
+        probe_figures.label_places(view, [look.label for look in looks], large=True)
+        for view in views.layer_views(space_of())
+    ]
+    assert all(place in marks.PLACES for line in places for place in line)
+    assert len({place for line in places for place in line}) > 1
 
 
 def test_tables_have_a_row_for_every_layer_and_pair(probed: Path) -> None:
@@ -400,7 +391,7 @@ def test_tables_have_a_row_for_every_layer_and_pair(probed: Path) -> None:
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     drawing.FORMATS = ("png", "pdf", "svg")
     space = space_of(("en", "sw"), blocks=1)
-    with mpl.rc_context(drawing.style()):
+    with drawing.styled():
         for name in ("a", "b"):
             drawing.save(probe_figures.between(space, views.layer_views(space)), tmp_path / name)
     for kind in drawing.FORMATS:
@@ -420,23 +411,23 @@ def test_the_same_space_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_two_languages_are_shown_on_one_axis(tmp_path: Path) -> None:
     write_probe_report(space_of(("en", "sw")), tmp_path)
-    found = payloads(tmp_path / "probe.html")
-    assert "angles" not in found
+    assert [part.count("<svg") for part in layers_of(tmp_path / "probe.html")] == [1] * 4
     assert not (tmp_path / "figures" / "angles.png").exists()
-    rows = [trace["y"] for trace in found["plane"]["frames"][0]["data"]]
-    assert rows[2:] == [[0], [1]]
-    assert all(abs(height - 1) < 0.5 for height in rows[1]), "texts stay in their language's row"
+    heights = probe_figures.jitter(1000)
+    assert np.abs(heights).max() < 0.5, "texts stay in their language's row"
     assert "only axis" in visible(tmp_path / "probe.html")
 
 
 @pytest.mark.usefixtures("page_alone")
 def test_rank_one_of_many_languages_keeps_the_angles(tmp_path: Path) -> None:
     write_probe_report(space_of(rank=1), tmp_path)
-    found = payloads(tmp_path / "probe.html")
-    assert {cell for line in found["angles"]["frames"][0]["data"][0]["z"] for cell in line} <= {
-        None,
-        0.0,
-        180.0,
+    drawn = layers_of(tmp_path / "probe.html")[0]
+    assert set(re.findall(r">(\d+)</text>", drawn.split("<svg")[2])) == {
+        "0",
+        "180",
+        "45",
+        "90",
+        "135",
     }
     assert "1 of 3" in visible(tmp_path / "probe.html")
 
@@ -444,10 +435,8 @@ def test_rank_one_of_many_languages_keeps_the_angles(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_said_and_not_drawn(tmp_path: Path) -> None:
     space = space_of(texts=0, separability=[], between=[None] * 4, held_out={})
     write_probe_report(space, tmp_path)
-    found = payloads(tmp_path / "probe.html")
-    assert "separability" not in found
-    assert "between" not in found
     assert not (tmp_path / "figures" / "separability.png").exists()
+    assert not (tmp_path / "figures" / "between.png").exists()
     text = visible(tmp_path / "probe.html")
     assert "was not measured: no texts were held out" in text
     assert "means alone" in text
@@ -461,9 +450,6 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert "<b>m</b>" not in text
     assert "&lt;script&gt;alert(1)" in visible(tmp_path / "probe.html")
-    plane = payloads(tmp_path / "probe.html")["plane"]["figure"]["data"]
-    labels = [trace["text"][0] for trace in plane if "text" in trace]
-    assert labels[1].startswith("&lt;script"), "Plotly reads some tags"
     assert "\u2068\u0639\u0631\u0628\u064a\u2069" in text, "a right-to-left name stays inside"
     drawn = (tmp_path / "figures" / "languages.svg").read_text(encoding="utf-8")
     assert "&lt;script" in drawn
@@ -525,7 +511,7 @@ def test_curve_has_every_point_and_term(tmp_path: Path) -> None:
 
 
 def panels(record: TrainRecord) -> dict[str, Any]:
-    with mpl.rc_context(drawing.style()):
+    with drawing.styled():
         figure = training.figure(record)
     return {axis.get_title(loc="left"): axis for axis in figure.axes}
 
@@ -708,13 +694,15 @@ def test_evaluation_page_opens_with_a_sentence_each(tmp_path: Path) -> None:
     assert "One note." in text
     assert "too long" in text
     drawn = {file.name for file in (tmp_path / "figures").iterdir()}
-    assert drawn == {"changes.png", "languages.png"}
+    names = {"changes-target", "changes-central", "kl", "languages-tuned", "languages-steered"}
+    assert drawn == {f"{name}.{kind}" for name in names for kind in ("png", "csv")}
 
 
 def test_panels_show_the_target_languages_beside_the_central_one() -> None:
-    shown = evaluation.page_view(evaluation_of(condition("tuned", GAIN, NOTHING))).changes
-    assert [panel.title for panel in shown] == ["Swahili", "English"]
-    forests = [panel.forest for panel in shown if panel.forest is not None]
+    found = evaluation_of(condition("tuned", GAIN, NOTHING))
+    shown = evaluation.changes(found, found.conditions[1:])
+    assert list(shown) == ["Swahili", "English"]
+    forests = list(shown.values())
     assert [forest.rows[0].marks[0].estimate for forest in forests] == [GAIN, NOTHING]
     assert [forest.rows[0].marks[0].kind for forest in forests] == ["true", "base"]
     assert forests[0].limits == forests[1].limits, "two panels, one scale"

@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from crosslatent.analysis import Headline, declaration, summarise
 from crosslatent.analysis.data import RunData
-from crosslatent.report.page import page_view, render
+from crosslatent.report import drawing
+from crosslatent.report.page import page_view, render_report
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing
 from support.runs import Record, item, row, write_run
@@ -23,11 +25,28 @@ OPTIONS = ["(1)", "(2)", "(3)"]
 
 
 def shown(run: Path) -> str:
-    """What a reader sees of a run's page, without selectors; scripts and styles left out."""
+    """What a reader sees of a run's page, without selectors: text, and that of its figures."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", page_of(run), flags=re.DOTALL)
+    return html.unescape(re.sub(r"<svg\b.*?</svg>", in_figure, page, flags=re.DOTALL))
+
+
+def in_figure(svg: re.Match[str]) -> str:
+    """The texts of a figure, where a longer one is on several lines."""
+    return " ".join(re.findall(r"<text\b[^>]*>(.*?)</text>", svg[0], flags=re.DOTALL))
+
+
+def colours(run: Path, number: str) -> set[str]:
+    """The colours that a number has in figures."""
+    fills = re.findall(rf'fill: ([^;"]+)[^>]*>{re.escape(number)}[^<]*</text>', page_of(run))
+    return set(fills)
+
+
+def page_of(run: Path) -> str:
+    """A run's page, without selectors."""
     data = [RunData(RunReader(run))]
-    page = render(page_view(summarise([run]), data, [Choosing("run", None, None, [])]))
-    page = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
-    return html.unescape(page)
+    choosing = [Choosing("run", None, None, [])]
+    with mock.patch.object(drawing, "FORMATS", ()):
+        return render_report(page_view(summarise([run]), data, choosing, run / "figures"))
 
 
 def grid(
@@ -89,20 +108,21 @@ def test_a_union_below_the_unmodified_model_lifts_nothing(tmp_path: Path) -> Non
     items = questions()
     names = [one["item"] for one in items]
     rows = [*plain(names, some(8)), *grid(names, "none", ALL_PAIRS)]
-    text = shown(write_run(tmp_path / "run", items, rows))
+    run = write_run(tmp_path / "run", items, rows)
+    text = shown(run)
     assert "no more answers are right than unmodified: 40.0" in text
     assert "lifts the share" not in text
-    assert 'class="value loss" role="cell">−40.0' in text
-    assert 'class="value true" role="cell">−40.0' not in text
+    assert colours(run, "\u221240.0") - {"var(--ink)"} == {"var(--loss)"}
 
 
 def test_gains_do_not_have_the_colour_of_losses(tmp_path: Path) -> None:
     items = questions()
     names = [one["item"] for one in items]
     rows = [*plain(names, some(2)), *grid(names, "none", ALL_PAIRS)]
-    text = shown(write_run(tmp_path / "run", items, rows, headline=declaration(Headline())))
-    assert 'class="value true" role="cell">+20.0' in text
-    assert "loss" not in re.sub(r"gained or lost", "", text)
+    run = write_run(tmp_path / "run", items, rows, headline=declaration(Headline()))
+    assert colours(run, "+20.0") - {"var(--ink)"} == {"var(--accent)"}
+    assert "loss" not in re.sub(r"gained or lost", "", shown(run))
+    assert "var(--loss)" not in page_of(run).split("</style>")[1]
 
 
 @pytest.mark.parametrize("splits", [("pilot", "final"), ("final",), ("final", "unseen")])

@@ -11,7 +11,12 @@ from typer.testing import CliRunner
 
 from crosslatent.cli import select as command
 from crosslatent.core.errors import UsageError
-from crosslatent.report.selectors import selectors_section, selectors_table, verdict
+from crosslatent.report.selecting import (
+    accuracy_forest,
+    selectors_table,
+    verdict,
+    versus_pilot_forest,
+)
 from crosslatent.selectors.evaluate import evaluate
 from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.saved import load
@@ -43,12 +48,12 @@ def share(value, spread=0.05):
 
 
 def test_the_section_has_every_selector_between_the_plain_ways(evaluation):
-    section = selectors_section(evaluation)
-    labels = [line.label for line in section.panels[0].forest.rows]
+    rows = accuracy_forest(evaluation).rows
+    labels = [line.label for line in rows]
     assert labels[:2] == ["Unmodified", "A random pair"]
     assert set(labels) >= {"pilot", "vote-3", "Translate-test", "Upper bound (an oracle)"}
-    assert section.panels[0].forest.rows[2].detail == "cost 2"
-    assert len(section.panels) == 2
+    assert rows[2].detail == "cost 2"
+    assert [line.label for line in versus_pilot_forest(evaluation).rows] == ["vote-3"]
     table = selectors_table(evaluation)
     assert all(len(cells) == len(table.head) for cells in table.rows)
     assert any("sampling" in text for text in evaluation.missing)
@@ -101,7 +106,7 @@ def test_selectors_that_are_alike_share_a_row_that_names_them(evaluation):
     assert [cells[0] for cells in table.rows][:2] == ["pilot and 5 alike", "vote-3"]
     assert all(name in table.rows[0][1] for name in names[1:])
     assert table.rows[0][table.head.index("cost")] == "2\u201310"
-    labels = [line.label for line in selectors_section(one).panels[0].forest.rows]
+    labels = [line.label for line in accuracy_forest(one).rows]
     assert labels.count("pilot and 5 alike") == 1
     assert not set(names) & set(labels)
     assert "7 selectors, in 2 ways that differ, choose among" in " ".join(verdict(one))

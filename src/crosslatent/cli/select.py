@@ -168,7 +168,7 @@ def _plain(
 
 def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
     from crosslatent.analysis.run import exploratory_of
-    from crosslatent.report.selectors import verdict
+    from crosslatent.report.selecting import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))
 
@@ -176,7 +176,7 @@ def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
 def _print(evaluation: Evaluation, said: list[str]) -> None:
     from rich.table import Table
 
-    from crosslatent.report.selectors import selectors_table
+    from crosslatent.report.selecting import selectors_table
     from crosslatent.report.verdicts.choosing import groups
 
     whole_table = selectors_table(evaluation)

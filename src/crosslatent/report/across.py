@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from crosslatent.analysis.across import ModuleHalf, ModuleMeasure, Repeat
 from crosslatent.analysis.results import Summary
 from crosslatent.report import formatting, verdicts
+from crosslatent.report.figure import draw_forest
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
-from crosslatent.report.views import Panel, Section, Table
+from crosslatent.report.safe import file_stem
+from crosslatent.report.views import Block, Section, Table
 
 _MEASURES = {
     "all_pairs": "mean gain over the pairs of both",
@@ -20,23 +24,31 @@ _OUTCOMES = {
 }
 
 
-def modules_section(summary: Summary) -> Section | None:
-    """The claim about attention and feed-forward; None if no run can say anything of it."""
+def sections(summary: Summary, folder: Path) -> list[Section]:
+    """What the runs say together; empty if they say nothing. The figures go to `folder`."""
+    found = []
     claim = summary.modules
-    if claim is None:
-        return None
     # Without any figure, a sentence about the claim is only in the way.
-    if not claim.halves:
-        return None
-    sentences = [verdicts.CLAIM.say(claim), " ".join(claim.missing)]
-    return Section(
-        title=f"\u201c{claim.claim}\u201d?",
-        sentences=[sentence for sentence in sentences if sentence],
-        panels=[_half_panel(half) for half in claim.halves],
-    )
+    if claim is not None and claim.halves:
+        said = [verdicts.CLAIM.say(claim), " ".join(claim.missing)]
+        figures = [
+            draw_forest(_title(half), _forest(half), folder / file_stem(f"modules-{half.type}"))
+            for half in claim.halves
+        ]
+        block = Block([sentence for sentence in said if sentence], figures)
+        found.append(Section(f"\u201c{claim.claim}\u201d?", [block]))
+    table = repeats_table(summary)
+    if table is not None:
+        found.append(Section("Do repeated runs agree?", [Block(tables=[table])]))
+    return found
 
 
-def _half_panel(half: ModuleHalf) -> Panel:
+def _title(half: ModuleHalf) -> str:
+    name = formatting.component(half.predicted)
+    return f"{formatting.first_upper(half.type)}: {name} is predicted, {half.verdict}"
+
+
+def _forest(half: ModuleHalf) -> Forest:
     rows = tuple(
         row(formatting.first_upper(_MEASURES[one.measure]), "true", one.difference, _detail(one))
         for one in half.measures
@@ -46,12 +58,7 @@ def _half_panel(half: ModuleHalf) -> Panel:
         f"more. {sizes([one.difference for one in half.measures])}. {SPREAD} p: permutation test "
         "by fact, after Holm\u2019s correction for all measures of the claim."
     )
-    title = (
-        f"{formatting.first_upper(half.type)}: {formatting.component(half.predicted)} is "
-        "predicted, "
-        f"{half.verdict}"
-    )
-    return Panel(title, [], Forest(rows, True, caption, losses=False))
+    return Forest(rows, True, caption, losses=False)
 
 
 def _detail(measure: ModuleMeasure) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crosslatent.analysis.attribution import AttributionResult
 from crosslatent.analysis.results import ALL
 from crosslatent.report import formatting
-from crosslatent.report.views import Fold, Table
+from crosslatent.report.views import Block, Table
 
 _OUTCOMES = {
     "rise": "largest rise of an option",
@@ -21,17 +21,15 @@ _GROUPS = {
 }
 
 
-def attribution_fold(results: Sequence[AttributionResult]) -> Fold | None:
-    """How good the scores are; None if the run has none."""
+def attribution(results: Sequence[AttributionResult]) -> list[Block]:
+    """How good the scores are; empty if the run has none."""
     if not results:
-        return None
-    return Fold(
-        title="Attribution: all pairs ranked from gradients",
-        lead=[_sentence(result) for result in results if result.split == ALL],
-        sentences=[],
-        panels=[],
-        tables=[_found(results), _agreement(results)],
-    )
+        return []
+    tables = [_found(results), _agreement(results)]
+    return [
+        Block([_sentence(result) for result in results if result.split == ALL]),
+        Block(tables=tables, fold="Attribution: all pairs ranked from gradients"),
+    ]
 
 
 def _sentence(result: AttributionResult) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
-from crosslatent.core.errors import RunFolderError
-from crosslatent.report.page import page_view, render
-from crosslatent.report.static import write_figures
+from crosslatent.report.page import page_view, render_report
+from crosslatent.report.publish import published
 from crosslatent.report.tables import write_tables
 from crosslatent.runs.contents import readable
 from crosslatent.runs.reader import RunReader
@@ -63,51 +60,23 @@ def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0
         )
         for data in opened
     ]
-    draft = _draft_folder(out)
-    try:
+    with published(out, PAGE) as (draft, written):
         _write(summary, opened, choosing, draft)
-        return _publish(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _draft_folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".report-", dir=out))
-    except OSError as error:
-        raise RunFolderError(
-            f"Cannot write the report into {str(out)!r} ({error.strerror or error}): give a folder "
-            "that you may write to."
-        ) from error
+    return ReportPaths(
+        page=out / PAGE,
+        summary=out / SUMMARY,
+        figures=tuple(file for file in written if file.parent == out / FIGURES),
+        tables=tuple(file for file in written if file.parent == out / TABLES),
+    )
 
 
 def _write(
     summary: Summary, opened: Sequence[RunData], choosing: Sequence[Choosing], draft: Path
 ) -> None:
-    page = page_view(summary, opened, choosing)
-    (draft / PAGE).write_text(render(page), encoding="utf-8")
+    (draft / FIGURES).mkdir()
+    page = page_view(summary, opened, choosing, draft / FIGURES)
+    (draft / PAGE).write_text(render_report(page), encoding="utf-8")
     plain = [asdict(one) for one in choosing]
     (draft / SUMMARY).write_text(to_json(summary, choosing=plain), encoding="utf-8")
-    (draft / FIGURES).mkdir()
-    write_figures(summary, draft / FIGURES)
     (draft / TABLES).mkdir()
     write_tables(summary, choosing, draft / TABLES)
-
-
-def _publish(draft: Path, out: Path) -> ReportPaths:
-    """Move the finished files into place; the page last, so that it never shows old figures."""
-    moved = {name: _move(draft / name, out / name) for name in (FIGURES, TABLES)}
-    for name in (SUMMARY, PAGE):
-        (draft / name).replace(out / name)
-    return ReportPaths(
-        page=out / PAGE,
-        summary=out / SUMMARY,
-        figures=moved[FIGURES],
-        tables=moved[TABLES],
-    )
-
-
-def _move(source: Path, destination: Path) -> tuple[Path, ...]:
-    destination.mkdir(exist_ok=True)
-    return tuple(file.replace(destination / file.name) for file in sorted(source.iterdir()))

@@ -1,70 +1,29 @@
-"""Upper bound against its strongest control, tests and effect sizes, layers: panels and tables."""
+"""Tests and effect sizes of picked pairs, and which layers matter: sentences and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.evidence import (
-    LayerGain,
-    LayerProfile,
-    OverControls,
-    PairEffect,
-    Rival,
-    Significance,
-)
+from crosslatent.analysis.evidence import LayerProfile, PairEffect, Significance
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.results import ALL, RunSummary
 from crosslatent.core.specs import Pair
 from crosslatent.report import formatting, verdicts
-from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.diagnosis import Side
-from crosslatent.report.views import Fold, Panel, Table
+from crosslatent.report.views import Block, Table
 from crosslatent.stats import Estimate, OddsRatio
 
 
-def over_controls(run: RunSummary) -> Panel | None:
-    """What an upper bound is worth: minus the strongest control that knows no answer."""
-    if not run.over_controls:
-        return None
-    rows = [_rival_row(one, rival) for one in run.over_controls for rival in one.rivals]
-    every = [rival.difference for one in run.over_controls for rival in one.rivals]
-    caption = (
-        "Points that the union over all pairs rises above the same union with vectors that know "
-        "nothing of the answer; the strongest of them, which leaves least, is filled. p: "
-        "permutation test that swaps true and control by fact, two-sided. The true counterpart "
-        f"must beat each of them, so p is not corrected. {sizes(every)}. {SPREAD}"
-    )
-    sentences = [verdicts.BOUND.say(one) for one in run.over_controls]
-    title = "Upper bound minus the strongest control"
-    return Panel(title, sentences, Forest(tuple(rows), True, caption))
-
-
-def _rival_row(one: OverControls, rival: Rival) -> Row:
-    shares = (
-        f"{formatting.percent(rival.true.value)} against {formatting.percent(rival.union.value)}"
-    )
-    return row(
-        f"{formatting.first_upper(formatting.component(one.component))}, "
-        f"{formatting.control(rival.control)}",
-        "true" if rival is one.strongest or rival == one.strongest else "control",
-        rival.difference,
-        f"{shares}, {formatting.p_equals(rival.test.p_two_sided)}",
-    )
-
-
-def significance(run: RunSummary, split: str | None) -> Fold | None:
+def significance(run: RunSummary, split: str | None) -> list[Block]:
     """Tests of the picked pairs: what is corrected, and what could have been found at all."""
     if not run.significance:
-        return None
+        return []
     shown = [test for test in run.significance if test.split == split] or run.significance
-    lead = [sentence for test in shown for sentence in _sentences(test)]
-    return Fold(
-        title="Tests, corrections and sizes of the effects",
-        lead=lead,
-        sentences=[],
-        panels=[],
-        tables=[_effects_table(run.significance), *_without_tables(run.significance)],
-    )
+    tables = [_effects_table(run.significance), *_without_tables(run.significance)]
+    return [
+        Block([sentence for test in shown for sentence in _sentences(test)]),
+        Block(tables=tables, fold="Tests, corrections and sizes of the effects"),
+    ]
 
 
 def _sentences(test: Significance) -> list[str]:
@@ -185,23 +144,8 @@ def _odds(odds: OddsRatio) -> str:
     return f"{value} ({formatting.plain(odds.low)} to {high})"
 
 
-def layers(run: RunSummary) -> Fold | None:
-    """Which layers matter, beside the union of each layer against the strongest control."""
-    if not run.layers:
-        return None
-    panels = [
-        _layer_panel(profile, side) for profile in run.layers for side in ("source", "target")
-    ]
-    return Fold(
-        title="Layer by layer",
-        lead=[_layer_sentence(run, profile) for profile in run.layers],
-        sentences=[],
-        panels=panels,
-        tables=[],
-    )
-
-
-def _layer_sentence(run: RunSummary, profile: LayerProfile) -> str:
+def layer_sentence(run: RunSummary, profile: LayerProfile) -> str:
+    """Which layers matter as source and as target, of one component."""
     best = _best_pair(run, profile)
     sides = (
         Side("source", profile.by_source, profile.effective_sources, best),
@@ -239,25 +183,3 @@ def _variance(profile: LayerProfile) -> str:
         f"source layer, {formatting.percent(profile.target_share)} with the target layer, and "
         f"{formatting.percent(profile.rest_share)} with neither alone."
     )
-
-
-def _layer_panel(profile: LayerProfile, side: str) -> Panel:
-    gains: Sequence[LayerGain] = profile.by_source if side == "source" else profile.by_target
-    rows = tuple(
-        row(
-            f"{side} layer {one.layer}",
-            "true",
-            one.margin,
-            f"mean gain of its pairs {formatting.points(one.mean.value)}",
-        )
-        for one in gains
-    )
-    estimates: list[Estimate] = [one.margin for one in gains]
-    where = "all" if profile.split == ALL else profile.split
-    caption = (
-        f"Points that the pairs of a {side} layer gain beyond those of the other {side} layers, on "
-        f"average ({where} questions). Where the others lose, a layer that changes nothing lies "
-        f"above them. {sizes(estimates)}. {SPREAD} Not corrected for the number of layers."
-    )
-    title = f"{formatting.first_upper(formatting.component(profile.component))}, as {side}"
-    return Panel(title, [], Forest(rows, True, caption))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crosslatent.analysis.results import HeadlineResult, RunSummary, control_name
 from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.verdicts.effects import Beside
-from crosslatent.report.views import Condition, HeadlineView
+from crosslatent.report.views import Declared, HeadlineView
 
 _CONDITIONS = {
     "tested_on_another_split": "tested on questions that had no part in choosing the pair",
@@ -68,7 +68,7 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
         sentences=[sentence for sentence in sentences if sentence],
         beside=beside(run) if run is not None else [],
         conditions=[
-            Condition(_CONDITIONS[name].format(aim=aim), _state(held), _against(headline, name))
+            Declared(_CONDITIONS[name].format(aim=aim), _state(held), _against(headline, name))
             for name, held in headline.conditions.items()
         ],
         verdict=verdicts.HEADLINE.say(headline.conditions),

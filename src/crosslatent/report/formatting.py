@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from crosslatent.core.languages import UNKNOWN, name_of
 from crosslatent.stats import Estimate
@@ -185,3 +185,9 @@ def count(number: int, noun: str) -> str:
 def first_upper(text: str) -> str:
     """The text with its first letter in upper case and the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def range_of(numbers: Sequence[int]) -> str:
+    """``60``, or ``15 to 60`` with a dash: the least and the largest of some counts."""
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    return f"{low:,}" if low == high else f"{low:,}\u2013{high:,}"

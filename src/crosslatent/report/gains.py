@@ -1,25 +1,26 @@
-"""From the picked pairs of a run to the panels that say what they gain, beside their controls."""
+"""What picked pairs gain, in words, and where a run's figures are found in its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from crosslatent.analysis import pilot
+from crosslatent.analysis.evidence import Spelling
 from crosslatent.analysis.results import (
     ALL,
+    Accuracy,
     ControlAtPair,
     PairTest,
     Picked,
     RunSummary,
-    StratumGain,
     control_name,
 )
 from crosslatent.analysis.select import Choice
+from crosslatent.analysis.unions import BoundVersus
 from crosslatent.core.specs import Component
 from crosslatent.report import formatting, verdicts
-from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, in_order, row, sizes
+from crosslatent.report.forest import STRATA_ORDER
+from crosslatent.report.verdicts.diagnosis import Carried, Spelled
 from crosslatent.report.verdicts.effects import PairNamed
-from crosslatent.report.views import Panel, Table
+from crosslatent.report.views import Table
 from crosslatent.stats import Estimate, PairedMethod
 
 
@@ -28,7 +29,7 @@ def judged_split(run: RunSummary, wanted: str | None) -> str | None:
     return pilot.judged_split(run.picked, wanted)
 
 
-def pooled(run: RunSummary, component: Component) -> Picked | None:
+def pooled(run: RunSummary, component: str) -> Picked | None:
     """The pair picked over all languages, of one component."""
     picks = (p for p in run.picked if p.component == component and p.pooling == "pooled")
     return next(picks, None)
@@ -38,6 +39,17 @@ def outcome(pick: Picked | None, split: str | None, lang: str = ALL) -> PairTest
     """One test of a picked pair."""
     tests = pick.tests if pick is not None else []
     return next((test for test in tests if (test.split, test.lang) == (split, lang)), None)
+
+
+def by_language(run: RunSummary) -> dict[str, dict[str, Accuracy]]:
+    """Ways to answer, by name, of every language; all together only if there are several."""
+    found: dict[str, dict[str, Accuracy]] = {}
+    for entry in run.accuracy:
+        if entry.split == ALL:
+            found.setdefault(entry.lang, {})[entry.name] = entry
+    if len(found) == 2:
+        del found[ALL]
+    return {lang: ways for lang, ways in found.items() if "vanilla" in ways}
 
 
 FEW_FACTS = 20
@@ -133,73 +145,6 @@ def _unparseable(test: PairTest) -> str:
     )
 
 
-def gain_panels(run: RunSummary, split: str | None) -> list[Panel]:
-    """Gain by language at the pooled pair, one panel for each component."""
-    panels = []
-    for component in run.components:
-        pick = pooled(run, component)
-        tests = [t for t in pick.tests if t.split == split] if pick else []
-        if pick and tests:
-            rows = [_gain_row(test) for test in tests]
-            caption = (
-                f"Points gained or lost on the {split} questions at the pair picked on "
-                f"{pick.choices[ALL].split}. {sizes([t.gain for t in tests])}. {SPREAD}"
-            )
-            source, target = pick.choices[ALL].pair
-            title = (
-                f"{formatting.first_upper(formatting.component(component))}, {source} \u2192 "
-                f"{target}"
-            )
-            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
-    return panels
-
-
-_OTHER_WAYS = ("translate_test", "surer", "surer_calibrated")
-"""Ways to answer without a transplant that know both prompts."""
-
-
-def _gain_row(test: PairTest) -> Row:
-    detail = f"{test.repaired} repaired, {test.broken} broken"
-    return row(formatting.first_upper(formatting.language(test.lang)), "true", test.gain, detail)
-
-
-def compared_panel(run: RunSummary, split: str | None) -> Panel | None:
-    """Ways of answering the test split side by side."""
-    ways = {a.name: a.accuracy for a in run.accuracy if (a.split, a.lang) == (split, ALL)}
-    tests = {c: outcome(pooled(run, c), split) for c in run.components}
-    if "vanilla" not in ways or not any(tests.values()):
-        return None
-    rows = [
-        *(_way_row(way, "majority", ways) for way in ("majority", "majority_by_relation")),
-        _way_row("vanilla", "base", ways),
-        *(
-            row(f"Transplant, {formatting.component(component)}", "true", test.transplant)
-            for component, test in tests.items()
-            if test is not None
-        ),
-        *(_way_row(way, "reference", ways, run.exploratory) for way in _OTHER_WAYS),
-    ]
-    caption = (
-        f"Share of right answers on the {split} questions. {sizes([ways['vanilla']])}. {SPREAD}"
-    )
-    kept = tuple(line for line in rows if line is not None)
-    return Panel("Beside other ways of answering", [], Forest(kept, False, caption))
-
-
-def _way_row(way: str, kind: str, ways: dict[str, Estimate], new: Sequence[str] = ()) -> Row | None:
-    if way not in ways:
-        return None
-    details = {
-        "translate_test": "answers the counterpart prompt itself",
-        "surer": "answers both prompts, keeps the likelier answer",
-        "surer_calibrated": "the same, with a margin fitted on the pilot questions",
-        "majority": "always names what is right most often",
-    }
-    label = formatting.first_upper(formatting.control(way))
-    note = verdicts.exploratory(new, "surer") if way.startswith("surer") else ""
-    return row(label, kind, ways[way], f"{details.get(way, '')}{note}")
-
-
 def gain_table(run: RunSummary) -> Table | None:
     """Every picked pair on every split, pooled over languages."""
     rows = [
@@ -243,53 +188,60 @@ def _pairs(pick: Picked) -> str:
     return ", ".join(f"{lang} {c.source}\u2192{c.target}" for lang, c in pick.choices.items())
 
 
-def control_panels(run: RunSummary, split: str | None) -> list[Panel]:
-    """True transplant and every control that knows no answer, at the same pair, by component."""
-    panels = []
+def donors(
+    run: RunSummary, component: str, split: str | None
+) -> tuple[PairTest | None, dict[str, ControlAtPair]]:
+    """The test of the pooled pair, and the donors chosen by their answers, by name."""
+    test = outcome(pooled(run, component), split)
+    found = {control_name(c.control, c.stratum): c for c in test.controls} if test else {}
+    return test, {name: found[name] for name in STRATA_ORDER if name in found}
+
+
+def carried_sentences(run: RunSummary, split: str | None) -> list[str]:
+    """What the strata of donors say, for each component that has them all."""
+    note = verdicts.exploratory(run.exploratory, "strata")
+    said = []
     for component in run.components:
-        test = outcome(pooled(run, component), split)
-        controls = _sorted(test) if test is not None else []
-        if test is not None and controls:
-            rows = [row("True counterpart", "true", test.gain), *map(_control_row, controls)]
-            caption = (
-                f"Points gained or lost against the unmodified answers on the {split} questions, "
-                f"all at one pair. {sizes([test.gain, *(c.gain for c in controls)])}. {SPREAD}"
-            )
-            title = formatting.first_upper(formatting.component(component))
-            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
-    return panels
+        test, found = donors(run, component, split)
+        if test is not None and "shuffled/same_symbol" in found:
+            same, symbol, other = (found.get(name) for name in STRATA_ORDER)
+            carried = Carried(component, test.gain, same, symbol, other, note)
+            said.append(verdicts.CARRIED.say(carried))
+    return [sentence for sentence in said if sentence]
 
 
-def _sorted(test: PairTest) -> list[ControlAtPair]:
-    names = {control_name(c.control, c.stratum): c for c in test.controls}
-    return [names[name] for name in in_order(names, VERDICT_ORDER)]
+def spelled(run: RunSummary, component: str, split: str | None) -> Spelling | None:
+    """Gains by spelling of one component on one split; None if no question tells."""
+    found = (one for one in run.spelling if (one.component, one.split) == (component, split))
+    return next((one for one in found if one.difference.n > 0), None)
 
 
-def _control_row(control: ControlAtPair) -> Row:
-    name = formatting.first_upper(
-        formatting.control(control_name(control.control, control.stratum))
+def spelling_sentences(run: RunSummary, split: str | None) -> list[str]:
+    """What the groups by spelling say, for each component."""
+    note = verdicts.exploratory(run.exploratory, "spelling")
+    groups = [one for c in run.components if (one := spelled(run, c, split)) is not None]
+    said = [verdicts.SPELLED.say(Spelled(one, note)) for one in groups]
+    return [sentence for sentence in said if sentence]
+
+
+def stratum_name(run: RunSummary, name: str) -> str:
+    """A control or stratum, called what it is in this run."""
+    arms = {(one.control, one.stratum) for one in run.bounds_versus}
+    arms |= {(c.control, c.stratum) for p in run.picked for t in p.tests for c in t.controls}
+    return formatting.stratum(
+        name,
+        with_options=run.coverage.with_options > 0,
+        with_labels=run.coverage.with_labels > 0,
+        symbols=("shuffled", "same_symbol") in arms,
     )
-    if control.identity:
-        return row(name, "control", control.gain, "changes nothing by construction")
-    gap = formatting.with_interval(control.difference, difference=True)
-    return row(name, "control", control.gain, f"true minus this: {gap}")
 
 
-def strata_panels(run: RunSummary, split: str | None) -> list[Panel]:
-    """Gains in the groups that the task names, at the pooled pair."""
-    panels = []
-    for component in run.components:
-        test = outcome(pooled(run, component), split)
-        if test is not None and test.strata:
-            rows = [_stratum_row(stratum) for stratum in test.strata]
-            caption = f"Points gained or lost on the {split} questions of each group. {SPREAD}"
-            title = formatting.first_upper(formatting.component(component))
-            panels.append(Panel(title, [], Forest(tuple(rows), True, caption)))
-    return panels
-
-
-def _stratum_row(stratum: StratumGain) -> Row:
-    label = f"{stratum.name.replace('_', ' ')}: {stratum.value}"
-    unmodified = formatting.percent(stratum.vanilla.value)
-    detail = f"unmodified {unmodified}, n\u202f=\u202f{stratum.gain.n}"
-    return row(formatting.first_upper(label), "true", stratum.gain, detail)
+def strongest_bound(run: RunSummary, component: str) -> BoundVersus | None:
+    """The bound beside the strongest control that knows nothing of the answer."""
+    found = [one.strongest.control for one in run.over_controls if one.component == component]
+    bounds = (
+        bound
+        for bound in run.bounds_versus
+        if bound.component == component and control_name(bound.control, bound.stratum) in found
+    )
+    return next(bounds, None)

@@ -1,4 +1,4 @@
-"""Heat maps over (source, target) as Plotly figures: gain over the unmodified run, cell by cell."""
+"""Heat maps over (source, target): what they show, in words, and as Plotly figures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
-
 from crosslatent.analysis.accuracy import grid as grid_of
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import ALL, Grid, Matrix
+from crosslatent.analysis.results import ALL, Grid, Matrix, RunSummary
 from crosslatent.core.specs import Component, Pair
-from crosslatent.report import colours, formatting
+from crosslatent.report import colours, forest, formatting, gains, verdicts
+from crosslatent.report.safe import in_script
+from crosslatent.report.verdicts.diagnosis import Maps
 from crosslatent.runs.contents import readable
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from crosslatent.runs.reader import RunReader
 
 LABELLED_LAYERS = 12
@@ -47,23 +49,19 @@ def heatmap(
     """
     data = RunData(reader)
     mask = data.items.in_group(split, lang)
-    return figure(grid_of(data, component, split or ALL, lang or ALL, mask, seed), mark=mark)
+    return _figure(grid_of(data, component, split or ALL, lang or ALL, mask, seed), mark)
 
 
-def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) -> go.Figure:
-    """One grid as a figure.
+def _figure(grid: Grid, mark: Pair | None) -> go.Figure:
+    """One grid as a Plotly figure. `mark`: a pair to outline."""
+    import plotly.graph_objects as go
 
-    Args:
-        grid: the grid.
-        mark: a pair to outline.
-        limit: gain at the ends of the colour scale, as a share; None = largest gain or loss.
-    """
     view = map_view(grid)
     result = go.Figure(
         go.Heatmap(
             z=view.z,
             text=view.labels,
-            hovertext=view.hover,
+            hovertext=[[text.replace("\n", "<br>") for text in line] for line in view.hover],
             hoverinfo="text",
             texttemplate="%{text}",
             xgap=1,
@@ -71,7 +69,7 @@ def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) 
             coloraxis="coloraxis",
         )
     )
-    end = 100 * (limit or largest_gain([grid]))
+    end = 100 * _largest_gain([grid])
     result.update_layout(
         template="none",
         margin={"l": 46, "r": 8, "t": 8, "b": 46},
@@ -114,10 +112,88 @@ def map_view(grid: Grid) -> MapView:
     )
 
 
-def largest_gain(grids: Sequence[Grid]) -> float:
+def _largest_gain(grids: Sequence[Grid]) -> float:
     """Largest gain or loss in some grids, at least `LEAST_LIMIT`; 1 without any gains."""
     gains = [abs(cell) for grid in grids for cell in _cells(grid.gain)]
     return max(LEAST_LIMIT, *gains) if gains else 1.0
+
+
+def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
+    """Grids to show: never over several splits; `split` first, with its languages, then the others.
+
+    A run without named splits, or with one, has a grid of all its questions. A language that is all
+    there is is not shown twice.
+    """
+    splits = {grid.split for grid in run.grids if grid.split != ALL}
+    langs = {grid.lang for grid in run.grids if grid.lang != ALL}
+    found = [
+        grid
+        for grid in run.grids
+        if (grid.split != ALL) == (len(splits) > 1) and (grid.lang == ALL or len(langs) > 1)
+    ]
+    # Stable: within a split, all languages together come first.
+    return sorted(found, key=lambda grid: (grid.split != split, grid.lang != ALL))
+
+
+def own_grids(run: RunSummary, component: str, split: str | None) -> list[Grid]:
+    """`shown_grids` of one component."""
+    return [grid for grid in shown_grids(run, split) if grid.component == component]
+
+
+def map_sentence(run: RunSummary, grids: Sequence[Grid], split: str | None) -> str:
+    """How to read the maps that are seen first."""
+    seen = [next(grid for grid in grids if grid.component == one) for one in run.components]
+    if not seen:
+        return ""
+    cells = [cell for grid in seen for line in grid.gain for cell in line if cell is not None]
+    picks = [pick for one in run.components if (pick := gains.pooled(run, one)) is not None]
+    return verdicts.MAP.say(
+        Maps(
+            judged=seen[0].vanilla.value is not None,
+            gains=any(cell > 0 for cell in cells),
+            losses=any(cell < 0 for cell in cells),
+            tuned=picks[0].choices[ALL].split if picks else None,
+            tested=any(gains.outcome(pick, split) for pick in picks),
+        )
+    )
+
+
+def payload(run: RunSummary, component: str, split: str | None) -> str:
+    """The views to switch between, and the colours for light and dark, as JSON in a page."""
+    grids = own_grids(run, component, split)
+    views = [map_view(grid) for grid in grids]
+    gains_shown = views[0].has_gain
+    return in_script(
+        {
+            "views": [
+                {
+                    "z": view.z,
+                    "text": view.labels,
+                    "hover": view.hover,
+                    "limit": 100 * limit(run, grid),
+                    "note": caption_of(grid),
+                }
+                for view, grid in zip(views, grids, strict=True)
+            ],
+            "diverging": gains_shown,
+            "light": colours.DIVERGING_LIGHT if gains_shown else colours.SEQUENTIAL_LIGHT,
+            "dark": colours.DIVERGING_DARK if gains_shown else colours.SEQUENTIAL_DARK,
+        }
+    )
+
+
+def caption_of(grid: Grid) -> str:
+    """What a map is of, on how many questions."""
+    view = map_view(grid)
+    sizes = forest.sizes([grid.vanilla]) if view.has_gain else f"n = {grid.n}"
+    return f"{view.title}: {sizes}; unmodified {formatting.percent(grid.vanilla.value)}."
+
+
+def limit(run: RunSummary, grid: Grid) -> float:
+    """End of the colour scale: one for all components, so that their maps can be compared."""
+    return _largest_gain(
+        [other for other in run.grids if (other.split, other.lang) == (grid.split, grid.lang)]
+    )
 
 
 def _cells(matrix: Matrix) -> Iterator[float]:
@@ -137,7 +213,7 @@ def _hover(grid: Grid, source: int, target: int) -> str:
     changed = grid.changed[source][target]
     if changed is None:
         return f"{source} \u2192 {target}: not run"
-    lines = [f"<b>source {source} \u2192 target {target}</b>"]
+    lines = [f"source {source} \u2192 target {target}"]
     gain, accuracy = grid.gain[source][target], grid.accuracy[source][target]
     if gain is not None:
         low, high = grid.gain_low[source][target], grid.gain_high[source][target]
@@ -152,7 +228,7 @@ def _hover(grid: Grid, source: int, target: int) -> str:
             f"{formatting.percent(grid.vanilla.value)}"
         )
     lines.append(f"changes {formatting.percent(changed)} of outputs; n = {grid.n}")
-    return "<br>".join(lines)
+    return "\n".join(lines)
 
 
 def _split(name: str) -> str:

@@ -1,77 +1,100 @@
-"""The HTML page: views from summaries, and the template filled in."""
+"""The HTML page: sections from summaries and figures, and the template filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from plotly.offline import get_plotlyjs
 
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import (
-    HeadlineResult,
-    RunSummary,
-    Summary,
-)
+from crosslatent.analysis.results import HeadlineResult, RunSummary, Summary
 from crosslatent.report import (
     across,
-    attribution,
-    conditions,
-    diagnosis,
     evidence,
     first,
-    forest,
     formatting,
     gains,
     graded,
-    map_panels,
     maps,
+    safe,
     sections,
-    selectors,
+    selecting,
     traits,
+    verdicts,
 )
+from crosslatent.report.attribution import attribution
 from crosslatent.report.examples import Example, Site, examples, site_of
-from crosslatent.report.safe import in_page
-from crosslatent.report.views import (
-    Fact,
-    Fold,
-    PageView,
-    RunView,
-)
+from crosslatent.report.figure import FIGURES, Drawn, Reported, draw_run
+from crosslatent.report.views import Block, Fact, PageView, RunView, Section
 from crosslatent.selectors import Choosing
 from crosslatent.stats import METHODS
 
+_TEMPLATES = files("crosslatent.report") / "templates"
 
-def render(page: PageView) -> str:
-    """The page as one self-contained HTML text."""
+
+def render(
+    template: str, page: Any, styles: Sequence[str], scripts: Sequence[str], **names: Sequence[str]
+) -> str:
+    """A page as one self-contained HTML text.
+
+    Args:
+        template: its file's name.
+        page: what the template shows as ``page``.
+        styles: names of files of the templates, or the texts themselves.
+        scripts: the same.
+        names: what else the template knows.
+    """
     environment = Environment(
         loader=PackageLoader("crosslatent.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
-        finalize=in_page,
+        finalize=safe.in_page,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(formatting=formatting, number=forest.number)
-    folder = files("crosslatent.report") / "templates"
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        css=(folder / "report.css").read_text(encoding="utf-8"),
-        script=(folder / "report.js").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs() if any(run.maps for run in page.runs) else "",
+    environment.globals.update(names, formatting=formatting)
+    return environment.get_template(template).render(
+        page=page, css="".join(map(_text, styles)), script="".join(map(_text, scripts))
     )
 
 
-def page_view(summary: Summary, data: Sequence[RunData], choosing: Sequence[Choosing]) -> PageView:
+def _text(name: str) -> str:
+    """The text of a file of the templates; of what is none, itself."""
+    if not name.endswith((".css", ".js")):
+        return name
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def render_report(page: PageView) -> str:
+    """The page of a report as one self-contained HTML text."""
+    mapped = any(b.maps for run in page.runs for s in run.sections for b in s.blocks)
+    return render("report.html.j2", page, ["report.css"], ["report.js"] if mapped else [])
+
+
+def page_view(
+    summary: Summary, data: Sequence[RunData], choosing: Sequence[Choosing], folder: Path
+) -> PageView:
     """Everything the page shows.
 
     Args:
         summary: the analysis.
         data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
         choosing: how pairs were chosen in each run, in the same order.
+        folder: gets the figures.
     """
     headline = summary.headline
+    declared = headline.declared if headline is not None else None
+    reported = [
+        Reported(run, gains.judged_split(run, declared.test if declared else None), chosen)
+        for run, chosen in zip(summary.runs, choosing, strict=True)
+    ]
+    stems: list[str] = []
+    for run in summary.runs:
+        stems.append(safe.file_stem(run.task, stems))
+    drawn = [draw_run(*one) for one in zip(reported, [folder] * len(stems), stems, strict=True)]
     return PageView(
         title=_title(headline, summary.runs),
         carries=_carries(summary.runs),
@@ -84,84 +107,175 @@ def page_view(summary: Summary, data: Sequence[RunData], choosing: Sequence[Choo
             if (headline is None or run.name != headline.run) and (sentences := first.beside(run))
         ],
         bounds=[
-            (run.title, panel.sentences)
+            (run.title, [verdicts.BOUND.say(one) for one in run.over_controls])
             for run in summary.runs
-            if (panel := evidence.over_controls(run)) is not None
+            if run.over_controls
         ],
         runs=[
-            run_view(run, opened, headline, chosen, f"run-{place}")
-            for place, (run, opened, chosen) in enumerate(
-                zip(summary.runs, data, choosing, strict=True)
-            )
+            run_view(one, opened, headline, figures, f"run-{place}")
+            for place, (one, opened, figures) in enumerate(zip(reported, data, drawn, strict=True))
         ],
-        modules=across.modules_section(summary),
-        repeats=across.repeats_table(summary),
+        across=across.sections(summary, folder),
         method=_method(summary),
     )
 
 
 def run_view(
-    run: RunSummary,
+    reported: Reported,
     data: RunData,
     headline: HeadlineResult | None,
-    choosing: Choosing,
+    drawn: Mapping[str, list[Drawn]],
     anchor: str,
 ) -> RunView:
     """One run folder's part of the page."""
+    run = reported.summary
     declared = headline.declared if headline is not None else None
-    split = gains.judged_split(run, declared.test if declared else None)
     component = declared.component if declared and declared.component in run.components else None
-    site = site_of(run, component, split)
-    evaluation = choosing.evaluation
-    grids = map_panels.shown_grids(run, split)
+    site = site_of(run, component, reported.split)
     return RunView(
         anchor=anchor,
         title=run.title,
         intro=_intro(run),
-        missing=[*run.missing, *selectors.missing(choosing)],
-        site=site,
+        missing=[*run.missing, *selecting.missing(reported.choosing)],
         site_sentence=_site_sentence(site, run) if site is not None else "",
         examples=examples(data, site) if site is not None else [],
-        accuracy=sections.accuracy_panel(run),
-        rules=graded.rules_table(run),
-        conditions=conditions.condition_panel(run, split),
-        scores=graded.scores_section(run, split),
-        fidelity=graded.fidelity_section(run, split),
-        map_sentence=map_panels.map_sentence(run, grids, split),
-        map_views=[
-            maps.map_view(grid).title for grid in grids if grid.component == run.components[0]
+        sections=[
+            Section(title, [block for block in blocks if block])
+            for title, blocks in _sections(reported, drawn)
+            if any(blocks)
         ],
-        maps=[map_panels.map_panel(run, component, grids, anchor) for component in run.components],
-        over_controls=evidence.over_controls(run),
-        bounds_sentences=sections.bounds_sentences(run),
-        bounds=sections.bound_panels(run),
-        bound_layers=sections.layer_panels(run),
-        gain_sentences=gains.gain_sentences(run, split),
-        gains=gains.gain_panels(run, split),
-        compared=gains.compared_panel(run, split),
-        gain_table=gains.gain_table(run),
-        **_folds(run, split),
-        selectors=selectors.selectors_section(evaluation, run.exploratory) if evaluation else None,
-        selector_table=selectors.selectors_table(evaluation) if evaluation else None,
-        attribution=attribution.attribution_fold(choosing.attribution),
-        controls=gains.control_panels(run, split),
-        diagnosis=diagnosis.strata_panels(run, split),
-        spelling=diagnosis.spelling_panels(run, split),
-        follow=sections.follow_panel(run, split),
-        strata=gains.strata_panels(run, split),
         cost=sections.cost_facts(run),
         notes=[*sections.notes(run), *graded.notes(run)],
     )
 
 
-def _folds(run: RunSummary, split: str | None) -> dict[str, Fold | None]:
-    """The parts that open on a click, by the field of the view that they fill."""
-    return {
-        "tests": evidence.significance(run, split),
-        "layers": evidence.layers(run),
-        "languages": traits.languages(run),
-        "stability": traits.stability(run),
-    }
+def _sections(
+    reported: Reported, drawn: Mapping[str, list[Drawn]]
+) -> Iterator[tuple[str, list[Block]]]:
+    """Headings with their blocks; those that the run cannot fill are empty."""
+    run, split = reported.summary, reported.split
+
+    def figures(*names: str) -> list[Drawn]:
+        return [figure for name in names for figure in drawn.get(name, [])]
+
+    scores = (
+        "Graded scores",
+        [Block(graded.score_sentences(run), figures("scores", "scores_gain"))],
+    )
+    own_score = any(score.metric == run.metric for score in run.scores)
+    if own_score:
+        yield scores
+    yield "What the unmodified model knows", _known(run, figures("accuracy"))
+    if "conditions" in drawn:
+        said = "Every condition is compared with the unmodified model, on the same questions."
+        yield "Under conditions", [Block([said], figures("conditions"))]
+    yield "Every pair of layers", [_maps(reported, figures("heatmap"))]
+    yield (
+        "Which layers matter",
+        [
+            Block([evidence.layer_sentence(run, profile) for profile in run.layers]),
+            Block(figures=figures("layers"), fold="Layer by layer"),
+        ],
+    )
+    yield (
+        "The upper bound, and how much of it is luck",
+        [
+            Block([verdicts.BOUND.say(one) for one in run.over_controls], figures("over_controls")),
+            Block(sections.bounds_sentences(run), figures("upper_bound")),
+            Block(figures=figures("upper_bound_by_layer"), fold="Upper bound by layer"),
+        ],
+    )
+    table = gains.gain_table(run)
+    yield (
+        "Picked on some questions, tested on others" if "gain" in drawn else "",
+        [
+            Block(gains.gain_sentences(run, split), figures("gain", "compared"))
+            if "gain" in drawn
+            else Block(),
+            Block(tables=[table] if table else [], fold="Every pick on every split"),
+            *evidence.significance(run, split),
+        ],
+    )
+    yield from _chosen(reported, figures("selectors", "selectors_versus_pilot"))
+    if not own_score:
+        yield scores
+    yield (
+        "Does the answer stay in the language?",
+        [Block(graded.fidelity_sentences(run), figures("fidelity", "fidelity_change"))],
+    )
+    yield from _what_is_carried(reported, figures)
+    yield "", [Block(figures=figures("kinds"), fold="Gains by kind of question")]
+    yield "Would other questions say the same?", traits.stability(run)
+    yield "Does the gain depend on the language?", traits.languages(run)
+    others = [name for name in drawn if name not in FIGURES.own]
+    yield "Figures of other packages", [Block(figures=figures(*others))]
+
+
+def _known(run: RunSummary, figures: list[Drawn]) -> list[Block]:
+    rules = graded.rules_table(run)
+    return [
+        Block(sections.accuracy_sentences(run), figures),
+        Block(tables=[rules] if rules else [], fold="What depends on the answer rule"),
+    ]
+
+
+def _maps(reported: Reported, figures: list[Drawn]) -> Block:
+    run, split = reported.summary, reported.split
+    if not figures:
+        return Block()
+    return Block(
+        [maps.map_sentence(run, maps.shown_grids(run, split), split)],
+        figures,
+        maps=[maps.payload(run, figure.part, split) for figure in figures],
+        chooser=[maps.map_view(grid).title for grid in maps.own_grids(run, figures[0].part, split)],
+    )
+
+
+def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, list[Block]]]:
+    """How pairs were chosen for each question."""
+    choosing, new = reported.choosing, reported.summary.exploratory
+    title = "Choosing the pair without the answer" if choosing.evaluation else ""
+    blocks = attribution(choosing.attribution)
+    if choosing.evaluation is not None:
+        table = selecting.selectors_table(choosing.evaluation)
+        said = selecting.verdict(choosing.evaluation, new)
+        blocks = [Block(said, figures), Block(tables=[table], fold="Every selector"), *blocks]
+    yield title, blocks
+
+
+def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, list[Block]]]:
+    """The picked pair with other vectors: controls, donors by their answers, what comes out."""
+    run, split = reported.summary, reported.split
+    must = (
+        "If the counterpart of this very question matters, its vector must do better than each of "
+        "these at the same pair."
+    )
+    yield (
+        "The same pair with other vectors",
+        [Block([must], controls)] if (controls := figures("controls")) else [],
+    )
+    donors = (
+        "Donors, grouped by what their answer shares with the question\u2019s. They are chosen "
+        "with the answer known, so they say what a vector carries; an upper bound is not judged by "
+        "them."
+    )
+    spelled = (
+        "Questions, grouped by whether the right answer is spelled the same in both languages. "
+        "Where it is, the tokens that the counterpart would write are right here, too; where it is "
+        "not, they are wrong, and what they mean must be carried."
+    )
+    blocks = []
+    if strata := figures("strata"):
+        blocks.append(Block([donors, *gains.carried_sentences(run, split)], strata))
+    if spelling := figures("spelling"):
+        blocks.append(Block([spelled, *gains.spelling_sentences(run, split)], spelling))
+    yield "What is carried", blocks
+    yield (
+        "Does the output follow the donor?",
+        [Block(sections.follow_sentences(run, split), follow)]
+        if (follow := figures("follow"))
+        else [],
+    )
 
 
 def _carries(runs: Sequence[RunSummary]) -> bool:

@@ -12,7 +12,7 @@ from crosslatent.analysis.results import RunSummary
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import sizes
 from crosslatent.report.verdicts.diagnosis import kept
-from crosslatent.report.views import Fold, Table
+from crosslatent.report.views import Block, Table
 from crosslatent.stats import Estimate
 
 _TRAITS = {
@@ -27,13 +27,16 @@ _FIGURES = {
 }
 
 
-def languages(run: RunSummary) -> Fold | None:
+def languages(run: RunSummary) -> list[Block]:
     """Each language's figures beside its traits, and their rank correlations."""
     if not run.languages:
-        return None
+        return []
     why_not = list(dict.fromkeys(one.missing for one in run.correlations if one.missing))
     tables = [_traits_table(run), _figures_table(run), *_correlation_tables(run.correlations)]
-    return Fold("Language by language", [*_lead(run.correlations), *why_not], [], [], tables)
+    return [
+        Block([*_lead(run.correlations), *why_not]),
+        Block(tables=tables, fold="Language by language"),
+    ]
 
 
 def _lead(found: list[LanguageCorrelation]) -> list[str]:
@@ -118,18 +121,13 @@ def _estimate(estimate: Estimate | None) -> str:
     return "\u2013" if estimate is None else formatting.with_interval(estimate, difference=True)
 
 
-def stability(run: RunSummary) -> Fold | None:
+def stability(run: RunSummary) -> list[Block]:
     """Halves of the facts, and resamples of those that the pair was picked on."""
-    lead = [*map(_halves, run.grid_stability), *map(_pick, run.pick_stability)]
-    if not lead:
-        return None
-    return Fold(
-        title="Pairs that win when the facts are drawn again",
-        lead=lead,
-        sentences=[],
-        panels=[],
-        tables=[_winners_table(run.pick_stability)] if run.pick_stability else [],
-    )
+    tables = [_winners_table(run.pick_stability)] if run.pick_stability else []
+    return [
+        Block([*map(_halves, run.grid_stability), *map(_pick, run.pick_stability)]),
+        Block(tables=tables, fold="Pairs that win when the facts are drawn again"),
+    ]
 
 
 def _halves(one: GridStability) -> str:

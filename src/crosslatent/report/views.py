@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from crosslatent.report.examples import Example, Site
-from crosslatent.report.forest import Forest
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A titled block: sentences, then rows of dots with intervals."""
-
-    title: str
-    sentences: list[str]
-    forest: Forest | None = None
+from crosslatent.report.examples import Example
+from crosslatent.report.figure import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +20,33 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a section: sentences, figures side by side, tables.
+
+    Attributes:
+        fold: title of a part that opens on a click; "" = always seen.
+        maps: views and colours of heat maps as JSON, in the order of the figures; see `maps`.
+        chooser: names of the views of these maps.
+    """
+
+    sentences: Sequence[str] = ()
+    figures: Sequence[Drawn] = ()
+    tables: Sequence[Table] = ()
+    fold: str = ""
+    maps: Sequence[str] = ()
+    chooser: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.sentences or self.figures or self.tables)
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with sentences and panels. `first`: it holds the figure that counts in the task."""
+    """A heading and what belongs to it; without a title, a part of the section before."""
 
     title: str
-    sentences: list[str]
-    panels: list[Panel]
-    first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Sentences that are always seen (`lead`), and more below a title that opens on a click."""
-
-    title: str
-    lead: list[str]
-    sentences: list[str]
-    panels: list[Panel]
-    tables: list[Table]
-
-
-@dataclass(frozen=True, slots=True)
-class MapPanel:
-    """One heat map. `payload`: JSON, safe in HTML: a figure and the views to switch between."""
-
-    key: str
-    title: str
-    note: str
-    payload: str
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +58,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Declared:
     """A condition declared beforehand. `state`: holds, fails, or open (could not be judged)."""
 
     text: str
@@ -85,49 +76,21 @@ class HeadlineView:
     unit: str
     sentences: list[str]
     beside: list[str]
-    conditions: list[Condition]
+    conditions: list[Declared]
     verdict: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run folder's part of the page; parts that the run cannot fill are None or empty."""
+    """One run folder's part of the page."""
 
     anchor: str
     title: str
     intro: str
     missing: list[str]
-    site: Site | None
     site_sentence: str
     examples: list[Example]
-    accuracy: Panel | None
-    rules: Table | None
-    conditions: Panel | None
-    scores: Section | None
-    fidelity: Section | None
-    map_sentence: str
-    map_views: list[str]
-    maps: list[MapPanel]
-    over_controls: Panel | None
-    bounds_sentences: list[str]
-    bounds: list[Panel]
-    bound_layers: list[Panel]
-    gain_sentences: list[str]
-    gains: list[Panel]
-    compared: Panel | None
-    gain_table: Table | None
-    tests: Fold | None
-    selectors: Section | None
-    selector_table: Table | None
-    attribution: Fold | None
-    layers: Fold | None
-    languages: Fold | None
-    stability: Fold | None
-    controls: list[Panel]
-    diagnosis: list[Panel]
-    spelling: list[Panel]
-    follow: Panel | None
-    strata: list[Panel]
+    sections: list[Section]
     cost: list[Fact]
     notes: list[str] = field(default_factory=list)
 
@@ -147,6 +110,5 @@ class PageView:
     bounds: list[tuple[str, list[str]]]
     """Title of each run, and what is left of its upper bound above the strongest control."""
     runs: list[RunView]
-    modules: Section | None
-    repeats: Table | None
+    across: list[Section]
     method: list[Fact]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import formatting
+from crosslatent.report.figure import Drawn, draw_forest
 from crosslatent.report.forest import Forest, Row, row, sizes
-from crosslatent.report.lens.evaluation_figures import shared_scale, write_figures
 from crosslatent.report.lens.evaluation_tables import (
     asked,
     condition_table,
@@ -25,11 +25,11 @@ from crosslatent.report.lens.evaluation_words import (
     verdict,
 )
 from crosslatent.report.lens.marks import isolated, name
-from crosslatent.report.lens.pages import render
-from crosslatent.report.lens.publish import published
-from crosslatent.report.safe import printable
-from crosslatent.report.views import Fact, Panel, Table
-from crosslatent.stats import METHODS
+from crosslatent.report.page import render
+from crosslatent.report.publish import published
+from crosslatent.report.safe import file_stem, printable
+from crosslatent.report.views import Block, Fact, Table
+from crosslatent.stats import METHODS, Estimate
 
 PAGE = "evaluation.html"
 _CAPTION = (
@@ -44,24 +44,7 @@ _KINDS = {"gain": "true", "loss": "lost", "open": "base"}
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled(Forest):
-    """A forest on the scale of another one, so that two can be compared."""
-
-    scale: Forest
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Ends of the scale."""
-        return self.scale.limits
-
-    @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """(value, label) along the scale."""
-        return self.scale.ticks
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionVerdict:
     """One sentence on a condition. `state`: gain, loss or open, of the target languages."""
 
     name: str
@@ -77,10 +60,10 @@ class EvaluationView:
 
     title: str
     opening: list[str]
-    verdicts: list[Verdict]
-    changes: list[Panel]
+    verdicts: list[ConditionVerdict]
+    changes: list[Block]
     table: Table
-    by_language: list[Panel]
+    by_language: Block
     languages: Table
     failures: Table | None
     notes: list[str]
@@ -101,23 +84,23 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> list[Path]:
         RunFolderError: `out` cannot be written.
     """
     with published(out, PAGE) as (draft, files):
-        text = render("evaluation.html.j2", page_view(evaluation), plotly=False)
+        page = page_view(evaluation, draft / "figures")
+        text = render("lens/evaluation.html.j2", page, ["report.css", "lens/lens.css"], [])
         (draft / PAGE).write_text(text, encoding="utf-8")
-        write_figures(evaluation, draft / "figures")
         write_tables(evaluation, draft / "tables")
     return files
 
 
-def page_view(evaluation: Evaluation) -> EvaluationView:
-    """What the page shows, ready for the template."""
+def page_view(evaluation: Evaluation, folder: Path) -> EvaluationView:
+    """What the page shows, ready for the template; the figures go to `folder`."""
     others = [one for one in evaluation.conditions if one.kind != "unmodified"]
     return EvaluationView(
         title=f"{isolated(printable(evaluation.task))}: what each condition changes",
         opening=opening(evaluation),
         verdicts=[_verdict(evaluation, one) for one in evaluation.conditions],
-        changes=_changes(evaluation, others),
+        changes=_changes(evaluation, others, folder),
         table=condition_table(evaluation),
-        by_language=_by_language(evaluation, others),
+        by_language=Block(figures=_by_language(evaluation, others, folder)),
         languages=language_table(evaluation),
         failures=_failures(evaluation),
         notes=evaluation.notes,
@@ -125,8 +108,8 @@ def page_view(evaluation: Evaluation) -> EvaluationView:
     )
 
 
-def _verdict(evaluation: Evaluation, one: ConditionResult) -> Verdict:
-    return Verdict(
+def _verdict(evaluation: Evaluation, one: ConditionResult) -> ConditionVerdict:
+    return ConditionVerdict(
         name=printable(one.name),
         about=one.about,
         sentence=verdict(evaluation, one),
@@ -135,40 +118,79 @@ def _verdict(evaluation: Evaluation, one: ConditionResult) -> Verdict:
     )
 
 
-def _changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[Panel]:
-    """Two panels on one scale: the target languages, and the central one."""
-    central = evaluation.central
-    both = [one.change.get(key) for one in others for key in (ALL, central)]
-    scale = shared_scale(both)
-    found = []
-    for key, where in ((ALL, targets(evaluation)), (central, isolated(name(central)))):
-        rows = [
-            _row(marked(isolated(printable(one.name)), one, key), one, key)
-            for one in others
-            if key in one.change
-        ]
-        title = formatting.first_upper(where)
-        if rows:
-            notes = [_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])]
-            forest = _forest(rows, scale, " ".join(notes))
-            found.append(Panel(title, _left_out(others, key), forest))
+def _changes(
+    evaluation: Evaluation, others: Sequence[ConditionResult], folder: Path
+) -> list[Block]:
+    """Two figures on one scale, the target languages and the central one; then its KL."""
+    found: list[Block] = []
+    for title, forest in changes(evaluation, others).items():
+        key = ALL if not found else evaluation.central
+        if forest.rows:
+            stem = folder / ("changes-central" if found else "changes-target")
+            drawn = draw_forest(title, forest, stem)
+            found.append(Block(_left_out(others, key), [drawn]))
         elif others:
-            found.append(Panel(title, [f"Nothing was asked in {where}."]))
+            found.append(Block([f"Nothing was asked in {title}."]))
+    forest = _kl(others)
+    if forest.rows:
+        title = f"{isolated(name(evaluation.central))} text, KL in nats per token"
+        found.append(Block(figures=[draw_forest(title, forest, folder / "kl")]))
     return found
 
 
+def changes(evaluation: Evaluation, others: Sequence[ConditionResult]) -> dict[str, Forest]:
+    """Change under each condition in the target languages, and in the central one, by title."""
+    sides = {targets(evaluation): ALL, isolated(name(evaluation.central)): evaluation.central}
+    both = [one.change.get(key) for one in others for key in sides.values()]
+    scale = _shared_scale(both)
+    caption = " ".join([_CAPTION, *([_EXPOSED] if any(one.is_exposed for one in others) else [])])
+    return {
+        formatting.first_upper(title): _forest(
+            [
+                _row(marked(isolated(printable(one.name)), one, key), one, key)
+                for one in others
+                if key in one.change
+            ],
+            scale,
+            caption,
+        )
+        for title, key in sides.items()
+    }
+
+
 def _left_out(others: Sequence[ConditionResult], key: str) -> list[str]:
-    """A sentence on the conditions that a panel cannot show, if there are any."""
+    """A sentence on the conditions that a figure cannot show, if there are any."""
     missing = [isolated(printable(one.name)) for one in others if key not in one.change]
     return [f"Not measured under {formatting.listing(missing)}."] if missing else []
 
 
-def _by_language(evaluation: Evaluation, others: Sequence[ConditionResult]) -> list[Panel]:
-    """One panel a condition, all on one scale."""
+def _kl(others: Sequence[ConditionResult]) -> Forest:
+    """How far the next token's distribution moves on texts in the central language."""
+    measured = [(one, one.kl) for one in others if one.kl is not None and one.kl.value is not None]
+    rows = tuple(
+        row(isolated(printable(one.name)), "base", kl, _exposed(one.kl_trained_on))
+        for one, kl in measured
+    )
+    texts = formatting.range_of([kl.n for _, kl in measured])
+    caption = f"KL divergence from the unmodified model on {texts} texts in the central language."
+    return Forest(rows, False, caption, plain=True)
+
+
+def _exposed(found: Overlap | None) -> str:
+    """How much of a figure rests on training data; empty for none."""
+    return f"{found} were trained on" if found is not None and found.n else ""
+
+
+def _by_language(
+    evaluation: Evaluation, others: Sequence[ConditionResult], folder: Path
+) -> list[Drawn]:
+    """One figure a condition, all on one scale."""
     langs = asked(evaluation)
-    scale = shared_scale([one.change.get(lang) for one in others for lang in langs])
-    found = []
+    scale = _shared_scale([one.change.get(lang) for one in others for lang in langs])
+    drawn: list[Drawn] = []
+    stems: list[str] = []
     for one in others:
+        stems.append(file_stem(f"languages-{one.name}", stems))
         rows = [
             _row(
                 marked(
@@ -183,8 +205,15 @@ def _by_language(evaluation: Evaluation, others: Sequence[ConditionResult]) -> l
             if lang in one.change
         ]
         if rows:
-            found.append(Panel(isolated(printable(one.name)), [], _forest(rows, scale)))
-    return found
+            forest = _forest(rows, scale)
+            drawn.append(draw_forest(isolated(printable(one.name)), forest, folder / stems[-1]))
+    return drawn
+
+
+def _shared_scale(changes: Sequence[Estimate | None]) -> Forest:
+    """A scale that holds all of some changes."""
+    rows = [row("", "true", change) for change in changes if change is not None]
+    return Forest(tuple(rows), difference=True, caption="")
 
 
 def _row(label: str, one: ConditionResult, key: str) -> Row:
@@ -194,10 +223,10 @@ def _row(label: str, one: ConditionResult, key: str) -> Row:
     return row(label, _KINDS[direction(one, key)], one.change[key], flips)
 
 
-def _forest(rows: Sequence[Row], scale: Forest, notes: str = "") -> Scaled:
+def _forest(rows: Sequence[Row], scale: Forest, notes: str = "") -> Forest:
     asked_of = sizes([mark.estimate for line in rows for mark in line.marks])
     caption = f"{asked_of}. {notes}".strip()
-    return Scaled(rows=tuple(rows), difference=True, caption=caption, scale=scale)
+    return Forest(tuple(rows), True, caption, scale=scale)
 
 
 def _failures(evaluation: Evaluation) -> Table | None:

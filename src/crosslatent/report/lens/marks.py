@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crosslatent.core.subspace import Floats
 from crosslatent.report import formatting
+from crosslatent.report.colours import LANGUAGES
 from crosslatent.report.safe import printable, short
 
 NAMED_LANGUAGES = 6
@@ -19,14 +20,8 @@ NAMED_LANGUAGES = 6
 LONGEST, LONGEST_CODE = 24, 9
 """Letters of a name and of a code in a figure."""
 
-LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b7680")
-"""Okabe and Ito (2008), without yellow, which a white page swallows, and with a grey."""
-DARK = ("#4a9fe0", "#f0803c", "#2fc79a", "#e39ac4", "#f2bb4a", "#9ad6fa", "#a3adb5")
-
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
-"""For Plotly; seven colours times seven symbols tell 49 languages apart."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-"""The same for Matplotlib."""
+"""For Matplotlib; seven colours times seven symbols tell 49 languages apart."""
 GLYPHS = ("●", "■", "◆", "▲", "▼", "✚", "✖")
 """The same as text."""
 
@@ -40,12 +35,12 @@ PLACES = (
     "bottom right",
     "bottom left",
 )
-"""Where a label may stand, as Plotly calls it, the best ones first."""
+"""Where a label may be, the best ones first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One language in figures. `colour` and `symbol`: places in the tuples of this module."""
+    """One language in figures. `colour` and `symbol`: places in `LANGUAGES` and `MARKERS`."""
 
     lang: str
     name: str
@@ -63,8 +58,8 @@ def marks(languages: Sequence[str], central: str) -> list[Mark]:
             lang=lang,
             name=name(lang),
             label=short(name(lang), LONGEST) if named else short(lang, LONGEST_CODE),
-            colour=place % len(LIGHT),
-            symbol=place // len(LIGHT) % len(SYMBOLS),
+            colour=place % len(LANGUAGES),
+            symbol=place // len(LANGUAGES) % len(MARKERS),
             central=lang == central,
         )
         for place, lang in enumerate(languages)

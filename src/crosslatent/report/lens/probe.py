@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosslatent.lens.space import Space
-from crosslatent.report import formatting
+from crosslatent.report import colours, formatting
+from crosslatent.report.drawing import layer_name
+from crosslatent.report.figure import Drawn
 from crosslatent.report.lens import marks, probe_words
-from crosslatent.report.lens.drawing import layer_name
-from crosslatent.report.lens.pages import render
-from crosslatent.report.lens.probe_figures import write_figures
-from crosslatent.report.lens.probe_panels import Chart, layered, over_layers
+from crosslatent.report.lens.probe_figures import of_layers, write_figures
 from crosslatent.report.lens.probe_tables import layer_table, write_tables
-from crosslatent.report.lens.publish import published
 from crosslatent.report.lens.views import LayerView, layer_views
+from crosslatent.report.page import render
+from crosslatent.report.publish import published
 from crosslatent.report.safe import in_script, printable
-from crosslatent.report.views import Fact, Table
+from crosslatent.report.views import Block, Fact, Table
 from crosslatent.stats import METHODS
 
 PAGE = "probe.html"
@@ -34,8 +34,8 @@ class ProbeView:
     facts: list[list[str]]
     layer_data: str
     looks: list[marks.Mark]
-    layered: list[Chart]
-    over_layers: list[Chart]
+    layered: list[Block]
+    over_layers: Block
     missing: list[str]
     languages: Table
     table: Table
@@ -57,15 +57,26 @@ def write_probe_report(space: Space, out: Path) -> list[Path]:
     """
     views = layer_views(space)
     with published(out, PAGE) as (draft, files):
-        text = render("probe.html.j2", page_view(space, views), plotly=True)
+        figures = write_figures(space, views, draft / "figures")
+        page = page_view(space, views, figures)
+        styles = ["report.css", "lens/lens.css", _colours()]
+        text = render("lens/probe.html.j2", page, styles, ["lens/lens.js"], glyphs=marks.GLYPHS)
         (draft / PAGE).write_text(text, encoding="utf-8")
-        write_figures(space, views, draft / "figures")
         write_tables(space, views, draft / "tables")
     return files
 
 
-def page_view(space: Space, views: Sequence[LayerView]) -> ProbeView:
-    """What the page shows, ready for the template."""
+def _colours() -> str:
+    """The languages' colours as CSS variables."""
+    light, dark = (
+        "".join(f"--lang-{place}:{colour};" for place, colour in enumerate(tones))
+        for tones in (colours.LANGUAGES, colours.LANGUAGES_DARK)
+    )
+    return f":root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+
+
+def page_view(space: Space, views: Sequence[LayerView], figures: Sequence[Drawn]) -> ProbeView:
+    """What the page shows, ready for the template. `figures`: those over all layers."""
     model = str(space.record.model.get("name") or "")
     count = formatting.count(len(space.languages), "language")
     return ProbeView(
@@ -78,8 +89,8 @@ def page_view(space: Space, views: Sequence[LayerView]) -> ProbeView:
         facts=[probe_words.of_layer(view) for view in views],
         layer_data=_layer_data(views),
         looks=marks.marks(space.languages, space.central),
-        layered=layered(space, views),
-        over_layers=over_layers(space, views),
+        layered=of_layers(space, views),
+        over_layers=Block(figures=figures),
         missing=_missing(space, views),
         languages=_languages(space),
         table=layer_table(views),

@@ -1,69 +1,148 @@
-"""A probe's figures for papers: PNG, PDF and SVG."""
+"""A probe's figures: languages in the specific subspace, layer by layer, and over all layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from crosslatent.core.subspace import Floats
 from crosslatent.lens.space import Space
 from crosslatent.report import colours, formatting
-from crosslatent.report.lens import marks, probe_charts
-from crosslatent.report.lens.drawing import (
+from crosslatent.report.drawing import (
+    WIDTH,
+    in_page,
     layer_axis,
     layer_name,
     layer_places,
     log_axis,
     save,
-    style,
+    styled,
+    svg_of,
 )
-from crosslatent.report.lens.layer_charts import has_separability, kinds
+from crosslatent.report.figure import Drawn
+from crosslatent.report.lens import marks
 from crosslatent.report.lens.marks import Mark
-from crosslatent.report.lens.views import LayerView, drawn_langs, outside, some_layers, square
+from crosslatent.report.lens.probe_words import of_language
+from crosslatent.report.lens.views import (
+    LayerView,
+    drawn_langs,
+    even_angle,
+    outside,
+    some_layers,
+    square,
+)
 from crosslatent.report.safe import short
+from crosslatent.report.views import Block
 from crosslatent.stats import Estimate
 
 MOST_PANELS = 9
 LAST_ANGLES = 3
-_LETTER = (0.034, 0.062)
-"""Width and height of a label's letter, as a share of a panel's side."""
+LABELLED_ANGLES = 12
+"""Up to so many languages the matrix has room for its numbers."""
+RULES = {
+    "linear": ("learned rule", colours.ACCENT),
+    "full": ("nearest mean, whole space", colours.LOSS),
+    "specific": ("nearest mean, specific subspace", colours.GREY),
+}
+"""Shares of texts classified correctly, with the names and colours of their lines."""
+_LETTERS = ((0.034, 0.062), (0.02, 0.045))
+"""Width and height of a label's letter, as a share of the side of a small panel and a large one."""
 _MARK = 0.032
 _OFFSETS = {"left": -1, "center": 0, "right": 1, "middle": 0, "top": 1, "bottom": -1}
 _ALIGN = {"left": "right", "right": "left", "center": "center"}
 _UPRIGHT = {"middle": "center_baseline", "top": "bottom", "bottom": "top"}
+_SIDE = WIDTH / 72
 
 
-def write_figures(space: Space, views: Sequence[LayerView], folder: Path) -> None:
-    """Write every figure that the space can fill as ``NAME.png``, ``.pdf`` and ``.svg``."""
-    with mpl.rc_context(style()):
-        for name, figure in _figures(space, views):
-            save(figure, folder / name)
+def write_figures(space: Space, views: Sequence[LayerView], folder: Path) -> list[Drawn]:
+    """Write every figure that the space can fill; those over all layers are for the page, too."""
+    with styled():
+        save(languages(space, views), folder / "languages")
+        if len(space.languages) > 2:
+            save(angles(space, views), folder / "angles")
+        return [
+            Drawn("", in_page(save(figure, folder / name), str(escape(caption))), caption)
+            for name, caption, figure in _over_layers(space, views)
+        ]
 
 
-def _figures(space: Space, views: Sequence[LayerView]) -> Iterator[tuple[str, Figure]]:
-    yield "languages", languages(space, views)
-    yield "singular-values", singular_values(space, views)
-    if any(view.between is not None for view in views):
-        yield "between", between(space, views)
-    if has_separability(views):
-        yield "separability", separability(space, views)
-    if len(space.languages) > 2:
-        yield "angles", angles(space, views)
+def of_layers(space: Space, views: Sequence[LayerView]) -> list[Block]:
+    """The figures of one layer at a time, for the page."""
+    looks = marks.marks(space.languages, space.central)
+    kinds: list[tuple[str, Callable[[Axes, LayerView], object], float]] = []
+    if views[0].means.shape[1] == 1:
+        height = 0.6 + max(0.35 * len(looks), 1.4)
+        kinds.append((_strip_caption(space), lambda a, v: _strip(a, space, v, looks), height))
+    else:
+        kinds.append(
+            (_plane_caption(space), lambda a, v: _plane(a, space, v, looks, large=True), _SIDE)
+        )
+    if len(looks) > 2:
+        kinds.append((_angles_caption(space), lambda a, v: _angles(a, v, looks), _SIDE))
+    with styled():
+        return [
+            Block(figures=[_shown(caption, draw, view, height) for caption, draw, height in kinds])
+            for view in views
+        ]
+
+
+def _shown(
+    caption: str, draw: Callable[[Axes, LayerView], object], view: LayerView, height: float
+) -> Drawn:
+    figure = Figure(figsize=(_SIDE, height), layout="constrained")
+    draw(figure.add_subplot(), view)
+    return Drawn(str(view.layer), in_page(svg_of(figure), str(escape(caption))), caption)
+
+
+def _strip_caption(space: Space) -> str:
+    return (
+        f"Languages on the only axis of the specific subspace. {_points(space)}arge marks the "
+        f"languages\u2019 means; {_central(space)}. Zero is the mean of the means. Which way the "
+        "axis points means nothing."
+    )
+
+
+def _plane_caption(space: Space) -> str:
+    kept = space.rank if space.points is None else space.points.values.shape[2]
+    of = "" if kept == space.rank else f", of the {kept} that are known of the texts"
+    return (
+        "Languages in the specific subspace, along the two axes on which the means differ most"
+        f"{of}. {_points(space)}arge marks the languages\u2019 means; {_central(space)}. Both axes "
+        "have the same scale, which changes from layer to layer, and so may the axes; which way "
+        "they point means nothing."
+    )
+
+
+def _points(space: Space) -> str:
+    return "L" if space.points is None else "Small marks are held-out texts, l"
+
+
+def _central(space: Space) -> str:
+    return f"{of_language(space.central)}, the central language, is outlined"
+
+
+def _angles_caption(space: Space) -> str:
+    count = len(space.languages)
+    return (
+        "Angles between the languages\u2019 means, seen from the mean of them all, in the whole "
+        f"specific subspace. {count} languages that are all equally far apart are at "
+        f"{even_angle(count):.0f}\u00b0 to each other; blue pairs are closer than that, orange "
+        "ones farther."
+    )
 
 
 def languages(space: Space, views: Sequence[LayerView]) -> Figure:
     """Languages in the specific subspace, a panel for each of some layers."""
     shown = [views[place] for place in some_layers(space.layers, MOST_PANELS)]
     looks = marks.marks(space.languages, space.central)
-    langs = np.array(drawn_langs(space))
     strip = shown[0].means.shape[1] == 1
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
@@ -72,75 +151,95 @@ def languages(space: Space, views: Sequence[LayerView]) -> Figure:
     for place, view in enumerate(shown):
         axis = figure.add_subplot(rows, columns, place + 1)
         if strip:
-            _strip(axis, view, looks, langs)
+            _strip(axis, space, view, looks)
         else:
-            _plane(axis, view, looks, langs)
+            _plane(axis, space, view, looks, large=False)
         left = outside(view)
         away = f" ({formatting.count(left, 'text')} outside)" if left else ""
         axis.set_title(f"{layer_name(view.layer)}{away}")
-    figure.suptitle(
-        _languages_title(space, len(shown), strip=strip), fontsize=8.5, x=0.01, ha="left"
-    )
+    every = len(shown) == len(space.layers)
+    which = "every layer" if every else f"{len(shown)} of {len(space.layers)} layers"
+    small = "" if space.points is None else "; small marks: held-out texts"
+    axes = "the axis" if strip else "the two axes"
+    title = f"Means along {axes} on which languages differ most, {which}{small}."
+    figure.suptitle(title, fontsize=8.5, x=0.01, ha="left")
     return figure
 
 
-def _languages_title(space: Space, shown: int, *, strip: bool) -> str:
-    which = (
-        "every layer" if shown == len(space.layers) else f"{shown} of {len(space.layers)} layers"
-    )
-    small = "" if space.points is None else "; small marks: held-out texts"
-    axes = "the axis" if strip else "the two axes"
-    return f"Means along {axes} on which languages differ most, {which}{small}."
-
-
-def _plane(axis: Axes, view: LayerView, looks: Sequence[Mark], langs: Any) -> None:
+def _plane(
+    axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark], *, large: bool
+) -> None:
     centre, side = square(view)
     axis.set_xlim(centre[0] - side / 2, centre[0] + side / 2)
     axis.set_ylim(centre[1] - side / 2, centre[1] + side / 2)
     axis.set_aspect("equal")
     axis.set_xticks([])
     axis.set_yticks([])
-    axis.set_xlabel(probe_charts.axis_title(view, 0), fontsize=7.5)
-    axis.set_ylabel(probe_charts.axis_title(view, 1), fontsize=7.5)
-    if view.texts is not None:
-        for look in looks:
-            _texts(axis, view.texts[langs == look.lang], look)
-    unit = (view.means - centre) / side + 0.5
-    labels = [_label(look) for look in looks]
-    places = marks.label_places(unit, labels, letter=_LETTER, mark=_MARK)
-    for look, mean, label, place in zip(looks, view.means, labels, places, strict=True):
+    axis.set_xlabel(axis_title(view, 0), fontsize=7.5)
+    axis.set_ylabel(axis_title(view, 1), fontsize=7.5)
+    _texts(axis, space, view, looks)
+    labels = [look.label if large else _code(look) for look in looks]
+    for look, mean, label, place in zip(
+        looks, view.means, labels, label_places(view, labels, large=large), strict=True
+    ):
         _mean(axis, mean, look)
-        _write(axis, mean, label, marks.PLACES[place], bold=look.central)
+        _write(axis, mean, label, place, bold=look.central, size=9 if large else 7)
 
 
-def _label(look: Mark) -> str:
+def label_places(view: LayerView, labels: Sequence[str], *, large: bool) -> list[str]:
+    """Where the languages' labels hide each other least, see `marks.PLACES`."""
+    centre, side = square(view)
+    unit = (view.means - centre) / side + 0.5
+    found = marks.label_places(unit, labels, letter=_LETTERS[large], mark=_MARK)
+    return [marks.PLACES[place] for place in found]
+
+
+def axis_title(view: LayerView, axis: int) -> str:
+    """Which axis, and how much of the differences it holds."""
+    held = view.shares[axis]
+    of = "" if math.isnan(held) else f": {formatting.percent(float(held))} of the differences"
+    return f"axis {axis + 1}{of}"
+
+
+def _code(look: Mark) -> str:
     """Codes: names are too long for small multiples."""
     return short(look.lang, marks.LONGEST_CODE)
 
 
-def _strip(axis: Axes, view: LayerView, looks: Sequence[Mark], langs: Any) -> None:
+def _strip(axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark]) -> None:
+    """One row a language; its texts spread over the row's height so that they can be seen."""
+    _texts(axis, space, view, looks)
     for row, look in enumerate(looks):
-        if view.texts is not None:
-            values = view.texts[langs == look.lang][:, 0]
-            heights = row + probe_charts.jitter(len(values))
-            _texts(axis, np.stack([values, heights], axis=1), look)
         _mean(axis, np.array([view.means[row, 0], row]), look)
     axis.set_yticks(range(len(looks)), [look.label for look in looks])
     axis.set_ylim(len(looks) - 0.4, -0.6)
+    axis.set_xlabel(axis_title(view, 0), fontsize=7.5)
     axis.tick_params(length=0)
     axis.spines["left"].set_visible(False)
 
 
-def _texts(axis: Axes, values: Floats, look: Mark) -> None:
-    axis.plot(
-        values[:, 0],
-        values[:, 1],
-        marks.MARKERS[look.symbol],
-        color=marks.LIGHT[look.colour],
-        markersize=2,
-        alpha=0.45,
-        markeredgewidth=0,
-    )
+def jitter(count: int) -> Floats:
+    """Offsets within a row that look random and are the same every time."""
+    spread: Floats = 0.62 * ((np.arange(1.0, count + 1.0) * 0.6180339887) % 1 - 0.5)
+    return spread
+
+
+def _texts(axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark]) -> None:
+    if view.texts is None:
+        return
+    langs = np.array(drawn_langs(space))
+    for row, look in enumerate(looks):
+        values = view.texts[langs == look.lang]
+        along = values[:, 1] if values.shape[1] > 1 else row + jitter(len(values))
+        axis.plot(
+            values[:, 0],
+            along,
+            marks.MARKERS[look.symbol],
+            color=colours.LANGUAGES[look.colour],
+            markersize=2,
+            alpha=0.45,
+            markeredgewidth=0,
+        )
 
 
 def _mean(axis: Axes, mean: Floats, look: Mark) -> None:
@@ -148,7 +247,7 @@ def _mean(axis: Axes, mean: Floats, look: Mark) -> None:
         mean[0],
         mean[1],
         marks.MARKERS[look.symbol],
-        color=marks.LIGHT[look.colour],
+        color=colours.LANGUAGES[look.colour],
         markersize=7,
         markeredgecolor=colours.INK if look.central else "white",
         markeredgewidth=1.2 if look.central else 0.8,
@@ -157,7 +256,7 @@ def _mean(axis: Axes, mean: Floats, look: Mark) -> None:
     )
 
 
-def _write(axis: Axes, point: Floats, label: str, place: str, *, bold: bool) -> None:
+def _write(axis: Axes, point: Floats, label: str, place: str, *, bold: bool, size: float) -> None:
     upright, sideways = place.split()
     gap = 4.5 if upright == "middle" or sideways == "center" else 3.5
     axis.annotate(
@@ -167,90 +266,180 @@ def _write(axis: Axes, point: Floats, label: str, place: str, *, bold: bool) -> 
         textcoords="offset points",
         ha=_ALIGN[sideways],
         va=_UPRIGHT[upright],
-        fontsize=7,
-        fontweight="bold" if bold else "normal",
+        fontsize=size,
+        gid="strong" if bold else None,
         color=colours.INK,
         zorder=4,
         annotation_clip=False,
     )
 
 
-def singular_values(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Singular values by layer, and what share of the differences each component holds."""
-    values = np.array([view.singular_values for view in views])
-    several = values.shape[1] > 1
-    figure = Figure(figsize=(7.4 if several else 4.2, 3.0), layout="constrained")
-    axis = figure.add_subplot(1, 2 if several else 1, 1)
-    places = layer_places(space.layers)
-    tones = LinearSegmentedColormap.from_list("tones", [colours.ACCENT, colours.PALE])
-    for component in range(values.shape[1]):
-        colour = tones(component / max(values.shape[1] - 1, 1))
-        _line(axis, places, values[:, component], colour, width=2.0 if component == 0 else 1.1)
-    if (values > 0).all():
-        log_axis(axis)
-    axis.set_ylabel("singular values" if several else "singular value")
-    layer_axis(axis, space.layers)
-    if several:
-        _shares(figure.add_subplot(1, 2, 2), space, views, figure)
+def angles(space: Space, views: Sequence[LayerView]) -> Figure:
+    """Angles between languages in the last layers."""
+    shown = list(views[-LAST_ANGLES:])
+    looks = marks.marks(space.languages, space.central)
+    side = max(2.2, 0.2 * len(looks))
+    figure = Figure(figsize=(side * len(shown) + 0.9, side + 1.0), layout="constrained")
+    for place, view in enumerate(shown):
+        axis = figure.add_subplot(1, len(shown), place + 1)
+        _angles(axis, view, looks)
+        axis.set_title(layer_name(view.layer))
     return figure
 
 
-def _shares(axis: Axes, space: Space, views: Sequence[LayerView], figure: Figure) -> None:
-    cells = 100 * np.array([view.explained for view in views]).T
-    scale = LinearSegmentedColormap.from_list("scale", colours.SEQUENTIAL_LIGHT)
-    places = layer_places(space.layers)
-    edges = [k - 0.5 for k in range(len(views))]
-    rows = np.arange(len(cells) + 1) + 0.5
-    top = float(np.nanmax(cells)) if np.isfinite(cells).any() else 1.0
-    image = axis.pcolormesh(edges, rows, cells[:, :-1], cmap=scale, vmin=0, vmax=top)
-    final = [places[-1] - 0.5, places[-1] + 0.5]
-    axis.pcolormesh(final, rows, cells[:, -1:], cmap=scale, vmin=0, vmax=top)
-    layer_axis(axis, space.layers)
-    axis.grid(visible=False)
-    axis.set_ylim(rows[-1], rows[0])
-    axis.set_yticks(range(1, len(cells) + 1, 1 + len(cells) // 10))
-    axis.set_ylabel("component")
+def angle_scale(languages: int, scale: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """A diverging scale over 0 to 180 degrees whose middle is the angle of languages at random."""
+    middle = even_angle(languages) / 180
+    tones = [colour for _, colour in reversed(scale)]
+    return list(zip([0.0, middle / 2, middle, (1 + middle) / 2, 1.0], tones, strict=True))
+
+
+def _angles(axis: Axes, view: LayerView, looks: Sequence[Mark]) -> None:
+    """A matrix without its diagonal, where there is nothing to see."""
+    cells = view.angles.copy()
+    np.fill_diagonal(cells, np.nan)
+    stops = angle_scale(len(looks), colours.DIVERGING_LIGHT)
+    scale = LinearSegmentedColormap.from_list("angles", stops)
+    mesh = axis.pcolormesh(cells, cmap=scale, vmin=0, vmax=180, gid="mesh")
+    axis.set(xlim=(0, len(cells)), ylim=(len(cells), 0))
+    axis.set_aspect("equal")
+    places, labels = [place + 0.5 for place in range(len(looks))], [_code(look) for look in looks]
+    axis.set_xticks(places, labels, rotation=90 if len(looks) > 6 else 0, fontsize=7)
+    axis.set_yticks(places, labels, fontsize=7)
+    axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axis, label="% of the differences")
+    if len(cells) <= LABELLED_ANGLES:
+        for (row, column), value in np.ndenumerate(cells):
+            if not math.isnan(value):
+                colour = "#fefefe" if value < 40 or value > 155 else "#111111"
+                axis.text(column + 0.5, row + 0.5, f"{value:.0f}", ha="center", va="center",
+                          fontsize=6.5, color=colour, gid="mesh")  # fmt: skip
+    _scale(axis, mesh, "degrees", [0, 45, 90, 135, 180])
+
+
+def _scale(axis: Axes, mesh: QuadMesh, label: str, ticks: list[int] | None = None) -> None:
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(mesh, ax=axis, location="bottom", shrink=0.6, aspect=35, ticks=ticks)
+    bar.set_label(label, fontsize=7.5)
+    bar.ax.tick_params(length=0, labelsize=7.5)
     bar.outline.set_visible(False)
+    for part in bar.ax.collections:
+        part.set_gid("mesh")
+
+
+def _over_layers(space: Space, views: Sequence[LayerView]) -> Iterator[tuple[str, str, Figure]]:
+    """Name, caption and figure of everything that is shown over all layers."""
+    if any(view.between is not None for view in views):
+        said = "Of the variance of single texts\u2019 states, the share that lies between the "
+        yield "between", f"{said}languages\u2019 means.", between(space, views)
+    if kinds(views):
+        full_rank = space.rank == len(space.languages) - 1
+        yield "separability", _rules_caption(views, full_rank), separability(space, views)
+    if len(space.languages) == 2:
+        said = (
+            "How far the two means lie apart: the only singular value of the centred means; it "
+            "grows with the states, so compare layers with care."
+        )
+    else:
+        said = (
+            "Components of the differences: singular values of the centred means. Their squares "
+            "as shares of their sum say how many dimensions the differences between languages "
+            "take."
+        )
+        yield "explained", said, explained(space, views)
+    yield "singular-values", said, singular_values(space, views)
+
+
+def _rules_caption(views: Sequence[LayerView], full_rank: bool) -> str:
+    names = kinds(views)
+    said = ["Can a linear rule tell the languages apart?"]
+    if "linear" in names:
+        said.append(
+            "The learned rule (blue) is a ridge regression that never saw the text; it says what a "
+            "linear rule can do."
+        )
+    if "specific" in names:
+        said.append(
+            "The nearest mean of other texts, in the whole space (orange) and in the specific "
+            "subspace (grey), says what the means alone do."
+        )
+    elif "full" in names:
+        said.append("The nearest mean of other texts (orange) says what the means alone do.")
+        if full_rank:
+            said.append(
+                "It is the same in the specific subspace, which at full rank holds all differences "
+                "of the means."
+            )
+    said.append("Bands: 95\u202f% intervals; where all texts agree there is none.")
+    return " ".join(said)
+
+
+def _by_layer(space: Space, label: str, height: float = 3.0) -> tuple[Figure, Axes]:
+    """Axes over all layers, with a line at each that the page shows for the chosen one."""
+    figure = Figure(figsize=(_SIDE, height), layout="constrained")
+    axis = figure.add_subplot()
+    for number, place in enumerate(layer_places(space.layers)):
+        axis.axvline(place, color=colours.GREY, linewidth=0.0, gid=f"layer-{number}", zorder=0)
+    axis.set_ylabel(label)
+    return figure, axis
 
 
 def between(space: Space, views: Sequence[LayerView]) -> Figure:
     """Share of the variance of single states between languages, by layer."""
-    figure = Figure(figsize=(4.2, 2.8), layout="constrained")
-    axis = figure.add_subplot()
+    figure, axis = _by_layer(space, "% of variance between languages")
     values = [math.nan if view.between is None else 100 * view.between for view in views]
     _line(axis, layer_places(space.layers), np.array(values), colours.ACCENT, width=1.8, dots=True)
     axis.set_ylim(bottom=0)
-    axis.set_ylabel("% of variance between languages")
     layer_axis(axis, space.layers)
     return figure
 
 
-_OF_RULE = {"linear": colours.ACCENT, "full": colours.LOSS, "specific": colours.GREY}
+def kinds(views: Sequence[LayerView]) -> dict[str, str]:
+    """The shares of texts classified correctly that can be drawn, with the names of their lines.
+
+    At full rank the nearest mean is the same in the whole space and in the specific subspace, which
+    holds all differences of the means: then one line is drawn, since the two would coincide.
+    """
+    found = {kind: [_rule(view, kind) for view in views] for kind in RULES}
+    values = {
+        kind: [None if one is None else one.value for one in rules] for kind, rules in found.items()
+    }
+    names = {kind: name for kind, (name, _) in RULES.items()}
+    if values["full"] == values["specific"]:
+        names = {"linear": names["linear"], "full": "nearest mean"}
+    return {
+        kind: name
+        for kind, name in names.items()
+        if any(value is not None for value in values[kind])
+    }
+
+
+def _rule(view: LayerView, kind: str) -> Estimate | None:
+    found: Estimate | None = None
+    if view.separability is not None:
+        found = getattr(view.separability, kind)
+    return found
 
 
 def separability(space: Space, views: Sequence[LayerView]) -> Figure:
     """Share of held-out texts whose language a linear rule names, by layer."""
-    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
-    axis = figure.add_subplot()
-    measured = [view.separability for view in views]
+    figure, axis = _by_layer(space, "% of held-out texts classified right", 3.3)
     for kind, label in kinds(views).items():
-        found = [None if one is None else getattr(one, kind) for one in measured]
-        colour = _OF_RULE[kind]
-        _with_band(axis, layer_places(space.layers), found, colour, label)
-    chance = next(100 * one.chance for one in measured if one is not None)
+        _with_band(axis, space, [_rule(view, kind) for view in views], RULES[kind][1], label)
+    measured = [view.separability for view in views if view.separability is not None]
+    chance = 100 * measured[0].chance
     axis.axhline(chance, color=colours.GREY, linewidth=1, linestyle=(0, (4, 3)), label="guessing")
     axis.set_ylim(0, 104)
-    axis.set_ylabel("% of held-out texts classified right")
     layer_axis(axis, space.layers)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
     return figure
 
 
 def _with_band(
-    axis: Axes, places: list[float], found: Sequence[Estimate | None], colour: str, label: str
+    axis: Axes, space: Space, found: Sequence[Estimate | None], colour: str, label: str
 ) -> None:
+    places = layer_places(space.layers)
     rows = [(_percent(one, "value"), _percent(one, "low"), _percent(one, "high")) for one in found]
     values, low, high = np.array(rows).T
     _line(axis, places, values, colour, width=1.8, dots=True, label=label)
@@ -266,11 +455,47 @@ def _percent(one: Estimate | None, part: str) -> float:
     return math.nan if value is None else 100 * value
 
 
+def explained(space: Space, views: Sequence[LayerView]) -> Figure:
+    """Share of the differences that each component holds, components by layers."""
+    figure, axis = _by_layer(space, "component", 3.6)
+    cells = 100 * np.array([view.explained for view in views]).T
+    scale = LinearSegmentedColormap.from_list("scale", colours.SEQUENTIAL_LIGHT)
+    places = layer_places(space.layers)
+    edges = [k - 0.5 for k in range(len(views))]
+    rows = np.arange(len(cells) + 1) + 0.5
+    top = float(np.nanmax(cells)) if np.isfinite(cells).any() else 1.0
+    mesh = axis.pcolormesh(edges, rows, cells[:, :-1], cmap=scale, vmin=0, vmax=top, gid="mesh")
+    final = [places[-1] - 0.5, places[-1] + 0.5]
+    axis.pcolormesh(final, rows, cells[:, -1:], cmap=scale, vmin=0, vmax=top, gid="mesh")
+    layer_axis(axis, space.layers)
+    axis.grid(visible=False)
+    axis.set_ylim(rows[-1], rows[0])
+    axis.set_yticks(range(1, len(cells) + 1, 1 + len(cells) // 10))
+    axis.spines[:].set_visible(False)
+    _scale(axis, mesh, "% of the differences")
+    return figure
+
+
+def singular_values(space: Space, views: Sequence[LayerView]) -> Figure:
+    """Singular values by layer."""
+    values = np.array([view.singular_values for view in views])
+    figure, axis = _by_layer(space, "singular values" if values.shape[1] > 1 else "singular value")
+    tones = LinearSegmentedColormap.from_list("tones", [colours.ACCENT, colours.PALE])
+    for component in range(values.shape[1]):
+        colour = tones(component / max(values.shape[1] - 1, 1))
+        width = 2.0 if component == 0 else 1.1
+        _line(axis, layer_places(space.layers), values[:, component], colour, width=width)
+    if (values > 0).all():
+        log_axis(axis)
+    layer_axis(axis, space.layers)
+    return figure
+
+
 def _line(
     axis: Axes,
     places: Sequence[float],
     values: Floats,
-    colour: Any,
+    colour: str | tuple[float, ...],
     *,
     width: float,
     dots: bool = False,
@@ -282,40 +507,3 @@ def _line(
     axis.plot(places[:-1], values[:-1], marker=marker, markersize=size, color=colour,
               linewidth=width, label=label, clip_on=False)  # fmt: skip
     axis.plot(places[-1], values[-1], "o", color=colour, markersize=5, clip_on=False)
-
-
-def angles(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Angles between languages in the last layers."""
-    shown = list(views[-LAST_ANGLES:])
-    labels = [_label(look) for look in marks.marks(space.languages, space.central)]
-    stops = probe_charts.angle_scale(len(labels), colours.DIVERGING_LIGHT)
-    scale = LinearSegmentedColormap.from_list("angles", stops)
-    side = max(2.2, 0.2 * len(labels))
-    figure = Figure(figsize=(side * len(shown) + 0.9, side + 0.7), layout="constrained")
-    axes = [figure.add_subplot(1, len(shown), place + 1) for place in range(len(shown))]
-    image = None
-    for axis, view in zip(axes, shown, strict=True):
-        cells = view.angles.copy()
-        np.fill_diagonal(cells, np.nan)
-        image = axis.imshow(cells, cmap=scale, vmin=0, vmax=180)
-        axis.set_title(layer_name(view.layer))
-        axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(labels)), labels, fontsize=7)
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-        _number_cells(axis, cells, probe_charts.LABELLED_ANGLES)
-    if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 45, 90, 135, 180])
-        bar.set_label("degrees")
-        bar.outline.set_visible(False)
-    return figure
-
-
-def _number_cells(axis: Axes, cells: Floats, most: int) -> None:
-    if len(cells) > most:
-        return
-    for (row, column), value in np.ndenumerate(cells):
-        if not math.isnan(value):
-            strong = value < 40 or value > 155
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5,
-                      color="white" if strong else colours.INK)  # fmt: skip

@@ -10,7 +10,7 @@ import pandas as pd
 
 from crosslatent.lens.space import Space
 from crosslatent.report import formatting
-from crosslatent.report.lens.drawing import layer_name
+from crosslatent.report.drawing import layer_name
 from crosslatent.report.lens.marks import name
 from crosslatent.report.lens.views import LayerView, known
 from crosslatent.report.safe import write_csv

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from crosslatent.core.specs import FINAL, Layer
 from crosslatent.lens.space import Space
 from crosslatent.report import formatting
-from crosslatent.report.lens.drawing import layer_name
+from crosslatent.report.drawing import layer_name
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.lens.views import DRAWN_TEXTS, LayerView, outside
 from crosslatent.report.safe import printable

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,8 +21,8 @@ from crosslatent.lens.training.record import (
     TrainRecord,
 )
 from crosslatent.report import colours, formatting
-from crosslatent.report.lens.drawing import log_axis, save, style
-from crosslatent.report.lens.publish import published
+from crosslatent.report.drawing import log_axis, save, styled
+from crosslatent.report.publish import published
 from crosslatent.report.safe import write_csv
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -62,7 +61,7 @@ def write_training_figures(record: TrainRecord, out: Path) -> list[Path]:
     with published(out) as (draft, files):
         write_csv(_table(record.curve), draft / "curve.csv")
         if record.curve:
-            with mpl.rc_context(style()):
+            with styled():
                 save(figure(record), draft / "curve")
     return files
 

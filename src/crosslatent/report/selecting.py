@@ -8,7 +8,7 @@ from crosslatent.analysis.select import ENOUGH_PILOT_ITEMS
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups
-from crosslatent.report.views import Panel, Section, Table
+from crosslatent.report.views import Table
 from crosslatent.selectors import Choosing
 from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
 from crosslatent.stats import Estimate
@@ -31,20 +31,6 @@ def missing(choosing: Choosing) -> list[str]:
     if choosing.evaluation is None:
         return [choosing.missing] if choosing.missing else []
     return list(choosing.evaluation.missing)
-
-
-def selectors_section(evaluation: Evaluation, new: Sequence[str] = ()) -> Section:
-    """A heading with the verdict, and one row for each way to choose.
-
-    Args:
-        evaluation: of the selectors.
-        new: what was defined after the rows were seen (`RunSummary.exploratory`).
-    """
-    return Section(
-        "Choosing the pair without the answer",
-        verdict(evaluation, new),
-        [accuracy_panel(evaluation), *_against_pilot(evaluation)],
-    )
 
 
 def verdict(evaluation: Evaluation, new: Sequence[str] = ()) -> list[str]:
@@ -98,7 +84,7 @@ def _trained(evaluation: Evaluation) -> str:
     return f"{evaluation.trained_on:,} of {evaluation.items:,} questions were trained on"
 
 
-def accuracy_panel(evaluation: Evaluation) -> Panel:
+def accuracy_forest(evaluation: Evaluation) -> Forest:
     """Share of right answers by selector, between the plain ways to answer and the upper bound."""
     lines = [_baseline_row(found) for found in _baselines(evaluation, before=True)]
     lines += [
@@ -111,7 +97,7 @@ def accuracy_panel(evaluation: Evaluation) -> Panel:
         "relative to one unmodified answer, as if no prefix were shared. "
         f"{sizes([line.marks[0].estimate for line in lines])}. {SPREAD}"
     )
-    return Panel("Right answers", [], Forest(tuple(lines), False, caption))
+    return Forest(tuple(lines), False, caption)
 
 
 def _baselines(evaluation: Evaluation, *, before: bool) -> list[Baseline]:
@@ -147,15 +133,13 @@ def _detail(group: Sequence[SelectorResult]) -> str:
     return f"cost {_cost(group)}{left}{alike}"
 
 
-def _against_pilot(evaluation: Evaluation) -> list[Panel]:
-    """Points of difference to the fixed pilot pair; none if only that pair was tested."""
+def versus_pilot_forest(evaluation: Evaluation) -> Forest:
+    """Points of difference to the fixed pilot pair; no rows if only that pair was tested."""
     compared = [
         (group, group[0].versus_pilot)
         for group in groups(evaluation)
         if group[0].versus_pilot is not None
     ]
-    if not compared:
-        return []
     lines = tuple(
         row(_short(group), "true", difference, _corrected(group[0]))
         for group, difference in compared
@@ -165,7 +149,7 @@ def _against_pilot(evaluation: Evaluation) -> list[Panel]:
         "questions. P-values: the two exchanged by fact, corrected after Holm for all rows. "
         f"{sizes([difference for _, difference in compared])}. {SPREAD}"
     )
-    return [Panel("Against the fixed pilot pair", [], Forest(lines, True, caption))]
+    return Forest(lines, True, caption)
 
 
 def selectors_table(evaluation: Evaluation) -> Table:

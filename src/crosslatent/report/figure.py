@@ -1,0 +1,170 @@
+"""Figures by name: each is a function that draws on axes, adds to a caption and returns a table.
+
+A page, the files for papers and the CSV beside them all come from one call of that function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from crosslatent.analysis.results import RunSummary
+from crosslatent.core.errors import UsageError
+from crosslatent.core.plugins import Registry
+from crosslatent.core.untrusted import one_line
+from crosslatent.report.drawing import WIDTH, in_page, save, styled
+from crosslatent.report.forest import Forest, draw
+from crosslatent.report.safe import file_stem, write_csv
+from crosslatent.selectors import Choosing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a figure may show of one run.
+
+    Attributes:
+        summary: the analysis of the run.
+        split: the split that gains are shown on; None = all questions.
+        choosing: how pairs were chosen for each question.
+        part: what this drawing is of, where a figure has a drawing for each of several parts, such
+            as the components; else "".
+    """
+
+    summary: RunSummary
+    split: str | None
+    choosing: Choosing
+    part: str = ""
+
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """Every figure of the run in one long table, see `crosslatent.analysis.estimates`."""
+        from crosslatent.analysis.estimates import of_run
+
+        return of_run(self.summary, self.choosing)
+
+
+Draw = Callable[[Axes, list[str], Reported], "pd.DataFrame"]
+Parts = Callable[[Reported], Sequence[str]]
+
+
+class Figure:
+    """A registered figure. `parts`: it is drawn once for each of them."""
+
+    def __init__(self, draw: Draw, parts: Parts | None) -> None:
+        """A figure with the name and the docstring of its function."""
+        self.draw, self.parts = draw, parts
+        update_wrapper(self, draw)
+
+    def __call__(self, axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
+        """As `draw`."""
+        return self.draw(axes, caption, run)
+
+
+FIGURES: Registry[Figure] = Registry(
+    "figure", "report.figures", "report.figure:Figure", decorator="register_figure"
+)
+"""The figures by name; other packages name theirs as entry points of the group
+``crosslatent.figures``."""
+
+
+def register_figure(name: str, *, parts: Parts | None = None) -> Callable[[Draw], Figure]:
+    """A decorator that makes a function ``(axes, caption, run) -> DataFrame`` known as a figure.
+
+    The function draws on the axes, adds sentences to the list `caption`, and returns the rows that
+    it drew; without rows the figure is left out. Reports show it on their page, and write it as
+    ``TASK-NAME.png``, ``.pdf``, ``.svg`` and ``.csv``. Of `Reported` it may use all, such as
+    `Reported.estimates`.
+
+    Args:
+        name: of the figure, for its files.
+        parts: gives what the figure is drawn for, one drawing each, such as components: the
+            function finds it in `Reported.part`. None = one drawing.
+
+    Raises:
+        UsageError: the name is another figure's.
+    """
+    return lambda draw: FIGURES.register(name)(Figure(draw, parts))
+
+
+def components(run: Reported) -> Sequence[str]:
+    """The components that were transplanted, as parts of a figure."""
+    return run.summary.components
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure on a page. `svg` is a part of the page already, `caption` plain text."""
+
+    part: str
+    svg: str
+    caption: str
+
+
+def draw_run(run: Reported, folder: Path, stem: str) -> dict[str, list[Drawn]]:
+    """Draw every figure that has rows, and write its files.
+
+    Args:
+        run: what is shown.
+        folder: gets the files.
+        stem: what their names begin with.
+
+    Returns:
+        By name, the drawings of each part.
+
+    Raises:
+        UsageError: a figure of another package cannot be loaded, or fails.
+    """
+    drawn = {name: list(_parts(name, run, folder, stem)) for name in FIGURES}
+    return {name: parts for name, parts in drawn.items() if parts}
+
+
+def _parts(name: str, run: Reported, folder: Path, stem: str) -> Iterator[Drawn]:
+    figure = FIGURES[name]
+    for part in figure.parts(run) if figure.parts is not None else ("",):
+        named = "-".join(text for text in (stem, name.replace("_", "-"), part) if text)
+        try:
+            drawn = _drawn(
+                partial(figure, run=replace(run, part=part)), folder / file_stem(named), part
+            )
+        except Exception as error:
+            if name in FIGURES.own:
+                raise
+            raise UsageError(
+                f"The figure {name!r} of {figure.__module__} cannot be drawn "
+                f"({type(error).__name__}: {one_line(error)}): mend that package, or uninstall it."
+            ) from error
+        if drawn is not None:
+            yield drawn
+
+
+def draw_forest(title: str, rows: Forest, stem: Path) -> Drawn:
+    """Draw a forest and write its files."""
+    drawn = _drawn(lambda axes, caption: draw(axes, caption, title, rows), stem)
+    assert drawn is not None, "a forest that is drawn has rows"
+    return drawn
+
+
+def _drawn(
+    draw: Callable[[Axes, list[str]], pd.DataFrame], stem: Path, part: str = ""
+) -> Drawn | None:
+    """Draw one figure and write its files; None if it has no rows."""
+    caption: list[str] = []
+    with styled():
+        canvas = Canvas(figsize=(WIDTH / 72, 3.4), layout="constrained")
+        table = draw(canvas.add_subplot(), caption)
+        if not len(table):
+            return None
+        said = " ".join(caption)
+        svg = in_page(save(canvas, stem), str(escape(said)))
+    write_csv(table, stem.with_name(f"{stem.name}.csv"))
+    return Drawn(part, svg, said)

@@ -1,0 +1,1 @@
+"""The figures of a run's report: each file is one registered function."""
