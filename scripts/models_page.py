@@ -9,14 +9,14 @@ from typing import Any
 from scripts.released_models import RELEASED
 
 Found = Mapping[str, Any]
-"""What the contracts found, by version of transformers; `models_docs` makes it."""
+"""Results of the contracts by version of transformers, from `models_docs`."""
 
 _MEANINGS = {
-    "self-transplant": "a prompt into itself changes nothing",
-    "fast-equals-oracle": "the path gives what single rows give",
-    "padding": "left-padded, right-padded and unpadded agree",
-    "batch-size": "a batch of one and of many agree",
-    "hooks-removed": "nothing stays in the model, also after an error",
+    "self-transplant": "transplanting a prompt into itself changes nothing",
+    "fast-equals-oracle": "the path gives the same results as single rows",
+    "padding": "left-padded, right-padded and unpadded prompts agree",
+    "batch-size": "batches of one and of many rows agree",
+    "hooks-removed": "no hook stays in the model, also after an error",
     "generate": "`model.generate` under `patched` equals our own decoding",
     "independent-capture": "a capture does not depend on what ran before",
 }
@@ -27,27 +27,29 @@ TEXT = """# Models
 
 {summary}
 
-Each row was found on a tiny model of that model type, with random weights and 4 blocks, built from
-its config: this says that its code is understood, and nothing about released weights. The names of
-released models say which have this model type; none of them was loaded. A model type that is not
-listed may well work: modules are found and proven, not looked up.
+Each row was tested on a tiny model of that type, with random weights and 4 blocks, built from its
+config. It shows that crosslatent handles the model's code, and says nothing about released weights.
+The column of released models lists examples of the type; none of them was loaded. Model types
+that are not listed may work too: crosslatent locates and verifies modules instead of looking them
+up in a list.
 
-Your own model is put to the same contracts by
+To run the same contracts on your own model:
 
 ```sh
 crosslatent check MODEL            # or --quick, for large models; --json for programs
 ```
 
-or, in Python, `xl.check(model)`. It says where the modules were found, which path rows take, what
-running the contracts takes at most, and what came of them; the exit code is 1 if one failed.
+or, in Python, `xl.check(model)`. The check reports which modules it found, which path rows take,
+an upper bound on the cost of running the contracts, and their results. The exit code is 1 if a
+contract failed.
 
 The contracts:
 
 {contracts}
 
-The paths, from the fastest: `shared-prefix` (a prompt is read once for all its rows),
-`expanded-cache` (its cache is copied for every row), `oracle` (every row by itself). A slower path
-gives the same answers.
+The paths, fastest first: `shared-prefix` (the prompt is read once for all its rows),
+`expanded-cache` (the prompt's cache is copied for every row), `oracle` (every row is computed
+alone). All paths give the same answers.
 
 | model type | released models | transformers | contracts | path | why not faster, or why skipped |
 | --- | --- | --- | --- | --- | --- |
@@ -55,7 +57,7 @@ gives the same answers.
 
 ## Refused
 
-These stop with a sentence when they are loaded.
+Loading a model of these types raises an error.
 
 | model type | released models | why |
 | --- | --- | --- |

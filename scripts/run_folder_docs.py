@@ -21,37 +21,36 @@ from crosslatent.runs.schema import (
 TARGET = Path(__file__).parent.parent / "docs" / "run-folder.md"
 
 RUN_JSON = {
-    "schema_version": "version of this layout; a reader refuses one that it does not know",
-    "created": "when the run was started, ISO 8601, UTC",
+    "schema_version": "version of this layout; a reader refuses versions that it does not know",
+    "created": "start of the run, ISO 8601, UTC",
     "command": "the command line that started it",
-    "versions": "crosslatent, Python and the libraries that decide a result",
-    "environment": "where the model ran and how its sums round: kinds of device, implementation of "
-    "attention, precision of float32 products, and the environment variables that change these",
+    "versions": "versions of crosslatent, Python and the libraries that affect results",
+    "environment": "what affects rounding: kinds of device, implementation of attention, "
+    "precision of float32 products, and the environment variables that change these",
     "model": "name as given, commit, type, hashes of config, weights and tokenizer, dtype, number "
     "of parameters, `n_layers`, `d_model`",
     "task": "name, title, description, direction, type, hash of its items, `repeats` (notes on "
-    "prompts that are asked twice), the rule that "
-    "judged (the task's, or `likelihood_mean` where nothing was decoded), and the metric that "
-    "counts",
+    "prompts that occur twice), the rule that judged (the task's, or `likelihood_mean` if nothing "
+    "was decoded), and the main metric",
     "spec": "the resolved arguments: components, pairs, controls, control_splits, seed, "
     "max_new_tokens, score_only, score_options, strength, positions, exact, chat, attribution, "
     "samples, keep_vectors; chat_args, if the chat template gets arguments; donor_strata, if "
     "the control `shuffled` is run; conditions, if there are any: id (the hash in rows), name, "
-    "what each is, and its interventions; other_controls: those that are not this package's",
-    "inputs": "`prompts`: hash of the token ids of all prompts that can be run, of paraphrases and "
-    "scored options too; `ends`: token ids that end an answer; `modules`: what --modules says; "
-    "`clock`: the time that the chat template gets whenever it asks for it (null without a chat); "
-    "`since`: in a run of an earlier version, which lacks all this, the session from which it is "
-    "known",
-    "requested": "the arguments as they were given; `exploratory` among them lists what was "
-    "defined after rows of the task had been seen (`strata`, `strict_room`, `surer`, "
-    "`pass_at_k`, `spelling`), and reports label it so; all of it for the shipped demo tasks",
-    "headline": "a comparison that was declared before any row existed; null if there was none",
+    "kind and settings, and its interventions; other_controls: controls of other packages",
+    "inputs": "`prompts`: hash of the token ids of all prompts that can be run, including "
+    "paraphrases and scored options; `ends`: token ids that end an answer; `modules`: the value of "
+    "--modules; `clock`: the time that the chat template gets whenever it asks for it (null "
+    "without a chat); `since`: in a run that an earlier version began without `inputs`, the "
+    "session from which they are known",
+    "requested": "the arguments as given; `exploratory` lists analyses that were defined after "
+    "rows of the task had been seen (`strata`, `strict_room`, `surer`, `pass_at_k`, `spelling`), "
+    "and reports label them so; all of them for the shipped demo tasks",
+    "headline": "a pre-registered comparison, declared before any row existed; null without one",
     "status": "what has been run: items, rows, failures, seconds; `paths`: rows and seconds by "
-    "the way they were computed; `respelled`: items with an answer that has other tokens in one "
-    "text with its prompt, or needs the unknown one; `near_ties`: rows whose smallest margin "
-    "is below `margin` logits, and how many of them were settled; `not_finite`: rows with a logit "
-    "that was no number",
+    "the path that computed them; `respelled`: items with an answer that has other tokens when "
+    "tokenized together with its prompt, or that needs the unknown token; `near_ties`: rows whose "
+    "smallest margin is below `margin` logits, and how many of them were settled; `not_finite`: "
+    "rows with a logit that was not finite",
     "sessions": "the calls that wrote to this run: `number` (part names begin with it), `started`, "
     "`command`, `versions`, `environment`, `host`",
 }
@@ -60,12 +59,12 @@ TEXT = """# The run folder
 
 <!-- Written by `make docs` from src/crosslatent/runs/schema.py. Change it there. -->
 
-A sweep writes a folder; everything after it (export, report, your own analysis) reads that folder
-and needs no model.
+A sweep writes a folder. Everything after the sweep (export, report, your own analysis) reads that
+folder and needs no model.
 
 ```text
 RUN/
-  run.json                     what was asked, what it resolved to, software, model, task, status
+  run.json                     arguments, resolved settings, software, model, task, status
   items.parquet                the questions
   rows/part-*.parquet          the answers
   failures.parquet             items that could not be run, if there are any
@@ -75,28 +74,32 @@ RUN/
   README.md                    names these tables for Hugging Face datasets
 ```
 
-RUN is a folder of this machine, or a URL of anything that fsspec knows, such as `s3://bucket/run`.
+RUN is a local folder, or a URL that fsspec supports, such as `s3://bucket/run`.
 
-Every file is written under a temporary name, synced and renamed (behind a URL: sent in one piece),
-so a file that is there is whole, and a process that is killed loses what it had not written yet.
-The same `crosslatent sweep` command again does only the rows that no part holds. It refuses a
-folder whose `schema_version`, `model`, `task`, `spec`, `inputs` or `headline` differ from what is
-asked now, and says what differs; `--new` starts over. While `--new` throws an earlier run away,
-run.json has the key `clearing`.
+Every write is atomic: a file gets a temporary name, is synced and then renamed (on a URL, it is
+uploaded in one piece). Every visible file is therefore complete, and a killed process loses only
+what it had not written yet. Repeating the same `crosslatent sweep` command computes only the rows
+that no part contains. It refuses a folder whose `schema_version`, `model`, `task`, `spec`,
+`inputs` or `headline` differ from the current request, and reports the difference; `--new` starts
+over. While `--new` deletes an earlier run, run.json has the key `clearing`.
 
-When a sweep opens a folder it reads every part wholly. One that is truncated or damaged (each part
-has a checksum of the whole file), or that is another table, is renamed to `*.damaged`; one that
-holds a row that another part holds, too, to `*.doubled` (in the other tables: an item that another
-part holds). Before a sweep ends, parts that processes of earlier sessions have written since it
-began are renamed to `*.late`. What is missing then is made again. Only `--new` removes what was
-renamed.
+When a sweep opens a folder, it reads every part completely. It renames parts that it rejects:
 
-One process writes to a folder at a time: `.lock` and `.owner.json` say which, and behind URLs
-`.lease.json`, which another process takes over when it has not been renewed for five minutes, or at
-once where its owner ran on the same machine (since the same boot, and in the same container) and is
-gone.
+- to `*.damaged`, if the part is truncated, damaged (each part has a checksum of the whole file) or
+  another table;
+- to `*.doubled`, if another part also contains one of its rows (in the other tables: one of its
+  items);
+- to `*.late`, before the sweep ends, if a process of an earlier session wrote the part after this
+  sweep had begun.
 
-Read it with DuckDB, pandas, polars, datasets or anything else that knows Parquet:
+The sweep then recomputes the missing rows. Only `--new` deletes renamed parts.
+
+One process at a time writes to a folder. `.lock` and `.owner.json` identify it; on URLs,
+`.lease.json` does. Another process takes the lease over if it has not been renewed for five
+minutes, or at once if its owner ran on the same machine (since the same boot, and in the same
+container) and has ended.
+
+Read the tables with DuckDB, pandas, polars, datasets or anything else that reads Parquet:
 
 ```python
 from crosslatent import Run
@@ -117,12 +120,12 @@ rows = load_dataset("parquet", data_files="RUN/rows/*.parquet", split="train")
 rows = load_dataset("parquet", data_dir="RUN/rows", split="train")
 ```
 
-**Folders from others.** Nothing in a run folder is executed when it is read: tables are Parquet,
-vectors safetensors, the rest JSON. It is checked when it is opened, and what no sweep writes is
-refused in one sentence. What a model answered is shown as text in reports and terminals. `export`
-gives it letter by letter: opened in a spreadsheet, a cell that begins with `=`, `+`, `-` or `@`
-may be computed, so import such columns as text (the tables of a report put an apostrophe before
-them). Do not resume a sweep inside a folder that you do not trust.
+**Untrusted folders.** Reading a run folder executes nothing in it: tables are Parquet, vectors
+safetensors, the rest JSON. The folder is validated when it is opened, and content that no sweep
+writes is refused with an error. Reports and terminals show model answers as text. `export` writes
+them unchanged: a spreadsheet may evaluate a cell that begins with `=`, `+`, `-` or `@`, so import
+such columns as text (the tables of a report put an apostrophe before them). Do not resume a sweep
+inside a folder that you do not trust.
 
 Columns of type "list of key, value" are mappings. DuckDB's views above give them as `MAP`.
 
@@ -142,7 +145,7 @@ One row per generated answer. Key: {key}.
 
 ## items.parquet
 
-One row per item that the run covers, failed ones included.
+One row per item of the run, including failed ones.
 
 {items}
 
@@ -164,9 +167,9 @@ One row per sampled answer of the unmodified model to main.
 
 ## vectors/part-*.safetensors
 
-One tensor a component, named by it: items, layers, (positions, if several,) width, in float32:
-what was captured from aux at its last tokens. The metadata `items` has their ids, in this order,
-as a JSON list. `Run("RUN").vectors("ffn")` reads all parts as item -> array.
+One tensor per component, with the component's name: items, layers, (positions, if several,) width,
+in float32. It holds the vectors captured at the last tokens of aux. The metadata `items` has their
+ids, in this order, as a JSON list. `Run("RUN").vectors("ffn")` reads all parts as item -> array.
 """
 
 

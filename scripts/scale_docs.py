@@ -55,7 +55,7 @@ def hours(one: Design) -> str:
 
 
 def count(number: float) -> str:
-    """A number for people: 1.3 billion, 16 million, 7,000."""
+    """A readable number: 1.3 billion, 16 million, 7,000."""
     for size, name in ((1e9, " billion"), (1e6, " million")):
         if number >= size:
             return f"{_two_digits(number / size)}{name}"
@@ -68,22 +68,22 @@ def _two_digits(number: float) -> str:
 
 
 def assumptions() -> str:
-    """What the tables stand on."""
+    """The assumptions behind the tables, as a Markdown table."""
     rows = [
-        ("prompts", f"{PROMPTS} tokens, main and aux together; read once for each question"),
-        ("answers", f"{NEW_TOKENS} new tokens; in score-only, the first token's logits"),
-        ("options", f"{OPTIONS} of each question"),
+        ("prompts", f"{PROMPTS} tokens, main and aux together; read once per question"),
+        ("answers", f"{NEW_TOKENS} new tokens; with score-only, the first token's logits"),
+        ("options", f"{OPTIONS} per question"),
         ("7B model", _size(SMALL)),
         ("70B model", _size(LARGE)),
-        ("work", "2 operations for each parameter and token, and attention over the prompt"),
-        ("first token", "only blocks from the edited one on: all of them if that is the first"),
-        ("GPU", f"{PEAK / 1e12:.0f} TFLOP/s (the stated peak of an H100 in bfloat16, dense)"),
+        ("work", "2 operations per parameter and token, plus attention over the prompt"),
+        ("first token", "only blocks from the edited one on; all blocks if that is the first"),
+        ("GPU", f"{PEAK / 1e12:.0f} TFLOP/s (the specified peak of an H100 in bfloat16, dense)"),
         ("utilisation", " to ".join(f"{share:.0%}" for share in UTILISATION) + " of the peak"),
         (
             "slice",
-            f"{SLICE_SECONDS:.0f} seconds of one copy (better figure), {LARGEST:,} rows at most",
+            f"{SLICE_SECONDS:.0f} seconds of one copy (better utilisation), up to {LARGEST:,} rows",
         ),
-        ("controls", "shuffled (3 strata), noise, mean, self: 7 rows where there was 1"),
+        ("controls", "shuffled (3 strata), noise, mean, self: 7 rows instead of 1"),
     ]
     lines = ["| what | assumed |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
     return "\n".join(lines)
@@ -94,7 +94,7 @@ def _size(size: Size) -> str:
     gpus = "1 GPU" if size.gpus == 1 else f"{size.gpus} GPUs"
     return (
         f"{size.parameters / 1e9:g} billion parameters, {size.layers} layers, {size.width} wide; "
-        f"{cache} of keys and values for a token; {gpus} of 80 GB for a copy"
+        f"{cache} of keys and values per token; {gpus} of 80 GB per copy"
     )
 
 
@@ -120,7 +120,7 @@ def took(step: dict[str, Any], factor: float = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people."""
+    """A readable time."""
     if seconds < 100:
         return f"{_two_digits(seconds)} s"
     return (
@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
 
 
 def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Figures that stand in the text, by name."""
+    """Figures of the text, by name."""
     found = designs(LARGE, 100_000)
     everything, lines = found[1], found[4]
     pilot = Design("pilot", LARGE, 200, "all", 2)
@@ -159,11 +159,11 @@ TEXT = """# How large a sweep can be
 
 <!-- Written by `make docs` from scripts/scale_docs.py and benchmarks/results/scale.json. -->
 
-For those who plan a run on a large model, or in many languages. `crosslatent sweep ... --dry-run`
-gives the same arithmetic for your own model and questions; nothing is run.
+This page helps to plan a run on a large model, or in many languages. The same arithmetic for your
+own model and questions is printed by `crosslatent sweep ... --dry-run`, which runs nothing.
 
-GPU-hours here are **estimates that no GPU has confirmed**. Time, memory and bytes in the last
-section were measured, on the machine that is named there.
+GPU-hours are **estimates that no GPU has confirmed**. Time, memory and bytes in the last section
+were measured, on the machine named there.
 
 ## What is assumed
 
@@ -173,75 +173,73 @@ section were measured, on the machine that is named there.
 
 {small}
 
-All of this is a small job: run all pairs, with controls.
+All of these are small jobs: run all pairs, with controls.
 
 ## 70B model, 100 languages, 1,000 questions each
 
 {large}
 
-Slices are for the decoded column. A GPU-hour is one hour of one GPU, so two GPUs that hold one
-copy of the model use two in an hour.
+The number of slices is for the decoded column. A GPU-hour is one hour of one GPU, so two GPUs that
+hold one copy of the model use two GPU-hours per hour.
 
 ## What to run
 
 All pairs on all questions are {all_rows} rows and {all_hours} GPU-hours, six times that with
-controls. Do not start there: a single machine cannot analyse it (last section), and most of it
-says the same thing many times over. Go step by step:
+controls. Do not start there: a single machine cannot analyse the result (last section), and most
+of its rows are redundant. Go step by step:
 
 1. **Pilot.** All pairs, both components, on 20 questions in each of 10 languages (`--lang`,
    `--limit 20`): {pilot_rows} rows, {pilot_hours} GPU-hours. This shows which layers matter, and
    picks a pair.
 2. **Fewer pairs, all questions.** `--pairs target-first` or `source-last` is a line through the
-   grid: {line_rows} rows, {line_hours} GPU-hours. Or give the best pairs of the pilot, or those
-   that `--attribution` ranks highest: it takes some backward passes for each question, and no
-   rows.
-3. **Controls where figures are reported**: on the test questions, with the same pairs. A bound
-   over fewer pairs is lower, and so are those of its controls; compare bounds only over the same
-   pairs.
-4. **Score-only** (`--score-only`) where questions have options: one step in place of twenty. Its
-   GPU-hours above leave out the tokens of the options themselves; `--dry-run` counts them. See on
-   the pilot that it agrees with decoding.
+   grid: {line_rows} rows, {line_hours} GPU-hours. Alternatively, run the best pairs of the pilot,
+   or those that `--attribution` ranks highest; attribution costs some backward passes per
+   question, and no rows.
+3. **Controls where you report figures**: on the test questions, with the same pairs. Fewer pairs
+   lower an upper bound and those of its controls; compare bounds only over the same pairs.
+4. **Score-only** (`--score-only`) if questions have options: one step instead of twenty. The
+   GPU-hours above exclude the tokens of the options; `--dry-run` includes them. Check on the pilot
+   that the result agrees with decoding.
 
-How sure a figure is depends on the number of independent questions, not on the number of pairs: a
-hundred more questions in a language help, a thousand more pairs do not.
+The precision of a figure depends on the number of independent questions, not on the number of
+pairs: a hundred more questions in a language help, a thousand more pairs do not.
 
-## Slices, parts and memory while it runs
+## Slices, parts and memory during a sweep
 
-- A slice has {largest} rows at most. In the 70B model's sweep over all pairs that is some
-  {seconds_per_slice} seconds of work, and makes one part of about {part}. Where that many rows take
-  longer, a part is closed after some {slice:.0f} seconds in one process; with `--ray`, slices are
-  smaller where there are few rows for each worker. A crash loses no more than the slices that were
-  being worked on.
-- Two things are read more than once, and are left out of the estimates: the prompts of a question,
-  by every slice that has rows of it, and the aux prompts of a whole language and split, by every
-  worker that has rows of the control `mean`.
-- Slices go to whichever worker is free, so there should be at least ten for each: with fewer, all
-  wait for the last one.
-- The process that hands out slices reads all parts once when it opens the folder, to check them
-  and to find what is missing; the last section says what that takes. It never holds outputs.
-- On the GPU, the prompt's keys and values are kept once ({prefix_cache} for the 70B model), and
-  each row keeps those of its own new tokens: {batch_cache} for 256 rows.
-- Rows take about {bytes_per_row} bytes where the outputs of a question repeat (they do: most
-  transplants change little), and nearly three times that if all are different. In short answers,
-  what takes room is not text but numbers: the log-probabilities of the options.
+- A slice has at most {largest} rows. In the 70B model's sweep over all pairs, that is about
+  {seconds_per_slice} seconds of work, and gives one part of about {part}. If that many rows take
+  longer, a single process closes a part after about {slice:.0f} seconds; with `--ray`, slices are
+  smaller if there are few rows per worker. A crash loses only the slices in progress.
+- Two inputs are read more than once, and the estimates exclude this: every slice reads the prompts
+  of the questions it has rows of, and every worker with rows of the control `mean` reads the aux
+  prompts of a whole language and split.
+- The next free worker gets the next slice, so there should be at least ten slices per worker: with
+  fewer, all workers wait for the last one.
+- The process that distributes slices reads all parts once when it opens the folder, to verify them
+  and to find missing rows; the last section gives the cost. It never holds outputs.
+- On the GPU, the keys and values of the prompt are stored once ({prefix_cache} for the 70B model).
+  Each row stores those of its own new tokens: {batch_cache} for 256 rows.
+- Rows take about {bytes_per_row} bytes if the outputs of a question repeat (they do: most
+  transplants change little), and nearly three times that if all differ. With short answers, most
+  of the space is not text but numbers: the log-probabilities of the options.
 
 ## After the sweep
 
-Measured on {machine}, with a made-up run of {measured_rows} rows
-(`python -m benchmarks.scale`; [its results](../benchmarks/results/scale.md)), and scaled up from
-there in proportion to the rows, which is rough: time, and most memory. On remote storage every
-part costs some requests in addition.
+Measured on {machine}, with a synthetic run of {measured_rows} rows
+(`python -m benchmarks.scale`; [its results](../benchmarks/results/scale.md)). Larger runs are
+scaled up in proportion to the rows, which is a rough estimate of time and of most memory. On
+remote storage, every part costs some additional requests.
 
 {after}
 
-For five million rows, the limit of 10 s and 2 GB is for aggregating alone: upper bounds with
-intervals overall, by layer and by language ({aggregate}). It is not for `Run.upper_bound()` in a
-fresh process, which loads libraries, too ({frame}), nor for the report, which works out much
-more ({report}).
+The goal of 10 s and 2 GB for five million rows covers aggregation only: upper bounds with
+intervals overall, by layer and by language ({aggregate}). It does not cover `Run.upper_bound()` in
+a fresh process, which also loads libraries ({frame}), or the report, which computes much more
+({report}).
 
-Up to some ten million rows, one ordinary machine does everything. Beyond, sweep into several run
-folders (one for each component, or for a group of languages), and report on each by itself; or ask
-the row files with SQL (see [run-folder.md](run-folder.md)).
+One ordinary machine can process up to some ten million rows. Beyond that, sweep into several run
+folders (one for each component, or for a group of languages) and report on each separately, or
+query the row files with SQL (see [run-folder.md](run-folder.md)).
 """
 
 
