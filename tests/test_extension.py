@@ -1,4 +1,4 @@
-"""What others add from outside: an intervention, a control, a selector, an answer rule, a metric.
+"""What others add from outside: interventions, controls, selectors, answer rules, metrics, figures.
 
 Each is one class or function in this file, nothing in src knows of it, and it goes from the sweep
 to the report. A plug-in of another package comes through entry points: a package is made for the
@@ -27,6 +27,7 @@ from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.registry import KINDS
 from crosslatent.report.build import build_report
+from crosslatent.report.figure import FIGURES
 from crosslatent.runs import RunReader
 from crosslatent.selectors import SELECTORS, evaluate_run, selectors_of
 from crosslatent.selectors.base import State, always, looking_cost
@@ -115,7 +116,17 @@ def brevity(answer, item):
     return min(1.0, len(item.answer) / max(1, len(answer.output)))
 
 
-REGISTRIES = (KINDS, CONTROL_KINDS, SELECTORS, RULES, METRICS)
+def ladder(axes, caption, run):
+    """Accuracy of every way to answer, all languages together."""
+    table = run.estimates
+    table = table[(table.table == "accuracy") & (table.quantity == "accuracy")]
+    table = table[(table.split == "all") & (table.lang == "all")]
+    axes.barh(table.control, table.value)
+    caption.append("Every way to answer.")
+    return table[["control", "value", "low", "high", "n"]]
+
+
+REGISTRIES = (KINDS, CONTROL_KINDS, SELECTORS, RULES, METRICS, FIGURES)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +138,7 @@ def registered():
         assert xl.register_selector("boldest")(Boldest) is Boldest
         xl.register_rule("parity")(parity)
         xl.register_metric("brevity")(brevity)
+        xl.register_figure("ladder")(ladder)
         yield
 
 
@@ -337,7 +349,7 @@ def test_the_selector_is_tested_saved_and_used(judged, registered, tiny_folder, 
     assert (code, "boldest" in capsys.readouterr().out) == (0, True)
 
 
-def test_the_report_has_the_selector_the_rule_and_the_metric(judged, registered, tmp_path):
+def test_the_report_has_all_of_them(judged, registered, tmp_path):
     files = build_report([judged.path], tmp_path / "report")
     summary = json.loads(files.summary.read_text())
     (run,), (choosing,) = summary["runs"], summary["choosing"]
@@ -347,6 +359,14 @@ def test_the_report_has_the_selector_the_rule_and_the_metric(judged, registered,
     page = files.page.read_text()
     assert "The answer rule is \u201cparity\u201d." in page
     assert "boldest" in page
+    assert "Figures of other packages" in page
+    assert "Every way to answer." in page
+    drawn = {file.suffix: file for file in files.figures if file.stem == "quiz-ladder"}
+    assert set(drawn) == {".png", ".pdf", ".svg", ".csv"}
+    table = pd.read_csv(drawn[".csv"]).set_index("control")
+    for one in run["accuracy"]:
+        if (one["split"], one["lang"]) == ("all", "all"):
+            assert table.value[one["name"]] == pytest.approx(one["accuracy"]["value"])
 
 
 def test_a_saved_selector_is_refused_where_its_package_is_not_installed(
@@ -407,6 +427,12 @@ PACKAGE = {
         @xl.register_metric("length")
         def length(answer, item):
             return 1 / (1 + len(answer.output))
+
+        @xl.register_figure("counts")
+        def counts(axes, caption, run):
+            table = run.estimates.groupby("table", as_index=False).size()
+            axes.barh(table["table"], table["size"])
+            return table
 
         class First(xl.Selector):
             name = "first"
@@ -473,6 +499,13 @@ def test_a_package_brings_kinds_by_entry_points(crosslatent, tmp_path, tiny_fold
     assert "twice" in page
 
 
+CANNOT = (
+    "cannot be loaded (ModuleNotFoundError: No module named 'there_is_no_such_module'): mend that "
+    "package, or uninstall it."
+)
+TAKEN = "of plug has a name that is taken (by crosslatent): give it another one."
+
+
 JUDGING = """
     [crosslatent.rules]
     silent = plug.judging:silent
@@ -480,6 +513,8 @@ JUDGING = """
     length = plug.judging:length
     [crosslatent.selectors]
     first = plug.judging:First
+    [crosslatent.figures]
+    counts = plug.judging:counts
     """
 
 
@@ -501,13 +536,18 @@ def test_a_package_brings_ways_to_judge_and_to_choose(crosslatent, tmp_path, tin
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     names = {one["name"] for one in summary["choosing"][0]["evaluation"]["selectors"]}
     assert {"first", "pilot", "vote-8"} <= names
-
-
-CANNOT = (
-    "cannot be loaded (ModuleNotFoundError: No module named 'there_is_no_such_module'): mend that "
-    "package, or uninstall it."
-)
-TAKEN = "of plug has a name that is taken (by crosslatent): give it another one."
+    assert (tmp_path / "report" / "figures" / "quiz-counts.pdf").exists()
+    for entries, said in (
+        ("bad = plug.broken:bad", f"The figure 'bad' of plug {CANNOT}"),
+        ("gain = plug.judging:counts", f"The figure 'gain' {TAKEN}"),
+        ("wrong = plug.kinds:Negative", "but a function under @register_figure belongs there."),
+    ):
+        figures = f"[crosslatent.figures]\n{entries}\n"
+        out = tmp_path / "refused"
+        code, _, told = crosslatent(figures, "report", tmp_path / "run", "--out", out)
+        assert code == 2
+        assert said in told
+        assert not list(out.glob("*"))
 
 
 @pytest.mark.parametrize(

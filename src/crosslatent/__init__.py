@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from crosslatent.interventions.patched import intervened, patched
     from crosslatent.interventions.registry import register_intervention
     from crosslatent.model import Model, load, wrap
+    from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
     from crosslatent.sweeps.control import Control, register_control
     from crosslatent.tasks import Item, Task, Verdict, load_prompts, load_task
@@ -63,6 +64,7 @@ __all__ = [
     "load_task",
     "patched",
     "register_control",
+    "register_figure",
     "register_intervention",
     "register_metric",
     "register_rule",
@@ -100,6 +102,7 @@ _HOMES = {
     "patched": "interventions.patched",
     "register_control": "sweeps.control",
     "register_intervention": "interventions.registry",
+    "register_figure": "report.figure",
     "register_metric": "tasks.metrics",
     "register_rule": "tasks.rules",
     "register_selector": "selectors",

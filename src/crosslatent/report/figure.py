@@ -48,9 +48,9 @@ class Reported:
     @cached_property
     def estimates(self) -> pd.DataFrame:
         """Every figure of the run in one long table, see `crosslatent.analysis.estimates`."""
-        from crosslatent.analysis.estimates import of_run
+        from crosslatent.analysis.figure_tables import long_table_of_run
 
-        return of_run(self.summary, self.choosing)
+        return long_table_of_run(self.summary, self.choosing)
 
 
 Draw = Callable[[Axes, list[str], Reported], "pd.DataFrame"]
