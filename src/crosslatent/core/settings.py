@@ -95,8 +95,8 @@ class Setting:
 
     @property
     def is_switch(self) -> bool:
-        """It is on or off."""
-        return isinstance(self.default, bool)
+        """It is on or off, or neither is given."""
+        return isinstance(self.default, bool) or any("/" in flag for flag in self.flags)
 
 
 def setting(**attributes: Any) -> Any:

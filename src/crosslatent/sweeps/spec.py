@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.core.pairs import NONE
 from crosslatent.core.settings import Setting, names, positive, real, unique, whole
+from crosslatent.core.shared_settings import POSITIONS, STRENGTH
 from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
 
 if TYPE_CHECKING:
@@ -81,24 +82,8 @@ class SweepSpec(TypedDict, total=False):
     score_options: Annotated[
         bool, Setting(help="Score whole options, beside decoding.", default=False)
     ]
-    strength: Annotated[
-        float,
-        Setting(
-            help="own + ALPHA * (vector - own); 1 replaces it.",
-            default=1.0,
-            metavar="ALPHA",
-            read=real,
-        ),
-    ]
-    positions: Annotated[
-        int,
-        Setting(
-            help="How many of the last tokens to carry over.",
-            default=1,
-            metavar="K",
-            read=positive,
-        ),
-    ]
+    strength: Annotated[float, STRENGTH]
+    positions: Annotated[int, POSITIONS]
     exact: Annotated[
         bool, Setting(help="Answer near-ties again in float32, one row at a time.", default=False)
     ]
@@ -118,10 +103,7 @@ class SweepSpec(TypedDict, total=False):
     samples: Annotated[
         int,
         Setting(
-            help="Sample K answers without transplant too.",
-            default=0,
-            metavar="K",
-            read=positive,
+            help="Sample K answers without transplant too.", default=0, metavar="K", read=positive
         ),
     ]
     keep_vectors: Annotated[
@@ -160,8 +142,7 @@ class RunSettings(TypedDict, total=False):
         bool, Setting(help="Start over, also if a run is there.", default=False, aside=True)
     ]
     strict: Annotated[
-        bool,
-        Setting(help="Stop if an item cannot be run, instead of noting it.", default=False),
+        bool, Setting(help="Stop if an item cannot be run, instead of noting it.", default=False)
     ]
 
 

@@ -7,30 +7,43 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from crosslatent.cli.errors import say, warn
-from crosslatent.cli.lens.evaluation_view import print_evaluation
-from crosslatent.cli.options import (
+from crosslatent.cli.asked_questions import load_questions
+from crosslatent.cli.command_options import (
     DebugOption,
     JsonOption,
     PlainModelSettings,
     check_chat,
+    check_seed,
     command,
+    load_model,
+    quiet,
+    warnings_in_one_line,
 )
-from crosslatent.cli.output import check_output_folder, print_json
-from crosslatent.cli.progress import duration, progresses
-from crosslatent.cli.questions import PlainQuestionSettings, Questions
-from crosslatent.core.errors import RunFolderError, TaskError, UsageError
-from crosslatent.core.settings import Setting, names
+from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
+from crosslatent.cli.terminal import (
+    check_output_folder,
+    duration,
+    print_json,
+    print_table,
+    print_text,
+    progresses,
+    say,
+    warn,
+)
+from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.settings import Setting
 from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
     from crosslatent.lens.evaluation.conditions import Condition
-    from crosslatent.lens.evaluation.results import Evaluation
+    from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
+    from crosslatent.stats import Estimate
     from crosslatent.tasks import Task
 
-MOST_TEXTS = 500
-"""Prompts of other splits that the divergence is measured on by default."""
+NOT_MEASURED = "not measured"
+_WIDTH = 190
+"""Columns that the table needs to stand on single lines."""
 
 
 class ConditionSettings(TypedDict, total=False):
@@ -90,30 +103,6 @@ class ConditionSettings(TypedDict, total=False):
     ]
 
 
-class EvaluatedSettings(PlainQuestionSettings, total=False):
-    """Which questions, and texts for the divergence."""
-
-    split: Annotated[
-        tuple[str, ...],
-        Setting(
-            help="Splits to evaluate on; all by default.", default=(), metavar="S,S", read=names
-        ),
-    ]
-    central_data: Annotated[
-        Path | None,
-        Setting(
-            help="Texts in the central language for the divergence of trained models and of "
-            "steering; by default the task's central prompts of other splits.",
-            metavar="FILE",
-            read=Path,
-        ),
-    ]
-    field: Annotated[
-        str | None,
-        Setting(help="Field of a text in --central-data; found by default.", metavar="NAME"),
-    ]
-
-
 @command
 def evaluate(
     model: PlainModelSettings,
@@ -128,20 +117,19 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
-    check_chat(spec["chat_args"] or {}, chat=spec["chat"])
-    if spec["seed"] < 0:
-        raise UsageError(f"--seed is {spec['seed']}, but a seed is a whole number of 0 or more.")
-    conditions = _conditions(under)
-    everything = _load(Questions(asked), transplants=bool(under["transplant"]))
-    chosen = everything.select(splits=asked["split"] or None, limit=asked["limit"])
-    _check_out(out, new=new)
-    spec["central"] = central = _central(conditions, spec["central"])
-    from crosslatent.cli.models import load_model, quiet, warnings_in_one_line
+    from crosslatent.lens.evaluation.results import EVALUATION_FILE
 
+    check_chat(spec)
+    check_seed(spec)
+    conditions = _conditions(under)
+    everything = _load(asked, transplants=bool(under["transplant"]))
+    chosen = everything.select(splits=asked["split"] or None, limit=asked["limit"])
+    check_output_folder(out, EVALUATION_FILE, keep="" if new else "an evaluation")
+    spec["central"] = central = _central(conditions, spec["central"])
     quiet()
     seen = _seen(model["model"], conditions)
-    texts, note = _texts(everything, chosen, central, asked, seen)
-    loaded = load_model(**model)
+    texts, note = divergence_texts(everything, chosen, central, asked, seen)
+    loaded = load_model(model)
     from crosslatent.lens.evaluation.run import evaluate as run
 
     under_all = [*conditions, *under["condition"]]
@@ -199,34 +187,19 @@ def _conditions(under: ConditionSettings) -> "list[Condition]":
     return conditions
 
 
-def _load(asked: Questions, *, transplants: bool) -> "Task":
+def _load(asked: EvaluatedSettings, *, transplants: bool) -> "Task":
     """The task; without counterparts where it has none and none is needed."""
-    from dataclasses import replace
-
     try:
-        return asked.load()
-    except TaskError:
+        return load_questions(asked)
+    except TaskError as error:
         if transplants:
             raise
         try:
-            loaded = replace(asked, auto=True).load()
+            loaded = load_questions(asked, auto=True)
         except TaskError:
-            loaded = None
-        if loaded is None:
-            raise
+            raise error from None
     warn("the task has no counterparts, so nothing is said about the central language.")
     return loaded
-
-
-def _check_out(out: Path, *, new: bool) -> None:
-    from crosslatent.lens.evaluation.results import EVALUATION_FILE
-
-    check_output_folder(out, EVALUATION_FILE)
-    if (out / EVALUATION_FILE).exists() and not new:
-        raise RunFolderError(
-            f"{str(out)!r} holds an evaluation already: give another folder, or replace it with "
-            "--new."
-        )
 
 
 def _central(conditions: "list[Condition]", asked: str | None) -> str:
@@ -248,62 +221,6 @@ def _seen(model: str, conditions: "list[Condition]") -> "list[Seen | None]":
     return [seen for one in conditions for _, seen in seen_of(one, base)]
 
 
-def _texts(
-    everything: "Task",
-    chosen: "Task",
-    central: str,
-    asked: EvaluatedSettings,
-    seen: "list[Seen | None]",
-) -> tuple[list[str], str]:
-    """Held-out texts in the central language, and a sentence that says what they are."""
-    from crosslatent.lens.texts.central import read_central
-
-    path, field = asked["central_data"], asked["field"]
-    if path is not None:
-        texts = read_central(path, central, field=field)
-        return texts, f"The divergence is measured on the {len(texts):,} texts of {path}."
-    if field is not None:
-        raise UsageError(f"--field is {field!r}, but there is no file: give --central-data too.")
-    return _prompts_elsewhere(everything, chosen, central, seen)
-
-
-def _prompts_elsewhere(
-    everything: "Task", chosen: "Task", central: str, seen: "list[Seen | None]"
-) -> tuple[list[str], str]:
-    """Central prompts of splits that are not evaluated, without those that were trained on."""
-    from crosslatent.lens.evaluation.asking import central_prompts
-    from crosslatent.lens.evaluation.exposure import unseen
-    from crosslatent.tasks.shots import PILOT
-
-    others = [name for name in everything.splits if name not in chosen.splits]
-    # Training takes the pilot split by default: its prompts are held out for no model.
-    others = [name for name in others if name != PILOT] or others
-    if not others:
-        return [], _no_texts("")
-    shown = set(central_prompts(chosen.items, central))
-    found = central_prompts(everything.select(splits=others).items, central)
-    there = [text for text in found if text not in shown]
-    texts = unseen(there, seen)
-    if not texts:
-        return [], _no_texts(" that were not trained on" if there else "")
-    unknown = PILOT in others and not all(one is not None and one.complete for one in seen)
-    left = len(there) - len(texts)
-    caveats = ", which training may have seen" if unknown else ""
-    caveats += f", without {left:,} that were trained on" if left else ""
-    few = f", the first {MOST_TEXTS} of them" if len(texts) > MOST_TEXTS else ""
-    return texts[:MOST_TEXTS], (
-        f"The divergence is measured on the task's central prompts of {', '.join(others)}"
-        f"{caveats}{few}."
-    )
-
-
-def _no_texts(which: str) -> str:
-    return (
-        f"The task has no central prompts in other splits{which}, so there is no divergence "
-        "(--central-data)."
-    )
-
-
 def _tell(evaluation: "Evaluation") -> None:
     for name, reason in evaluation.failures.items():
         warn(f"item {name!r} was left out: {reason}")
@@ -312,3 +229,139 @@ def _tell(evaluation: "Evaluation") -> None:
         f"{len(evaluation.rows):,} answers under {len(evaluation.conditions)} conditions; "
         f"{duration(seconds)} for the questions themselves."
     )
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print both tables, and what must be known to read them."""
+    _overview(evaluation)
+    if len(evaluation.languages) > 1:
+        print_text("")
+        _by_language(evaluation)
+    for line in _legend(evaluation):
+        print_text(line, style="dim")
+
+
+def _overview(evaluation: "Evaluation") -> None:
+    from crosslatent.lens.evaluation.results import ALL
+
+    central = evaluation.central
+    head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
+    # Where no answer's language can be identified, a column for its change would be empty.
+    faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
+    exposure = [_trained(one, central) for one in evaluation.conditions]
+    rows = []
+    for one, trained in zip(evaluation.conditions, exposure, strict=True):
+        missing = evaluation.missing(one)
+        rows.append(
+            [
+                one.name,
+                _share(one.accuracy.get(ALL), ALL in missing),
+                _change(one.change.get(ALL)),
+                _p_value(one, ALL),
+                _share(one.accuracy.get(central), central in missing),
+                _change(one.change.get(central)),
+                NOT_MEASURED if "kl" in missing else _divergence(one.kl),
+                _share(one.fidelity.get(ALL)),
+                *([_change(one.fidelity_change.get(ALL))] if faithful else []),
+                *([trained] if any(exposure) else []),
+            ]
+        )
+    more = [*(["change"] if faithful else []), *(["trained on"] if any(exposure) else [])]
+    head += more
+    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
+
+
+def _trained(one: "ConditionResult", central: str) -> str:
+    """How many questions and texts were trained on, if any, or that it is not known."""
+    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.report.lens.evaluation_words import is_unknown
+
+    counted = {
+        "target": one.trained_on.get(ALL),
+        central: one.trained_on.get(central),
+        "KL": one.kl_trained_on,
+    }
+    found = [f"{what} {n}" for what, n in counted.items() if n is not None and n.n]
+    return "; ".join([*found, *(["not known"] if is_unknown(one) else [])])
+
+
+def _known(found: "Estimate | None") -> bool:
+    return found is not None and found.value is not None
+
+
+def _by_language(evaluation: "Evaluation") -> None:
+    rows = [
+        [
+            one.name,
+            *(
+                _marked(
+                    f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
+                    f"{_change(one.change.get(lang))}".strip(),
+                    one,
+                    lang,
+                )
+                for lang in evaluation.languages
+            ),
+        ]
+        for one in evaluation.conditions
+    ]
+    head = ["condition", *evaluation.languages]
+    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
+
+
+def _marked(text: str, one: "ConditionResult", key: str) -> str:
+    found = one.trained_on.get(key)
+    return f"{text} ({found} trained on)" if found is not None and found.n else text
+
+
+def _legend(evaluation: "Evaluation") -> list[str]:
+    asked = ", ".join(f"{lang} {n:,}" for lang, n in evaluation.questions.items())
+    meaning = (
+        f"Questions: {asked}; judged by the rule {evaluation.rule}. change: percentage points "
+        "against the unmodified model, with 95 % intervals over facts; p: exchanging the two in "
+        "whole facts, not corrected for the number of conditions; "
+        f"{evaluation.central}: the central language; KL: nats per token; fidelity: answers in the "
+        "language of the question, of those whose language can be identified, and their change."
+    )
+    lines = [meaning, *evaluation.notes]
+    notes = dict.fromkeys(note for one in evaluation.conditions for note in one.notes)
+    for note in notes:
+        having = ", ".join(one.name for one in evaluation.conditions if note in one.notes)
+        lines.append(f"{having}: {note}")
+    return lines
+
+
+def _share(found: "Estimate | None", missing: bool = False) -> str:
+    from crosslatent.report import formatting
+
+    if missing:
+        return NOT_MEASURED
+    return formatting.percent(None if found is None else found.value)
+
+
+def _change(found: "Estimate | None") -> str:
+    from crosslatent.report import formatting
+
+    if found is None or found.value is None:
+        return ""
+    if found.low is None:
+        return formatting.points(found.value)
+    return f"{formatting.points(found.value)} [{formatting.interval(found, difference=True)}]"
+
+
+def _p_value(one: "ConditionResult", key: str) -> str:
+    from crosslatent.report import formatting
+
+    return "" if key not in one.p_value else formatting.p_value(one.p_value[key])
+
+
+def _divergence(found: "Estimate | None") -> str:
+    if found is None or found.value is None:
+        return ""
+    if found.low is None or found.high is None:
+        return _nats(found.value)
+    return f"{_nats(found.value)} [{_nats(found.low)}, {_nats(found.high)}]"
+
+
+def _nats(value: float) -> str:
+    return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.4f}"

@@ -4,74 +4,44 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crosslatent.cli.errors import say, warn
-from crosslatent.cli.options import (
+from crosslatent.cli.command_options import (
     DebugOption,
     JsonOption,
     PlainModelSettings,
     check_chat,
+    check_seed,
     command,
+    load_model,
 )
-from crosslatent.cli.output import check_output_folder, console, print_json, print_text
-from crosslatent.cli.progress import duration, progress
-from crosslatent.core.errors import RunFolderError, UsageError
-from crosslatent.core.settings import Setting, names, positive
+from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
+from crosslatent.cli.terminal import (
+    check_output_folder,
+    duration,
+    print_json,
+    print_table,
+    print_text,
+    progress,
+    say,
+    warn,
+)
+from crosslatent.core.languages import ENGLISH
 from crosslatent.lens.probing.probe_spec import ProbeSpec
 
-_WIDTH = 100
-"""Columns that the table of layers needs to stand on single lines."""
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from crosslatent.lens.space import Space
     from crosslatent.lens.texts.streams import TextStream
     from crosslatent.model import Model
     from crosslatent.tasks import Task
 
-
-class ProbedTexts(TypedDict, total=False):
-    """Which texts are read."""
-
-    data: Annotated[
-        Path | None,
-        Setting(
-            help="Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
-            metavar="FILE|DIR",
-            read=Path,
-        ),
-    ]
-    task: Annotated[
-        str | None, Setting(help="Instead: the prompts of a task.", metavar="NAME|FILE")
-    ]
-    split: Annotated[
-        tuple[str, ...],
-        Setting(help="Splits of the task; all by default.", default=(), metavar="S,S", read=names),
-    ]
-    langs: Annotated[
-        tuple[str, ...],
-        Setting(
-            help="Languages; those of the task by default.",
-            default=(),
-            metavar="L,L",
-            flags=("--langs", "--lang"),
-            read=names,
-        ),
-    ]
-    field: Annotated[
-        str | None,
-        Setting(help="Field of a text, such as input_{lang}; found by default.", metavar="NAME"),
-    ]
-    limit: Annotated[
-        int | None,
-        Setting(help="The first N texts of each language.", metavar="N", read=positive),
-    ]
+_WIDTH = 100
+"""Columns that the table of layers needs to stand on single lines."""
 
 
 @command
@@ -86,23 +56,24 @@ def probe(
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
     from crosslatent.lens.probing.probe_spec import check_enough, check_pooling, check_probe
+    from crosslatent.lens.space import MARKER
 
-    check_chat(spec["chat_args"] or {}, chat=spec["chat"])
+    check_chat(spec)
     check_pooling(spec["pooling"])
-    if spec["seed"] < 0:
-        raise UsageError(f"--seed is {spec['seed']}, but a seed is a whole number of 0 or more.")
+    check_seed(spec)
     if texts["langs"]:
         check_probe(spec, texts["langs"])
-    _check_out(out, new=new)
-    source = None if texts["task"] is None else _read_task(texts["task"], texts)
-    stream = _file_texts(texts) if source is None else _task_texts(source, texts, spec["central"])
+    check_output_folder(out, MARKER, keep="" if new else "language subspaces")
+    # English is the other side of nearly every task, and no language to choose questions by.
+    task = read_task(texts, ENGLISH)
+    if task is not None and texts["split"]:
+        task = task.select(splits=texts["split"])
+    stream = text_stream(task, texts, spec["central"])
     check_probe(spec, stream.languages)
     check_enough(stream.survey().texts)
-    from crosslatent.cli.models import load_model
-
-    loaded = load_model(**model)
-    space = _probe(loaded, stream, spec, source)
-    space = replace(space, record=replace(space.record, command=_command()))
+    space = _probe(load_model(model), stream, spec, task)
+    command_line = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    space = replace(space, record=replace(space.record, command=command_line))
     space.save(out)
     from crosslatent.report.lens import write_probe_report
 
@@ -113,57 +84,6 @@ def probe(
     else:
         _print(space)
         print(out)
-
-
-def _check_out(out: Path, *, new: bool) -> None:
-    from crosslatent.lens.space import MARKER
-
-    check_output_folder(out, MARKER)
-    if (out / MARKER).exists() and not new:
-        raise RunFolderError(
-            f"{str(out)!r} holds language subspaces already: give another folder, or replace them "
-            "with --new."
-        )
-
-
-def _file_texts(texts: ProbedTexts) -> "TextStream":
-    from crosslatent.lens.texts.streams import read_texts
-
-    data, split = texts["data"], texts["split"]
-    if data is None:
-        raise UsageError("Texts come from --data or --task, and neither is given: give one.")
-    if split:
-        raise UsageError(
-            f"--split is {','.join(split)!r}, but only a task has splits: give --task too."
-        )
-    if not texts["langs"]:
-        raise UsageError(
-            f"--langs is missing: name the languages of {str(data)!r} to read, such as --langs "
-            "en,sw."
-        )
-    return read_texts(data, texts["langs"], field=texts["field"], limit=texts["limit"])
-
-
-def _read_task(name: str, texts: ProbedTexts) -> "Task":
-    from crosslatent.core.languages import ENGLISH
-    from crosslatent.tasks import load_task
-
-    field = texts["field"]
-    if field is not None:
-        raise UsageError(f"--field is {field!r}, but a task has no fields to name: leave it out.")
-    # English is the other side of nearly every task, and no language to choose questions by.
-    mains = [lang for lang in texts["langs"] if lang != ENGLISH]
-    task = load_task(name, data=texts["data"], languages=mains or None)
-    return task.select(splits=texts["split"]) if texts["split"] else task
-
-
-def _task_texts(task: "Task", texts: ProbedTexts, central: str) -> "TextStream":
-    from crosslatent.lens.texts.streams import texts_of_items
-
-    there = (*task.languages, *task.aux_languages)
-    first = [central] if central in there else []
-    languages = texts["langs"] or tuple(dict.fromkeys([*first, *there]))
-    return texts_of_items(task.items, languages, limit=texts["limit"])
 
 
 def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
@@ -181,10 +101,6 @@ def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | 
     return space
 
 
-def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
 def _tell(space: "Space", stream: "TextStream") -> None:
     """What was left out, cut or changed."""
     from crosslatent.lens.probing.probe_spec import few_texts
@@ -199,14 +115,14 @@ def _tell(space: "Space", stream: "TextStream") -> None:
         warn(sentence)
 
 
-def _count(tell: "Callable[[str], None]", counts: dict[str, int], what: str) -> None:
+def _count(tell: Callable[[str], None], counts: dict[str, int], what: str) -> None:
     some = {lang: n for lang, n in counts.items() if n}
     if some:
         by_language = ", ".join(f"{lang} {n:,}" for lang, n in some.items())
         tell(f"{what}: {sum(some.values()):,} ({by_language}).")
 
 
-def _layers(space: "Space") -> "Iterator[dict[str, Any]]":
+def _layers(space: "Space") -> Iterator[dict[str, Any]]:
     """One row a layer, as plain data."""
     by_layer = {one.layer: one for one in space.record.separability}
     for layer, subspace, between in zip(
@@ -252,33 +168,26 @@ def _plain(space: "Space", out: Path, files: list[Path]) -> dict[str, Any]:
 
 
 def _print(space: "Space") -> None:
-    from rich.table import Table
-
     several = len(space.languages) - 1
     # At full rank the differences of the means span the subspace: both rules are then the same.
-    lower = space.rank < several
-    table = Table(box=None)
     shares = ", ".join(str(k + 1) for k in range(min(several, 3)))
-    titles = ["layer", "between", f"by {shares} components", "by linear rule", "by nearest mean"]
-    titles += (
-        ["in 1 dimension" if space.rank == 1 else f"in {space.rank} dimensions"] if lower else []
-    )
-    for title in (*titles, "largest angle"):
-        table.add_column(title, justify="left" if title == "layer" else "right", no_wrap=True)
+    rules = {"linear": "by linear rule", "full": "by nearest mean"}
+    if space.rank < several:
+        dimensions = "1 dimension" if space.rank == 1 else f"{space.rank} dimensions"
+        rules["specific"] = f"in {dimensions}"
+    head = ["layer", "between", f"by {shares} components", *rules.values(), "largest angle"]
+    rows = []
     for row in _layers(space):
-        cells = [str(row["layer"]), _share(row["between"]), _cumulated(row["explained"][:3])]
-        rules = ("linear", "full", "specific") if lower else ("linear", "full")
-        cells += [_estimate(row[name]) for name in rules]
         angle = row["largest_angle"]
-        table.add_row(*cells, "" if angle is None else f"{angle:.0f}°")
-    wide = console()
-    wide.width = max(wide.width, _WIDTH)
-    wide.print(table)
+        cells = [str(row["layer"]), _share(row["between"]), _cumulated(row["explained"][:3])]
+        cells += [_estimate(row[rule]) for rule in rules]
+        rows.append([*cells, "" if angle is None else f"{angle:.0f}°"])
+    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
     for line in _legend(space):
         print_text(line, style="dim")
 
 
-def _legend(space: "Space") -> "Iterator[str]":
+def _legend(space: "Space") -> Iterator[str]:
     yield (
         "between: share of the variance of states that lies between the languages' means; by "
         "components: how much of that the first ones of the specific subspace explain."
