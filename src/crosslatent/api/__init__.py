@@ -138,11 +138,8 @@ def sweep(
     from crosslatent.sweeps import run_sweep
 
     complete(SweepOptions, options)
-    spec, running, ray = (
-        part(SweepSpec, options),
-        part(RunSettings, options),
-        part(RaySettings, options),
-    )
+    spec, ray = part(SweepSpec, options), part(RaySettings, options)
+    running = part(RunSettings, options)
     task = items if isinstance(items, Task) else task_of(items)
     folder = run_path(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
     if ray["ray"] is None:

@@ -19,8 +19,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from crosslatent.cli import command_options as options
 from crosslatent.cli import tasks
-from crosslatent.cli.command_options import DebugOption, Invocation, need_command, quiet
 from crosslatent.cli.first_steps import check, demo
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
@@ -34,6 +34,7 @@ from crosslatent.core.errors import CrosslatentError, UsageError
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
 
 
+@options.command
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
     format: Annotated[  # noqa: A002 - the option's public name
@@ -45,7 +46,6 @@ def export(
             metavar="FILE", help="Where to; standard output for csv and jsonl if left out."
         ),
     ] = None,
-    debug: DebugOption = False,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
     from crosslatent.runs.export import check_format, export_rows
@@ -65,12 +65,12 @@ def export(
         sys.stdout.flush()
 
 
+@options.command
 def report(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Run folders of sweeps, or their URLs.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")],
-    debug: DebugOption = False,
 ) -> None:
     """Make an HTML report, figures and tables from the rows of one or more runs."""
     check_output_folder(out, "summary.json")
@@ -81,7 +81,7 @@ def report(
 
 def lm_eval(context: typer.Context) -> None:
     """Run lm-evaluation-harness; arguments are its own, and --model crosslatent is known."""
-    quiet()
+    options.quiet()
     from crosslatent.harness.command import run as run_harness
 
     code = run_harness(context.args)
@@ -92,7 +92,7 @@ def lm_eval(context: typer.Context) -> None:
 lens_app = typer.Typer(
     help="Lens: where a model keeps its languages, and training its top blocks with that.",
     invoke_without_command=True,
-    callback=need_command,
+    callback=options.need_command,
 )
 lens_app.command("probe")(probe)
 lens_app.command("train")(train)
@@ -141,9 +141,9 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
-    debug: DebugOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
-    need_command(context)
+    options.need_command(context)
 
 
 @cache
@@ -152,9 +152,9 @@ def command() -> Any:
     return typer.main.get_command(app)
 
 
-def main(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
+def main(arguments: Sequence[str], invocation: options.Invocation | None = None) -> int:
     """Run the command line and return its exit code: what is raised on purpose becomes one."""
-    invocation = invocation or Invocation()
+    invocation = invocation or options.Invocation()
     try:
         code = command().main(
             list(arguments), prog_name="crosslatent", standalone_mode=False, obj=invocation
@@ -189,7 +189,7 @@ def _usage_message(error: Exception) -> str:
     return f"{message.rstrip('.')} (see '{context.command_path} --help')."
 
 
-def excepthook(invocation: Invocation) -> ExceptHook:
+def excepthook(invocation: options.Invocation) -> ExceptHook:
     """For unexpected exceptions: the interpreter still exits with 1, but without a traceback."""
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
@@ -204,6 +204,6 @@ def excepthook(invocation: Invocation) -> ExceptHook:
 
 def entry() -> NoReturn:
     """The console script."""
-    invocation = Invocation()
+    invocation = options.Invocation()
     sys.excepthook = excepthook(invocation)
     sys.exit(main(sys.argv[1:], invocation))

@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from crosslatent.cli.command_options import LoadingSettings
-from crosslatent.cli.terminal import say
+from crosslatent.cli import command_options as options
+from crosslatent.cli.terminal import say, warn
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import Setting, names, positive, whole
+from crosslatent.core.settings import Setting, count, path, several, whole
 from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
+    from crosslatent.model.prompts import Prompt
     from crosslatent.tasks import Item, Task
     from crosslatent.translate import Translator
 
@@ -48,42 +49,23 @@ def only_auto(text: str) -> str:
 
 
 class _Sources(TypedDict, total=False):
-    task: Annotated[
-        str | None, Setting(help="A task; see 'crosslatent tasks ls'.", metavar="NAME|FILE")
-    ]
+    task: Annotated[str | None, Setting("A task; see 'crosslatent tasks ls'.", "NAME|FILE")]
     prompts: Annotated[
-        Path | None,
-        Setting(
-            help="Instead of a task: JSON Lines with id, main, aux, maybe answer.",
-            metavar="FILE",
-            read=Path,
-        ),
+        Path | None, path("Instead of a task: JSON Lines with id, main, aux, maybe answer.", "FILE")
     ]
 
 
 class LanguageSettings(TypedDict, total=False):
     """Which questions."""
 
-    data: Annotated[
-        Path | None,
-        Setting(help="Folder with the task's data, instead of the hub.", metavar="DIR", read=Path),
-    ]
+    data: Annotated[Path | None, path("Folder with the task's data, instead of the hub.", "DIR")]
     lang: Annotated[
-        tuple[str, ...],
-        Setting(
-            help="Languages that the task is about; all by default.",
-            default=(),
-            metavar="L,L",
-            read=names,
-        ),
+        tuple[str, ...], several("Languages that the task is about; all by default.", "L,L")
     ]
     aux_lang: Annotated[
         tuple[str, ...],
-        Setting(
-            help="Languages of aux; English, or the local one for culture tasks, by default.",
-            default=(),
-            metavar="L,L",
-            read=names,
+        several(
+            "Languages of aux; English, or the local one for culture tasks, by default.", "L,L"
         ),
     ]
 
@@ -92,18 +74,14 @@ class ShotSettings(TypedDict, total=False):
     """What comes before a question."""
 
     shots: Annotated[
-        int,
-        Setting(help="Solved pilot questions before each one.", default=0, metavar="K", read=whole),
+        int, Setting("Solved pilot questions before each one.", "K", default=0, read=whole)
     ]
 
 
 class PlainQuestionSettings(_Sources, LanguageSettings, total=False):
     """Which questions."""
 
-    limit: Annotated[
-        int | None,
-        Setting(help="The first N items per language and split.", metavar="N", read=positive),
-    ]
+    limit: Annotated[int | None, count("The first N items per language and split.", "N")]
 
 
 class QuestionSettings(PlainQuestionSettings, ShotSettings, total=False):
@@ -116,26 +94,17 @@ class TranslationSettings(TypedDict, total=False):
     translate_with: Annotated[
         str,
         Setting(
-            help="What makes the counterparts of --aux auto: the model itself, or a translation "
-            "model.",
+            "What makes the counterparts of --aux auto: the model itself, or a translation model.",
+            "self|MODEL",
             default=SELF,
-            metavar="self|MODEL",
         ),
     ]
     translation_cache: Annotated[
-        Path | None,
-        Setting(
-            help="Where translations are kept between runs.", metavar="FILE", read=Path, aside=True
-        ),
+        Path | None, path("Where translations are kept between runs.", "FILE", aside=True)
     ]
     save_parallel: Annotated[
         Path | None,
-        Setting(
-            help="Write the questions with their counterparts, for --prompts.",
-            metavar="FILE",
-            read=Path,
-            aside=True,
-        ),
+        path("Write the questions with their counterparts, for --prompts.", "FILE", aside=True),
     ]
 
 
@@ -144,9 +113,7 @@ class CounterpartSettings(TranslationSettings, total=False):
 
     aux: Annotated[
         str | None,
-        Setting(
-            help="Translate the counterparts that the data lacks.", metavar="auto", read=only_auto
-        ),
+        Setting("Translate the counterparts that the data lacks.", "auto", read=only_auto),
     ]
 
 
@@ -238,7 +205,7 @@ class CounterpartMaker:
 
     model: "Model | None"
     settings: TranslationSettings
-    loading: LoadingSettings
+    loading: options.LoadingSettings
     aux_lang: str | None = None
     chat: AsChat = False
     _translator: "Translator | None" = None
@@ -356,6 +323,15 @@ def target_language(names: Sequence[str], prompts: Path | None) -> str | None:
             "give one."
         )
     return names[0] if len(names) == 1 else None
+
+
+def warn_of_thought(model: "Model", main: "Prompt", chat: AsChat, new_tokens: int) -> None:
+    """Print a warning if main ends inside a thought, which answers would go on with."""
+    from crosslatent.model.thoughts import thought_note
+
+    note = thought_note(model, main, chat=chat, role="main", new_tokens=new_tokens)
+    if note is not None:
+        warn(note)
 
 
 def _short(text: str) -> str:

@@ -62,35 +62,25 @@ MODEL_HELP = "Model folder, or name on the hub."
 
 
 class _NamedModel(TypedDict, total=False):
-    model: Annotated[str, Setting(help=MODEL_HELP, default=REQUIRED, metavar="MODEL")]
+    model: Annotated[str, Setting(MODEL_HELP, "MODEL", default=REQUIRED)]
 
 
 class LoadingSettings(TypedDict, total=False):
     """How the model is loaded."""
 
-    revision: Annotated[
-        str | None, Setting(help="Branch, tag or commit of a model on the hub.", metavar="REV")
-    ]
+    revision: Annotated[str | None, Setting("Branch, tag or commit of a model on the hub.", "REV")]
     device: Annotated[
-        str,
-        Setting(
-            help="auto, cpu, cuda, cuda:1, mps, or spread over all.",
-            default="auto",
-            metavar="DEVICE",
-        ),
+        str, Setting("auto, cpu, cuda, cuda:1, mps, or spread over all.", "DEVICE", default="auto")
     ]
-    dtype: Annotated[
-        str, Setting(help="auto, float32, bfloat16 or float16.", default="auto", metavar="DTYPE")
-    ]
+    dtype: Annotated[str, Setting("auto, float32, bfloat16 or float16.", "DTYPE", default="auto")]
 
 
 class _Modules(TypedDict, total=False):
     modules: Annotated[
         str | None,
         Setting(
-            help="Where a model's modules are, if that is not found: "
-            "blocks=PATH,attn=PATH,ffn=PATH.",
-            metavar="PART=PATH,...",
+            "Where a model's modules are, if that is not found: blocks=PATH,attn=PATH,ffn=PATH.",
+            "PART=PATH,...",
         ),
     ]
 
@@ -107,13 +97,12 @@ class ModelSettings(PlainModelSettings, _Modules, total=False):
     """Which model, and how it is loaded."""
 
     quantization: Annotated[
-        str | None,
-        Setting(help="Hold the weights of linear layers in 8bit or 4bit.", metavar="BITS"),
+        str | None, Setting("Hold the weights of linear layers in 8bit or 4bit.", "BITS")
     ]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as Typer takes it: each setting of its groups is an option.
+    """The function as Typer takes it: each setting of its groups is an option, and --debug.
 
     A parameter whose type is a group of settings (`core.settings`) gets all of them, given or not.
     """
@@ -133,8 +122,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             default = inspect.signature(function).parameters[name].default
             parameters.append(_keyword(name, annotation, default))
 
+    parameters.append(_keyword("debug", DebugOption, False))
+
     @wraps(function)
     def call(**given: Any) -> None:
+        del given["debug"]  # its callback has read it
         for name, group in groups.items():
             taken = {
                 each: given.pop(each)

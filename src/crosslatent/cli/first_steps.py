@@ -10,28 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.command_options import (
-    MODEL_HELP,
-    DebugOption,
-    JsonOption,
-    ModuleSettings,
-    command,
-    load_model,
-    quiet,
-)
-from crosslatent.cli.terminal import (
-    check_output_folder,
-    duration,
-    print_json,
-    print_paths,
-    print_table,
-    print_text,
-    progresses,
-    say,
-    stoppable,
-)
+from crosslatent.cli import command_options as options
+from crosslatent.cli import terminal
 from crosslatent.core.errors import ContractError
-from crosslatent.core.settings import Setting, names
+from crosslatent.core.settings import Setting, several
 from crosslatent.core.specs import check_component
 
 if TYPE_CHECKING:
@@ -63,29 +45,25 @@ class CheckSettings(TypedDict, total=False):
 
     components: Annotated[
         tuple[str, ...],
-        Setting(
-            help="attn, ffn, attn_residual, block, cross_attn; all that there are by default.",
-            default=(),
-            metavar="C,C",
-            read=names,
+        several(
+            "attn, ffn, attn_residual, block, cross_attn; all that there are by default.", "C,C"
         ),
     ]
     quick: Annotated[
-        bool, Setting(help="Three blocks and two new tokens, for large models.", default=False)
+        bool, Setting("Three blocks and two new tokens, for large models.", default=False)
     ]
 
 
-@command
+@options.command
 def check(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    loading: ModuleSettings,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    loading: options.ModuleSettings,
     checked: CheckSettings,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Find the modules of a model, and check that transplants in it can be relied on."""
     kinds = [check_component(name) for name in checked["components"]]
-    loaded = load_model({"model": model, **loading})
+    loaded = options.load_model({"model": model, **loading})
 
     from crosslatent import contracts
 
@@ -93,13 +71,13 @@ def check(
     found, cost = contracts.found(loaded), contracts.cost(subject)
     if not json:
         _print_found(found)
-    say(_announced(subject, cost, checked["quick"]))
+    terminal.say(_announced(subject, cost, checked["quick"]))
     outcomes = []
     for name in contracts.CONTRACTS:
         outcomes.append(contracts.run(name, subject))
-        say(f"{name}: {outcomes[-1].status} ({duration(outcomes[-1].seconds)})")
+        terminal.say(f"{name}: {outcomes[-1].status} ({terminal.duration(outcomes[-1].seconds)})")
     if json:
-        print_json(_plain(found, subject, cost, outcomes))
+        terminal.print_json(_plain(found, subject, cost, outcomes))
     else:
         _print_outcomes(outcomes)
     _refuse(model, outcomes)
@@ -111,7 +89,7 @@ def _announced(subject: "Subject", cost: "Cost", quick: bool) -> str:
     shorter = "" if quick else "; --quick takes fewer"
     return (
         f"Checking {blocks}, on {texts}: up to {cost.forwards:,} forwards of up to {cost.tokens} "
-        f"tokens at {cost.seconds:.2g} s, {duration(cost.total)} at most{shorter}."
+        f"tokens at {cost.seconds:.2g} s, {terminal.duration(cost.total)} at most{shorter}."
     )
 
 
@@ -130,7 +108,7 @@ def _print_found(found: "Found") -> None:
     differs = f", which {found.tokenizer_differs}" if found.tokenizer_differs else ""
     lines.append(("tokenizer", f"{found.tokenizer}{differs}"))
     for label, text in lines:
-        print_text(f"{label:<16}{text}")
+        terminal.print_text(f"{label:<16}{text}")
 
 
 def _print_outcomes(outcomes: "list[Outcome]") -> None:
@@ -139,7 +117,7 @@ def _print_outcomes(outcomes: "list[Outcome]") -> None:
         (one.contract, one.status, one.reason or counted(one), f"{one.seconds:.1f}")
         for one in outcomes
     ]
-    print_table(head, rows, right=("seconds",))
+    terminal.print_table(head, rows, right=("seconds",))
 
 
 def counted(outcome: "Outcome") -> str:
@@ -176,28 +154,28 @@ def _refuse(model: str, outcomes: "list[Outcome]") -> None:
         )
 
 
+@options.command
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for runs and report.")] = Path(
         "demo-output"
     ),
-    debug: DebugOption = False,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
-    quiet()
+    options.quiet()
     from crosslatent.demo import MARKER, run_demo
 
-    check_output_folder(out, MARKER)
+    terminal.check_output_folder(out, MARKER)
     for line in introduction():
-        say(line)
-    with stoppable(), progresses() as show:
+        terminal.say(line)
+    with terminal.stoppable(), terminal.progresses() as show:
         outcome = run_demo(out, progress=show)
     if outcome.rows:
-        say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")
+        terminal.say(f"{outcome.rows:,} answers in {terminal.duration(outcome.seconds)}.")
     summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))
     for line in summary_lines(summary):
         print(line)
     print()
-    print_paths(outcome.report)
+    terminal.print_paths(outcome.report)
 
 
 def introduction() -> Iterator[str]:

@@ -7,31 +7,12 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from crosslatent.cli import command_options as options
+from crosslatent.cli import terminal
 from crosslatent.cli.asked_questions import load_questions
-from crosslatent.cli.command_options import (
-    DebugOption,
-    JsonOption,
-    PlainModelSettings,
-    check_chat,
-    check_seed,
-    command,
-    load_model,
-    quiet,
-    warnings_in_one_line,
-)
 from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
-from crosslatent.cli.terminal import (
-    check_output_folder,
-    duration,
-    print_json,
-    print_table,
-    print_text,
-    progresses,
-    say,
-    warn,
-)
 from crosslatent.core.errors import TaskError, UsageError
-from crosslatent.core.settings import Setting
+from crosslatent.core.settings import path, repeated
 from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -51,61 +32,41 @@ class ConditionSettings(TypedDict, total=False):
 
     tuned: Annotated[
         list[str],
-        Setting(
-            help="A trained model or adapter; NAME:LANG=DIR for one of several, each for a "
+        repeated(
+            "A trained model or adapter; NAME:LANG=DIR for one of several, each for a "
             "language. Can be repeated.",
-            default=(),
-            metavar="NAME=DIR",
-            repeated=True,
+            "NAME=DIR",
         ),
     ]
-    space: Annotated[
-        Path | None,
-        Setting(help="Language subspaces of the model, for --steer.", metavar="SPACE", read=Path),
-    ]
+    space: Annotated[Path | None, path("Language subspaces of the model, for --steer.", "SPACE")]
     steer: Annotated[
         list[str],
-        Setting(
-            help="Steering towards the question's language, in LAYER (or several, by commas); "
+        repeated(
+            "Steering towards the question's language, in LAYER (or several, by commas); "
             "with ':agnostic' after it, of the shared part towards the central language.",
-            default=(),
-            metavar="NAME=LAYER:ALPHA",
-            repeated=True,
+            "NAME=LAYER:ALPHA",
         ),
     ]
     transplant: Annotated[
         list[str],
-        Setting(
-            help="A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J.",
-            default=(),
-            metavar="C:I:J",
-            repeated=True,
-        ),
+        repeated("A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J.", "C:I:J"),
     ]
     condition: Annotated[
         list[str],
-        Setting(
-            help="An intervention that is the same for all questions, such as "
+        repeated(
+            "An intervention that is the same for all questions, such as "
             "ablate:heads:2:0,3 or ablate:neurons:each:all. Repeat for more.",
-            default=(),
-            metavar="[NAME=]KIND:...",
-            repeated=True,
+            "[NAME=]KIND:...",
         ),
     ]
     combine: Annotated[
-        list[str],
-        Setting(
-            help="The steering S and the transplant T at once.",
-            default=(),
-            metavar="NAME=S+T",
-            repeated=True,
-        ),
+        list[str], repeated("The steering S and the transplant T at once.", "NAME=S+T")
     ]
 
 
-@command
+@options.command
 def evaluate(
-    model: PlainModelSettings,
+    model: options.PlainModelSettings,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for answers and report; new.")],
     under: ConditionSettings,
     asked: EvaluatedSettings,
@@ -113,27 +74,26 @@ def evaluate(
     new: Annotated[
         bool, typer.Option("--new", help="Replace an evaluation that is there.")
     ] = False,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
     from crosslatent.lens.evaluation.results import EVALUATION_FILE
 
-    check_chat(spec)
-    check_seed(spec)
+    options.check_chat(spec)
+    options.check_seed(spec)
     conditions = _conditions(under)
     everything = _load(asked, transplants=bool(under["transplant"]))
     chosen = everything.select(splits=asked["split"] or None, limit=asked["limit"])
-    check_output_folder(out, EVALUATION_FILE, keep="" if new else "an evaluation")
+    terminal.check_output_folder(out, EVALUATION_FILE, keep="" if new else "an evaluation")
     spec["central"] = central = _central(conditions, spec["central"])
-    quiet()
+    options.quiet()
     seen = _seen(model["model"], conditions)
     texts, note = divergence_texts(everything, chosen, central, asked, seen)
-    loaded = load_model(model)
+    loaded = options.load_model(model)
     from crosslatent.lens.evaluation.run import evaluate as run
 
     under_all = [*conditions, *under["condition"]]
-    with warnings_in_one_line(), progresses() as show:
+    with options.warnings_in_one_line(), terminal.progresses() as show:
         evaluation = run(
             loaded, under_all, chosen, central_texts=texts, notes=[note], progress=show, **spec
         )
@@ -144,7 +104,7 @@ def evaluate(
     _tell(evaluation)
     if json:
         written = [str(file) for file in files]
-        print_json({"out": str(out), **evaluation.to_json(), "files": written})
+        terminal.print_json({"out": str(out), **evaluation.to_json(), "files": written})
     else:
         print_evaluation(evaluation)
         print(out)
@@ -198,7 +158,7 @@ def _load(asked: EvaluatedSettings, *, transplants: bool) -> "Task":
             loaded = load_questions(asked, auto=True)
         except TaskError:
             raise error from None
-    warn("the task has no counterparts, so nothing is said about the central language.")
+    terminal.warn("the task has no counterparts, so nothing is said about the central language.")
     return loaded
 
 
@@ -223,11 +183,11 @@ def _seen(model: str, conditions: "list[Condition]") -> "list[Seen | None]":
 
 def _tell(evaluation: "Evaluation") -> None:
     for name, reason in evaluation.failures.items():
-        warn(f"item {name!r} was left out: {reason}")
+        terminal.warn(f"item {name!r} was left out: {reason}")
     seconds = sum(condition.seconds for condition in evaluation.conditions)
-    say(
+    terminal.say(
         f"{len(evaluation.rows):,} answers under {len(evaluation.conditions)} conditions; "
-        f"{duration(seconds)} for the questions themselves."
+        f"{terminal.duration(seconds)} for the questions themselves."
     )
 
 
@@ -235,10 +195,10 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     """Print both tables, and what must be known to read them."""
     _overview(evaluation)
     if len(evaluation.languages) > 1:
-        print_text("")
+        terminal.print_text("")
         _by_language(evaluation)
     for line in _legend(evaluation):
-        print_text(line, style="dim")
+        terminal.print_text(line, style="dim")
 
 
 def _overview(evaluation: "Evaluation") -> None:
@@ -246,11 +206,9 @@ def _overview(evaluation: "Evaluation") -> None:
 
     central = evaluation.central
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
-    # Where no answer's language can be identified, a column for its change would be empty.
-    faithful = any(_known(one.fidelity_change.get(ALL)) for one in evaluation.conditions)
-    exposure = [_trained(one, central) for one in evaluation.conditions]
+    optional = ["change", "trained on"]
     rows = []
-    for one, trained in zip(evaluation.conditions, exposure, strict=True):
+    for one in evaluation.conditions:
         missing = evaluation.missing(one)
         rows.append(
             [
@@ -262,13 +220,18 @@ def _overview(evaluation: "Evaluation") -> None:
                 _change(one.change.get(central)),
                 NOT_MEASURED if "kl" in missing else _divergence(one.kl),
                 _share(one.fidelity.get(ALL)),
-                *([_change(one.fidelity_change.get(ALL))] if faithful else []),
-                *([trained] if any(exposure) else []),
+                _change(one.fidelity_change.get(ALL)),
+                _trained(one, central),
             ]
         )
-    more = [*(["change"] if faithful else []), *(["trained on"] if any(exposure) else [])]
-    head += more
-    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
+    # Where no answer's language can be identified, a column for its change would be empty.
+    kept = [k for k in range(len(rows[0])) if k < len(head) or any(row[k] for row in rows)]
+    head += optional
+    _print([head[k] for k in kept], [[row[k] for k in kept] for row in rows])
+
+
+def _print(head: list[str], rows: list[list[str]]) -> None:
+    terminal.print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
 
 
 def _trained(one: "ConditionResult", central: str) -> str:
@@ -285,33 +248,17 @@ def _trained(one: "ConditionResult", central: str) -> str:
     return "; ".join([*found, *(["not known"] if is_unknown(one) else [])])
 
 
-def _known(found: "Estimate | None") -> bool:
-    return found is not None and found.value is not None
-
-
 def _by_language(evaluation: "Evaluation") -> None:
-    rows = [
-        [
-            one.name,
-            *(
-                _marked(
-                    f"{_share(one.accuracy.get(lang), lang in evaluation.missing(one))} "
-                    f"{_change(one.change.get(lang))}".strip(),
-                    one,
-                    lang,
-                )
-                for lang in evaluation.languages
-            ),
-        ]
-        for one in evaluation.conditions
-    ]
-    head = ["condition", *evaluation.languages]
-    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
-
-
-def _marked(text: str, one: "ConditionResult", key: str) -> str:
-    found = one.trained_on.get(key)
-    return f"{text} ({found} trained on)" if found is not None and found.n else text
+    rows = []
+    for one in evaluation.conditions:
+        cells = [one.name]
+        for lang in evaluation.languages:
+            share = _share(one.accuracy.get(lang), lang in evaluation.missing(one))
+            text = f"{share} {_change(one.change.get(lang))}".strip()
+            seen = one.trained_on.get(lang)
+            cells.append(f"{text} ({seen} trained on)" if seen is not None and seen.n else text)
+        rows.append(cells)
+    _print(["condition", *evaluation.languages], rows)
 
 
 def _legend(evaluation: "Evaluation") -> list[str]:

@@ -11,26 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crosslatent.cli.command_options import (
-    DebugOption,
-    JsonOption,
-    PlainModelSettings,
-    check_chat,
-    check_seed,
-    command,
-    load_model,
-)
+from crosslatent.cli import command_options as options
+from crosslatent.cli import terminal
 from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
-from crosslatent.cli.terminal import (
-    check_output_folder,
-    duration,
-    print_json,
-    print_table,
-    print_text,
-    progress,
-    say,
-    warn,
-)
 from crosslatent.core.languages import ENGLISH
 from crosslatent.lens.probing.probe_spec import ProbeSpec
 
@@ -44,26 +27,25 @@ _WIDTH = 100
 """Columns that the table of layers needs to stand on single lines."""
 
 
-@command
+@options.command
 def probe(
-    model: PlainModelSettings,
+    model: options.PlainModelSettings,
     out: Annotated[Path, typer.Option(metavar="SPACE", help="Folder for the subspaces; new.")],
     texts: ProbedTexts,
     spec: ProbeSpec,
     new: Annotated[bool, typer.Option("--new", help="Replace a space that is there.")] = False,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
     from crosslatent.lens.probing.probe_spec import check_enough, check_pooling, check_probe
     from crosslatent.lens.space import MARKER
 
-    check_chat(spec)
+    options.check_chat(spec)
     check_pooling(spec["pooling"])
-    check_seed(spec)
+    options.check_seed(spec)
     if texts["langs"]:
         check_probe(spec, texts["langs"])
-    check_output_folder(out, MARKER, keep="" if new else "language subspaces")
+    terminal.check_output_folder(out, MARKER, keep="" if new else "language subspaces")
     # English is the other side of nearly every task, and no language to choose questions by.
     task = read_task(texts, ENGLISH)
     if task is not None and texts["split"]:
@@ -71,7 +53,7 @@ def probe(
     stream = text_stream(task, texts, spec["central"])
     check_probe(spec, stream.languages)
     check_enough(stream.survey().texts)
-    space = _probe(load_model(model), stream, spec, task)
+    space = _probe(options.load_model(model), stream, spec, task)
     command_line = [Path(sys.argv[0]).name, *sys.argv[1:]]
     space = replace(space, record=replace(space.record, command=command_line))
     space.save(out)
@@ -80,7 +62,7 @@ def probe(
     files = write_probe_report(space, out)
     _tell(space, stream)
     if json:
-        print_json(_plain(space, out, files))
+        terminal.print_json(_plain(space, out, files))
     else:
         _print(space)
         print(out)
@@ -91,13 +73,13 @@ def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | 
     from crosslatent.sweeps.progress import Progress
 
     started, total = time.monotonic(), stream.texts.total()
-    with progress("texts") as show:
+    with terminal.progress("texts") as show:
 
         def tell(done: int) -> None:
             show(Progress("capture", done, total, 0.0, 0, time.monotonic() - started))
 
         space = probe(model, stream, progress=tell, task=task, **spec)
-    say(f"{total:,} texts read in {duration(time.monotonic() - started)}.")
+    terminal.say(f"{total:,} texts read in {terminal.duration(time.monotonic() - started)}.")
     return space
 
 
@@ -106,13 +88,17 @@ def _tell(space: "Space", stream: "TextStream") -> None:
     from crosslatent.lens.probing.probe_spec import few_texts
 
     record = space.record
-    _count(warn, record.empty, "texts left out because they are empty")
-    _count(warn, record.cut, "texts that were too long, so that only their beginning was read")
-    _count(say, stream.stripped, "Texts whose blanks or line breaks at the ends were left out")
+    _count(terminal.warn, record.empty, "texts left out because they are empty")
+    _count(
+        terminal.warn, record.cut, "texts that were too long, so that only their beginning was read"
+    )
+    _count(
+        terminal.say, stream.stripped, "Texts whose blanks or line breaks at the ends were left out"
+    )
     if not any(record.held_out.values()):
-        warn("no text was held out, so nothing is said about separability")
+        terminal.warn("no text was held out, so nothing is said about separability")
     for sentence in few_texts(record):
-        warn(sentence)
+        terminal.warn(sentence)
 
 
 def _count(tell: Callable[[str], None], counts: dict[str, int], what: str) -> None:
@@ -156,10 +142,7 @@ def _plain(space: "Space", out: Path, files: list[Path]) -> dict[str, Any]:
     return {
         "out": str(out),
         "languages": list(space.languages),
-        "central": space.central,
-        "rank": space.rank,
-        "n_layers": space.n_layers,
-        "d_model": space.d_model,
+        **{name: getattr(space, name) for name in ("central", "rank", "n_layers", "d_model")},
         "chance": 1 / len(space.languages),
         "layers": list(_layers(space)),
         **record,
@@ -169,9 +152,9 @@ def _plain(space: "Space", out: Path, files: list[Path]) -> dict[str, Any]:
 
 def _print(space: "Space") -> None:
     several = len(space.languages) - 1
-    # At full rank the differences of the means span the subspace: both rules are then the same.
     shares = ", ".join(str(k + 1) for k in range(min(several, 3)))
     rules = {"linear": "by linear rule", "full": "by nearest mean"}
+    # At full rank the differences of the means span the subspace: both rules are then the same.
     if space.rank < several:
         dimensions = "1 dimension" if space.rank == 1 else f"{space.rank} dimensions"
         rules["specific"] = f"in {dimensions}"
@@ -182,9 +165,9 @@ def _print(space: "Space") -> None:
         cells = [str(row["layer"]), _share(row["between"]), _cumulated(row["explained"][:3])]
         cells += [_estimate(row[rule]) for rule in rules]
         rows.append([*cells, "" if angle is None else f"{angle:.0f}°"])
-    print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
+    terminal.print_table(head, rows, right=head[1:], whole=head[:1], width=_WIDTH)
     for line in _legend(space):
-        print_text(line, style="dim")
+        terminal.print_text(line, style="dim")
 
 
 def _legend(space: "Space") -> Iterator[str]:

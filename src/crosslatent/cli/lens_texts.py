@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.cli.asked_questions import PlainQuestionSettings
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import Setting, names, positive
+from crosslatent.core.settings import Setting, count, path, several
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
@@ -22,128 +22,69 @@ MOST_TEXTS = 500
 """Prompts of other splits that the divergence is measured on by default."""
 
 
-class FieldSettings(TypedDict, total=False):
-    """Which field of a file holds its texts."""
-
-    field: Annotated[
-        str | None,
-        Setting(help="Field of a text, such as input_{lang}; found by default.", metavar="NAME"),
-    ]
-
-
-class ProbedTexts(FieldSettings, total=False):
-    """Which texts are read."""
-
+class _Texts(TypedDict, total=False):
     data: Annotated[
         Path | None,
-        Setting(
-            help="Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
-            metavar="FILE|DIR",
-            read=Path,
+        path(
+            "Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
+            "FILE|DIR",
         ),
     ]
-    task: Annotated[
-        str | None, Setting(help="Instead: the prompts of a task.", metavar="NAME|FILE")
+    task: Annotated[str | None, Setting("Instead: the questions of a task.", "NAME|FILE")]
+    field: Annotated[
+        str | None, Setting("Field of a text, such as input_{lang}; found by default.", "NAME")
     ]
-    split: Annotated[
-        tuple[str, ...],
-        Setting(help="Splits of the task; all by default.", default=(), metavar="S,S", read=names),
-    ]
+    limit: Annotated[int | None, count("The first N rows, or texts or items a language.", "N")]
+
+
+class ProbedTexts(_Texts, total=False):
+    """Which texts are read."""
+
+    split: Annotated[tuple[str, ...], several("Splits of the task; all by default.", "S,S")]
     langs: Annotated[
         tuple[str, ...],
-        Setting(
-            help="Languages; those of the task by default.",
-            default=(),
-            metavar="L,L",
-            flags=("--langs", "--lang"),
-            read=names,
-        ),
-    ]
-    limit: Annotated[
-        int | None, Setting(help="The first N texts of each language.", metavar="N", read=positive)
+        several("Languages; those of the task by default.", "L,L", flags=("--langs", "--lang")),
     ]
 
 
-class TrainingTexts(FieldSettings, total=False):
+class TrainingTexts(_Texts, total=False):
     """What is trained on."""
 
     space: Annotated[
-        Path | None,
-        Setting(
-            help="Language subspaces, from 'crosslatent lens probe'.", metavar="SPACE", read=Path
-        ),
-    ]
-    data: Annotated[
-        Path | None,
-        Setting(
-            help="Parallel texts: JSON Lines, JSON, or a folder; with --task, its data folder.",
-            metavar="FILE|DIR",
-            read=Path,
-        ),
-    ]
-    task: Annotated[
-        str | None, Setting(help="Instead: the questions of a task.", metavar="NAME|FILE")
+        Path | None, path("Language subspaces, from 'crosslatent lens probe'.", "SPACE")
     ]
     split: Annotated[
-        tuple[str, ...],
-        Setting(
-            help="Splits of the task; pilot by default, if it has one.",
-            default=(),
-            metavar="S,S",
-            read=names,
-        ),
+        tuple[str, ...], several("Splits of the task; pilot by default, if it has one.", "S,S")
     ]
     langs: Annotated[
         tuple[str, ...],
-        Setting(
-            help="Target languages; the task's by default.",
-            default=(),
-            metavar="L,L",
-            flags=("--langs", "--lang"),
-            read=names,
-        ),
+        several("Target languages; the task's by default.", "L,L", flags=("--langs", "--lang")),
     ]
-    central: Annotated[
-        str, Setting(help="The language that is kept as it is.", default="en", metavar="L")
-    ]
-    limit: Annotated[
-        int | None,
-        Setting(help="The first N rows, or items a language.", metavar="N", read=positive),
-    ]
+    central: Annotated[str, Setting("The language that is kept as it is.", "L", default="en")]
     objective: Annotated[
-        str,
-        Setting(
-            help="Subspaces, or a task's gold answers (xSFT).", default=LENS, metavar="lens|answers"
-        ),
+        str, Setting("Subspaces, or a task's gold answers (xSFT).", "lens|answers", default=LENS)
     ]
 
 
 class EvaluatedSettings(PlainQuestionSettings, total=False):
     """Which questions, and texts for the divergence."""
 
-    split: Annotated[
-        tuple[str, ...],
-        Setting(
-            help="Splits to evaluate on; all by default.", default=(), metavar="S,S", read=names
-        ),
-    ]
+    split: Annotated[tuple[str, ...], several("Splits to evaluate on; all by default.", "S,S")]
     central_data: Annotated[
         Path | None,
-        Setting(
-            help="Texts in the central language for the divergence of trained models and of "
+        path(
+            "Texts in the central language for the divergence of trained models and of "
             "steering; by default the task's central prompts of other splits.",
-            metavar="FILE",
-            read=Path,
+            "FILE",
         ),
     ]
     field: Annotated[
-        str | None,
-        Setting(help="Field of a text in --central-data; found by default.", metavar="NAME"),
+        str | None, Setting("Field of a text in --central-data; found by default.", "NAME")
     ]
 
 
 def read_task(texts: ProbedTexts | TrainingTexts, central: str) -> "Task | None":
-    """The task's questions of the languages, as many splits as it has; None if there is no task.
+    """The questions of a task in the languages that are asked for; None if there is no task.
 
     Args:
         texts: which task.

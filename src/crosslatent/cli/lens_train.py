@@ -12,35 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crosslatent.cli.command_options import (
-    DebugOption,
-    JsonOption,
-    PlainModelSettings,
-    command,
-    load_model,
-    quiet,
-)
-from crosslatent.cli.lens_texts import (
-    ANSWERS,
-    LENS,
-    TrainingTexts,
-    groups_of,
-    read_questions,
-    read_rows,
-    read_space,
-)
-from crosslatent.cli.terminal import (
-    check_output_folder,
-    check_writable_folder,
-    duration,
-    print_json,
-    print_table,
-    progresses,
-    say,
-    stoppable,
-    time_left,
-    warn,
-)
+from crosslatent.cli import command_options as options
+from crosslatent.cli import lens_texts, terminal
+from crosslatent.cli.lens_texts import ANSWERS, LENS, TrainingTexts
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import settings_of
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
@@ -61,10 +35,10 @@ _MOST_LOST = 0.1
 _WHAT = {"trunk": "texts", "train": "steps"}
 
 
-@command
+@options.command
 def train(
     context: typer.Context,
-    model: PlainModelSettings,
+    model: options.PlainModelSettings,
     out: Annotated[
         Path,
         typer.Option(
@@ -84,8 +58,7 @@ def train(
         ),
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Train a model's top blocks: towards its language subspaces (Lens), or on gold answers."""
     from crosslatent.lens.training.record import FOLDER
@@ -95,14 +68,14 @@ def train(
     _check_objective(texts)
     _check_used(context, texts["objective"], lora=lora)
     _check_places(out, cache)
-    space, questions = read_space(texts), read_questions(texts)
+    space, questions = lens_texts.read_space(texts), lens_texts.read_questions(texts)
     job = _job(space, questions, texts)
     about = {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "space": None if texts["space"] is None else str(texts["space"]),
     }
     loaded = _load(model)
-    with stoppable(), progresses(_pace, quiet=not _is_first()) as show:
+    with terminal.stoppable(), terminal.progresses(_pace, quiet=not _is_first()) as show:
         trained = job(
             loaded,
             spec=spec,
@@ -119,13 +92,13 @@ def train(
         from crosslatent.lens.training.preconditions import read_otherwise
 
         for sentence in read_otherwise(space, spec):
-            warn(sentence)
+            terminal.warn(sentence)
     from crosslatent.report.lens.training import write_training_figures
 
     files = write_training_figures(trained.record, out / FOLDER)
     _tell(trained)
     if json:
-        print_json(_plain(trained.record, out, files))
+        terminal.print_json(_plain(trained.record, out, files))
     else:
         _print_curve(trained.record)
         print(out)
@@ -135,13 +108,13 @@ def _job(
     space: Space | None, questions: Task | None, texts: TrainingTexts
 ) -> Callable[..., Trained]:
     """Training on what the settings name; it takes the model and how it is trained."""
-    rows = None if space is None else read_rows(questions, texts)
-    quiet()
+    rows = None if space is None else lens_texts.read_rows(questions, texts)
+    options.quiet()
     from crosslatent.lens.training.run import train, train_answers
 
     central = texts["central"]
     if space is not None and rows is not None:
-        groups = None if questions is None else groups_of(rows, questions.items)
+        groups = None if questions is None else lens_texts.groups_of(rows, questions.items)
         languages = texts["langs"] or None
         return partial(
             train, space=space, parallel=rows, central=central, languages=languages, groups=groups
@@ -149,21 +122,23 @@ def _job(
     assert questions is not None
     others = {item.aux_lang for item in questions.items} - {central}
     if others:
-        warn(f"counterparts of some questions are in {', '.join(sorted(others))}, not {central}")
+        terminal.warn(
+            f"counterparts of some questions are in {', '.join(sorted(others))}, not {central}"
+        )
     return partial(train_answers, items=questions.items)
 
 
-def _load(settings: PlainModelSettings) -> Model:
+def _load(settings: options.PlainModelSettings) -> Model:
     """Load the model; of several processes on a machine with GPUs, each has its own."""
     local = os.environ.get("LOCAL_RANK")
     unplaced = settings["device"] == "auto" and "ACCELERATE_USE_CPU" not in os.environ
     if unplaced and local is not None:
-        quiet()
+        options.quiet()
         import torch
 
         device = f"cuda:{local}" if torch.cuda.is_available() else "auto"
         settings = {**settings, "device": device}
-    return load_model(settings)
+    return options.load_model(settings)
 
 
 def _is_first() -> bool:
@@ -217,37 +192,41 @@ def _check_places(out: Path, cache: Path | None) -> None:
 
     if not _is_first():
         return
-    check_output_folder(out, MARKER)
+    terminal.check_output_folder(out, MARKER)
     if cache is not None:
-        check_writable_folder(cache)
+        terminal.check_writable_folder(cache)
 
 
 def _pace(state: TrainProgress) -> tuple[float, str]:
     share = state.done / max(state.total, 1)
     loss = "" if state.loss is None else f"loss {state.loss:.4g}, "
     done = f"{state.done:,} of {state.total:,} {_WHAT[state.stage]}, {loss}"
-    return share, done + time_left(state.seconds, share)
+    return share, done + terminal.time_left(state.seconds, share)
 
 
 def _tell(trained: Trained) -> None:
     """Say what was left out, and how the losses went."""
     record = trained.record
     if record.rows["left_out"]:
-        warn(f"{record.rows['left_out']:,} rows lack a text or an answer and were left out")
+        terminal.warn(
+            f"{record.rows['left_out']:,} rows lack a text or an answer and were left out"
+        )
     for lang, count in record.cut.items():
         if count:
             limit = record.spec["max_tokens"]
-            warn(f"{count:,} texts in {lang} were longer than {limit} tokens and lost their end")
+            terminal.warn(
+                f"{count:,} texts in {lang} were longer than {limit} tokens and lost their end"
+            )
     if trained.resumed_at is None:
-        say("This training was finished already; --new starts it over.")
+        terminal.say("This training was finished already; --new starts it over.")
     elif trained.resumed_at:
-        say(f"Went on from step {trained.resumed_at:,}.")
+        terminal.say(f"Went on from step {trained.resumed_at:,}.")
     if record.not_adapted:
-        warn(
+        terminal.warn(
             f"{record.not_adapted:,} matrices of these blocks are no linear layers (such as "
             "experts held in one tensor): they have no adapters and stay as they were"
         )
-    say(_summary(record))
+    terminal.say(_summary(record))
     _tell_saved(record)
 
 
@@ -257,9 +236,9 @@ def _tell_saved(record: TrainRecord) -> None:
         return
     dtype, loss, lost = (record.saved[name] for name in ("dtype", "loss", "lost"))
     held_out = "" if loss is None else f", with a loss of {loss:.4g} on held-out rows"
-    say(f"Saved in {dtype}{held_out}.")
+    terminal.say(f"Saved in {dtype}{held_out}.")
     if lost > _MOST_LOST:
-        warn(
+        terminal.warn(
             f"{lost:.0%} of what training changed was lost by rounding to {dtype}: "
             "--save-dtype float32 keeps it"
         )
@@ -267,21 +246,17 @@ def _tell_saved(record: TrainRecord) -> None:
 
 def _summary(record: TrainRecord) -> str:
     share = record.parameters / max(record.total_parameters, 1)
-    steps = f"{record.steps:,} steps in {duration(record.seconds.get('train', 0.0))}"
+    steps = f"{record.steps:,} steps in {terminal.duration(record.seconds.get('train', 0.0))}"
     trunk = record.trunk
     reused = f", {trunk['reused']:,} of them reused" if trunk.get("reused") else ""
+    below = terminal.duration(record.seconds.get("trunk", 0.0))
+    early = f"stopped early, with the weights of step {record.best_step}"
     return (
         f"{record.parameters:,} parameters ({share:.1%}) of blocks "
-        f"{', '.join(map(str, record.blocks))}: {steps}, after "
-        f"{duration(record.seconds.get('trunk', 0.0))} for {trunk.get('texts', 0):,} texts below "
-        f"them{reused}; {_stopped(record)}."
+        f"{', '.join(map(str, record.blocks))}: {steps}, after {below} for "
+        f"{trunk.get('texts', 0):,} texts below them{reused}; "
+        f"{early if record.stopped == 'early' else record.stopped}."
     )
-
-
-def _stopped(record: TrainRecord) -> str:
-    if record.stopped == "early":
-        return f"stopped early, with the weights of step {record.best_step}"
-    return record.stopped
 
 
 def _print_curve(record: TrainRecord) -> None:
@@ -298,7 +273,7 @@ def _print_curve(record: TrainRecord) -> None:
         values = (point.loss, *point.terms.values())
         mark = " (best)" if point.step == record.best_step else ""
         rows.append([kind + mark, f"{point.step:,}", *(f"{value:.4g}" for value in values)])
-    print_table(head, rows, right=head[1:])
+    terminal.print_table(head, rows, right=head[1:])
 
 
 def _plain(record: TrainRecord, out: Path, files: list[Path]) -> dict[str, Any]:

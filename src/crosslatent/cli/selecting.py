@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.command_options import DebugOption, JsonOption, check_seed, command
+from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import print_json, print_table, print_text, say
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import Setting
+from crosslatent.core.settings import Setting, path
 from crosslatent.core.shared_settings import SelectSettings
 
 if TYPE_CHECKING:
@@ -29,35 +29,29 @@ class StrategySettings(TypedDict, total=False):
     strategy: Annotated[
         str,
         Setting(
-            help="pilot, preset, confidence, vote, learned, attribution, halving, oracle or all; "
+            "pilot, preset, confidence, vote, learned, attribution, halving, oracle or all; "
             "or one selector, such as confidence-margin-8; or one of your own.",
+            "NAME",
             default="pilot",
-            metavar="NAME",
         ),
     ]
-    evaluate_on: Annotated[
-        str | None, Setting(help="Test on this run; RUN itself by default.", metavar="RUN2")
-    ]
-    save: Annotated[
-        Path | None,
-        Setting(help="Keep the strategy's first selector, as JSON.", metavar="FILE", read=Path),
-    ]
+    evaluate_on: Annotated[str | None, Setting("Test on this run; RUN itself by default.", "RUN2")]
+    save: Annotated[Path | None, path("Keep the strategy's first selector, as JSON.", "FILE")]
 
 
-@command
+@options.command
 def select(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
     how: StrategySettings,
     settings: SelectSettings,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Choose layer pairs on one split, and test the choice on another."""
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import evaluate_run, selectors_of
     from crosslatent.tasks.fingerprints import text_key
 
-    check_seed(settings)
+    options.check_seed(settings)
     strategy, save, other = how["strategy"], how["save"], how["evaluate_on"]
     selectors = selectors_of(strategy)
     _check_save(save, strategy, selectors)

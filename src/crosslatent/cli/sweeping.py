@@ -9,46 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from crosslatent.cli.asked_questions import (
-    SELF,
-    CounterpartMaker,
-    CounterpartSettings,
-    QuestionSettings,
-    check_parallel,
-    load_questions,
-    prepare_questions,
-    save_parallel,
-    stand_in,
-    target_language,
-)
-from crosslatent.cli.command_options import (
-    DebugOption,
-    ModelSettings,
-    check_chat,
-    command,
-    load_model,
-    source_of,
-)
+from crosslatent.cli import asked_questions as questions
+from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import check_output_folder, duration, progress, say, stoppable, warn
 from crosslatent.cli.validation import blank_ends, not_judged
-from crosslatent.core.costs import (
-    Storage,
-    human_bytes,
-    operations,
-    share_left,
-    storage,
-    tokens_apart,
-    tokens_through,
-)
+from crosslatent.core import costs, specs
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import kept
-from crosslatent.core.specs import (
-    EXACT,
-    check_component,
-    check_controls,
-    check_engine,
-    check_preset,
-)
 from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.spec import (
     RaySettings,
@@ -68,53 +35,52 @@ _SHOWN = 10
 """Items that are named one by one; the others are in the run folder."""
 
 
-@command
+@options.command
 def sweep(
-    model: ModelSettings,
+    model: options.ModelSettings,
     out: Annotated[
         str,
         typer.Option(
             metavar="RUN", help="Run folder or URL; the same command again does what is missing."
         ),
     ],
-    asked: QuestionSettings,
-    counterparts: CounterpartSettings,
+    asked: questions.QuestionSettings,
+    counterparts: questions.CounterpartSettings,
     spec: SweepSpec,
     running: RunSettings,
     ray: RaySettings,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
     ] = False,
-    debug: DebugOption = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
-    check_chat(spec)
+    options.check_chat(spec)
     _check_names(spec)
-    check_engine(running["engine"])
+    specs.check_engine(running["engine"])
     cluster = _cluster_of(ray)
     auto = counterparts["aux"] is not None
-    target = target_language(asked["aux_lang"], asked["prompts"])
-    check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
-    everything = load_questions(asked, auto=auto)
+    target = questions.target_language(asked["aux_lang"], asked["prompts"])
+    questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
+    everything = questions.load_questions(asked, auto=auto)
     location = run_path(out)
     check_output_folder(location, "run.json")
     # Workers load the model themselves; here it may still be wanted for counterparts.
-    translates = auto and counterparts["translate_with"] == SELF
-    loaded = load_model(model) if cluster is None or dry_run or translates else None
+    translates = auto and counterparts["translate_with"] == questions.SELF
+    loaded = options.load_model(model) if cluster is None or dry_run or translates else None
     from crosslatent.sweeps.run import timed
 
     # Counterparts are asked for at the time of the run's prompts, too.
     spec = timed(spec, location, new=running["new"])
-    maker = CounterpartMaker(loaded, counterparts, model, target, chat_settings(spec))
-    task, failures = prepare_questions(
+    maker = questions.CounterpartMaker(loaded, counterparts, model, target, chat_settings(spec))
+    task, failures = questions.prepare_questions(
         everything,
-        (stand_in if dry_run else maker) if auto else None,
+        (questions.stand_in if dry_run else maker) if auto else None,
         limit=asked["limit"],
         shots=asked["shots"],
         seed=spec["seed"],
     )
     if counterparts["save_parallel"] is not None and not dry_run:
-        save_parallel(task, counterparts["save_parallel"])
+        questions.save_parallel(task, counterparts["save_parallel"])
     # A template ends otherwise, and what an encoder reads is not what is edited.
     alone = not spec["chat"] and not (loaded is not None and loaded.has_encoder)
     notes = tuple(blank_ends(task.items)) if alone else ()
@@ -122,37 +88,28 @@ def sweep(
         _dry_run(loaded, task, spec, failures, notes)
         return
     requested = {
-        **kept(ModelSettings, model),
-        **kept(QuestionSettings, asked),
-        **kept(CounterpartSettings, counterparts),
+        **kept(options.ModelSettings, model),
+        **kept(questions.QuestionSettings, asked),
+        **kept(questions.CounterpartSettings, counterparts),
         **kept(SweepSpec, spec),
         **kept(RunSettings, running),
         **maker.to_dict(),
     }
     with stoppable(), progress(task.name) as show:
+        how: dict[str, Any] = {"progress": show, "warned": warn}
         if cluster is None:
             assert loaded is not None
             from crosslatent.sweeps import run_sweep
 
-            outcome = run_sweep(
-                loaded,
-                task,
-                spec,
-                location,
-                requested=requested,
-                failures=failures,
-                progress=show,
-                warned=warn,
-                **running,
-            )
+            how |= {"requested": requested, "failures": failures}
+            outcome = run_sweep(loaded, task, spec, location, **how, **running)
         else:
             from crosslatent.distributed import Job, run_on_ray
 
-            where = str(location.absolute())
-            job = Job(source_of(model), task, spec, where, failures, requested, running=running)
-            outcome = run_on_ray(
-                job, cluster, slice_rows=ray["slice_rows"], progress=show, tell=say, warned=warn
-            )
+            source, where = options.source_of(model), str(location.absolute())
+            job = Job(source, task, spec, where, failures, requested, running=running)
+            how |= {"slice_rows": ray["slice_rows"], "tell": say}
+            outcome = run_on_ray(job, cluster, **how)
     _note(task.items)
     _report(outcome, notes)
 
@@ -216,7 +173,7 @@ def _say_near_ties(status: dict[str, Any]) -> None:
     rows = "1 row was" if close["rows"] == 1 else f"{close['rows']:,} rows were"
     text = f"{rows} decided by less than {close['margin']:g} logits ({share:.2%})"
     if close["settled"]:
-        seconds = duration(status["paths"][EXACT]["seconds"])
+        seconds = duration(status["paths"][specs.EXACT]["seconds"])
         settled = f"{close['settled']:,} of them answered again in float32, one by one"
         say(f"{text}; {settled}, in {seconds}.")
     else:
@@ -234,15 +191,15 @@ def _note(items: Sequence[Item]) -> None:
 def _check_names(spec: SweepSpec) -> None:
     """Refuse, before a large model is loaded, what can be."""
     for name in components_of(spec):
-        check_component(name)
-    check_controls(spec["controls"])
+        specs.check_component(name)
+    specs.check_controls(spec["controls"])
     if texts := [one for one in spec["conditions"] if isinstance(one, str)]:
         from crosslatent.interventions.conditions import check_texts
 
         check_texts(texts)
     pairs = spec["pairs"]
     if isinstance(pairs, str) and pairs.startswith("preset:"):
-        check_preset(pairs.removeprefix("preset:"))
+        specs.check_preset(pairs.removeprefix("preset:"))
 
 
 def _dry_run(
@@ -315,13 +272,13 @@ class SweepCost:
     tokens: int
     separate_tokens: int
     parameters: int
-    storage: Storage
+    storage: costs.Storage
 
     def lines(self) -> list[str]:
         """The estimate for people."""
-        flops = operations(self.tokens, self.parameters)
+        flops = costs.operations(self.tokens, self.parameters)
         saved = self.separate_tokens / self.tokens
-        low, high = human_bytes(self.storage.low), human_bytes(self.storage.high)
+        low, high = costs.human_bytes(self.storage.low), costs.human_bytes(self.storage.high)
         return [
             f"items   {self.items:,}",
             f"rows    up to {self.rows:,}",
@@ -334,19 +291,19 @@ class SweepCost:
 def estimate(plan: SweepPlan) -> SweepCost:
     """Estimate a sweep from its plan; no forward pass is run."""
     prompts = [ends.main_length + ends.aux_length for ends in plan.tokens.ends.values()]
-    options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
+    n_options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
     new, scored = plan.max_new_tokens, _option_tokens(plan)
     mean = sum(prompts) / len(prompts)
     return SweepCost(
         items=len(prompts),
         rows=plan.rows,
-        tokens=round(tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
-        separate_tokens=round(tokens_apart(mean, plan.rows, new) + scored),
+        tokens=round(costs.tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
+        separate_tokens=round(costs.tokens_apart(mean, plan.rows, new) + scored),
         parameters=plan.model.hf.num_parameters(),
-        storage=storage(
+        storage=costs.storage(
             plan.rows,
             0 if plan.spec["score_only"] else new,
-            sum(options) / len(options),
+            sum(n_options) / len(n_options),
             scored=plan.scoring,
         ),
     )
@@ -357,7 +314,7 @@ def _left(plan: SweepPlan) -> float:
     done = 0.0
     for item in plan.grid.items:
         targets = [target for _, target in plan.pairs.for_language(item.lang)]
-        done += plan.grid.rows_of(item) * share_left(targets, plan.model.n_layers)
+        done += plan.grid.rows_of(item) * costs.share_left(targets, plan.model.n_layers)
     return done / plan.rows
 
 

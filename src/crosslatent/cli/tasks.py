@@ -9,23 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.asked_questions import (
-    LanguageSettings,
-    PlainQuestionSettings,
-    ShotSettings,
-    load_questions,
-    only_auto,
-    prepare_questions,
-)
-from crosslatent.cli.command_options import (
-    DebugOption,
-    JsonOption,
-    check_chat,
-    command,
-    load_model,
-    need_command,
-)
-from crosslatent.cli.terminal import print_json, print_plain, print_table, print_text, warn
+from crosslatent.cli import asked_questions as questions
+from crosslatent.cli import command_options as options
+from crosslatent.cli.terminal import print_json, print_plain, print_table, print_text
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.settings import Setting, complete
 from crosslatent.core.specs import CHAT, CHAT_ARGS, AsChat, chat_of, right_now
@@ -36,7 +22,9 @@ if TYPE_CHECKING:
     from crosslatent.tasks import Item, Task
 
 app = typer.Typer(
-    help="The tasks known, and their items.", invoke_without_command=True, callback=need_command
+    help="The tasks known, and their items.",
+    invoke_without_command=True,
+    callback=options.need_command,
 )
 
 TaskArgument = Annotated[
@@ -47,27 +35,26 @@ OPEN, CLOSE = "\u25b6", "\u25c0"
 _SHOWN_LANGUAGES = 4
 
 
-class TaskQuestions(LanguageSettings, ShotSettings, total=False):
+class TaskQuestions(questions.LanguageSettings, questions.ShotSettings, total=False):
     """Which questions."""
 
     aux: Annotated[
         str | None,
-        Setting(
-            help="Allow questions whose counterpart is missing.", metavar="auto", read=only_auto
-        ),
+        Setting("Allow questions whose counterpart is missing.", "auto", read=questions.only_auto),
     ]
 
 
 class TokenizerSettings(TypedDict, total=False):
     """How prompts are read."""
 
-    model: Annotated[str | None, Setting(help="Model whose tokenizer counts.", metavar="MODEL")]
+    model: Annotated[str | None, Setting("Model whose tokenizer counts.", "MODEL")]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
 
 
 @app.command("ls")
-def list_all(json: JsonOption = False, debug: DebugOption = False) -> None:
+@options.command
+def list_all(json: options.JsonOption = False) -> None:
     """List the tasks that come with the package."""
     from crosslatent.tasks import list_tasks
 
@@ -93,7 +80,7 @@ def _some(languages: tuple[str, ...]) -> str:
 
 
 @app.command()
-@command
+@options.command
 def show(
     task: TaskArgument,
     asked: TaskQuestions,
@@ -101,8 +88,7 @@ def show(
     item: Annotated[
         str | None, typer.Option(metavar="ID", help="Which item; the first by default.")
     ] = None,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Show a task, and one item with both prompts exactly as the model sees them.
 
@@ -116,7 +102,9 @@ def show(
     model = _model_of(tokenizer)
     views = view_prompts(chosen, model, chat=chat)
     if model is not None:
-        _warn_of_thoughts(model, chosen, chat, loaded.max_new_tokens)
+        from crosslatent.sweeps.tokens import prompts_of
+
+        questions.warn_of_thought(model, prompts_of(chosen)[0], chat, loaded.max_new_tokens)
     if json:
         print_json(
             summarize(loaded).to_dict()
@@ -135,13 +123,12 @@ def show(
 
 
 @app.command()
-@command
+@options.command
 def validate(
     task: TaskArgument,
     asked: TaskQuestions,
     tokenizer: TokenizerSettings,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Check a task's file, or a file of prompts, and every item in it.
 
@@ -162,34 +149,22 @@ def _load(task: str, asked: TaskQuestions) -> "Task":
 
     source = {"prompts": Path(task)} if is_prompts(task) else {"task": task}
     languages = {name: asked[name] for name in ("data", "lang", "aux_lang")}
-    questions = complete(PlainQuestionSettings, {**source, **languages})
-    loaded = load_questions(questions, auto=asked["aux"] is not None)
-    return prepare_questions(loaded, shots=asked["shots"])[0]
+    asked_questions = complete(questions.PlainQuestionSettings, {**source, **languages})
+    loaded = questions.load_questions(asked_questions, auto=asked["aux"] is not None)
+    return questions.prepare_questions(loaded, shots=asked["shots"])[0]
 
 
 def _chat_of(tokenizer: TokenizerSettings) -> AsChat:
     if tokenizer["chat"] and tokenizer["model"] is None:
         raise UsageError("--chat needs a model, whose chat template counts: give --model too.")
-    check_chat(tokenizer)
+    options.check_chat(tokenizer)
     return chat_of(tokenizer["chat"], tokenizer["chat_args"], right_now())
-
-
-def _warn_of_thoughts(model: "Model", item: "Item", chat: AsChat, new_tokens: int) -> None:
-    from crosslatent.model.thoughts import thought_note
-    from crosslatent.sweeps.tokens import prompts_of
-
-    main = prompts_of(item)[0]
-    note = thought_note(model, main, chat=chat, role="main", new_tokens=new_tokens)
-    if note is not None:
-        warn(note)
 
 
 def _choose(task: "Task", item_id: str | None) -> "Item":
     items = task.items
-    if item_id is None:
-        return items[0]
     for item in items:
-        if item.id == item_id:
+        if item_id in (None, item.id):
             return item
     raise TaskError(
         f"Task {task.name!r} has no item {item_id!r}: its items run from {items[0].id!r} to "
@@ -199,7 +174,7 @@ def _choose(task: "Task", item_id: str | None) -> "Item":
 
 def _model_of(tokenizer: TokenizerSettings) -> "Model | None":
     name = tokenizer["model"]
-    return None if name is None else load_model({"model": name, "device": "cpu"})
+    return None if name is None else options.load_model({"model": name, "device": "cpu"})
 
 
 def _print_task(task: "Task") -> None:
@@ -239,18 +214,11 @@ def _print_item(item: "Item", views: "list[PromptView]") -> None:
 def _print_findings(findings: "Findings") -> None:
     print_text(f"{findings.task}: {findings.items} items, judged by {findings.rule}.")
     head = ("main", "aux", "split", "items", "facts", "with answer", "majority")
-    rows = [
-        (
-            group.lang,
-            group.aux_lang,
-            group.split or "",
-            str(group.items),
-            str(group.clusters),
-            str(group.with_answer),
-            "" if group.majority is None else f"{group.majority} {group.majority_share:.0%}",
-        )
-        for group in findings.groups
-    ]
+    rows = []
+    for group in findings.groups:
+        majority = "" if group.majority is None else f"{group.majority} {group.majority_share:.0%}"
+        counts = map(str, (group.items, group.clusters, group.with_answer))
+        rows.append((group.lang, group.aux_lang, group.split or "", *counts, majority))
     print_table(head, rows)
     for note in findings.notes:
         print_text(f"Note: {note}")

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crosslatent.cli.asked_questions import (
-    AUTO,
-    CounterpartMaker,
-    TranslationSettings,
-    check_parallel,
-)
-from crosslatent.cli.command_options import (
-    DebugOption,
-    JsonOption,
-    ModelSettings,
-    check_chat,
-    command,
-    load_model,
-)
+from crosslatent.cli import asked_questions as questions
+from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import print_answers, print_json, print_text, warn
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.settings import Setting, settings_of
@@ -38,24 +26,21 @@ if TYPE_CHECKING:
     from crosslatent.model import Model
 
 
-class PromptSettings(TranslationSettings, total=False):
+class PromptSettings(questions.TranslationSettings, total=False):
     """The question, and its counterpart."""
 
-    main: Annotated[
-        str | None, Setting(help="The prompt that gets answered.", metavar="TEXT|@FILE")
-    ]
+    main: Annotated[str | None, Setting("The prompt that gets answered.", "TEXT|@FILE")]
     aux: Annotated[
         str | None,
         Setting(
-            help="Its counterpart, which the vector comes from; auto translates main.",
-            metavar="TEXT|@FILE|auto",
+            "Its counterpart, which the vector comes from; auto translates main.", "TEXT|@FILE|auto"
         ),
     ]
 
 
-@command
+@options.command
 def transplant(
-    model: ModelSettings,
+    model: options.ModelSettings,
     prompts: PromptSettings,
     about: AboutSettings,
     carried: CarriedSettings,
@@ -67,23 +52,22 @@ def transplant(
             help="Instead of component, layers and preset: what 'crosslatent select --save' kept.",
         ),
     ] = None,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Carry one activation from aux to main, and show the answer beside the unmodified one."""
     check_alone(selector, carried, about)
     # With a selector and neither of --chat and --no-chat, its run decides about both.
     if answer["chat"] is not None or selector is None:
-        check_chat(answer)
+        options.check_chat(answer)
     if selector is None:
         transplant_of(carried)
     main, aux = _prompts(prompts["main"], prompts["aux"])
-    check_parallel(prompts["save_parallel"], aux is None, None)
-    loaded = load_model(model)
+    questions.check_parallel(prompts["save_parallel"], aux is None, None)
+    loaded = options.load_model(model)
     given = answer["chat_args"] if answer["chat"] else None
     chat = chat_of(answer["chat"], given, right_now())
     if aux is None:
-        maker = CounterpartMaker(loaded, prompts, model, about["aux_lang"], chat)
+        maker = questions.CounterpartMaker(loaded, prompts, model, about["aux_lang"], chat)
         aux = _translated(maker, main, about["lang"], prompts["save_parallel"])
     if selector is not None:
         transplant_by(selector, loaded, main, aux, about, answer, as_json=json)
@@ -181,11 +165,8 @@ def _warn(
 ) -> None:
     """What speaks against comparing the two answers."""
     from crosslatent.model.prompts import Prompt
-    from crosslatent.model.thoughts import thought_note
 
-    note = thought_note(model, Prompt(main), chat=chat, role="main", new_tokens=new_tokens)
-    if note is not None:
-        warn(note)
+    questions.warn_of_thought(model, Prompt(main), chat, new_tokens)
     if not result.same_last_token:
         warn(
             f"main ends in the token {result.main_token!r} and aux in {result.aux_token!r}; the "
@@ -198,7 +179,9 @@ def _warn(
         )
 
 
-def _translated(translate: CounterpartMaker, main: str, lang: str | None, save: Path | None) -> str:
+def _translated(
+    translate: questions.CounterpartMaker, main: str, lang: str | None, save: Path | None
+) -> str:
     """The counterpart of main, by translation.
 
     Raises:
@@ -230,7 +213,7 @@ def _prompts(main: str | None, aux: str | None) -> tuple[str, str | None]:
             "The main prompt has no counterpart: give the same question in the other language with "
             "--aux TEXT, or have it translated with --aux auto."
         )
-    return _prompt(main, "main"), None if aux == AUTO else _prompt(aux, "aux")
+    return _prompt(main, "main"), None if aux == questions.AUTO else _prompt(aux, "aux")
 
 
 def _prompt(text: str, role: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
 from crosslatent.core.errors import PairError
-from crosslatent.core.settings import Setting, names, positive, real, whole
+from crosslatent.core.settings import Setting, count, positive, real, repeated, several, whole
 from crosslatent.core.specs import (
     CHAT_ARGS,
     Component,
@@ -18,12 +18,8 @@ from crosslatent.core.specs import (
     check_preset,
 )
 
-STRENGTH = Setting(
-    help="own + ALPHA * (vector - own); 1 replaces it.", default=1.0, metavar="ALPHA", read=real
-)
-POSITIONS = Setting(
-    help="How many of the last tokens to carry over.", default=1, metavar="K", read=positive
-)
+STRENGTH = Setting("own + ALPHA * (vector - own); 1 replaces it.", "ALPHA", default=1.0, read=real)
+POSITIONS = Setting("How many of the last tokens to carry over.", "K", default=1, read=positive)
 NEW_TOKENS = 20
 """Most new tokens of an answer if nothing says how many."""
 
@@ -58,17 +54,16 @@ class AnswerSettings(TypedDict, total=False):
 
     max_new_tokens: Annotated[
         int | None,
-        Setting(
-            help=f"Most tokens of the answer; {NEW_TOKENS}, or with --selector as in its run.",
-            metavar="T",
-            read=positive,
+        count(
+            f"Most tokens of the answer; {NEW_TOKENS}, or with --selector as in its run.",
+            "T",
             python="The end token is counted in.",
         ),
     ]
     chat: Annotated[
         bool | None,
         Setting(
-            help="Put prompts through the tokenizer's chat template, or not; with --selector as in "
+            "Put prompts through the tokenizer's chat template, or not; with --selector as in "
             "its run by default.",
             flags=("--chat/--no-chat",),
         ),
@@ -82,32 +77,23 @@ class CarriedSettings(TypedDict, total=False):
     component: Annotated[
         str | None,
         Setting(
-            help="attn, ffn, attn_residual or block.",
-            metavar="C",
+            "attn, ffn, attn_residual or block.",
+            "C",
             python='In encoder-decoder models "cross_attn", too.',
         ),
     ]
-    source: Annotated[
-        int | None, Setting(help="Layer in aux, from 0; -1 is the last.", metavar="I", read=whole)
-    ]
+    source: Annotated[int | None, Setting("Layer in aux, from 0; -1 is the last.", "I", read=whole)]
     target: Annotated[
-        int | None, Setting(help="Layer in main, from 0; -1 is the last.", metavar="J", read=whole)
+        int | None, Setting("Layer in main, from 0; -1 is the last.", "J", read=whole)
     ]
     preset: Annotated[
         str | None,
-        Setting(
-            help="Instead of component and layers: understanding, generation or culture.",
-            metavar="NAME",
-        ),
+        Setting("Instead of component and layers: understanding, generation or culture.", "NAME"),
     ]
     also: Annotated[
         Sequence[TransplantSpec],
-        Setting(
-            help="One more transplant in the same answer; may be repeated.",
-            default=(),
-            metavar="C:I:J",
-            repeated=True,
-            read=transplants,
+        repeated(
+            "One more transplant in the same answer; may be repeated.", "C:I:J", read=transplants
         ),
     ]
     strength: Annotated[float, STRENGTH]
@@ -124,21 +110,17 @@ class AboutSettings(TypedDict, total=False):
     lang: Annotated[
         str | None,
         Setting(
-            help="Language of main, for auto; found out by default.",
-            metavar="L",
+            "Language of main, for auto; found out by default.",
+            "L",
             python="For culture tasks that of aux. None is not known.",
         ),
     ]
-    aux_lang: Annotated[
-        str, Setting(help="Language that auto translates into.", default="en", metavar="L")
-    ]
+    aux_lang: Annotated[str, Setting("Language that auto translates into.", "L", default="en")]
     options: Annotated[
         Sequence[str],
-        Setting(
-            help="With --selector: what an answer may be, as '(1),(2)'.",
-            default=(),
-            metavar="O,O",
-            read=names,
+        several(
+            "With --selector: what an answer may be, as '(1),(2)'.",
+            "O,O",
             python="A selector that was fitted on questions with options needs them.",
         ),
     ]
@@ -154,22 +136,21 @@ class SelectSettings(TypedDict, total=False):
     components: Annotated[
         Sequence[Component] | None,
         Setting(
-            help="What candidates carry; all of RUN by default.",
-            metavar="C,C",
+            "What candidates carry; all of RUN by default.",
+            "C,C",
             flags=("--component",),
             read=_components,
         ),
     ]
-    tune: Annotated[str, Setting(help="Split to fit on.", default="pilot", metavar="SPLIT")]
+    tune: Annotated[str, Setting("Split to fit on.", "SPLIT", default="pilot")]
     test: Annotated[
-        str | None,
-        Setting(help="Split to test on; the first that can be by default.", metavar="SPLIT"),
+        str | None, Setting("Split to test on; the first that can be by default.", "SPLIT")
     ]
-    seed: Annotated[int, Setting(help="Of the intervals.", default=0, metavar="S", read=whole)]
+    seed: Annotated[int, Setting("Of the intervals.", "S", default=0, read=whole)]
     allow_training_data: Annotated[
         bool,
         Setting(
-            help="Test also on facts and texts of the split to fit on; every figure says so.",
+            "Test also on facts and texts of the split to fit on; every figure says so.",
             default=False,
         ),
     ]
