@@ -102,7 +102,7 @@ def test_interruption_is_not_a_crash(cli, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transplanting, "transplant_of", interrupt)
+    monkeypatch.setattr("crosslatent.core.shared_settings.transplant_of", interrupt)
     result = cli("transplant", "--model", "m")
     assert result.code in (1, 130)
     assert "Traceback" not in result.err

@@ -11,25 +11,12 @@ import numpy as np
 from crosslatent.answering.ask import Prompted, ask
 from crosslatent.answering.attribution import Score, attribute
 from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts, spell
+from crosslatent.core import shared_settings as shared
+from crosslatent.core import specs
 from crosslatent.core.errors import PromptError
 from crosslatent.core.languages import UNKNOWN
 from crosslatent.core.settings import complete, documented
-from crosslatent.core.shared_settings import (
-    NEW_TOKENS,
-    SelectedSettings,
-    TransplantSettings,
-    transplant_of,
-)
-from crosslatent.core.specs import (
-    AsChat,
-    Component,
-    Site,
-    TransplantSpec,
-    chat_of,
-    check_component,
-    resolve_layer,
-    right_now,
-)
+from crosslatent.core.specs import AsChat, Component, Site, TransplantSpec
 from crosslatent.core.untrusted import ends_in_blank
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
@@ -196,9 +183,9 @@ def _texts(model: Model, vanilla: Decoded, output: Decoded) -> dict[str, Any]:
     }
 
 
-@documented(TransplantSettings)
+@documented(shared.TransplantSettings)
 def transplant(
-    model: Model, *, main: str, aux: str, **options: Unpack[TransplantSettings]
+    model: Model, *, main: str, aux: str, **options: Unpack[shared.TransplantSettings]
 ) -> TransplantResult:
     """Answer `main` with an activation of `aux` in it (XTransplant, arXiv 2412.12686, section 3.1).
 
@@ -215,12 +202,12 @@ def transplant(
         ModelError: the tokenizer has no chat template, or it does not read an argument.
         UsageError: `chat_args` without `chat`, or some that are no plain data.
     """
-    asked = complete(TransplantSettings, options)
-    tokens = NEW_TOKENS if asked["max_new_tokens"] is None else asked["max_new_tokens"]
+    asked = complete(shared.TransplantSettings, options)
+    tokens = shared.NEW_TOKENS if asked["max_new_tokens"] is None else asked["max_new_tokens"]
     if tokens < 1:
         raise PromptError(f"max_new_tokens is {tokens}: it must be 1 or more.")
-    edits = [_resolved(model, one) for one in (transplant_of(asked), *asked["also"])]
-    chat = chat_of(asked["chat"], asked["chat_args"], right_now())
+    edits = [_resolved(model, one) for one in (shared.transplant_of(asked), *asked["also"])]
+    chat = specs.chat_of(asked["chat"], asked["chat_args"], specs.right_now())
     prompts = _Prompts(
         model,
         tuple(encode(model, main, role="main", new_tokens=tokens, chat=chat)),
@@ -243,15 +230,20 @@ def transplant(
 
 def _resolved(model: Model, asked: TransplantSpec) -> TransplantSpec:
     return TransplantSpec(
-        model.check_component(check_component(asked.component)),
-        resolve_layer(asked.source, model.n_layers, "source"),
-        resolve_layer(asked.target, model.n_layers, "target"),
+        model.check_component(specs.check_component(asked.component)),
+        specs.resolve_layer(asked.source, model.n_layers, "source"),
+        specs.resolve_layer(asked.target, model.n_layers, "target"),
     )
 
 
-@documented(SelectedSettings)
+@documented(shared.SelectedSettings)
 def transplant_selected(
-    model: Model, saved: SavedSelector, *, main: str, aux: str, **options: Unpack[SelectedSettings]
+    model: Model,
+    saved: SavedSelector,
+    *,
+    main: str,
+    aux: str,
+    **options: Unpack[shared.SelectedSettings],
 ) -> Selected:
     """Answer `main` with the pair that a saved selector chooses, or unmodified if it abstains.
 
@@ -268,13 +260,13 @@ def transplant_selected(
         TaskError: the options are fewer than two, or cannot be distinguished.
     """
     check_model(saved, model.n_layers)
-    asked, run = complete(SelectedSettings, options), saved.fitted_on.get("spec") or {}
-    tokens = asked["max_new_tokens"] or int(run.get("max_new_tokens") or NEW_TOKENS)
+    asked, run = complete(shared.SelectedSettings, options), saved.fitted_on.get("spec") or {}
+    tokens = asked["max_new_tokens"] or int(run.get("max_new_tokens") or shared.NEW_TOKENS)
     as_run = asked["chat"] is None
     arguments = asked["chat_args"]
     if as_run and arguments is None:
         arguments = run.get("chat_args")
-    chat = chat_of(run.get("chat") if as_run else asked["chat"], arguments, right_now())
+    chat = specs.chat_of(run.get("chat") if as_run else asked["chat"], arguments, specs.right_now())
     prompts = _Prompts(
         model,
         tuple(encode(model, main, role="main", new_tokens=tokens, chat=chat)),

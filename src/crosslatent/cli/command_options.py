@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypedDict, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
 
@@ -276,18 +276,11 @@ def warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         others = warnings.showwarning
 
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
+        def show(message: Warning | str, category: type[Warning], *more: Any, **names: Any) -> None:
             if issubclass(category, AdapterWarning | TokenizerWarning):
                 warn(str(message))
             else:
-                others(message, category, filename, lineno, file, line)
+                others(message, category, *more, **names)
 
         warnings.showwarning = show
         yield

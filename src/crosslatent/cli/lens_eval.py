@@ -112,17 +112,12 @@ def evaluate(
 
 def _conditions(under: ConditionSettings) -> "list[Condition]":
     """The conditions as they were given, those that combine others last."""
+    from crosslatent.lens.evaluation import parsing
     from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
-    from crosslatent.lens.evaluation.parsing import (
-        parse_combined,
-        parse_steer,
-        parse_transplant,
-        parse_tuned,
-    )
     from crosslatent.lens.space import load_space
 
     space = under["space"]
-    models = parse_tuned(under["tuned"])
+    models = parsing.parse_tuned(under["tuned"])
     for one in models:
         check_folders(one)
     conditions: list[Condition] = [*models]
@@ -133,11 +128,11 @@ def _conditions(under: ConditionSettings) -> "list[Condition]":
                 "`crosslatent lens probe` wrote."
             )
         known = load_space(space)
-        conditions += [parse_steer(text, known) for text in under["steer"]]
+        conditions += [parsing.parse_steer(text, known) for text in under["steer"]]
     elif space is not None:
         raise UsageError(f"--space is {str(space)!r}, but nothing is steered: give --steer too.")
-    conditions += [parse_transplant(text) for text in under["transplant"]]
-    conditions += [parse_combined(text, tuple(conditions)) for text in under["combine"]]
+    conditions += [parsing.parse_transplant(text) for text in under["transplant"]]
+    conditions += [parsing.parse_combined(text, tuple(conditions)) for text in under["combine"]]
     if conditions or not under["condition"]:
         check_conditions(conditions)
     if under["condition"]:

@@ -15,15 +15,9 @@ from crosslatent.cli.terminal import check_output_folder, duration, progress, sa
 from crosslatent.cli.validation import blank_ends, not_judged
 from crosslatent.core import costs, specs
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import kept
+from crosslatent.core.settings import kept, unique
 from crosslatent.runs.run_path import run_path
-from crosslatent.sweeps.spec import (
-    RaySettings,
-    RunSettings,
-    SweepSpec,
-    chat_settings,
-    components_of,
-)
+from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec, chat_settings
 
 if TYPE_CHECKING:
     from crosslatent.distributed import Cluster
@@ -190,7 +184,7 @@ def _note(items: Sequence[Item]) -> None:
 
 def _check_names(spec: SweepSpec) -> None:
     """Refuse, before a large model is loaded, what can be."""
-    for name in components_of(spec):
+    for name in unique(spec["component"]):
         specs.check_component(name)
     specs.check_controls(spec["controls"])
     if texts := [one for one in spec["conditions"] if isinstance(one, str)]:

@@ -275,31 +275,20 @@ def view_prompts(item: "Item", model: "Model | None", *, chat: AsChat) -> list[P
     from crosslatent.model.prompts import encode_many, put_as_chat
     from crosslatent.sweeps.tokens import prompts_of
 
-    roles = (("main", item.lang), ("aux", item.aux_lang))
-    prompts = prompts_of(item)
-    if model is None:
-        return [
-            PromptView(role, lang, prompt.plain())
-            for (role, lang), prompt in zip(roles, prompts, strict=True)
-        ]
-    ids = encode_many(model, prompts, chat=chat)
-    texts = [
-        str(put_as_chat(model, prompt, tokenize=False, chat=chat)) if chat else prompt.plain()
-        for prompt in prompts
-    ]
-    return [
-        PromptView(
-            role,
-            lang,
-            text,
-            tuple(_text(model, token) for token in row),
-            tuple(row),
-            tuple(_text(model, token) for token in model.decoder_reads(row))
-            if model.has_encoder
-            else (),
-        )
-        for (role, lang), row, text in zip(roles, ids, texts, strict=True)
-    ]
+    languages = {"main": item.lang, "aux": item.aux_lang}
+    views = []
+    for (role, lang), prompt in zip(languages.items(), prompts_of(item), strict=True):
+        text = prompt.plain()
+        if model is None:
+            views.append(PromptView(role, lang, text))
+            continue
+        if chat:
+            text = str(put_as_chat(model, prompt, tokenize=False, chat=chat))
+        (ids,) = encode_many(model, [prompt], chat=chat)
+        decoder = model.decoder_reads(ids) if model.has_encoder else ()
+        tokens, starts = (tuple(_text(model, token) for token in row) for row in (ids, decoder))
+        views.append(PromptView(role, lang, text, tokens, tuple(ids), starts))
+    return views
 
 
 def _text(model: "Model", token: int) -> str:

@@ -10,15 +10,9 @@ import typer
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import print_answers, print_json, print_text, warn
+from crosslatent.core import shared_settings as shared
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.settings import Setting, settings_of
-from crosslatent.core.shared_settings import (
-    NEW_TOKENS,
-    AboutSettings,
-    AnswerSettings,
-    CarriedSettings,
-    transplant_of,
-)
 from crosslatent.core.specs import AsChat, TransplantSpec, chat_of, right_now
 
 if TYPE_CHECKING:
@@ -42,9 +36,9 @@ class PromptSettings(questions.TranslationSettings, total=False):
 def transplant(
     model: options.ModelSettings,
     prompts: PromptSettings,
-    about: AboutSettings,
-    carried: CarriedSettings,
-    answer: AnswerSettings,
+    about: shared.AboutSettings,
+    carried: shared.CarriedSettings,
+    answer: shared.AnswerSettings,
     selector: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +54,7 @@ def transplant(
     if answer["chat"] is not None or selector is None:
         options.check_chat(answer)
     if selector is None:
-        transplant_of(carried)
+        shared.transplant_of(carried)
     main, aux = _prompts(prompts["main"], prompts["aux"])
     questions.check_parallel(prompts["save_parallel"], aux is None, None)
     loaded = options.load_model(model)
@@ -75,14 +69,16 @@ def transplant(
     from crosslatent.api.transplants import transplant
 
     result = transplant(loaded, main=main, aux=aux, **carried, **answer)
-    _warn(loaded, main, result, chat, answer["max_new_tokens"] or NEW_TOKENS)
+    _warn(loaded, main, result, chat, answer["max_new_tokens"] or shared.NEW_TOKENS)
     if json:
         print_json(result.to_dict() | {"main": main, "aux": aux})
     else:
         _print(result)
 
 
-def check_alone(selector: Path | None, carried: CarriedSettings, about: AboutSettings) -> None:
+def check_alone(
+    selector: Path | None, carried: shared.CarriedSettings, about: shared.AboutSettings
+) -> None:
     """Refuse what a selector chooses itself, or took over from the run that it was fitted on.
 
     Args:
@@ -100,7 +96,7 @@ def check_alone(selector: Path | None, carried: CarriedSettings, about: AboutSet
                 "--selector FILE, or leave --options out."
             )
         return
-    settings = settings_of(CarriedSettings)
+    settings = settings_of(shared.CarriedSettings)
     named = [name for name, value in carried.items() if value != settings[name].default]
     taken = [f"--{name}" for name in named if name in ("strength", "positions")]
     if taken:
@@ -121,8 +117,8 @@ def transplant_by(
     model: "Model",
     main: str,
     aux: str,
-    about: AboutSettings,
-    answer: AnswerSettings,
+    about: shared.AboutSettings,
+    answer: shared.AnswerSettings,
     *,
     as_json: bool,
 ) -> None:
