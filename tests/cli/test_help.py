@@ -8,7 +8,6 @@ import sys
 import pytest
 
 import crosslatent
-from crosslatent.cli import transplanting
 from crosslatent.cli.app import Invocation, excepthook
 
 COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
