@@ -121,7 +121,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         else:
             default = inspect.signature(function).parameters[name].default
             parameters.append(_keyword(name, annotation, default))
-
     parameters.append(_keyword("debug", DebugOption, False))
 
     @wraps(function)
