@@ -335,7 +335,7 @@ def test_samples_of_several_prompts_are_those_of_each_alone():
 
 
 def test_the_touched_token_is_shown_where_it_is():
-    from crosslatent.cli.views import OPEN, view_prompts
+    from crosslatent.cli.tasks import OPEN, view_prompts
     from crosslatent.tasks import Item
 
     item = Item("q", "sw", "en", "Mji", "City")

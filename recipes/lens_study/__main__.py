@@ -7,7 +7,7 @@ import json
 import logging
 from pathlib import Path
 
-from crosslatent.cli.models import quiet
+from crosslatent.cli.command_options import quiet
 from recipes.lens_study.study import Study
 from recipes.lens_study.table import markdown, plain
 

@@ -17,7 +17,8 @@ from crosslatent.core import __version__
 
 if TYPE_CHECKING:
     from crosslatent import lens
-    from crosslatent.api import Run, TransplantResult, sweep, transplant
+    from crosslatent.api import Run, sweep
+    from crosslatent.api.transplants import TransplantResult, transplant
     from crosslatent.contracts import Outcome, check
     from crosslatent.core.errors import CrosslatentError
     from crosslatent.interventions.activations import capture
@@ -36,80 +37,34 @@ if TYPE_CHECKING:
     from crosslatent.tasks.rules import register_rule
 
 __all__ = [
-    "ALL",
-    "LAST",
-    "PROMPT",
-    "Ablate",
-    "Control",
-    "CrosslatentError",
-    "Intervention",
-    "Item",
-    "Model",
-    "Outcome",
-    "Run",
-    "Selector",
-    "Steer",
-    "Task",
-    "Tokens",
-    "Transplant",
-    "TransplantResult",
-    "Verdict",
-    "__version__",
-    "capture",
-    "check",
-    "intervened",
-    "lens",
-    "load",
-    "load_prompts",
-    "load_task",
-    "patched",
-    "register_control",
-    "register_figure",
-    "register_intervention",
-    "register_metric",
-    "register_rule",
-    "register_selector",
-    "sweep",
-    "transplant",
-    "wrap",
-]
+    "ALL", "LAST", "PROMPT", "Ablate", "Control", "CrosslatentError", "Intervention", "Item",
+    "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
+    "TransplantResult", "Verdict", "__version__", "capture", "check", "intervened", "lens",
+    "load", "load_prompts", "load_task", "patched", "register_control", "register_figure", "register_intervention",
+    "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
+]  # fmt: skip
 
-_HOMES = {
-    "ALL": "interventions.intervention",
-    "Ablate": "interventions.kinds.ablate",
-    "Control": "sweeps.control",
-    "CrosslatentError": "core.errors",
-    "Intervention": "interventions.intervention",
-    "Item": "tasks",
-    "LAST": "interventions.intervention",
-    "Model": "model",
-    "Outcome": "contracts",
-    "PROMPT": "interventions.intervention",
-    "Run": "api",
-    "Selector": "selectors",
-    "Steer": "interventions.kinds.steer",
-    "Task": "tasks",
-    "Tokens": "interventions.intervention",
-    "Transplant": "interventions.kinds.transplant",
-    "TransplantResult": "api",
-    "Verdict": "tasks",
-    "capture": "interventions.activations",
-    "check": "contracts",
-    "intervened": "interventions.patched",
-    "load": "model",
-    "load_prompts": "tasks",
-    "load_task": "tasks",
-    "patched": "interventions.patched",
-    "register_control": "sweeps.control",
-    "register_intervention": "interventions.registry",
-    "register_figure": "report.figure",
-    "register_metric": "tasks.metrics",
-    "register_rule": "tasks.rules",
-    "register_selector": "selectors",
-    "sweep": "api",
-    "transplant": "api",
-    "wrap": "model",
+_NAMES = {
+    "api": ("Run", "sweep"),
+    "api.transplants": ("TransplantResult", "transplant"),
+    "contracts": ("Outcome", "check"),
+    "core.errors": ("CrosslatentError",),
+    "interventions.activations": ("capture",),
+    "interventions.intervention": ("ALL", "LAST", "PROMPT", "Intervention", "Tokens"),
+    "interventions.kinds.ablate": ("Ablate",),
+    "interventions.kinds.steer": ("Steer",),
+    "interventions.kinds.transplant": ("Transplant",),
+    "interventions.patched": ("intervened", "patched"),
+    "interventions.registry": ("register_intervention",),
+    "model": ("Model", "load", "wrap"),
+    "report.figure": ("register_figure",),
+    "selectors": ("Selector", "register_selector"),
+    "sweeps.control": ("Control", "register_control"),
+    "tasks": ("Item", "Task", "Verdict", "load_prompts", "load_task"),
+    "tasks.metrics": ("register_metric",),
+    "tasks.rules": ("register_rule",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

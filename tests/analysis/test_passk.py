@@ -16,7 +16,7 @@ import torch
 from crosslatent.analysis import RunSummary, summarise, to_json
 from crosslatent.analysis.passk import Draws, passed, unbiased
 from crosslatent.answering.sampling import sample
-from crosslatent.cli.demo import summary_lines
+from crosslatent.cli.first_steps import summary_lines
 from crosslatent.engine import oracle
 from crosslatent.report.tables import TABLES
 from support.rows import MAIN, ids_of, wrapped

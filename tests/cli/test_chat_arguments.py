@@ -7,8 +7,9 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
-from crosslatent.cli.options import chat_arguments
+from crosslatent.cli.command_options import check_chat
 from crosslatent.core.errors import UsageError
+from crosslatent.core.specs import CHAT_ARGS
 from support.models import save_tiny
 
 TEMPLATE = (
@@ -46,6 +47,12 @@ def prompts(tmp_path):
     return path
 
 
+def read(given, *, chat):
+    arguments = CHAT_ARGS.read(given or [])
+    check_chat({"chat": chat, "chat_args": arguments})
+    return arguments
+
+
 @pytest.mark.parametrize(
     ("given", "found"),
     [
@@ -63,7 +70,7 @@ def prompts(tmp_path):
     ],
 )
 def test_values_are_json_or_texts(given, found):
-    assert chat_arguments(given, chat=True) == found
+    assert read(given, chat=True) == found
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_values_are_json_or_texts(given, found):
 )
 def test_what_is_no_argument(given, chat, said):
     with pytest.raises(UsageError, match=said):
-        chat_arguments(given, chat=chat)
+        read(given, chat=chat)
 
 
 COMMANDS = {

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.cli import check as check_command
+from crosslatent.cli import first_steps
 from crosslatent.contracts import CONTRACTS, Outcome, answers
 from crosslatent.engine import EnginePath
 from crosslatent.interventions.patched import _PromptWatch
@@ -83,7 +83,7 @@ def test_a_slower_path_and_norms_are_said_with_the_reason(cli, tmp_path):
     [
         (["no-such-folder"], "no-such-folder"),
         (["MODEL", "--components", "mlp"], "Unknown component 'mlp'"),
-        (["MODEL", "--components", "ffn,"], "--components is 'ffn,'"),
+        (["MODEL", "--components", "ffn,"], "'--components': 'ffn,' has an empty part"),
         (["MODEL", "--modules", "attn"], "--modules is 'attn'"),
         (["MODEL", "--dtype", "int8"], "Unknown dtype 'int8'"),
     ],
@@ -96,7 +96,7 @@ def test_wrong_usage(cli, tiny_folder, arguments, words):
 def test_what_is_counted_is_said_in_words():
     facts = {"near_ties": 0, "rows": 49, "new": 3, "path": "shared-prefix"}
     one = Outcome("x", "passed", facts=facts)
-    assert check_command.counted(one) == "shared-prefix, 49 rows, 0 near-ties, new 3"
+    assert first_steps.counted(one) == "shared-prefix, 49 rows, 0 near-ties, new 3"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import sys
 import pytest
 
 import crosslatent
-from crosslatent.cli import transplant as transplant_command
-from crosslatent.cli.errors import Settings, excepthook
+from crosslatent.cli.app import Invocation, excepthook
 
 COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
 
@@ -90,11 +89,11 @@ def test_debug_shows_where_an_error_was_raised(cli):
 
 def test_an_unforeseen_error_is_one_sentence(capsys):
     error = RuntimeError("two\nlines")
-    excepthook(Settings())(RuntimeError, error, None)
+    excepthook(Invocation())(RuntimeError, error, None)
     assert capsys.readouterr().err == (
         "Error: unexpected RuntimeError (two lines): repeat with --debug to see where.\n"
     )
-    excepthook(Settings(debug=True))(RuntimeError, error, None)
+    excepthook(Invocation(debug=True))(RuntimeError, error, None)
     assert "RuntimeError: two\nlines" in capsys.readouterr().err
 
 
@@ -102,7 +101,7 @@ def test_interruption_is_not_a_crash(cli, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transplant_command, "_what", interrupt)
+    monkeypatch.setattr("crosslatent.core.shared_settings.transplant_of", interrupt)
     result = cli("transplant", "--model", "m")
     assert result.code in (1, 130)
     assert "Traceback" not in result.err

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosslatent.cli.lens.evaluation_view import print_evaluation
+from crosslatent.cli.lens_eval import print_evaluation
 from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.results import ALL, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord

@@ -171,7 +171,8 @@ class TestExisting:
 def test_wrong_arguments_are_refused_before_the_model_is_loaded(
     call, out, monkeypatch, options, words
 ):
-    monkeypatch.setattr("crosslatent.cli.models.load_model", lambda *_: pytest.fail("loaded"))
+    load = "crosslatent.cli.command_options.load_model"
+    monkeypatch.setattr(load, lambda *_: pytest.fail("loaded"))
     call(*options).assert_refused(*words)
     assert not out.exists()
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.cli.demo import introduction, summary_lines
+from crosslatent.cli.first_steps import introduction, summary_lines
 from crosslatent.report import drawing
 from support.runs import item, row, write_run
 

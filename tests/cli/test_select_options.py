@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.cli import selected
-from crosslatent.cli.selected import check_alone, transplant_by
+from crosslatent.cli import transplanting
+from crosslatent.cli.transplanting import check_alone, transplant_by
 from crosslatent.core.errors import PairError
+from crosslatent.core.settings import complete
+from crosslatent.core.shared_settings import AboutSettings, AnswerSettings, CarriedSettings
 from support.runs import item, row, write_run
 
 FILE = Path("chosen.json")
@@ -33,15 +35,17 @@ def run_folder(path, splits=("pilot", "final")):
     ],
 )
 def test_a_selector_is_given_alone(given, says):
-    check_alone(FILE, strength=1.0, positions=1, options="a,b", component=None)
-    check_alone(None, strength=0.5, positions=2, component="ffn")
+    asked = AboutSettings(options=("a", "b"))
+    check_alone(FILE, complete(CarriedSettings, {}), asked)
+    other = {"strength": 0.5, "positions": 2, "component": "ffn"}
+    check_alone(None, complete(CarriedSettings, other), complete(AboutSettings, {}))
     with pytest.raises(PairError, match=says):
-        check_alone(FILE, **given)
+        check_alone(FILE, complete(CarriedSettings, given), asked)
 
 
 def test_options_are_for_selectors():
     with pytest.raises(PairError, match="--options is 'a,b', but only a selector reads it"):
-        check_alone(None, options="a,b")
+        check_alone(None, complete(CarriedSettings, {}), AboutSettings(options=("a", "b")))
 
 
 @pytest.mark.parametrize(("tokens", "chat"), [(None, None), (7, False), (3, True)])
@@ -59,14 +63,11 @@ def test_what_is_not_given_comes_from_the_run(monkeypatch, tokens, chat):
         seen.update(given)
         return Found()
 
-    monkeypatch.setattr("crosslatent.api.selected.transplant_selected", answer)
+    monkeypatch.setattr("crosslatent.api.transplants.transplant_selected", answer)
     monkeypatch.setattr("crosslatent.selectors.saved.load", lambda file: file)
-    monkeypatch.setattr(selected, "print_json", lambda data: None)
-    transplant_by(
-        FILE, None, "m", "a",
-        lang=None, aux_lang="en", options=(), max_new_tokens=tokens, chat=chat, chat_args={},
-        as_json=True,
-    )  # fmt: skip
+    monkeypatch.setattr(transplanting, "print_json", lambda data: None)
+    answer = complete(AnswerSettings, {"max_new_tokens": tokens, "chat": chat})
+    transplant_by(FILE, None, "m", "a", complete(AboutSettings, {}), answer, as_json=True)
     assert (seen["max_new_tokens"], seen["chat"]) == (tokens, chat)
 
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from crosslatent.cli.progress import duration, pace, progress
+from crosslatent.cli.terminal import duration, progress, sweep_pace
 from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress
 from support.models import CONTEXT, save_tiny
@@ -127,11 +127,16 @@ def state(done, total, rows, all_rows, seconds, stage="answer"):
 
 def test_pace_counts_only_what_this_run_does():
     # 80 of the 100 items were done by an earlier run.
-    assert pace(state(81, 100, 50, 1000, 2.0)) == "81 of 100 items, 50 rows, 25 rows/s, 38 s left"
+    assert (
+        sweep_pace(state(81, 100, 50, 1000, 2.0))[1]
+        == "81 of 100 items, 50 rows, 25 rows/s, 38 s left"
+    )
     # Half of a large batch is progress too.
-    assert pace(state(80, 100, 500.4, 1000, 20)).endswith("500 rows, 25 rows/s, 20 s left")
-    assert pace(state(80, 100, 0, 1000, 0.0)).endswith("0 rows, 0 rows/s, some time left")
-    assert pace(state(32, 128, 0, 1000, 3.0, "capture")) == "read 32 of 128 prompts, 9 s left"
+    assert sweep_pace(state(80, 100, 500.4, 1000, 20))[1].endswith("500 rows, 25 rows/s, 20 s left")
+    assert sweep_pace(state(80, 100, 0, 1000, 0.0))[1].endswith("0 rows, 0 rows/s, some time left")
+    assert (
+        sweep_pace(state(32, 128, 0, 1000, 3.0, "capture"))[1] == "read 32 of 128 prompts, 9 s left"
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,7 +298,7 @@ def test_estimates_count_the_tokens_of_options(sweep):
 
 @pytest.mark.parametrize(("signal", "code"), [("Interrupted", 130), ("Terminated", 143)])
 def test_a_stop_says_how_to_go_on(sweep, tmp_path, monkeypatch, signal, code):
-    from crosslatent.cli.stopping import Terminated
+    from crosslatent.cli.terminal import Terminated
     from crosslatent.sweeps import questions
 
     right, calls = questions.Asked.records, []

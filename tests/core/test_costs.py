@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.cli.cost import estimate
+from crosslatent.cli.sweeping import estimate
 from crosslatent.core import costs
 from crosslatent.core.pairs import resolve_pairs
 from crosslatent.distributed.run import LARGEST

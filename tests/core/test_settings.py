@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from crosslatent.cli.options import command
+from crosslatent.cli.command_options import command
 from crosslatent.core.settings import (
     REQUIRED,
     Setting,

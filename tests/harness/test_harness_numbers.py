@@ -9,7 +9,7 @@ pytest.importorskip("lm_eval")
 
 from lm_eval.api.instance import Instance
 
-from crosslatent import api, capture
+from crosslatent import capture, transplant
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
@@ -174,14 +174,14 @@ def test_strength_and_positions_are_those_of_the_api(evaluate, model, docs):
     for (main, aux), (text,) in zip(docs, found.responses("generate_sw"), strict=True):
         prompts = {"main": f"{main['q']} A:", "aux": f"{aux['q']} A:"}
         edit = {"component": "ffn", "source": 0, "target": 0, "max_new_tokens": 40}
-        whole = api.transplant(model, **prompts, **edit, **ways).output
+        whole = transplant(model, **prompts, **edit, **ways).output
         assert text == whole.partition("\n\n")[0]
 
 
 def test_answers_end_before_the_first_stop(evaluate, model, docs):
     edit = {"component": "attn", "source": -1, "target": 0, "max_new_tokens": 40}
     whole = [
-        api.transplant(model, main=f"{main['q']} A:", aux=f"{aux['q']} A:", **edit).output
+        transplant(model, main=f"{main['q']} A:", aux=f"{aux['q']} A:", **edit).output
         for main, aux in docs
     ]
     # One stop early in one text, and one after the first attempt of another.

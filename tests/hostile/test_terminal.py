@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from crosslatent.cli.app import main
-from crosslatent.cli.output import console, print_json, print_plain, print_text
-from crosslatent.cli.progress import progresses
+from crosslatent.cli.terminal import console, print_json, print_plain, print_text, progresses
 from crosslatent.core.untrusted import MOST_NESTED, json_text, parse_json, shown
 from support.hostile import BAD, LABELS, bad, hostile_run
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from crosslatent import api
+import crosslatent as xl
 from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.model import wrap
 from crosslatent.model.prompts import Prompt, encode
@@ -57,18 +57,18 @@ def test_no_template_is_said():
 
 def test_transplant_equals_the_one_over_the_rendered_text(model):
     wanted = {"component": "ffn", "source": 1, "target": 0, "max_new_tokens": 4}
-    chat = api.transplant(model, main="Mji?", aux="City?", chat=True, **wanted)
+    chat = xl.transplant(model, main="Mji?", aux="City?", chat=True, **wanted)
     rendered = [f"<user>{text}</><assistant>" for text in ("Mji?", "City?")]
-    plain = api.transplant(model, main=rendered[0], aux=rendered[1], **wanted)
+    plain = xl.transplant(model, main=rendered[0], aux=rendered[1], **wanted)
     assert chat == plain
     assert chat.main_token == ">"
 
 
 def test_sweep_takes_chat(model, tmp_path):
     item = {"id": "a", "main": "Mji?", "aux": "City?"}
-    run = api.sweep(model, [item], pairs="0:0", chat=True, out=tmp_path / "run", max_new_tokens=3)
+    run = xl.sweep(model, [item], pairs="0:0", chat=True, out=tmp_path / "run", max_new_tokens=3)
     row = run.to_pandas().query("control == 'none'").iloc[0]
-    one = api.transplant(
+    one = xl.transplant(
         model, main="Mji?", aux="City?", component="attn", source=0, target=0, chat=True,
         max_new_tokens=3,
     )  # fmt: skip

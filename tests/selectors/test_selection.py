@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 import crosslatent as xl
-from crosslatent.api.selected import transplant_selected
+from crosslatent.api.transplants import transplant_selected
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.fixed import FixedPairs

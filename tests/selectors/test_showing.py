@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from crosslatent.cli import select as command
+from crosslatent.cli import selecting
 from crosslatent.core.errors import UsageError
 from crosslatent.report.selecting import (
     accuracy_forest,
@@ -39,7 +39,7 @@ def run(tmp_path_factory):
 
 def select(*arguments):
     app = typer.Typer()
-    app.command()(command.select)
+    app.command()(selecting.select)
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from crosslatent.api.selected import transplant_selected
+from crosslatent.api.transplants import transplant_selected
 from crosslatent.cli.app import app
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.seen import Seen

@@ -10,7 +10,7 @@ import pytest
 
 import crosslatent as xl
 from crosslatent.analysis import summarise
-from crosslatent.cli.cost import estimate
+from crosslatent.cli.sweeping import estimate
 from crosslatent.core.errors import PairError, RunFolderError, UsageError
 from crosslatent.core.specs import PATHS, Site
 from crosslatent.engine import oracle

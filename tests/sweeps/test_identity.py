@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import crosslatent as xl
 from crosslatent import api
 from crosslatent.core import specs
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError, UsageError
@@ -69,14 +70,14 @@ def half(place: Path) -> None:
 
 
 def rows_of(place: Path):
-    return api.Run(place).to_pandas().set_index(["item", "control", "source"])[["output"]]
+    return xl.Run(place).to_pandas().set_index(["item", "control", "source"])[["output"]]
 
 
 @pytest.mark.parametrize("name", DATED)
 def test_a_template_with_a_date_goes_on_with_the_day_it_began(name, tmp_path, monkeypatch):
     model = model_of(DATED[name])
     on(monkeypatch, "2026-03-01T23:50:00")
-    whole = api.sweep(model, ITEMS, pairs="0:0", chat=True, max_new_tokens=3, out=tmp_path / "a")
+    whole = xl.sweep(model, ITEMS, pairs="0:0", chat=True, max_new_tokens=3, out=tmp_path / "a")
     as_it_was = put_as_chat(model, Prompt("Mji?"), tokenize=False)
     on(monkeypatch, "2026-03-12T04:05:00")
     assert put_as_chat(model, Prompt("Mji?"), tokenize=False) != as_it_was  # another day, really
@@ -84,7 +85,7 @@ def test_a_template_with_a_date_goes_on_with_the_day_it_began(name, tmp_path, mo
     assert put_as_chat(model, Prompt("Mji?"), tokenize=False, chat=Chat({}, clock)) == as_it_was
     before = rows_of(tmp_path / "a")
     half(tmp_path / "a")
-    api.sweep(model, ITEMS, pairs="0:0", chat=True, max_new_tokens=3, out=tmp_path / "a")
+    xl.sweep(model, ITEMS, pairs="0:0", chat=True, max_new_tokens=3, out=tmp_path / "a")
     assert rows_of(tmp_path / "a").equals(before)
     assert len(whole._reader.manifest["sessions"]) == 1
     anew = run_sweep(model, TASK, SPEC, tmp_path / "a", new=True)
@@ -278,11 +279,11 @@ def test_other_software_is_said_and_recorded(part, name, value, tmp_path):
     assert [one[part].get(name) for one in sessions] == [value, now]
     with warnings.catch_warnings():
         warnings.simplefilter("error", api.SweepWarning)  # what is the same again is not said again
-        api.sweep(model, ITEMS, pairs="0:0,1:1", max_new_tokens=3, chat=True, out=tmp_path / "run")
+        xl.sweep(model, ITEMS, pairs="0:0,1:1", max_new_tokens=3, chat=True, out=tmp_path / "run")
     manifest["sessions"][-1][part][name] = value
     file.write_text(json.dumps(manifest))
     with pytest.warns(api.SweepWarning, match="goes on with other software or settings"):
-        api.sweep(model, ITEMS, pairs="0:0,1:1", max_new_tokens=3, chat=True, out=tmp_path / "run")
+        xl.sweep(model, ITEMS, pairs="0:0,1:1", max_new_tokens=3, chat=True, out=tmp_path / "run")
 
 
 def test_arguments_of_a_template_are_part_of_the_run(tmp_path):
@@ -317,7 +318,7 @@ def test_arguments_of_a_template_are_part_of_the_run(tmp_path):
 def test_arguments_that_no_template_can_be_told(told, error, said):
     model = model_of("{% set inner = 1 %}{% generation %}{{ loud }}{% endgeneration %}" + TURNS)
     with pytest.raises(error, match=said):
-        api.transplant(
+        xl.transplant(
             model, main="a", aux="b", component="ffn", source=0, target=0, chat=True, chat_args=told
         )
 
@@ -326,11 +327,11 @@ def test_arguments_need_a_chat(tmp_path):
     model = model_of("{{ loud }}" + TURNS)
     what = {"component": "ffn", "source": 0, "target": 0}
     with pytest.raises(UsageError, match="give --chat"):
-        api.transplant(model, main="a", aux="b", chat_args={"loud": 1}, **what)
+        xl.transplant(model, main="a", aux="b", chat_args={"loud": 1}, **what)
     with pytest.raises(UsageError, match="give --chat"):
-        api.sweep(model, ITEMS, pairs="0:0", chat_args={"loud": 1}, out=tmp_path / "run")
+        xl.sweep(model, ITEMS, pairs="0:0", chat_args={"loud": 1}, out=tmp_path / "run")
     quiet, loud = (
-        api.transplant(model, main="a", aux="b", chat=True, chat_args=told, **what)
+        xl.transplant(model, main="a", aux="b", chat=True, chat_args=told, **what)
         for told in (None, {"loud": "LOUD"})
     )
     assert loud.main_length == quiet.main_length + 4

@@ -1,40 +1,102 @@
-"""The application: which commands there are, and `main`, the entry point."""
+"""The application: which commands there are, the smallest of them, and `main`, the entry point.
+
+Exit codes: 0 done, 1 the run or a part of it failed, 2 wrong usage, 130 interrupted, 143 terminated
+(SIGTERM). A traceback appears only with ``--debug``.
+"""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from crosslatent.cli import (
-    check,
-    demo,
-    export,
-    lens,
-    report,
-    select,
-    sweep,
-    tasks,
-    transplant,
-)
-from crosslatent.cli.errors import Settings, excepthook, run
-from crosslatent.cli.models import quiet
-from crosslatent.cli.options import DebugOption, need_command
+from crosslatent.cli import command_options as options
+from crosslatent.cli import tasks
+from crosslatent.cli.first_steps import check, demo
+from crosslatent.cli.lens_eval import evaluate
+from crosslatent.cli.lens_probe import probe
+from crosslatent.cli.lens_train import train
+from crosslatent.cli.selecting import select
+from crosslatent.cli.sweeping import RayCommand, sweep
+from crosslatent.cli.terminal import INTERRUPTED, check_output_folder, print_paths, say
+from crosslatent.cli.transplanting import transplant
+from crosslatent.core.errors import CrosslatentError, UsageError
+
+ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
+
+
+@options.command
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
+    format: Annotated[  # noqa: A002 - the option's public name
+        str, typer.Option(metavar="FORMAT", help="parquet, csv or jsonl.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to; standard output for csv and jsonl if left out."
+        ),
+    ] = None,
+) -> None:
+    """Write the rows of a run, each with its item, as one table."""
+    from crosslatent.runs.export import check_format, export_rows
+
+    kind = check_format(format)
+    if out is not None:
+        rows = export_rows(run, out, kind)
+        say(f"{rows} rows written to {out}")
+    elif kind == "parquet":
+        raise UsageError("Parquet is not text: say where to write it with --out FILE.")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows"
+            export_rows(run, file, kind)
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, sys.stdout.buffer)
+        sys.stdout.flush()
+
+
+@options.command
+def report(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders of sweeps, or their URLs.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")],
+) -> None:
+    """Make an HTML report, figures and tables from the rows of one or more runs."""
+    check_output_folder(out, "summary.json")
+    from crosslatent.report import build_report
+
+    print_paths(build_report(runs, out))
 
 
 def lm_eval(context: typer.Context) -> None:
     """Run lm-evaluation-harness; arguments are its own, and --model crosslatent is known."""
-    quiet()
-    from crosslatent.harness.command import run
+    options.quiet()
+    from crosslatent.harness.command import run as run_harness
 
-    code = run(context.args)
+    code = run_harness(context.args)
     if code:
         raise typer.Exit(code)
 
+
+lens_app = typer.Typer(
+    help="Lens: where a model keeps its languages, and training its top blocks with that.",
+    invoke_without_command=True,
+    callback=options.need_command,
+)
+lens_app.command("probe")(probe)
+lens_app.command("train")(train)
+lens_app.command("eval")(evaluate)
 
 app = typer.Typer(
     name="crosslatent",
@@ -42,15 +104,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.demo)
-app.command("transplant")(transplant.transplant)
-app.command("check")(check.check)
-app.command("sweep", cls=sweep.RayCommand)(sweep.sweep)
-app.command("export")(export.export)
-app.command("select")(select.select)
-app.command("report")(report.report)
+for _function in (demo, transplant, check):
+    app.command()(_function)
+app.command(cls=RayCommand)(sweep)
+for _function in (export, select, report):
+    app.command()(_function)
 app.add_typer(tasks.app, name="tasks")
-app.add_typer(lens.app, name="lens")
+app.add_typer(lens_app, name="lens")
 app.command(
     "lm-eval",
     context_settings={
@@ -81,9 +141,9 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
-    debug: DebugOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
-    need_command(context)
+    options.need_command(context)
 
 
 @cache
@@ -92,21 +152,58 @@ def command() -> Any:
     return typer.main.get_command(app)
 
 
-def main(arguments: Sequence[str], settings: Settings | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 the run failed, 2 wrong usage."""
-    settings = settings or Settings()
-
-    def call() -> int:
+def main(arguments: Sequence[str], invocation: options.Invocation | None = None) -> int:
+    """Run the command line and return its exit code: what is raised on purpose becomes one."""
+    invocation = invocation or options.Invocation()
+    try:
         code = command().main(
-            list(arguments), prog_name="crosslatent", standalone_mode=False, obj=settings
+            list(arguments), prog_name="crosslatent", standalone_mode=False, obj=invocation
         )
         return code if isinstance(code, int) else 0
+    except _usage_error_type() as error:
+        say(f"Error: {_usage_message(error)}")
+        return 2
+    except CrosslatentError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        say(f"Error: {error}")
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        say("Interrupted.")
+        return INTERRUPTED
 
-    return run(call, settings)
+
+def _usage_error_type() -> type[Exception]:
+    """The base class of what Typer raises for arguments that it cannot parse.
+
+    It is Click's or Typer's own, depending on the version; only classes below it are public.
+    """
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _usage_message(error: Exception) -> str:
+    message = getattr(error, "format_message", error.__str__)().strip()
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return str(message)
+    return f"{message.rstrip('.')} (see '{context.command_path} --help')."
+
+
+def excepthook(invocation: options.Invocation) -> ExceptHook:
+    """For unexpected exceptions: the interpreter still exits with 1, but without a traceback."""
+
+    def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        if invocation.debug or not issubclass(kind, Exception):
+            sys.__excepthook__(kind, error, where)
+            return
+        reason = " ".join(str(error).split()) or "no reason given"
+        say(f"Error: unexpected {kind.__name__} ({reason}): repeat with --debug to see where.")
+
+    return hook
 
 
 def entry() -> NoReturn:
     """The console script."""
-    settings = Settings()
-    sys.excepthook = excepthook(settings)
-    sys.exit(main(sys.argv[1:], settings))
+    invocation = options.Invocation()
+    sys.excepthook = excepthook(invocation)
+    sys.exit(main(sys.argv[1:], invocation))

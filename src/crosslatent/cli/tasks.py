@@ -1,76 +1,75 @@
 """``crosslatent tasks ls|show|validate``: tasks, an item as the model sees it, checks of files."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.counterparts import check_aux
-from crosslatent.cli.errors import warn
-from crosslatent.cli.options import (
-    AuxLangOption,
-    ChatArgOption,
-    ChatOption,
-    DataOption,
-    DebugOption,
-    JsonOption,
-    LangOption,
-    ShotsOption,
-    chat_arguments,
-    names,
-    need_command,
-)
-from crosslatent.cli.output import console, print_json, print_plain, print_text
-from crosslatent.cli.questions import Questions, QuestionSettings
+from crosslatent.cli import asked_questions as questions
+from crosslatent.cli import command_options as options
+from crosslatent.cli.terminal import print_json, print_plain, print_table, print_text
 from crosslatent.core.errors import TaskError, UsageError
-from crosslatent.core.settings import complete
-from crosslatent.core.specs import AsChat, chat_of, right_now
+from crosslatent.core.settings import Setting, complete
+from crosslatent.core.specs import CHAT, CHAT_ARGS, AsChat, chat_of, right_now
 
 if TYPE_CHECKING:
     from crosslatent.cli.validation import Findings
-    from crosslatent.cli.views import PromptView
     from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
 app = typer.Typer(
-    help="The tasks known, and their items.", invoke_without_command=True, callback=need_command
+    help="The tasks known, and their items.",
+    invoke_without_command=True,
+    callback=options.need_command,
 )
 
 TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="Name, or a YAML, JSON Lines or JSON file.")
 ]
-ModelForTokens = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help="Model whose tokenizer counts.")
-]
-AutoOption = Annotated[
-    str | None,
-    typer.Option("--aux", metavar="auto", help="Allow questions whose counterpart is missing."),
-]
+OPEN, CLOSE = "\u25b6", "\u25c0"
+"""Around the last prompt token."""
 _SHOWN_LANGUAGES = 4
 
 
-@app.command("ls")
-def list_all(json: JsonOption = False, debug: DebugOption = False) -> None:
-    """List the tasks that come with the package."""
-    from rich.table import Table
+class TaskQuestions(questions.LanguageSettings, questions.ShotSettings, total=False):
+    """Which questions."""
 
+    aux: Annotated[
+        str | None,
+        Setting("Allow questions whose counterpart is missing.", "auto", read=questions.only_auto),
+    ]
+
+
+class TokenizerSettings(TypedDict, total=False):
+    """How prompts are read."""
+
+    model: Annotated[str | None, Setting("Model whose tokenizer counts.", "MODEL")]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
+
+
+@app.command("ls")
+@options.command
+def list_all(json: options.JsonOption = False) -> None:
+    """List the tasks that come with the package."""
     from crosslatent.tasks import list_tasks
 
     summaries = list_tasks()
     if json:
         print_json([summary.to_dict() for summary in summaries])
         return
-    table = Table(box=None)
-    for title in ("task", "what it asks", "items", "languages", "judged by"):
-        table.add_column(title, no_wrap=title in ("task", "judged by"))
+    rows = []
     for task in summaries:
         items = "" if task.items is None else str(task.items)
         # A culture task asks in English; what it is about is the language of the counterpart.
         about = task.aux_languages if task.direction == "x->en" else task.languages
-        table.add_row(task.name, task.title, items, _some(about), task.rule)
-    console().print(table)
+        rows.append((task.name, task.title, items, _some(about), task.rule or ""))
+    head = ("task", "what it asks", "items", "languages", "judged by")
+    print_table(head, rows, whole=("task", "judged by"))
     print_text("Tasks without a number take their data from the hub, or from a folder (--data).")
 
 
@@ -81,36 +80,31 @@ def _some(languages: tuple[str, ...]) -> str:
 
 
 @app.command()
+@options.command
 def show(
     task: TaskArgument,
+    asked: TaskQuestions,
+    tokenizer: TokenizerSettings,
     item: Annotated[
         str | None, typer.Option(metavar="ID", help="Which item; the first by default.")
     ] = None,
-    lang: LangOption = None,
-    aux_lang: AuxLangOption = None,
-    data: DataOption = None,
-    aux: AutoOption = None,
-    shots: ShotsOption = 0,
-    model: ModelForTokens = None,
-    chat: ChatOption = False,
-    chat_arg: ChatArgOption = None,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Show a task, and one item with both prompts exactly as the model sees them.
 
     With a model, its tokens too, the last prompt token marked: the one that a transplant touches.
     """
-    from crosslatent.cli.views import view_prompts
     from crosslatent.tasks import summarize
 
-    as_chat = _as_chat(chat, chat_arg, model)
-    loaded = _load(task, data, lang, aux_lang, shots, aux)
+    chat = _chat_of(tokenizer)
+    loaded = _load(task, asked)
     chosen = _choose(loaded, item)
-    tokenizer = _tokenizer_of(model)
-    views = view_prompts(chosen, tokenizer, chat=as_chat)
-    if tokenizer is not None:
-        _warn_of_thoughts(tokenizer, chosen, as_chat, loaded.max_new_tokens)
+    model = _model_of(tokenizer)
+    views = view_prompts(chosen, model, chat=chat)
+    if model is not None:
+        from crosslatent.sweeps.tokens import prompts_of
+
+        questions.warn_of_thought(model, prompts_of(chosen)[0], chat, loaded.max_new_tokens)
     if json:
         print_json(
             summarize(loaded).to_dict()
@@ -120,8 +114,8 @@ def show(
                 "sources": list(loaded.sources),
                 "hash": loaded.hash,
                 "item": chosen.to_dict(),
+                "prompts": [view.to_dict() for view in views],
             }
-            | {"prompts": [view.to_dict() for view in views]}
         )
     else:
         _print_task(loaded)
@@ -129,18 +123,12 @@ def show(
 
 
 @app.command()
+@options.command
 def validate(
     task: TaskArgument,
-    lang: LangOption = None,
-    aux_lang: AuxLangOption = None,
-    data: DataOption = None,
-    aux: AutoOption = None,
-    shots: ShotsOption = 0,
-    model: ModelForTokens = None,
-    chat: ChatOption = False,
-    chat_arg: ChatArgOption = None,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    asked: TaskQuestions,
+    tokenizer: TokenizerSettings,
+    json: options.JsonOption = False,
 ) -> None:
     """Check a task's file, or a file of prompts, and every item in it.
 
@@ -148,60 +136,35 @@ def validate(
     """
     from crosslatent.cli.validation import examine
 
-    as_chat = _as_chat(chat, chat_arg, model)
-    loaded = _load(task, data, lang, aux_lang, shots, aux)
-    findings = examine(loaded, _tokenizer_of(model), chat=as_chat)
+    chat = _chat_of(tokenizer)
+    findings = examine(_load(task, asked), _model_of(tokenizer), chat=chat)
     if json:
         print_json(findings.to_dict())
     else:
         _print_findings(findings)
 
 
-def _load(
-    task: str,
-    data: Path | None,
-    lang: str | None,
-    aux_lang: str | None,
-    shots: int,
-    aux: str | None,
-) -> Task:
+def _load(task: str, asked: TaskQuestions) -> "Task":
     from crosslatent.tasks.prompts import is_prompts
 
-    prompts = Path(task) if is_prompts(task) else None
-    settings = {
-        "task": None if prompts else task,
-        "prompts": prompts,
-        "data": data,
-        "lang": names(lang, "--lang"),
-        "aux_lang": names(aux_lang, "--aux-lang"),
-        "shots": shots,
-    }
-    asked = Questions(complete(QuestionSettings, settings), auto=check_aux(aux))
-    return asked.prepare(asked.load(), None)[0]
+    source = {"prompts": Path(task)} if is_prompts(task) else {"task": task}
+    languages = {name: asked[name] for name in ("data", "lang", "aux_lang")}
+    asked_questions = complete(questions.PlainQuestionSettings, {**source, **languages})
+    loaded = questions.load_questions(asked_questions, auto=asked["aux"] is not None)
+    return questions.prepare_questions(loaded, shots=asked["shots"])[0]
 
 
-def _as_chat(chat: bool, chat_arg: list[str] | None, model: str | None) -> AsChat:
-    if chat and model is None:
+def _chat_of(tokenizer: TokenizerSettings) -> AsChat:
+    if tokenizer["chat"] and tokenizer["model"] is None:
         raise UsageError("--chat needs a model, whose chat template counts: give --model too.")
-    return chat_of(chat, chat_arguments(chat_arg, chat=chat), right_now())
+    options.check_chat(tokenizer)
+    return chat_of(tokenizer["chat"], tokenizer["chat_args"], right_now())
 
 
-def _warn_of_thoughts(model: Model, item: Item, chat: AsChat, new_tokens: int) -> None:
-    from crosslatent.model.thoughts import thought_note
-    from crosslatent.sweeps.tokens import prompts_of
-
-    main = prompts_of(item)[0]
-    note = thought_note(model, main, chat=chat, role="main", new_tokens=new_tokens)
-    if note is not None:
-        warn(note)
-
-
-def _choose(task: Task, item_id: str | None) -> Item:
+def _choose(task: "Task", item_id: str | None) -> "Item":
     items = task.items
-    if item_id is None:
-        return items[0]
     for item in items:
-        if item.id == item_id:
+        if item_id in (None, item.id):
             return item
     raise TaskError(
         f"Task {task.name!r} has no item {item_id!r}: its items run from {items[0].id!r} to "
@@ -209,15 +172,12 @@ def _choose(task: Task, item_id: str | None) -> Item:
     )
 
 
-def _tokenizer_of(model: str | None) -> Any:
-    if model is None:
-        return None
-    from crosslatent.cli.models import load_model
-
-    return load_model(model, None, "cpu", "auto")
+def _model_of(tokenizer: TokenizerSettings) -> "Model | None":
+    name = tokenizer["model"]
+    return None if name is None else options.load_model({"model": name, "device": "cpu"})
 
 
-def _print_task(task: Task) -> None:
+def _print_task(task: "Task") -> None:
     print_text(f"{task.name}: {task.title}", style="bold")
     if task.description:
         print_text(task.description)
@@ -232,7 +192,7 @@ def _print_task(task: Task) -> None:
         print_text(f"Sources: {'; '.join(task.sources)}")
 
 
-def _print_item(item: Item, views: list[PromptView]) -> None:
+def _print_item(item: "Item", views: "list[PromptView]") -> None:
     print_text(f"\nitem {item.id}", style="bold")
     for view in views:
         print_text(f"{view.role} ({view.lang}):", style="dim")
@@ -251,22 +211,87 @@ def _print_item(item: Item, views: list[PromptView]) -> None:
     )
 
 
-def _print_findings(findings: Findings) -> None:
-    from rich.table import Table
-
+def _print_findings(findings: "Findings") -> None:
     print_text(f"{findings.task}: {findings.items} items, judged by {findings.rule}.")
-    table = Table("main", "aux", "split", "items", "facts", "with answer", "majority", box=None)
+    head = ("main", "aux", "split", "items", "facts", "with answer", "majority")
+    rows = []
     for group in findings.groups:
         majority = "" if group.majority is None else f"{group.majority} {group.majority_share:.0%}"
-        table.add_row(
-            group.lang,
-            group.aux_lang,
-            group.split or "",
-            str(group.items),
-            str(group.clusters),
-            str(group.with_answer),
-            majority,
-        )
-    console().print(table)
+        counts = map(str, (group.items, group.clusters, group.with_answer))
+        rows.append((group.lang, group.aux_lang, group.split or "", *counts, majority))
+    print_table(head, rows)
     for note in findings.notes:
         print_text(f"Note: {note}")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptView:
+    """One prompt of an item.
+
+    Attributes:
+        role: main or aux.
+        lang: its language.
+        text: what the tokenizer is given (with the chat template's marks, if it is a chat).
+        tokens: its tokens as texts; empty without a model.
+        ids: their ids.
+        decoder: what the decoder begins with, as texts, if an encoder reads the prompt.
+    """
+
+    role: str
+    lang: str
+    text: str
+    tokens: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
+    decoder: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; `last` is the token that a transplant touches.
+
+        Of `decoder`, if there is any, else of `tokens`.
+        """
+        touched = self.decoder or self.tokens
+        return asdict(self) | {"last": len(touched) - 1 if touched else None}
+
+    def marked(self) -> str:
+        """The tokens, parted by bars, the last one between two arrows; line breaks are spelled."""
+        if not self.decoder:
+            return f"{len(self.tokens)} tokens: {_marked(self.tokens)}"
+        read = "|".join(token.replace("\n", "\\n") for token in self.tokens)
+        return f"{len(self.tokens)} tokens: {read}; the decoder begins with {_marked(self.decoder)}"
+
+
+def _marked(tokens: tuple[str, ...]) -> str:
+    *before, last = [token.replace("\n", "\\n") for token in tokens]
+    shown = "".join(f"{token}|" for token in before)
+    return f"{shown}{OPEN}{last}{CLOSE}"
+
+
+def view_prompts(item: "Item", model: "Model | None", *, chat: AsChat) -> list[PromptView]:
+    """Main and aux of an item.
+
+    Raises:
+        ModelError: `chat`, but the tokenizer has no chat template.
+    """
+    from crosslatent.model.prompts import encode_many, put_as_chat
+    from crosslatent.sweeps.tokens import prompts_of
+
+    languages = {"main": item.lang, "aux": item.aux_lang}
+    views = []
+    for (role, lang), prompt in zip(languages.items(), prompts_of(item), strict=True):
+        text = prompt.plain()
+        if model is None:
+            views.append(PromptView(role, lang, text))
+            continue
+        if chat:
+            text = str(put_as_chat(model, prompt, tokenize=False, chat=chat))
+        (ids,) = encode_many(model, [prompt], chat=chat)
+        decoder = model.decoder_reads(ids) if model.has_encoder else ()
+        tokens, starts = (tuple(_text(model, token) for token in row) for row in (ids, decoder))
+        views.append(PromptView(role, lang, text, tokens, tuple(ids), starts))
+    return views
+
+
+def _text(model: "Model", token: int) -> str:
+    """A token as text; by its id if it is only part of a character."""
+    text = model.token_text(token)
+    return f"<{token}>" if "\ufffd" in text else text

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -60,14 +61,14 @@ NOT_NEGATIVE = Valid(
 SHARE = Valid(lambda value: 0 <= value < 1, "a share of 0 or more, and below 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One setting.
 
     Attributes:
         help: what it is, in one line.
-        default: its value if it is not given.
         metavar: the name of its value in the help; None for a switch.
+        default: its value if it is not given.
         read: its value from the text on the command line (from the list of texts, if `repeated`);
             raises ValueError with a sentence. None keeps the text.
         flags: names on the command line; none given means that of the field.
@@ -81,8 +82,9 @@ class Setting:
     """
 
     help: str
-    default: Any = None
     metavar: str | None = None
+    _: KW_ONLY
+    default: Any = None
     read: Callable[[Any], Any] | None = None
     flags: tuple[str, ...] = ()
     repeated: bool = False
@@ -95,8 +97,8 @@ class Setting:
 
     @property
     def is_switch(self) -> bool:
-        """It is on or off."""
-        return isinstance(self.default, bool)
+        """It is on or off, or neither is given."""
+        return isinstance(self.default, bool) or any("/" in flag for flag in self.flags)
 
 
 def setting(**attributes: Any) -> Any:
@@ -259,6 +261,39 @@ def names(text: str) -> tuple[str, ...]:
     if not all(parts):
         raise ValueError(f"{text!r} has an empty part, but names separated by commas belong there.")
     return unique(parts)
+
+
+def several(
+    help: str,  # noqa: A002 - as in `Setting`
+    metavar: str,
+    *,
+    flags: tuple[str, ...] = (),
+    python: str = "",
+) -> Setting:
+    """Names that commas separate, none by default."""
+    return Setting(help, metavar, default=(), read=names, flags=flags, python=python)
+
+
+def repeated(
+    help: str,  # noqa: A002 - as in `Setting`
+    metavar: str,
+    *,
+    read: Callable[[Any], Any] | None = None,
+    flags: tuple[str, ...] = (),
+    python: str = "",
+) -> Setting:
+    """Texts of an option that may be given several times, none by default."""
+    return Setting(help, metavar, default=(), repeated=True, read=read, flags=flags, python=python)
+
+
+def path(help: str, metavar: str, *, aside: bool = False) -> Setting:  # noqa: A002
+    """A file or folder, none by default."""
+    return Setting(help, metavar, read=Path, aside=aside)
+
+
+def count(help: str, metavar: str, *, aside: bool = False, python: str = "") -> Setting:  # noqa: A002
+    """A whole number from 1 up, none by default."""
+    return Setting(help, metavar, read=positive, aside=aside, python=python)
 
 
 def unique(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -243,10 +243,10 @@ def chat_arguments(texts: Iterable[str]) -> dict[str, Any]:
     return arguments
 
 
-CHAT = Setting(help="Put prompts through the tokenizer's chat template.", default=False)
+CHAT = Setting("Put prompts through the tokenizer's chat template.", default=False)
 CHAT_ARGS = Setting(
-    help="A switch of the chat template, such as enable_thinking=false; may be repeated.",
-    metavar="NAME=VALUE",
+    "A switch of the chat template, such as enable_thinking=false; may be repeated.",
+    "NAME=VALUE",
     flags=("--chat-arg",),
     repeated=True,
     read=chat_arguments,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from crosslatent.analysis import surer as both
 from crosslatent.analysis.accuracy import majority
 from crosslatent.analysis.data import Mask, RunData
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import Component
+from crosslatent.core.settings import complete, documented
+from crosslatent.core.shared_settings import SelectSettings
 from crosslatent.runs.contents import readable
 from crosslatent.selectors.base import (
     AUX_COST,
@@ -57,18 +58,15 @@ SURER = {
 }
 
 
+@documented(SelectSettings)
 @readable()
 def evaluate_run(
     reader: RunReader,
     selectors: Sequence[Selector],
     *,
     other: RunReader | None = None,
-    components: Sequence[Component] | None = None,
-    tune: str = "pilot",
-    test: str | None = None,
-    seed: int = 0,
     text_key: Key | None = None,
-    allow_training_data: bool = False,
+    **options: Unpack[SelectSettings],
 ) -> tuple[Evaluation, dict[str, Fitted]]:
     """Fit selectors on a split of one run, and test them on a split of the same or another run.
 
@@ -76,14 +74,10 @@ def evaluate_run(
         reader: the run to fit on.
         selectors: what to fit; the fixed pilot pair is added if it is not among them.
         other: the run to test on; None = the same.
-        components: what candidates carry; None = every component of the run.
-        tune: split to fit on.
-        test: split to test on; None = the first of the other splits that can be tested on.
-        seed: of the intervals.
         text_key: what prompts are known again by (`tasks.fingerprints.text_key`): questions with a
             prompt of the tuning split are left out, as those of one of its facts are; None to go by
-            facts alone.
-        allow_training_data: test on these questions too; see `Evaluation.trained_on`.
+            facts alone. `Evaluation.trained_on` counts them where they are not left out.
+        {settings}
 
     Returns:
         The evaluation, and the fitted selectors by name.
@@ -92,19 +86,8 @@ def evaluate_run(
         RunFolderError: a split has no questions with gold answers and rows.
         UsageError: the two runs are of other models, directions or rules.
     """
-    data = RunData(reader)
-    tested = data if other is None else RunData(other)
-    return evaluate_data(
-        data,
-        selectors,
-        tested=tested,
-        components=components,
-        tune=tune,
-        test=test,
-        seed=seed,
-        text_key=text_key,
-        allow_training_data=allow_training_data,
-    )
+    tested = None if other is None else RunData(other)
+    return evaluate_data(RunData(reader), selectors, tested=tested, text_key=text_key, **options)
 
 
 def evaluate_data(
@@ -112,14 +95,12 @@ def evaluate_data(
     selectors: Sequence[Selector],
     *,
     tested: RunData | None = None,
-    components: Sequence[Component] | None = None,
-    tune: str = "pilot",
-    test: str | None = None,
-    seed: int = 0,
     text_key: Key | None = None,
-    allow_training_data: bool = False,
+    **options: Unpack[SelectSettings],
 ) -> tuple[Evaluation, dict[str, Fitted]]:
     """`evaluate_run` for run folders that are open already; for the report, above all."""
+    asked = complete(SelectSettings, options)
+    tune, test, components = asked["tune"], asked["test"], asked["components"]
     tested = tested or data
     check_same_setting(data.manifest, tested.manifest, tested.reader.path.name)
     table = read_table(data, components)
@@ -137,14 +118,14 @@ def evaluate_data(
             # Within one run its clusters say which questions are one, where they say anything.
             same &= there.seen.cluster == np.array(there.seen.ids)
     testing, shared, found = first_to_test(
-        there, splits, tuning, run, same_text=same, allow=allow_training_data
+        there, splits, tuning, run, same_text=same, allow=asked["allow_training_data"]
     )
     samples = sampled_majorities(tested, within=int(MOST_COST))
     evaluation, fitted = evaluate(
         tuning,
         testing,
         selectors,
-        seed=seed,
+        seed=asked["seed"],
         samples=samples,
         surer=_surer(data, tuning.mask, tested),
     )
@@ -155,8 +136,8 @@ def evaluate_data(
             tested_on=run,
             tune=tune,
             test=found,
-            left_out=0 if allow_training_data else shared,
-            trained_on=shared if allow_training_data else 0,
+            left_out=0 if asked["allow_training_data"] else shared,
+            trained_on=shared if asked["allow_training_data"] else 0,
             missing=[*evaluation.missing, *both.missing(tested)],
         ),
         fitted,

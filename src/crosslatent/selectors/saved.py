@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
 from crosslatent.core.errors import RunFolderError, UsageError
-from crosslatent.core.seen import Seen
+from crosslatent.core.seen import Seen, among
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import whole_file
 from crosslatent.selectors.base import Fitted
@@ -30,6 +30,7 @@ from crosslatent.selectors.registry import SELECTORS
 
 FORMAT = "crosslatent-selector"
 VERSION = 1
+_RULES_OF_OPTIONS = ("option", "option_or_label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,19 +223,11 @@ def _check(selector: SavedSelector) -> None:
         raise ValueError("name and about must be text")
     if not math.isfinite(selector.fitted.cost):
         raise ValueError("cost must be a number")
-    check_pairs(selector, parts[0].get("n_layers"))
+    _check_pairs(selector, parts[0].get("n_layers"))
 
 
-def check_pairs(selector: SavedSelector, blocks: int | None) -> None:
-    """Refuse pairs that a model does not have.
-
-    Args:
-        selector: the selector.
-        blocks: of the model; None = not known.
-
-    Raises:
-        ValueError: there are none, or a layer is out of range.
-    """
+def _check_pairs(selector: SavedSelector, blocks: int | None) -> None:
+    """ValueError if there are no pairs, or a layer is none of the model's, if it is known."""
     pairs = selector.fitted.pairs
     if not pairs:
         raise ValueError("it has no pairs to choose among")
@@ -243,6 +236,66 @@ def check_pairs(selector: SavedSelector, blocks: int | None) -> None:
     if wrong:
         last = "" if blocks is None else f" to {blocks - 1}"
         raise ValueError(f"the layer {wrong[0]} is none of 0{last}")
+
+
+def check_model(selector: SavedSelector, blocks: int) -> None:
+    """Refuse a model that the selector's pairs do not fit.
+
+    Args:
+        selector: the selector.
+        blocks: of the model.
+
+    Raises:
+        UsageError: the selector was fitted on another number, or lacks a layer of some pair.
+    """
+    fitted_blocks = (selector.fitted_on.get("model") or {}).get("n_layers")
+    if fitted_blocks is not None and fitted_blocks != blocks:
+        raise UsageError(
+            f"The selector {selector.name!r} was fitted on a model with {fitted_blocks} blocks, "
+            f"but this one has {blocks}: fit one on this model with `crosslatent select --save`."
+        )
+    try:
+        _check_pairs(selector, blocks)
+    except ValueError as error:
+        raise UsageError(
+            f"The selector {selector.name!r} does not fit this model of {blocks} blocks ({error}): "
+            "fit one on it with `crosslatent select --save`."
+        ) from error
+
+
+def unlike_fitted(selector: SavedSelector, lang: str, options: Sequence[str] | None) -> list[str]:
+    """How a question differs from those that the selector was fitted on, in sentences.
+
+    Args:
+        selector: the selector.
+        lang: the language that distinguishes questions.
+        options: what the answer may be; None for an open question.
+    """
+    rule = (selector.fitted_on.get("task") or {}).get("rule")
+    sentences = []
+    if selector.fitted.reads != "nothing" and options is None and rule in _RULES_OF_OPTIONS:
+        sentences.append(
+            "The selector was fitted on questions with options, and this one has none: its "
+            "confidence is over the vocabulary instead."
+        )
+    languages = getattr(selector.fitted, "languages", ())
+    if languages and lang not in languages:
+        sentences.append(
+            f"The selector was fitted on {', '.join(languages)}, and this question is in {lang!r}."
+        )
+    return sentences
+
+
+def was_fitted_on(selector: SavedSelector, text_keys: Iterable[int]) -> bool | None:
+    """Whether the selector was fitted on one of these texts; None if that is not known.
+
+    Args:
+        selector: the selector.
+        text_keys: of the texts (`tasks.fingerprints.text_key`).
+    """
+    if selector.seen is None:
+        return None
+    return bool(among(list(text_keys), selector.seen.texts).any())
 
 
 def _json(file: Path) -> dict[str, Any]:

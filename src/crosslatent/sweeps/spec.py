@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.core.pairs import NONE
-from crosslatent.core.settings import Setting, names, positive, real, unique, whole
+from crosslatent.core.settings import (
+    Setting,
+    count,
+    positive,
+    real,
+    repeated,
+    several,
+    unique,
+    whole,
+)
+from crosslatent.core.shared_settings import POSITIONS, STRENGTH
 from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
 
 if TYPE_CHECKING:
@@ -19,115 +29,80 @@ class SweepSpec(TypedDict, total=False):
 
     component: Annotated[
         str | Sequence[str],
-        Setting(
-            help="What is carried across: attn (default), ffn, attn_residual, block.",
-            default=(),
-            metavar="C,C",
-            read=names,
+        several(
+            "What is carried across: attn (default), ffn, attn_residual, block.",
+            "C,C",
             python="One or several; none given means the preset's, else attn.",
         ),
     ]
     pairs: Annotated[
         str | Sequence[Pair] | None,
         Setting(
-            help="all (default), none, target-first, source-last, preset:NAME, I:J,I:J or a file.",
-            metavar="PAIRS",
+            "all (default), none, target-first, source-last, preset:NAME, I:J,I:J or a file.",
+            "PAIRS",
             python="Or (source, target) pairs. By default none where conditions are given, and "
             "neither components nor controls.",
         ),
     ]
     conditions: Annotated[
         "Mapping[str, Intervention | Sequence[Intervention]] | Sequence[str | Condition]",
-        Setting(
-            help="Beside or instead of pairs: what is changed alike for all items, such as "
+        repeated(
+            "Beside or instead of pairs: what is changed alike for all items, such as "
             "ablate:heads:each:each. Repeat for more.",
-            default=(),
-            metavar="[NAME=]KIND:...",
+            "[NAME=]KIND:...",
             flags=("--condition",),
-            repeated=True,
             python="Or interventions by name. Each is a row of every item, beside the unmodified "
             "model's.",
         ),
     ]
     controls: Annotated[
         Sequence[str],
-        Setting(
-            help="shuffled, noise, mean, self, paraphrase; none by default.",
-            default=(),
-            metavar="C,C",
-            read=names,
+        several(
+            "shuffled, noise, mean, self, paraphrase; none by default.",
+            "C,C",
             python="Registered ones too.",
         ),
     ]
     control_splits: Annotated[
         Sequence[str] | None,
-        Setting(help="Splits whose items get the controls; None for all.", only_python=True),
+        Setting("Splits whose items get the controls; None for all.", only_python=True),
     ]
-    seed: Annotated[
-        int, Setting(help="Seed of donors and noise.", default=0, metavar="N", read=whole)
-    ]
+    seed: Annotated[int, Setting("Seed of donors and noise.", "N", default=0, read=whole)]
     max_new_tokens: Annotated[
         int | None,
-        Setting(
-            help="Most new tokens; the task's by default.",
-            metavar="T",
-            read=positive,
-            python="Items without a task have 20.",
+        count(
+            "Most new tokens; the task's by default.", "T", python="Items without a task have 20."
         ),
     ]
     score_only: Annotated[
-        bool, Setting(help="No decoding: the likeliest option is the answer.", default=False)
+        bool, Setting("No decoding: the likeliest option is the answer.", default=False)
     ]
-    score_options: Annotated[
-        bool, Setting(help="Score whole options, beside decoding.", default=False)
-    ]
-    strength: Annotated[
-        float,
-        Setting(
-            help="own + ALPHA * (vector - own); 1 replaces it.",
-            default=1.0,
-            metavar="ALPHA",
-            read=real,
-        ),
-    ]
-    positions: Annotated[
-        int,
-        Setting(
-            help="How many of the last tokens to carry over.",
-            default=1,
-            metavar="K",
-            read=positive,
-        ),
-    ]
+    score_options: Annotated[bool, Setting("Score whole options, beside decoding.", default=False)]
+    strength: Annotated[float, STRENGTH]
+    positions: Annotated[int, POSITIONS]
     exact: Annotated[
-        bool, Setting(help="Answer near-ties again in float32, one row at a time.", default=False)
+        bool, Setting("Answer near-ties again in float32, one row at a time.", default=False)
     ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     clock: Annotated[
         str | None,
         Setting(
-            help="The time given to a chat template that asks for it, ISO 8601; None for the time "
+            "The time given to a chat template that asks for it, ISO 8601; None for the time "
             "at which the run in the folder was made, or now if there is none.",
             only_python=True,
         ),
     ]
     attribution: Annotated[
-        bool, Setting(help="Rank all pairs by gradients too, for selectors.", default=False)
+        bool, Setting("Rank all pairs by gradients too, for selectors.", default=False)
     ]
     samples: Annotated[
-        int,
-        Setting(
-            help="Sample K answers without transplant too.",
-            default=0,
-            metavar="K",
-            read=positive,
-        ),
+        int, Setting("Sample K answers without transplant too.", "K", default=0, read=positive)
     ]
     keep_vectors: Annotated[
         bool,
         Setting(
-            help="Keep the captured vectors too, in safetensors.",
+            "Keep the captured vectors too, in safetensors.",
             default=False,
             python="See `Run.vectors`.",
         ),
@@ -140,28 +115,19 @@ class RunSettings(TypedDict, total=False):
     engine: Annotated[
         str,
         Setting(
-            help="auto, shared-prefix, expanded-cache or oracle.",
+            "auto, shared-prefix, expanded-cache or oracle.",
+            "PATH",
             default=AUTO,
-            metavar="PATH",
             python="auto is the fastest that passes a trial on the model; oracle answers one row "
             "at a time.",
         ),
     ]
     batch_rows: Annotated[
-        int | None,
-        Setting(
-            help="Rows per batch; what memory holds by default.",
-            metavar="N",
-            read=positive,
-            aside=True,
-        ),
+        int | None, count("Rows per batch; what memory holds by default.", "N", aside=True)
     ]
-    new: Annotated[
-        bool, Setting(help="Start over, also if a run is there.", default=False, aside=True)
-    ]
+    new: Annotated[bool, Setting("Start over, also if a run is there.", default=False, aside=True)]
     strict: Annotated[
-        bool,
-        Setting(help="Stop if an item cannot be run, instead of noting it.", default=False),
+        bool, Setting("Stop if an item cannot be run, instead of noting it.", default=False)
     ]
 
 
@@ -178,29 +144,24 @@ class RaySettings(TypedDict, total=False):
     ray: Annotated[
         str | None,
         Setting(
-            help="Run on workers of Ray: on this machine, or on the cluster at ADDRESS.",
-            metavar="[ADDRESS]",
+            "Run on workers of Ray: on this machine, or on the cluster at ADDRESS.",
+            "[ADDRESS]",
             aside=True,
             python='"local" is this machine.',
         ),
     ]
     ray_workers: Annotated[
         int | None,
-        Setting(
-            help="Workers; one per GPU by default, without GPUs one per core and at most four.",
-            metavar="N",
-            read=positive,
+        count(
+            "Workers; one per GPU by default, without GPUs one per core and at most four.",
+            "N",
             aside=True,
         ),
     ]
     ray_gpus: Annotated[
-        float | None,
-        Setting(help="GPUs of each worker; one by default.", metavar="K", read=_gpus, aside=True),
+        float | None, Setting("GPUs of each worker; one by default.", "K", read=_gpus, aside=True)
     ]
-    slice_rows: Annotated[
-        int | None,
-        Setting(help="Rows that a worker gets at a time.", metavar="N", read=positive, aside=True),
-    ]
+    slice_rows: Annotated[int | None, count("Rows that a worker gets at a time.", "N", aside=True)]
 
 
 def components_of(spec: SweepSpec) -> tuple[str, ...]:

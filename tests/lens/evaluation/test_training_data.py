@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from crosslatent.cli.lens import evaluation_view
+from crosslatent.cli import lens_eval
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.seen import read_seen
 from crosslatent.lens.evaluation.conditions import Combined, Steered, Transplanted, Tuned
@@ -246,7 +246,7 @@ def test_every_figure_says_what_was_trained_on(model, tuned, tmp_path, capsys):
     for name in ("conditions", "languages"):
         assert "were trained on" in (tmp_path / "tables" / f"{name}.tex").read_text()
     assert "2 of 10 were trained on" in (tmp_path / "figures" / "changes.svg").read_text()
-    evaluation_view.print_evaluation(found)
+    lens_eval.print_evaluation(found)
     shown = capsys.readouterr().out
     assert "target 2 of 10; en 1 of 5; KL 1 of 3" in shown
     assert "(1 of 5 trained on)" in shown
@@ -261,7 +261,7 @@ def test_a_model_without_a_record_is_not_known(folder, model, pilot, tmp_path, c
     assert "nothing is concluded" not in verdict(found, one)
     write_evaluation_report(found, tmp_path)
     assert "not known what it was trained on" in (tmp_path / "evaluation.html").read_text()
-    evaluation_view.print_evaluation(found)
+    lens_eval.print_evaluation(found)
     assert "not known" in capsys.readouterr().out.splitlines()[2]
 
 

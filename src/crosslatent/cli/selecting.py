@@ -1,99 +1,79 @@
 """``crosslatent select``: choose a layer pair for each question without its answer, and test it."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.errors import say
-from crosslatent.cli.options import DebugOption, JsonOption, whole
-from crosslatent.cli.output import console, print_json, print_text
+from crosslatent.cli import command_options as options
+from crosslatent.cli.terminal import print_json, print_table, print_text, say
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import check_component
-
-_WIDTH = 240
-"""Columns that the table of selectors needs to stand on single lines."""
+from crosslatent.core.settings import Setting, path
+from crosslatent.core.shared_settings import SelectSettings
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import Evaluation, Fitted, Selector, SelectorResult
 
+_WIDTH = 240
+"""Columns that the table of selectors needs to stand on single lines."""
 
-def select(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
+
+class StrategySettings(TypedDict, total=False):
+    """What is fitted, and kept."""
+
     strategy: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="pilot, preset, confidence, vote, learned, attribution, halving, oracle or all; "
+        Setting(
+            "pilot, preset, confidence, vote, learned, attribution, halving, oracle or all; "
             "or one selector, such as confidence-margin-8; or one of your own.",
+            "NAME",
+            default="pilot",
         ),
-    ] = "pilot",
-    evaluate_on: Annotated[
-        str | None, typer.Option(metavar="RUN2", help="Test on this run; RUN itself by default.")
-    ] = None,
-    component: Annotated[
-        str | None,
-        typer.Option(metavar="C,C", help="What candidates carry; all of RUN by default."),
-    ] = None,
-    tune: Annotated[str, typer.Option(metavar="SPLIT", help="Split to fit on.")] = "pilot",
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="SPLIT", help="Split to test on; the first that can be by default."),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep the strategy's first selector, as JSON."),
-    ] = None,
-    seed: Annotated[int, typer.Option(parser=whole, metavar="S", help="Of the intervals.")] = 0,
-    allow_training_data: Annotated[
-        bool,
-        typer.Option(
-            "--allow-training-data",
-            help="Test also on facts and texts of the split to fit on; every figure says so.",
-        ),
-    ] = False,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    ]
+    evaluate_on: Annotated[str | None, Setting("Test on this run; RUN itself by default.", "RUN2")]
+    save: Annotated[Path | None, path("Keep the strategy's first selector, as JSON.", "FILE")]
+
+
+@options.command
+def select(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
+    how: StrategySettings,
+    settings: SelectSettings,
+    json: options.JsonOption = False,
 ) -> None:
     """Choose layer pairs on one split, and test the choice on another."""
     from crosslatent.runs.reader import RunReader
-    from crosslatent.selectors import selectors_of
-    from crosslatent.selectors.evaluate import evaluate_run
+    from crosslatent.selectors import evaluate_run, selectors_of
     from crosslatent.tasks.fingerprints import text_key
 
-    if seed < 0:
-        raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
+    options.check_seed(settings)
+    strategy, save, other = how["strategy"], how["save"], how["evaluate_on"]
     selectors = selectors_of(strategy)
     _check_save(save, strategy, selectors)
-    names = component.split(",") if component else []
     reader = RunReader(run)
     evaluation, fitted = evaluate_run(
         reader,
         selectors,
-        other=None if evaluate_on is None else RunReader(evaluate_on),
-        components=[check_component(name.strip()) for name in names] or None,
-        tune=tune,
-        test=test,
-        seed=seed,
+        other=None if other is None else RunReader(other),
         text_key=text_key,
-        allow_training_data=allow_training_data,
+        **settings,
     )
     files = [] if save is None else _save(save, selectors[0], fitted, reader, evaluation)
-    said = _verdict(reader, evaluation)
+    sentences = _verdict(reader, evaluation)
     if json:
-        print_json(_plain(evaluation, fitted, strategy, files, said))
+        print_json(_plain(evaluation, fitted, strategy, files, sentences))
     else:
-        _print(evaluation, said)
+        _print(evaluation, sentences)
         for file in files:
             say(f"Saved to {file}")
 
 
-def _check_save(save: Path | None, strategy: str, selectors: list[Selector]) -> None:
+def _check_save(save: Path | None, strategy: str, selectors: "list[Selector]") -> None:
     if save is not None and (strategy == "all" or not selectors):
         raise UsageError(
             f"--save keeps one selector, but the strategy is {strategy!r}: name the one to keep, "
@@ -107,10 +87,10 @@ def _check_save(save: Path | None, strategy: str, selectors: list[Selector]) -> 
 
 def _save(
     file: Path,
-    selector: Selector,
-    fitted: dict[str, Fitted],
-    reader: RunReader,
-    evaluation: Evaluation,
+    selector: "Selector",
+    fitted: "dict[str, Fitted]",
+    reader: "RunReader",
+    evaluation: "Evaluation",
 ) -> list[Path]:
     from crosslatent.selectors.saved import SavedSelector, fitted_on, save
 
@@ -123,7 +103,7 @@ def _save(
     return save(kept, file)
 
 
-def _seen(reader: RunReader, split: str) -> Seen:
+def _seen(reader: "RunReader", split: str) -> "Seen":
     """Hashes of the questions of a split of a run: what a selector is fitted on."""
     from crosslatent.core.seen import Seen
     from crosslatent.tasks.fingerprints import fact_key, text_key
@@ -140,8 +120,8 @@ def _seen(reader: RunReader, split: str) -> Seen:
 
 
 def _plain(
-    evaluation: Evaluation,
-    fitted: dict[str, Fitted],
+    evaluation: "Evaluation",
+    fitted: "dict[str, Fitted]",
     strategy: str,
     files: list[Path],
     said: list[str],
@@ -166,43 +146,35 @@ def _plain(
     }
 
 
-def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
+def _verdict(reader: "RunReader", evaluation: "Evaluation") -> list[str]:
     from crosslatent.analysis.run import exploratory_of
     from crosslatent.report.selecting import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))
 
 
-def _print(evaluation: Evaluation, said: list[str]) -> None:
-    from rich.table import Table
-
+def _print(evaluation: "Evaluation", sentences: list[str]) -> None:
     from crosslatent.report.selecting import selectors_table
     from crosslatent.report.verdicts.choosing import groups
 
-    whole_table = selectors_table(evaluation)
-    shown = [place for place, name in enumerate(whole_table.head) if name != "what it does"]
-    table = Table(box=None)
-    for place in shown:
-        numeric = place in whole_table.numeric
-        table.add_column(
-            whole_table.head[place], justify="right" if numeric else "left", no_wrap=not numeric
-        )
-    for cells in whole_table.rows:
-        table.add_row(*(cells[place] for place in shown))
-    wide = console()
-    # Intervals in five columns: a narrower terminal lets lines run on.
-    wide.width = max(wide.width, _WIDTH)
-    wide.print(table)
+    table = selectors_table(evaluation)
+    kept = [column for column, title in enumerate(table.head) if title != "what it does"]
+    print_table(
+        [table.head[column] for column in kept],
+        [[cells[column] for column in kept] for cells in table.rows],
+        right={table.head[column] for column in table.numeric},
+        width=_WIDTH,
+    )
     for group in groups(evaluation):
         for name, pairs in _pairs_of(group).items():
             print_text(f"{name}: {pairs}", style="dim")
-    for sentence in said:
+    for sentence in sentences:
         print_text(sentence)
     for sentence in evaluation.missing:
         print_text(sentence, style="dim")
 
 
-def _pairs_of(group: list[SelectorResult]) -> dict[str, str]:
+def _pairs_of(group: "list[SelectorResult]") -> dict[str, str]:
     """Names of selectors that are right on the same questions -> the pairs that they use."""
     by_pairs: dict[str, list[str]] = {}
     for found in group:

@@ -1,44 +1,181 @@
-"""``crosslatent demo``: the main job on the shipped model and its tasks."""
+"""``crosslatent demo`` and ``check``: the main job on the shipped model, and what holds on any."""
 
-from __future__ import annotations
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
-import json
+import json as json_format
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from crosslatent.cli.errors import say
-from crosslatent.cli.options import DebugOption
-from crosslatent.cli.output import check_output_folder
-from crosslatent.cli.progress import duration, progresses
-from crosslatent.cli.stopping import stoppable
+from crosslatent.cli import command_options as options
+from crosslatent.cli import terminal
+from crosslatent.core.errors import ContractError
+from crosslatent.core.settings import Setting, several
+from crosslatent.core.specs import check_component
+
+if TYPE_CHECKING:
+    from crosslatent.contracts import Cost, Found, Outcome, Subject
+
+_PARTS = {
+    "blocks": "blocks",
+    "attn": "attention",
+    "ffn": "feed-forward",
+    "cross_attn": "cross-attention",
+}
+_FACTS = {
+    "path": "{}",
+    "rows": "{} rows",
+    "distinct": "{} different answers",
+    "differing": "{} differ from the unmodified answer",
+    "near_ties": "{} near-ties",
+    "prompts": "{} prompts",
+    "acts": "{} uses",
+    "components": "{} components",
+    "ms": "{} ms a row",
+    "ms_alone": "{} ms as single rows",
+}
+"""How what was counted is said."""
 
 
+class CheckSettings(TypedDict, total=False):
+    """What is checked."""
+
+    components: Annotated[
+        tuple[str, ...],
+        several(
+            "attn, ffn, attn_residual, block, cross_attn; all that there are by default.", "C,C"
+        ),
+    ]
+    quick: Annotated[
+        bool, Setting("Three blocks and two new tokens, for large models.", default=False)
+    ]
+
+
+@options.command
+def check(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    loading: options.ModuleSettings,
+    checked: CheckSettings,
+    json: options.JsonOption = False,
+) -> None:
+    """Find the modules of a model, and check that transplants in it can be relied on."""
+    kinds = [check_component(name) for name in checked["components"]]
+    loaded = options.load_model({"model": model, **loading})
+
+    from crosslatent import contracts
+
+    subject = contracts.subject_of(loaded, components=kinds, quick=checked["quick"])
+    found, cost = contracts.found(loaded), contracts.cost(subject)
+    if not json:
+        _print_found(found)
+    terminal.say(_announced(subject, cost, checked["quick"]))
+    outcomes = []
+    for name in contracts.CONTRACTS:
+        outcomes.append(contracts.run(name, subject))
+        terminal.say(f"{name}: {outcomes[-1].status} ({terminal.duration(outcomes[-1].seconds)})")
+    if json:
+        terminal.print_json(_plain(found, subject, cost, outcomes))
+    else:
+        _print_outcomes(outcomes)
+    _refuse(model, outcomes)
+
+
+def _announced(subject: "Subject", cost: "Cost", quick: bool) -> str:
+    blocks = f"{len(subject.layers)} of {subject.model.n_layers} blocks"
+    texts = "texts" if subject.from_text else "token ids, since the tokenizer reads all texts alike"
+    shorter = "" if quick else "; --quick takes fewer"
+    return (
+        f"Checking {blocks}, on {texts}: up to {cost.forwards:,} forwards of up to {cost.tokens} "
+        f"tokens at {cost.seconds:.2g} s, {terminal.duration(cost.total)} at most{shorter}."
+    )
+
+
+def _print_found(found: "Found") -> None:
+    how_many = f"{found.blocks} of width {found.d_model} at "
+    lines = [
+        ("model", f"{found.model} ({found.architecture}, model type {found.model_type})"),
+        ("with", f"transformers {found.transformers}, {found.dtype} on {', '.join(found.devices)}"),
+    ]
+    for part, place in found.places.items():
+        paths = ", ".join(path or "the model itself" for path in place.paths)
+        lines.append((_PARTS[part], f"{how_many if part == 'blocks' else ''}{paths} ({place.how})"))
+    for part, norms in found.norms.items():
+        lines.append(("norm", f"{', '.join(norms)} after {_PARTS[part]}, left out of its vectors"))
+    lines.append(("path", f"{found.path} ({found.reason or 'the fastest'})"))
+    differs = f", which {found.tokenizer_differs}" if found.tokenizer_differs else ""
+    lines.append(("tokenizer", f"{found.tokenizer}{differs}"))
+    for label, text in lines:
+        terminal.print_text(f"{label:<16}{text}")
+
+
+def _print_outcomes(outcomes: "list[Outcome]") -> None:
+    head = ("contract", "result", "what was counted, or why not", "seconds")
+    rows = [
+        (one.contract, one.status, one.reason or counted(one), f"{one.seconds:.1f}")
+        for one in outcomes
+    ]
+    terminal.print_table(head, rows, right=("seconds",))
+
+
+def counted(outcome: "Outcome") -> str:
+    """What a contract counted, for people."""
+    facts = {name: outcome.facts[name] for name in _FACTS if name in outcome.facts}
+    return ", ".join(
+        _FACTS.get(name, f"{name} {{}}").format(value)
+        for name, value in (facts | dict(outcome.facts)).items()
+    )
+
+
+def _plain(
+    found: "Found", subject: "Subject", cost: "Cost", outcomes: "list[Outcome]"
+) -> dict[str, Any]:
+    return {
+        "found": asdict(found),
+        "layers": subject.layers,
+        "new_tokens": subject.new_tokens,
+        "prompts_from_text": subject.from_text,
+        "cost": asdict(cost),
+        "contracts": [asdict(one) for one in outcomes],
+        "ok": all(one.status != "failed" for one in outcomes),
+    }
+
+
+def _refuse(model: str, outcomes: "list[Outcome]") -> None:
+    failed = [one for one in outcomes if one.status == "failed"]
+    if failed:
+        listed = ", ".join(one.contract for one in failed)
+        raise ContractError(
+            f"{len(failed)} of {len(outcomes)} contracts do not hold on {model!r} ({listed}; "
+            f"{failed[0].contract}: {failed[0].reason}): rely on no transplant in this model "
+            "before they do."
+        )
+
+
+@options.command
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for runs and report.")] = Path(
         "demo-output"
     ),
-    debug: DebugOption = False,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
-    from crosslatent.cli.models import quiet
-
-    quiet()
+    options.quiet()
     from crosslatent.demo import MARKER, run_demo
 
-    check_output_folder(out, MARKER)
+    terminal.check_output_folder(out, MARKER)
     for line in introduction():
-        say(line)
-    with stoppable(), progresses() as show:
+        terminal.say(line)
+    with terminal.stoppable(), terminal.progresses() as show:
         outcome = run_demo(out, progress=show)
     if outcome.rows:
-        say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")
-    summary = json.loads(outcome.report.summary.read_text(encoding="utf-8"))
+        terminal.say(f"{outcome.rows:,} answers in {terminal.duration(outcome.seconds)}.")
+    summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))
     for line in summary_lines(summary):
         print(line)
-    print(f"\nFigures:  {outcome.report.summary}\nReport:   {outcome.report.page}")
+    print()
+    terminal.print_paths(outcome.report)
 
 
 def introduction() -> Iterator[str]:

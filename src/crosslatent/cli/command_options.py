@@ -1,0 +1,303 @@
+"""Options of commands from settings (`core.settings`), those that commands share, and the model."""
+
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
+
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, is_dataclass
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_typeddict
+
+import typer
+
+from crosslatent.cli.terminal import warn
+from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import REQUIRED, Setting, complete, names, settings_of
+
+if TYPE_CHECKING:
+    from crosslatent.distributed import ModelSource
+    from crosslatent.model import Model
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What holds for a whole invocation; Typer hands it on as the context's object."""
+
+    debug: bool = False
+
+
+def _set_debug(context: typer.Context, value: bool) -> bool:
+    root = context.find_root()
+    if value and isinstance(root.obj, Invocation):
+        root.obj.debug = True
+    return value
+
+
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
+    ),
+]
+
+
+def _module_paths(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in names(text)]
+    for part, sign, path in pairs:
+        if not (part and sign and path) or [each[0] for each in pairs].count(part) > 1:
+            raise UsageError(
+                f"--modules is {text!r}, but each part once belongs there, such as "
+                "attn=self_attn,ffn=mlp."
+            )
+    return {part: path for part, _, path in pairs}
+
+
+MODEL_HELP = "Model folder, or name on the hub."
+
+
+class _NamedModel(TypedDict, total=False):
+    model: Annotated[str, Setting(MODEL_HELP, "MODEL", default=REQUIRED)]
+
+
+class LoadingSettings(TypedDict, total=False):
+    """How the model is loaded."""
+
+    revision: Annotated[str | None, Setting("Branch, tag or commit of a model on the hub.", "REV")]
+    device: Annotated[
+        str, Setting("auto, cpu, cuda, cuda:1, mps, or spread over all.", "DEVICE", default="auto")
+    ]
+    dtype: Annotated[str, Setting("auto, float32, bfloat16 or float16.", "DTYPE", default="auto")]
+
+
+class _Modules(TypedDict, total=False):
+    modules: Annotated[
+        str | None,
+        Setting(
+            "Where a model's modules are, if that is not found: blocks=PATH,attn=PATH,ffn=PATH.",
+            "PART=PATH,...",
+        ),
+    ]
+
+
+class ModuleSettings(LoadingSettings, _Modules, total=False):
+    """How the model is loaded."""
+
+
+class PlainModelSettings(_NamedModel, LoadingSettings, total=False):
+    """Which model, and how it is loaded."""
+
+
+class ModelSettings(PlainModelSettings, _Modules, total=False):
+    """Which model, and how it is loaded."""
+
+    quantization: Annotated[
+        str | None, Setting("Hold the weights of linear layers in 8bit or 4bit.", "BITS")
+    ]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as Typer takes it: each setting of its groups is an option, and --debug.
+
+    A parameter whose type is a group of settings (`core.settings`) gets all of them, given or not.
+    """
+    groups: dict[str, type[Any]] = {}
+    parameters = []
+    for name, annotation in get_type_hints(function, include_extras=True).items():
+        if name == "return":
+            continue
+        if is_typeddict(annotation) or is_dataclass(annotation):
+            groups[name] = annotation
+            parameters += [
+                _option(annotation, *each)
+                for each in settings_of(annotation).items()
+                if not each[1].only_python
+            ]
+        else:
+            default = inspect.signature(function).parameters[name].default
+            parameters.append(_keyword(name, annotation, default))
+    parameters.append(_keyword("debug", DebugOption, False))
+
+    @wraps(function)
+    def call(**given: Any) -> None:
+        del given["debug"]  # its callback has read it
+        for name, group in groups.items():
+            taken = {
+                each: given.pop(each)
+                for each, setting in settings_of(group).items()
+                if not setting.only_python
+            }
+            given[name] = complete(group, _taken(group, taken))
+        function(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
+
+
+def _taken(group: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of a group; of what may be repeated, the texts are read together."""
+    values = {}
+    for name, value in given.items():
+        setting = settings_of(group)[name]
+        # Nothing, where there is a default to be given, is what the text said.
+        if value is not None or _default(setting) is not None:
+            values[name] = setting.read(value) if setting.repeated and setting.read else value
+    return values
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+    )
+
+
+def _option(group: type[Any], name: str, setting: Setting) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    flags = setting.flags or (f"{flag}/--no-{flag[2:]}" if setting.default is True else flag,)
+    panel = (inspect.getdoc(group) or "").partition("\n")[0].removesuffix(".")
+    look: dict[str, Any] = {
+        "help": setting.help,
+        "metavar": setting.metavar,
+        "rich_help_panel": panel,
+    }
+    if setting.is_switch:
+        switch: Any = bool if setting.default is not None else bool | None
+        return _keyword(name, Annotated[switch, typer.Option(*flags, **look)], setting.default)
+    kind: Any = list[str] if setting.repeated else str
+    # Typer reads each text of several alone, but a setting reads all of them.
+    parser = partial(_parsed, setting.read) if setting.read and not setting.repeated else None
+    option = typer.Option(*flags, parser=parser, **look)
+    if setting.default is REQUIRED:
+        return _keyword(name, Annotated[kind, option], inspect.Parameter.empty)
+    return _keyword(name, Annotated[kind | None, option], _default(setting))
+
+
+def _default(setting: Setting) -> Any:
+    """The default as the command line has it; None where no text says it, such as no names."""
+    if setting.default is None or setting.default == ():
+        return setting.shown
+    if setting.shown is not None:
+        return setting.shown
+    try:
+        return setting.default if setting.read is None else setting.read(setting.default)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parsed(read: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def need_command(context: typer.Context) -> None:
+    """Show help as wrong usage where a command is missing; for the callback of an application."""
+    if context.invoked_subcommand is None:
+        with redirect_stdout(sys.stderr):  # with Rich, the help is printed and not returned
+            print(context.get_help(), end="")
+        raise typer.Exit(2)
+
+
+def check_chat(settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of a chat template where prompts do not go through one.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if settings["chat_args"] and not settings["chat"]:
+        raise UsageError(
+            f"--chat-arg {next(iter(settings['chat_args']))} is a switch of a chat template, but "
+            "prompts do not go through one: give --chat too."
+        )
+
+
+def check_seed(settings: Mapping[str, Any]) -> None:
+    """Refuse a negative seed.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if settings["seed"] < 0:
+        raise UsageError(
+            f"--seed is {settings['seed']}, but a seed is a whole number of 0 or more."
+        )
+
+
+def load_model(settings: Mapping[str, Any]) -> "Model":
+    """Load a model without the chatter of the libraries below.
+
+    Args:
+        settings: its name, and some of the others of `ModelSettings`; see `model.load`.
+
+    Raises:
+        UsageError: --modules cannot be read.
+        ModelError: it cannot be loaded.
+    """
+    given = _with_paths(settings)
+    quiet()
+    from crosslatent.model import load
+
+    with warnings_in_one_line():
+        return load(given.pop("model"), **given)
+
+
+def source_of(settings: ModelSettings) -> "ModelSource":
+    """Where the workers of a sweep load a model from.
+
+    Raises:
+        UsageError: --modules cannot be read.
+    """
+    from crosslatent.distributed import ModelSource
+
+    given = _with_paths(settings)
+    return ModelSource.of(given.pop("model"), **given)
+
+
+def _with_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model with what --modules says as paths by part."""
+    text = settings.get("modules")
+    return {**settings, "modules": None if text is None else _module_paths(text)}
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Inside, our own warnings look like those of the command line."""
+    from crosslatent.model.adapters import AdapterWarning
+    from crosslatent.model.tokenizers import TokenizerWarning
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *more: Any, **names: Any) -> None:
+            if issubclass(category, AdapterWarning | TokenizerWarning):
+                warn(str(message))
+            else:
+                others(message, category, *more, **names)
+
+        warnings.showwarning = show
+        yield
+
+
+def quiet() -> None:
+    """Prepare for torch and transformers; must come before their first import.
+
+    Silences the log of transformers, since an error is one sentence of ours, and lets threads that
+    wait for each other spin but shortly. Small models meet often and briefly: without spinning, two
+    threads are no faster than one; with the default spinning, a busy machine makes them many times
+    slower.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

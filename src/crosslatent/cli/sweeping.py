@@ -1,0 +1,326 @@
+"""``crosslatent sweep``: the layer grid, into a run folder; what it costs, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from crosslatent.cli import asked_questions as questions
+from crosslatent.cli import command_options as options
+from crosslatent.cli.terminal import check_output_folder, duration, progress, say, stoppable, warn
+from crosslatent.cli.validation import blank_ends, not_judged
+from crosslatent.core import costs, specs
+from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import kept, unique
+from crosslatent.runs.run_path import run_path
+from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec, chat_settings
+
+if TYPE_CHECKING:
+    from crosslatent.distributed import Cluster
+    from crosslatent.sweeps import SweepOutcome, SweepPlan
+    from crosslatent.tasks import Item, Task
+
+_FLAG, _LOCAL = "--ray", "local"
+_SHOWN = 10
+"""Items that are named one by one; the others are in the run folder."""
+
+
+@options.command
+def sweep(
+    model: options.ModelSettings,
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN", help="Run folder or URL; the same command again does what is missing."
+        ),
+    ],
+    asked: questions.QuestionSettings,
+    counterparts: questions.CounterpartSettings,
+    spec: SweepSpec,
+    running: RunSettings,
+    ray: RaySettings,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
+    ] = False,
+) -> None:
+    """Run many transplants of a task and store every answer."""
+    options.check_chat(spec)
+    _check_names(spec)
+    specs.check_engine(running["engine"])
+    cluster = _cluster_of(ray)
+    auto = counterparts["aux"] is not None
+    target = questions.target_language(asked["aux_lang"], asked["prompts"])
+    questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
+    everything = questions.load_questions(asked, auto=auto)
+    location = run_path(out)
+    check_output_folder(location, "run.json")
+    # Workers load the model themselves; here it may still be wanted for counterparts.
+    translates = auto and counterparts["translate_with"] == questions.SELF
+    loaded = options.load_model(model) if cluster is None or dry_run or translates else None
+    from crosslatent.sweeps.run import timed
+
+    # Counterparts are asked for at the time of the run's prompts, too.
+    spec = timed(spec, location, new=running["new"])
+    maker = questions.CounterpartMaker(loaded, counterparts, model, target, chat_settings(spec))
+    task, failures = questions.prepare_questions(
+        everything,
+        (questions.stand_in if dry_run else maker) if auto else None,
+        limit=asked["limit"],
+        shots=asked["shots"],
+        seed=spec["seed"],
+    )
+    if counterparts["save_parallel"] is not None and not dry_run:
+        questions.save_parallel(task, counterparts["save_parallel"])
+    # A template ends otherwise, and what an encoder reads is not what is edited.
+    alone = not spec["chat"] and not (loaded is not None and loaded.has_encoder)
+    notes = tuple(blank_ends(task.items)) if alone else ()
+    if dry_run:
+        _dry_run(loaded, task, spec, failures, notes)
+        return
+    requested = {
+        **kept(options.ModelSettings, model),
+        **kept(questions.QuestionSettings, asked),
+        **kept(questions.CounterpartSettings, counterparts),
+        **kept(SweepSpec, spec),
+        **kept(RunSettings, running),
+        **maker.to_dict(),
+    }
+    with stoppable(), progress(task.name) as show:
+        how: dict[str, Any] = {"progress": show, "warned": warn}
+        if cluster is None:
+            assert loaded is not None
+            from crosslatent.sweeps import run_sweep
+
+            how |= {"requested": requested, "failures": failures}
+            outcome = run_sweep(loaded, task, spec, location, **how, **running)
+        else:
+            from crosslatent.distributed import Job, run_on_ray
+
+            source, where = options.source_of(model), str(location.absolute())
+            job = Job(source, task, spec, where, failures, requested, running=running)
+            how |= {"slice_rows": ray["slice_rows"], "tell": say}
+            outcome = run_on_ray(job, cluster, **how)
+    _note(task.items)
+    _report(outcome, notes)
+
+
+def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
+    """Print the outcome of a sweep; the run folder on stdout, all else on stderr.
+
+    Args:
+        outcome: what came of it.
+        notes: what else deserves a look.
+
+    Raises:
+        Exit: with 1, if an item failed or a row is no number.
+    """
+    faults = outcome.faults
+    for line in (*_warnings(outcome), *notes):
+        warn(line)
+    if outcome.rows:
+        say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
+    elif not faults.failed:
+        say("Nothing was missing.")
+    _say_respelled(outcome.status)
+    _say_near_ties(outcome.status)
+    print(outcome.path)
+    if faults:
+        for line in faults.lines():
+            say(f"Failed: {line}")
+        raise typer.Exit(1)
+
+
+def _warnings(outcome: SweepOutcome) -> Iterator[str]:
+    """What was mended, left out, or took longer than it might have."""
+    faults = outcome.faults
+    for aside in faults.set_aside:
+        yield f"{aside.name} could not be used ({aside.reason}): set aside, its rows were run again"
+    for failure in faults.failed[:_SHOWN]:
+        yield f"item {failure.item!r} was left out: {failure.reason}"
+    if len(faults.failed) > _SHOWN:
+        yield f"{len(faults.failed) - _SHOWN:,} more items were left out: see failures.parquet"
+    for path in outcome.paths:
+        if path.reason:
+            yield f"rows took the {path.name} path ({path.reason})"
+
+
+def _say_respelled(status: dict[str, Any]) -> None:
+    """How many items have answers that are not as the tokenizer writes them with the prompt."""
+    if count := status["respelled"]:
+        say(
+            f"In {count:,} of {status['items']:,} items an answer would be other tokens together "
+            "with its prompt: the prompt's tokens stay, and the answer's are those that decode to "
+            "it after them (respelled in items.parquet)."
+        )
+
+
+def _say_near_ties(status: dict[str, Any]) -> None:
+    """How many answers hang on the last bits, and whether they were settled."""
+    close = status["near_ties"]
+    if not close["rows"]:
+        return
+    share = close["rows"] / status["rows"]
+    rows = "1 row was" if close["rows"] == 1 else f"{close['rows']:,} rows were"
+    text = f"{rows} decided by less than {close['margin']:g} logits ({share:.2%})"
+    if close["settled"]:
+        seconds = duration(status["paths"][specs.EXACT]["seconds"])
+        settled = f"{close['settled']:,} of them answered again in float32, one by one"
+        say(f"{text}; {settled}, in {seconds}.")
+    else:
+        say(f"{text}: another batch size may decide otherwise (--exact settles it).")
+
+
+def _note(items: Sequence[Item]) -> None:
+    """Say what the figures of a sweep must be read with."""
+    from crosslatent.core import repeats
+
+    for line in (*repeats.notes(items), *not_judged(items)):
+        say(f"Note: {line}")
+
+
+def _check_names(spec: SweepSpec) -> None:
+    """Refuse, before a large model is loaded, what can be."""
+    for name in unique(spec["component"]):
+        specs.check_component(name)
+    specs.check_controls(spec["controls"])
+    if texts := [one for one in spec["conditions"] if isinstance(one, str)]:
+        from crosslatent.interventions.conditions import check_texts
+
+        check_texts(texts)
+    pairs = spec["pairs"]
+    if isinstance(pairs, str) and pairs.startswith("preset:"):
+        specs.check_preset(pairs.removeprefix("preset:"))
+
+
+def _dry_run(
+    model: Any, task: Task, spec: SweepSpec, failures: dict[str, str], notes: Sequence[str]
+) -> None:
+    from crosslatent.sweeps import plan_sweep
+
+    for line in notes:
+        warn(line)
+    _note(task.items)
+    plan = plan_sweep(model, task, spec, failures)
+    for note in plan.notes:
+        warn(note)
+    for item, reason in plan.failures.items():
+        warn(f"item {item!r} would be left out: {reason}")
+    for line in estimate(plan).lines():
+        print(line)
+
+
+class RayCommand(TyperCommand):
+    """A command whose option ``--ray`` may be given without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; ``--ray`` without a value gets its default address."""
+        return super().parse_args(ctx, list(_with_address(args)))
+
+
+def _with_address(arguments: Sequence[str]) -> Iterator[str]:
+    for at, argument in enumerate(arguments):
+        yield argument
+        following = arguments[at + 1 : at + 2]
+        if argument == _FLAG and (not following or following[0].startswith("-")):
+            yield _LOCAL
+
+
+def _cluster_of(asked: RaySettings) -> Cluster | None:
+    """What the options ask for; None without ``--ray``.
+
+    Raises:
+        UsageError: a setting of workers without ``--ray``.
+    """
+    address = asked["ray"]
+    if address is None:
+        for name, value in asked.items():
+            if value is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} is about workers of Ray: add --ray, or leave it out.")
+        return None
+    from crosslatent.distributed import Cluster
+
+    return Cluster(address, asked["ray_workers"], asked["ray_gpus"])
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCost:
+    """Rows of a sweep, and tokens through the model if every answer has full length.
+
+    Attributes:
+        items: items that can be run.
+        rows: rows, those of controls, vanilla and translate-test included.
+        tokens: with each item's prompts read once and their keys and values shared by its rows;
+            see `core.costs.tokens_through` for what is left out.
+        separate_tokens: if every row read both prompts again.
+        parameters: of the model; a token costs about twice as many floating-point operations.
+        storage: of the rows, on disk.
+    """
+
+    items: int
+    rows: int
+    tokens: int
+    separate_tokens: int
+    parameters: int
+    storage: costs.Storage
+
+    def lines(self) -> list[str]:
+        """The estimate for people."""
+        flops = costs.operations(self.tokens, self.parameters)
+        saved = self.separate_tokens / self.tokens
+        low, high = costs.human_bytes(self.storage.low), costs.human_bytes(self.storage.high)
+        return [
+            f"items   {self.items:,}",
+            f"rows    up to {self.rows:,}",
+            f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
+            f"work    about {flops:.1e} floating-point operations",
+            f"disk    about {low}, up to {high} if all outputs are different",
+        ]
+
+
+def estimate(plan: SweepPlan) -> SweepCost:
+    """Estimate a sweep from its plan; no forward pass is run."""
+    prompts = [ends.main_length + ends.aux_length for ends in plan.tokens.ends.values()]
+    n_options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
+    new, scored = plan.max_new_tokens, _option_tokens(plan)
+    mean = sum(prompts) / len(prompts)
+    return SweepCost(
+        items=len(prompts),
+        rows=plan.rows,
+        tokens=round(costs.tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
+        separate_tokens=round(costs.tokens_apart(mean, plan.rows, new) + scored),
+        parameters=plan.model.hf.num_parameters(),
+        storage=costs.storage(
+            plan.rows,
+            0 if plan.spec["score_only"] else new,
+            sum(n_options) / len(n_options),
+            scored=plan.scoring,
+        ),
+    )
+
+
+def _left(plan: SweepPlan) -> float:
+    """Share of the model that is left to do for a row's first token, on average over all rows."""
+    done = 0.0
+    for item in plan.grid.items:
+        targets = [target for _, target in plan.pairs.for_language(item.lang)]
+        done += plan.grid.rows_of(item) * costs.share_left(targets, plan.model.n_layers)
+    return done / plan.rows
+
+
+def _option_tokens(plan: SweepPlan) -> int:
+    """Tokens of options that are read to score them, in all rows."""
+    if not plan.scoring:
+        return 0
+    from crosslatent.engine.options import OptionTree
+
+    return sum(
+        plan.rows_of([item])
+        * len(OptionTree.of(plan.tokens.answers[item.id].main.continuations).tokens)
+        for item in plan.task.items
+        if item.id in plan.tokens
+    )

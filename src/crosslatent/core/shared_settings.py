@@ -1,0 +1,174 @@
+"""Settings of a transplant and of choosing pairs: a command and a Python function each take them.
+
+Their functions are in rooms that load torch or DuckDB; ``--help`` needs the settings alone.
+"""
+
+# Annotations are evaluated in this module, since they hold the settings (`core.settings`).
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from crosslatent.core.errors import PairError
+from crosslatent.core.settings import Setting, count, positive, real, repeated, several, whole
+from crosslatent.core.specs import (
+    CHAT_ARGS,
+    Component,
+    TransplantSpec,
+    check_component,
+    check_preset,
+)
+
+STRENGTH = Setting("own + ALPHA * (vector - own); 1 replaces it.", "ALPHA", default=1.0, read=real)
+POSITIONS = Setting("How many of the last tokens to carry over.", "K", default=1, read=positive)
+NEW_TOKENS = 20
+"""Most new tokens of an answer if nothing says how many."""
+
+_WHAT = "give --component, --source and --target, or --preset NAME or --selector FILE"
+
+
+def transplants(texts: Iterable[str]) -> tuple[TransplantSpec, ...]:
+    """Transplants from texts such as ``ffn:3:0``.
+
+    Raises:
+        PairError: a text is of another form, or names an unknown component.
+    """
+    return tuple(_transplant(text) for text in texts)
+
+
+def _transplant(text: str) -> TransplantSpec:
+    try:
+        component, source, target = text.split(":")
+        return TransplantSpec(check_component(component), int(source), int(target))
+    except ValueError as error:
+        raise PairError(
+            f"--also is {text!r}, but component, source and target belong there, such as ffn:3:0."
+        ) from error
+
+
+def _components(text: str) -> tuple[Component, ...]:
+    return tuple(check_component(name.strip()) for name in text.split(","))
+
+
+class AnswerSettings(TypedDict, total=False):
+    """How the question is asked and answered."""
+
+    max_new_tokens: Annotated[
+        int | None,
+        count(
+            f"Most tokens of the answer; {NEW_TOKENS}, or with --selector as in its run.",
+            "T",
+            python="The end token is counted in.",
+        ),
+    ]
+    chat: Annotated[
+        bool | None,
+        Setting(
+            "Put prompts through the tokenizer's chat template, or not; with --selector as in "
+            "its run by default.",
+            flags=("--chat/--no-chat",),
+        ),
+    ]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
+
+
+class CarriedSettings(TypedDict, total=False):
+    """What is carried across."""
+
+    component: Annotated[
+        str | None,
+        Setting(
+            "attn, ffn, attn_residual or block.",
+            "C",
+            python='In encoder-decoder models "cross_attn", too.',
+        ),
+    ]
+    source: Annotated[int | None, Setting("Layer in aux, from 0; -1 is the last.", "I", read=whole)]
+    target: Annotated[
+        int | None, Setting("Layer in main, from 0; -1 is the last.", "J", read=whole)
+    ]
+    preset: Annotated[
+        str | None,
+        Setting("Instead of component and layers: understanding, generation or culture.", "NAME"),
+    ]
+    also: Annotated[
+        Sequence[TransplantSpec],
+        repeated(
+            "One more transplant in the same answer; may be repeated.", "C:I:J", read=transplants
+        ),
+    ]
+    strength: Annotated[float, STRENGTH]
+    positions: Annotated[int, POSITIONS]
+
+
+class TransplantSettings(CarriedSettings, AnswerSettings, total=False):
+    """The settings of `crosslatent.transplant`."""
+
+
+class AboutSettings(TypedDict, total=False):
+    """What is known about the question."""
+
+    lang: Annotated[
+        str | None,
+        Setting(
+            "Language of main, for auto; found out by default.",
+            "L",
+            python="For culture tasks that of aux. None is not known.",
+        ),
+    ]
+    aux_lang: Annotated[str, Setting("Language that auto translates into.", "L", default="en")]
+    options: Annotated[
+        Sequence[str],
+        several(
+            "With --selector: what an answer may be, as '(1),(2)'.",
+            "O,O",
+            python="A selector that was fitted on questions with options needs them.",
+        ),
+    ]
+
+
+class SelectedSettings(AboutSettings, AnswerSettings, total=False):
+    """The settings of `api.transplants.transplant_selected`."""
+
+
+class SelectSettings(TypedDict, total=False):
+    """On what selectors are fitted and tested."""
+
+    components: Annotated[
+        Sequence[Component] | None,
+        Setting(
+            "What candidates carry; all of RUN by default.",
+            "C,C",
+            flags=("--component",),
+            read=_components,
+        ),
+    ]
+    tune: Annotated[str, Setting("Split to fit on.", "SPLIT", default="pilot")]
+    test: Annotated[
+        str | None, Setting("Split to test on; the first that can be by default.", "SPLIT")
+    ]
+    seed: Annotated[int, Setting("Of the intervals.", "S", default=0, read=whole)]
+    allow_training_data: Annotated[
+        bool,
+        Setting(
+            "Test also on facts and texts of the split to fit on; every figure says so.",
+            default=False,
+        ),
+    ]
+
+
+def transplant_of(carried: CarriedSettings | TransplantSettings) -> TransplantSpec:
+    """The transplant that settings name, by its parts or as a preset.
+
+    Raises:
+        PairError: they name none, or both, or there is no such component or preset.
+    """
+    component, source, target = carried["component"], carried["source"], carried["target"]
+    parts = {"--component": component, "--source": source, "--target": target}
+    absent = [name for name, value in parts.items() if value is None]
+    if carried["preset"] is not None:
+        if len(absent) < len(parts):
+            raise PairError(f"--preset cannot be combined with component or layers: {_WHAT}.")
+        return check_preset(carried["preset"])
+    if component is None or source is None or target is None:
+        raise PairError(f"What to transplant is not clear without {', '.join(absent)}: {_WHAT}.")
+    return TransplantSpec(check_component(component), source, target)
