@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from crosslatent.cli import selecting
 from crosslatent.core.errors import UsageError
-from crosslatent.report.selecting import (
+from crosslatent.report.selector_verdicts import (
     accuracy_forest,
     selectors_table,
     verdict,

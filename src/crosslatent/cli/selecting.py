@@ -148,13 +148,13 @@ def _plain(
 
 def _verdict(reader: "RunReader", evaluation: "Evaluation") -> list[str]:
     from crosslatent.analysis.run import exploratory_of
-    from crosslatent.report.selecting import verdict
+    from crosslatent.report.selector_verdicts import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))
 
 
 def _print(evaluation: "Evaluation", sentences: list[str]) -> None:
-    from crosslatent.report.selecting import selectors_table
+    from crosslatent.report.selector_verdicts import selectors_table
     from crosslatent.report.verdicts.choosing import groups
 
     table = selectors_table(evaluation)

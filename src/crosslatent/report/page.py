@@ -21,7 +21,7 @@ from crosslatent.report import (
     maps,
     safe,
     sections,
-    selecting,
+    selector_verdicts,
     traits,
     verdicts,
 )
@@ -136,7 +136,7 @@ def run_view(
         anchor=anchor,
         title=run.title,
         intro=_intro(run),
-        missing=[*run.missing, *selecting.missing(reported.choosing)],
+        missing=[*run.missing, *selector_verdicts.missing(reported.choosing)],
         site_sentence=_site_sentence(site, run) if site is not None else "",
         examples=examples(data, site) if site is not None else [],
         sections=[
@@ -237,8 +237,8 @@ def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, lis
     title = "Choosing the pair without the answer" if choosing.evaluation else ""
     blocks = attribution(choosing.attribution)
     if choosing.evaluation is not None:
-        table = selecting.selectors_table(choosing.evaluation)
-        said = selecting.verdict(choosing.evaluation, new)
+        table = selector_verdicts.selectors_table(choosing.evaluation)
+        said = selector_verdicts.verdict(choosing.evaluation, new)
         blocks = [Block(said, figures), Block(tables=[table], fold="Every selector"), *blocks]
     yield title, blocks
 

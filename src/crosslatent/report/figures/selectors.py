@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import draw
-from crosslatent.report.selecting import accuracy_forest
+from crosslatent.report.selector_verdicts import accuracy_forest
 
 
 @register_figure("selectors")
