@@ -242,11 +242,7 @@ def answer(
 
 
 def _row(
-    record: Mapping[str, Any],
-    question: Question,
-    rule: str,
-    condition: str,
-    variant: str | None,
+    record: Mapping[str, Any], question: Question, rule: str, condition: str, variant: str | None
 ) -> AnswerRow:
     item = question.item
     by_rule = {

@@ -20,11 +20,7 @@ from crosslatent.lens.evaluation.conditions import (
     steered_of,
     transplanted_of,
 )
-from crosslatent.lens.evaluation.retention import (
-    check_sizes,
-    check_tokenizers,
-    vocabulary_of,
-)
+from crosslatent.lens.evaluation.retention import check_sizes, check_tokenizers, vocabulary_of
 from crosslatent.lens.origin import check_decoder, check_origin, check_shape
 from crosslatent.lens.space import Space
 from crosslatent.lens.steer import check_steering

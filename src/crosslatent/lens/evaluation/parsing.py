@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import check_component
-from crosslatent.lens.evaluation.conditions import (
-    Combined,
-    Condition,
-    Steered,
-    Transplanted,
-    Tuned,
-)
+from crosslatent.lens.evaluation.conditions import Combined, Condition, Steered, Transplanted, Tuned
 from crosslatent.lens.space import Space
 
 if TYPE_CHECKING:

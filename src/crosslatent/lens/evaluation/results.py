@@ -238,14 +238,7 @@ class Evaluation:
             data = parse_json((path / EVALUATION_FILE).read_text(encoding="utf-8"))
             found = _evaluations().validate_python(data)
             return replace(found, rows=tuple(AnswerRow(**row) for row in _rows_in(path, found)))
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            pa.ArrowException,
-            RunFolderError,
-        ) as why:
+        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException, RunFolderError) as why:
             reason = one_line(why)
             raise RunFolderError(
                 f"Cannot read an evaluation in {str(path)!r} ({reason}): give a folder that "

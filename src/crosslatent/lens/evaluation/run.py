@@ -152,10 +152,7 @@ def _item_row(asking: Asking, question: Question) -> dict[str, Any]:
     if question.of_aux:
         item = replace(item, main=item.aux, aux=item.main, paraphrase=None)
         ends = Ends(ends.aux_length, ends.main_length, ends.aux_token, ends.main_token, ends.mark)
-    return {
-        **item_row(asking.model, item, ends),
-        "respelled": tokens.answers[item.id].respelled,
-    }
+    return {**item_row(asking.model, item, ends), "respelled": tokens.answers[item.id].respelled}
 
 
 def _run(asking: Asking) -> dict[str, Any]:

@@ -17,11 +17,7 @@ from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, Question, Row, answer
-from crosslatent.lens.evaluation.checks import (
-    check_same_tokens,
-    language_in,
-    opened,
-)
+from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
 from crosslatent.lens.evaluation.conditions import (
     Condition,
     Intervened,

@@ -195,10 +195,7 @@ def _check_finite(model: Model, texts: list[Text], states: States) -> None:
 
 
 def _hold_out(
-    read: Mapping[str, int],
-    spec: ProbeSpec,
-    sums: Mapping[str, Sums],
-    drawn: Mapping[str, Drawn],
+    read: Mapping[str, int], spec: ProbeSpec, sums: Mapping[str, Sums], drawn: Mapping[str, Drawn]
 ) -> dict[str, list[Held]]:
     """The texts that stay held out, by language; the others that might have been join the sums."""
     check_enough({lang: read[lang] for lang in drawn})

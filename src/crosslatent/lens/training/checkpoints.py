@@ -161,10 +161,7 @@ class Checkpointer:
             state = _state_in(place)
             best = load_file(place / _BEST) if (place / _BEST).is_file() else None
             return Checkpoint(
-                state,
-                load_file(place / _WEIGHTS),
-                load_file(place / _OPTIMIZER),
-                best,
+                state, load_file(place / _WEIGHTS), load_file(place / _OPTIMIZER), best
             )
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise _damaged(place, error) from error

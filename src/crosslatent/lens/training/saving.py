@@ -17,13 +17,7 @@ from crosslatent.lens.training.fork import HALF, round_off, settle
 from crosslatent.lens.training.job import Job
 from crosslatent.lens.training.loop import Loop
 from crosslatent.lens.training.lora import Adapted
-from crosslatent.lens.training.record import (
-    FOLDER,
-    RECORD,
-    TrainRecord,
-    write_record,
-    write_seen,
-)
+from crosslatent.lens.training.record import FOLDER, RECORD, TrainRecord, write_record, write_seen
 from crosslatent.lens.training.train_spec import AUTO, FLOAT32, MODEL
 from crosslatent.model import Model
 
