@@ -16,8 +16,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from crosslatent.core.subspace import fit_means
-from crosslatent.lens.evaluation.folder import UNMODIFIED
-from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import UNMODIFIED, ConditionResult, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.report import ReportPaths
 from crosslatent.report.lens import drawing, write_evaluation_report, write_probe_report

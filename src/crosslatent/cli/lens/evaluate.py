@@ -21,12 +21,12 @@ from crosslatent.cli.progress import duration, progresses
 from crosslatent.cli.questions import PlainQuestionSettings, Questions
 from crosslatent.core.errors import RunFolderError, TaskError, UsageError
 from crosslatent.core.settings import Setting, names
-from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
+from crosslatent.lens.lens_settings import EvaluationSpec
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
-    from crosslatent.lens.evaluation.conditions import Condition
-    from crosslatent.lens.evaluation.results import Evaluation
+    from crosslatent.lens.evaluation.evaluated_conditions import Condition
+    from crosslatent.lens.evaluation.evaluation_record import Evaluation
     from crosslatent.tasks import Task
 
 MOST_TEXTS = 500
@@ -142,7 +142,7 @@ def evaluate(
     seen = _seen(model["model"], conditions)
     texts, note = _texts(everything, chosen, central, asked, seen)
     loaded = load_model(**model)
-    from crosslatent.lens.evaluation.run import evaluate as run
+    from crosslatent.lens.evaluation.evaluating import evaluate as run
 
     under_all = [*conditions, *under["condition"]]
     with warnings_in_one_line(), progresses() as show:
@@ -164,8 +164,9 @@ def evaluate(
 
 def _conditions(under: ConditionSettings) -> "list[Condition]":
     """The conditions as they were given, those that combine others last."""
-    from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
-    from crosslatent.lens.evaluation.parsing import (
+    from crosslatent.lens.evaluation.evaluated_conditions import (
+        check_conditions,
+        check_folders,
         parse_combined,
         parse_steer,
         parse_transplant,
@@ -219,7 +220,7 @@ def _load(asked: Questions, *, transplants: bool) -> "Task":
 
 
 def _check_out(out: Path, *, new: bool) -> None:
-    from crosslatent.lens.evaluation.results import EVALUATION_FILE
+    from crosslatent.lens.evaluation.evaluation_record import EVALUATION_FILE
 
     check_output_folder(out, EVALUATION_FILE)
     if (out / EVALUATION_FILE).exists() and not new:
@@ -231,7 +232,7 @@ def _check_out(out: Path, *, new: bool) -> None:
 
 def _central(conditions: "list[Condition]", asked: str | None) -> str:
     from crosslatent.core.languages import ENGLISH
-    from crosslatent.lens.evaluation.conditions import steered_of
+    from crosslatent.lens.evaluation.evaluated_conditions import steered_of
 
     if asked is not None:
         return asked
@@ -256,7 +257,7 @@ def _texts(
     seen: "list[Seen | None]",
 ) -> tuple[list[str], str]:
     """Held-out texts in the central language, and a sentence that says what they are."""
-    from crosslatent.lens.texts.central import read_central
+    from crosslatent.lens.text_streams import read_central
 
     path, field = asked["central_data"], asked["field"]
     if path is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crosslatent.cli.output import console, print_text
 
 if TYPE_CHECKING:
-    from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
+    from crosslatent.lens.evaluation.evaluation_record import ConditionResult, Evaluation
     from crosslatent.stats import Estimate
 
 NOT_MEASURED = "not measured"
@@ -28,7 +28,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _overview(evaluation: Evaluation) -> None:
-    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.lens.evaluation.evaluation_record import ALL
 
     central = evaluation.central
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
@@ -58,7 +58,7 @@ def _overview(evaluation: Evaluation) -> None:
 
 def _trained(one: ConditionResult, central: str) -> str:
     """How many questions and texts were trained on, if any, or that it is not known."""
-    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.lens.evaluation.evaluation_record import ALL
     from crosslatent.report.lens.evaluation_words import is_unknown
 
     counted = {

@@ -22,7 +22,7 @@ from crosslatent.cli.output import check_output_folder, console, print_json, pri
 from crosslatent.cli.progress import duration, progress
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.settings import Setting, names, positive
-from crosslatent.lens.probing.probe_spec import ProbeSpec
+from crosslatent.lens.lens_settings import ProbeSpec
 
 _WIDTH = 100
 """Columns that the table of layers needs to stand on single lines."""
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts.streams import TextStream
+    from crosslatent.lens.text_streams import TextStream
     from crosslatent.model import Model
     from crosslatent.tasks import Task
 
@@ -85,7 +85,7 @@ def probe(
     debug: DebugOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
-    from crosslatent.lens.probing.probe_spec import check_enough, check_pooling, check_probe
+    from crosslatent.lens.lens_settings import check_enough, check_pooling, check_probe
 
     check_chat(spec["chat_args"] or {}, chat=spec["chat"])
     check_pooling(spec["pooling"])
@@ -127,7 +127,7 @@ def _check_out(out: Path, *, new: bool) -> None:
 
 
 def _file_texts(texts: ProbedTexts) -> "TextStream":
-    from crosslatent.lens.texts.streams import read_texts
+    from crosslatent.lens.text_streams import read_texts
 
     data, split = texts["data"], texts["split"]
     if data is None:
@@ -158,7 +158,7 @@ def _read_task(name: str, texts: ProbedTexts) -> "Task":
 
 
 def _task_texts(task: "Task", texts: ProbedTexts, central: str) -> "TextStream":
-    from crosslatent.lens.texts.streams import texts_of_items
+    from crosslatent.lens.text_streams import texts_of_items
 
     there = (*task.languages, *task.aux_languages)
     first = [central] if central in there else []
@@ -167,7 +167,7 @@ def _task_texts(task: "Task", texts: ProbedTexts, central: str) -> "TextStream":
 
 
 def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
-    from crosslatent.lens.probing.run import probe
+    from crosslatent.lens.probing import probe
     from crosslatent.sweeps.progress import Progress
 
     started, total = time.monotonic(), stream.texts.total()
@@ -187,7 +187,7 @@ def _command() -> list[str]:
 
 def _tell(space: "Space", stream: "TextStream") -> None:
     """What was left out, cut or changed."""
-    from crosslatent.lens.probing.probe_spec import few_texts
+    from crosslatent.lens.lens_settings import few_texts
 
     record = space.record
     _count(warn, record.empty, "texts left out because they are empty")

@@ -37,8 +37,8 @@ from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts.streams import ParallelRows
-    from crosslatent.lens.training.job import Trained
+    from crosslatent.lens.text_streams import ParallelRows
+    from crosslatent.lens.training.execution import Trained
     from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
@@ -92,7 +92,7 @@ def train(
 
 
 def _warn_of(space: Space, spec: TrainSpec) -> None:
-    from crosslatent.lens.training.preconditions import read_otherwise
+    from crosslatent.lens.compatibility import read_otherwise
 
     for sentence in read_otherwise(space, spec):
         warn(sentence)
@@ -110,8 +110,8 @@ def _train(
     *,
     new: bool,
 ) -> Trained:
-    from crosslatent.lens.training.run import train as on_texts
-    from crosslatent.lens.training.run import train_answers
+    from crosslatent.lens.training.answer_objective import train_answers
+    from crosslatent.lens.training.lens_objective import train as on_texts
 
     central, folder = texts["central"], texts["space"]
     about = {

@@ -13,7 +13,7 @@ from crosslatent.core.settings import Setting, names, positive
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts.streams import ParallelRows
+    from crosslatent.lens.text_streams import ParallelRows
     from crosslatent.model import Model
     from crosslatent.tasks import Item, Task
 
@@ -81,8 +81,8 @@ class TrainingTexts(TypedDict, total=False):
 
 def read_space(texts: TrainingTexts) -> "Space | None":
     """The subspaces, which must have the languages; None if none are asked for."""
+    from crosslatent.lens.compatibility import check_languages
     from crosslatent.lens.space import load_space
-    from crosslatent.lens.training.preconditions import check_languages
 
     if texts["space"] is None:
         return None
@@ -111,7 +111,7 @@ def read_questions(texts: TrainingTexts) -> "Task | None":
 
 def read_rows(task: "Task | None", texts: TrainingTexts) -> "ParallelRows":
     """Parallel texts: of a task's questions, or of files."""
-    from crosslatent.lens.texts.streams import ParallelRows, parallel_of_items, read_parallel
+    from crosslatent.lens.text_streams import ParallelRows, parallel_of_items, read_parallel
 
     data, limit = texts["data"], texts["limit"]
     if task is not None:

@@ -14,7 +14,7 @@ from crosslatent.cli.output import console, print_json
 from crosslatent.cli.progress import duration
 
 if TYPE_CHECKING:
-    from crosslatent.lens.training.job import Trained
+    from crosslatent.lens.training.execution import Trained
     from crosslatent.lens.training.loop import TrainProgress
     from crosslatent.lens.training.record import CurvePoint, TrainRecord
 

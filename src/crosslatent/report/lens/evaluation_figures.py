@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import colours, formatting
 from crosslatent.report.forest import Forest, Row, row
 from crosslatent.report.lens.drawing import save, style
