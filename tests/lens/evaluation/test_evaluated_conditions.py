@@ -157,5 +157,5 @@ def test_conditions_that_cannot_stand_beside_each_other():
 
 def test_naming_conditions_takes_no_torch():
     module = "crosslatent.lens.evaluation.evaluated_conditions"
-    code = f"import sys, {module}; sys.exit(\'torch\' in sys.modules)"
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -135,5 +135,5 @@ def test_a_place_that_cannot_be_written_is_refused(evaluation, tmp_path):
 
 def test_reading_takes_no_torch():
     module = "crosslatent.lens.evaluation.evaluation_record"
-    code = f"import sys, {module}; sys.exit(\'torch\' in sys.modules)"
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -73,11 +73,7 @@ class EvaluationPlan:
 
     Attributes:
         model: the unmodified model.
-        task: where the questions are from.
-        central: the central language.
         rule: the rule that judges, of `RULES` or `BY_PROBABILITY`.
-        max_new_tokens: most new tokens.
-        chat: whether prompts go through the chat template.
         questions: all of them, those of one item beside each other.
         tokens: their token ids by item.
         batch_rows: rows per batch; None for what memory holds.
@@ -155,12 +151,12 @@ def questions_of(items: Iterable[Item], central: str) -> Iterator[AskedPrompt]:
     """Every main prompt, and every distinct counterpart in the central language once."""
     seen: set[Any] = set()
     for item in items:
-        if _is(item.lang, central):
+        if is_in(item.lang, central):
             seen.add((item.main, tuple(shot[:2] for shot in item.shots), item.options))
             yield AskedPrompt(item, "central", of_aux=False)
             continue
         yield AskedPrompt(item, "target", of_aux=False)
-        if not item.aux or not _is(item.aux_lang, central):
+        if not item.aux or not is_in(item.aux_lang, central):
             continue
         key = (item.aux, tuple(shot[2:] for shot in item.shots), item.options)
         if key not in seen:
@@ -252,8 +248,9 @@ def _chosen(record: Mapping[str, Any], item: Item, rule: str) -> str | None:
     return item.options[max(range(len(values)), key=values.__getitem__)]
 
 
-def _is(lang: str, central: str) -> bool:
-    return lang == central or same_language(lang, central)
+def is_in(lang: str, other: str) -> bool:
+    """Whether two codes name one language: "zh" and "zh-CN", say."""
+    return lang == other or same_language(lang, other)
 
 
 def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[AskedPrompt]) -> None:

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from crosslatent.core.errors import ModelError, PromptError, SpaceError, UsageError
-from crosslatent.core.languages import same_language
 from crosslatent.core.specs import check_component, resolve_layer
 from crosslatent.lens.compatibility import check_decoder, check_origin, check_shape
-from crosslatent.lens.evaluation.asking import EvaluationPlan
+from crosslatent.lens.evaluation.asking import EvaluationPlan, is_in
 from crosslatent.lens.evaluation.evaluated_conditions import (
     Condition,
     Steered,
@@ -52,7 +51,7 @@ def _check_steered(asking: EvaluationPlan, steering: Steered) -> None:
     model, space = asking.model, steering.space
     check_shape(model, space)
     check_origin(model, space)
-    if not _same(space.central, asking.central):
+    if not is_in(space.central, asking.central):
         raise SpaceError(
             f"The central language of the space is {space.central!r}, but that of the evaluation "
             f"is {asking.central!r}: give a space with it."
@@ -69,7 +68,7 @@ def language_in(space: Space, lang: str) -> str:
         SpaceError: it does not know it.
     """
     for known in space.languages:
-        if _same(known, lang):
+        if is_in(known, lang):
             return known
     raise SpaceError(
         f"The language space has no language {lang!r}: it has {', '.join(space.languages)}."
@@ -99,7 +98,7 @@ def _check_tuned(asking: EvaluationPlan, tuned: Tuned) -> None:
     check_folders(tuned)
     langs = dict.fromkeys(question.lang for question in asking.targets)
     for lang, source in sources_of(tuned).items():
-        if lang is not None and not any(_same(lang, known) for known in langs):
+        if lang is not None and not any(is_in(lang, known) for known in langs):
             raise UsageError(
                 f"The condition {tuned.name!r} has a model for {lang!r}, but the questions are in "
                 f"{', '.join(langs) or 'none but the central language'}: leave it out."
@@ -157,7 +156,3 @@ def _check_readings(asking: EvaluationPlan, tuned: Model, size: int | None = Non
             f"The tokenizer of {tuned.name} reads the questions otherwise than that of "
             f"{base.name}: compare models that were trained from the same one."
         )
-
-
-def _same(one: str, other: str) -> bool:
-    return one == other or same_language(one, other)

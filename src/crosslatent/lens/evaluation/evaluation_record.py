@@ -59,7 +59,7 @@ _Variant = tuple[str, str | None]
 
 _NOT_STORED = ("rows", "items", "run")
 """Fields of an evaluation that only the run folder has."""
-_NOT_TOLD = {"output_ids": [], "min_margin": 0.0, "finite": True, "path": "", "seconds": 0.0}
+_NOT_RECORDED = {"output_ids": [], "min_margin": 0.0, "finite": True, "path": "", "seconds": 0.0}
 """Of a row that says only what was answered, and how that was judged."""
 
 
@@ -174,7 +174,6 @@ class Evaluation:
     """Conditions side by side on one task.
 
     Attributes:
-        task: name of the task.
         splits: splits of the questions, sorted; empty if the task has none.
         rule: the answer rule that judges.
         central: the central language.
@@ -389,7 +388,7 @@ def _run_row(
     condition = conditions.get((row.condition, row.variant))
     columns = ("lang", "output", "output_lang", "prediction", "correct")
     return {
-        **_NOT_TOLD,
+        **_NOT_RECORDED,
         **row.record,
         **{name: getattr(row, name) for name in columns},
         "item": names[row.item, row.role],

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from crosslatent.core.languages import same_language
 from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, devices
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import everywhere
-from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, Row, answer
+from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, Row, answer, is_in
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
 from crosslatent.lens.evaluation.evaluated_conditions import (
     Condition,
@@ -45,8 +44,6 @@ class ConditionRun:
     """Answers under one condition, step by step.
 
     Attributes:
-        asking: the questions.
-        condition: the condition.
         show: called with the progress; None shows nothing.
         texts: held-out texts in the central language, if there are any.
         rows: the answers.
@@ -190,11 +187,7 @@ def variants_of(asking: EvaluationPlan, condition: Condition) -> list[str | None
 
 def asked_of(asking: EvaluationPlan, lang: str | None) -> list[AskedPrompt]:
     """The target questions that a model for one language is asked; None for all languages."""
-    return [
-        each
-        for each in asking.targets
-        if lang is None or each.lang == lang or same_language(each.lang, lang)
-    ]
+    return [each for each in asking.targets if lang is None or is_in(each.lang, lang)]
 
 
 def _fixed(model: Model, condition: Condition, lang: str | None) -> tuple[Intervention, ...]:

@@ -41,6 +41,7 @@ from crosslatent.model import Model, encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
+from crosslatent.sweeps.tokens import prompts_of
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
 
@@ -223,46 +224,39 @@ def samples_of(
     Raises:
         UsageError: there is no prompt with an answer.
     """
-    found: dict[tuple[Ids, Ids], AnswerSample] = {}
+    samples: dict[tuple[Ids, Ids], AnswerSample] = {}
     left_out = 0
     limit = token_limit(model, spec.max_tokens)
     for item in items:
         left_out += item.answer is None
-        for one in _of_item(model, item, spec):
-            if limit is not None and len(one.ids) > limit:
+        for sample in _of_item(model, item, spec):
+            if limit is not None and len(sample.ids) > limit:
                 left_out += 1
             else:
-                found.setdefault((one.ids, one.wanted), one)
-    if not found:
+                samples.setdefault((sample.ids, sample.wanted), sample)
+    if not samples:
         raise UsageError(
             f"None of {len(items)} items has a gold answer and at most {limit} tokens: give other "
             "ones, or raise the limit."
         )
-    return list(found.values()), left_out
+    return list(samples.values()), left_out
 
 
 def _of_item(model: Model, item: Item, spec: TrainSpec) -> Iterator[AnswerSample]:
-    main = Prompt(item.main, tuple((shot.main, shot.main_answer) for shot in item.shots))
-    if item.answer is not None:
-        yield _sample(model, item.lang, item, main, item.answer, spec.as_chat)
-    if not (spec.central_answers and item.aux):
-        return
-    other = item.as_aux()
-    if other.answer is not None:
-        aux = Prompt(item.aux, tuple((shot.aux, shot.aux_answer) for shot in item.shots))
-        yield _sample(model, item.aux_lang, item, aux, other.answer, spec.as_chat)
+    asked = (item, item.as_aux()) if spec.central_answers and item.aux else (item,)
+    for each, prompt in zip(asked, prompts_of(item), strict=False):
+        if each.answer is not None:
+            yield _sample(model, each, prompt, each.answer, spec.as_chat)
 
 
-def _sample(
-    model: Model, lang: str, item: Item, prompt: Prompt, answer: str, chat: AsChat
-) -> AnswerSample:
+def _sample(model: Model, item: Item, prompt: Prompt, answer: str, chat: AsChat) -> AnswerSample:
     (asked,) = encode_many(model, [prompt], chat=chat)
     said = spelling(model, prompt, asked, answer, chat=chat)
     end = end_of(model)
     wanted = said if end is None else (*said, end)
     texts = (prompt.text, *(question for question, _ in prompt.shots))
     ids = (*asked, *said)
-    return AnswerSample(lang, item.cluster, ids, len(asked), wanted, texts, fact_of(item))
+    return AnswerSample(item.lang, item.cluster, ids, len(asked), wanted, texts, fact_of(item))
 
 
 def spelling(

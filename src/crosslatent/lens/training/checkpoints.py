@@ -59,7 +59,6 @@ class Progressed:
 
     Attributes:
         step: steps of the optimizer so far.
-        curve: losses so far.
         best_step: step with the lowest held-out loss; None before the first evaluation.
         best_loss: that loss.
         worse: evaluations since then.

@@ -46,13 +46,10 @@ class TrainingJob:
     """What is to be trained.
 
     Attributes:
-        objective: "lens" or "answers".
-        make: builds the objective.
+        objective: "lens" or "answers"; `make` builds it.
         model: the untouched model.
-        spec: the settings.
         options: where it is kept, and what is said of it.
-        languages: the target languages.
-        central: the central language; None if there is none.
+        languages: the target languages; `central`: the central one, if there is one.
         layers: where states and references are read.
         texts: token ids by language.
         groups: what each row belongs to; a group is trained on or held out as a whole.

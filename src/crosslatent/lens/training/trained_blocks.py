@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,7 @@ from crosslatent.lens.training.parallel_rows import pieces_of
 from crosslatent.lens.training.train_spec import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.conditions import answering
-from crosslatent.model.tensors import hidden_of
+from crosslatent.model.tensors import with_hidden
 
 if TYPE_CHECKING:
     from crosslatent.lens.training.frozen_cache import FrozenCache
@@ -160,10 +161,8 @@ def block_form(model: Model, layer: int) -> Form:
     finally:
         handle.remove()
     (output,) = seen
-    if isinstance(output, tuple):
-        others = (None,) * (len(output) - 1)
-        return lambda hidden: (hidden, *others)
-    return hidden_of
+    form: Any = (None,) * len(output) if isinstance(output, tuple) else output
+    return partial(with_hidden, form)
 
 
 def autocast(model: Model, precision: str) -> AbstractContextManager[Any]:
