@@ -15,7 +15,7 @@ from crosslatent.engine.decoding import log_probabilities, logsumexp
 from crosslatent.engine.prefix import select
 from crosslatent.interventions.intervention import Window
 from crosslatent.interventions.kinds.transplant import Transplant
-from crosslatent.lens.probing.separability import nearest
+from crosslatent.lens.state_statistics import nearest
 from support.shapes import ShapeError
 
 LOGITS = torch.zeros(2, 5)

@@ -109,12 +109,14 @@ def _of_case(
 
 def order_of(case: Case) -> list[list[int]]:
     """Rows of every step, as this package's training orders them: schemes see the same batches."""
-    from crosslatent.lens.training import batches
+    from crosslatent.lens.training import parallel_rows
 
     return [
         batch
         for epoch in range(case.epochs)
-        for batch in batches.parts_of(batches.order_of(range(case.rows), epoch, 0), BATCH)
+        for batch in parallel_rows.parts_of(
+            parallel_rows.order_of(range(case.rows), epoch, 0), BATCH
+        )
     ]
 
 

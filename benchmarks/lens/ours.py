@@ -9,7 +9,7 @@ from benchmarks.lens.cases import BATCH, CENTRAL, TRAINED
 from benchmarks.lens.task import Prepared, Trained
 from crosslatent.lens.space import load_space
 from crosslatent.lens.training.fork import parameters_of
-from crosslatent.lens.training.run import train as train_lens
+from crosslatent.lens.training.lens_objective import train as train_lens
 from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.model import load
 

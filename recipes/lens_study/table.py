@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from crosslatent.lens.evaluation.folder import UNMODIFIED
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import (
+    ALL,
+    UNMODIFIED,
+    ConditionResult,
+    Evaluation,
+)
 from crosslatent.stats import Estimate
 from recipes.lens_study.protocol import CENTRAL, CHOOSE, REPORT, SEEDS, TRAIN
 from recipes.lens_study.study import Chosen

@@ -40,7 +40,8 @@ __all__ = [
     "ALL", "LAST", "PROMPT", "Ablate", "Control", "CrosslatentError", "Intervention", "Item",
     "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
     "TransplantResult", "Verdict", "__version__", "capture", "check", "intervened", "lens",
-    "load", "load_prompts", "load_task", "patched", "register_control", "register_figure", "register_intervention",
+    "load", "load_prompts", "load_task", "patched", "register_control", "register_figure",
+    "register_intervention",
     "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 import crosslatent
-from crosslatent.cli.app import Invocation, excepthook
+from crosslatent.cli.app import excepthook
+from crosslatent.cli.command_options import Invocation
 
 COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
 

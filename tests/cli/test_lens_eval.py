@@ -13,7 +13,7 @@ import pytest
 
 from crosslatent.cli.lens_eval import print_evaluation
 from crosslatent.core.subspace import fit_means
-from crosslatent.lens.evaluation.results import ALL, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import ALL, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.stats import Estimate
 from support.models import save_tiny

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import crosslatent as xl
-from crosslatent.lens.probing.run import probe
+from crosslatent.lens.probing import probe
 from crosslatent.lens.space import load_space
 from crosslatent.model import load
 

@@ -257,11 +257,11 @@ def test_experts_without_adapters_are_told(train, folder, tmp_path):
 
 
 def test_sigterm_keeps_what_is_done(train, folder, tmp_path, monkeypatch):
-    from crosslatent.lens.training import objective
+    from crosslatent.lens.training import lens_objective
 
     options = ("--batch-size", "2", "--lr", "1e-3")
     assert train(*options, out=tmp_path / "plain").code == 0
-    whole, calls = objective.retain, []
+    whole, calls = lens_objective.retain, []
 
     def retain(now, then):
         calls.append(now.requires_grad)
@@ -270,7 +270,7 @@ def test_sigterm_keeps_what_is_done(train, folder, tmp_path, monkeypatch):
         return whole(now, then)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(objective, "retain", retain)
+    monkeypatch.setattr(lens_objective, "retain", retain)
     result = train(*options)
     assert result.code == 143
     assert "Terminated: what is done is kept, and the same command again goes on" in result.err
@@ -297,11 +297,11 @@ def test_a_folder_of_something_else_is_refused(train, tmp_path):
 
 
 def test_a_loss_that_is_no_number_is_a_failed_run(train, folder, tmp_path, monkeypatch):
-    from crosslatent.lens.training import objective
+    from crosslatent.lens.training import lens_objective
 
-    whole = objective.retain
+    whole = lens_objective.retain
     monkeypatch.setattr(
-        objective,
+        lens_objective,
         "retain",
         lambda now, then: whole(now, then) * (float("nan") if now.requires_grad else 1),
     )

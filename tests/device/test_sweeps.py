@@ -16,7 +16,7 @@ from crosslatent.core.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
 from crosslatent.engine import best_path, devices
 from crosslatent.engine.decoding import prefill
 from crosslatent.engine.prefix import step
-from crosslatent.lens.training.randomness import seeded
+from crosslatent.lens.training.processes import seeded
 from crosslatent.model import caches, encode_batch, loading
 from support import accelerator
 from support.models import save_tiny, tiny_model

@@ -15,8 +15,8 @@ import numpy as np
 from crosslatent import demo
 from crosslatent.core.specs import CONTROLS
 from crosslatent.core.subspace import fit_means
-from crosslatent.lens.evaluation.conditions import Combined, Steered, Transplanted, Tuned
-from crosslatent.lens.evaluation.run import evaluate
+from crosslatent.lens.evaluation.evaluated_conditions import Combined, Steered, Transplanted, Tuned
+from crosslatent.lens.evaluation.evaluating import evaluate
 from crosslatent.lens.space import Space, SpaceRecord
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crosslatent.lens.evaluation.results import Evaluation
+from crosslatent.lens.evaluation.evaluation_record import Evaluation
 from crosslatent.runs import RunReader
 from crosslatent.runs.schema import KEY
 from golden import figures

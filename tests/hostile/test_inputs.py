@@ -21,7 +21,7 @@ from crosslatent.core.errors import (
     TaskError,
     UsageError,
 )
-from crosslatent.lens.evaluation.results import Evaluation
+from crosslatent.lens.evaluation.evaluation_record import Evaluation
 from crosslatent.lens.space import load_space
 from crosslatent.lens.training.record import CurvePoint, TrainRecord, read_record, write_record
 from crosslatent.selectors.saved import load as load_selector

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from crosslatent.core.subspace import fit_means
-from crosslatent.lens.evaluation.folder import UNMODIFIED
-from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import UNMODIFIED, ConditionResult, Evaluation
 from crosslatent.lens.space import Space, SpaceRecord
-from crosslatent.report import ReportPaths
-from crosslatent.report.lens import drawing, write_evaluation_report, write_probe_report
+from crosslatent.report import ReportPaths, drawing
+from crosslatent.report.lens import write_evaluation_report, write_probe_report
 from crosslatent.report.safe import file_stem, in_csv, in_page, in_script
 from crosslatent.stats import Estimate
 from support.hostile import BAD, HOST, Page, bad

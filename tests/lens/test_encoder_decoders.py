@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from crosslatent.core.errors import ModelError
-from crosslatent.lens.evaluation.conditions import Transplanted, Tuned
-from crosslatent.lens.evaluation.run import evaluate
-from crosslatent.lens.probing.run import probe
+from crosslatent.lens.evaluation.evaluated_conditions import Transplanted, Tuned
+from crosslatent.lens.evaluation.evaluating import evaluate
+from crosslatent.lens.probing import probe
 from crosslatent.lens.states import read_states
-from crosslatent.lens.steer import Steering, steered
+from crosslatent.lens.steering import Steering, steered
+from crosslatent.lens.training.answer_objective import train_answers
 from crosslatent.lens.training.fork import fork
-from crosslatent.lens.training.run import train, train_answers
+from crosslatent.lens.training.lens_objective import train
 from crosslatent.tasks import Item, task_of
 from support.models import byte_tokenizer
 from support.rows import wrapped

@@ -16,7 +16,7 @@ from crosslatent.analysis import summarise
 from crosslatent.answering.scoring import ItemScorer, spell
 from crosslatent.cli.app import main as command
 from crosslatent.core.errors import PromptError
-from crosslatent.lens.training.answers import spelling
+from crosslatent.lens.training.answer_objective import spelling
 from crosslatent.model.prompts import Prompt, encode_many
 from crosslatent.model.spelling import context_of, written
 from crosslatent.report.sections import notes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.lens.evaluation.conditions import Transplanted, Tuned
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluated_conditions import Transplanted, Tuned
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
 from crosslatent.stats import Estimate
 from crosslatent.tasks import load_task
 from recipes.lens_study.protocol import SEEDS, TASK, methods

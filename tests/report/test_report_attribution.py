@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crosslatent.analysis.attribution import Agreement, AttributionResult, Found
-from crosslatent.report.attribution import attribution_fold
+from crosslatent.report.attribution import attribution
 from crosslatent.stats import Estimate
 
 
@@ -18,16 +18,16 @@ def result(*found):
 
 def test_what_the_highest_scores_find_stands_beside_chance():
     found = Found(4, share(0.9), share(0.4), share(0.8), share(0.5), share(0.1))
-    fold = attribution_fold([result(found)])
-    assert "the 4 pairs with the highest scores hold a repairing one for 90.0" in fold.lead[0]
+    lead, fold = attribution([result(found)])
+    assert "the 4 pairs with the highest scores hold a repairing one for 90.0" in lead.sentences[0]
     assert fold.tables[0].rows[0][:4] == ["feed-forward", "all", "4", fold.tables[0].rows[0][3]]
     assert fold.tables[1].rows[0][4] == "0.50"
 
 
 def test_a_run_without_anything_to_find_is_said():
-    fold = attribution_fold([result()])
-    assert fold.lead == [
+    lead, fold = attribution([result()])
+    assert lead.sentences == [
         "Feed-forward: no question is both wrong unmodified and repaired by some pair."
     ]
     assert fold.tables[0].rows == []
-    assert attribution_fold([]) is None
+    assert attribution([]) == []

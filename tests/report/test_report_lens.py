@@ -18,7 +18,7 @@ import pytest
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import FINAL
 from crosslatent.core.subspace import fit_means
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
 from crosslatent.lens.space import LayerSeparability, Points, Space, SpaceRecord
 from crosslatent.lens.training.record import CurvePoint, TrainRecord
 from crosslatent.report import drawing

@@ -13,12 +13,12 @@ from crosslatent.cli.asked_questions import load_questions
 from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.settings import path, repeated
-from crosslatent.lens.evaluation.evaluation_spec import EvaluationSpec
+from crosslatent.lens.lens_settings import EvaluationSpec
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
-    from crosslatent.lens.evaluation.conditions import Condition
-    from crosslatent.lens.evaluation.results import ConditionResult, Evaluation
+    from crosslatent.lens.evaluation.evaluated_conditions import Condition
+    from crosslatent.lens.evaluation.evaluation_record import ConditionResult, Evaluation
     from crosslatent.stats import Estimate
     from crosslatent.tasks import Task
 
@@ -77,7 +77,7 @@ def evaluate(
     json: options.JsonOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
-    from crosslatent.lens.evaluation.results import EVALUATION_FILE
+    from crosslatent.lens.evaluation.evaluation_record import EVALUATION_FILE
 
     options.check_chat(spec)
     options.check_seed(spec)
@@ -90,7 +90,7 @@ def evaluate(
     seen = _seen(model["model"], conditions)
     texts, note = divergence_texts(everything, chosen, central, asked, seen)
     loaded = options.load_model(model)
-    from crosslatent.lens.evaluation.run import evaluate as run
+    from crosslatent.lens.evaluation.evaluating import evaluate as run
 
     under_all = [*conditions, *under["condition"]]
     with options.warnings_in_one_line(), terminal.progresses() as show:
@@ -112,14 +112,13 @@ def evaluate(
 
 def _conditions(under: ConditionSettings) -> "list[Condition]":
     """The conditions as they were given, those that combine others last."""
-    from crosslatent.lens.evaluation import parsing
-    from crosslatent.lens.evaluation.conditions import check_conditions, check_folders
+    from crosslatent.lens.evaluation import evaluated_conditions
     from crosslatent.lens.space import load_space
 
     space = under["space"]
-    models = parsing.parse_tuned(under["tuned"])
+    models = evaluated_conditions.parse_tuned(under["tuned"])
     for one in models:
-        check_folders(one)
+        evaluated_conditions.check_folders(one)
     conditions: list[Condition] = [*models]
     if under["steer"]:
         if space is None:
@@ -128,13 +127,15 @@ def _conditions(under: ConditionSettings) -> "list[Condition]":
                 "`crosslatent lens probe` wrote."
             )
         known = load_space(space)
-        conditions += [parsing.parse_steer(text, known) for text in under["steer"]]
+        conditions += [evaluated_conditions.parse_steer(text, known) for text in under["steer"]]
     elif space is not None:
         raise UsageError(f"--space is {str(space)!r}, but nothing is steered: give --steer too.")
-    conditions += [parsing.parse_transplant(text) for text in under["transplant"]]
-    conditions += [parsing.parse_combined(text, tuple(conditions)) for text in under["combine"]]
+    conditions += [evaluated_conditions.parse_transplant(text) for text in under["transplant"]]
+    conditions += [
+        evaluated_conditions.parse_combined(text, tuple(conditions)) for text in under["combine"]
+    ]
     if conditions or not under["condition"]:
-        check_conditions(conditions)
+        evaluated_conditions.check_conditions(conditions)
     if under["condition"]:
         from crosslatent.interventions.conditions import check_texts
 
@@ -159,7 +160,7 @@ def _load(asked: EvaluatedSettings, *, transplants: bool) -> "Task":
 
 def _central(conditions: "list[Condition]", asked: str | None) -> str:
     from crosslatent.core.languages import ENGLISH
-    from crosslatent.lens.evaluation.conditions import steered_of
+    from crosslatent.lens.evaluation.evaluated_conditions import steered_of
 
     if asked is not None:
         return asked
@@ -197,7 +198,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
 
 
 def _overview(evaluation: "Evaluation") -> None:
-    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.lens.evaluation.evaluation_record import ALL
 
     central = evaluation.central
     head = ["condition", "target", "change", "p", central, "change", "KL", "fidelity"]
@@ -231,7 +232,7 @@ def _print(head: list[str], rows: list[list[str]]) -> None:
 
 def _trained(one: "ConditionResult", central: str) -> str:
     """How many questions and texts were trained on, if any, or that it is not known."""
-    from crosslatent.lens.evaluation.results import ALL
+    from crosslatent.lens.evaluation.evaluation_record import ALL
     from crosslatent.report.lens.evaluation_words import is_unknown
 
     counted = {

@@ -15,11 +15,11 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
 from crosslatent.core.languages import ENGLISH
-from crosslatent.lens.probing.probe_spec import ProbeSpec
+from crosslatent.lens.lens_settings import ProbeSpec
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts.streams import TextStream
+    from crosslatent.lens.text_streams import TextStream
     from crosslatent.model import Model
     from crosslatent.tasks import Task
 
@@ -37,7 +37,7 @@ def probe(
     json: options.JsonOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
-    from crosslatent.lens.probing.probe_spec import check_enough, check_pooling, check_probe
+    from crosslatent.lens.lens_settings import check_enough, check_pooling, check_probe
     from crosslatent.lens.space import MARKER
 
     options.check_chat(spec)
@@ -69,7 +69,7 @@ def probe(
 
 
 def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
-    from crosslatent.lens.probing.run import probe
+    from crosslatent.lens.probing import probe
     from crosslatent.sweeps.progress import Progress
 
     started, total = time.monotonic(), stream.texts.total()
@@ -85,7 +85,7 @@ def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | 
 
 def _tell(space: "Space", stream: "TextStream") -> None:
     """What was left out, cut or changed."""
-    from crosslatent.lens.probing.probe_spec import few_texts
+    from crosslatent.lens.lens_settings import few_texts
 
     record = space.record
     _count(terminal.warn, record.empty, "texts left out because they are empty")

@@ -13,7 +13,7 @@ from crosslatent.core.settings import Setting, count, path, several
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
     from crosslatent.lens.space import Space
-    from crosslatent.lens.texts.streams import ParallelRows, TextStream
+    from crosslatent.lens.text_streams import ParallelRows, TextStream
     from crosslatent.tasks import Item, Task
 
 _PILOT = "pilot"
@@ -121,7 +121,7 @@ def _check_files(texts: Mapping[str, Any], what: str, missing: str) -> Path:
 
 def text_stream(task: "Task | None", texts: ProbedTexts, central: str) -> "TextStream":
     """Texts by language: the prompts of a task, or those of files."""
-    from crosslatent.lens.texts.streams import read_texts, texts_of_items
+    from crosslatent.lens.text_streams import read_texts, texts_of_items
 
     if task is None:
         data = _check_files(texts, "Texts", "languages of {} to read, such as --langs en,sw")
@@ -134,8 +134,8 @@ def text_stream(task: "Task | None", texts: ProbedTexts, central: str) -> "TextS
 
 def read_space(texts: TrainingTexts) -> "Space | None":
     """The subspaces, which must have the languages; None if none are asked for."""
+    from crosslatent.lens.compatibility import check_languages
     from crosslatent.lens.space import load_space
-    from crosslatent.lens.training.preconditions import check_languages
 
     if texts["space"] is None:
         return None
@@ -158,7 +158,7 @@ def read_questions(texts: TrainingTexts) -> "Task | None":
 
 def read_rows(task: "Task | None", texts: TrainingTexts) -> "ParallelRows":
     """Parallel texts: of a task's questions, or of files."""
-    from crosslatent.lens.texts.streams import ParallelRows, parallel_of_items, read_parallel
+    from crosslatent.lens.text_streams import ParallelRows, parallel_of_items, read_parallel
 
     if task is not None:
         return ParallelRows(parallel_of_items(task.items))
@@ -187,7 +187,7 @@ def divergence_texts(
     seen: "list[Seen | None]",
 ) -> tuple[list[str], str]:
     """Held-out texts in the central language, and a sentence that says what they are."""
-    from crosslatent.lens.texts.central import read_central
+    from crosslatent.lens.text_streams import read_central
 
     path, field = asked["central_data"], asked["field"]
     if path is not None:

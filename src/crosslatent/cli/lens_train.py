@@ -21,7 +21,7 @@ from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 if TYPE_CHECKING:
     from crosslatent.lens.space import Space
-    from crosslatent.lens.training.job import Trained
+    from crosslatent.lens.training.execution import Trained
     from crosslatent.lens.training.loop import TrainProgress
     from crosslatent.lens.training.record import TrainRecord
     from crosslatent.model import Model
@@ -89,7 +89,7 @@ def train(
     if not _is_first():
         return
     if space is not None:
-        from crosslatent.lens.training.preconditions import read_otherwise
+        from crosslatent.lens.compatibility import read_otherwise
 
         for sentence in read_otherwise(space, spec):
             terminal.warn(sentence)
@@ -110,7 +110,8 @@ def _job(
     """Training on what the settings name; it takes the model and how it is trained."""
     rows = None if space is None else lens_texts.read_rows(questions, texts)
     options.quiet()
-    from crosslatent.lens.training.run import train, train_answers
+    from crosslatent.lens.training.answer_objective import train_answers
+    from crosslatent.lens.training.lens_objective import train
 
     central = texts["central"]
     if space is not None and rows is not None:

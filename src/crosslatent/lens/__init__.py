@@ -13,66 +13,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crosslatent.core.subspace import Subspace, fit_means, fit_subspaces
-    from crosslatent.lens.evaluation.conditions import (
+    from crosslatent.lens.evaluation.evaluated_conditions import (
         Combined,
         Steered,
         Transplanted,
         Tuned,
         Unmodified,
     )
-    from crosslatent.lens.evaluation.results import Evaluation
-    from crosslatent.lens.evaluation.run import evaluate
-    from crosslatent.lens.probing.run import probe
+    from crosslatent.lens.evaluation.evaluating import evaluate
+    from crosslatent.lens.evaluation.evaluation_record import Evaluation
+    from crosslatent.lens.probing import probe
     from crosslatent.lens.space import Space, load_space
-    from crosslatent.lens.steer import Steering, steered
-    from crosslatent.lens.training.run import Trained, train, train_answers
+    from crosslatent.lens.steering import Steering, steered
+    from crosslatent.lens.training.answer_objective import train_answers
+    from crosslatent.lens.training.execution import Trained
+    from crosslatent.lens.training.lens_objective import train
     from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 __all__ = [
-    "Combined",
-    "Evaluation",
-    "LoraSpec",
-    "Space",
-    "Steered",
-    "Steering",
-    "Subspace",
-    "TrainSpec",
-    "Trained",
-    "Transplanted",
-    "Tuned",
-    "Unmodified",
-    "evaluate",
-    "fit_means",
-    "fit_subspaces",
-    "load_space",
-    "probe",
-    "steered",
-    "train",
-    "train_answers",
-]
+    "Combined", "Evaluation", "LoraSpec", "Space", "Steered", "Steering", "Subspace", "TrainSpec",
+    "Trained", "Transplanted", "Tuned", "Unmodified", "evaluate", "fit_means", "fit_subspaces",
+    "load_space", "probe", "steered", "train", "train_answers",
+]  # fmt: skip
 
-_HOMES = {
-    "Combined": "lens.evaluation.conditions",
-    "Evaluation": "lens.evaluation.results",
-    "LoraSpec": "lens.training.train_spec",
-    "Space": "lens.space",
-    "Steered": "lens.evaluation.conditions",
-    "Steering": "lens.steer",
-    "Subspace": "core.subspace",
-    "TrainSpec": "lens.training.train_spec",
-    "Trained": "lens.training.run",
-    "Transplanted": "lens.evaluation.conditions",
-    "Tuned": "lens.evaluation.conditions",
-    "Unmodified": "lens.evaluation.conditions",
-    "evaluate": "lens.evaluation.run",
-    "fit_means": "core.subspace",
-    "fit_subspaces": "core.subspace",
-    "load_space": "lens.space",
-    "probe": "lens.probing.run",
-    "steered": "lens.steer",
-    "train": "lens.training.run",
-    "train_answers": "lens.training.run",
-}
+_NAMES = {
+    "core.subspace": ("Subspace", "fit_means", "fit_subspaces"),
+    "lens.evaluation.evaluated_conditions": (
+        "Combined", "Steered", "Transplanted", "Tuned", "Unmodified",
+    ),
+    "lens.evaluation.evaluating": ("evaluate",),
+    "lens.evaluation.evaluation_record": ("Evaluation",),
+    "lens.probing": ("probe",),
+    "lens.space": ("Space", "load_space"),
+    "lens.steering": ("Steering", "steered"),
+    "lens.training.answer_objective": ("train_answers",),
+    "lens.training.execution": ("Trained",),
+    "lens.training.lens_objective": ("train",),
+    "lens.training.train_spec": ("LoraSpec", "TrainSpec"),
+}  # fmt: skip
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

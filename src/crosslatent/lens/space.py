@@ -7,9 +7,10 @@ the arrays). Nothing in it is executable, and reading it takes neither torch nor
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
+from crosslatent.core import __version__
 from crosslatent.core.errors import SpaceError
 from crosslatent.core.seen import Seen
 from crosslatent.core.specs import FINAL, Layer, resolve_layer
@@ -56,6 +58,12 @@ class LayerSeparability:
     chance: float
     n: int
     linear: Estimate | None = None
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of this software, of Python and of some packages, for records."""
+    own = {"crosslatent": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in packages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +179,11 @@ class Space:
         return (*self.blocks, self.final)
 
     def at(self, layer: Layer) -> Subspace:
-        """The subspaces of one layer; negative ones count from the last block.
+        """The subspaces of one layer; negative ones count from the last (see `block_index`)."""
+        index = block_index(layer, self.n_layers)
+        return self.final if index is None else self.blocks[index]
 
-        Raises:
-            SpaceError: it is a word other than "final".
-            PairError: the model has no such block.
-        """
-        if layer == FINAL:
-            return self.final
-        if isinstance(layer, str):
-            raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
-        return self.blocks[resolve_layer(layer, self.n_layers)]
-
-    def __getitem__(self, layer: Layer) -> Subspace:
-        """`at`."""
-        return self.at(layer)
+    __getitem__ = at
 
     def save(self, folder: Path) -> None:
         """Write the space into a folder, over one that may be there.
@@ -225,6 +223,20 @@ class Space:
             "record": asdict(self.record),
             "seen": None if self.seen is None else {"complete": self.seen.complete},
         }
+
+
+def block_index(layer: Layer, n_layers: int) -> int | None:
+    """0-based index of a block; None for `FINAL`.
+
+    Raises:
+        SpaceError: it is a word other than "final".
+        PairError: there is no such block.
+    """
+    if layer == FINAL:
+        return None
+    if isinstance(layer, str):
+        raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
+    return resolve_layer(layer, n_layers)
 
 
 def load_space(folder: str | Path) -> Space:
@@ -292,7 +304,7 @@ def _space_of(plain: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> S
     points = None if langs is None else Points(tuple(langs), arrays["points"])
     if points is not None and points.values.shape[:2] != (len(points.langs), layers):
         raise ValueError(f"points has shape {points.values.shape}")
-    record = _records().validate_python(plain["record"])
+    record = TypeAdapter(SpaceRecord).validate_python(plain["record"])
     return Space(tuple(subspaces[:-1]), subspaces[-1], record, points, _seen_of(plain, arrays))
 
 
@@ -325,8 +337,3 @@ def _check_bases(
     products = specific.transpose(0, 2, 1) @ specific
     if not np.allclose(products, np.eye(specific.shape[2]), atol=1e-6):
         raise ValueError("a specific basis is not orthonormal")
-
-
-@cache
-def _records() -> TypeAdapter[SpaceRecord]:
-    return TypeAdapter(SpaceRecord)

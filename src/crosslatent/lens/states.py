@@ -6,7 +6,7 @@ real token or averaged over all real tokens; `docs/methods.md`, 7.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,22 +15,23 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from crosslatent.core.errors import PromptError, SpaceError
-from crosslatent.core.specs import FINAL, AsChat, Layer, Site, resolve_layer
-from crosslatent.lens.origin import check_decoder
-from crosslatent.lens.probing.probe_spec import (
+from crosslatent.core.errors import PromptError
+from crosslatent.core.specs import FINAL, AsChat, Layer, Site
+from crosslatent.lens.compatibility import check_decoder
+from crosslatent.lens.lens_settings import (
     Pooling,
     check_batch_size,
     check_max_tokens,
     check_pooling,
 )
+from crosslatent.lens.space import block_index
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
 from crosslatent.model.conditions import answering, plain_settings
 from crosslatent.model.prompts import Prompt, Side, encode_many
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedTexts:
     """Texts as token ids.
 
     Attributes:
@@ -44,7 +45,7 @@ class Encoded:
 
 def encode_texts(
     model: Model, texts: Sequence[str], *, chat: AsChat = False, max_tokens: int | None = None
-) -> Encoded:
+) -> EncodedTexts:
     """Token ids of texts, the long ones cut behind.
 
     Args:
@@ -61,15 +62,15 @@ def encode_texts(
     """
     limit = token_limit(model, max_tokens)
     if not texts:
-        return Encoded([], [])
+        return EncodedTexts([], [])
     whole = encode_many(model, [Prompt(text) for text in texts], chat=chat)
     if limit is None:
-        return Encoded(whole, [False] * len(whole))
+        return EncodedTexts(whole, [False] * len(whole))
     ids = []
     for text, tokens in zip(texts, whole, strict=True):
         fits = len(tokens) <= limit
         ids.append(tokens if fits else _beginning(model, text, tokens, limit, chat))
-    return Encoded(ids, [len(tokens) > limit for tokens in whole])
+    return EncodedTexts(ids, [len(tokens) > limit for tokens in whole])
 
 
 def token_limit(model: Model, max_tokens: int | None) -> int | None:
@@ -88,7 +89,7 @@ def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: AsC
         return tokens[:limit]
     # The end of the template comes behind the text, so the text itself must become shorter: its
     # longest beginning that fits, in characters.
-    kept, low, high = _chat_ids(model, "", chat), 0, len(text)
+    (kept,), low, high = encode_many(model, [Prompt("")], chat=chat), 0, len(text)
     if len(kept) > limit:
         raise PromptError(
             f"The chat template of {model.name} has {len(kept)} tokens without any text, more than "
@@ -96,16 +97,12 @@ def _beginning(model: Model, text: str, tokens: list[int], limit: int, chat: AsC
         )
     while high - low > 1:
         middle = (low + high) // 2
-        ids = _chat_ids(model, text[:middle], chat)
+        (ids,) = encode_many(model, [Prompt(text[:middle])], chat=chat)
         if len(ids) <= limit:
             kept, low = ids, middle
         else:
             high = middle
     return kept
-
-
-def _chat_ids(model: Model, text: str, chat: AsChat) -> list[int]:
-    return encode_many(model, [Prompt(text)], chat=chat)[0]
 
 
 @plain_settings()
@@ -149,29 +146,16 @@ def read_states(
     check_pooling(pooling)
     check_batch_size(batch_size)
     check_decoder(model)
-    places = _places(model, layers)
+    wanted = [*range(model.n_layers), FINAL] if layers is None else layers
+    places = [block_index(layer, model.n_layers) for layer in wanted]
     _check_lengths(model, ids)
     dtype = torch.promote_types(model.dtype, torch.float32)
     states = torch.zeros((len(ids), len(places), model.d_model), dtype=dtype)
-    for rows in _batches(model.rotary_limit, ids, batch_size):
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    for rows in length_batches(ids, order, model.rotary_limit, most=batch_size):
         batch = encode_batch(model, [ids[row] for row in rows], side)
         states[rows] = _read_batch(model, batch, places, pooling, dtype)
     return states
-
-
-def _places(model: Model, layers: Sequence[Layer] | None) -> list[int | None]:
-    """Block indices; None for the state after the final norm."""
-    if layers is None:
-        return [*range(model.n_layers), None]
-    return [_place(model, layer) for layer in layers]
-
-
-def _place(model: Model, layer: Layer) -> int | None:
-    if layer == FINAL:
-        return None
-    if isinstance(layer, str):
-        raise SpaceError(f"Unknown layer {layer!r}: give the number of a block, or {FINAL!r}.")
-    return resolve_layer(layer, model.n_layers)
 
 
 def _check_lengths(model: Model, ids: Sequence[Sequence[int]]) -> None:
@@ -186,18 +170,36 @@ def _check_lengths(model: Model, ids: Sequence[Sequence[int]]) -> None:
             )
 
 
-def _batches(
-    limit: int | None, ids: Sequence[Sequence[int]], batch_size: int
+def length_batches(
+    texts: Sequence[Sequence[int]],
+    order: Iterable[int],
+    alone_above: int | None,
+    *,
+    most: int | None = None,
+    tokens: int | None = None,
 ) -> Iterator[list[int]]:
-    """Places of the texts of each batch; like lengths together, so that little is padded."""
-    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-    # A long text would change the embeddings of the short ones beside it.
-    alone = [row for row in order if limit is not None and len(ids[row]) > limit]
-    together = order[: len(order) - len(alone)]
-    for start in range(0, len(together), batch_size):
-        yield together[start : start + batch_size]
-    for row in alone:
-        yield [row]
+    """Numbers of the texts that share a forward.
+
+    Args:
+        texts: token ids.
+        order: numbers of the texts, best from the shortest, so that little is padded.
+        alone_above: longer texts are alone (see `Model.rotary_limit`): they would change the
+            embeddings of others.
+        most: texts of a forward.
+        tokens: padded tokens of a forward.
+    """
+    part: list[int] = []
+    width = 0
+    for number in order:
+        width = max(width, len(texts[number]))
+        alone = alone_above is not None and width > alone_above
+        full = len(part) == most or (tokens is not None and width * (len(part) + 1) > tokens)
+        if part and (alone or full):
+            yield part
+            part, width = [], len(texts[number])
+        part.append(number)
+    if part:
+        yield part
 
 
 def _read_batch(

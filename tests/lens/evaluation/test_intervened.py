@@ -11,8 +11,8 @@ from crosslatent.interventions.conditions import conditions_of
 from crosslatent.interventions.intervention import ALL
 from crosslatent.interventions.kinds.ablate import Ablate
 from crosslatent.interventions.patched import everywhere
-from crosslatent.lens.evaluation.results import Evaluation
-from crosslatent.lens.evaluation.run import evaluate
+from crosslatent.lens.evaluation.evaluating import evaluate
+from crosslatent.lens.evaluation.evaluation_record import Evaluation
 from crosslatent.tasks import Item, task_of
 from support.rows import ids_of, wrapped
 

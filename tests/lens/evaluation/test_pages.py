@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
 from crosslatent.report.lens import evaluation as page
 from crosslatent.report.lens import write_evaluation_report
 from crosslatent.report.lens.evaluation_tables import condition_table, language_table

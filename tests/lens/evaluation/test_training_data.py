@@ -11,13 +11,14 @@ import pytest
 from crosslatent.cli import lens_eval
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.seen import read_seen
-from crosslatent.lens.evaluation.conditions import Combined, Steered, Transplanted, Tuned
-from crosslatent.lens.evaluation.results import ALL, Evaluation
-from crosslatent.lens.evaluation.run import evaluate
-from crosslatent.lens.probing.run import probe
+from crosslatent.lens.evaluation.evaluated_conditions import Combined, Steered, Transplanted, Tuned
+from crosslatent.lens.evaluation.evaluating import evaluate
+from crosslatent.lens.evaluation.evaluation_record import ALL, Evaluation
+from crosslatent.lens.probing import probe
 from crosslatent.lens.space import MARKER, load_space
-from crosslatent.lens.texts.streams import parallel_of_items, texts_of_items
-from crosslatent.lens.training.run import train, train_answers
+from crosslatent.lens.text_streams import parallel_of_items, texts_of_items
+from crosslatent.lens.training.answer_objective import train_answers
+from crosslatent.lens.training.lens_objective import train
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from crosslatent.model import load
 from crosslatent.report.lens import write_evaluation_report

@@ -18,11 +18,11 @@ from crosslatent.core.errors import (
     TrainingError,
     UsageError,
 )
-from crosslatent.lens.training import checkpoints, objective
-from crosslatent.lens.training.batches import encode_rows, order_of, parts_of, split_rows
+from crosslatent.lens.training import checkpoints, lens_objective
 from crosslatent.lens.training.fork import fork, parameters_of
+from crosslatent.lens.training.lens_objective import train
+from crosslatent.lens.training.parallel_rows import encode_rows, order_of, parts_of, split_rows
 from crosslatent.lens.training.record import read_record
-from crosslatent.lens.training.run import train
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from support.models import save_tiny
 from support.training import made_up_space, parallel, plain_terms, tiny
@@ -87,7 +87,7 @@ def test_exactly_the_chosen_blocks_are_trained(family, blocks):
 def test_the_model_is_left_alone_when_training_fails(model, space, monkeypatch, mode):
     model.hf.train(mode)
     before, traces = weights(model), outside(model)
-    monkeypatch.setattr(objective, "retain", lambda *_: 1 / 0)
+    monkeypatch.setattr(lens_objective, "retain", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(model, space, parallel(8), spec=SPEC)
     assert same(weights(model), before)
@@ -252,9 +252,11 @@ def test_bfloat16_model_has_float32_masters(monkeypatch):
     model = tiny()
     model.hf.to(torch.bfloat16)
     before, kinds = weights(model), set()
-    whole = objective.last_token
+    whole = lens_objective.last_token
     monkeypatch.setattr(
-        objective, "last_token", lambda s, n: kinds.add((s.dtype, s.requires_grad)) or whole(s, n)
+        lens_objective,
+        "last_token",
+        lambda s, n: kinds.add((s.dtype, s.requires_grad)) or whole(s, n),
     )
     # Steps far below the precision of bfloat16, which only float32 weights can add up.
     spec = replace(SPEC, lr=3e-4, epochs=10, schedule="constant", warmup=0.0, weight_decay=0.0)
@@ -500,7 +502,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     model, space, tmp_path, monkeypatch, what
 ):
     spec = replace(SPEC, epochs=3, evaluate_every=2)
-    whole, calls = objective.retain, []
+    whole, calls = lens_objective.retain, []
 
     def retain(states, reference):
         calls.append(1)
@@ -511,7 +513,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
             return value * float("inf")
         return value + (0 * states).abs().sqrt().sum()  # adds 0, and NaN to the gradient
 
-    monkeypatch.setattr(objective, "retain", retain)
+    monkeypatch.setattr(lens_objective, "retain", retain)
     with pytest.raises(TrainingError) as caught:
         train(model, space, parallel(12), spec=spec, out=tmp_path)
     assert caught.value.exit_code == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crosslatent.core.errors import CrosslatentError, ModelError, SpaceError, UsageError
-from crosslatent.lens.training.preconditions import check, check_languages, read_otherwise
+from crosslatent.lens.compatibility import check_languages, check_training, read_otherwise
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 from support.training import made_up_space, tiny
 
@@ -88,22 +88,22 @@ def test_strength_of_a_language_that_is_not_named_is_one():
     spec = TrainSpec(strength={"sw": 2.0})
     assert (spec.strength_of("sw"), spec.strength_of("hi")) == (2.0, 1.0)
     with pytest.raises(UsageError, match="'sw', which is not trained.*are hi"):
-        check(spec, tiny(), None, ["hi"])
+        check_training(spec, tiny(), None, ["hi"])
 
 
 def test_space_of_another_model_is_refused():
     model = tiny()
     space = made_up_space(model)
-    check(TrainSpec(), model, space, ["sw"])
+    check_training(TrainSpec(), model, space, ["sw"])
     for other, word in (
         (tiny(seed=1), "another weights"),
         (tiny(num_hidden_layers=3), "4 blocks of width 32, but tiny-llama has 3"),
         (tiny("qwen3"), "another type"),
     ):
         with pytest.raises(SpaceError, match=word):
-            check(TrainSpec(), other, space, ["sw"])
+            check_training(TrainSpec(), other, space, ["sw"])
     unknown = replace(space, record=replace(space.record, model={}))
-    check(TrainSpec(), tiny(seed=1), unknown, ["sw"])
+    check_training(TrainSpec(), tiny(seed=1), unknown, ["sw"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_float32_training_needs_float32_weights():
     model = tiny()
     model.hf.to(torch.bfloat16)
     with pytest.raises(ModelError, match="needs a model in float32, and this one is in bfloat16"):
-        check(TrainSpec(precision="float32"), model, None, ["sw"])
+        check_training(TrainSpec(precision="float32"), model, None, ["sw"])
 
 
 def test_every_refusal_is_wrong_usage():

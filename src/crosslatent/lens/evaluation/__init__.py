@@ -1,9 +1,9 @@
-"""Conditions side by side on one task; `run` has the function `evaluate`.
+"""Conditions side by side on one task.
 
-conditions, parsing     what a model is compared under, and its form on the command line
-checks                  what is refused before anything is answered
-asking, running         questions and their answers under a condition
-comparing, retention    paired figures; how far next-token distributions moved
-contents                which tokens of a chat prompt are the text itself
-results                 the results of an evaluation, and its folder   (no torch)
+evaluating                `evaluate`: everything of one evaluation, paired figures
+evaluated_conditions      what a model is compared under, and its form on the command line
+checks, exposure          what is refused before anything is answered; what was trained on
+asking, running           questions and their answers under a condition
+retention                 how far next-token distributions moved
+evaluation_record         the results of an evaluation, and its folder   (no torch)
 """

@@ -7,9 +7,9 @@ Answers come from the engine, and are judged as a sweep judges them
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from crosslatent.answering.ask import Prompted, ask
@@ -19,9 +19,10 @@ from crosslatent.core.languages import same_language
 from crosslatent.core.specs import AsChat
 from crosslatent.engine.decoding import silent
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.lens.evaluation.results import AnswerRow, Role
+from crosslatent.lens.evaluation.evaluation_record import AnswerRow, Role
+from crosslatent.lens.lens_settings import EvaluationSpec
 from crosslatent.model import Model
-from crosslatent.sweeps.tokens import Ids, PromptTokens, prompts_of
+from crosslatent.sweeps.tokens import PromptTokens, prompts_of
 from crosslatent.tasks import RULES, Item, Task
 from crosslatent.tasks.rules import LIKELIEST_START, LIKELIHOOD, LIKELIHOOD_MEAN
 
@@ -32,12 +33,12 @@ BY_PROBABILITY: Mapping[str, str] = {
 }
 """Rules that take the option with the highest number in a column of the row."""
 
-Row = Callable[["Question"], tuple[Intervention, ...]]
+Row = Callable[["AskedPrompt"], tuple[Intervention, ...]]
 """The interventions on each question."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AskedPrompt:
     """One prompt that is answered under every condition.
 
     Attributes:
@@ -55,8 +56,9 @@ class Question:
         """The language of the prompt."""
         return self.item.lang
 
-    def ids(self, both: Ids) -> tuple[int, ...]:
-        """Its token ids, of those of both prompts of its item."""
+    def ids(self, tokens: PromptTokens) -> tuple[int, ...]:
+        """Its token ids."""
+        both = tokens[self.item.id]
         return tuple(both.aux if self.of_aux else both.main)
 
     def spelled(self, tokens: PromptTokens) -> Spelled:
@@ -66,16 +68,12 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class EvaluationPlan:
     """Questions, and how they are asked and judged.
 
     Attributes:
         model: the unmodified model.
-        task: where the questions are from.
-        central: the central language.
         rule: the rule that judges, of `RULES` or `BY_PROBABILITY`.
-        max_new_tokens: most new tokens.
-        chat: whether prompts go through the chat template.
         questions: all of them, those of one item beside each other.
         tokens: their token ids by item.
         batch_rows: rows per batch; None for what memory holds.
@@ -87,17 +85,17 @@ class Asking:
     rule: str
     max_new_tokens: int
     chat: AsChat
-    questions: tuple[Question, ...]
+    questions: tuple[AskedPrompt, ...]
     tokens: PromptTokens
     batch_rows: int | None = None
 
     @property
-    def targets(self) -> list[Question]:
+    def targets(self) -> list[AskedPrompt]:
         """Questions in target languages."""
         return [each for each in self.questions if each.role == "target"]
 
     @property
-    def centrals(self) -> list[Question]:
+    def centrals(self) -> list[AskedPrompt]:
         """Questions in the central language."""
         return [each for each in self.questions if each.role == "central"]
 
@@ -106,30 +104,17 @@ class Asking:
         """Item -> why it could not be asked."""
         return self.tokens.failures
 
-    @property
-    def text_rule(self) -> str:
-        """The rule that reads the output."""
-        return self.rule if self.rule in RULES else self.task.rule
-
-    def scorer(self, model: Model, question: Question) -> ItemScorer:
+    def scorer(self, model: Model, question: AskedPrompt) -> ItemScorer:
         """What judges the answers of a model to a question."""
         whole = self.rule in (LIKELIHOOD, LIKELIHOOD_MEAN)
-        spelled = question.spelled(self.tokens)
-        return ItemScorer(
-            model, question.item, self.text_rule, self.task.metric, whole=whole, spelled=spelled
-        )
+        text_rule = self.rule if self.rule in RULES else self.task.rule
+        spelled, metric = question.spelled(self.tokens), self.task.metric
+        return ItemScorer(model, question.item, text_rule, metric, whole=whole, spelled=spelled)
 
 
 def plan(
-    model: Model,
-    task: Task,
-    *,
-    central: str,
-    rule: str | None = None,
-    chat: AsChat = False,
-    max_new_tokens: int | None = None,
-    batch_rows: int | None = None,
-) -> Asking:
+    model: Model, task: Task, spec: EvaluationSpec, *, central: str, chat: AsChat = False
+) -> EvaluationPlan:
     """The questions of a task: every main prompt, and every distinct central counterpart once.
 
     A main prompt in the central language is a central question, and then its counterpart is none.
@@ -139,22 +124,17 @@ def plan(
         TaskError: the model can take no item; a number of new tokens below 1.
         ModelError: the tokenizer has no chat template.
     """
-    new_tokens = task.max_new_tokens if max_new_tokens is None else max_new_tokens
+    asked = spec["max_new_tokens"]
+    new_tokens = task.max_new_tokens if asked is None else asked
     if new_tokens < 1:
         raise TaskError(f"max_new_tokens is {new_tokens}: it must be 1 or more.")
-    judge = task.rule if rule is None else rule
-    judges = (*RULES, *BY_PROBABILITY)
-    if judge not in judges:
-        raise UsageError(f"Unknown answer rule {judge!r}: use one of {', '.join(judges)}.")
+    rule = task.rule if spec["rule"] is None else spec["rule"]
+    if rule not in (judges := (*RULES, *BY_PROBABILITY)):
+        raise UsageError(f"Unknown answer rule {rule!r}: use one of {', '.join(judges)}.")
     # An item without a counterpart is asked main alone; where both are encoded, main replaces aux.
     items = [item if item.aux else replace(item, aux=item.main) for item in task.items]
-    tokens = PromptTokens(
-        model,
-        items,
-        new_tokens=new_tokens,
-        scoring=judge in (LIKELIHOOD, LIKELIHOOD_MEAN),
-        chat=chat,
-    )
+    scoring = rule in (LIKELIHOOD, LIKELIHOOD_MEAN)
+    tokens = PromptTokens(model, items, new_tokens=new_tokens, scoring=scoring, chat=chat)
     if not tokens:
         raise TaskError(
             f"None of the {len(task.items)} items of {task.name!r} can be asked; the first: "
@@ -162,25 +142,26 @@ def plan(
         )
     kept = [item for item in task.items if item.id in tokens]
     questions = tuple(questions_of(kept, central))
-    _check_judge(tokens, judge, questions)
-    return Asking(model, task, central, judge, new_tokens, chat, questions, tokens, batch_rows)
+    _check_judge(tokens, rule, questions)
+    rows = spec["batch_rows"]
+    return EvaluationPlan(model, task, central, rule, new_tokens, chat, questions, tokens, rows)
 
 
-def questions_of(items: Iterable[Item], central: str) -> Iterator[Question]:
+def questions_of(items: Iterable[Item], central: str) -> Iterator[AskedPrompt]:
     """Every main prompt, and every distinct counterpart in the central language once."""
     seen: set[Any] = set()
     for item in items:
-        if _is(item.lang, central):
+        if is_in(item.lang, central):
             seen.add((item.main, tuple(shot[:2] for shot in item.shots), item.options))
-            yield Question(item, "central", of_aux=False)
+            yield AskedPrompt(item, "central", of_aux=False)
             continue
-        yield Question(item, "target", of_aux=False)
-        if not item.aux or not _is(item.aux_lang, central):
+        yield AskedPrompt(item, "target", of_aux=False)
+        if not item.aux or not is_in(item.aux_lang, central):
             continue
         key = (item.aux, tuple(shot[2:] for shot in item.shots), item.options)
         if key not in seen:
             seen.add(key)
-            yield Question(item.as_aux(), "central", of_aux=True)
+            yield AskedPrompt(item.as_aux(), "central", of_aux=True)
 
 
 def central_prompts(items: Iterable[Item], central: str) -> list[str]:
@@ -194,10 +175,9 @@ def central_prompts(items: Iterable[Item], central: str) -> list[str]:
 
 
 def answer(
-    asking: Asking,
+    asking: EvaluationPlan,
     model: Model,
-    questions: Sequence[Question],
-    *,
+    questions: Sequence[AskedPrompt],
     condition: str,
     row: Row | None = None,
     variant: str | None = None,
@@ -216,37 +196,23 @@ def answer(
     """
     asked = (
         Prompted(
-            question.ids(asking.tokens[question.item.id]),
+            question.ids(asking.tokens),
             (() if row is None else row(question),),
             asking.scorer(model, question),
         )
         for question in questions
     )
-    answers = ask(
-        model,
-        asked,
-        max_new_tokens=asking.max_new_tokens,
-        batch_rows=asking.batch_rows,
-        advance=advance,
-    )
-    return [
-        _row(
-            {**judged.record, "path": judged.path, "seconds": judged.seconds},
-            question,
-            asking.rule,
-            condition,
-            variant,
-        )
-        for question, (judged,) in zip(questions, answers, strict=True)
-    ]
+    new_tokens, batch_rows = asking.max_new_tokens, asking.batch_rows
+    answers = ask(model, asked, max_new_tokens=new_tokens, batch_rows=batch_rows, advance=advance)
+    rows = []
+    for question, (judged,) in zip(questions, answers, strict=True):
+        record = {**judged.record, "path": judged.path, "seconds": judged.seconds}
+        rows.append(_row(record, question, asking.rule, condition, variant))
+    return rows
 
 
 def _row(
-    record: Mapping[str, Any],
-    question: Question,
-    rule: str,
-    condition: str,
-    variant: str | None,
+    record: Mapping[str, Any], question: AskedPrompt, rule: str, condition: str, variant: str | None
 ) -> AnswerRow:
     item = question.item
     by_rule = {
@@ -276,21 +242,18 @@ def _chosen(record: Mapping[str, Any], item: Item, rule: str) -> str | None:
     if rule in RULES:
         named: str | None = record["prediction"]
         return named
-    values = record[BY_PROBABILITY[rule]]
-    if not values or not item.options or not all(_is_number(value) for value in values):
+    values: Any = record[BY_PROBABILITY[rule]]
+    if not values or not item.options or not all(v is not None and isfinite(v) for v in values):
         return None
     return item.options[max(range(len(values)), key=values.__getitem__)]
 
 
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def is_in(lang: str, other: str) -> bool:
+    """Whether two codes name one language: "zh" and "zh-CN", say."""
+    return lang == other or same_language(lang, other)
 
 
-def _is(lang: str, central: str) -> bool:
-    return lang == central or same_language(lang, central)
-
-
-def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[Question]) -> None:
+def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[AskedPrompt]) -> None:
     """Refuse a rule that can judge none of the questions.
 
     Raises:
@@ -299,27 +262,19 @@ def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[Question])
     known = [each for each in questions if each.item.golds]
     if not known or any(_fits(tokens, rule, question) for question in known):
         return
+    needs = "no question has the options or labels that it needs"
+    if rule == LIKELIEST_START:
+        needs = "no question has options that begin with tokens of their own"
+    fitting = [name for name in (*RULES.own, *BY_PROBABILITY) if _fits(tokens, name, known[0])]
     raise UsageError(
-        f"The rule {rule!r} can judge none of the {len(known)} questions, as {_needs(rule)}: use "
-        f"one that fits, such as {_that_fits(tokens, known[0])}."
+        f"The rule {rule!r} can judge none of the {len(known)} questions, as {needs}: use one that "
+        f"fits, such as {', '.join(fitting) or 'none'}."
     )
 
 
-def _fits(tokens: PromptTokens, rule: str, question: Question) -> bool:
+def _fits(tokens: PromptTokens, rule: str, question: AskedPrompt) -> bool:
     if rule in RULES:
         return RULES[rule].fits(question.item)
-    if rule == LIKELIEST_START:
-        starts = distinct_starts(question.spelled(tokens))
-        return bool(question.item.options) and all(starts.values())
+    if rule == LIKELIEST_START and not all(distinct_starts(question.spelled(tokens)).values()):
+        return False
     return bool(question.item.options)
-
-
-def _needs(rule: str) -> str:
-    if rule == LIKELIEST_START:
-        return "no question has options that begin with tokens of their own"
-    return "no question has the options or labels that it needs"
-
-
-def _that_fits(tokens: PromptTokens, question: Question) -> str:
-    names = (*RULES.own, *BY_PROBABILITY)
-    return ", ".join(name for name in names if _fits(tokens, name, question)) or "none"

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import BY, FACT, TEXT, TOKENS, Seen, among, row_key
-from crosslatent.lens.evaluation.asking import Asking, Question
-from crosslatent.lens.evaluation.conditions import (
+from crosslatent.lens.evaluation.asking import EvaluationPlan
+from crosslatent.lens.evaluation.evaluated_conditions import (
     Condition,
     Intervened,
     Steered,
@@ -24,7 +23,7 @@ from crosslatent.lens.evaluation.conditions import (
     sources_of,
     steered_of,
 )
-from crosslatent.lens.evaluation.results import ALL, Fitted, Overlap
+from crosslatent.lens.evaluation.evaluation_record import ALL, Fitted, Overlap
 from crosslatent.lens.evaluation.running import asked_centrally, asked_of
 from crosslatent.model import Model
 from crosslatent.model.loading import seen_by
@@ -74,20 +73,22 @@ def seen_of(condition: Condition, base: Seen | None) -> list[tuple[str | None, S
 def unseen(texts: Sequence[str], parts: Sequence[Seen | None]) -> list[str]:
     """The texts that nothing was fitted on, as far as that is known."""
     keys = [text_key(text) for text in texts]
-    masks = [among(keys, one.texts) for one in parts if one is not None]
-    return [text for at, text in enumerate(texts) if not any(mask[at] for mask in masks)]
+    known = np.zeros(len(texts), dtype=np.bool_)
+    for part in parts:
+        known |= among(keys, part.texts) if part is not None else False
+    return [text for text, seen in zip(texts, known, strict=True) if not seen]
 
 
 def exposures(
-    asking: Asking, conditions: Sequence[Condition], texts: Sequence[str]
+    asking: EvaluationPlan, conditions: Sequence[Condition], texts: Sequence[str]
 ) -> dict[str, Exposure]:
     """What every condition has seen of the questions and of the texts, by its name.
 
     Raises:
         ModelError: the record of a trained model is damaged.
     """
-    lookup = _Lookup.of(asking, texts)
-    return {one.name: _exposure(asking, one, lookup) for one in conditions}
+    lookup = _Lookup(asking, texts)
+    return {each.name: _exposure(asking, each, lookup) for each in conditions}
 
 
 def refuse_seen(found: Mapping[str, Exposure]) -> None:
@@ -96,101 +97,100 @@ def refuse_seen(found: Mapping[str, Exposure]) -> None:
     Raises:
         UsageError: there is something.
     """
-    for name, one in found.items():
-        if one.items.n:
+    for name, exposure in found.items():
+        if exposure.items.n:
             raise UsageError(
-                f"{one.items} questions were trained on for the condition {name!r} "
-                f"({_by(one.items)}): evaluate on another split, or {_ALLOW} to have every figure "
+                f"{exposure.items} questions were trained on for the condition {name!r} "
+                f"({_by(exposure.items)}): evaluate on another split, or {_ALLOW} to have every "
+                "figure say so."
+            )
+        if exposure.texts is not None and exposure.texts.n:
+            raise UsageError(
+                f"{exposure.texts} texts of the divergence were trained on for the condition "
+                f"{name!r}: give other texts (--central-data), or {_ALLOW} to have every figure "
                 "say so."
             )
-        if one.texts is not None and one.texts.n:
-            raise UsageError(
-                f"{one.texts} texts of the divergence were trained on for the condition {name!r}: "
-                f"give other texts (--central-data), or {_ALLOW} to have every figure say so."
-            )
 
 
-def notes_of(one: Exposure) -> list[str]:
+def notes_of(exposure: Exposure) -> list[str]:
     """What of it a reader must know."""
-    found = []
-    if one.items.n:
-        found.append(f"{one.items} questions were trained on ({_by(one.items)}).")
-    if one.texts is not None and one.texts.n:
-        found.append(f"{one.texts} texts of the divergence were trained on.")
-    if one.fitted == "unknown":
-        found.append("It is not known what it was trained on.")
-    if one.fitted == "partly":
-        found.append("It is not known what all of it was trained on.")
-    return found
+    notes = []
+    if exposure.items.n:
+        notes.append(f"{exposure.items} questions were trained on ({_by(exposure.items)}).")
+    if exposure.texts is not None and exposure.texts.n:
+        notes.append(f"{exposure.texts} texts of the divergence were trained on.")
+    if exposure.fitted == "unknown":
+        notes.append("It is not known what it was trained on.")
+    if exposure.fitted == "partly":
+        notes.append("It is not known what all of it was trained on.")
+    return notes
 
 
 def _by(overlap: Overlap) -> str:
     return ", ".join(f"{overlap.by[by]:,} by {by}" for by in BY if by in overlap.by)
 
 
-@dataclass(frozen=True, slots=True)
 class _Lookup:
     """Hashes of questions and texts, by what they are looked up with."""
 
-    questions: tuple[Question, ...]
-    rows: list[int]
-    texts: list[int]
-    facts: list[tuple[list[int], list[int]]]
-    """Each time hashes to look for among facts, and among texts."""
-    central: list[int]
-
-    @classmethod
-    def of(cls, asking: Asking, texts: Sequence[str]) -> _Lookup:
+    def __init__(self, asking: EvaluationPlan, texts: Sequence[str]) -> None:
         questions = asking.questions
         own = [each.item.aux if each.of_aux else each.item.main for each in questions]
         other = [each.item.main if each.of_aux else each.item.aux for each in questions]
         again = [each.item.paraphrase or "" for each in questions]
         facts = [fact_of(each.item) for each in questions]
-        named = [0 if fact is None else fact_key(fact, asking.task.name) for fact in facts]
-        nameless = [0 if fact is None else fact_key(fact) for fact in facts]
-        return cls(
-            questions,
-            [row_key(each.ids(asking.tokens[each.item.id])) for each in questions],
-            list(map(text_key, own)),
-            [(named, list(map(text_key, other))), (nameless, list(map(text_key, again)))],
-            [text_key(text) for text in dict.fromkeys(texts)],
-        )
+        self.rows = [row_key(each.ids(asking.tokens)) for each in questions]
+        self.texts = [text_key(text) for text in own]
+        # Each time hashes to look for among facts, and among texts.
+        self.facts = [
+            (
+                [0 if fact is None else fact_key(fact, task) for fact in facts],
+                list(map(text_key, say)),
+            )
+            for task, say in ((asking.task.name, other), (None, again))
+        ]
+        self.central = [text_key(text) for text in dict.fromkeys(texts)]
 
     def by(self, seen: Seen) -> list[str | None]:
         """By what each question was seen, if it was."""
-        fact = np.zeros(len(self.questions), dtype=np.bool_)
+        fact = np.zeros(len(self.rows), dtype=np.bool_)
         for facts, texts in self.facts:
             fact |= among(facts, seen.facts) | among(texts, seen.texts)
         ways = {TOKENS: among(self.rows, seen.rows), TEXT: among(self.texts, seen.texts)}
         ways[FACT] = fact
         return [
-            next((by for by, mask in ways.items() if mask[at]), None)
-            for at in range(len(self.questions))
+            next((by for by, mask in ways.items() if mask[number]), None)
+            for number in range(len(self.rows))
         ]
 
 
-def _exposure(asking: Asking, condition: Condition, lookup: _Lookup) -> Exposure:
-    base = asking.model.seen
-    parts = seen_of(condition, base)
+def _exposure(asking: EvaluationPlan, condition: Condition, lookup: _Lookup) -> Exposure:
+    parts = seen_of(condition, asking.model.seen)
     centrals = asked_centrally(asking, condition)
-    by: dict[int, str] = {}
-    asked: dict[int, Question] = {}
-    seen_texts = np.zeros(len(lookup.central), dtype=np.bool_)
-    places = {id(each): at for at, each in enumerate(lookup.questions)}
+    numbers = {id(each): number for number, each in enumerate(asking.questions)}
+    by: dict[int, str | None] = {}
+    texts = np.zeros(len(lookup.central), dtype=np.bool_)
     for lang, seen in parts or [(None, None)]:
-        matches = [None] * len(places) if seen is None else lookup.by(seen)
+        matches = [None] * len(numbers) if seen is None else lookup.by(seen)
         for each in (*asked_of(asking, lang), *centrals):
-            at = places[id(each)]
-            asked[at] = each
-            if matches[at] is not None:
-                by.setdefault(at, str(matches[at]))
+            number = numbers[id(each)]
+            by[number] = by.get(number) or matches[number]
         if seen is not None:
-            seen_texts |= among(lookup.central, seen.texts)
+            texts |= among(lookup.central, seen.texts)
+    groups: dict[str, list[str | None]] = {}
+    items: dict[str, str | None] = {}
+    for number, way in by.items():
+        each = asking.questions[number]
+        for key in (ALL, each.lang) if each.role == "target" else (asking.central,):
+            groups.setdefault(key, []).append(way)
+        # An item counts by the first of its prompts that was seen.
+        items[each.item.id] = items.get(each.item.id) or way
+    measured = len(texts) and _moves_texts(condition)
     return Exposure(
         fitted=_fitted([seen for _, seen in parts]),
-        asked=_asked(asked, by, asking.central),
-        items=_items(asked, by),
-        texts=_texts(seen_texts) if _moves_texts(condition) else None,
+        asked={key: _overlap(ways) for key, ways in groups.items()},
+        items=_overlap(list(items.values())),
+        texts=_overlap([TEXT if seen else None for seen in texts]) if measured else None,
     )
 
 
@@ -203,39 +203,14 @@ def _moves_texts(condition: Condition) -> bool:
 def _fitted(parts: Sequence[Seen | None]) -> Fitted:
     if not parts:
         return "nothing"
-    known = [one for one in parts if one is not None]
+    known = [part for part in parts if part is not None]
     if not known:
         return "unknown"
-    whole = len(known) == len(parts) and all(one.complete for one in known)
+    whole = len(known) == len(parts) and all(part.complete for part in known)
     return "known" if whole else "partly"
 
 
-def _asked(
-    asked: Mapping[int, Question], by: Mapping[int, str], central: str
-) -> dict[str, Overlap]:
-    groups: dict[str, list[int]] = {}
-    for at, each in asked.items():
-        keys = (ALL, each.lang) if each.role == "target" else (central,)
-        for key in keys:
-            groups.setdefault(key, []).append(at)
-    return {
-        key: _overlap([by[at] for at in places if at in by], len(places))
-        for key, places in groups.items()
-    }
-
-
-def _items(asked: Mapping[int, Question], by: Mapping[int, str]) -> Overlap:
-    """Items, each by the first of its prompts that was seen."""
-    ways: dict[str, str] = {}
-    for at, each in asked.items():
-        if at in by:
-            ways.setdefault(each.item.id, by[at])
-    return _overlap(list(ways.values()), len({each.item.id for each in asked.values()}))
-
-
-def _texts(seen: NDArray[np.bool_]) -> Overlap | None:
-    return _overlap([TEXT] * int(seen.sum()), len(seen)) if len(seen) else None
-
-
-def _overlap(ways: Sequence[str], of: int) -> Overlap:
-    return Overlap(len(ways), of, dict(Counter(ways)))
+def _overlap(ways: Sequence[str | None]) -> Overlap:
+    """Of questions or texts, those that were seen, by what they were recognised."""
+    seen = [way for way in ways if way is not None]
+    return Overlap(len(seen), len(ways), dict(Counter(seen)))

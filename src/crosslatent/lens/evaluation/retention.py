@@ -16,10 +16,10 @@ from torch import Tensor
 
 from crosslatent.core.errors import ModelError, SpaceError
 from crosslatent.core.specs import AsChat
-from crosslatent.lens.evaluation.contents import Span, content_span
+from crosslatent.lens.states import length_batches
 from crosslatent.model import Model, encode_batch
 from crosslatent.model.conditions import answering
-from crosslatent.model.prompts import Prompt, encode_many
+from crosslatent.model.prompts import Prompt, encode_many, put_as_chat
 from crosslatent.stats import Estimate, clustered_mean
 from crosslatent.stats.clusters import Floats
 
@@ -30,6 +30,12 @@ There are a few such tables at a time: two models', and their log-probabilities.
 """
 
 _ENCODED_TOGETHER = 256
+
+Span = tuple[int, int]
+"""First token, and the one after the last."""
+
+_MARK = "\ue000\ue001"
+"""Private characters, which no template has, in the place of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,16 @@ class HeldOut:
     spans: tuple[Span, ...] = ()
     """Of each text, the tokens that are its own and not a chat template's; none: all are."""
 
-    def counted(self, at: int) -> slice:
+    def counted(self, text: int) -> slice:
         """Of the tokens of a text that are predicted, its 2nd to its last, those that count."""
-        start, stop = self.spans[at] if self.spans else (0, len(self.ids[at]))
+        start, stop = self.spans[text] if self.spans else (0, len(self.ids[text]))
         return slice(max(start - 1, 0), max(stop - 1, 0))
 
     @property
     def positions(self) -> int:
         """Tokens that count, of all texts."""
-        return sum(len(range(*self.counted(at).indices(10**9))) for at in range(len(self.ids)))
+        spans = map(self.counted, range(len(self.ids)))
+        return sum(max(span.stop - span.start, 0) for span in spans)
 
     @property
     def around(self) -> int:
@@ -102,33 +109,82 @@ def held_out_of(
     """
     limit = min((n for n in (max_tokens, model.context_length) if n is not None), default=None)
     distinct = list(dict.fromkeys(texts))
-    ids = [tuple(found) for found in _encoded(model, distinct, chat)]
-    spans = [_span(model, text, found, chat) for text, found in zip(distinct, ids, strict=True)]
-    short = [found[:limit] for found in ids]
-    ends = [(start, min(stop, len(one))) for (start, stop), one in zip(spans, short, strict=True)]
-    kept = [at for at, (start, stop) in enumerate(ends) if stop > max(start, 1)]
+    kept, spans, cut = [], [], 0
+    for text, whole in zip(distinct, _encoded(model, distinct, chat), strict=True):
+        ids = tuple(whole[:limit])
+        cut += len(ids) < len(whole)
+        start, stop = content_span(model, text, whole, chat=chat) if chat else (0, len(ids))
+        stop = min(stop, len(ids))
+        if stop > max(start, 1):
+            kept.append(ids)
+            spans.append((start, stop))
     if not kept:
         raise SpaceError(
             f"None of the {len(texts)} texts in the central language has two tokens or more: give "
             "longer ones."
         )
-    return HeldOut(
-        ids=tuple(short[at] for at in kept),
-        left_out=len(ids) - len(kept),
-        cut=sum(limit is not None and len(found) > limit for found in ids),
-        repeated=len(texts) - len(distinct),
-        spans=tuple(ends[at] for at in kept),
-    )
-
-
-def _span(model: Model, text: str, ids: Sequence[int], chat: AsChat) -> Span:
-    return content_span(model, text, ids, chat=chat) if chat else (0, len(ids))
+    repeated = len(texts) - len(distinct)
+    return HeldOut(tuple(kept), len(distinct) - len(kept), cut, repeated, tuple(spans))
 
 
 def _encoded(model: Model, texts: Sequence[str], chat: AsChat) -> Iterator[list[int]]:
     for start in range(0, len(texts), _ENCODED_TOGETHER):
         part = [Prompt(text) for text in texts[start : start + _ENCODED_TOGETHER]]
         yield from encode_many(model, part, chat=chat)
+
+
+def content_span(model: Model, text: str, ids: Sequence[int], *, chat: AsChat = True) -> Span:
+    """The tokens of a text among those of its chat prompt.
+
+    Characters tell, where the tokenizer says which characters each token is of; a token on the edge
+    that has some of the text is the text's. Elsewhere tokens tell: what the prompt does not share
+    with one of an empty text, from its beginning and from its end.
+
+    Args:
+        model: whose tokenizer and template count.
+        text: the text.
+        ids: token ids of `text` through the chat template.
+        chat: a `core.specs.Chat` holds the arguments that the template got.
+
+    Raises:
+        ModelError: the tokenizer has no chat template.
+    """
+    return _by_characters(model, text, ids, chat) or _by_tokens(model, ids, chat)
+
+
+def _by_characters(model: Model, text: str, ids: Sequence[int], chat: AsChat) -> Span | None:
+    """None if the tokenizer tells no characters, or the template changes with the text."""
+    if not model.tokenizer.is_fast:
+        return None
+    rendered = str(put_as_chat(model, Prompt(text), tokenize=False, chat=chat))
+    around = str(put_as_chat(model, Prompt(_MARK), tokenize=False, chat=chat))
+    before, marked, after = around.partition(_MARK)
+    start, stop = len(before), len(rendered) - len(after)
+    whole = rendered.startswith(before) and rendered.endswith(after) and start <= stop
+    if not (marked and whole and rendered[start:stop].strip() == text.strip()):
+        return None
+    # As apply_chat_template does it: the template writes the special tokens itself.
+    encoded = model.tokenizer(
+        rendered, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    if list(encoded["input_ids"]) != list(ids):
+        return None
+    offsets = enumerate(encoded["offset_mapping"])
+    inside = [token for token, (first, last) in offsets if first < stop and last > start]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+
+def _by_tokens(model: Model, ids: Sequence[int], chat: AsChat) -> Span:
+    (empty,) = encode_many(model, [Prompt("")], chat=chat)
+    start = _shared(ids, empty, min(len(ids), len(empty)))
+    left = min(len(ids), len(empty)) - start
+    return start, len(ids) - _shared(ids[::-1], empty[::-1], left)
+
+
+def _shared(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    """How many tokens two texts share from their beginning, at most `most`."""
+    pairs = enumerate(zip(one[:most], other[:most], strict=True))
+    return next((token for token, (here, there) in pairs if here != there), most)
 
 
 def divergences(
@@ -158,22 +214,25 @@ def divergences(
         ModelError: the two have different vocabularies, or give numbers that are not finite.
     """
     check_vocabulary(before, after)
-    order = sorted(range(len(held_out.ids)), key=lambda at: len(held_out.ids[at]))
-    found: dict[int, Floats] = {}
-    for part in _batches(before, held_out, order, batch_size):
-        batch = [held_out.ids[at] for at in part]
+    order = sorted(range(len(held_out.ids)), key=lambda text: len(held_out.ids[text]))
+    values: dict[int, Floats] = {}
+    room = BATCH_BYTES // (4 * _vocabulary_of(before))
+    limit = before.rotary_limit
+    for part in length_batches(held_out.ids, order, limit, most=batch_size, tokens=room):
+        batch = [held_out.ids[text] for text in part]
         ahead = _log_probabilities(before, batch)
         with around():
             behind = _log_probabilities(after, batch)
-        found |= zip(part, _batch(ahead, behind, batch), strict=True)
-        if not all(np.isfinite(found[at]).all() for at in part):
-            raise ModelError(
-                f"The predictions of {before.name} or {after.name} are not finite on some text: "
-                "try another dtype."
-            )
-    values = [found[at][held_out.counted(at)] for at in range(len(held_out.ids))]
-    names = tuple(str(at) for at, each in enumerate(values) for _ in range(len(each)))
-    return Divergences(np.concatenate(values), names)
+        for text, found in zip(part, _batch(ahead, behind, batch), strict=True):
+            values[text] = found[held_out.counted(text)]
+            if not np.isfinite(found).all():
+                raise ModelError(
+                    f"The predictions of {before.name} or {after.name} are not finite on some "
+                    "text: try another dtype."
+                )
+    each = [values[text] for text in range(len(held_out.ids))]
+    names = tuple(str(text) for text, found in enumerate(each) for _ in found)
+    return Divergences(np.concatenate(each), names)
 
 
 def pooled(parts: Sequence[Divergences]) -> Divergences:
@@ -184,67 +243,34 @@ def pooled(parts: Sequence[Divergences]) -> Divergences:
     )
 
 
-def check_vocabulary(before: Model, after: Model) -> None:
-    """Refuse two models that do not speak of the same tokens.
+def check_vocabulary(before: Model, after: Model, size: int | None = None) -> None:
+    """Refuse two models that do not have the same tokens.
+
+    Args:
+        before: one model.
+        after: the other.
+        size: how many tokens it predicts, if its weights are not read yet.
 
     Raises:
-        ModelError: they do not.
+        ModelError: one predicts more tokens, or their tokenizers number them otherwise.
     """
-    check_sizes(before, vocabulary_of(after), after.name)
-    check_tokenizers(before, after)
-
-
-def check_sizes(before: Model, size: int, name: str) -> None:
-    """Refuse a model called `name` that predicts `size` tokens if `before` predicts others.
-
-    Raises:
-        ModelError: it does.
-    """
-    own = vocabulary_of(before)
-    if size != own:
+    own, other = _vocabulary_of(before), _vocabulary_of(after) if size is None else size
+    if other != own:
         raise ModelError(
-            f"{name} predicts {size} tokens, but {before.name} {own}: compare models that were "
-            "trained from the same one."
+            f"{after.name} predicts {other} tokens, but {before.name} {own}: compare models that "
+            "were trained from the same one."
         )
-
-
-def check_tokenizers(before: Model, after: Model) -> None:
-    """Refuse two tokenizers that call tokens by other numbers.
-
-    Raises:
-        ModelError: they do.
-    """
-    if before.tokenizer is after.tokenizer:
-        return
-    if before.tokenizer.get_vocab() != after.tokenizer.get_vocab():
+    one, two = before.tokenizer, after.tokenizer
+    if one is not two and one.get_vocab() != two.get_vocab():
         raise ModelError(
             f"The tokenizer of {after.name} is not that of {before.name}: compare models that were "
             "trained from the same one."
         )
 
 
-def vocabulary_of(model: Model) -> int:
+def _vocabulary_of(model: Model) -> int:
     """How many tokens a model predicts."""
     return int(model.hf.config.get_text_config().vocab_size)
-
-
-def _batches(
-    model: Model, held_out: HeldOut, order: Sequence[int], most: int
-) -> Iterator[list[int]]:
-    """Texts of like length, from the shortest, as many as may be together."""
-    tokens = BATCH_BYTES // (4 * vocabulary_of(model))
-    limit = model.rotary_limit
-    part: list[int] = []
-    for at in order:
-        width = len(held_out.ids[at])
-        # A long text would change the embeddings of the short ones beside it.
-        alone = limit is not None and width > limit
-        if part and (len(part) == most or (len(part) + 1) * width > tokens or alone):
-            yield part
-            part = []
-        part.append(at)
-    if part:
-        yield part
 
 
 @torch.no_grad()

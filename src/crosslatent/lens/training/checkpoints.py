@@ -40,7 +40,7 @@ from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.runs.files import LOCK, prepare_folder, write_json
 
 CHECKPOINT = "checkpoint"
-_WEIGHTS, _OPTIMIZER, _BEST = "weights.safetensors", "optimizer.safetensors", "best.safetensors"
+_TENSORS = ("weights.safetensors", "optimizer.safetensors", "best.safetensors")
 _STATE = "state.json"
 _RESULTS = (
     "model*.safetensors*", "adapter_*", "config.json", "generation_config.json", "README.md",
@@ -59,7 +59,6 @@ class Progressed:
 
     Attributes:
         step: steps of the optimizer so far.
-        curve: losses so far.
         best_step: step with the lowest held-out loss; None before the first evaluation.
         best_loss: that loss.
         worse: evaluations since then.
@@ -121,31 +120,24 @@ class Checkpointer:
         Raises:
             RunFolderError: it cannot be written.
         """
+        shutil.rmtree(self._next, ignore_errors=True)
+        if self.path.exists():
+            shutil.rmtree(self._before, ignore_errors=True)
+        tensors = (checkpoint.weights, checkpoint.optimizer, checkpoint.best)
         try:
-            self._write(checkpoint)
+            self._next.mkdir(parents=True)
+            for name, weights in zip(_TENSORS, tensors, strict=True):
+                if weights is not None:
+                    save_file(weights, self._next / name)
+            write_json(self._next / _STATE, asdict(checkpoint.progressed))
+            if self.path.exists():
+                self.path.rename(self._before)
+            self._next.rename(self.path)
         except OSError as error:
             raise RunFolderError(
                 f"Cannot write the checkpoint {str(self.path)!r} ({error.strerror or error}): make "
                 "room, and the same command goes on from the one before."
             ) from error
-
-    def _write(self, checkpoint: Checkpoint) -> None:
-        for old in (self._next, self._before):
-            if self.path.exists() or old is self._next:
-                shutil.rmtree(old, ignore_errors=True)
-        self._next.mkdir(parents=True)
-        files = {
-            _WEIGHTS: checkpoint.weights,
-            _OPTIMIZER: checkpoint.optimizer,
-            _BEST: checkpoint.best,
-        }
-        for name, tensors in files.items():
-            if tensors is not None:
-                save_file(tensors, self._next / name)
-        write_json(self._next / _STATE, asdict(checkpoint.progressed))
-        if self.path.exists():
-            self.path.rename(self._before)
-        self._next.rename(self.path)
         shutil.rmtree(self._before, ignore_errors=True)
 
     def load(self) -> Checkpoint | None:
@@ -154,20 +146,17 @@ class Checkpointer:
         Raises:
             RunFolderError: it is damaged.
         """
-        place = self._place()
-        if place is None:
+        folder = self._folder()
+        if folder is None:
             return None
-        try:
-            state = _state_in(place)
-            best = load_file(place / _BEST) if (place / _BEST).is_file() else None
+        with _damage(folder):
+            weights, optimizer, best = (folder / name for name in _TENSORS)
             return Checkpoint(
-                state,
-                load_file(place / _WEIGHTS),
-                load_file(place / _OPTIMIZER),
-                best,
+                _state_in(folder),
+                load_file(weights),
+                load_file(optimizer),
+                load_file(best) if best.is_file() else None,
             )
-        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-            raise _damaged(place, error) from error
 
     def step(self) -> int:
         """The step of the last whole checkpoint, without reading any weight; 0 if there is none.
@@ -175,39 +164,42 @@ class Checkpointer:
         Raises:
             RunFolderError: it is damaged.
         """
-        place = self._place()
-        if place is None:
+        folder = self._folder()
+        if folder is None:
             return 0
-        try:
-            return _state_in(place).step
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise _damaged(place, error) from error
+        with _damage(folder):
+            return _state_in(folder).step
 
     def prune(self) -> None:
         """Remove the weights from the last checkpoint: the saved model has them."""
-        for place in (self._before, self._next):
-            shutil.rmtree(place, ignore_errors=True)
-        for name in (_WEIGHTS, _OPTIMIZER, _BEST):
+        for old in (self._before, self._next):
+            shutil.rmtree(old, ignore_errors=True)
+        for name in _TENSORS:
             (self.path / name).unlink(missing_ok=True)
 
-    def _place(self) -> Path | None:
+    def _folder(self) -> Path | None:
         return next((path for path in (self.path, self._before) if path.is_dir()), None)
 
 
-def _state_in(place: Path) -> Progressed:
-    state = parse_json((place / _STATE).read_text(encoding="utf-8"))
+def _state_in(folder: Path) -> Progressed:
+    state = parse_json((folder / _STATE).read_text(encoding="utf-8"))
     return TypeAdapter(Progressed).validate_python(state)
 
 
-def _damaged(place: Path, error: Exception) -> RunFolderError:
-    return RunFolderError(
-        f"The checkpoint {str(place)!r} is damaged ({str(error).splitlines()[0]}): start over with "
-        "--new, or give another folder."
-    )
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Errors inside mean that a checkpoint is damaged."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise RunFolderError(
+            f"The checkpoint {str(folder)!r} is damaged ({str(error).splitlines()[0]}): start over "
+            "with --new, or give another folder."
+        ) from error
 
 
 def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Checkpointer:
-    """Start the folder of a run, or take up the one that is there.
+    """Start the folder of a run, or resume the one that is there.
 
     Args:
         out: the output folder.
@@ -219,14 +211,15 @@ def open_folder(out: Path, arguments: Mapping[str, Any], *, new: bool) -> Checkp
             arguments.
     """
     existed = prepare_folder(out, MARKER)
-    place = out / MARKER
-    if existed and new:
-        remove_run(out)
-    elif existed:
+    if existed and not new:
         refuse_difference(out, arguments)
         return Checkpointer(out)
-    place.parent.mkdir(exist_ok=True)
-    write_json(place, arguments)
+    if existed:
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
+        for file in (file for pattern in _RESULTS for file in out.glob(pattern)):
+            file.unlink()
+    (out / FOLDER).mkdir(exist_ok=True)
+    write_json(out / MARKER, arguments)
     return Checkpointer(out)
 
 
@@ -245,16 +238,8 @@ def timed(spec: TrainSpec, out: Path | None, *, new: bool) -> TrainSpec:
     return replace(spec, clock=Processes.here(cpu=not torch.cuda.is_available()).agree(clock))
 
 
-def remove_run(out: Path) -> None:
-    """Remove what a run of ours left in a folder, and nothing else."""
-    shutil.rmtree(out / FOLDER, ignore_errors=True)
-    for pattern in _RESULTS:
-        for file in out.glob(pattern):
-            file.unlink()
-
-
 def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
-    """Refuse to take up a run that other arguments began.
+    """Refuse to resume a run that other arguments began.
 
     Raises:
         RunFolderError: they differ, or cannot be read.
@@ -266,8 +251,7 @@ def refuse_difference(out: Path, arguments: Mapping[str, Any]) -> None:
             f"Cannot read {str(out / MARKER)!r} ({error}): give another folder, or start over with "
             "--new."
         ) from error
-    asked = json.loads(json.dumps(arguments))
-    different = list(_differences("", there, asked))
+    different = list(_differences("", there, json.loads(json.dumps(arguments))))
     if different:
         raise RunFolderError(
             f"The training in {str(out)!r} was made with other arguments ({'; '.join(different)}): "

@@ -22,33 +22,34 @@ afterwards, so several runs can share a folder.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crosslatent.core.specs import FINAL, Layer, Site, canonical_hash
-from crosslatent.lens.training.losses import last_token, token_mean
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.specs import Layer, canonical_hash
+from crosslatent.lens.states import length_batches
+from crosslatent.lens.training.parallel_rows import Ids
 from crosslatent.lens.training.processes import Processes
-from crosslatent.lens.training.shards import (
-    UNREADABLE,
-    Ids,
-    Shard,
-    key_of,
-    keys_in,
-    keys_of,
-    make_folder,
-    name_of,
-    write_shard,
+from crosslatent.lens.training.trained_blocks import (
+    Cut,
+    autocast,
+    last_token,
+    read_layers,
+    token_mean,
 )
-from crosslatent.lens.training.trained_blocks import autocast
-from crosslatent.model import Model, PromptBatch, encode_batch, reading
+from crosslatent.model import Model, PromptBatch, encode_batch
 from crosslatent.model.conditions import answering
 from crosslatent.model.tensors import block_input
-from crosslatent.runs.files import write_json
+from crosslatent.runs.files import whole_file, write_json
 
 VERSION = 2
 SHARD_BYTES, MOST_SHARDS = 32 * 2**20, 128
@@ -62,19 +63,42 @@ Show = Callable[[int], None]
 """Gets how many more texts are done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where a model is cut into trunk and top, and what is read above.
+_UNREADABLE = (SafetensorError, OSError, RuntimeError, IndexError)
+"""What reading a file raises that is damaged or of another form."""
+_KEY_BYTES = 16
 
-    Attributes:
-        first: the lowest trained block.
-        layers: where the reference is read.
-        precision: "float32" or "bfloat16", in which forwards run.
-    """
 
-    first: int
-    layers: tuple[Layer, ...]
-    precision: str
+class Shard:
+    """One file of states, opened anew for each read: an open file's pages stay in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._small: dict[str, Tensor] = {}
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Some rows of a tensor."""
+        with safe_open(self.path, framework="pt") as file:
+            rows: Tensor = file.get_slice(name)[start:stop]
+        return rows
+
+    def small(self, name: str) -> Tensor:
+        """A small tensor, kept once it was read."""
+        if name not in self._small:
+            with safe_open(self.path, framework="pt") as file:
+                self._small[name] = file.get_tensor(name)
+        return self._small[name]
+
+    def span(self, text: int) -> tuple[int, int]:
+        """Where the states of a text begin and end."""
+        start, stop = self.small("starts")[text : text + 2].tolist()
+        return start, stop
+
+    def keys(self) -> list[bytes]:
+        """What its texts are looked up by; none if it cannot be read."""
+        try:
+            return [bytes(row) for row in self.small("keys").tolist()]
+        except _UNREADABLE:
+            return []
 
 
 @dataclass(slots=True)
@@ -96,14 +120,12 @@ class FrozenCache:
     def entering(self, ids: Ids) -> Tensor:
         """What enters the first trained block, pos d_model; not for block 0, which needs none."""
         shard, text = self.place[ids]
-        start, stop = shard.starts[text], shard.starts[text + 1]
-        states: Tensor = shard.open.get_slice("states")[start:stop]
-        return states
+        return shard.rows("states", *shard.span(text))
 
     def reference(self, ids: Ids, layer: Layer, pooling: str) -> Tensor:
         """What the untouched model has at a layer, d_model; `pooling` is "last" or "mean"."""
         shard, text = self.place[ids]
-        return shard.tensor(f"{pooling}.{layer}")[text]
+        return shard.small(f"{pooling}.{layer}")[text]
 
 
 def compute_frozen_cache(
@@ -134,13 +156,11 @@ def compute_frozen_cache(
     # What one process finds counts for all: another run may write between two looks.
     places = together.agree(_look_up(folder, ordered, model, cut) if together.writes else {})
     # Files hold the missing texts of fixed parts, so a resumed run makes the same batches.
-    parts = [[ids for ids in part if key_of(ids) not in places] for part in _parts(ordered, model)]
-    missing = {name_of(part): part for part in parts if part}
-    make_folder(folder)
+    parts = [[ids for ids in part if _key(ids) not in places] for part in _parts(ordered, model)]
+    missing = {_file_name(part): part for part in parts if part}
+    _make(folder)
     for name in together.share(list(missing)):
-        write_shard(
-            folder / name, _states(model, missing[name], cut, show) | keys_of(missing[name])
-        )
+        _write(folder / name, _states(model, missing[name], cut, show), missing[name])
     together.wait()
     if together.writes and missing:
         write_json(folder / "trunk.json", _about(model, cut))
@@ -148,31 +168,63 @@ def compute_frozen_cache(
     if show is not None:
         show(len(ordered) - computed)
     for name, part in missing.items():
-        places |= {key_of(ids): (name, number) for number, ids in enumerate(part)}
+        places |= {_key(ids): (name, number) for number, ids in enumerate(part)}
     shards = {name: Shard(folder / name) for name, _ in places.values()}
-    found = {ids: places[key_of(ids)] for ids in ordered}
-    place = {ids: (shards[name], number) for ids, (name, number) in found.items()}
+    located = {ids: places[_key(ids)] for ids in ordered}
+    place = {ids: (shards[name], number) for ids, (name, number) in located.items()}
     return FrozenCache(folder, cut, computed, place)
+
+
+def _key(ids: Ids) -> bytes:
+    """What a text is looked up by."""
+    return hashlib.sha256(json.dumps(ids).encode()).digest()[:_KEY_BYTES]
+
+
+def _file_name(texts: Sequence[Ids]) -> str:
+    """Name of the file of these texts; the same ones in the same order have the same."""
+    digest = hashlib.sha256(b"".join(map(_key, texts))).hexdigest()
+    return f"shard-{digest[:16]}.safetensors"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"Cannot keep states in {str(folder.parent)!r} ({error.strerror or error}): give a "
+            "folder that can be written."
+        ) from error
+
+
+def _write(path: Path, content: dict[str, Tensor], texts: Sequence[Ids]) -> None:
+    """Write a file with its texts' keys, whole or not at all."""
+    joined = bytearray(b"".join(map(_key, texts)))
+    keys = torch.frombuffer(joined, dtype=torch.uint8).view(-1, _KEY_BYTES)
+    try:
+        with whole_file(path) as temporary:
+            save_file({**content, "keys": keys}, temporary)
+    except SafetensorError as error:
+        raise RunFolderError(
+            f"Cannot keep states in {str(path.parent)!r} ({error}): give a folder that can be "
+            "written and has space left."
+        ) from error
 
 
 def _look_up(
     folder: Path, ordered: Sequence[Ids], model: Model, cut: Cut
 ) -> dict[bytes, tuple[str, int]]:
     """File and number of the texts that are there already, by key."""
-    wanted = {key_of(ids): ids for ids in ordered}
-    found: dict[bytes, tuple[str, int]] = {}
+    wanted = {_key(ids): ids for ids in ordered}
+    known: dict[bytes, tuple[str, int]] = {}
     for path in sorted(folder.glob("shard-*.safetensors")):
-        held = {
-            key: number
-            for number, key in enumerate(keys_in(path))
-            if key in wanted and key not in found
-        }
-        if not held:
-            continue
-        shortest = min(held, key=lambda key: (len(wanted[key]), wanted[key]))
-        if _serves(path, wanted[shortest], held[shortest], model, cut):
-            found |= {key: (path.name, number) for key, number in held.items()}
-    return found
+        shard = Shard(path)
+        numbered = enumerate(shard.keys())
+        held = {key: number for number, key in numbered if key in wanted and key not in known}
+        if held:
+            shortest = min(held, key=lambda key: (len(wanted[key]), wanted[key]))
+            if _serves(shard, wanted[shortest], held[shortest], model, cut):
+                known |= {key: (path.name, number) for key, number in held.items()}
+    return known
 
 
 def _about(model: Model, cut: Cut) -> dict[str, Any]:
@@ -202,7 +254,7 @@ def _parts(ordered: Sequence[Ids], model: Model) -> Iterator[list[Ids]]:
         yield shard
 
 
-def _serves(path: Path, ids: Ids, number: int, model: Model, cut: Cut) -> bool:
+def _serves(shard: Shard, ids: Ids, number: int, model: Model, cut: Cut) -> bool:
     """Whether a file holds what the model gives now.
 
     One text, a short one, is computed again: a model's identity samples its weights, and a file may
@@ -210,25 +262,18 @@ def _serves(path: Path, ids: Ids, number: int, model: Model, cut: Cut) -> bool:
     """
     now = _states(model, [ids], cut, None)
     del now["starts"]
+    tolerance = 1e-3 if model.dtype in (torch.float32, torch.float64) else 5e-2
     try:
-        found = Shard(path)
-        start, stop = found.starts[number], found.starts[number + 1]
-        rows = {name: slice(number, number + 1) for name in now} | {"states": slice(start, stop)}
+        start, stop = shard.span(number)
+        spans = dict.fromkeys(now, (number, number + 1)) | {"states": (start, stop)}
         return stop - start == len(ids) and all(
             torch.allclose(
-                found.open.get_slice(name)[rows[name]].float(),
-                value.float(),
-                rtol=_tolerance(model),
-                atol=1e-3,
+                shard.rows(name, *spans[name]).float(), value.float(), rtol=tolerance, atol=1e-3
             )
             for name, value in now.items()
         )
-    except UNREADABLE:
+    except (*_UNREADABLE, ValueError):
         return False
-
-
-def _tolerance(model: Model) -> float:
-    return 1e-3 if model.dtype in (torch.float32, torch.float64) else 5e-2
 
 
 @torch.no_grad()
@@ -257,27 +302,18 @@ def _states(model: Model, texts: Sequence[Ids], cut: Cut, show: Show | None) -> 
 
 def _read(model: Model, batch: PromptBatch, cut: Cut) -> tuple[Tensor, dict[Layer, Tensor]]:
     """What enters block `cut.first`, and the states of `cut.layers`; batch pos d_model each."""
-    found: dict[Layer, Tensor] = {}
     entered: list[Tensor] = []
 
     def enter(_module: nn.Module, args: Any, kwargs: Any) -> None:
         entered.append(block_input(args, kwargs).clone())
 
-    def keep(site: Site, value: Tensor) -> None:
-        found[site.layer] = value.clone()
-
-    sites = [Site("block", layer) for layer in cut.layers if isinstance(layer, int)]
-    ((_, inputs),) = batch.parts()
-    decoder: Any = model.hf.base_model
     handle = model.blocks[cut.first].whole.register_forward_pre_hook(enter, with_kwargs=True)
     try:
-        with answering(model.hf), reading(model, sites, keep), autocast(model, cut.precision):
-            out = decoder(**inputs, use_cache=False)
+        with answering(model.hf), autocast(model, cut.precision):
+            layers = read_layers(model, batch, cut.layers)
     finally:
         handle.remove()
-    if FINAL in cut.layers:
-        found[FINAL] = out[0]
-    return entered[0], found
+    return entered[0], layers
 
 
 def batches(
@@ -285,24 +321,11 @@ def batches(
 ) -> Iterator[list[Sequence[int]]]:
     """Texts of each forward, in order: as many as fit, padded to the longest.
 
-    A text beyond the model's rotary limit is alone: it would change the embeddings of others.
-
     Args:
         texts: token ids, best in order of length.
         model: whose device and limit count.
         most: padded tokens of a forward.
     """
-    limit = model.rotary_limit
     room = most or BATCH_TOKENS.get(model.device.type, MOST_BATCH_TOKENS)
-    batch: list[Sequence[int]] = []
-    width = 0
-    for ids in texts:
-        wider = max(width, len(ids))
-        alone = limit is not None and wider > limit
-        if batch and (alone or wider * (len(batch) + 1) > room):
-            yield batch
-            batch, wider = [], len(ids)
-        batch.append(ids)
-        width = wider
-    if batch:
-        yield batch
+    for part in length_batches(texts, range(len(texts)), model.rotary_limit, tokens=room):
+        yield [texts[number] for number in part]

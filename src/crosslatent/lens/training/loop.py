@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluations, early stopping, checkpoints.
+"""The training loop: optimizer and schedule, steps, evaluations, early stopping, checkpoints.
 
 It knows rows by number and a loss by its terms, and nothing of languages or models.
 """
@@ -9,17 +9,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from transformers import get_scheduler
 
 from crosslatent.core.errors import TrainingError
-from crosslatent.lens.training.batches import Split, order_of, parts_of, steps_of
 from crosslatent.lens.training.checkpoints import Checkpoint, Checkpointer, Pace, Progressed
-from crosslatent.lens.training.descent import Descent
-from crosslatent.lens.training.processes import Processes
-from crosslatent.lens.training.randomness import seeded
+from crosslatent.lens.training.parallel_rows import RowSplit, order_of, parts_of, steps_of
+from crosslatent.lens.training.processes import Processes, seeded
 from crosslatent.lens.training.record import EARLY, FINISHED, INTERRUPTED, CurvePoint
 from crosslatent.lens.training.train_spec import TrainSpec
 
@@ -33,19 +33,15 @@ class Objective(Protocol):
 
     def sizes(self, rows: Sequence[int]) -> Mapping[str, float]:
         """What the sums in the terms of these rows are divided by."""
-        ...
 
     def pieces(self, rows: Sequence[int]) -> list[list[int]]:
         """Rows of a batch in the pieces that are computed one after the other."""
-        ...
 
     def terms(self, rows: Sequence[int], sizes: Mapping[str, float]) -> dict[str, Tensor]:
         """What rows contribute to the terms of all the rows that `sizes` is of."""
-        ...
 
     def loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum of the terms."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,71 @@ class TrainProgress:
     seconds: float
 
 
-Show = Callable[[TrainProgress], None]
+ShowTraining = Callable[[TrainProgress], None]
+
+
+class Descent:
+    """AdamW with a schedule of `total` steps, and the state that resuming them takes."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], spec: TrainSpec, total: int) -> None:
+        self._parameters = parameters
+        self._most = math.inf if spec.clip is None else spec.clip
+        matrices = [weight for weight in parameters.values() if weight.dim() > 1]
+        others = [weight for weight in parameters.values() if weight.dim() <= 1]
+        # As in the released training: norms and biases are not pulled towards 0.
+        groups = [
+            {"params": weights, "weight_decay": decay}
+            for weights, decay in ((matrices, spec.weight_decay), (others, 0.0))
+            if weights
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=spec.lr)
+        self._schedule: Any = get_scheduler(
+            spec.schedule.replace("constant", "constant_with_warmup"),
+            self._optimizer,
+            num_warmup_steps=math.ceil(spec.warmup * total),
+            num_training_steps=total,
+        )
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def clip(self) -> float:
+        """Shorten the gradient if it is too long; returns its norm before."""
+        return float(clip_grad_norm_(list(self._parameters.values()), self._most))
+
+    def step(self) -> None:
+        """Take a step, and free the gradient."""
+        self._optimizer.step()
+        self._schedule.step()
+        self.forget()
+
+    def forget(self) -> None:
+        """Free the gradient."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def moments(self) -> dict[str, Tensor]:
+        """The optimizer's state by ``kind:parameter``, on the CPU."""
+        return {
+            f"{kind}:{name}": _on_cpu(value)
+            for name, weight in self._parameters.items()
+            for kind, value in self._optimizer.state.get(weight, {}).items()
+        }
+
+    def restore(self, moments: Mapping[str, Tensor], step: int) -> None:
+        """Go on as if `step` steps had been taken and had left these moments."""
+        self._optimizer.state.clear()
+        for key, value in moments.items():
+            kind, _, name = key.partition(":")
+            weight = self._parameters[name]
+            # AdamW keeps its count of steps on the CPU.
+            own = value if kind == "step" else value.to(weight.device)
+            self._optimizer.state[weight][kind] = own
+        self._schedule.last_epoch = step
+        rates = zip(self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True)
+        for group, (base, factor) in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = base * factor(step)
 
 
 @dataclass(slots=True)
@@ -88,11 +148,11 @@ class Loop:
     objective: Objective
     parameters: Mapping[str, nn.Parameter]
     modules: Sequence[nn.Module]
-    split: Split
+    split: RowSplit
     spec: TrainSpec
     processes: Processes
     checkpointer: Checkpointer | None = None
-    show: Show | None = None
+    show: ShowTraining | None = None
     progressed: Progressed = field(default_factory=Progressed, init=False)
     _descent: Descent = field(init=False)
     _best: dict[str, Tensor] | None = field(default=None, init=False)
@@ -116,7 +176,7 @@ class Loop:
             return self.spec.max_steps
         return self.steps_per_epoch * self.spec.epochs
 
-    def run(self) -> Progressed:
+    def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one.
 
         Raises:
@@ -127,7 +187,7 @@ class Loop:
         if checkpoint is not None:
             self._restore(checkpoint)
         if self.progressed.stopped in (FINISHED, EARLY):
-            return self.progressed
+            return
         self.progressed.stopped = None
         begun = time.monotonic() - self.progressed.seconds.get(TRAIN, 0.0)
         try:
@@ -138,25 +198,26 @@ class Loop:
                 self._keep()
             raise
         finally:
-            for module in self.modules:
-                module.train(False)
-        return self.progressed
+            self._train_mode(on=False)
 
     def _steps(self, begun: float) -> None:
-        state = self.progressed
+        state, patience = self.progressed, self.spec.patience
         while state.stopped is None:
             if self._is_due():
                 self._evaluate()
-                state.stopped = EARLY if self._is_enough() else None
-                if state.stopped is None and state.step < self.total:
+                if patience is not None and state.worse >= patience:
+                    state.stopped = EARLY
+                    break
+                if state.step < self.total:
                     self._keep()
-            if state.stopped is None and state.step < self.total:
-                self._step()
-                self._tell(time.monotonic() - begun)
-                if state.step < self.total and self._pace.is_due(state.step, self.spec):
-                    self._keep()
-            elif state.stopped is None:
+            if state.step >= self.total:
                 state.stopped = FINISHED
+                break
+            self._step()
+            state.seconds[TRAIN] = time.monotonic() - begun
+            self._tell()
+            if state.step < self.total and self._pace.is_due(state.step, self.spec):
+                self._keep()
         state.seconds[TRAIN] = time.monotonic() - begun
         if self._best is not None:
             self._put(self._best)
@@ -164,13 +225,18 @@ class Loop:
         # The optimizer's state is not needed any more; the weights that count are.
         self._keep(finished=True)
 
+    def _tell(self) -> None:
+        state = self.progressed
+        if self.show is not None:
+            loss, seconds = state.curve[-1].loss, state.seconds[TRAIN]
+            self.show(TrainProgress(TRAIN, state.step, self.total, loss, seconds))
+
     def _step(self) -> None:
         state, spec = self.progressed, self.spec
-        epoch, place = divmod(state.step, self.steps_per_epoch)
+        epoch, number = divmod(state.step, self.steps_per_epoch)
         order = order_of(self.split.train, epoch, spec.seed)
-        rows = parts_of(order, spec.batch_size * spec.accumulate)[place]
-        for module in self.modules:
-            module.train(True)
+        rows = parts_of(order, spec.batch_size * spec.accumulate)[number]
+        self._train_mode(on=True)
         lr = self._descent.lr
         with seeded(_seed_of(spec.seed, state.step, self.processes.rank)):
             terms = self._gradient(rows)
@@ -181,22 +247,28 @@ class Loop:
         self._whole = False
         self._descent.step()
         state.step += 1
-        point = CurvePoint(
-            state.step, state.step / self.steps_per_epoch, TRAIN, lr, loss, _numbers(terms)
-        )
-        state.curve.append(point)
+        self._note(TRAIN, lr, loss, terms)
         self._whole = True
+
+    def _note(self, split: str, lr: float | None, loss: float, terms: Mapping[str, Tensor]) -> None:
+        step = self.progressed.step
+        point = CurvePoint(step, step / self.steps_per_epoch, split, lr, loss, _numbers(terms))
+        self.progressed.curve.append(point)
+
+    def _train_mode(self, *, on: bool) -> None:
+        for module in self.modules:
+            module.train(on)
 
     def _gradient(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Leave the gradient of the loss of all these rows; returns its terms."""
         sizes = self.objective.sizes(rows)
-        found: list[dict[str, Tensor]] = []
+        parts: list[dict[str, Tensor]] = []
         for piece in self._pieces(rows):
             terms = self.objective.terms(piece, sizes)
             self.objective.loss(terms).backward()
-            found.append({name: term.detach() for name, term in terms.items()})
+            parts.append({name: term.detach() for name, term in terms.items()})
         self._add_up_gradients()
-        return self._sum(found)
+        return self._sum(parts)
 
     def _pieces(self, rows: Sequence[int]) -> Iterator[list[int]]:
         """This process's share of every batch, in pieces."""
@@ -208,12 +280,11 @@ class Loop:
         # up to its gradient exactly, however rows and languages fall on the processes.
         if self.processes.world == 1:
             return
+        gradients = []
         for weight in self.parameters.values():
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        self.processes.add_up(
-            weight.grad for weight in self.parameters.values() if weight.grad is not None
-        )
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            gradients.append(weight.grad)
+        self.processes.add_up(gradients)
 
     def _sum(self, parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Terms added up over parts and processes."""
@@ -221,7 +292,7 @@ class Loop:
             return {name: torch.stack([part[name] for part in parts]).sum() for name in parts[0]}
         # A process without rows does not know the names; the first one always has rows.
         names = self.processes.agree(list(parts[0]) if parts else [])
-        zero = torch.zeros((), device=self._device)
+        zero = torch.zeros((), device=next(iter(self.parameters.values())).device)
         sums = {
             name: torch.stack([zero, *(part[name].float() for part in parts)]).sum()
             for name in names
@@ -236,8 +307,7 @@ class Loop:
             return
         terms = self._held_out()
         loss = self._check(terms)
-        epoch = state.step / self.steps_per_epoch
-        state.curve.append(CurvePoint(state.step, epoch, HELD_OUT, None, loss, _numbers(terms)))
+        self._note(HELD_OUT, None, loss, terms)
         if state.best_loss is not None and loss >= state.best_loss:
             state.worse += 1
             return
@@ -254,12 +324,10 @@ class Loop:
 
     def _held_out(self) -> dict[str, Tensor]:
         rows = self.split.held_out
-        for module in self.modules:
-            module.train(False)
+        self._train_mode(on=False)
         sizes = self.objective.sizes(rows)
         with torch.no_grad():
-            found = [self.objective.terms(piece, sizes) for piece in self._pieces(rows)]
-            return self._sum(found)
+            return self._sum([self.objective.terms(part, sizes) for part in self._pieces(rows)])
 
     def _is_due(self) -> bool:
         """Whether an evaluation comes before the next step."""
@@ -267,9 +335,6 @@ class Loop:
         every = self.spec.evaluate_every or self.steps_per_epoch
         done = bool(state.curve) and state.curve[-1].split == HELD_OUT
         return not done and (state.step % every == 0 or state.step == self.total)
-
-    def _is_enough(self) -> bool:
-        return self.spec.patience is not None and self.progressed.worse >= self.spec.patience
 
     def _check(self, terms: Mapping[str, Tensor]) -> float:
         """The loss of a step, if it is a finite number."""
@@ -279,8 +344,12 @@ class Loop:
         return loss
 
     def _fail(self, what: str, terms: Mapping[str, Tensor]) -> NoReturn:
+        """Go back to the last good checkpoint, and say so."""
         step = self.progressed.step + 1
-        self._back()
+        self._descent.forget()
+        checkpoint = self.checkpointer.load() if self.checkpointer else None
+        if checkpoint is not None:
+            self._restore(checkpoint)
         values = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
         where = "no folder was given to keep one in"
         if self.checkpointer is not None:
@@ -290,30 +359,9 @@ class Loop:
             f"rate; of good checkpoints, {where}."
         )
 
-    def _back(self) -> None:
-        """Go back to the last good checkpoint."""
-        self._descent.forget()
-        checkpoint = self.checkpointer.load() if self.checkpointer else None
-        if checkpoint is not None:
-            self._restore(checkpoint)
-
-    def _tell(self, seconds: float) -> None:
-        state = self.progressed
-        state.seconds[TRAIN] = seconds
-        if self.show is not None:
-            loss = state.curve[-1].loss
-            self.show(TrainProgress(TRAIN, state.step, self.total, loss, seconds))
-
-    @property
-    def _device(self) -> torch.device:
-        return next(iter(self.parameters.values())).device
-
     def _weights(self) -> dict[str, Tensor]:
         """A copy of the trained weights, on the CPU."""
-        return {
-            name: weight.detach().to("cpu", copy=True).contiguous()
-            for name, weight in self.parameters.items()
-        }
+        return {name: _on_cpu(weight) for name, weight in self.parameters.items()}
 
     def _keep(self, *, finished: bool = False) -> None:
         """Write a checkpoint, if there is a place for it and it is this process's to write."""
@@ -335,6 +383,10 @@ class Loop:
         with torch.no_grad():
             for name, weight in self.parameters.items():
                 weight.copy_(weights[name])
+
+
+def _on_cpu(weight: Tensor) -> Tensor:
+    return weight.detach().to("cpu", copy=True).contiguous()
 
 
 def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:

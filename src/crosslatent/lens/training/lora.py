@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from crosslatent.core.errors import ModelError, UsageError
-from crosslatent.lens.training.randomness import seeded
+from crosslatent.lens.training.processes import seeded
 from crosslatent.model import Model
 from crosslatent.model.adapters import CONFIG, WEIGHTS, check_peft, quantisation_of
 from crosslatent.runs.files import whole_file, write_json
@@ -33,6 +33,7 @@ _PREFIX = "base_model.model."
 """What PEFT puts before the names of a causal LM's modules."""
 
 _TRAINABLE = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
+_PACKERS = ("torchao", "bitsandbytes", "optimum.quanto", "hqq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,9 @@ def check_weights(model: Model, *, lora: bool, blocks: Sequence[int] | None = No
     """
     if lora:
         return
-    method = quantisation_of(model.hf)
     chosen = range(model.n_layers) if blocks is None else blocks
-    if method is None:
-        method = next((kind for layer in chosen for kind in _unfit(model, layer)), None)
+    unfit = (why for layer in chosen for why in _unfit(model, layer))
+    method = quantisation_of(model.hf) or next(unfit, None)
     if method is not None:
         raise ModelError(
             f"The weights of {model.name!r} are quantised ({method}) and cannot be trained "
@@ -171,24 +171,19 @@ def check_weights(model: Model, *, lora: bool, blocks: Sequence[int] | None = No
 def _unfit(model: Model, layer: int) -> Iterator[str]:
     """Why weights of a block cannot be trained."""
     whole = model.blocks[layer].whole
-    for name, weight in (*whole.named_parameters(), *_packed(whole)):
+    # Integer matrices among the buffers are where GPTQ and AWQ keep weights.
+    buffers = (
+        (name, value)
+        for name, value in whole.named_buffers()
+        if value.dim() > 1 and not value.is_floating_point() and value.dtype != torch.bool
+    )
+    for name, weight in (*whole.named_parameters(), *buffers):
         # torchao's weights call themselves floating-point; what they are made of is in their type.
         kind = type(weight)
-        plain = kind in (nn.Parameter, Tensor) or not kind.__module__.startswith(_PACKERS)
-        if not plain:
+        if kind not in (nn.Parameter, Tensor) and kind.__module__.startswith(_PACKERS):
             yield f"{name} of block {layer} is a {kind.__name__}"
         elif weight.dtype not in _TRAINABLE:
             yield f"{name} of block {layer} is {str(weight.dtype).removeprefix('torch.')}"
-
-
-_PACKERS = ("torchao", "bitsandbytes", "optimum.quanto", "hqq")
-
-
-def _packed(block: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Integer matrices among a block's buffers, which is where GPTQ and AWQ keep weights."""
-    for name, value in block.named_buffers():
-        if value.dim() > 1 and not value.is_floating_point() and value.dtype != torch.bool:
-            yield name, value
 
 
 def _checked_blocks(model: Model, blocks: Sequence[int]) -> tuple[int, ...]:
@@ -211,13 +206,18 @@ def _checked_blocks(model: Model, blocks: Sequence[int]) -> tuple[int, ...]:
 def _linear_layers(model: Model, blocks: Sequence[int]) -> tuple[tuple[str, ...], int]:
     """Full names of the blocks' linear layers, and how many matrices are none of theirs."""
     names = {id(module): name for name, module in model.hf.named_modules()}
-    found: list[str] = []
+    layers: list[str] = []
     left_out = 0
     for layer in blocks:
         whole = model.blocks[layer].whole
         linear = [module for module in whole.modules() if isinstance(module, nn.Linear | Conv1D)]
         covered = {id(weight) for module in linear for weight in module.parameters()}
-        others = _matrices(whole, covered)
+        # A stack of matrices counts each.
+        others = sum(
+            weight.numel() // (weight.shape[-1] * weight.shape[-2])
+            for name, weight in whole.named_parameters()
+            if id(weight) not in covered and weight.dim() > 1 and not name.endswith("bias")
+        )
         if not linear:
             method = quantisation_of(model.hf)
             kind = "experts held in one tensor" if method is None else f"weights in {method}"
@@ -227,17 +227,8 @@ def _linear_layers(model: Model, blocks: Sequence[int]) -> tuple[tuple[str, ...]
                 "whole blocks."
             )
         left_out += others
-        found += [names[id(module)] for module in linear]
-    return tuple(found), left_out
-
-
-def _matrices(block: nn.Module, covered: set[int]) -> int:
-    """Matrices of a block that are not among those covered; a stack of them counts each."""
-    return sum(
-        weight.numel() // (weight.shape[-1] * weight.shape[-2])
-        for name, weight in block.named_parameters()
-        if id(weight) not in covered and weight.dim() > 1 and not name.endswith("bias")
-    )
+        layers += [names[id(module)] for module in linear]
+    return tuple(layers), left_out
 
 
 def _adapters(model: Model) -> list[tuple[str, nn.Parameter]]:

@@ -1,4 +1,4 @@
-"""One process or several: who writes, who does which share, and sums over all of them.
+"""One process or several: who writes, who does which share, sums over all, and random numbers.
 
 Several processes are started by ``accelerate launch --multi_gpu`` or, on CPUs too, by torchrun; one
 alone needs neither accelerate nor any group of processes.
@@ -7,7 +7,8 @@ alone needs neither accelerate nor any group of processes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ class Processes:
 
     @classmethod
     def here(cls, *, cpu: bool) -> Processes:
-        """The processes that the environment of this one speaks of.
+        """The processes that this one's environment names.
 
         Args:
             cpu: whether models are on the CPU, so that tensors are exchanged there.
@@ -76,14 +77,26 @@ class Processes:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         torch.distributed.all_reduce(flat)
-        sizes = [tensor.numel() for tensor in tensors]
-        for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def agree(self, value: T) -> T:
         """What the first process says."""
-        if self.world == 1:
-            return value
         box = [value]
-        torch.distributed.broadcast_object_list(box)
+        if self.world > 1:
+            torch.distributed.broadcast_object_list(box)
         return box[0]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch's random numbers follow from a seed; outside, they continue as before.
+
+    `torch.manual_seed` sets the generators of all devices, so all of them are restored.
+    """
+    count = torch.accelerator.device_count()
+    kind = torch.accelerator.current_accelerator() if count else None
+    name = "cpu" if kind is None else kind.type
+    with torch.random.fork_rng(range(count), device_type=name):
+        torch.manual_seed(seed)
+        yield

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,9 @@ def write_record(record: TrainRecord, folder: Path) -> None:
         RunFolderError: the place cannot be written.
     """
     place = _place(folder)
-    write_curve(record.curve, place / CURVE)
+    lines = [json.dumps(asdict(point), allow_nan=False) + "\n" for point in record.curve]
+    with whole_file(place / CURVE) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
     write_json(place / RECORD, record.to_dict())
 
 
@@ -162,7 +163,7 @@ def read_record(folder: Path) -> TrainRecord:
     try:
         data = parse_json((place / RECORD).read_text(encoding="utf-8"))
         lines = (place / CURVE).read_text(encoding="utf-8").splitlines()
-        curve = [_points().validate_python(parse_json(line)) for line in lines]
+        curve = TypeAdapter(list[CurvePoint]).validate_python([parse_json(line) for line in lines])
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{str(folder)!r} holds no record of training ({FOLDER}/{RECORD}): give the --out "
@@ -181,26 +182,9 @@ def read_record(folder: Path) -> TrainRecord:
             f"of crosslatent reads {RECORD_VERSION}."
         )
     try:
-        return _records().validate_python({**data, "curve": curve})
+        return TypeAdapter(TrainRecord).validate_python({**data, "curve": curve})
     except ValueError as error:
         raise RunFolderError(
             f"The record of training in {str(place)!r} is damaged ({one_line(error)}): give a "
             "folder that 'crosslatent lens train' wrote."
         ) from error
-
-
-@cache
-def _points() -> TypeAdapter[CurvePoint]:
-    return TypeAdapter(CurvePoint)
-
-
-@cache
-def _records() -> TypeAdapter[TrainRecord]:
-    return TypeAdapter(TrainRecord)
-
-
-def write_curve(curve: Iterable[CurvePoint], path: Path) -> None:
-    """Write a curve as JSON Lines, whole or not at all."""
-    lines = [json.dumps(asdict(point), allow_nan=False) + "\n" for point in curve]
-    with whole_file(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")

@@ -8,12 +8,14 @@ Defaults are those of the released training of Lens (arXiv 2410.04407; docs/meth
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import (
     NOT_NEGATIVE,
     SHARE,
+    Setting,
     above_zero,
     at_least,
     check,
@@ -26,6 +28,10 @@ from crosslatent.core.settings import (
     whole,
 )
 from crosslatent.core.specs import CHAT, CHAT_ARGS, FINAL, AsChat, Layer, chat_of, resolve_layer
+
+if TYPE_CHECKING:
+    from crosslatent.lens.training.loop import ShowTraining
+    from crosslatent.tasks import Task
 
 ALL = "all"
 """As a layer of `TrainSpec.at`: the first trained block, every one above it, and the final norm."""
@@ -77,40 +83,34 @@ def _clip(text: str) -> float | None:
     return None if text == "none" else real(text)
 
 
+_COUNT: dict[str, Any] = {"metavar": "N", "read": positive, "valid": at_least(1)}
+_WEIGHT: dict[str, Any] = {"default": 1.0, "metavar": "W", "read": real, "valid": NOT_NEGATIVE}
+_SHARE: dict[str, Any] = {"metavar": "SHARE", "read": real, "valid": SHARE}
+_FACTOR: dict[str, Any] = {"metavar": "X", "read": real, "valid": above_zero()}
+
+
+def _choice(metavar: str, default: str, names: tuple[str, ...]) -> dict[str, Any]:
+    return {"metavar": metavar, "default": default, "valid": one_of(*names)}
+
+
+def _lora(what: str, **attributes: Any) -> dict[str, Any]:
+    return {"flags": (f"--lora-{what}",), "label": f"LoRA {what}", **attributes}
+
+
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
     """Low-rank adapters (arXiv 2106.09685) on every linear layer of the trained blocks.
 
     Raises:
-        UsageError: a value makes no sense.
+        UsageError: a value is not valid.
     """
 
-    rank: int = setting(
-        help="Rank of adapters.",
-        default=8,
-        metavar="R",
-        read=positive,
-        flags=("--lora-rank",),
-        label="LoRA rank",
-        valid=at_least(1),
-    )
+    rank: int = setting(help="Rank of adapters.", default=8, **_COUNT | _lora("rank", metavar="R"))
     alpha: float = setting(
-        help="Adapters count A / rank.",
-        default=16.0,
-        metavar="A",
-        read=real,
-        flags=("--lora-alpha",),
-        label="LoRA alpha",
-        valid=above_zero(),
+        help="Adapters count A / rank.", default=16.0, **_FACTOR | _lora("alpha", metavar="A")
     )
     dropout: float = setting(
-        help="Dropout before adapters.",
-        default=0.0,
-        metavar="P",
-        read=real,
-        flags=("--lora-dropout",),
-        label="LoRA dropout",
-        valid=SHARE,
+        help="Dropout before adapters.", default=0.0, **_SHARE | _lora("dropout", metavar="P")
     )
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class TrainSpec:
     """What is trained, towards what, and how.
 
     Raises:
-        UsageError: a value makes no sense.
+        UsageError: a value is not valid.
     """
 
     blocks: int | tuple[int, ...] = setting(
@@ -141,27 +141,9 @@ class TrainSpec:
         shown=FINAL,
         python="Terms are averaged over them.",
     )
-    align: float = setting(
-        help="Weight: bring together what is shared.",
-        default=1.0,
-        metavar="W",
-        read=real,
-        valid=NOT_NEGATIVE,
-    )
-    separate: float = setting(
-        help="Weight: push targets to their place.",
-        default=1.0,
-        metavar="W",
-        read=real,
-        valid=NOT_NEGATIVE,
-    )
-    retain: float = setting(
-        help="Weight: keep the central language.",
-        default=1.0,
-        metavar="W",
-        read=real,
-        valid=NOT_NEGATIVE,
-    )
+    align: float = setting(help="Weight: bring together what is shared.", **_WEIGHT)
+    separate: float = setting(help="Weight: push targets to their place.", **_WEIGHT)
+    retain: float = setting(help="Weight: keep the central language.", **_WEIGHT)
     strength: float | Mapping[str, float] = setting(
         help="How far to push, in language directions.",
         default=1.0,
@@ -170,90 +152,46 @@ class TrainSpec:
         shown="1",
         python="lambda_l of docs/methods.md; a mapping by language, 1 for those not named.",
     )
-    epochs: int = setting(help="Passes.", default=1, metavar="N", read=positive, valid=at_least(1))
+    epochs: int = setting(help="Passes.", default=1, **_COUNT)
     max_steps: int | None = setting(
         help="Exactly N steps, in place of passes.",
-        metavar="N",
-        read=positive,
-        valid=at_least(1),
         python="Two objectives with different numbers of rows have the same budget with it.",
+        **_COUNT,
     )
-    batch_size: int = setting(
-        help="Rows of a batch, over all processes.",
-        default=8,
-        metavar="N",
-        read=positive,
-        valid=at_least(1),
-    )
-    lr: float = setting(
-        help="Learning rate.",
-        default=1e-5,
-        metavar="X",
-        read=real,
-        label="learning rate",
-        valid=above_zero(),
-    )
+    batch_size: int = setting(help="Rows of a batch, over all processes.", default=8, **_COUNT)
+    lr: float = setting(help="Learning rate.", default=1e-5, label="learning rate", **_FACTOR)
     weight_decay: float = setting(
         help="Of AdamW.",
-        default=0.1,
-        metavar="X",
-        read=real,
-        valid=NOT_NEGATIVE,
         python="Norms and biases have none.",
+        **_WEIGHT | {"default": 0.1, "metavar": "X"},
     )
-    warmup: float = setting(
-        help="Of all steps, with rising rate.",
-        default=0.05,
-        metavar="SHARE",
-        read=real,
-        valid=SHARE,
-    )
+    warmup: float = setting(help="Of all steps, with rising rate.", default=0.05, **_SHARE)
     schedule: str = setting(
-        help="After it: cosine, linear or constant.",
-        default="cosine",
-        metavar="NAME",
-        valid=one_of(*SCHEDULES),
+        help="After it: cosine, linear or constant.", **_choice("NAME", "cosine", SCHEDULES)
     )
-    accumulate: int = setting(
-        help="Batches of a step.", default=1, metavar="N", read=positive, valid=at_least(1)
-    )
+    accumulate: int = setting(help="Batches of a step.", default=1, **_COUNT)
     clip: float | None = setting(
         help="Largest norm of a gradient.",
         default=1.0,
-        metavar="X|none",
-        read=_clip,
         shown="1",
-        valid=above_zero(finite=False),
+        **_FACTOR | {"metavar": "X|none", "read": _clip, "valid": above_zero(finite=False)},
     )
     seed: int = setting(
         help="Of order, held-out rows and dropout.",
         default=0,
-        metavar="S",
-        read=whole,
-        valid=at_least(0),
+        **_COUNT | {"metavar": "S", "read": whole, "valid": at_least(0)},
     )
-    held_out: float = setting(
-        help="Rows that are evaluated only.", default=0.1, metavar="SHARE", read=real, valid=SHARE
-    )
+    held_out: float = setting(help="Rows that are evaluated only.", default=0.1, **_SHARE)
     patience: int | None = setting(
-        help="Stop after N evaluations without a better one, and take the best weights.",
-        metavar="N",
-        read=positive,
-        valid=at_least(1),
+        help="Stop after N evaluations without a better one, and take the best weights.", **_COUNT
     )
-    evaluate_every: int | None = setting(
-        help="Steps; after each epoch by default.", metavar="N", read=positive, valid=at_least(1)
-    )
+    evaluate_every: int | None = setting(help="Steps; after each epoch by default.", **_COUNT)
     checkpoint_every: int | None = setting(
         help="Steps; about every minute by default.",
-        metavar="N",
-        read=positive,
-        valid=at_least(1),
         python="Counts for nothing without a folder to keep them in.",
+        **_COUNT,
     )
-    max_tokens: int = setting(
-        help="Cut longer texts.", default=512, metavar="N", read=positive, valid=at_least(1)
-    )
+    max_tokens: int = setting(help="Cut longer texts.", default=512, **_COUNT)
     chat: bool = field_of(CHAT)
     chat_args: Mapping[str, Any] | None = field_of(CHAT_ARGS)
     clock: str | None = setting(
@@ -267,16 +205,12 @@ class TrainSpec:
     gradient_checkpointing: bool = setting(help="Less memory, more time.", default=False)
     precision: str = setting(
         help="auto, float32, or bfloat16 (float32 weights).",
-        default=AUTO,
-        metavar="P",
-        valid=one_of(*PRECISIONS),
+        **_choice("P", AUTO, PRECISIONS),
         python="auto is float32 if the model is in float32, else bfloat16.",
     )
     save_dtype: str = setting(
         help="float32; model (the model's own); auto: float32 if it was trained in that.",
-        default=AUTO,
-        metavar="T",
-        valid=one_of(*SAVE_DTYPES),
+        **_choice("T", AUTO, SAVE_DTYPES),
         python="A half precision has no room for small changes. Adapters are in float32.",
     )
     central_answers: bool = setting(
@@ -289,7 +223,8 @@ class TrainSpec:
         if self.align == self.separate == self.retain == 0:
             raise UsageError("All three losses have weight 0, so nothing is trained: raise one.")
         chat_of(self.chat, self.chat_args, self.clock)
-        for strength in self._strengths().values():
+        by_lang = self.strength if isinstance(self.strength, Mapping) else {"": self.strength}
+        for strength in by_lang.values():
             if not math.isfinite(strength):
                 raise UsageError(f"The strength is {strength}: give a finite number.")
         for layer in self.at:
@@ -309,9 +244,6 @@ class TrainSpec:
     def as_chat(self) -> AsChat:
         """Whether, and how, texts go through the chat template."""
         return chat_of(self.chat, self.chat_args, self.clock)
-
-    def _strengths(self) -> Mapping[str, float]:
-        return self.strength if isinstance(self.strength, Mapping) else {"": self.strength}
 
     def strength_of(self, lang: str) -> float:
         """lambda_l of one language."""
@@ -365,14 +297,42 @@ class TrainSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for the record and to tell two runs apart."""
-        plain = asdict(self)
-        plain["strength"] = (
-            dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
-        )
-        # Only where there are some, so that a run of before them is still the same.
-        unsaid = [name for name in ("chat_args", "clock") if not plain[name]]
+        # Chat arguments and clock only if given: records of earlier releases have neither.
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in plain.items()
-            if name not in unsaid
+            for name, value in asdict(self).items()
+            if value or name not in ("chat_args", "clock")
         }
+
+
+class TrainOptions(TypedDict, total=False):
+    """What `train` and `train_answers` take beside what is trained on."""
+
+    spec: Annotated[
+        TrainSpec | None, Setting(help="The settings; None for those of the released training.")
+    ]
+    out: Annotated[
+        Path | None,
+        Setting(
+            help="Folder for the trained model, its record and checkpoints.",
+            python="The same call again resumes from the last checkpoint, with the same result.",
+        ),
+    ]
+    cache: Annotated[
+        Path | None,
+        Setting(
+            help="Folder where what enters the trained blocks is kept for other runs; it is "
+            "removed after training by default."
+        ),
+    ]
+    new: Annotated[bool, Setting(help="Throw away a run that is in `out`.", default=False)]
+    progress: Annotated[
+        "ShowTraining | None", Setting(help="Called with the progress of training.")
+    ]
+    about: Annotated[
+        Mapping[str, Any] | None, Setting(help='For the record: "space" (a folder), "command".')
+    ]
+    task: Annotated[
+        "Task | None",
+        Setting(help="The task that texts are from: its name is recorded with the facts asked."),
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import formatting
 from crosslatent.report.figure import Drawn, draw_forest
 from crosslatent.report.forest import Forest, Row, row, sizes

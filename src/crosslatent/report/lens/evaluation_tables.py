@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import formatting
 from crosslatent.report.lens.evaluation_words import corrected, is_unknown, nats, summary, trained
 from crosslatent.report.lens.marks import isolated, name

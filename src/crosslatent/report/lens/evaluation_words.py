@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation
+from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
 from crosslatent.report import formatting
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable

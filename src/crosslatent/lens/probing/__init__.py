@@ -1,1 +1,0 @@
-"""From texts to the language subspaces of all layers; `run` has the function `probe`."""
