@@ -29,7 +29,7 @@ from crosslatent.interventions.registry import KINDS
 from crosslatent.report.build import build_report
 from crosslatent.runs import RunReader
 from crosslatent.selectors import SELECTORS, evaluate_run, selectors_of
-from crosslatent.selectors.base import State, always, looking_cost
+from crosslatent.selectors.base import SelectorState, always, looking_cost
 from crosslatent.selectors.fixed import pair_of
 from crosslatent.selectors.saved import load
 from crosslatent.tasks.metrics import METRICS
@@ -101,7 +101,7 @@ class FittedBoldest:
         return always(places[likely.argmax(axis=1)], len(seen), self.cost)
 
     def state(self):
-        return State("boldest", {"pairs": [asdict(pair) for pair in self.pairs]}, {})
+        return SelectorState("boldest", {"pairs": [asdict(pair) for pair in self.pairs]}, {})
 
 
 def parity(output, item):

@@ -89,7 +89,7 @@ def heatmap(run: Path) -> Found:
 
 def export(run: Path) -> Found:
     """Rows beside their items as one Parquet file, in order."""
-    from crosslatent.runs.export import export_rows
+    from crosslatent.runs.reader import export_rows
 
     out = run.parent / f"{run.name}.parquet"
     rows = export_rows(run, out, "parquet")

@@ -11,7 +11,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunFolder, RunReader, locks
-from crosslatent.runs.export import export_rows
+from crosslatent.runs.reader import export_rows
 from crosslatent.runs.run_path import names_in, read_bytes, run_path
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import task_of

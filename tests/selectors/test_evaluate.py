@@ -19,11 +19,11 @@ from crosslatent.selectors.evaluate import (
 from crosslatent.selectors.kinds.halving import Halving
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.kinds.vote import Vote
-from crosslatent.selectors.ratio import ratio
 from crosslatent.selectors.registry import selectors_of
 from crosslatent.selectors.splits import split_to_test, split_to_tune
 from crosslatent.selectors.table import shares
 from crosslatent.stats import Estimate
+from crosslatent.stats.estimates import ratio
 from support.choices import World, halves, simulate
 from support.runs import item, row, write_extra, write_run
 

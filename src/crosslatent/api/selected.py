@@ -27,8 +27,8 @@ from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
 from crosslatent.selectors.saved import SavedSelector, check_pairs
 from crosslatent.tasks import RULES, Item
-from crosslatent.tasks.fingerprints import text_key
 from crosslatent.tasks.item import check_judging
+from crosslatent.tasks.task import text_key
 
 _OPEN = "contains"
 """The rule of open questions; without a gold answer it judges nothing."""

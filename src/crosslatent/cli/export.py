@@ -29,7 +29,7 @@ def export(
     debug: DebugOption = False,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
-    from crosslatent.runs.export import check_format, export_rows
+    from crosslatent.runs.reader import check_format, export_rows
 
     kind = check_format(format)
     if out is not None:
@@ -42,7 +42,7 @@ def export(
 
 
 def _to_stdout(run: str, kind: str) -> None:
-    from crosslatent.runs.export import check_format, export_rows
+    from crosslatent.runs.reader import check_format, export_rows
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows"

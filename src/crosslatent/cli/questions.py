@@ -122,7 +122,7 @@ class Questions:
             TaskError: a limit below 1, or too few pilot questions for the shots.
         """
         from crosslatent.tasks import with_shots
-        from crosslatent.tasks.shots import PILOT
+        from crosslatent.tasks.task import PILOT
 
         chosen = {item.id for item in task.select(limit=self.settings["limit"]).items}
         shots = cast("int", self.settings.get("shots", 0))

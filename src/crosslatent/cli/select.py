@@ -20,7 +20,7 @@ _WIDTH = 240
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
     from crosslatent.runs.reader import RunReader
-    from crosslatent.selectors import Evaluation, Fitted, Selector, SelectorResult
+    from crosslatent.selectors import FittedSelector, Selector, SelectorEvaluation, SelectorResult
 
 
 def select(
@@ -64,7 +64,7 @@ def select(
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import selectors_of
     from crosslatent.selectors.evaluate import evaluate_run
-    from crosslatent.tasks.fingerprints import text_key
+    from crosslatent.tasks.task import text_key
 
     if seed < 0:
         raise UsageError(f"--seed is {seed}, but a seed is a whole number of 0 or more.")
@@ -108,9 +108,9 @@ def _check_save(save: Path | None, strategy: str, selectors: list[Selector]) -> 
 def _save(
     file: Path,
     selector: Selector,
-    fitted: dict[str, Fitted],
+    fitted: dict[str, FittedSelector],
     reader: RunReader,
-    evaluation: Evaluation,
+    evaluation: SelectorEvaluation,
 ) -> list[Path]:
     from crosslatent.selectors.saved import SavedSelector, fitted_on, save
 
@@ -126,7 +126,7 @@ def _save(
 def _seen(reader: RunReader, split: str) -> Seen:
     """Hashes of the questions of a split of a run: what a selector is fitted on."""
     from crosslatent.core.seen import Seen
-    from crosslatent.tasks.fingerprints import fact_key, text_key
+    from crosslatent.tasks.task import fact_key, text_key
 
     task = (reader.manifest.get("task") or {}).get("name")
     rows = reader.connect().execute(
@@ -140,8 +140,8 @@ def _seen(reader: RunReader, split: str) -> Seen:
 
 
 def _plain(
-    evaluation: Evaluation,
-    fitted: dict[str, Fitted],
+    evaluation: SelectorEvaluation,
+    fitted: dict[str, FittedSelector],
     strategy: str,
     files: list[Path],
     said: list[str],
@@ -166,14 +166,14 @@ def _plain(
     }
 
 
-def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
+def _verdict(reader: RunReader, evaluation: SelectorEvaluation) -> list[str]:
     from crosslatent.analysis.run import exploratory_of
     from crosslatent.report.selectors import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))
 
 
-def _print(evaluation: Evaluation, said: list[str]) -> None:
+def _print(evaluation: SelectorEvaluation, said: list[str]) -> None:
     from rich.table import Table
 
     from crosslatent.report.selectors import selectors_table

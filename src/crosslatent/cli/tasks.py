@@ -165,7 +165,7 @@ def _load(
     shots: int,
     aux: str | None,
 ) -> Task:
-    from crosslatent.tasks.prompts import is_prompts
+    from crosslatent.tasks.loading import is_prompts
 
     prompts = Path(task) if is_prompts(task) else None
     settings = {

@@ -44,8 +44,8 @@ class Seen:
 
     Attributes:
         rows: hashes of token ids.
-        texts: hashes of normalised texts (`tasks.fingerprints.text_key`).
-        facts: hashes of facts (`tasks.fingerprints.fact_key`).
+        texts: hashes of normalised texts (`tasks.task.text_key`).
+        facts: hashes of facts (`tasks.task.fact_key`).
         complete: whether this is all; False if it was built on something that has no such record.
     """
 

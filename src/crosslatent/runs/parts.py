@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from crosslatent.core.errors import RunFolderError, StorageError
 from crosslatent.core.untrusted import one_line, short
-from crosslatent.runs.files import sync_folder, write_table
+from crosslatent.runs.files import is_whole, sync_folder, write_table
 from crosslatent.runs.run_path import (
     make_folder,
     names_in,
@@ -33,7 +33,6 @@ from crosslatent.runs.run_path import (
     why,
 )
 from crosslatent.runs.schema import completed
-from crosslatent.runs.sums import is_whole
 
 if TYPE_CHECKING:
     from crosslatent.runs.run_path import RunPath
@@ -65,7 +64,7 @@ class SetAside:
     reason: str
 
 
-class Parts(Protocol):
+class ItemParts(Protocol):
     """What is kept in parts, by item."""
 
     def write(self, name: str, content: Any, /) -> None:

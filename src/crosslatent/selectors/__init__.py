@@ -3,7 +3,7 @@
 from crosslatent.selectors.base import (
     ABSTAIN,
     Candidates,
-    Fitted,
+    FittedSelector,
     Labels,
     Selection,
     Selector,
@@ -11,7 +11,7 @@ from crosslatent.selectors.base import (
 )
 from crosslatent.selectors.evaluate import evaluate_data, evaluate_run, evaluation_of
 from crosslatent.selectors.registry import ALL, SELECTORS, register_selector, selectors_of
-from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
+from crosslatent.selectors.results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.selectors.summary import Choosing, summarise_choosing
 
 __all__ = [
@@ -21,11 +21,11 @@ __all__ = [
     "Baseline",
     "Candidates",
     "Choosing",
-    "Evaluation",
-    "Fitted",
+    "FittedSelector",
     "Labels",
     "Selection",
     "Selector",
+    "SelectorEvaluation",
     "SelectorResult",
     "Steps",
     "evaluate_data",

@@ -2,7 +2,7 @@
 
 Contract: `Candidates` holds what is known when a question is asked, and no gold answer; gold
 answers come in `Labels`, for the tuning split alone. A selector is one registered class in one
-file: a `Selector`, whose `fit` returns a `Fitted` (docs/methods.md 6).
+file: a `Selector`, whose `fit` returns a `FittedSelector` (docs/methods.md 6).
 
 Cost model: forward passes relative to one unmodified answer. Unmodified answer 1; run over aux 1;
 each transplanted answer 1, though often its first step alone is looked at. It is an upper estimate:
@@ -196,7 +196,7 @@ class Selection:
         return np.where(self.abstained, vanilla, chosen)
 
 
-class State(NamedTuple):
+class SelectorState(NamedTuple):
     """A fitted selector as plain data, for `saved`.
 
     Attributes:
@@ -214,7 +214,7 @@ Reads = Literal["nothing", "steps", "answers"]
 """What a choice depends on: on no row at all, on first steps, or on what candidates answer."""
 
 
-class Fitted(Protocol):
+class FittedSelector(Protocol):
     """A selector that is ready to choose."""
 
     @property
@@ -241,7 +241,7 @@ class Fitted(Protocol):
         """A candidate for every item, or `ABSTAIN`, or `NOT_RUN`."""
         ...
 
-    def state(self) -> State | None:
+    def state(self) -> SelectorState | None:
         """Plain data to save; None if it cannot be saved without pickle."""
         ...
 
@@ -257,8 +257,8 @@ class Selector(ABC):
         yield cls()
 
     @classmethod
-    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitted:
-        """A fitted one from its `State`, whose kind is the registered name.
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedSelector:
+        """A fitted one from its `SelectorState`, whose kind is the registered name.
 
         Raises:
             ValueError: the data is damaged, or what this selector fits is never saved.
@@ -277,7 +277,7 @@ class Selector(ABC):
         """What it does, as a clause for a table."""
 
     @abstractmethod
-    def fit(self, seen: Candidates, labels: Labels) -> Fitted:
+    def fit(self, seen: Candidates, labels: Labels) -> FittedSelector:
         """Learn from the tuning split.
 
         Raises:
@@ -293,6 +293,6 @@ def always(choice: Places | int, n: int, cost: float) -> Selection:
 
 
 def measured(right: Floats) -> dict[str, float]:
-    """Accuracy on the tuning split for `Fitted.report`; nothing if no answer could be judged."""
+    """Accuracy on the tuning split for `FittedSelector.report`; nothing if none could be judged."""
     known = right[~np.isnan(right)]
     return {"pilot_accuracy": float(known.mean())} if len(known) else {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.base import Candidates, Fitted, Mask
+from crosslatent.selectors.base import Candidates, FittedSelector, Mask
 from crosslatent.selectors.fixed import FixedPairs
 from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.signals import signals
@@ -43,7 +43,7 @@ def check_same_setting(mine: Mapping[str, Any], other: Mapping[str, Any], run: s
                 )
 
 
-def lacking(fitted: Fitted, seen: Candidates) -> str | None:
+def lacking(fitted: FittedSelector, seen: Candidates) -> str | None:
     """What the questions to test on lack for a selector, as a sentence; None if nothing.
 
     A pair lacks if none of the questions was run with it, and scores if no question has any.
@@ -63,13 +63,13 @@ def lacking(fitted: Fitted, seen: Candidates) -> str | None:
     return None
 
 
-def covered(fitted: Fitted, true: Candidates, other: Candidates) -> Mask:
+def covered(fitted: FittedSelector, true: Candidates, other: Candidates) -> Mask:
     """Items of which `other` has every row that the selector looks at in `true`, shape (items,)."""
     looked = _looked_at(fitted, true)
     return np.asarray((~looked | other.ran).all(axis=1) & looked.any(axis=1))
 
 
-def _wanted(fitted: Fitted, seen: Candidates) -> list[TransplantSpec]:
+def _wanted(fitted: FittedSelector, seen: Candidates) -> list[TransplantSpec]:
     """Its pairs; of pairs by language, those of the languages that are asked in."""
     if isinstance(fitted, FixedPairs):
         langs = sorted(set(seen.lang.tolist()))
@@ -77,7 +77,7 @@ def _wanted(fitted: Fitted, seen: Candidates) -> list[TransplantSpec]:
     return list(fitted.pairs)
 
 
-def _looked_at(fitted: Fitted, seen: Candidates) -> Mask:
+def _looked_at(fitted: FittedSelector, seen: Candidates) -> Mask:
     """The rows that a choice depends on, shape (items, K)."""
     if isinstance(fitted, FittedConfidence):
         return fitted.allowed(seen)

@@ -24,17 +24,22 @@ from crosslatent.selectors.base import (
     FIXED_COST,
     NOT_RUN,
     VANILLA_COST,
-    Fitted,
+    FittedSelector,
     Selection,
     Selector,
 )
 from crosslatent.selectors.coverage import check_same_setting, covered, lacking
 from crosslatent.selectors.kinds.pilot import REFERENCE
-from crosslatent.selectors.ratio import ratio
 from crosslatent.selectors.registry import ALL, SELECTORS, selectors_of
-from crosslatent.selectors.results import MOST_COST, Baseline, Evaluation, SelectorResult, Used
+from crosslatent.selectors.results import (
+    MOST_COST,
+    Baseline,
+    SelectorEvaluation,
+    SelectorResult,
+    Used,
+)
 from crosslatent.selectors.samples import sampled_majorities
-from crosslatent.selectors.splits import Key, Split, first_to_test, same_text, split_to_tune
+from crosslatent.selectors.splits import Key, TableSplit, first_to_test, same_text, split_to_tune
 from crosslatent.selectors.strict import CONTROLS, room
 from crosslatent.selectors.table import prompts_of, read_table
 from crosslatent.stats import (
@@ -46,6 +51,7 @@ from crosslatent.stats import (
     holm,
     paired_difference,
 )
+from crosslatent.stats.estimates import ratio
 
 if TYPE_CHECKING:
     from crosslatent.runs.reader import RunReader
@@ -69,7 +75,7 @@ def evaluate_run(
     seed: int = 0,
     text_key: Key | None = None,
     allow_training_data: bool = False,
-) -> tuple[Evaluation, dict[str, Fitted]]:
+) -> tuple[SelectorEvaluation, dict[str, FittedSelector]]:
     """Fit selectors on a split of one run, and test them on a split of the same or another run.
 
     Args:
@@ -80,10 +86,10 @@ def evaluate_run(
         tune: split to fit on.
         test: split to test on; None = the first of the other splits that can be tested on.
         seed: of the intervals.
-        text_key: what prompts are known again by (`tasks.fingerprints.text_key`): questions with a
+        text_key: what prompts are known again by (`tasks.task.text_key`): questions with a
             prompt of the tuning split are left out, as those of one of its facts are; None to go by
             facts alone.
-        allow_training_data: test on these questions too; see `Evaluation.trained_on`.
+        allow_training_data: test on these questions too; see `SelectorEvaluation.trained_on`.
 
     Returns:
         The evaluation, and the fitted selectors by name.
@@ -118,7 +124,7 @@ def evaluate_data(
     seed: int = 0,
     text_key: Key | None = None,
     allow_training_data: bool = False,
-) -> tuple[Evaluation, dict[str, Fitted]]:
+) -> tuple[SelectorEvaluation, dict[str, FittedSelector]]:
     """`evaluate_run` for run folders that are open already; for the report, above all."""
     tested = tested or data
     check_same_setting(data.manifest, tested.manifest, tested.reader.path.name)
@@ -165,7 +171,7 @@ def evaluate_data(
 
 def evaluation_of(
     data: RunData, *, tune: str = "pilot", test: str | None = None, seed: int = 0
-) -> tuple[Evaluation | None, str | None]:
+) -> tuple[SelectorEvaluation | None, str | None]:
     """All selectors on one run, for its report.
 
     Args:
@@ -191,15 +197,15 @@ def evaluation_of(
 
 
 def evaluate(
-    tuning: Split,
-    testing: Split,
+    tuning: TableSplit,
+    testing: TableSplit,
     selectors: Sequence[Selector],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
     samples: Mapping[int, Floats] | None = None,
     surer: Mapping[str, Floats] | None = None,
-) -> tuple[Evaluation, dict[str, Fitted]]:
+) -> tuple[SelectorEvaluation, dict[str, FittedSelector]]:
     """`evaluate_run` for tables that are open already.
 
     Args:
@@ -233,7 +239,7 @@ def evaluate(
     missing += _without_controls(testing, found, score)
     if not samples:
         missing.append("No sampling baseline: the run holds no samples of the unmodified model.")
-    return Evaluation(
+    return SelectorEvaluation(
         tuned_on="",
         tested_on="",
         tune="",
@@ -257,7 +263,7 @@ def evaluate(
 
 
 def _without_controls(
-    testing: Split, found: Sequence[SelectorResult], score: _Score
+    testing: TableSplit, found: Sequence[SelectorResult], score: _Score
 ) -> Iterator[str]:
     """What is not known because controls were not run."""
     if not testing.table.shuffled:
@@ -278,7 +284,9 @@ def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
     return ways if margin is None else ways | {"surer_calibrated": both.surer(tested, margin)}
 
 
-def _fit_all(tuning: Split, selectors: Sequence[Selector]) -> tuple[dict[str, Fitted], list[str]]:
+def _fit_all(
+    tuning: TableSplit, selectors: Sequence[Selector]
+) -> tuple[dict[str, FittedSelector], list[str]]:
     seen, labels = tuning.table.seen.take(tuning.mask), tuning.table.labels.take(tuning.mask)
     fitted, missing = {}, []
     for selector in selectors:
@@ -294,7 +302,9 @@ def _fit_all(tuning: Split, selectors: Sequence[Selector]) -> tuple[dict[str, Fi
 class _Score:
     """Scores fitted selectors on one split; what they share is computed once."""
 
-    def __init__(self, testing: Split, reference: Fitted, seed: int, resamples: int) -> None:
+    def __init__(
+        self, testing: TableSplit, reference: FittedSelector, seed: int, resamples: int
+    ) -> None:
         self.table, self.mask = testing.table, testing.mask
         self.clusters = testing.clusters
         self.seen = self.table.seen.take(self.mask)
@@ -315,7 +325,7 @@ class _Score:
         """Right or wrong of what was chosen, shape (items,)."""
         return selection.outcome(self.labels.correct, self.labels.vanilla)
 
-    def of(self, selector: Selector, fitted: Fitted) -> SelectorResult:
+    def of(self, selector: Selector, fitted: FittedSelector) -> SelectorResult:
         """One selector."""
         selection = fitted.choose(self.seen)
         right, shuffled = self.right(selection), self._shuffled(fitted)
@@ -350,7 +360,7 @@ class _Score:
     def _strict(self, right: Floats) -> Estimate | None:
         return None if self.room is None else self._mean(self.room * (1 - right))
 
-    def _shuffled(self, fitted: Fitted) -> Floats | None:
+    def _shuffled(self, fitted: FittedSelector) -> Floats | None:
         """Right or wrong of the same selector where donors are drawn blindly, shape (items,)."""
         whole = {}
         for stratum, (seen, labels) in self.table.shuffled.items():

@@ -15,7 +15,7 @@ from crosslatent.selectors.base import (
     Candidates,
     Reads,
     Selection,
-    State,
+    SelectorState,
     always,
 )
 
@@ -62,14 +62,14 @@ class FixedPairs:
             choice = np.where((choice >= 0) & ran, choice, NOT_RUN)
         return always(choice, len(seen), self.cost)
 
-    def state(self) -> State:
+    def state(self) -> SelectorState:
         """Pairs alone: there are no arrays."""
         plain = {
             "pooled": asdict(self.pooled),
             "by_language": {lang: asdict(pair) for lang, pair in self.by_language.items()},
             "report": dict(self.report),
         }
-        return State(FIXED, plain, {})
+        return SelectorState(FIXED, plain, {})
 
     @classmethod
     def from_state(cls, plain: Mapping[str, Any], _arrays: Mapping[str, Any]) -> FixedPairs:

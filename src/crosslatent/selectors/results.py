@@ -134,7 +134,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class SelectorEvaluation:
     """Selectors fitted on one split and tested on another.
 
     Attributes:

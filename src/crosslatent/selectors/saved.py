@@ -24,7 +24,7 @@ from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.seen import Seen
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import whole_file
-from crosslatent.selectors.base import Fitted
+from crosslatent.selectors.base import FittedSelector
 from crosslatent.selectors.fixed import FIXED, FixedPairs
 from crosslatent.selectors.registry import SELECTORS
 
@@ -46,7 +46,7 @@ class SavedSelector:
 
     name: str
     about: str
-    fitted: Fitted
+    fitted: FittedSelector
     fitted_on: Mapping[str, Any]
     seen: Seen | None = None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.selectors.base import Mask
-from crosslatent.selectors.table import Table
+from crosslatent.selectors.table import SelectorTable
 
 Prompts = Sequence[tuple[str, str]]
 """Main and aux of every item of a table, in its order."""
@@ -19,10 +19,10 @@ Key = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TableSplit:
     """The part of a table that is fitted or tested on: questions with gold answers and rows."""
 
-    table: Table
+    table: SelectorTable
     mask: Mask
 
     @property
@@ -35,7 +35,7 @@ class Split:
         return int(self.mask.sum())
 
 
-def split_to_tune(table: Table, name: str, run: str) -> Split:
+def split_to_tune(table: SelectorTable, name: str, run: str) -> TableSplit:
     """The questions that selectors are fitted on.
 
     Raises:
@@ -47,18 +47,18 @@ def split_to_tune(table: Table, name: str, run: str) -> Split:
             f"The run {run!r} has no questions of the split {name!r} with gold answers and rows: "
             "sweep that split, or name another one with --tune."
         )
-    return Split(table, mask)
+    return TableSplit(table, mask)
 
 
 def split_to_test(
-    table: Table,
+    table: SelectorTable,
     name: str,
-    tuning: Split,
+    tuning: TableSplit,
     run: str,
     *,
     same_text: Mask | None = None,
     allow: bool = False,
-) -> tuple[Split, int]:
+) -> tuple[TableSplit, int]:
     """The questions to test on, and how many of the split stand in the tuning split too.
 
     Args:
@@ -77,7 +77,7 @@ def split_to_test(
     if same_text is not None:
         shared |= mask & same_text
     if allow and mask.any():
-        return Split(table, mask), int(shared.sum())
+        return TableSplit(table, mask), int(shared.sum())
     if not (mask & ~shared).any():
         count = int(shared.sum())
         why = (
@@ -91,10 +91,10 @@ def split_to_test(
             "that split, or name another one with --test"
             f"{', or pass --allow-training-data' if count else ''}."
         )
-    return Split(table, mask & ~shared), int(shared.sum())
+    return TableSplit(table, mask & ~shared), int(shared.sum())
 
 
-def same_text(tuning: Split, fitted: Prompts, tested: Prompts, key: Key) -> Mask:
+def same_text(tuning: TableSplit, fitted: Prompts, tested: Prompts, key: Key) -> Mask:
     """Items one of whose prompts is a prompt of the tuning split, (items of the tested run,).
 
     Args:
@@ -109,14 +109,14 @@ def same_text(tuning: Split, fitted: Prompts, tested: Prompts, key: Key) -> Mask
 
 
 def first_to_test(
-    table: Table,
+    table: SelectorTable,
     names: Sequence[str],
-    tuning: Split,
+    tuning: TableSplit,
     run: str,
     *,
     same_text: Mask | None = None,
     allow: bool = False,
-) -> tuple[Split, int, str]:
+) -> tuple[TableSplit, int, str]:
     """`split_to_test` of the first split that can be tested on, and its name.
 
     Raises:
@@ -135,6 +135,6 @@ def first_to_test(
     raise reason
 
 
-def _usable(table: Table) -> Mask:
+def _usable(table: SelectorTable) -> Mask:
     judged: Mask = ~np.isnan(table.labels.vanilla) & (~np.isnan(table.labels.correct)).any(axis=1)
     return judged

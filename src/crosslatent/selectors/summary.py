@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from crosslatent.analysis.attribution import AttributionResult, judge_attribution
 from crosslatent.analysis.data import RunData
 from crosslatent.selectors.evaluate import evaluation_of
-from crosslatent.selectors.results import Evaluation
+from crosslatent.selectors.results import SelectorEvaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Choosing:
     """
 
     run: str
-    evaluation: Evaluation | None
+    evaluation: SelectorEvaluation | None
     missing: str | None
     attribution: list[AttributionResult]
 

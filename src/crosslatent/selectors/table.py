@@ -46,7 +46,7 @@ FROM (SELECT DISTINCT component, source, target FROM rows
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SelectorTable:
     """A run as selectors see it, with what is right beside it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Table:
         return weigh(self.donor_shares, by_stratum) if by_stratum else None
 
 
-def read_table(data: RunData, components: Sequence[Component] | None = None) -> Table:
+def read_table(data: RunData, components: Sequence[Component] | None = None) -> SelectorTable:
     """Everything that selectors need of a run folder.
 
     Args:
@@ -96,7 +96,7 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
             f"{data.reader.path} has no transplants{_of(wanted)}: sweep some layer pairs first."
         )
     seen, labels = reader.true()
-    return Table(
+    return SelectorTable(
         seen=seen,
         labels=labels,
         shuffled={stratum: reader.shuffled(seen, stratum) for stratum in reader.strata},

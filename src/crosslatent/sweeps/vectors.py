@@ -16,8 +16,7 @@ from crosslatent.core.errors import ITEM_FAULTS
 from crosslatent.core.specs import Component
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.model import Model
-from crosslatent.sweeps.control import Control, Prompt, Role, Variant, made
-from crosslatent.sweeps.donors import Donors
+from crosslatent.sweeps.control import Control, Donors, Role, SourcePrompt, Variant, made
 from crosslatent.tasks import Item
 
 
@@ -113,7 +112,7 @@ class Vectors:
             self._controls[variant.control] = made(variant.control)
         return self._controls[variant.control]
 
-    def of(self, prompt: Prompt) -> Captured:
+    def of(self, prompt: SourcePrompt) -> Captured:
         """The vectors of a prompt by component, each layers (positions, if several) width.
 
         Raises:
@@ -135,7 +134,7 @@ class Vectors:
         names = self._names[group * self._size : (group + 1) * self._size]
         if role == "paraphrase":
             names = [name for name in names if self.donors.items[name].paraphrase is not None]
-        prompts = {name: tuple(self._ids(Prompt(role, name))) for name in names}
+        prompts = {name: tuple(self._ids(SourcePrompt(role, name))) for name in names}
         try:
             return {**self._read(prompts)}
         except ITEM_FAULTS:
@@ -164,7 +163,7 @@ class Vectors:
             for name, ids in prompts.items()
         }
 
-    def _ids(self, prompt: Prompt) -> Sequence[int]:
+    def _ids(self, prompt: SourcePrompt) -> Sequence[int]:
         if prompt.role == "paraphrase":
             assert self._paraphrase is not None
             return self._paraphrase(self.donors.items[prompt.item])

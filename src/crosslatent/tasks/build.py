@@ -9,17 +9,15 @@ from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
 from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.expressions import Expression, Template
-from crosslatent.tasks.files import check_gold
-from crosslatent.tasks.item import Item, check_judging, check_one_each
+from crosslatent.tasks.item import Item, check_gold, check_judging, check_one_each
 from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
-from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.rows import Asked, Row, RowSource
-from crosslatent.tasks.values import plain, written
+from crosslatent.tasks.row_values import RowValues, plain, written
+from crosslatent.tasks.rows import DataRow, RowQuery, RowSource
 from crosslatent.tasks.yaml_file import YamlFile
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class RowQuestion:
     """A row put as a question in its language.
 
     Attributes:
@@ -96,7 +94,7 @@ class Builder:
                     "skip)."
                 )
 
-    def _english(self, main: str, aux: str, split: str | None) -> dict[str, Asking]:
+    def _english(self, main: str, aux: str, split: str | None) -> dict[str, RowQuestion]:
         """The English rows, where neither side is English and clusters are named in it."""
         if ENGLISH in (main, aux) or ENGLISH not in self._task.languages:
             return {}
@@ -104,7 +102,7 @@ class Builder:
         return self._asked(ENGLISH, aux, split, main) if needed else {}
 
     def _check_lengths(
-        self, own: Mapping[str, Asking], others: Mapping[str, Asking], main: str, aux: str
+        self, own: Mapping[str, RowQuestion], others: Mapping[str, RowQuestion], main: str, aux: str
     ) -> None:
         """Rows without keys belong together by their number alone, so none may be missing."""
         keyed = all(one.keyed for one in (*own.values(), *others.values()))
@@ -115,11 +113,13 @@ class Builder:
                 "the data, or name what tells rows apart (key)."
             )
 
-    def _asked(self, lang: str, aux: str, split: str | None, main: str | None) -> dict[str, Asking]:
+    def _asked(
+        self, lang: str, aux: str, split: str | None, main: str | None
+    ) -> dict[str, RowQuestion]:
         code = self._task.languages[lang].code or lang
         main_code = None if main is None else self._task.languages[main].code or main
-        found: dict[str, Asking] = {}
-        for row in self._source.read(Asked(lang, code, split, main, main_code)):
+        found: dict[str, RowQuestion] = {}
+        for row in self._source.read(RowQuery(lang, code, split, main, main_code)):
             ours = surroundings(self._task, lang, aux, code, row.number)
             if row.key is not None:
                 ours["row_key"] = row.key
@@ -129,14 +129,14 @@ class Builder:
                 found[asking.key] = asking
         return found
 
-    def _askings(self, row: Row, lang: str, values: Values) -> Iterator[Asking]:
+    def _askings(self, row: DataRow, lang: str, values: Values) -> Iterator[RowQuestion]:
         for name, expression in self._let.items():
             values = values.naming(name, expression(values, row.where))
         for one, ending in self._each_of(values, row):
             if self._where is None or self._where(one, row.where):
                 yield self._asking(one, ending, row, lang)
 
-    def _each_of(self, values: Values, row: Row) -> Iterator[tuple[Values, str]]:
+    def _each_of(self, values: Values, row: DataRow) -> Iterator[tuple[Values, str]]:
         if not self._each:
             yield values, ""
         for name, expression in self._each.items():
@@ -153,7 +153,7 @@ class Builder:
                     raise TaskError(f"{row.where}: {error}.") from error
                 yield values.naming(name, value), f"/{ending}"
 
-    def _asking(self, values: Values, ending: str, row: Row, lang: str) -> Asking:
+    def _asking(self, values: Values, ending: str, row: DataRow, lang: str) -> RowQuestion:
         own_key = row.number if row.key is None else row.key
         key = own_key if self._key is None else self._key(values, row.where)
         keyed = row.key is not None or self._key is not None
@@ -168,15 +168,15 @@ class Builder:
         if not prompt.strip():
             raise TaskError(f"{row.where}: the template gives an empty prompt.")
         name = f"{text(key, row.where)}{ending}"
-        return Asking(name, prompt, options, labels, values, row.where, lang, keyed)
+        return RowQuestion(name, prompt, options, labels, values, row.where, lang, keyed)
 
     def _item(
         self,
-        main: Asking,
-        aux: Asking | None,
+        main: RowQuestion,
+        aux: RowQuestion | None,
         aux_lang: str,
         split: str | None,
-        english: Asking | None = None,
+        english: RowQuestion | None = None,
     ) -> Item:
         judging, judged = self._judging_of(main.lang), main.options is not None
         own = self._golds(main)
@@ -207,11 +207,15 @@ class Builder:
         check_gold(item, main.where)
         return item
 
-    def _golds(self, asking: Asking) -> tuple[str, ...]:
+    def _golds(self, asking: RowQuestion) -> tuple[str, ...]:
         return golds(self._judging_of(asking.lang).answer, asking.values, asking.where)
 
     def _cluster(
-        self, main: Asking, aux: Asking | None, english: Asking | None, split: str | None
+        self,
+        main: RowQuestion,
+        aux: RowQuestion | None,
+        english: RowQuestion | None,
+        split: str | None,
     ) -> str:
         """What is independent, as the English side names it: the same in every language."""
         sides = [side for side in (main, aux, english) if side is not None]

@@ -53,7 +53,7 @@ class Language(_Part):
     template: str | None = None
 
 
-class Rows(_Part):
+class RowsSection(_Part):
     """Where the questions of a task come from, row by row.
 
     Attributes:
@@ -88,7 +88,7 @@ class Rows(_Part):
     counterpart_hub: dict[str, str] = {}
 
 
-class Judged(_Part):
+class JudgedFields(_Part):
     """How the gold answer of an item follows from its row: expressions."""
 
     answer: Code | None = None
@@ -99,7 +99,7 @@ class Judged(_Part):
     strata: dict[str, Code] = {}
 
 
-class Released(Judged):
+class Released(JudgedFields):
     """Ready prompts, one a line, in the layout that the authors of XTransplant released.
 
     Attributes:
@@ -125,7 +125,7 @@ class Released(Judged):
     aux_labels: Listed | None = None
 
 
-class Definition(Judged):
+class Definition(JudgedFields):
     """A task's file. Items come ready (`items`), from `rows`, or from a `released` layout."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -140,7 +140,7 @@ class Definition(Judged):
     items: str | list[str] = []
     template: str | None = None
     languages: dict[str, Language] = {}
-    rows: Rows | None = None
+    rows: RowsSection | None = None
     released: Released | None = None
 
     def chosen(
@@ -230,7 +230,7 @@ def _check_origin(file: YamlFile, task: Definition) -> None:
         _check_rows(file, task, task.rows)
 
 
-def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
+def _check_rows(file: YamlFile, task: Definition, rows: RowsSection) -> None:
     if (rows.hub is None) == (rows.files is None):
         raise TaskError(f"{file.where('rows')}: rows come either from a hub or from files.")
     if rows.files is not None:
@@ -258,7 +258,7 @@ def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
             )
 
 
-def _check_files(file: YamlFile, rows: Rows) -> None:
+def _check_files(file: YamlFile, rows: RowsSection) -> None:
     """Several splits of files must be several files, or pilot and test would be the same rows."""
     where = file.where("rows", "splits")
     named = "{split}" in (rows.files or "")
@@ -275,7 +275,7 @@ def _check_files(file: YamlFile, rows: Rows) -> None:
             )
 
 
-def _check_format(file: YamlFile, rows: Rows) -> None:
+def _check_format(file: YamlFile, rows: RowsSection) -> None:
     """Refuse fields about a kind of files that the task does not have."""
     name = rows.files or ""
     delimited = name.endswith(ENDINGS)
@@ -311,7 +311,7 @@ def _is_field(part: str | int) -> bool:
 
 
 def _fields_beside(place: tuple[str, ...]) -> Iterable[str]:
-    parts: Mapping[str, type[BaseModel]] = {"rows": Rows, "released": Released}
+    parts: Mapping[str, type[BaseModel]] = {"rows": RowsSection, "released": Released}
     part = parts.get(place[0], Definition) if len(place) > 1 else Definition
     return part.model_fields
 

@@ -12,9 +12,8 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 from crosslatent.core.errors import TaskError
-from crosslatent.tasks.names import some
+from crosslatent.tasks.row_values import KeptAsFloat, some
 from crosslatent.tasks.sources import read_text
-from crosslatent.tasks.values import KeptAsFloat
 
 Quoting = Literal["none", "double"]
 _DEFAULTS: Mapping[str, tuple[str, Quoting]] = {".csv": (",", "double"), ".tsv": ("\t", "none")}

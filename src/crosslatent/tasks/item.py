@@ -1,16 +1,17 @@
-"""`Item`: one question as main and aux prompt, with what is needed to judge an answer."""
+"""`Item`: one question as main and aux prompt, with what judges an answer to it; files of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import UNKNOWN, same_language
-from crosslatent.core.normal import fold
-from crosslatent.core.repeats import one_cluster_each
+from crosslatent.core.normal import fold, one_cluster_each, says_something
 from crosslatent.tasks.naming import clash
+from crosslatent.tasks.sources import read_objects
 
 
 class Shot(NamedTuple):
@@ -313,7 +314,7 @@ def check_one_each(
 def with_one_cluster_each(
     items: tuple[Item, ...], *, declared: bool | None = None
 ) -> tuple[Item, ...]:
-    """The items with `core.repeats.one_cluster_each`; the very same ones where none asks the same.
+    """The items with `core.normal.one_cluster_each`; the very same ones where none asks the same.
 
     Args:
         items: of a task.
@@ -326,3 +327,58 @@ def with_one_cluster_each(
         item if item.cluster == name else replace(item, cluster=name)
         for item, name in zip(items, found, strict=True)
     )
+
+
+def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, ...]:
+    """Read a file of items: JSON Lines, or JSON that is a list of objects.
+
+    Args:
+        path: the file.
+        counterparts: whether every item must have its aux prompt.
+
+    Raises:
+        TaskError: the file cannot be read or holds no item; a line is no JSON object; a field is
+            missing, unknown or of the wrong type; an id appears twice.
+    """
+    items: dict[str, Item] = {}
+    for line, key, data in read_objects(path):
+        where = f"{path}:{line}"
+        item = check_item(data, where, key or str(line), counterparts=counterparts)
+        if item.id in items:
+            raise TaskError(f"{where}: the field 'id' is {item.id!r} a second time.")
+        items[item.id] = item
+    if not items:
+        raise TaskError(f"{path}: the file holds no items; write one JSON object per line.")
+    return tuple(items.values())
+
+
+def check_item(
+    data: Mapping[str, Any], where: str, default_id: str, *, counterparts: bool = True
+) -> Item:
+    """Build an item from plain data; error messages begin with `where`.
+
+    Raises:
+        TaskError: a field is missing, unknown, of the wrong type or empty.
+    """
+    item = item_from_dict(data, where, default_id, counterparts=counterparts)
+    check_gold(item, where)
+    return item
+
+
+def check_gold(item: Item, where: str) -> None:
+    """Refuse gold answers that appear in every output.
+
+    Raises:
+        TaskError: one is empty, or nothing but punctuation.
+    """
+    for name, golds in (("answer", item.golds), ("aux_answer", item.aux_golds)):
+        for gold in golds:
+            if not fold(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is empty; leave it out if it is not known."
+                )
+            if item.options is None and not says_something(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is {gold!r}, which other answers hold by "
+                    "accident: give an answer with a letter, number or symbol, or leave it out."
+                )

@@ -11,10 +11,9 @@ from typing import Any
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.normal import says_something
-from crosslatent.tasks.definition import Definition, Judged, Language, Listed
+from crosslatent.tasks.definition import Definition, JudgedFields, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.values import is_number, written
+from crosslatent.tasks.row_values import RowValues, is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
 Values = RowValues
@@ -23,7 +22,7 @@ LETTERS = tuple(ascii_uppercase)
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """The compiled expressions that judge the items of one language; see `definition.Judged`."""
+    """What judges the items of one language, compiled; see `definition.JudgedFields`."""
 
     answer: Expression | Constant | None
     options: Expression | Constant | None
@@ -39,7 +38,7 @@ class Judging:
         Raises:
             TaskError: an expression cannot be read.
         """
-        above: Judged = task.released if part and task.released else task
+        above: JudgedFields = task.released if part and task.released else task
         language = task.languages[lang]
 
         def field(name: str) -> Expression | Constant | None:
@@ -59,10 +58,10 @@ class Judging:
 
 
 def _owners(
-    task: Definition, above: Judged, language: Language, part: Place, lang: str
-) -> list[tuple[Place, Judged | Language]]:
+    task: Definition, above: JudgedFields, language: Language, part: Place, lang: str
+) -> list[tuple[Place, JudgedFields | Language]]:
     """Who may say how items are judged, the first one that does being the one that counts."""
-    owners: list[tuple[Place, Judged | Language]] = []
+    owners: list[tuple[Place, JudgedFields | Language]] = []
     if above is not task:
         owners.append((part, above))
     return [*owners, (("languages", lang), language), ((), task)]

@@ -14,13 +14,10 @@ from typing import Any
 from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.files import check_gold
-from crosslatent.tasks.item import Item, check_judging
+from crosslatent.tasks.item import Item, check_gold, check_judging
 from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
-from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.patterns import formatted
-from crosslatent.tasks.sources import read_json_lines, read_value
-from crosslatent.tasks.values import plain
+from crosslatent.tasks.row_values import RowValues, plain
+from crosslatent.tasks.sources import formatted, read_json_lines, read_value
 from crosslatent.tasks.yaml_file import YamlFile
 
 _OTHER = "other"

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
-from crosslatent.tasks.definition import Rows
+from crosslatent.tasks.definition import RowsSection
 from crosslatent.tasks.delimited import ENDINGS, Dialect, read_delimited
 from crosslatent.tasks.expressions import compiled
-from crosslatent.tasks.patterns import formatted
-from crosslatent.tasks.sources import read_objects
+from crosslatent.tasks.sources import formatted, read_objects
 from crosslatent.tasks.yaml_file import YamlFile
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowQuery:
     """Which rows are wanted.
 
     Attributes:
@@ -40,7 +39,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """One row of a data set, with its file and line for messages.
 
     `key` is its key where a JSON object holds the rows; None elsewhere.
@@ -64,7 +63,7 @@ class RowSource:
     """
 
     file: YamlFile
-    rows: Rows
+    rows: RowsSection
     folder: Traversable
     data: Path | None = None
     _opened: dict[tuple[Any, ...], Any] = field(default_factory=dict)
@@ -74,7 +73,7 @@ class RowSource:
         """Our names of the splits; a single None if the data has none."""
         return tuple(self.rows.splits) or (None,)
 
-    def read(self, asked: Asked) -> Iterator[Row]:
+    def read(self, asked: RowQuery) -> Iterator[DataRow]:
         """The rows of one language and split, in the order of the data.
 
         Raises:
@@ -84,7 +83,7 @@ class RowSource:
             return self._local(self.rows.files, asked)
         return self._hub(asked)
 
-    def _local(self, pattern: str, asked: Asked) -> Iterator[Row]:
+    def _local(self, pattern: str, asked: RowQuery) -> Iterator[DataRow]:
         split = self.rows.splits.get(asked.split or "")
         place = self._place("files")
         name = formatted(pattern, place, code=asked.code, lang=asked.lang, split=split)
@@ -93,17 +92,17 @@ class RowSource:
             raise TaskError(f"{self._place('files')}: there is no file {path}.")
         if name.endswith(".parquet"):
             table = _parquet(Path(str(path)))
-            return (Row(at, row, f"row {at + 1} of {path}") for at, row in enumerate(table))
+            return (DataRow(at, row, f"row {at + 1} of {path}") for at, row in enumerate(table))
         if name.endswith(ENDINGS):
             dialect = Dialect.of(name, self.rows.delimiter, self.rows.quoting)
             rows = read_delimited(path, dialect)
-            return (Row(at, row, f"{path}:{line}") for at, (line, row) in enumerate(rows))
+            return (DataRow(at, row, f"{path}:{line}") for at, (line, row) in enumerate(rows))
         objects = read_objects(path, self.rows.field)
         return (
-            Row(at, data, f"{path}:{line}", key) for at, (line, key, data) in enumerate(objects)
+            DataRow(at, data, f"{path}:{line}", key) for at, (line, key, data) in enumerate(objects)
         )
 
-    def _hub(self, asked: Asked) -> Iterator[Row]:
+    def _hub(self, asked: RowQuery) -> Iterator[DataRow]:
         assert self.rows.hub is not None
         hub = self.rows.hub
         if asked.main_lang is not None:
@@ -120,7 +119,7 @@ class RowSource:
         split = self.rows.splits[asked.split or ""]
         table = self._table(hub, config, files, split)
         where = f"{hub} ({', '.join(part for part in (config, split) if part)})"
-        return (Row(at, row, f"row {at + 1} of {where}") for at, row in enumerate(table))
+        return (DataRow(at, row, f"row {at + 1} of {where}") for at, row in enumerate(table))
 
     def _value(self, name: str, values: Mapping[str, Any]) -> str | None:
         text = getattr(self.rows, name)

@@ -168,7 +168,7 @@ def _task_texts(task: "Task", texts: ProbedTexts, central: str) -> "TextStream":
 
 def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
     from crosslatent.lens.probing.run import probe
-    from crosslatent.sweeps.progress import Progress
+    from crosslatent.sweeps.bookkeeping import Progress
 
     started, total = time.monotonic(), stream.texts.total()
     with progress("texts") as show:

@@ -15,8 +15,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Unpack
 
-from crosslatent.core import __version__, repeats
+from crosslatent.core import __version__
 from crosslatent.core.languages import ENGLISH
+from crosslatent.core.normal import repeat_notes
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Chat, chat_of, right_now
 from crosslatent.interventions import conditions as interventions
@@ -170,7 +171,7 @@ def _run(asking: Asking) -> dict[str, Any]:
             "type": task.type,
             "metric": task.metric,
             "hash": task.hash,
-            "repeats": repeats.notes(task.items),
+            "repeats": repeat_notes(task.items),
         },
         "spec": {"max_new_tokens": asking.max_new_tokens, "chat": bool(chat)},
         "inputs": {

@@ -37,9 +37,8 @@ from crosslatent.lens.evaluation.results import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut
 from crosslatent.lens.steer import Steering, interventions_of
 from crosslatent.model import Model
-from crosslatent.sweeps.control import Variant
-from crosslatent.sweeps.donors import Donors
-from crosslatent.sweeps.progress import Progress, Tracker
+from crosslatent.sweeps.bookkeeping import Progress, Tracker
+from crosslatent.sweeps.control import Donors, Variant
 from crosslatent.sweeps.vectors import PREPARED_TOGETHER, Vectors
 
 Show = Callable[[str, Progress], None]

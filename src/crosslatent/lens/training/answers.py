@@ -35,7 +35,7 @@ from crosslatent.model.conditions import answering
 from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
 from crosslatent.tasks import Item
-from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
+from crosslatent.tasks.task import fact_key, fact_of, text_key
 
 ANSWER = "answer"
 """Name of the only term, in nats per token."""
@@ -52,7 +52,7 @@ class Sample:
         asked: how many of them are the prompt's.
         wanted: the answer's token ids, and the one that ends it if the model has one.
         texts: the question, and those that stand solved before it.
-        fact: the fact, if one was named; see `tasks.fingerprints.fact_of`.
+        fact: the fact, if one was named; see `tasks.task.fact_of`.
     """
 
     lang: str

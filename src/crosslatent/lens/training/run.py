@@ -29,7 +29,7 @@ from crosslatent.lens.training.preconditions import check, check_languages
 from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.model import Model
 from crosslatent.tasks import Item, Task
-from crosslatent.tasks.fingerprints import fact_key, facts_in, text_key
+from crosslatent.tasks.task import fact_key, facts_in, text_key
 
 LENS, ANSWERS = OBJECTIVES = ("lens", "answers")
 

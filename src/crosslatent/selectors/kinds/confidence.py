@@ -25,7 +25,7 @@ from crosslatent.selectors.base import (
     Reads,
     Selection,
     Selector,
-    State,
+    SelectorState,
     always,
     looking_cost,
     measured,
@@ -182,7 +182,7 @@ class FittedConfidence:
         allowed[:, places] = seen.ran[:, places]
         return allowed if self.top is None else highest(seen.attribution, allowed, self.top)
 
-    def state(self) -> State:
+    def state(self) -> SelectorState:
         """Pairs and settings as JSON, curves as arrays."""
         plain: dict[str, Any] = {
             "measure": self.measure,
@@ -199,7 +199,7 @@ class FittedConfidence:
             arrays |= curve.arrays(name)
         for place, curve in enumerate(self.own):
             arrays |= curve.arrays(f"own_{place}")
-        return State("confidence", plain, arrays)
+        return SelectorState("confidence", plain, arrays)
 
 
 def calibrated(

@@ -26,7 +26,7 @@ from crosslatent.selectors.base import (
     Reads,
     Selection,
     Selector,
-    State,
+    SelectorState,
     always,
     looking_cost,
 )
@@ -279,7 +279,7 @@ class FittedLearned:
         choice = np.array([-1, *places], dtype=np.int64)[best]
         return always(choice, len(seen), self.cost)
 
-    def state(self) -> State | None:
+    def state(self) -> SelectorState | None:
         """Weights as arrays; None for boosted trees."""
         if not isinstance(self.scorer, Logistic):
             return None
@@ -292,7 +292,7 @@ class FittedLearned:
             "report": dict(self.report),
         }
         names = ("mean", "scale", "weights")
-        return State("learned", plain, {name: getattr(self.scorer, name) for name in names})
+        return SelectorState("learned", plain, {name: getattr(self.scorer, name) for name in names})
 
 
 def _mean(right: Floats) -> float | None:

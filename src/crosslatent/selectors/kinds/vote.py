@@ -21,7 +21,7 @@ from crosslatent.selectors.base import (
     Reads,
     Selection,
     Selector,
-    State,
+    SelectorState,
     always,
     looking_cost,
     measured,
@@ -125,14 +125,14 @@ class FittedVote:
         ]
         return np.array([weight for weight, _ in found]), [place for _, place in found]
 
-    def state(self) -> State:
+    def state(self) -> SelectorState:
         """Voters as JSON, weights as an array."""
         plain = {
             "pairs": [asdict(pair) for pair in self.pairs],
             "vanilla": self.vanilla,
             "report": dict(self.report),
         }
-        return State("vote", plain, {"weights": self.weights})
+        return SelectorState("vote", plain, {"weights": self.weights})
 
 
 def _winners(tally: Floats, answers: Places, weights: Floats, places: list[int]) -> Places:

@@ -18,10 +18,9 @@ from safetensors import SafetensorError
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import parse_json
-from crosslatent.runs.files import write_bytes
+from crosslatent.runs.files import BLANK, KEY, SAFETENSORS, is_whole, sealed, write_bytes
 from crosslatent.runs.parts import PartFolder, SetAside, able_to_read, damaged
 from crosslatent.runs.run_path import reaching, read_bytes, why
-from crosslatent.runs.sums import BLANK, KEY, SAFETENSORS, is_whole, sealed
 
 if TYPE_CHECKING:
     from crosslatent.runs.run_path import RunPath

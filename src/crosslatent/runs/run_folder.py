@@ -24,7 +24,6 @@ import pyarrow.compute as pc
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import EXACT
-from crosslatent.runs.card import write_card
 from crosslatent.runs.files import is_leftover, prepare_folder, write_json, write_table
 from crosslatent.runs.inventory import Counting, Inventory
 from crosslatent.runs.locks import Hold, hold
@@ -39,8 +38,9 @@ from crosslatent.runs.manifest import (
     read_manifest,
     refuse_difference,
     sessions_of,
+    write_card,
 )
-from crosslatent.runs.parts import DOUBLED, START, Parts, PartTable, SetAside
+from crosslatent.runs.parts import DOUBLED, START, ItemParts, PartTable, SetAside
 from crosslatent.runs.run_path import names_in, reaching, read_bytes, remove, run_path
 from crosslatent.runs.schema import (
     FAILURES,
@@ -52,7 +52,7 @@ from crosslatent.runs.schema import (
     SCHEMA_VERSION,
     Failure,
 )
-from crosslatent.runs.vectors import VectorParts
+from crosslatent.runs.vector_parts import VectorParts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,7 +222,7 @@ class RunFolder:
         return counting.inventory()
 
 
-def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = None) -> Parts:
+def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = None) -> ItemParts:
     """One of `EXTRAS` of a run folder.
 
     Args:

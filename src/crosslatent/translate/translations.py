@@ -1,4 +1,4 @@
-"""Translations that are kept between runs, in one SQLite file that processes can share."""
+"""`Translator`, the interface for translating text, and the file that keeps what it gave."""
 
 from __future__ import annotations
 
@@ -9,9 +9,51 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from crosslatent.core.errors import RunFolderError
+
+BUDGET = (3, 16)
+"""New tokens for a text of n tokens: 3 n + 16, since tokenizers cut some languages much finer."""
+
+
+def new_tokens(tokens: int) -> int:
+    """How many tokens a translation of a text may take."""
+    factor, more = BUDGET
+    return factor * tokens + more
+
+
+class Translator(Protocol):
+    """Translates texts without line breaks, option marks or closing colons (see `segments`).
+
+    Attributes:
+        name: for people.
+        identity: plain data that decides what comes out, such as model and settings: two
+            translators of the same identity share what the cache holds.
+    """
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Plain data that decides what comes out."""
+        ...
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """Translate texts between two languages (ISO 639 codes or BCP 47 tags).
+
+        Returns:
+            One translation a text, in their order; empty for a text that could not be translated.
+
+        Raises:
+            CrosslatentError: nothing can be translated, for example because the translator does
+                not know one of the languages.
+        """
+        ...
+
 
 _WAIT_SECONDS = 60.0
 """How long to wait for another process that is writing."""

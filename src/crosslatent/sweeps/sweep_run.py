@@ -18,16 +18,22 @@ from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import right_now
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.model import Model
-from crosslatent.runs.folder import RunFolder
 from crosslatent.runs.manifest import clock_of
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.run_path import run_path
+from crosslatent.sweeps.bookkeeping import (
+    Faults,
+    Show,
+    Streak,
+    Tally,
+    Tracker,
+    check_strict,
+    silent,
+)
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
-from crosslatent.sweeps.faults import Faults, Streak
 from crosslatent.sweeps.plan import SweepPlan, plan_sweep
 from crosslatent.sweeps.prepared import Prepared, prepare
-from crosslatent.sweeps.progress import Show, Tracker, silent
 from crosslatent.sweeps.spec import RunSettings, SweepSpec
-from crosslatent.sweeps.tally import Tally, check_strict
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import Kind
 from crosslatent.tasks import Task

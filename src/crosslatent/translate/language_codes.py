@@ -1,24 +1,134 @@
-"""How families of translation models take the languages: one table entry each."""
+"""How families of translation models take the languages: one table entry each.
+
+A code is looked for among candidates, since a model knows a language only if the code is in its own
+vocabulary; see `find`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from crosslatent.core.errors import ModelError
-from crosslatent.core.languages import name_of, primary, same_language
-from crosslatent.translate import codes
+from crosslatent.core.languages import name_of, primary, same_language, script_of
+
+_INDIVIDUAL = {
+    "ar": "arb",
+    "ay": "ayr",
+    "az": "azj",
+    "et": "est",
+    "fa": "pes",
+    "ff": "fuv",
+    "fil": "tgl",
+    "kr": "knc",
+    "ku": "kmr",
+    "lv": "lvs",
+    "mg": "plt",
+    "mn": "khk",
+    "ms": "zsm",
+    "ne": "npi",
+    "no": "nob",
+    "om": "gaz",
+    "or": "ory",
+    "ps": "pbt",
+    "qu": "quy",
+    "sq": "als",
+    "sw": "swh",
+    "uz": "uzn",
+    "yi": "ydd",
+    "din": "dik",
+}
+"""Member of a macrolanguage that FLORES-200, and so NLLB, has under its ISO 639-3 code."""
+
+_OTHER_NAMES = {
+    "fil": ("tl",),
+    "he": ("iw",),
+    "id": ("in",),
+    "jv": ("jw",),
+    "nb": ("no",),
+    "nn": ("no",),
+    "no": ("nb",),
+    "nso": ("ns",),
+    "yi": ("ji",),
+}
+"""Older or neighbouring codes that some models use."""
+
+_MARIAN = {"zh": "cmn", "et": "ekk"}
+"""Members of a macrolanguage that Marian models have by another name than NLLB."""
+
+_SCRIPTS = {"Kore": "Hang"}
+"""Scripts that FLORES-200 names otherwise than the likely subtags of Unicode."""
+
+
+def nllb(code: str) -> list[str]:
+    """Language and script: "sw" is "swh_Latn", "zh-TW" is "zho_Hant"."""
+    script = script_of(code) or ""
+    bases = [alpha3(code), _INDIVIDUAL.get(primary(code), alpha3(primary(code)))]
+    whole = [code.replace("-", "_"), *(f"{base}_{_SCRIPTS.get(script, script)}" for base in bases)]
+    # Another script than the one that was asked for would not do.
+    return whole if _names_script(code) else [*whole, *bases]
+
+
+def short_codes(code: str) -> list[str]:
+    """Two letters, or three where there are no two: "sw"; with the script first if it was given."""
+    language = primary(code)
+    return [code.replace("-", "_"), language, *_OTHER_NAMES.get(language, ())]
+
+
+def three_letters(code: str) -> list[str]:
+    """Three letters, of a member and of the whole, then `short_codes`: "swh", "swa", "sw"."""
+    language, script = primary(code), script_of(code)
+    bases = [_MARIAN.get(language), _INDIVIDUAL.get(language), alpha3(language)]
+    known = [base for base in bases if base]
+    return [*(f"{base}_{script}" for base in known), *known, *short_codes(code)]
+
+
+def alpha3(code: str) -> str:
+    """ISO 639-3 code, "und" for a code that is not known."""
+    from langcodes import Language
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        return str(Language.get(code).to_alpha3())
+    except (LanguageTagError, LookupError):
+        return "und"
+
+
+def find(known: Collection[str], candidates: Sequence[str]) -> str | None:
+    """The first candidate that a model knows, else the only known code that extends one.
+
+    Args:
+        known: codes of the model, as it writes them.
+        candidates: best first; "sw" is extended by "sw_KE".
+
+    Returns:
+        The code as the model writes it; None if there is none, or several that could be meant.
+    """
+    by_name = {code.lower(): code for code in sorted(known)}
+    for candidate in candidates:
+        if candidate.lower() in by_name:
+            return by_name[candidate.lower()]
+    for candidate in candidates:
+        longer = [by_name[name] for name in by_name if name.startswith(f"{candidate.lower()}_")]
+        if len(longer) == 1:
+            return longer[0]
+    return None
+
+
+def _names_script(code: str) -> bool:
+    return any(len(part) == 4 and part.isalpha() for part in code.replace("-", "_").split("_")[1:])
+
 
 _SHOWN = 8
 """Languages that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ModelFamily:
     """One way of telling a translation model its languages.
 
     Attributes:
@@ -53,60 +163,60 @@ class Family:
 
 
 FAMILIES = (
-    Family(
+    ModelFamily(
         name="NLLB",
         types=frozenset({"m2m_100", "nllb-moe"}),
         form="{}",
         code="[a-z]{3}_[A-Z][a-z]{3}",
-        spell=codes.nllb,
+        spell=nllb,
         scheme="forced",
     ),
-    Family(
+    ModelFamily(
         name="M2M100",
         types=frozenset({"m2m_100"}),
         form="__{}__",
         code="[a-z]{2,3}",
-        spell=codes.short,
+        spell=short_codes,
         scheme="forced",
     ),
-    Family(
+    ModelFamily(
         name="mBART-50",
         types=frozenset({"mbart"}),
         form="{}",
         code="[a-z]{2}_[A-Z]{2}",
-        spell=codes.short,
+        spell=short_codes,
         scheme="forced",
         # The tokenizer of the first mBART puts the language after the text, not before it.
         tokenizers=("MBart50",),
     ),
-    Family(
+    ModelFamily(
         name="MADLAD",
         types=frozenset({"t5", "mt5", "umt5"}),
         form="<2{}>",
         code="[a-z]{2,3}(?:_[A-Za-z]+)?",
-        spell=codes.short,
+        spell=short_codes,
         scheme="prefix",
     ),
-    Family(
+    ModelFamily(
         name="Marian",
         types=frozenset({"marian"}),
         form=">>{}<<",
         code="[a-z]{2,3}(?:_[A-Za-z]+)?",
-        spell=codes.three_letters,
+        spell=three_letters,
         scheme="prefix",
     ),
-    Family(
+    ModelFamily(
         name="Marian, one pair",
         types=frozenset({"marian"}),
         form="",
         code="",
-        spell=codes.three_letters,
+        spell=three_letters,
         scheme="prefix",
     ),
 )
 
 
-def family_of(model_type: str, tokenizer: PreTrainedTokenizerBase, name: str) -> Family:
+def family_of(model_type: str, tokenizer: PreTrainedTokenizerBase, name: str) -> ModelFamily:
     """The family of a model: its type, and language tokens that its tokenizer has.
 
     Args:
@@ -145,13 +255,13 @@ class Direction:
 
 
 def direction(
-    family: Family, known: dict[str, int], name: str, source: str, target: str
+    family: ModelFamily, known: dict[str, int], name: str, source: str, target: str
 ) -> Direction:
     """What to give a model so that it translates from `source` to `target`.
 
     Args:
         family: of the model.
-        known: the codes that it knows, from `Family.known`.
+        known: the codes that it knows, from `ModelFamily.known`.
         name: what the model was loaded from, for messages.
         source: language of the texts.
         target: language of the translations.
@@ -167,9 +277,9 @@ def direction(
     return Direction(source=_find(family, known, name, source), first=known[to])
 
 
-def _find(family: Family, known: dict[str, int], name: str, code: str) -> str:
+def _find(family: ModelFamily, known: dict[str, int], name: str, code: str) -> str:
     candidates = list(dict.fromkeys(family.spell(code)))
-    found = codes.find(known, candidates)
+    found = find(known, candidates)
     if found is None:
         some = ", ".join(sorted(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
         raise ModelError(
