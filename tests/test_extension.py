@@ -29,8 +29,8 @@ from crosslatent.interventions.registry import KINDS
 from crosslatent.report.build import build_report
 from crosslatent.runs import RunReader
 from crosslatent.selectors import SELECTORS, evaluate_run, selectors_of
-from crosslatent.selectors.base import SelectorState, always, looking_cost
-from crosslatent.selectors.fixed import pair_of
+from crosslatent.selectors.base import SelectorState, pair_of
+from crosslatent.selectors.candidates import always, looking_cost
 from crosslatent.selectors.saved import load
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES

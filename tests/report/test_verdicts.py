@@ -25,7 +25,7 @@ from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
 from crosslatent.report.verdicts.sampled import Sampled
-from crosslatent.selectors.results import Baseline, SelectorEvaluation, SelectorResult
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.stats import Estimate, cluster_permutation
 
 

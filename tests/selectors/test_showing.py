@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from crosslatent.cli import select as command
 from crosslatent.core.errors import UsageError
 from crosslatent.report.selectors import selectors_section, selectors_table, verdict
-from crosslatent.selectors.evaluate import evaluate
 from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.saved import load
+from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.stats import Estimate
 from support.choices import World, halves, simulate
 from support.simulated import simulate as simulated_run

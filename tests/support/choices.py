@@ -8,9 +8,8 @@ import numpy as np
 
 from crosslatent.analysis.data import Items
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.base import Candidates, Labels, Steps
-from crosslatent.selectors.splits import TableSplit
-from crosslatent.selectors.table import SelectorTable
+from crosslatent.selectors.candidates import Candidates, Labels, Steps
+from crosslatent.selectors.table import SelectorTable, TableSplit
 
 LAYERS = 3
 OPTIONS = 4

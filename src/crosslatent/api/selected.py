@@ -22,10 +22,9 @@ from crosslatent.model import Model, encode
 from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
 from crosslatent.model.thoughts import thought_note
-from crosslatent.selectors.base import Candidates
+from crosslatent.selectors.candidates import Candidates
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
-from crosslatent.selectors.one import Record, one_question
-from crosslatent.selectors.saved import SavedSelector, check_pairs
+from crosslatent.selectors.saved import Record, SavedSelector, check_pairs, one_question
 from crosslatent.tasks import RULES, Item
 from crosslatent.tasks.item import check_judging
 from crosslatent.tasks.task import text_key

@@ -63,7 +63,7 @@ def select(
     """Choose layer pairs on one split, and test the choice on another."""
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import selectors_of
-    from crosslatent.selectors.evaluate import evaluate_run
+    from crosslatent.selectors.evaluating import evaluate_run
     from crosslatent.tasks.task import text_key
 
     if seed < 0:
@@ -147,7 +147,7 @@ def _plain(
     said: list[str],
 ) -> dict[str, Any]:
     """Everything as plain data; `pairs` are those that a selector chooses among."""
-    from crosslatent.selectors.fixed import FixedPairs
+    from crosslatent.selectors.base import FixedPairs
 
     concluded = [] if evaluation.trained_on else evaluation.selectors
     return {

@@ -10,7 +10,7 @@ from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups
 from crosslatent.report.views import Panel, Section, Table
 from crosslatent.selectors import Choosing
-from crosslatent.selectors.results import Baseline, SelectorEvaluation, SelectorResult
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.stats import Estimate
 
 _KINDS = {"vanilla": "base", "random_pair": "control"}

@@ -1,18 +1,21 @@
 """Choosing a layer pair for each question without its answer (docs/methods.md 6)."""
 
 from crosslatent.selectors.base import (
-    ABSTAIN,
-    Candidates,
+    ALL,
+    SELECTORS,
     FittedSelector,
-    Labels,
-    Selection,
     Selector,
-    Steps,
+    register_selector,
+    selectors_of,
 )
-from crosslatent.selectors.evaluate import evaluate_data, evaluate_run, evaluation_of
-from crosslatent.selectors.registry import ALL, SELECTORS, register_selector, selectors_of
-from crosslatent.selectors.results import Baseline, SelectorEvaluation, SelectorResult
-from crosslatent.selectors.summary import Choosing, summarise_choosing
+from crosslatent.selectors.candidates import ABSTAIN, Candidates, Labels, Selection, Steps
+from crosslatent.selectors.evaluating import (
+    Choosing,
+    evaluate_run,
+    evaluation_of,
+    summarise_choosing,
+)
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 
 __all__ = [
     "ABSTAIN",
@@ -28,7 +31,6 @@ __all__ = [
     "SelectorEvaluation",
     "SelectorResult",
     "Steps",
-    "evaluate_data",
     "evaluate_run",
     "evaluation_of",
     "register_selector",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.selectors.kinds.pilot import REFERENCE
-from crosslatent.selectors.results import MOST_COST, SelectorEvaluation, SelectorResult
+from crosslatent.selectors.selector_results import MOST_COST, SelectorEvaluation, SelectorResult
 
 _MOST_NAMED = 3
 """Selectors that a sentence names."""
