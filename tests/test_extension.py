@@ -398,7 +398,7 @@ PACKAGE = {
         """,
     "plug/judging.py": """
         import crosslatent as xl
-        from crosslatent.selectors.fixed import FixedPairs
+        from crosslatent.selectors.base import FixedPairs
 
         @xl.register_rule("silent", fits=lambda item: True)
         def silent(output, item):

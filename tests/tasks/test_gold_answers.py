@@ -11,8 +11,8 @@ from crosslatent.sweeps.control import Donors, answers_of
 from crosslatent.tasks import RULES, Item, load_prompts, load_task, task_of
 from crosslatent.tasks.expressions import compiled
 from crosslatent.tasks.judging import golds
-from crosslatent.tasks.loading import shipped_files
 from crosslatent.tasks.metrics import MetricInput, exact_match, f1
+from crosslatent.tasks.task_loading import shipped_files
 from crosslatent.tasks.yaml_file import read_yaml
 from crosslatent.translate.counterpart_prompts import write_parallel
 

@@ -165,7 +165,7 @@ def _load(
     shots: int,
     aux: str | None,
 ) -> Task:
-    from crosslatent.tasks.loading import is_prompts
+    from crosslatent.tasks.task_loading import is_prompts
 
     prompts = Path(task) if is_prompts(task) else None
     settings = {

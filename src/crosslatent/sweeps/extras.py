@@ -56,7 +56,7 @@ def joined(made: Sequence[Extra]) -> Extra | None:
 
 
 def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
-    """Attribution scores of some items, rows of `sweeps.extras.ATTRIBUTION`."""
+    """Attribution scores of some items, rows of `runs.schema.ATTRIBUTION`."""
     found = attributions(
         plan.model,
         [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in items],
@@ -79,7 +79,7 @@ def score_of(plan: SweepPlan, item: Item) -> Score:
 
 
 def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Sampled answers of some items, rows of `sweeps.extras.SAMPLES`."""
+    """Sampled answers of some items, rows of `runs.schema.SAMPLES`."""
     answers = sample(
         plan.model,
         [plan.tokens[item.id].main for item in items],

@@ -1,7 +1,9 @@
 """Tasks: items, loaders and answer rules. Nothing here knows of models or results."""
 
 from crosslatent.tasks.item import Item, Shot
-from crosslatent.tasks.loading import (
+from crosslatent.tasks.rules import RULES, Rule, Verdict
+from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
+from crosslatent.tasks.task_loading import (
     TaskSummary,
     list_tasks,
     load_prompts,
@@ -9,8 +11,6 @@ from crosslatent.tasks.loading import (
     summarize,
     task_of,
 )
-from crosslatent.tasks.rules import RULES, Rule, Verdict
-from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
 
 __all__ = [
     "RULES",

@@ -12,7 +12,6 @@ from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import ACCURACY
-from crosslatent.tasks.delimited import ENDINGS, Quoting
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Direction, TaskType
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
+ENDINGS = (".csv", ".tsv")
+"""How names of files of delimited text end."""
+Quoting = Literal["none", "double"]
 Code = str
 """A Jinja2 expression over the columns of a row."""
 Listed = str | list[str]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, time
 from math import isfinite
 from string import ascii_uppercase
@@ -13,6 +13,7 @@ from crosslatent.core.errors import TaskError
 from crosslatent.core.normal import says_something
 from crosslatent.tasks.definition import Definition, JudgedFields, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
+from crosslatent.tasks.item import Item, check_judging
 from crosslatent.tasks.row_values import RowValues, is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
@@ -55,6 +56,34 @@ class Judging:
             for name, code in owner.strata.items()
         }
         return cls(**{name: field(name) for name in names}, strata=strata)
+
+    def judged(self, item: Item, values: Values, where: str, aux_golds: Sequence[str]) -> Item:
+        """An item with its gold answers, strata and shares.
+
+        Args:
+            item: the item without them.
+            values: of its row.
+            where: file and line of the row, for messages.
+            aux_golds: gold answers in the language of aux.
+
+        Raises:
+            TaskError: they do not fit the item.
+        """
+        own = golds(self.answer, values, where)
+        item = replace(
+            item,
+            answer=own[0] if own else None,
+            other_answers=own[1:],
+            strata={
+                name: text(expression(values, where), where)
+                for name, expression in self.strata.items()
+            },
+            aux_answer=aux_golds[0] if aux_golds else None,
+            other_aux_answers=tuple(aux_golds[1:]),
+            shares=numbers(self.shares, values, where),
+        )
+        check_judging(item, where)
+        return item
 
 
 def _owners(

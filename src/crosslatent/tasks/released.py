@@ -14,8 +14,8 @@ from typing import Any
 from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.item import Item, check_gold, check_judging
-from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
+from crosslatent.tasks.item import Item
+from crosslatent.tasks.judging import Judging, Values, golds, listed, surroundings, text
 from crosslatent.tasks.row_values import RowValues, plain
 from crosslatent.tasks.sources import formatted, read_json_lines, read_value
 from crosslatent.tasks.yaml_file import YamlFile
@@ -180,7 +180,6 @@ class ReleasedReader:
         if judging.cluster is not None:
             # A prompt that the expression finds nothing in is by itself.
             cluster = text(judging.cluster(values, where), where) or cluster
-        own = golds(judging.answer, values, where)
         other = golds(self._aux_answer, values, where) if has_aux else ()
         item = Item(
             id=f"{main}-{aux}/{split}/{number + 1}",
@@ -188,24 +187,13 @@ class ReleasedReader:
             aux_lang=aux,
             main=_prompt(self._prompt, values, where, "main"),
             aux=_prompt(self._aux_prompt, values, where, "aux") if has_aux else "",
-            answer=own[0] if own else None,
-            other_answers=own[1:],
             options=options,
             labels=listed(judging.labels, values, where),
             cluster=cluster,
             split=split,
-            strata={
-                name: text(expression(values, where), where)
-                for name, expression in judging.strata.items()
-            },
-            aux_answer=other[0] if other else None,
-            other_aux_answers=other[1:],
             aux_labels=_usable(listed(self._aux_labels, values, where)) if has_aux else None,
-            shares=numbers(judging.shares, values, where),
         )
-        check_judging(item, where)
-        check_gold(item, where)
-        return item
+        return judging.judged(item, values, where, other)
 
     def _expression(self, name: str) -> Expression | Constant | None:
         value: Listed | None = getattr(self._layout, name)
@@ -213,14 +201,10 @@ class ReleasedReader:
 
 
 def _prompt(expression: Expression | Constant | None, values: Values, where: str, role: str) -> str:
-    prompt = _text(expression, values, where)
-    if prompt is None or not prompt.strip():
+    prompt = "" if expression is None else text(expression(values, where), where)
+    if not prompt.strip():
         raise TaskError(f"{where}: the {role} prompt is empty.")
     return prompt
-
-
-def _text(expression: Expression | Constant | None, values: Values, where: str) -> str | None:
-    return None if expression is None else text(expression(values, where), where)
 
 
 def _usable(labels: tuple[str, ...] | None) -> tuple[str, ...] | None:

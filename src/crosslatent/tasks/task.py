@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -126,21 +126,18 @@ class Task:
         """
         if limit is not None and limit < 1:
             raise TaskError(f"The limit is {limit}, but it must be 1 or more items per language.")
-        items: Iterable[Item] = self.items
-        if languages is not None:
-            wanted = _known(languages, self.languages, f"Task {self.name!r}", "language")
-            items = [item for item in items if item.lang in wanted]
-        if aux_languages is not None:
-            wanted = _known(
-                aux_languages, self.aux_languages, f"Task {self.name!r}", "aux language"
-            )
-            items = [item for item in items if item.aux_lang in wanted]
-        if splits is not None:
-            wanted = _known(splits, self.splits, f"Task {self.name!r}", "split")
-            items = [item for item in items if item.split in wanted]
+        chosen = (
+            (languages, self.languages, "language", "lang"),
+            (aux_languages, self.aux_languages, "aux language", "aux_lang"),
+            (splits, self.splits, "split", "split"),
+        )
+        kept = self.items
+        for names, known, what, field in chosen:
+            if names is not None:
+                wanted = _known(names, known, f"Task {self.name!r}", what)
+                kept = tuple(item for item in kept if getattr(item, field) in wanted)
         if limit is not None:
-            items = _first(items, limit)
-        kept = tuple(items)
+            kept = tuple(_first(kept, limit))
         if not kept:
             raise TaskError(f"Task {self.name!r} has no items that are all of what was chosen.")
         return replace(self, items=kept)
@@ -158,15 +155,13 @@ def _known(names: Iterable[str], known: tuple[str, ...], subject: str, what: str
     return wanted
 
 
-def _first(items: Iterable[Item], limit: int) -> list[Item]:
-    seen: dict[tuple[str, str, str | None], int] = {}
-    kept = []
+def _first(items: Iterable[Item], limit: int) -> Iterator[Item]:
+    seen: Counter[tuple[str, str, str | None]] = Counter()
     for item in items:
         group = (item.lang, item.aux_lang, item.split)
-        seen[group] = seen.get(group, 0) + 1
+        seen[group] += 1
         if seen[group] <= limit:
-            kept.append(item)
-    return kept
+            yield item
 
 
 PILOT = "pilot"

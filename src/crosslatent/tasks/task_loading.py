@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
-from crosslatent.tasks.build import Builder
+from crosslatent.tasks.data_rows import RowSource
 from crosslatent.tasks.definition import Definition, check_definition, only
-from crosslatent.tasks.item import Item, check_item, read_items, with_one_cluster_each
+from crosslatent.tasks.item import Item, item_from_dict, read_items, with_one_cluster_each
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.released import ReleasedReader
-from crosslatent.tasks.rows import RowSource
+from crosslatent.tasks.row_items import Builder
 from crosslatent.tasks.rules import RULES, contains, rule_for
 from crosslatent.tasks.sources import read_text
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task
@@ -226,7 +226,7 @@ def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> T
             raise TaskError(
                 f"{where}: an Item, or a mapping of its fields, belongs here, not {fields!r}."
             )
-        item = check_item(fields, where, str(number))
+        item = item_from_dict(fields, where, str(number))
         if item.id in checked:
             raise TaskError(f"{where}: the id {item.id!r} appears a second time.")
         checked[item.id] = item

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
+from crosslatent.tasks.data_rows import DataRow, RowQuery, RowSource
 from crosslatent.tasks.definition import Definition
 from crosslatent.tasks.expressions import Expression, Template
-from crosslatent.tasks.item import Item, check_gold, check_judging, check_one_each
-from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
+from crosslatent.tasks.item import Item, check_one_each
+from crosslatent.tasks.judging import Judging, Values, golds, listed, surroundings, text
 from crosslatent.tasks.row_values import RowValues, plain, written
-from crosslatent.tasks.rows import DataRow, RowQuery, RowSource
 from crosslatent.tasks.yaml_file import YamlFile
 
 
@@ -178,8 +178,7 @@ class Builder:
         split: str | None,
         english: RowQuestion | None = None,
     ) -> Item:
-        judging, judged = self._judging_of(main.lang), main.options is not None
-        own = self._golds(main)
+        judged = main.options is not None
         other = () if aux is None or judged else self._golds(aux)
         item = Item(
             id="/".join(part for part in (f"{main.lang}-{aux_lang}", split, main.key) if part),
@@ -187,25 +186,14 @@ class Builder:
             aux_lang=aux_lang,
             main=main.prompt,
             aux="" if aux is None else aux.prompt,
-            answer=own[0] if own else None,
-            other_answers=own[1:],
             options=main.options,
             # Without options, labels are words for the template and no more.
             labels=main.labels if judged else None,
             cluster=self._cluster(main, aux, english, split),
             split=split,
-            strata={
-                name: text(expression(main.values, main.where), main.where)
-                for name, expression in judging.strata.items()
-            },
-            aux_answer=other[0] if other else None,
-            other_aux_answers=other[1:],
             aux_labels=aux.labels if judged and aux is not None else None,
-            shares=numbers(judging.shares, main.values, main.where),
         )
-        check_judging(item, main.where)
-        check_gold(item, main.where)
-        return item
+        return self._judging_of(main.lang).judged(item, main.values, main.where, other)
 
     def _golds(self, asking: RowQuestion) -> tuple[str, ...]:
         return golds(self._judging_of(asking.lang).answer, asking.values, asking.where)
