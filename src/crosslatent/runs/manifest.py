@@ -50,17 +50,22 @@ def read_manifest(location: RunPath) -> dict[str, Any]:
     Raises:
         RunFolderError: there is none, or it is not one of ours.
     """
-    try:
-        data = read_bytes(location / MANIFEST)
-    except FileNotFoundError as error:
+    data = _content(location)
+    if data is None:
         raise RunFolderError(
             f"{str(location)!r} is not a run folder (it has no {MANIFEST}): give the --out folder "
-            "of "
-            "a sweep."
-        ) from error
+            "of a sweep."
+        )
+    return manifest_of(location, data)
+
+
+def _content(location: RunPath) -> bytes | None:
+    try:
+        return read_bytes(location / MANIFEST)
+    except FileNotFoundError:
+        return None
     except unreachable() as error:
         raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
-    return manifest_of(location, data)
 
 
 def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
@@ -153,12 +158,9 @@ def clock_of(location: RunPath) -> str | None:
     Raises:
         RunFolderError: its run.json cannot be read.
     """
-    try:
-        data = read_bytes(location / MANIFEST)
-    except FileNotFoundError:
+    data = _content(location)
+    if data is None:
         return None
-    except unreachable() as error:
-        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
     there = manifest_of(location, data)
     inputs = there.get(INPUTS)
     if inputs is not None:

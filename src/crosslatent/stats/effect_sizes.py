@@ -124,15 +124,8 @@ def cohens_h(
     """2 asin sqrt(share treated) - 2 asin sqrt(share baseline) (Cohen 1988, chapter 6).
 
     By convention 0.2 is small, 0.5 medium and 0.8 large. The interval resamples clusters, as that
-    of `estimates.paired_difference` does.
-
-    Args:
-        treated: 0/1, or scores between 0 and 1, by item, shape (n,); NaN = missing.
-        baseline: values without the treatment, same shape.
-        clusters: the cluster of each item, length n.
-        seed: of the random draws.
-        confidence: coverage of the interval.
-        resamples: number of bootstrap resamples.
+    of `estimates.paired_difference` does; values may be scores between 0 and 1 too. Arguments as
+    for `effect_sizes`.
 
     Raises:
         ValueError: the lengths differ, or a value is not between 0 and 1.

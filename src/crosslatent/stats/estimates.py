@@ -244,18 +244,7 @@ def clustered_means(
     resamples: int = RESAMPLES,
     difference: bool = False,
 ) -> list[Estimate]:
-    """`clustered_mean` of every column at once; columns share their resamples.
-
-    Args:
-        values: observations, shape (n, k), NaN = missing.
-        clusters: the cluster of each row, length n.
-        seed: of the random draws.
-        confidence: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap resamples.
-        difference: as in `clustered_mean`.
-
-    Returns:
-        k estimates, in the order of the columns.
+    """`clustered_mean` of every column of `values`, shape (n, k); columns share their resamples.
 
     Raises:
         ValueError: `clusters` has not one entry for each row.

@@ -58,12 +58,7 @@ class PermutationTest:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """Do answers change more often in one direction than in the other?
-
-    Attributes:
-        p_value: two-sided; None if nothing changed.
-        method: the test that gave it.
-    """
+    """Whether answers change more often in one direction: two-sided; None if nothing changed."""
 
     p_value: float | None
     method: PairedMethod
@@ -89,17 +84,10 @@ class SignTest:
 
 
 def mcnemar(repaired: int, broken: int) -> float | None:
-    """Exact two-sided McNemar test that repairs and breakages are equally likely.
+    """P of the exact two-sided McNemar test that repairs and breakages are equally likely.
 
     It counts items as if they were independent: with several questions to a cluster it rejects far
-    too often, and `paired_test` does not use it there.
-
-    Args:
-        repaired: items wrong before and right after.
-        broken: items right before and wrong after.
-
-    Returns:
-        The p-value; None if nothing changed.
+    too often, and `paired_test` does not use it there. None if nothing changed.
     """
     changed = repaired + broken
     return float(binomtest(repaired, changed, 0.5).pvalue) if changed else None
@@ -194,12 +182,7 @@ def cluster_permutations(
 ) -> list[PermutationTest]:
     """`cluster_permutation` of every column at once; columns share their exchanges.
 
-    Args:
-        true: values by item, shape (n, k), such as unions by layer; NaN = missing.
-        control: values under the control, same shape.
-        clusters: the cluster of each item, length n.
-        seed: of the drawn patterns.
-        permutations: how many to draw.
+    Both sides have shape (n, k), such as unions by layer; the other arguments are the same.
 
     Raises:
         ValueError: the shapes or lengths differ.
@@ -340,12 +323,10 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """p-values of a family of tests, corrected, in the order in which they came.
+    """p-values of a family of tests, corrected, in their order; None = the test is undefined.
 
     Attributes:
-        p_values: as given; None = the test is undefined.
-        adjusted: to be compared with `alpha`; None where the test is undefined.
-        rejected: whether adjusted <= alpha; None where the test is undefined.
+        p_values: as given; `adjusted`: to be compared with `alpha`; `rejected`: adjusted <= alpha.
         n: tests in the family: those that are defined.
         alpha: the rate that is kept: of any false rejection (Holm), or of false ones among the
             rejections (Benjamini-Hochberg).
@@ -379,14 +360,7 @@ def benjamini_hochberg(p_values: Sequence[float | None], alpha: float = ALPHA) -
     """Bounds the expected share of false ones among the rejections (Benjamini and Hochberg 1995).
 
     It holds for independent tests and for positively dependent ones (Benjamini and Yekutieli 2001),
-    which layers of one model on one set of questions usually are.
-
-    Args:
-        p_values: one per test; None = undefined: it stays None and does not count as a test.
-        alpha: the bound.
-
-    Raises:
-        ValueError: a p-value is not between 0 and 1.
+    which layers of one model on one set of questions usually are. Arguments and errors: `holm`.
     """
     return _corrected(p_values, alpha, false_discovery_control, "Benjamini-Hochberg")
 
@@ -405,17 +379,13 @@ def _holm(p_values: Floats) -> Floats:
 
 
 def _corrected(
-    p_values: Sequence[float | None],
-    alpha: float,
-    adjust: Callable[[Floats], Floats],
-    method: str,
+    p_values: Sequence[float | None], alpha: float, adjust: Callable[[Floats], Floats], method: str
 ) -> Correction:
     defined = np.array([p for p in p_values if p is not None], dtype=np.float64)
     if not ((defined >= 0) & (defined <= 1)).all():
         raise ValueError(f"p-values lie between 0 and 1, not {defined.tolist()}")
-    found = adjust(defined).tolist() if len(defined) else []
-    rest = iter(found)
-    adjusted = tuple(None if p is None else float(next(rest)) for p in p_values)
+    corrected = iter(adjust(defined).tolist() if len(defined) else [])
+    adjusted = tuple(None if p is None else float(next(corrected)) for p in p_values)
     return Correction(
         p_values=tuple(p_values),
         adjusted=adjusted,

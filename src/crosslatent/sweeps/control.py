@@ -11,7 +11,6 @@ fact, or with the same aux prompt, are the same question, and never its donors.
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -52,8 +51,10 @@ class Variant:
     donor: str | None = None
 
 
-class Control(ABC):
+class Control:
     """A control; an instance serves one run and may keep what it has computed.
+
+    This class itself is the true transplant: the vectors of the item's own counterpart.
 
     Attributes:
         knows_answer: the vectors may carry the gold answer, or the question in other words: then an
@@ -81,11 +82,10 @@ class Control(ABC):
         del variant
         return SourcePrompt("aux", item.id)
 
-    @abstractmethod
     def layers(
         self, item: Item, variant: Variant, component: Component, vectors: Vectors
     ) -> Tensor:
-        """The vectors, layers (positions, if several) width, in any dtype.
+        """The vectors, layers (positions, if several) width, in any dtype; by default as read.
 
         Args:
             item: the item.
@@ -97,15 +97,6 @@ class Control(ABC):
         Raises:
             ValueError: there are none for this item, which then fails.
         """
-
-
-class Counterpart(Control):
-    """The true transplant: the vectors of the item's own counterpart. No control."""
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of aux."""
         return vectors.of(self.reads(item, variant))[component]
 
 
@@ -137,7 +128,7 @@ def made(name: str) -> Control:
     Raises:
         UsageError: there is none, or it cannot be loaded.
     """
-    return Counterpart(TRUE) if name == TRUE else CONTROL_KINDS[name](name)
+    return Control(TRUE) if name == TRUE else CONTROL_KINDS[name](name)
 
 
 T = TypeVar("T")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.settings import complete, documented
@@ -170,7 +169,7 @@ class _Run:
         wanted = sum(len(row_range.places) for row_range in ranges)
         tracker = Tracker(self.show, items - len(left), items, wanted)
         worker = RowWorker(self.plan, path, batch_rows, tracker.captured)
-        with self._parts() as parts:
+        with _Parts(self.folder, self.part_seconds) as parts:
             for done in worker.answer(ranges, tracker.answered):
                 self.tally.fail([done.failure])
                 self.tally.add(len(done.rows), done.paths)
@@ -194,28 +193,26 @@ class _Run:
                     number += 1
             tracker.captured(start + len(group), len(ranges))
 
-    @contextmanager
-    def _parts(self) -> Iterator[_Parts]:
-        """Collect rows into parts; what is collected is written on leaving, interrupted or not."""
-        parts = _Parts(self.folder, self.part_seconds)
-        try:
-            yield parts
-        except RunFolderError:
-            raise  # the location cannot be written: once more would hide why
-        except BaseException:
-            parts.flush()
-            raise
-        parts.flush()
-
 
 class _Parts:
-    """Rows on their way into parts, so that a crash loses some seconds of work."""
+    """Collects rows into parts, so that a crash loses some seconds of work.
+
+    What is collected is written on leaving, interrupted or not.
+    """
 
     def __init__(self, folder: RunFolder, seconds: float) -> None:
         self._folder, self._seconds = folder, seconds
         self._rows: list[dict[str, Any]] = []
         self._number = 0
         self._flushed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Where the location cannot be written, another try would hide why.
+        if kind is None or not issubclass(kind, RunFolderError):
+            self.flush()
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Take the rows of one row_range."""

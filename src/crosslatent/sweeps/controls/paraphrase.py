@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 from crosslatent.sweeps.control import Control, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
     from crosslatent.sweeps.control import Donors
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -35,9 +31,3 @@ class Paraphrase(Control):
         """The paraphrase."""
         del variant
         return SourcePrompt("paraphrase", item.id)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of the paraphrase."""
-        return vectors.of(self.reads(item, variant))[component]

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 from crosslatent.sweeps.control import Control, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -22,9 +18,3 @@ class Self(Control):
         """Main."""
         del variant
         return SourcePrompt("main", item.id)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of main."""
-        return vectors.of(self.reads(item, variant))[component]

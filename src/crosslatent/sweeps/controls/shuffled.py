@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING
 from crosslatent.sweeps.control import Control, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
     from crosslatent.sweeps.control import Donors
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -37,9 +33,3 @@ class Shuffled(Control):
         del item
         assert variant.donor is not None
         return SourcePrompt("aux", variant.donor)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of the donor."""
-        return vectors.of(self.reads(item, variant))[component]
