@@ -54,7 +54,7 @@ def resume(run: Path, shape: Shape) -> Found:
 
 
 def _missing(folder: RunFolder, shape: Shape) -> list[int]:
-    counts = folder.inventory().counts
+    counts = folder.inventory.counts
     return [
         question
         for question in range(shape.items)

@@ -91,7 +91,7 @@ def test_no_failed_request_costs_a_part(failing, new):
         released(url)
         if new:
             with RunFolder.open(url, other, new=True) as folder:
-                assert not folder.inventory().counts
+                assert not folder.inventory.counts
         else:
             found, aside = items_of(url)
             assert (found[:2], aside) == (["a", "b"], [])

@@ -56,11 +56,7 @@ class Seen:
 
     @classmethod
     def of(
-        cls,
-        *,
-        rows: Iterable[int] = (),
-        texts: Iterable[int] = (),
-        facts: Iterable[int] = (),
+        cls, *, rows: Iterable[int] = (), texts: Iterable[int] = (), facts: Iterable[int] = ()
     ) -> Seen:
         """From hashes in any order; 0 is none."""
         return cls(_sorted(rows), _sorted(texts), _sorted(facts))

@@ -16,7 +16,7 @@ from crosslatent.core.errors import ModelError, RunFolderError, SweepError
 from crosslatent.distributed.job import Job
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.model import Model
-from crosslatent.runs.parts import ItemParts, PartTable
+from crosslatent.runs.parts import PartFolder, PartTable
 from crosslatent.runs.run_folder import check_fence, extra_at, part_name
 from crosslatent.runs.run_path import remove, run_path
 from crosslatent.runs.schema import ROWS, ROWS_TABLE, Failure
@@ -210,7 +210,7 @@ class Worker:
         return run_path(self._job.location)
 
 
-def _drop(table: ItemParts, name: str) -> None:
+def _drop(table: PartFolder, name: str) -> None:
     """Remove a part that must not count."""
     for part in table.files():
         if part.stem == name:

@@ -215,9 +215,7 @@ def check_values(
             "(component IS NULL) = (source IS NULL) AND (source IS NULL) = (target IS NULL))",
             "a share of time is no number of seconds": "NOT seconds BETWEEN 0 AND 1e9",
         },
-        "items": {
-            "a number of tokens is negative": "main_length < 0 OR aux_length < 0",
-        },
+        "items": {"a number of tokens is negative": "main_length < 0 OR aux_length < 0"},
     }
     with readable(path):
         for table, schema in schemas.items():

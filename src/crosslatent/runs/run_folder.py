@@ -40,7 +40,7 @@ from crosslatent.runs.manifest import (
     sessions_of,
     write_card,
 )
-from crosslatent.runs.parts import DOUBLED, START, ItemParts, PartTable, SetAside
+from crosslatent.runs.parts import DOUBLED, START, PartFolder, PartTable, SetAside
 from crosslatent.runs.run_path import names_in, reaching, read_bytes, remove, run_path
 from crosslatent.runs.schema import (
     FAILURES,
@@ -85,7 +85,8 @@ class RunFolder:
         """What else is kept in parts, by name."""
         self._manifest = manifest
         self._lock = lock
-        self._inventory = self._taken_stock()
+        self.inventory = self._taken_stock()
+        """The rows that were there when the folder was opened."""
 
     @classmethod
     def open(
@@ -136,10 +137,6 @@ class RunFolder:
             number: of the slice that it holds, from 0.
         """
         return part_name(self.session, number)
-
-    def inventory(self) -> Inventory:
-        """The rows that were there when the folder was opened."""
-        return self._inventory
 
     def write_items(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the table of items."""
@@ -222,7 +219,7 @@ class RunFolder:
         return counting.inventory()
 
 
-def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = None) -> ItemParts:
+def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = None) -> PartFolder:
     """One of `EXTRAS` of a run folder.
 
     Args:

@@ -7,7 +7,7 @@ the ids of its items, in their order, as a JSON list in its metadata, beside a c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import BLANK, KEY, SAFETENSORS, is_whole, sealed, write_bytes
-from crosslatent.runs.parts import PartFolder, SetAside, able_to_read, damaged
+from crosslatent.runs.parts import PartFolder, able_to_read, damaged
 from crosslatent.runs.run_path import reaching, read_bytes, why
 
 if TYPE_CHECKING:
@@ -53,16 +53,8 @@ class VectorParts(PartFolder):
         """Vectors of which there may be none yet; arguments as for `PartTable`."""
         super().__init__(folder, END, guard)
 
-    def write(self, name: str, vectors: CapturedVectors) -> None:
-        """Write a part, whole or not at all; one of the same name and session is replaced.
-
-        Args:
-            name: of the part, without ending; see `RunFolder.part_name`.
-            vectors: what it holds.
-
-        Raises:
-            RunFolderError: it cannot be written, or was there before this session.
-        """
+    def write(self, name: str, vectors: CapturedVectors, /) -> None:
+        """Write the vectors of some items; see `PartFolder.write`."""
         file = self._room_for(name)
         metadata = {
             ITEMS: json.dumps(list(vectors.items), ensure_ascii=False),
@@ -72,11 +64,7 @@ class VectorParts(PartFolder):
         write_bytes(file, sealed(data, SAFETENSORS))
 
     def items(self) -> set[str]:
-        """The items whose vectors are there.
-
-        Raises:
-            RunFolderError: a part cannot be read.
-        """
+        """The items whose vectors are there."""
         return {item for part in self.files() for item in self._read(part).items}
 
     def read(self, component: str) -> dict[str, NDArray[np.float32]]:
@@ -95,15 +83,10 @@ class VectorParts(PartFolder):
                 found.update(zip(vectors.items, vectors.arrays[component], strict=True))
         return found
 
-    def check_items(self) -> list[SetAside]:
-        """Read every part; set aside what is damaged, and what has an item for the second time."""
-        aside: list[SetAside] = []
-        read = ((part, _parsed(part)) for part in self._taken_stock())
-        self._once_each(
-            ((part, found if isinstance(found, str) else set(found.items)) for part, found in read),
-            aside,
-        )
-        return aside
+    def _items_by_part(self, parts: Sequence[RunPath]) -> Iterator[tuple[RunPath, set[str] | str]]:
+        for part in parts:
+            vectors = _parsed(part)
+            yield part, vectors if isinstance(vectors, str) else set(vectors.items)
 
     def _read(self, part: RunPath) -> CapturedVectors:
         vectors = _parsed(part)

@@ -5,12 +5,7 @@ clusters are resampled, exchanged and counted, never single answers. Missing obs
 What cannot be estimated is None, never zero. Whatever is random takes a seed and names it.
 """
 
-from crosslatent.stats.agreement import (
-    GridCorrelation,
-    SplitHalf,
-    grid_correlation,
-    split_half,
-)
+from crosslatent.stats.agreement import GridCorrelation, SplitHalf, grid_correlation, split_half
 from crosslatent.stats.clusters import Floats
 from crosslatent.stats.effect_sizes import (
     Detectable,

@@ -144,12 +144,7 @@ def paired_difference(
     """
     difference = np.asarray(treated, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     return clustered_mean(
-        difference,
-        clusters,
-        seed=seed,
-        confidence=confidence,
-        resamples=resamples,
-        difference=True,
+        difference, clusters, seed=seed, confidence=confidence, resamples=resamples, difference=True
     )
 
 

@@ -127,9 +127,7 @@ _MAKERS: Mapping[Kind, Callable[[SweepPlan, Sequence[Item]], Extra]] = {
 }
 
 
-def attribution_table(
-    scores: Mapping[str, Mapping[Component, NDArray[np.float32]]],
-) -> pa.Table:
+def attribution_table(scores: Mapping[str, Mapping[Component, NDArray[np.float32]]]) -> pa.Table:
     """Scores as rows of `schema.ATTRIBUTION`.
 
     Args:

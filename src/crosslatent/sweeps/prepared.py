@@ -50,7 +50,7 @@ class Prepared:
 
     def missing(self, folder: RunFolder) -> list[RowRange]:
         """The rows that a run folder lacks."""
-        return missing_rows(self.grid, folder.inventory())
+        return missing_rows(self.grid, folder.inventory)
 
     def missing_extra(
         self, folder: RunFolder, kind: Kind, failed: Container[str]
@@ -99,9 +99,7 @@ class Prepared:
 
 
 def prepare(
-    plan: SweepPlan,
-    requested: dict[str, Any] | None = None,
-    headline: dict[str, Any] | None = None,
+    plan: SweepPlan, requested: dict[str, Any] | None = None, headline: dict[str, Any] | None = None
 ) -> Prepared:
     """What is known of a sweep before anything is run.
 
@@ -111,13 +109,11 @@ def prepare(
         headline: a comparison declared before any row exists, kept in run.json.
     """
     ends, answers = plan.tokens.ends, plan.tokens.answers
-    extras: list[Kind] = []
-    if plan.spec["attribution"]:
-        extras.append("attribution")
-    if plan.spec["samples"]:
-        extras.append("samples")
-    if plan.spec["keep_vectors"]:
-        extras.append("vectors")
+    extras: dict[Kind, Any] = {
+        "attribution": plan.spec["attribution"],
+        "samples": plan.spec["samples"],
+        "vectors": plan.spec["keep_vectors"],
+    }
     return Prepared(
         grid=plan.grid,
         manifest=build_manifest(plan, requested, headline),
@@ -129,7 +125,7 @@ def prepare(
             for item in plan.task.items
         ),
         failures=tuple(Failure(item, "prompt", why) for item, why in plan.failures.items()),
-        extras=tuple(extras),
+        extras=tuple(kind for kind, asked in extras.items() if asked),
         notes=plan.notes,
     )
 
@@ -171,9 +167,7 @@ _SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
 
 
 def build_manifest(
-    plan: SweepPlan,
-    requested: dict[str, Any] | None = None,
-    headline: dict[str, Any] | None = None,
+    plan: SweepPlan, requested: dict[str, Any] | None = None, headline: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Plain data for run.json.
 

@@ -93,10 +93,7 @@ class SweepSpec(TypedDict, total=False):
     positions: Annotated[
         int,
         Setting(
-            help="How many of the last tokens to carry over.",
-            default=1,
-            metavar="K",
-            read=positive,
+            help="How many of the last tokens to carry over.", default=1, metavar="K", read=positive
         ),
     ]
     exact: Annotated[
@@ -118,10 +115,7 @@ class SweepSpec(TypedDict, total=False):
     samples: Annotated[
         int,
         Setting(
-            help="Sample K answers without transplant too.",
-            default=0,
-            metavar="K",
-            read=positive,
+            help="Sample K answers without transplant too.", default=0, metavar="K", read=positive
         ),
     ]
     keep_vectors: Annotated[
@@ -160,8 +154,7 @@ class RunSettings(TypedDict, total=False):
         bool, Setting(help="Start over, also if a run is there.", default=False, aside=True)
     ]
     strict: Annotated[
-        bool,
-        Setting(help="Stop if an item cannot be run, instead of noting it.", default=False),
+        bool, Setting(help="Stop if an item cannot be run, instead of noting it.", default=False)
     ]
 
 

@@ -13,13 +13,7 @@ from crosslatent.answering.scoring import Spelled, answers_of, spell
 from crosslatent.core.errors import ModelError, PromptError, SweepError
 from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
-from crosslatent.model.prompts import (
-    Prompt,
-    check_ids,
-    check_positions,
-    encode,
-    encode_many,
-)
+from crosslatent.model.prompts import Prompt, check_ids, check_positions, encode, encode_many
 from crosslatent.model.spelling import context_of
 from crosslatent.tasks import Item
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, get_args
+from typing import get_args
 
 from torch import Tensor
 
@@ -18,15 +18,6 @@ from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.model import Model
 from crosslatent.sweeps.control import Control, Donors, Role, SourcePrompt, Variant, made
 from crosslatent.tasks import Item
-
-
-class PromptIds(Protocol):
-    """Item id -> token ids of (main, aux), which may be made only when they are asked for."""
-
-    def __getitem__(self, name: str, /) -> tuple[list[int], list[int]]:
-        """The ids of one item."""
-        ...
-
 
 PREPARED_TOGETHER = 16
 """Items that rows are made for together."""
@@ -55,7 +46,7 @@ class Vectors:
         self,
         model: Model,
         donors: Donors,
-        tokens: PromptIds,
+        tokens: Mapping[str, tuple[list[int], list[int]]],
         components: Sequence[Component],
         *,
         seed: int = 0,
@@ -70,7 +61,7 @@ class Vectors:
         Args:
             model: the model.
             donors: the items of the run, with their pools.
-            tokens: token ids of the items' prompts.
+            tokens: item id -> token ids of (main, aux).
             components: components to capture.
             seed: of noise.
             positions: how many of the last tokens to capture.

@@ -248,10 +248,7 @@ def asked(
     over_main = [row for row in rows if row.variant.control != "translate_test"]
     # An answer to aux is in the language of aux, so it is judged by what is right there.
     answers = plan.tokens.answers[item.id]
-    parts = [
-        (main, item, answers.main, over_main),
-        (aux, item.as_aux(), answers.aux, over_aux),
-    ]
+    parts = [(main, item, answers.main, over_main), (aux, item.as_aux(), answers.aux, over_aux)]
     return tuple(
         _asked(plan, item, prompt, _scorer(plan, judged, spelled), of_prompt, vectors)
         for prompt, judged, spelled, of_prompt in parts

@@ -150,7 +150,9 @@ def missing_rows(grid: SweepGrid, inventory: Inventory) -> list[RowRange]:
     there = inventory.keys(partly)
     ranges: list[RowRange] = []
     for item in grid.items:
-        ranges += _split(item.id, _places(grid, item, counts.get(item.id, 0), there.get(item.id)))
+        places = _places(grid, item, counts.get(item.id, 0), there.get(item.id))
+        if places:
+            ranges += _cut(RowRange(item.id, places), ROWS_TOGETHER)
     return ranges
 
 
@@ -160,9 +162,10 @@ def _places(grid: SweepGrid, item: Item, count: int, there: set[RowKey] | None) 
     return () if count else range(grid.rows_of(item))
 
 
-def _split(item: str, places: Sequence[int]) -> Iterator[RowRange]:
-    for start in range(0, len(places), ROWS_TOGETHER):
-        yield RowRange(item, places[start : start + ROWS_TOGETHER])
+def _cut(row_range: RowRange, size: int) -> Iterator[RowRange]:
+    """A row range in pieces of at most `size` rows; one without rows as it is."""
+    for start in range(0, _size(row_range), size):
+        yield RowRange(row_range.item, row_range.places[start : start + size])
 
 
 def missing_items(grid: SweepGrid, there: Iterable[str]) -> list[RowRange]:
@@ -181,7 +184,7 @@ def cut(ranges: Iterable[RowRange], kind: Kind, size: int, first: int = 0) -> It
         first: number of the first work unit.
     """
     number, held, used = first, list[RowRange](), 0
-    for row_range in _no_larger(ranges, size):
+    for row_range in (piece for whole in ranges for piece in _cut(whole, size)):
         if held and used + _size(row_range) > size:
             yield WorkUnit(number, kind, tuple(held))
             number, held, used = number + 1, [], 0
@@ -193,12 +196,3 @@ def cut(ranges: Iterable[RowRange], kind: Kind, size: int, first: int = 0) -> It
 
 def _size(row_range: RowRange) -> int:
     return max(len(row_range.places), 1)
-
-
-def _no_larger(ranges: Iterable[RowRange], size: int) -> Iterator[RowRange]:
-    for row_range in ranges:
-        if len(row_range.places) <= size:
-            yield row_range
-            continue
-        for start in range(0, len(row_range.places), size):
-            yield RowRange(row_range.item, row_range.places[start : start + size])

@@ -103,8 +103,7 @@ def write_parallel(items: Iterable[Item], path: str | Path) -> None:
         RunFolderError: the file cannot be written.
     """
     _write(
-        Path(path),
-        [json.dumps(parallel_line(item), ensure_ascii=False) + "\n" for item in items],
+        Path(path), [json.dumps(parallel_line(item), ensure_ascii=False) + "\n" for item in items]
     )
 
 

@@ -123,11 +123,7 @@ class TranslationCache:
         return found
 
     def put_many(
-        self,
-        identity: Mapping[str, Any],
-        source: str,
-        target: str,
-        translations: Mapping[str, str],
+        self, identity: Mapping[str, Any], source: str, target: str, translations: Mapping[str, str]
     ) -> None:
         """Keep translations, by text; empty ones are failures, and left out.
 

@@ -181,11 +181,7 @@ class Seq2SeqTranslator:
 
 
 def load_translator(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    revision: str | None = None,
+    path: str | Path, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
 ) -> Seq2SeqTranslator:
     """Load a translation model and its tokenizer.
 
