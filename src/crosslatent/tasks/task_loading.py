@@ -42,15 +42,6 @@ class Wanted:
     counterparts: bool = True
 
 
-def read_definition(path: Traversable, folder: Traversable) -> Definition:
-    """What a task's file says, without its items.
-
-    Raises:
-        TaskError: the file cannot be read or has a mistake.
-    """
-    return check_definition(read_yaml(path, folder))
-
-
 def read_task(path: Traversable, folder: Traversable, wanted: Wanted | None = None) -> Task:
     """Read a task.
 
@@ -276,24 +267,16 @@ class TaskSummary:
 
 def summarize(task: Task) -> TaskSummary:
     """The summary of a task."""
-    return TaskSummary(
-        name=task.name,
-        title=task.title,
-        direction=task.direction,
-        type=task.type,
-        rule=task.rule,
-        metric=task.metric,
-        items=len(task.items),
-        languages=task.languages,
-        aux_languages=task.aux_languages,
-        splits=task.splits,
-    )
+    return _summary(task, len(task.items), task.languages, task.aux_languages, task.splits)
 
 
-def _outline(task: Definition) -> TaskSummary:
-    """The summary of a task whose data is elsewhere."""
-    pairs = task.chosen(None, None)
-    parts = task.rows or task.released
+def _summary(
+    task: Task | Definition,
+    items: int | None,
+    languages: Iterable[str],
+    aux_languages: Iterable[str],
+    splits: Iterable[str],
+) -> TaskSummary:
     return TaskSummary(
         name=task.name,
         title=task.title or task.name,
@@ -301,10 +284,10 @@ def _outline(task: Definition) -> TaskSummary:
         type=task.type,
         rule=task.rule,
         metric=task.metric,
-        items=None,
-        languages=tuple(dict.fromkeys(main for main, _ in pairs)),
-        aux_languages=tuple(dict.fromkeys(aux for _, aux in pairs)),
-        splits=tuple(parts.splits) if parts else (),
+        items=items,
+        languages=tuple(dict.fromkeys(languages)),
+        aux_languages=tuple(dict.fromkeys(aux_languages)),
+        splits=tuple(splits),
     )
 
 
@@ -330,12 +313,16 @@ def list_tasks() -> list[TaskSummary]:
     Raises:
         TaskError: a shipped file has a mistake.
     """
-    found = []
+    summaries = []
     for file, folder in shipped_files().values():
-        definition = read_definition(file, folder)
-        ready = bool(definition.items)
-        found.append(summarize(read_task(file, folder)) if ready else _outline(definition))
-    return found
+        task = check_definition(read_yaml(file, folder))
+        if task.items:
+            summaries.append(summarize(read_task(file, folder)))
+            continue
+        pairs, parts = task.chosen(None, None), task.rows or task.released
+        mains, auxes = [main for main, _ in pairs], [aux for _, aux in pairs]
+        summaries.append(_summary(task, None, mains, auxes, parts.splits if parts else ()))
+    return summaries
 
 
 def load_task(
