@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from crosslatent.core.errors import RunFolderError
-from crosslatent.runs.run_path import is_file, make_folder, names_in, refusal, unreachable
+from crosslatent.runs.run_path import RunPath, is_file, make_folder, names_in, refusal, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from crosslatent.runs.run_path import RunPath
 
 
 LOCK = ".lock"

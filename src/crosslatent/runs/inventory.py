@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from crosslatent.core.errors import RunFolderError
+from crosslatent.runs.run_path import RunPath
 from crosslatent.runs.schema import RowKey
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
 
 Ints = NDArray[np.int64]
 

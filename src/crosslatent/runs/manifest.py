@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import check_time
 from crosslatent.core.untrusted import parse_json, short
 from crosslatent.runs.contents import check_manifest
 from crosslatent.runs.files import write_bytes
-from crosslatent.runs.run_path import names_in, reaching, read_bytes, refusal, unreachable, why
+from crosslatent.runs.run_path import (
+    RunPath,
+    names_in,
+    reaching,
+    read_bytes,
+    refusal,
+    unreachable,
+    why,
+)
 from crosslatent.runs.schema import FILE_TABLES, PART_TABLES, ROWS_TABLE, SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
-
 
 MANIFEST = "run.json"
 IDENTITY: Mapping[str, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +24,7 @@ from crosslatent.core.errors import RunFolderError, StorageError
 from crosslatent.core.untrusted import one_line, short
 from crosslatent.runs.files import is_whole, sync_folder, write_table
 from crosslatent.runs.run_path import (
+    RunPath,
     make_folder,
     names_in,
     reaching,
@@ -34,9 +35,6 @@ from crosslatent.runs.run_path import (
     why,
 )
 from crosslatent.runs.schema import completed
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
 
 START, END = "part-", ".parquet"
 DAMAGED = ".damaged"

@@ -23,7 +23,7 @@ from crosslatent.runs.contents import ADDED, check_columns, check_values, readab
 from crosslatent.runs.files import whole_file
 from crosslatent.runs.manifest import CLEARING, read_manifest
 from crosslatent.runs.parts import END, START, UNREADABLE, PartTable, able_to_read, damaged
-from crosslatent.runs.run_path import is_file, reaching, run_path, unreachable, why
+from crosslatent.runs.run_path import RunPath, is_file, reaching, run_path, unreachable, why
 from crosslatent.runs.schema import (
     ATTRIBUTION_TABLE,
     FILE_TABLES,
@@ -39,8 +39,6 @@ from crosslatent.runs.schema import (
 if TYPE_CHECKING:
     import polars as pl
     from upath import UPath
-
-    from crosslatent.runs.run_path import RunPath
 
 
 _OPENED_AT_ONCE = 16

@@ -16,8 +16,9 @@ import datetime as dt
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +42,7 @@ from crosslatent.runs.manifest import (
     write_card,
 )
 from crosslatent.runs.parts import DOUBLED, START, PartFolder, PartTable, SetAside
-from crosslatent.runs.run_path import names_in, reaching, read_bytes, remove, run_path
+from crosslatent.runs.run_path import RunPath, names_in, reaching, read_bytes, remove, run_path
 from crosslatent.runs.schema import (
     FAILURES,
     FILE_TABLES,
@@ -53,13 +54,6 @@ from crosslatent.runs.schema import (
     Failure,
 )
 from crosslatent.runs.vector_parts import VectorParts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crosslatent.runs.run_path import RunPath
-
-__all__ = ["MANIFEST", "RunFolder", "check_fence", "read_manifest"]
 
 VECTORS = "vectors"
 """Folder of captured vectors, if they were asked for."""

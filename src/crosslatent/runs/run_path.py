@@ -17,7 +17,8 @@ from crosslatent.core.errors import RunFolderError, StorageError
 if TYPE_CHECKING:
     from upath import UPath
 
-    RunPath: TypeAlias = Path | UPath
+RunPath: TypeAlias = "Path | UPath"
+"""A location on this machine, or behind a URL."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

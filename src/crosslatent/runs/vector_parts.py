@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.numpy
@@ -20,10 +19,7 @@ from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import BLANK, KEY, SAFETENSORS, is_whole, sealed, write_bytes
 from crosslatent.runs.parts import PartFolder, able_to_read, damaged
-from crosslatent.runs.run_path import reaching, read_bytes, why
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
+from crosslatent.runs.run_path import RunPath, reaching, read_bytes, why
 
 END = ".safetensors"
 ITEMS = "items"

@@ -118,7 +118,8 @@ class Candidates:
 
     def run_of(self, pairs: Sequence[TransplantSpec]) -> Mask:
         """Candidates that are among some pairs and were run, shape (items, K)."""
-        return self.ran & np.array([pair in set(pairs) for pair in self.pairs], dtype=np.bool_)
+        wanted = set(pairs)
+        return self.ran & np.array([pair in wanted for pair in self.pairs], dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from crosslatent.core.errors import (
-    ITEM_FAULTS,
     MemoryShortError,
     ModelError,
     PromptError,
@@ -20,8 +19,6 @@ from crosslatent.engine import EnginePath
 from crosslatent.engine.devices import is_out_of_memory
 from crosslatent.runs.parts import SetAside
 from crosslatent.runs.schema import Failure, FailureKind
-
-__all__ = ["ITEM_FAULTS", "MOST_IN_A_ROW", "Faults", "Streak", "failure_of"]
 
 MOST_IN_A_ROW = 5
 """Items that fail one after another for no reason that we know; then it is not the items."""

@@ -19,16 +19,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from crosslatent.core.normal import answer_keys
 from crosslatent.core.plugins import CONTROL_KINDS
-from crosslatent.core.specs import STRATA
+from crosslatent.core.specs import STRATA, Component
 from crosslatent.tasks import Item
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from crosslatent.core.specs import Component
     from crosslatent.sweeps.vectors import Vectors
-    from crosslatent.tasks import Item
-
 
 Role = Literal["main", "aux", "paraphrase"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +19,6 @@ from crosslatent.runs.vector_parts import CapturedVectors
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.work_units import Kind, RowRange
 from crosslatent.tasks import RULES, Item
-
-if TYPE_CHECKING:
-    pass
-
 
 Extra: TypeAlias = pa.Table | list[dict[str, Any]] | CapturedVectors
 """What a part of one of the tables beside the rows is made of."""

@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from pathlib import Path
+from typing import Any, Self, Unpack
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.settings import complete, documented
@@ -19,7 +20,7 @@ from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.model import Model
 from crosslatent.runs.manifest import clock_of
 from crosslatent.runs.run_folder import RunFolder
-from crosslatent.runs.run_path import run_path
+from crosslatent.runs.run_path import RunPath, run_path
 from crosslatent.sweeps.bookkeeping import (
     Faults,
     Show,
@@ -36,11 +37,6 @@ from crosslatent.sweeps.spec import RunSettings, SweepSpec
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import Kind
 from crosslatent.tasks import Task
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crosslatent.runs.run_path import RunPath
 
 
 @dataclass(frozen=True, slots=True)

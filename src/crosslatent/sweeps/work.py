@@ -15,13 +15,14 @@ from torch import Tensor
 
 from crosslatent.answering.ask import JudgedRow, Prompted, ask
 from crosslatent.answering.scoring import ItemScorer, Spelled
+from crosslatent.core.errors import ITEM_FAULTS
 from crosslatent.core.specs import Component, Site
 from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.engine.decoding import silent
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.runs.schema import Failure
-from crosslatent.sweeps.bookkeeping import ITEM_FAULTS, Streak, failure_of
+from crosslatent.sweeps.bookkeeping import Streak, failure_of
 from crosslatent.sweeps.control import Variant
 from crosslatent.sweeps.extras import Extra, make_extra
 from crosslatent.sweeps.plan import SweepPlan

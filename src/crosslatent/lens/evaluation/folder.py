@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.runs.files import write_json
-from crosslatent.runs.manifest import read_manifest
+from crosslatent.runs.manifest import MANIFEST, read_manifest
 from crosslatent.runs.parts import PartTable
 from crosslatent.runs.reader import RunReader
-from crosslatent.runs.run_folder import MANIFEST, RunFolder
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.run_path import run_path
 from crosslatent.runs.schema import ROWS, ROWS_TABLE, SCHEMA_VERSION, Failure
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from crosslatent.sweeps.control import Control, SourcePrompt, Variant, register_control
+from crosslatent.sweeps.control import Control, Donors, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from crosslatent.sweeps.control import Donors
     from crosslatent.tasks import Item
 
 
