@@ -127,10 +127,6 @@ class _Manifest(_Part):
 def check_manifest(manifest: Mapping[str, Any], path: object) -> None:
     """Refuse a run.json whose fields are of other kinds than those that a sweep writes.
 
-    Args:
-        manifest: its content.
-        path: the run folder, for the message.
-
     Raises:
         RunFolderError: a field is; the message names the first one.
     """
@@ -232,10 +228,6 @@ def check_values(
 
 def refuse_all(connection: duckdb.DuckDBPyConnection, path: object) -> None:
     """Refuse a language called 'all', where results use that name for all of them together.
-
-    Args:
-        connection: with the view ``items``.
-        path: the run folder, for the message.
 
     Raises:
         RunFolderError: there is one, or the table cannot be read.

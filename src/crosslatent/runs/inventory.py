@@ -36,13 +36,9 @@ class Inventory:
         conditions: Sequence[str],
         rows: Ints,
     ) -> None:
-        """What `Counting` found.
+        """What `Counting` found: `rows` has the index of the item and the code, shape (rows, 2).
 
-        Args:
-            items: the items, each once.
-            names: the names of controls, strata and components that codes refer to.
-            conditions: the ids of conditions that codes refer to.
-            rows: index of the item, and code, of each row; shape (rows, 2).
+        Codes refer to `names` of controls, strata and components, and to ids of `conditions`.
         """
         self._items = list(items)
         self._names = list(names)

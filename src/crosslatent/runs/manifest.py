@@ -73,11 +73,7 @@ def _content(location: RunPath) -> bytes | None:
 
 
 def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
-    """What a folder's run.json says.
-
-    Args:
-        location: the folder, for the message.
-        data: content of the file.
+    """What the run.json of a folder says, from its content.
 
     Raises:
         RunFolderError: it is not one of ours.
@@ -101,10 +97,6 @@ def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
 
 def ours_of(location: RunPath, data: bytes) -> dict[str, Any]:
     """What a run.json of any version of ours says, for a run that is to be thrown away.
-
-    Args:
-        location: the folder, for the message.
-        data: content of the file.
 
     Raises:
         RunFolderError: no version of ours wrote it.
@@ -175,12 +167,7 @@ def clock_of(location: RunPath) -> str | None:
 
 
 def notes_of(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What a user should know of resuming a run: what does not tell runs apart, but differs.
-
-    Args:
-        there: the run.json that is there.
-        asked: what this call would have written.
-    """
+    """What a user should know of resuming a run: what does not tell runs apart, but differs."""
     found = []
     if INPUTS in asked and INPUTS not in there:
         found.append(
@@ -230,13 +217,7 @@ _HASHES: Final = {
 
 
 def differences(name: str, there: Any, asked: Any) -> list[str]:
-    """What differs, one text for each value.
-
-    Args:
-        name: of the value, with dots between levels.
-        there: the value that is there, as plain data.
-        asked: the one that is asked for.
-    """
+    """What differs between plain data that is there and asked for, one text for each value."""
     if there == asked:
         return []
     if isinstance(there, dict) and isinstance(asked, dict):

@@ -182,13 +182,7 @@ class PartTable(PartFolder):
     def __init__(
         self, folder: RunPath, schema: pa.Schema, guard: Callable[[], None] | None = None
     ) -> None:
-        """A table that may have no parts yet.
-
-        Args:
-            folder: of the parts; need not exist.
-            schema: the columns.
-            guard: called before a part is written; raises if it must not be.
-        """
+        """A table that may have no parts yet, in `folder`, with the columns of `schema`."""
         super().__init__(folder, END, guard)
         self.schema = schema
 

@@ -214,13 +214,7 @@ class RunFolder:
 
 
 def extra_at(location: RunPath, name: str, guard: Callable[[], None] | None = None) -> PartFolder:
-    """One of `EXTRAS` of a run folder.
-
-    Args:
-        location: the run folder.
-        name: of the table, and of its folder.
-        guard: called before a part is written; raises if it must not be.
-    """
+    """One of `EXTRAS` of a run folder, in the folder of its name; `guard` as for `PartFolder`."""
     if name == VECTORS:
         return VectorParts(location / name, guard)
     return PartTable(location / name, PART_TABLES[name], guard)

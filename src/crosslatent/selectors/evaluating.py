@@ -263,15 +263,10 @@ def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
 
 
 def _check_same_setting(mine: Mapping[str, Any], other: Mapping[str, Any], run: str) -> None:
-    """Refuse to test on a run of another model, direction or rule.
-
-    Args:
-        mine: manifest of the run to fit on.
-        other: manifest of the run to test on.
-        run: name of the latter.
+    """Refuse to test on a run of another model, direction or rule than the one to fit on.
 
     Raises:
-        UsageError: something of that is known of both runs, and differs.
+        UsageError: something of that is known of both manifests, and differs.
     """
     named = {
         "model": ("n_layers", "config_hash", "weights_hash", "tokenizer_hash"),

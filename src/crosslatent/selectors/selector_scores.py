@@ -283,14 +283,9 @@ class _Score:
 
 
 def room(bound: Floats, controls: Mapping[str, Floats]) -> Floats | None:
-    """What some true pair solves and no pair of any control, shape (items,).
+    """What some true pair solves (`bound`) and no pair of any control, all of shape (items,).
 
-    Args:
-        bound: solved by any true pair, shape (items,).
-        controls: `table.solved_by_controls` of the same questions.
-
-    Returns:
-        1, 0, or NaN where a control was not run over the same pairs; None without any control.
+    1, 0, or NaN where a control was not run over the same pairs; None without any control.
     """
     if not controls:
         return None

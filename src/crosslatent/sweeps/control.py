@@ -65,12 +65,7 @@ class Control:
         self.name = name
 
     def variants(self, item: Item, donors: Donors) -> Iterable[Variant]:
-        """The rows of vectors that an item has; none if it cannot have the control.
-
-        Args:
-            item: the item.
-            donors: the items of the run, with their pools.
-        """
+        """The rows of vectors that an item has; none if it cannot have the control."""
         del item, donors
         yield Variant(self.name)
 
@@ -184,12 +179,7 @@ class Donors:
     """
 
     def __init__(self, items: Iterable[Item], seed: int = 0) -> None:
-        """Sort items into pools.
-
-        Args:
-            items: every item of the run that the model can take.
-            seed: of the draws of donors.
-        """
+        """Sort every item of the run that the model can take into pools."""
         self.items = {item.id: item for item in items}
         self._seed = seed
         pools: dict[Pool, list[str]] = defaultdict(list)

@@ -58,13 +58,9 @@ class RowWorker:
         batch_rows: int | None = None,
         captured: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Prepare to answer.
+        """Prepare to answer, in batches of `batch_rows` (None for what memory holds).
 
-        Args:
-            plan: the sweep.
-            path: how rows are computed.
-            batch_rows: rows per batch; None for what memory holds.
-            captured: called with the number of prompts read for a pool's mean, and their total.
+        `captured` is called with the number of prompts read for a pool's mean, and their total.
         """
         self._plan, self._path, self._batch_rows = plan, path, batch_rows
         self._items = plan.grid.donors.items

@@ -58,13 +58,7 @@ class Judging:
         return cls(**{name: field(name) for name in names}, strata=strata)
 
     def judged(self, item: Item, values: Values, where: str, aux_golds: Sequence[str]) -> Item:
-        """An item with its gold answers, strata and shares.
-
-        Args:
-            item: the item without them.
-            values: of its row.
-            where: file and line of the row, for messages.
-            aux_golds: gold answers in the language of aux.
+        """An item with the gold answers, strata and shares that follow from its row.
 
         Raises:
             TaskError: they do not fit the item.
@@ -164,14 +158,9 @@ def _is_share(value: Any) -> bool:
 
 
 def surroundings(task: Definition, lang: str, aux: str, code: str, number: int) -> dict[str, Any]:
-    """What expressions and templates see beside the columns of a row.
+    """What expressions and templates see beside the columns of a row, the `number`-th from 0.
 
-    Args:
-        task: the task.
-        lang: language of the row.
-        aux: language of aux, of the pair that the row is read for.
-        code: how the data spells the row's language.
-        number: which row it is, from 0.
+    `aux` is that of the pair that the row is read for; the data spells `lang` as `code`.
     """
     return {
         "lang": lang,

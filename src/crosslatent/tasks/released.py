@@ -77,12 +77,8 @@ class ReleasedReader:
     ) -> Iterator[Item]:
         """The items of some pairs of (main, aux) languages, split by split.
 
-        Args:
-            pairs: the languages; pairs without files are left out.
-            mains: languages of main that the user asked for; each must exist.
-            auxes: languages of aux that the user asked for; each must exist.
-            counterparts: whether every item must have its aux prompt; `Item.aux` may be empty
-                otherwise.
+        Pairs without files are left out, but `mains` and `auxes`, which the user asked for, must
+        exist. Without `counterparts`, `Item.aux` may be empty.
 
         Raises:
             TaskError: files are missing, have a mistake or do not fit each other.

@@ -219,11 +219,6 @@ FAMILIES = (
 def family_of(model_type: str, tokenizer: PreTrainedTokenizerBase, name: str) -> ModelFamily:
     """The family of a model: its type, and language tokens that its tokenizer has.
 
-    Args:
-        model_type: of transformers.
-        tokenizer: of the model.
-        name: what the model was loaded from, for the message.
-
     Raises:
         ModelError: there is no such family.
     """
@@ -257,14 +252,7 @@ class Direction:
 def direction(
     family: ModelFamily, known: dict[str, int], name: str, source: str, target: str
 ) -> Direction:
-    """What to give a model so that it translates from `source` to `target`.
-
-    Args:
-        family: of the model.
-        known: the codes that it knows, from `ModelFamily.known`.
-        name: what the model was loaded from, for messages.
-        source: language of the texts.
-        target: language of the translations.
+    """What to give a model that knows some codes (`ModelFamily.known`) for a pair of languages.
 
     Raises:
         ModelError: it does not know one of the languages.

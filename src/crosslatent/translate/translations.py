@@ -100,13 +100,7 @@ class TranslationCache:
     def get_many(
         self, identity: Mapping[str, Any], source: str, target: str, texts: Sequence[str]
     ) -> dict[str, str]:
-        """The translations that are known, by text.
-
-        Args:
-            identity: of the translator.
-            source: language of the texts.
-            target: language of the translations.
-            texts: what is looked for.
+        """The translations that are known, by text; `identity` is that of the translator.
 
         Raises:
             RunFolderError: the file cannot be read.
@@ -126,12 +120,6 @@ class TranslationCache:
         self, identity: Mapping[str, Any], source: str, target: str, translations: Mapping[str, str]
     ) -> None:
         """Keep translations, by text; empty ones are failures, and left out.
-
-        Args:
-            identity: of the translator.
-            source: language of the texts.
-            target: language of the translations.
-            translations: text -> its translation.
 
         Raises:
             RunFolderError: the file cannot be written.
