@@ -30,8 +30,8 @@ from crosslatent.report.build import build_report
 from crosslatent.report.figure import FIGURES
 from crosslatent.runs import RunReader
 from crosslatent.selectors import SELECTORS, evaluate_run, selectors_of
-from crosslatent.selectors.base import State, always, looking_cost
-from crosslatent.selectors.fixed import pair_of
+from crosslatent.selectors.base import SelectorState, pair_of
+from crosslatent.selectors.candidates import always, looking_cost
 from crosslatent.selectors.saved import load
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES
@@ -102,7 +102,7 @@ class FittedBoldest:
         return always(places[likely.argmax(axis=1)], len(seen), self.cost)
 
     def state(self):
-        return State("boldest", {"pairs": [asdict(pair) for pair in self.pairs]}, {})
+        return SelectorState("boldest", {"pairs": [asdict(pair) for pair in self.pairs]}, {})
 
 
 def parity(output, item):
@@ -418,7 +418,7 @@ PACKAGE = {
         """,
     "plug/judging.py": """
         import crosslatent as xl
-        from crosslatent.selectors.fixed import FixedPairs
+        from crosslatent.selectors.base import FixedPairs
 
         @xl.register_rule("silent", fits=lambda item: True)
         def silent(output, item):

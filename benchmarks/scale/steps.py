@@ -54,7 +54,7 @@ def resume(run: Path, shape: Shape) -> Found:
 
 
 def _missing(folder: RunFolder, shape: Shape) -> list[int]:
-    counts = folder.inventory().counts
+    counts = folder.inventory.counts
     return [
         question
         for question in range(shape.items)
@@ -89,7 +89,7 @@ def heatmap(run: Path) -> Found:
 
 def export(run: Path) -> Found:
     """Rows beside their items as one Parquet file, in order."""
-    from crosslatent.runs.export import export_rows
+    from crosslatent.runs.reader import export_rows
 
     out = run.parent / f"{run.name}.parquet"
     rows = export_rows(run, out, "parquet")

@@ -10,9 +10,8 @@ from crosslatent.analysis.data import Arm, RunData
 from crosslatent.analysis.donor_answers import _vanilla_gives_donor_answer
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.one import one_question
-from crosslatent.selectors.samples import sampled_majorities
-from crosslatent.selectors.table import read_table
+from crosslatent.selectors.saved import one_question
+from crosslatent.selectors.table import read_table, sampled_majorities
 from support.runs import item, row, write_run
 
 OTHER = Arm("ffn", "shuffled", "different_answer")

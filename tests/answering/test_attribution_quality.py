@@ -13,8 +13,8 @@ from crosslatent.analysis.attribution import attribution_cubes, judge_attributio
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunReader
-from crosslatent.runs.extras import attribution_table
 from crosslatent.runs.schema import ATTRIBUTION_TABLE
+from crosslatent.sweeps.extras import attribution_table
 from support.runs import item, row, write_extra, write_run
 from support.simulated import simulate
 

@@ -11,7 +11,7 @@ from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.tasks import Item
-from crosslatent.tasks.metrics import METRICS, Answer
+from crosslatent.tasks.metrics import METRICS, MetricInput
 from crosslatent.tasks.rules import LIKELIHOOD_MEAN
 from support.rows import ids_of, wrapped
 
@@ -159,7 +159,7 @@ def test_options_are_compared_with_a_population_by_their_first_tokens(model):
     assert record["scores"] == {"js_similarity": pytest.approx(1.0, abs=1e-6)}
     assert record["correct_by_rule"]["first_token"]
     record = scorer.record(Decoded((), watched(scorer, {"A": 0.1, "B": 0.3}), 0.5, True))
-    expected = METRICS["js_similarity"].score(Answer("", [0.25, 0.75]), scorer.item)
+    expected = METRICS["js_similarity"].score(MetricInput("", [0.25, 0.75]), scorer.item)
     assert record["scores"] == {"js_similarity": pytest.approx(expected)}
     assert not record["correct_by_rule"]["first_token"]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from crosslatent.runs.extras import read_extra
+from crosslatent.runs.reader import read_extra
 from crosslatent.runs.schema import ATTRIBUTION_TABLE, SAMPLES_TABLE
 
 

@@ -299,9 +299,9 @@ def test_estimates_count_the_tokens_of_options(sweep):
 @pytest.mark.parametrize(("signal", "code"), [("Interrupted", 130), ("Terminated", 143)])
 def test_a_stop_says_how_to_go_on(sweep, tmp_path, monkeypatch, signal, code):
     from crosslatent.cli.terminal import Terminated
-    from crosslatent.sweeps import questions
+    from crosslatent.sweeps.work import AskedPrompt
 
-    right, calls = questions.Asked.records, []
+    right, calls = AskedPrompt.records, []
 
     def stops(question, answered):
         calls.append(question)
@@ -309,7 +309,7 @@ def test_a_stop_says_how_to_go_on(sweep, tmp_path, monkeypatch, signal, code):
             raise KeyboardInterrupt if signal == "Interrupted" else Terminated
         return right(question, answered)
 
-    monkeypatch.setattr(questions.Asked, "records", stops)
+    monkeypatch.setattr(AskedPrompt, "records", stops)
     stopped = sweep("--pairs=0:1")
     assert stopped.code == code
     assert f"{signal}: what is done is kept, and the same command again" in stopped.err

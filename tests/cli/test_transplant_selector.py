@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.fixed import FixedPairs
+from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.saved import SavedSelector, save
 
 

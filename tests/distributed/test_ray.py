@@ -18,11 +18,11 @@ from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
 from crosslatent.distributed.worker import Worker
 from crosslatent.model import load
 from crosslatent.runs import RunReader
-from crosslatent.runs.extras import read_extra
-from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.reader import read_extra
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
-from crosslatent.sweeps.manifest import command_line
+from crosslatent.sweeps.prepared import command_line
 from crosslatent.sweeps.spec import RunSettings
 from crosslatent.tasks import Item, task_of
 from support.models import save_tiny
@@ -247,7 +247,9 @@ def test_workers_are_told_the_time_at_which_the_run_was_made(folder, tmp_path, m
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y %H:%M') }}{{ messages[0].content }}"
     tokenizer.save_pretrained(dated)
     spec = SweepSpec(pairs="0:0,1:1", max_new_tokens=3, chat=True)
-    monkeypatch.setattr("crosslatent.sweeps.run.right_now", lambda: "2026-03-01T23:50:00+09:00")
+    monkeypatch.setattr(
+        "crosslatent.sweeps.sweep_run.right_now", lambda: "2026-03-01T23:50:00+09:00"
+    )
     run_sweep(load(dated), TASK, spec, tmp_path / "run")
     before = table(tmp_path / "run")
     for part in (tmp_path / "run" / "rows").glob("part-*"):

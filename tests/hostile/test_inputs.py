@@ -26,7 +26,7 @@ from crosslatent.lens.space import load_space
 from crosslatent.lens.training.record import CurvePoint, TrainRecord, read_record, write_record
 from crosslatent.selectors.saved import load as load_selector
 from crosslatent.tasks import load_task
-from crosslatent.translate.cache import TranslationCache
+from crosslatent.translate.translations import TranslationCache
 from support.hostile import bad, hostile_run
 from support.models import save_tiny
 
@@ -240,7 +240,7 @@ def test_a_translation_cache_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_a_link_empties_no_other_file(tmp_path: Path) -> None:
-    from crosslatent.runs.folder import RunFolder
+    from crosslatent.runs.run_folder import RunFolder
 
     folder = hostile_run(tmp_path / "run")
     victim = tmp_path / "precious"

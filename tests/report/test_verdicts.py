@@ -25,7 +25,7 @@ from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
 from crosslatent.report.verdicts.sampled import Sampled
-from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.stats import Estimate, cluster_permutation
 
 
@@ -177,7 +177,7 @@ def choice(*selectors: SelectorResult, **changes: Any) -> Choice:
         "baselines": [Baseline("upper_bound", "", about(0.9), gap, None)],
         "strict_controls": ["shuffled", "noise", "mean", "self"],
     }
-    return Choice(Evaluation(**(default | changes)))
+    return Choice(SelectorEvaluation(**(default | changes)))
 
 
 BETTER = selector("vote-3", versus_pilot=UP, p_holm=0.01, p_value=0.01)

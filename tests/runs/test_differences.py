@@ -6,7 +6,7 @@ import pytest
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunFolder
-from crosslatent.runs.differences import differences
+from crosslatent.runs.manifest import differences
 
 PAIRS = [[source, target] for source in range(80) for target in range(80)]
 BASE = {

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crosslatent.core.errors import RunFolderError, UsageError
-from crosslatent.runs.export import check_format, export_rows
+from crosslatent.runs.reader import check_format, export_rows
 from support.runs import item, row, write_run
 
 PROMISED = ["item", "lang", "component", "source", "target", "control", "output", "correct"]

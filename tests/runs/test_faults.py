@@ -264,7 +264,7 @@ def test_what_an_older_version_wrote_can_be_thrown_away(tmp_path):
     with pytest.raises(RunFolderError, match="schema version 3.*--new"):
         RunFolder.open(tmp_path, MANIFEST)
     with RunFolder.open(tmp_path, MANIFEST, new=True) as folder:
-        assert not folder.inventory().counts
+        assert not folder.inventory.counts
     assert not (tmp_path / "attribution.parquet").exists()
 
 

@@ -91,7 +91,7 @@ def test_no_failed_request_costs_a_part(failing, new):
         released(url)
         if new:
             with RunFolder.open(url, other, new=True) as folder:
-                assert not folder.inventory().counts
+                assert not folder.inventory.counts
         else:
             found, aside = items_of(url)
             assert (found[:2], aside) == (["a", "b"], [])
@@ -137,7 +137,7 @@ def test_whether_a_file_is_there_is_told_or_refused(failing):
 def test_no_run_begins_over_the_parts_of_another(tmp_path, monkeypatch):
     made(tmp_path, ["a"])
     (tmp_path / "run.json").rename(tmp_path / "kept.json")
-    monkeypatch.setattr("crosslatent.runs.folder.prepare_folder", lambda *_: True)
+    monkeypatch.setattr("crosslatent.runs.run_folder.prepare_folder", lambda *_: True)
     with pytest.raises(RunFolderError, match=r"has parts in 'rows', but no run\.json"):
         RunFolder.open(tmp_path, MANIFEST)
     (tmp_path / "kept.json").rename(tmp_path / "run.json")

@@ -26,7 +26,7 @@ def test_new_removes_only_what_a_run_wrote(tmp_path):
     folder.close()
     (tmp_path / "notes.md").write_text("mine")
     again = RunFolder.open(tmp_path, {**MANIFEST, "spec": {"seed": 1}}, new=True)
-    assert not again.inventory().counts
+    assert not again.inventory.counts
     assert (tmp_path / "notes.md").read_text() == "mine"
 
 
@@ -63,7 +63,7 @@ def test_names_and_titles_may_change_between_calls(tmp_path):
     with RunFolder.open(tmp_path, MANIFEST) as folder:
         folder.rows.write(folder.part_name(0), [record("a")])
     moved = {**MANIFEST, "model": {"name": "b"}, "task": {"name": "t", "title": "New"}}
-    assert set(RunFolder.open(tmp_path, moved).inventory().counts) == {"a"}
+    assert set(RunFolder.open(tmp_path, moved).inventory.counts) == {"a"}
 
 
 def test_parts_are_numbered_on_and_totalled(tmp_path):

@@ -22,7 +22,7 @@ def opened(path, *parts):
         for number, rows in enumerate(parts):
             folder.rows.write(folder.part_name(number), rows)
     with RunFolder.open(path, MANIFEST) as folder:
-        return folder.inventory()
+        return folder.inventory
 
 
 def test_rows_are_counted_over_parts(tmp_path):

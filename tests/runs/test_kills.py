@@ -103,7 +103,7 @@ def test_starting_over(tmp_path):
         else:
             seen.add(tuple(items_of(path, OTHER)[0]))  # the same command, but for --new
         with RunFolder.open(path, OTHER, new=True) as folder:
-            assert not folder.inventory().counts
+            assert not folder.inventory.counts
         assert (path / "notes.md").read_text() == "mine"
         assert not (path / "attribution.parquet").exists()
         assert not list((path / "rows").iterdir())

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from crosslatent.runs import RunFolder, RunReader
+from crosslatent.runs.files import parquet_bytes
 from crosslatent.runs.schema import LATER, ROWS
-from crosslatent.runs.sums import parquet_bytes
 from support.store import MANIFEST, items_of, made, record
 
 KNOWN = {"condition": None, "answer_share": 0.5, "answer_logprob": -1.0}

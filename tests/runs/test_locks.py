@@ -13,7 +13,7 @@ import pytest
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunFolder, locks
-from crosslatent.runs.folder import check_fence
+from crosslatent.runs.run_folder import check_fence
 from crosslatent.runs.run_path import read_bytes, run_path
 from support.store import MANIFEST, items_of, made, record
 

@@ -11,7 +11,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunFolder, RunReader, locks
-from crosslatent.runs.export import export_rows
+from crosslatent.runs.reader import export_rows
 from crosslatent.runs.run_path import names_in, read_bytes, run_path
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import task_of
@@ -79,7 +79,7 @@ def test_faults_are_found_as_on_a_disk(url):
     with pytest.raises(RunFolderError, match=r"spec\.seed: 0 there, 1 now"):
         RunFolder.open(url, {**MANIFEST, "spec": {"seed": 1}})
     with RunFolder.open(url, {**MANIFEST, "spec": {"seed": 1}}, new=True) as folder:
-        assert not folder.inventory().counts
+        assert not folder.inventory.counts
     assert names_in(rows) == []
     with pytest.raises(RunFolderError, match="no rows yet"):
         RunReader(url)

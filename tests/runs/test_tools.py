@@ -13,7 +13,7 @@ import pytest
 import crosslatent as xl
 from crosslatent.core.errors import UsageError
 from crosslatent.runs import RunFolder, RunReader
-from crosslatent.runs.card import CARD
+from crosslatent.runs.manifest import CARD
 from crosslatent.runs.schema import ATTRIBUTION, FAILURES, ITEMS, ROWS, Failure
 from support.runs import item
 from support.store import MANIFEST, record

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import crosslatent as xl
 from crosslatent.core.errors import PairError, RunFolderError
-from crosslatent.runs.vectors import CapturedVectors, VectorParts
+from crosslatent.runs.vector_parts import CapturedVectors, VectorParts
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import task_of
 from support.rows import wrapped

@@ -9,8 +9,8 @@ import pytest
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.base import ABSTAIN, NOT_RUN, Labels, Steps
-from crosslatent.selectors.calibration import Curve, check_kind, fit_curve
+from crosslatent.selectors.base import SELECTORS, selectors_of
+from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN, Labels, Steps
 from crosslatent.selectors.kinds.attribution import Attribution
 from crosslatent.selectors.kinds.confidence import Confidence, highest
 from crosslatent.selectors.kinds.halving import Halving
@@ -18,9 +18,17 @@ from crosslatent.selectors.kinds.learned import Learned
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.kinds.preset import Preset
 from crosslatent.selectors.kinds.vote import Vote
-from crosslatent.selectors.registry import SELECTORS, selectors_of
-from crosslatent.selectors.signals import check_measure, signals
+from crosslatent.selectors.signals import Curve, check_kind, check_measure, fit_curve, signals
 from support.choices import PAIRS, World, parts, simulate
+
+
+def without_aux(seen):
+    """The same questions without the answer to aux."""
+    blank = np.full(len(seen), np.nan)
+    nothing = np.full(len(seen), -1, dtype=np.int64)
+    options = np.full_like(seen.aux.options, np.nan)
+    return replace(seen, aux=Steps(options, blank, blank, blank, nothing))
+
 
 GOOD = World({4: 0.9})
 SURE = World({2: 0.6, 5: 0.6, 7: 0.6}, tells=5.0)
@@ -30,7 +38,7 @@ def score(selector, table, split="unseen"):
     fitted = selector.fit(*parts(table, "pilot"))
     seen, labels = parts(table, split)
     selection = fitted.choose(seen)
-    return fitted, selection, selection.outcome(labels.correct, labels.vanilla).mean()
+    return fitted, selection, selection.outcome(labels).mean()
 
 
 def accuracy(table, split="unseen"):
@@ -68,7 +76,7 @@ def test_a_single_candidate_or_cluster_is_no_trouble():
     single = replace(
         seen,
         pairs=PAIRS[3:4],
-        steps=seen.steps.pick(columns),
+        steps=seen.steps.at(np.s_[:, columns]),
         ran=seen.ran[:, columns],
         attribution=seen.attribution[:, columns],
         cluster=np.full(len(seen), "one"),
@@ -208,7 +216,7 @@ def test_with_the_answer_to_aux_learning_turns_into_translate_test_and_without_i
         assert any("aux" in name for name in fitted.features) != without
     assert agreeing[False] > agreeing[True] + 0.2
     blind = Learned(without_aux=True).fit(*parts(table, "pilot"))
-    assert (blind.choose(seen).choice == blind.choose(seen.without_aux()).choice).all()
+    assert (blind.choose(seen).choice == blind.choose(without_aux(seen)).choice).all()
 
 
 def test_attribution_runs_only_the_highest_and_takes_the_surest():

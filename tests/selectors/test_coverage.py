@@ -11,14 +11,14 @@ import pytest
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import UsageError
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.base import ABSTAIN, NOT_RUN
-from crosslatent.selectors.evaluate import evaluate, evaluate_run
+from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN
+from crosslatent.selectors.evaluating import evaluate_run, split_to_test, split_to_tune
 from crosslatent.selectors.kinds.attribution import Attribution
 from crosslatent.selectors.kinds.confidence import Confidence
 from crosslatent.selectors.kinds.learned import Learned
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.kinds.vote import Vote
-from crosslatent.selectors.splits import split_to_test, split_to_tune
+from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.selectors.table import read_table
 from support.choices import PAIRS, World, halves, parts, simulate
 from support.runs import item, row, write_extra, write_run
@@ -35,7 +35,7 @@ def only(columns):
         seen = replace(
             seen,
             pairs=tuple(seen.pairs[k] for k in columns),
-            steps=seen.steps.pick(columns),
+            steps=seen.steps.at(np.s_[:, columns]),
             ran=seen.ran[:, columns],
             attribution=seen.attribution[:, columns],
         )
@@ -182,7 +182,7 @@ def test_blanks_of_every_kind_at_the_ends_make_no_other_answer(tmp_path):
 
 
 def test_blanks_make_no_other_sample(tmp_path):
-    from crosslatent.selectors.samples import sampled_majorities
+    from crosslatent.selectors.table import sampled_majorities
 
     rows = [row("q", "vanilla", output="Pisa", prediction=None)]
     rows.append(row("q", output="Roma", prediction=None))
@@ -209,7 +209,7 @@ def test_the_outer_folds_rank_pairs_anew():
         wide = replace(
             seen,
             pairs=tuple(replace(pair, source=s) for pair in PAIRS[:3] for s in range(20)),
-            steps=seen.steps.pick([0] * 60),
+            steps=seen.steps.at(np.s_[:, [0] * 60]),
             ran=np.ones((len(seen), 60), dtype=np.bool_),
             attribution=None,
         )

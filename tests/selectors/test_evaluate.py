@@ -11,19 +11,20 @@ import pytest
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.evaluate import (
-    evaluate,
+from crosslatent.selectors.base import selectors_of
+from crosslatent.selectors.evaluating import (
     evaluate_run,
     evaluation_of,
+    split_to_test,
+    split_to_tune,
 )
 from crosslatent.selectors.kinds.halving import Halving
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.kinds.vote import Vote
-from crosslatent.selectors.ratio import ratio
-from crosslatent.selectors.registry import selectors_of
-from crosslatent.selectors.splits import split_to_test, split_to_tune
+from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.selectors.table import shares
 from crosslatent.stats import Estimate
+from crosslatent.stats.estimates import ratio
 from support.choices import World, halves, simulate
 from support.runs import item, row, write_extra, write_run
 

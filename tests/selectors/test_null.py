@@ -14,10 +14,9 @@ from dataclasses import replace
 
 import pytest
 
-from crosslatent.selectors.base import Selector
-from crosslatent.selectors.evaluate import evaluate
+from crosslatent.selectors.base import Selector, selectors_of
 from crosslatent.selectors.kinds.learned import Learned
-from crosslatent.selectors.registry import selectors_of
+from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.stats import clustered_mean
 from support.choices import World, halves, parts, simulate
 
@@ -63,7 +62,7 @@ def test_the_same_count_finds_what_is_there():
     pilot = selectors_of("pilot")[0]
     table = simulate(WORLD)
     seen, labels = parts(table, "unseen")
-    right = pilot.fit(*parts(table, "pilot")).choose(seen).outcome(labels.correct, labels.vanilla)
+    right = pilot.fit(*parts(table, "pilot")).choose(seen).outcome(labels)
     assert clustered_mean(right - labels.vanilla, seen.cluster.tolist()).above_zero
 
 

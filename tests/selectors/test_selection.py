@@ -10,7 +10,7 @@ import crosslatent as xl
 from crosslatent.api.transplants import transplant_selected
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.fixed import FixedPairs
+from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.kinds.vote import FittedVote
 from crosslatent.selectors.saved import SavedSelector

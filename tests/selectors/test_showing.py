@@ -17,9 +17,9 @@ from crosslatent.report.selector_verdicts import (
     verdict,
     versus_pilot_forest,
 )
-from crosslatent.selectors.evaluate import evaluate
 from crosslatent.selectors.kinds.vote import Vote
 from crosslatent.selectors.saved import load
+from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.stats import Estimate
 from support.choices import World, halves, simulate
 from support.simulated import simulate as simulated_run

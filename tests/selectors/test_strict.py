@@ -10,9 +10,10 @@ import pytest
 
 from crosslatent.analysis.data import RunData
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.evaluate import evaluate_run
+from crosslatent.selectors.evaluating import evaluate_run
 from crosslatent.selectors.kinds.pilot import Pilot
-from crosslatent.selectors.strict import room, solved_by_controls
+from crosslatent.selectors.selector_scores import room
+from crosslatent.selectors.table import solved_by_controls
 from support.runs import Record, item, row, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1)]

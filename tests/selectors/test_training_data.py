@@ -16,7 +16,7 @@ from crosslatent.runs import RunReader
 from crosslatent.selectors import evaluate_run
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.saved import load, save
-from crosslatent.tasks.fingerprints import text_key
+from crosslatent.tasks.task import text_key
 from support.rows import wrapped
 from support.runs import item, row, write_run
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, norm, t
 
 from crosslatent.stats import METHOD, clustered_mean, clustered_means, paired_difference
-from crosslatent.stats.clusters import expanded_tails
-from crosslatent.stats.shares import METHOD as SHARES
+from crosslatent.stats.clusters import SHARES, expanded_tails
 
 
 def test_value_weighs_every_observation_alike() -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from crosslatent.analysis.inference import spearman
 from crosslatent.report.gains import FEW_FACTS
-from crosslatent.selectors.ratio import ratio
 from crosslatent.stats import (
     cluster_permutations,
     clustered_means,
@@ -28,6 +27,7 @@ from crosslatent.stats import (
     paired_test,
 )
 from crosslatent.stats.clusters import cluster_sums
+from crosslatent.stats.estimates import ratio
 from support.shaped import SHAPES, answers, asked, odds_ratio
 
 SIMULATIONS = 2_000

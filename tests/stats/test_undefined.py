@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from crosslatent.report import formatting
-from crosslatent.selectors.ratio import ratio
 from crosslatent.stats import clustered_mean
+from crosslatent.stats.estimates import ratio
 
 CLUSTERS = [f"c{k}" for k in range(40)]
 

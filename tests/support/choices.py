@@ -8,9 +8,8 @@ import numpy as np
 
 from crosslatent.analysis.data import Items
 from crosslatent.core.specs import TransplantSpec
-from crosslatent.selectors.base import Candidates, Labels, Steps
-from crosslatent.selectors.splits import Split
-from crosslatent.selectors.table import Table
+from crosslatent.selectors.candidates import Candidates, Labels, Steps
+from crosslatent.selectors.table import SelectorTable, TableSplit
 
 LAYERS = 3
 OPTIONS = 4
@@ -36,7 +35,7 @@ class World:
     clusters: int = 60
 
 
-def simulate(world: World, seed: int = 0, *, null: bool = False) -> Table:
+def simulate(world: World, seed: int = 0, *, null: bool = False) -> SelectorTable:
     """Questions of the splits pilot and unseen.
 
     With `null`, gold answers are exchanged between facts: then nothing is right but by luck.
@@ -78,7 +77,7 @@ def simulate(world: World, seed: int = 0, *, null: bool = False) -> Table:
         ran=np.ones((n, k), dtype=np.bool_),
         attribution=rng.normal(size=(n, k)),
     )
-    return Table(
+    return SelectorTable(
         seen=candidates,
         labels=judged(true, vanilla, gold, seen[2]),
         shuffled={
@@ -139,12 +138,12 @@ def _items(seen: Candidates, gold: np.ndarray, vanilla: np.ndarray, aux: np.ndar
     )
 
 
-def halves(table: Table) -> tuple[Split, Split]:
+def halves(table: SelectorTable) -> tuple[TableSplit, TableSplit]:
     """The splits pilot and unseen of a simulated table."""
-    return tuple(Split(table, table.seen.split == name) for name in ("pilot", "unseen"))
+    return tuple(TableSplit(table, table.seen.split == name) for name in ("pilot", "unseen"))
 
 
-def parts(table: Table, name: str) -> tuple[Candidates, Labels]:
+def parts(table: SelectorTable, name: str) -> tuple[Candidates, Labels]:
     """One split's questions, and what is right of them."""
     mask = table.seen.split == name
     return table.seen.take(mask), table.labels.take(mask)

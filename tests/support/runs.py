@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.runs.parts import PartTable
-from crosslatent.runs.schema import FAILURES, ITEMS, PART_TABLES, ROWS, SCHEMA_VERSION
-from crosslatent.runs.tables import table_of
+from crosslatent.runs.schema import FAILURES, ITEMS, PART_TABLES, ROWS, SCHEMA_VERSION, table_of
 
 Record = dict[str, Any]
 

@@ -39,7 +39,7 @@ def made(place, *parts, manifest=MANIFEST):
 def items_of(place, manifest=MANIFEST):
     """The items that have rows, and what was set aside, as the next session sees them."""
     with RunFolder.open(place, manifest) as folder:
-        return sorted(folder.inventory().counts), folder.set_aside
+        return sorted(folder.inventory.counts), folder.set_aside
 
 
 def killed_at(step: int, work: Callable[[], object]) -> bool:

@@ -12,10 +12,8 @@ import torch
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import CONTROLS, check_controls
 from crosslatent.interventions.activations import capture, capture_ids
-from crosslatent.sweeps import donors
 from crosslatent.sweeps import vectors as capturing
-from crosslatent.sweeps.control import Variant
-from crosslatent.sweeps.donors import Donors
+from crosslatent.sweeps.control import Donors, Variant
 from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
 from support.rows import ids_of, wrapped
@@ -163,7 +161,7 @@ def test_draws_are_those_of_the_definition(case):
 
 
 def test_what_is_kept_of_draws_is_bounded_and_changes_nothing(monkeypatch):
-    monkeypatch.setattr(donors, "KEPT", 5)
+    monkeypatch.setattr("crosslatent.sweeps.control.KEPT", 5)
     found = Donors(ITEMS)
     first = [found.variants(one, CONTROLS) for one in ITEMS]
     assert len(found._kept) == 5

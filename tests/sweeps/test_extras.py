@@ -11,11 +11,10 @@ import pytest
 import crosslatent as xl
 from crosslatent.answering.attribution import Score, attribute
 from crosslatent.core.errors import RunFolderError, TaskError
-from crosslatent.runs.extras import read_extra
 from crosslatent.runs.parts import PartTable
+from crosslatent.runs.reader import read_extra
 from crosslatent.runs.schema import ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
-from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
-from crosslatent.sweeps import run as sweep_run
+from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep, sweep_run
 from crosslatent.sweeps.extras import score_of
 from crosslatent.tasks import RULES, Item, task_of
 from support.rows import wrapped

@@ -60,7 +60,7 @@ def on(monkeypatch, text: str) -> None:
 
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Clock)
     monkeypatch.setattr(specs, "right_now", lambda: moment.astimezone().isoformat())
-    monkeypatch.setattr("crosslatent.sweeps.run.right_now", specs.right_now)
+    monkeypatch.setattr("crosslatent.sweeps.sweep_run.right_now", specs.right_now)
 
 
 def half(place: Path) -> None:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from crosslatent.core.pairs import resolve_pairs
 from crosslatent.sweeps import work_units
-from crosslatent.sweeps.grid import Grid
-from crosslatent.sweeps.work_units import RowRange, cut, missing_items, missing_rows
+from crosslatent.sweeps.work_units import RowRange, SweepGrid, cut, missing_items, missing_rows
 from crosslatent.tasks import Item
 
 CONTROLS = ("shuffled", "noise", "mean", "self", "paraphrase")
@@ -43,7 +42,7 @@ def item(number, **changes):
 
 
 ITEMS = tuple(item(n, paraphrase="again" if n == 4 else None) for n in range(9))
-GRID = Grid(
+GRID = SweepGrid(
     items=ITEMS,
     components=("attn", "ffn"),
     pairs=resolve_pairs("all", 3),

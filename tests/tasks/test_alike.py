@@ -9,7 +9,7 @@ import pytest
 from crosslatent.core.errors import TaskError
 from crosslatent.tasks import Item, load_prompts, load_task, task_of
 from crosslatent.tasks.naming import clash
-from crosslatent.tasks.registry import shipped_files
+from crosslatent.tasks.task_loading import shipped_files
 from crosslatent.tasks.yaml_file import read_yaml
 
 ALIKE = [

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from crosslatent.core.errors import TaskError
-from crosslatent.sweeps.donors import Donors, answers_of
+from crosslatent.sweeps.control import Donors, answers_of
 from crosslatent.tasks import RULES, Item, load_prompts, load_task, task_of
 from crosslatent.tasks.expressions import compiled
 from crosslatent.tasks.judging import golds
-from crosslatent.tasks.metrics import Answer, exact_match, f1
-from crosslatent.tasks.registry import shipped_files
+from crosslatent.tasks.metrics import MetricInput, exact_match, f1
+from crosslatent.tasks.task_loading import shipped_files
 from crosslatent.tasks.yaml_file import read_yaml
-from crosslatent.translate.counterparts import write_parallel
+from crosslatent.translate.counterpart_prompts import write_parallel
 
 ROW = {
     "main": "Mji?",
@@ -63,8 +63,8 @@ def test_a_list_of_answers(one):
 def test_the_best_counts(one, output, contains, exact, matched, shared):
     assert RULES["contains"].judge(output, one).correct is contains
     assert RULES["exact"].judge(output, one).correct is exact
-    assert exact_match(Answer(output), one) == matched
-    assert f1(Answer(output), one) == pytest.approx(shared)
+    assert exact_match(MetricInput(output), one) == matched
+    assert f1(MetricInput(output), one) == pytest.approx(shared)
 
 
 def test_each_alone_is_right_everywhere(one):
@@ -72,7 +72,7 @@ def test_each_alone_is_right_everywhere(one):
         for gold in side.golds:
             assert RULES["contains"].judge(gold, side).correct
             assert RULES["exact"].judge(gold, side).correct
-            assert exact_match(Answer(gold), side) == f1(Answer(gold), side) == 1
+            assert exact_match(MetricInput(gold), side) == f1(MetricInput(gold), side) == 1
     assert not RULES["contains"].judge("Haven of Peace", one).correct
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.core.probabilities import normalised
+from crosslatent.stats.clusters import normalised
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import (
     METRICS,
-    Answer,
+    MetricInput,
     applicable_metrics,
     exact_match,
     f1,
@@ -60,8 +60,8 @@ ENGLISH = [
 
 @pytest.mark.parametrize(("output", "gold", "exact"), ENGLISH)
 def test_english_is_graded_as_by_squads_script(output, gold, exact):
-    assert exact_match(Answer(output), item(gold)) == exact
-    assert f1(Answer(output), item(gold)) == pytest.approx(squad_f1(output, gold))
+    assert exact_match(MetricInput(output), item(gold)) == exact
+    assert f1(MetricInput(output), item(gold)) == pytest.approx(squad_f1(output, gold))
 
 
 @given(
@@ -69,7 +69,7 @@ def test_english_is_graded_as_by_squads_script(output, gold, exact):
     st.text("ab the.,! \n", max_size=20).filter(squad_words),
 )
 def test_any_english_is_graded_as_by_squads_script(output, gold):
-    assert f1(Answer(output), item(gold)) == pytest.approx(squad_f1(output, gold))
+    assert f1(MetricInput(output), item(gold)) == pytest.approx(squad_f1(output, gold))
 
 
 @pytest.mark.parametrize(
@@ -98,31 +98,31 @@ def test_any_english_is_graded_as_by_squads_script(output, gold):
 )
 def test_any_script(output, gold, lang, exact, score):
     question = item(gold, lang)
-    assert exact_match(Answer(output), question) == exact
-    assert f1(Answer(output), question) == pytest.approx(score)
+    assert exact_match(MetricInput(output), question) == exact
+    assert f1(MetricInput(output), question) == pytest.approx(score)
 
 
 def test_articles_go_only_where_something_is_left():
     assert words_of("The A", "en") == ["the", "a"]
     assert words_of("The A team", "en") == ["team"]
     assert words_of("the a", "und") == ["the", "a"]
-    assert exact_match(Answer("a"), item("A")) == 1.0
+    assert exact_match(MetricInput("a"), item("A")) == 1.0
 
 
 @pytest.mark.parametrize("gold", [None, "", " ", "?!", "+"])
 def test_without_a_gold_word_there_is_no_score(gold):
-    assert exact_match(Answer("Paris"), item(gold)) is None
-    assert f1(Answer(""), item(gold)) is None
+    assert exact_match(MetricInput("Paris"), item(gold)) is None
+    assert f1(MetricInput(""), item(gold)) is None
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.sampled_from(["en", "zh", "hi"]))
 def test_scores_lie_between_0_and_1_and_agree(output, gold, lang):
     question = item(gold, lang)
-    exact, score = exact_match(Answer(output), question), f1(Answer(output), question)
+    exact, score = exact_match(MetricInput(output), question), f1(MetricInput(output), question)
     assert (exact is None) == (score is None) == (not words_of(gold, lang))
     if exact is not None and score is not None:
         assert 0.0 <= exact <= score <= 1.0
-        assert f1(Answer(gold), question) == exact_match(Answer(gold), question) == 1.0
+        assert f1(MetricInput(gold), question) == exact_match(MetricInput(gold), question) == 1.0
 
 
 def similarity_by_hand(p, q):
@@ -202,6 +202,6 @@ def test_metrics_fit_items_that_have_what_they_need():
     assert applicable_metrics(surveyed) == ["js_similarity"]
     metric = METRICS["js_similarity"]
     assert metric.needs == "probabilities"
-    assert metric.score(Answer("(A)"), surveyed) is None
-    assert metric.score(Answer("(B)", [0.7, 0.3]), surveyed) == pytest.approx(1.0)
-    assert METRICS["f1"].score(Answer("in Paris"), item("Paris")) == pytest.approx(2 / 3)
+    assert metric.score(MetricInput("(A)"), surveyed) is None
+    assert metric.score(MetricInput("(B)", [0.7, 0.3]), surveyed) == pytest.approx(1.0)
+    assert METRICS["f1"].score(MetricInput("in Paris"), item("Paris")) == pytest.approx(2 / 3)

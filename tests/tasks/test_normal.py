@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crosslatent.core.normal import fold, normal
 from crosslatent.tasks import RULES, Item
-from crosslatent.tasks.metrics import Answer, exact_match, f1
+from crosslatent.tasks.metrics import MetricInput, exact_match, f1
 from crosslatent.tasks.naming import clash
 
 SAME = [
@@ -82,8 +82,8 @@ def test_every_judge_agrees(one, other):
     open_item = Item("q", "und", "en", "m", "a", other)
     assert RULES["exact"].judge(one, open_item).correct
     assert RULES["contains"].judge(f"x {one} y", open_item).correct
-    assert exact_match(Answer(one), open_item) in (1.0, None)  # None: nothing but symbols
-    assert f1(Answer(one), open_item) in (1.0, None)
+    assert exact_match(MetricInput(one), open_item) in (1.0, None)  # None: nothing but symbols
+    assert f1(MetricInput(one), open_item) in (1.0, None)
     fixed = Item("q", "und", "en", "m", "a", other, (other, "qqq"), (other, "qqq"))
     if len(other) > 1:  # a letter keeps its case
         assert RULES["option"].judge(one, fixed).prediction == other
@@ -94,7 +94,7 @@ def test_every_judge_agrees(one, other):
 @pytest.mark.parametrize(("one", "other"), APART)
 def test_every_judge_disagrees(one, other):
     assert not RULES["exact"].judge(one, Item("q", "und", "en", "m", "a", other)).correct
-    assert exact_match(Answer(one), Item("q", "und", "en", "m", "a", other)) == 0
+    assert exact_match(MetricInput(one), Item("q", "und", "en", "m", "a", other)) == 0
     assert clash((one, other)) is None
 
 

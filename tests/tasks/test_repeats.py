@@ -10,7 +10,7 @@ import pytest
 
 from crosslatent.analysis import summarise
 from crosslatent.cli.validation import examine
-from crosslatent.core.repeats import notes, one_cluster_each
+from crosslatent.core.normal import one_cluster_each, repeat_notes
 from crosslatent.tasks import Item, Task, list_tasks, load_prompts, load_task, task_of
 from support.runs import item, row, write_run
 
@@ -43,7 +43,7 @@ TWICE = [
 def test_equal_prompts_are_one_fact_and_said_to_be(one: str, other: str) -> None:
     task = task_of([asked(1, one), asked(2, other), asked(3, "Kitu kingine:")])
     assert [entry.cluster for entry in task.items] == ["q1", "q1", "q3"]
-    (note,) = notes(task.items)
+    (note,) = repeat_notes(task.items)
     assert note.startswith("1 question repeats the main prompt of another one")
     assert "1 prompt is asked in more than one split" in note
     found = examine(task, None, chat=False)
@@ -64,7 +64,7 @@ UNLIKE = [
 def test_other_prompts_are_other_facts(one: str, other: str) -> None:
     task = task_of([asked(1, one), asked(2, other)])
     assert [entry.cluster for entry in task.items] == ["q1", "q2"]
-    assert notes(task.items) == []
+    assert repeat_notes(task.items) == []
 
 
 def clusters(*items: dict[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_cluster_that_is_given_stays_and_takes_the_others_in() -> None:
     apart = asked(1, "Nini?", cluster="one"), asked(2, "Nini?", cluster="two"), asked(3, "nini?")
     task = task_of(apart)
     assert [entry.cluster for entry in task.items] == ["one", "two", "one"]
-    (note,) = notes(task.items)
+    (note,) = repeat_notes(task.items)
     assert "1 main prompt is asked under different facts (such as 'one' and 'two'), 1 of" in note
     assert note in examine(task, None, chat=False).notes
 
@@ -115,7 +115,7 @@ def test_parallel_data_with_given_facts_has_nothing_to_say() -> None:
     ]
     task = task_of(items)
     assert list(task.items) == items
-    assert notes(task.items) == []
+    assert repeat_notes(task.items) == []
 
 
 def test_tasks_without_repeats_keep_their_items_and_hash() -> None:
@@ -150,7 +150,7 @@ def test_every_door_joins_them(tmp_path: Path) -> None:
         mains = [(entry.main.casefold(), entry.cluster) for entry in task.items]
         assert len({name for main, name in mains if main == "nini?"}) == 1, task.name
         assert len(dict(mains)) == len({name for _, name in mains}), task.name
-        assert len(notes(task.items)) == 1, task.name
+        assert len(repeat_notes(task.items)) == 1, task.name
 
 
 ROWS = """

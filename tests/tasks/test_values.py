@@ -14,7 +14,7 @@ from crosslatent.core.errors import TaskError
 from crosslatent.tasks import load_task
 from crosslatent.tasks.expressions import Expression, Template
 from crosslatent.tasks.judging import text
-from crosslatent.tasks.values import plain, written
+from crosslatent.tasks.row_values import plain, written
 
 BIG = 2**53 + 1
 WHOLE = [

@@ -7,7 +7,7 @@ from transformers.models.m2m_100.tokenization_m2m_100 import (
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as NLLB_CODES
 
-from crosslatent.translate.codes import find, nllb, short, three_letters
+from crosslatent.translate.language_codes import find, nllb, short_codes, three_letters
 
 M2M100 = M2M100_CODES["m2m100"]
 
@@ -57,8 +57,8 @@ def test_codes_of_nllb(code: str, expected: str | None) -> None:
 
 def test_models_understand_their_own_codes() -> None:
     assert [find(NLLB_CODES, nllb(code)) for code in NLLB_CODES] == NLLB_CODES
-    assert [find(M2M100, short(code)) for code in M2M100] == M2M100
-    assert [find(MBART_CODES, short(code)) for code in MBART_CODES] == MBART_CODES
+    assert [find(M2M100, short_codes(code)) for code in M2M100] == M2M100
+    assert [find(MBART_CODES, short_codes(code)) for code in MBART_CODES] == MBART_CODES
 
 
 def test_what_m2m100_knows_nllb_knows_but_for_two() -> None:
@@ -71,7 +71,7 @@ def test_what_m2m100_knows_nllb_knows_but_for_two() -> None:
     ("code", "expected"), [("sw", "sw"), ("zh-CN", "zh"), ("nso", "ns"), ("nb", "no"), ("qu", None)]
 )
 def test_codes_of_m2m100(code: str, expected: str | None) -> None:
-    assert find(M2M100, short(code)) == expected
+    assert find(M2M100, short_codes(code)) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_codes_of_m2m100(code: str, expected: str | None) -> None:
     [("sw", "sw_KE"), ("en", "en_XX"), ("zh-CN", "zh_CN"), ("pt-BR", "pt_XX"), ("am", None)],
 )
 def test_codes_of_mbart(code: str, expected: str | None) -> None:
-    assert find(MBART_CODES, short(code)) == expected
+    assert find(MBART_CODES, short_codes(code)) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_codes_of_mbart(code: str, expected: str | None) -> None:
     ],
 )
 def test_codes_of_madlad(code: str, known: list[str], expected: str) -> None:
-    assert find(known, short(code)) == expected
+    assert find(known, short_codes(code)) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from crosslatent.core.errors import ModelError, RunFolderError
 from crosslatent.tasks import Item
-from crosslatent.tasks.files import read_items
+from crosslatent.tasks.item import read_items
 from crosslatent.translate import (
     TranslationCache,
     add_counterparts,
@@ -170,7 +170,7 @@ def test_an_error_in_a_later_call_leaves_what_came_before(
                 raise ModelError("Memory does not suffice.")
             return super().translate(texts, source, target)
 
-    monkeypatch.setattr("crosslatent.translate.lookup._AT_ONCE", 2)
+    monkeypatch.setattr("crosslatent.translate.counterpart_prompts._AT_ONCE", 2)
     items = [_item(number, f"neno {'a' * number} kabisa") for number in range(1, 6)]
     seen: list[tuple[int, int]] = []
     cache = TranslationCache(tmp_path / "cache.sqlite")

@@ -26,7 +26,7 @@ from crosslatent.translate import (
     load_translator,
     wrap_translator,
 )
-from crosslatent.translate.seq2seq import LEAST_TRANSFORMERS
+from crosslatent.translate.translators import LEAST_TRANSFORMERS
 
 # transformers recommends a package that normalises punctuation; the models do without.
 pytestmark = [
@@ -229,7 +229,7 @@ def test_a_batch_holds_so_many_tokens_and_the_longest_come_first(
 ) -> None:
     translator = _finishing(load_translator(translation_folders["NLLB"], device="cpu"))
     whole = translator.translate(TEXTS, "en", "sw")
-    monkeypatch.setattr("crosslatent.translate.seq2seq.MOST_TOKENS", {"cpu": 50})
+    monkeypatch.setattr("crosslatent.translate.translators.MOST_TOKENS", {"cpu": 50})
     spy = Spy(translator.hf)
     assert translator.translate(TEXTS, "en", "sw") == whole
     shapes = [tuple(given["input_ids"].shape) for given in spy.given]

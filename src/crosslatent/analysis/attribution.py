@@ -1,6 +1,6 @@
 """Does attribution rank the pairs as the true sweep does, and find those that repair answers?
 
-Attribution estimates every pair from gradients (`runs.extras.ATTRIBUTION`); where the sweep ran
+Attribution estimates every pair from gradients (`runs.schema.ATTRIBUTION`); where the sweep ran
 the same pairs, the estimates can be checked. Two questions: do they agree with what the pairs did,
 and if only the k highest of a question were run, how often would one that repairs it be among them?
 """

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from crosslatent.analysis.select import language_column
 from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
-from crosslatent.core import repeats
 from crosslatent.core.errors import RunFolderError
+from crosslatent.core.normal import one_cluster_each, repeat_notes
 from crosslatent.core.specs import STRATA, Component, check_component
 from crosslatent.runs.contents import refuse_all
 from crosslatent.stats import Floats
@@ -315,7 +315,7 @@ def _join_repeats(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Give equal questions one cluster in a folder whose sweep did not; what is to say of them."""
     rows = con.execute(f"SELECT {', '.join(_Question._fields)} FROM items ORDER BY item").fetchall()
     asked = [_Question(*row) for row in rows]
-    found = repeats.one_cluster_each(asked, [one.cluster != one.item for one in asked])
+    found = one_cluster_each(asked, [one.cluster != one.item for one in asked])
     joined = {one.item: name for one, name in zip(asked, found, strict=True) if one.cluster != name}
     if joined:
         con.execute("CREATE TEMP TABLE joined (item VARCHAR, joined VARCHAR)")
@@ -325,7 +325,7 @@ def _join_repeats(con: duckdb.DuckDBPyConnection) -> list[str]:
             "SELECT i.* REPLACE (coalesce(j.joined, i.cluster) AS cluster) "
             "FROM memory.main.items i LEFT JOIN joined j USING (item)"
         )
-    return repeats.notes(one._replace(cluster=name) for one, name in zip(asked, found, strict=True))
+    return repeat_notes(one._replace(cluster=name) for one, name in zip(asked, found, strict=True))
 
 
 def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.analysis.data import Mask, RunData
-from crosslatent.core.probabilities import normalised
 from crosslatent.stats import Floats
+from crosslatent.stats.clusters import normalised
 
 OF_OPTIONS = ("whole options", "first tokens of options")
 OF_TEXTS = ("all tokens", "first token")

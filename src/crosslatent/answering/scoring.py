@@ -10,14 +10,14 @@ from typing import Any
 
 from crosslatent.core.errors import PromptError
 from crosslatent.core.languages import identify
-from crosslatent.core.probabilities import normalised
 from crosslatent.core.specs import ACCURACY
 from crosslatent.engine.decoding import Decoded
 from crosslatent.model import Model
 from crosslatent.model.prompts import Prompt, check_known, encode
 from crosslatent.model.spelling import Context, Ids, context_of, written
+from crosslatent.stats.clusters import normalised
 from crosslatent.tasks import RULES, Item, Verdict
-from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics
+from crosslatent.tasks.metrics import METRICS, MetricInput, applicable_metrics
 from crosslatent.tasks.rules import (
     LIKELIEST_START,
     LIKELIHOOD,
@@ -236,11 +236,11 @@ class ItemScorer:
         rules = sorted({self.rule, *applicable_rules(self.item)})
         return Judged(
             verdicts={name: RULES[name].judge(output, self.item) for name in rules},
-            scores=self._graded(Answer(output), "output"),
+            scores=self._graded(MetricInput(output), "output"),
             lang=identify(output),
         )
 
-    def _graded(self, answer: Answer, needs: str) -> dict[str, float]:
+    def _graded(self, answer: MetricInput, needs: str) -> dict[str, float]:
         """The metrics that fit the item and depend on what `needs` names."""
         metrics = {name: METRICS[name] for name in self._metrics}
         scores = {
@@ -258,7 +258,7 @@ class ItemScorer:
         if not options or not self._metrics:
             return {}
         values = [scores[o][0] if scores else log_probs.get(o) for o in options]
-        return self._graded(Answer("", normalised(values)), "probabilities")
+        return self._graded(MetricInput("", normalised(values)), "probabilities")
 
     def _log_probs(self, decoded: Decoded) -> Mapping[str, float]:
         by_token = dict(zip(self.watch, decoded.watched, strict=True))

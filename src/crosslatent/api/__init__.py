@@ -16,9 +16,9 @@ from crosslatent.core.settings import complete, documented, part
 from crosslatent.core.specs import Component, check_component
 from crosslatent.runs import RunReader
 from crosslatent.runs.contents import readable
-from crosslatent.runs.folder import VECTORS
+from crosslatent.runs.run_folder import VECTORS
 from crosslatent.runs.run_path import run_path
-from crosslatent.runs.vectors import VectorParts
+from crosslatent.runs.vector_parts import VectorParts
 from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec
 from crosslatent.tasks import Item, Task, task_of
 

@@ -28,11 +28,17 @@ from crosslatent.model.prompts import Prompt, check_positions
 from crosslatent.model.spelling import context_of
 from crosslatent.model.thoughts import open_thought, thought_note
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
-from crosslatent.selectors.one import Record, one_question
-from crosslatent.selectors.saved import SavedSelector, check_model, unlike_fitted, was_fitted_on
+from crosslatent.selectors.saved import (
+    Record,
+    SavedSelector,
+    check_model,
+    one_question,
+    unlike_fitted,
+    was_fitted_on,
+)
 from crosslatent.tasks import RULES, Item
-from crosslatent.tasks.fingerprints import text_key
 from crosslatent.tasks.item import check_judging
+from crosslatent.tasks.task import text_key
 
 _OPEN = "contains"
 """The rule of open questions; without a gold answer it judges nothing."""

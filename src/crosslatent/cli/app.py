@@ -48,7 +48,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
-    from crosslatent.runs.export import check_format, export_rows
+    from crosslatent.runs.reader import check_format, export_rows
 
     kind = check_format(format)
     if out is not None:

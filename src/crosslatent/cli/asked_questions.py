@@ -173,7 +173,7 @@ def prepare_questions(
         TaskError: a limit below 1, or too few pilot questions for the shots.
     """
     from crosslatent.tasks import with_shots
-    from crosslatent.tasks.shots import PILOT
+    from crosslatent.tasks.task import PILOT
 
     chosen = {item.id for item in task.select(limit=limit).items}
     pool = {item.id for item in task.items if shots and item.split == PILOT}

@@ -70,7 +70,7 @@ def probe(
 
 def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | None") -> "Space":
     from crosslatent.lens.probing import probe
-    from crosslatent.sweeps.progress import Progress
+    from crosslatent.sweeps.bookkeeping import Progress
 
     started, total = time.monotonic(), stream.texts.total()
     with terminal.progress("texts") as show:

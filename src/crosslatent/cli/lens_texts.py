@@ -204,7 +204,7 @@ def _prompts_elsewhere(
     """Central prompts of splits that are not evaluated, without those that were trained on."""
     from crosslatent.lens.evaluation.asking import central_prompts
     from crosslatent.lens.evaluation.exposure import unseen
-    from crosslatent.tasks.shots import PILOT
+    from crosslatent.tasks.task import PILOT
 
     others = [name for name in everything.splits if name not in chosen.splits]
     # Training takes the pilot split by default: its prompts are held out for no model.

@@ -17,7 +17,7 @@ from crosslatent.core.shared_settings import SelectSettings
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
     from crosslatent.runs.reader import RunReader
-    from crosslatent.selectors import Evaluation, Fitted, Selector, SelectorResult
+    from crosslatent.selectors import FittedSelector, Selector, SelectorEvaluation, SelectorResult
 
 _WIDTH = 240
 """Columns that the table of selectors needs to stand on single lines."""
@@ -49,7 +49,7 @@ def select(
     """Choose layer pairs on one split, and test the choice on another."""
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import evaluate_run, selectors_of
-    from crosslatent.tasks.fingerprints import text_key
+    from crosslatent.tasks.task import text_key
 
     options.check_seed(settings)
     strategy, save, other = how["strategy"], how["save"], how["evaluate_on"]
@@ -88,9 +88,9 @@ def _check_save(save: Path | None, strategy: str, selectors: "list[Selector]") -
 def _save(
     file: Path,
     selector: "Selector",
-    fitted: "dict[str, Fitted]",
+    fitted: "dict[str, FittedSelector]",
     reader: "RunReader",
-    evaluation: "Evaluation",
+    evaluation: "SelectorEvaluation",
 ) -> list[Path]:
     from crosslatent.selectors.saved import SavedSelector, fitted_on, save
 
@@ -106,7 +106,7 @@ def _save(
 def _seen(reader: "RunReader", split: str) -> "Seen":
     """Hashes of the questions of a split of a run: what a selector is fitted on."""
     from crosslatent.core.seen import Seen
-    from crosslatent.tasks.fingerprints import fact_key, text_key
+    from crosslatent.tasks.task import fact_key, text_key
 
     task = (reader.manifest.get("task") or {}).get("name")
     rows = reader.connect().execute(
@@ -120,14 +120,14 @@ def _seen(reader: "RunReader", split: str) -> "Seen":
 
 
 def _plain(
-    evaluation: "Evaluation",
-    fitted: "dict[str, Fitted]",
+    evaluation: "SelectorEvaluation",
+    fitted: "dict[str, FittedSelector]",
     strategy: str,
     files: list[Path],
     said: list[str],
 ) -> dict[str, Any]:
     """Everything as plain data; `pairs` are those that a selector chooses among."""
-    from crosslatent.selectors.fixed import FixedPairs
+    from crosslatent.selectors.base import FixedPairs
 
     concluded = [] if evaluation.trained_on else evaluation.selectors
     return {
@@ -146,14 +146,14 @@ def _plain(
     }
 
 
-def _verdict(reader: "RunReader", evaluation: "Evaluation") -> list[str]:
+def _verdict(reader: "RunReader", evaluation: "SelectorEvaluation") -> list[str]:
     from crosslatent.analysis.run import exploratory_of
     from crosslatent.report.selector_verdicts import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))
 
 
-def _print(evaluation: "Evaluation", sentences: list[str]) -> None:
+def _print(evaluation: "SelectorEvaluation", sentences: list[str]) -> None:
     from crosslatent.report.selector_verdicts import selectors_table
     from crosslatent.report.verdicts.choosing import groups
 

@@ -61,7 +61,7 @@ def sweep(
     # Workers load the model themselves; here it may still be wanted for counterparts.
     translates = auto and counterparts["translate_with"] == questions.SELF
     loaded = options.load_model(model) if cluster is None or dry_run or translates else None
-    from crosslatent.sweeps.run import timed
+    from crosslatent.sweeps.sweep_run import timed
 
     # Counterparts are asked for at the time of the run's prompts, too.
     spec = timed(spec, location, new=running["new"])
@@ -176,9 +176,9 @@ def _say_near_ties(status: dict[str, Any]) -> None:
 
 def _note(items: Sequence[Item]) -> None:
     """Say what the figures of a sweep must be read with."""
-    from crosslatent.core import repeats
+    from crosslatent.core.normal import repeat_notes
 
-    for line in (*repeats.notes(items), *not_judged(items)):
+    for line in (*repeat_notes(items), *not_judged(items)):
         say(f"Note: {line}")
 
 

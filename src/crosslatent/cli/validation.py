@@ -123,9 +123,9 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
             f"{group.lang} (aux {group.aux_lang}{', ' + group.split if group.split else ''}): "
             "compare every figure with always naming it."
         )
-    from crosslatent.core import repeats
+    from crosslatent.core.normal import repeat_notes
 
-    yield from repeats.notes(task.items)
+    yield from repeat_notes(task.items)
     both = _in_several_splits(task)
     if both:
         yield (

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.core.errors import ModelError
 from crosslatent.core.untrusted import one_line, parse_json
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 Keys = NDArray[np.uint64]
 """Hashes, sorted, each once."""
@@ -44,8 +40,8 @@ class Seen:
 
     Attributes:
         rows: hashes of token ids.
-        texts: hashes of normalised texts (`tasks.fingerprints.text_key`).
-        facts: hashes of facts (`tasks.fingerprints.fact_key`).
+        texts: hashes of normalised texts (`tasks.task.text_key`).
+        facts: hashes of facts (`tasks.task.fact_key`).
         complete: whether this is all; False if it was built on something that has no such record.
     """
 
@@ -56,11 +52,7 @@ class Seen:
 
     @classmethod
     def of(
-        cls,
-        *,
-        rows: Iterable[int] = (),
-        texts: Iterable[int] = (),
-        facts: Iterable[int] = (),
+        cls, *, rows: Iterable[int] = (), texts: Iterable[int] = (), facts: Iterable[int] = ()
     ) -> Seen:
         """From hashes in any order; 0 is none."""
         return cls(_sorted(rows), _sorted(texts), _sorted(facts))
@@ -142,19 +134,6 @@ def _sorted(keys: Iterable[int]) -> Keys:
     return found[found > 0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What `MARKER` holds."""
-
-    format: str
-    version: int
-    complete: bool
-    rows: int
-    texts: int
-    facts: int
-    arrays_sha256: str
-
-
 def packed(seen: Seen) -> dict[str, bytes]:
     """The two files of a record below `PLACE`, by name; `MARKER` comes last."""
     import json
@@ -164,8 +143,9 @@ def packed(seen: Seen) -> dict[str, bytes]:
     arrays = save(seen.arrays())
     counts = {name: len(keys) for name, keys in seen.arrays().items()}
     digest = hashlib.sha256(arrays).hexdigest()
-    header = _Header(FORMAT, VERSION, seen.complete, **counts, arrays_sha256=digest)
-    return {ARRAYS: arrays, MARKER: (json.dumps(asdict(header), indent=2) + "\n").encode()}
+    kind = {"format": FORMAT, "version": VERSION, "complete": seen.complete}
+    header = kind | counts | {"arrays_sha256": digest}
+    return {ARRAYS: arrays, MARKER: (json.dumps(header, indent=2) + "\n").encode()}
 
 
 def read_seen(folder: Path) -> Seen | None:
@@ -181,10 +161,10 @@ def read_seen(folder: Path) -> Seen | None:
     from safetensors.numpy import load
 
     try:
-        header = _headers().validate_python(parse_json((place / MARKER).read_bytes()))
+        header = parse_json((place / MARKER).read_bytes())
         arrays = (place / ARRAYS).read_bytes()
         _check(header, arrays)
-        return Seen.from_arrays(load(arrays), complete=header.complete)
+        return Seen.from_arrays(load(arrays), complete=header["complete"])
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"What the model in {str(folder)!r} was trained on cannot be read from "
@@ -193,15 +173,11 @@ def read_seen(folder: Path) -> Seen | None:
         ) from error
 
 
-def _check(header: _Header, arrays: bytes) -> None:
-    if (header.format, header.version) != (FORMAT, VERSION):
-        raise ValueError(f"its format is {header.format!r}, version {header.version}")
-    if hashlib.sha256(arrays).hexdigest() != header.arrays_sha256:
+def _check(header: Any, arrays: bytes) -> None:
+    fields = header if isinstance(header, dict) else {}
+    if (fields.get("format"), fields.get("version")) != (FORMAT, VERSION):
+        raise ValueError(f"its format is {fields.get('format')!r}, version {fields.get('version')}")
+    if fields.get("complete") not in (True, False):
+        raise ValueError("it does not say whether it is complete")
+    if hashlib.sha256(arrays).hexdigest() != fields.get("arrays_sha256"):
         raise ValueError(f"{ARRAYS} is not the one that {MARKER} was written with")
-
-
-@cache
-def _headers() -> TypeAdapter[_Header]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(_Header)

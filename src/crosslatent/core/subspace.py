@@ -229,9 +229,7 @@ def _matrix(means: Mapping[str, ArrayLike]) -> Float64[Floats, "d_model language
 
 
 def _check_spread(
-    values: Float64[Floats, " components"],
-    columns: Float64[Floats, "d_model languages"],
-    kept: int,
+    values: Float64[Floats, " components"], columns: Float64[Floats, "d_model languages"], kept: int
 ) -> None:
     """Refuse means that span fewer dimensions than are asked for: a basis would be made up."""
     floor = np.finfo(np.float64).eps * max(columns.shape) * float(np.linalg.norm(columns))

@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 from crosslatent.distributed.cluster import Cluster, connected, resources
 from crosslatent.distributed.job import Job
 from crosslatent.distributed.worker_pool import Result, WorkerPool, unheard
-from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.run_path import run_path
 from crosslatent.runs.schema import Failure
 from crosslatent.sweeps import SweepOutcome
-from crosslatent.sweeps.manifest import command_line
-from crosslatent.sweeps.prepared import Prepared
-from crosslatent.sweeps.progress import Show, Tracker, silent
-from crosslatent.sweeps.run import timed
-from crosslatent.sweeps.tally import Tally, check_strict
+from crosslatent.sweeps.bookkeeping import Show, Tally, Tracker, check_strict, silent
+from crosslatent.sweeps.prepared import Prepared, command_line
+from crosslatent.sweeps.sweep_run import timed
 from crosslatent.sweeps.work_units import Kind, RowRange, WorkUnit, cut
 
 SMALLEST, LARGEST = 64, 4096

@@ -16,13 +16,13 @@ from crosslatent.core.errors import ModelError, RunFolderError, SweepError
 from crosslatent.distributed.job import Job
 from crosslatent.engine import EnginePath, chosen_path
 from crosslatent.model import Model
-from crosslatent.runs.folder import check_fence, extra_at, part_name
-from crosslatent.runs.parts import Parts, PartTable
+from crosslatent.runs.parts import PartFolder, PartTable
+from crosslatent.runs.run_folder import check_fence, extra_at, part_name
 from crosslatent.runs.run_path import remove, run_path
 from crosslatent.runs.schema import ROWS, ROWS_TABLE, Failure
 from crosslatent.sweeps import SweepPlan, plan_sweep
+from crosslatent.sweeps.bookkeeping import Streak
 from crosslatent.sweeps.extras import Extra, joined
-from crosslatent.sweeps.faults import Streak
 from crosslatent.sweeps.prepared import Prepared, prepare
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import WorkUnit
@@ -210,7 +210,7 @@ class Worker:
         return run_path(self._job.location)
 
 
-def _drop(table: Parts, name: str) -> None:
+def _drop(table: PartFolder, name: str) -> None:
     """Remove a part that must not count."""
     for part in table.files():
         if part.stem == name:

@@ -40,7 +40,7 @@ from crosslatent.model import Model
 from crosslatent.model.identity import rounded_weights_hash
 from crosslatent.model.prompts import check_chat
 from crosslatent.tasks import Task
-from crosslatent.tasks.fingerprints import facts_in, text_key
+from crosslatent.tasks.task import facts_in, text_key
 
 _BATCHES_AT_ONCE = 8
 """Batches whose texts are read before the model sees them, so that like lengths come together."""

@@ -10,7 +10,7 @@ from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups
 from crosslatent.report.views import Table
 from crosslatent.selectors import Choosing
-from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.stats import Estimate
 
 _KINDS = {"vanilla": "base", "random_pair": "control"}
@@ -33,7 +33,7 @@ def missing(choosing: Choosing) -> list[str]:
     return list(choosing.evaluation.missing)
 
 
-def verdict(evaluation: Evaluation, new: Sequence[str] = ()) -> list[str]:
+def verdict(evaluation: SelectorEvaluation, new: Sequence[str] = ()) -> list[str]:
     """What came of it, in plain sentences: as plain for a bad result as for a good one.
 
     Nothing, where questions are tested on that were fitted on.
@@ -50,7 +50,7 @@ def verdict(evaluation: Evaluation, new: Sequence[str] = ()) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _other(evaluation: Evaluation, name: str, new: Sequence[str]) -> str:
+def _other(evaluation: SelectorEvaluation, name: str, new: Sequence[str]) -> str:
     found = evaluation.baseline(name)
     if found is None:
         return ""
@@ -61,7 +61,7 @@ def _other(evaluation: Evaluation, name: str, new: Sequence[str]) -> str:
     )
 
 
-def _setting(evaluation: Evaluation) -> str:
+def _setting(evaluation: SelectorEvaluation) -> str:
     out = evaluation.left_out
     left = f"; {formatting.count(out, 'question')} left out, whose fact is in both" if out else ""
     number, apart = len(evaluation.selectors), len(groups(evaluation))
@@ -80,11 +80,11 @@ def _setting(evaluation: Evaluation) -> str:
     )
 
 
-def _trained(evaluation: Evaluation) -> str:
+def _trained(evaluation: SelectorEvaluation) -> str:
     return f"{evaluation.trained_on:,} of {evaluation.items:,} questions were trained on"
 
 
-def accuracy_forest(evaluation: Evaluation) -> Forest:
+def accuracy_forest(evaluation: SelectorEvaluation) -> Forest:
     """Share of right answers by selector, between the plain ways to answer and the upper bound."""
     lines = [_baseline_row(found) for found in _baselines(evaluation, before=True)]
     lines += [
@@ -100,7 +100,7 @@ def accuracy_forest(evaluation: Evaluation) -> Forest:
     return Forest(tuple(lines), False, caption)
 
 
-def _baselines(evaluation: Evaluation, *, before: bool) -> list[Baseline]:
+def _baselines(evaluation: SelectorEvaluation, *, before: bool) -> list[Baseline]:
     return [found for found in evaluation.baselines if (found.name in _BEFORE) == before]
 
 
@@ -133,7 +133,7 @@ def _detail(group: Sequence[SelectorResult]) -> str:
     return f"cost {_cost(group)}{left}{alike}"
 
 
-def versus_pilot_forest(evaluation: Evaluation) -> Forest:
+def versus_pilot_forest(evaluation: SelectorEvaluation) -> Forest:
     """Points of difference to the fixed pilot pair; no rows if only that pair was tested."""
     compared = [
         (group, group[0].versus_pilot)
@@ -152,7 +152,7 @@ def versus_pilot_forest(evaluation: Evaluation) -> Forest:
     return Forest(lines, True, caption)
 
 
-def selectors_table(evaluation: Evaluation) -> Table:
+def selectors_table(evaluation: SelectorEvaluation) -> Table:
     """Every figure of every selector, then the baselines."""
     head = ["selector", "what it does", "right", "gain", "of the gap", "right \u2212 shuffled"]
     head += ["strict room", "against pilot pair", "cost", "unmodified"]
@@ -182,7 +182,7 @@ def selectors_table(evaluation: Evaluation) -> Table:
     return Table(head, rows, caption, frozenset(range(2, len(head))))
 
 
-def _controls(evaluation: Evaluation) -> str:
+def _controls(evaluation: SelectorEvaluation) -> str:
     return formatting.listing(evaluation.strict_controls) or "none"
 
 

@@ -1,8 +1,8 @@
 """Run folders: what a sweep writes, how it resumes, and how everything downstream reads it.
 
-Never sees a model. `schema` says what a row means, `folder` writes, `reader` reads through DuckDB,
-`export` hands rows to other tools. Names are imported when first used: `files`, which everybody
-writes with, needs neither DuckDB nor Arrow.
+Never sees a model. `schema` says what a row means, `run_folder` writes, `reader` reads through
+DuckDB and hands rows to other tools. Names are imported when first used: `files` needs neither
+DuckDB nor Arrow.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crosslatent.runs.folder import RunFolder
     from crosslatent.runs.reader import RunReader
+    from crosslatent.runs.run_folder import RunFolder
 
 __all__ = ["RunFolder", "RunReader"]
 
-_HOMES = {"RunFolder": "folder", "RunReader": "reader"}
+_HOMES = {"RunFolder": "run_folder", "RunReader": "reader"}
 
 
 def __getattr__(name: str) -> Any:

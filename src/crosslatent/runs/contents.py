@@ -127,10 +127,6 @@ class _Manifest(_Part):
 def check_manifest(manifest: Mapping[str, Any], path: object) -> None:
     """Refuse a run.json whose fields are of other kinds than those that a sweep writes.
 
-    Args:
-        manifest: its content.
-        path: the run folder, for the message.
-
     Raises:
         RunFolderError: a field is; the message names the first one.
     """
@@ -215,9 +211,7 @@ def check_values(
             "(component IS NULL) = (source IS NULL) AND (source IS NULL) = (target IS NULL))",
             "a share of time is no number of seconds": "NOT seconds BETWEEN 0 AND 1e9",
         },
-        "items": {
-            "a number of tokens is negative": "main_length < 0 OR aux_length < 0",
-        },
+        "items": {"a number of tokens is negative": "main_length < 0 OR aux_length < 0"},
     }
     with readable(path):
         for table, schema in schemas.items():
@@ -234,10 +228,6 @@ def check_values(
 
 def refuse_all(connection: duckdb.DuckDBPyConnection, path: object) -> None:
     """Refuse a language called 'all', where results use that name for all of them together.
-
-    Args:
-        connection: with the view ``items``.
-        path: the run folder, for the message.
 
     Raises:
         RunFolderError: there is one, or the table cannot be read.

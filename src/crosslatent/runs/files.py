@@ -1,4 +1,8 @@
-"""Whole-or-nothing files: written under a temporary name, synced, renamed; or sent in one piece."""
+"""Whole-or-nothing files: written under a temporary name, synced, renamed; or sent in one piece.
+
+Parts carry a checksum over the whole file (Parquet or safetensors): the checksums of Parquet pages
+leave out their headers and the footer, where a flipped bit can change what is read unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,18 @@ import os
 import re
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from crosslatent.core.errors import RunFolderError
-from crosslatent.runs.run_path import is_file, make_folder, names_in, refusal, unreachable
+from crosslatent.runs.run_path import RunPath, is_file, make_folder, names_in, refusal, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from crosslatent.runs.run_path import RunPath
 
 LOCK = ".lock"
 """Held by the process that writes to a folder; the file itself stays and says nothing."""
@@ -105,8 +109,8 @@ def write_json(path: RunPath, data: Any) -> None:
 
 def write_table(path: RunPath, rows: Sequence[Any] | pa.Table, schema: pa.Schema) -> None:
     """Write rows (see `tables.table_of`) as Parquet in `schema`, whole or not at all."""
-    from crosslatent.runs.sums import parquet_bytes
-    from crosslatent.runs.tables import table_of
+    from crosslatent.runs.files import parquet_bytes
+    from crosslatent.runs.schema import table_of
 
     # By way of memory: Python's own writing says why it failed, and Arrow's is not always as clear.
     write_bytes(path, parquet_bytes(table_of(rows, schema)))
@@ -165,3 +169,55 @@ def _is_nothing(folder: RunPath, name: str) -> bool:
 def is_leftover(name: str) -> bool:
     """Whether a file is what a killed process of ours had not finished."""
     return _LEFTOVER.fullmatch(name) is not None
+
+
+KEY: Final = b"crosslatent.crc32"
+BLANK: Final = b"00000000"
+PARQUET: Final = KEY + b"\x18\x08"
+"""The key in the footer, and what Thrift's compact protocol puts before a value of eight bytes."""
+SAFETENSORS: Final = b'"' + KEY + b'":"'
+"""The key in the header of a file of safetensors."""
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file, with checksums of its pages and of the whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        buffer, table.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({KEY.decode(): BLANK.decode()})
+    return sealed(memoryview(buffer.getvalue()), PARQUET)
+
+
+def sealed(blank: bytes | memoryview, mark: bytes) -> bytes:
+    """A file with its checksum filled in.
+
+    Args:
+        blank: the file, with `BLANK` where the checksum belongs.
+        mark: the bytes that precede it.
+    """
+    data = bytearray(blank)
+    at = _place(data, mark)
+    assert at is not None
+    data[at : at + len(BLANK)] = f"{zlib.crc32(data):08x}".encode()
+    return bytes(data)
+
+
+def is_whole(data: bytes, mark: bytes = PARQUET) -> bool:
+    """Whether a file is as it was written; one without a checksum of the whole passes."""
+    at = _place(data, mark)
+    if at is None:
+        return True
+    end = at + len(BLANK)
+    found = zlib.crc32(data[end:], zlib.crc32(BLANK, zlib.crc32(data[:at])))
+    return data[at:end] == f"{found:08x}".encode()
+
+
+def _place(data: bytes | bytearray, mark: bytes) -> int | None:
+    """Offset of the checksum; None where there is none."""
+    at = data.rfind(mark)
+    return None if at < 0 else at + len(mark)

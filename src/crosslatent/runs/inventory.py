@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from crosslatent.core.errors import RunFolderError
+from crosslatent.runs.run_path import RunPath
 from crosslatent.runs.schema import RowKey
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
 
 Ints = NDArray[np.int64]
 
@@ -39,13 +36,9 @@ class Inventory:
         conditions: Sequence[str],
         rows: Ints,
     ) -> None:
-        """What `Counting` found.
+        """What `Counting` found: `rows` has the index of the item and the code, shape (rows, 2).
 
-        Args:
-            items: the items, each once.
-            names: the names of controls, strata and components that codes refer to.
-            conditions: the ids of conditions that codes refer to.
-            rows: index of the item, and code, of each row; shape (rows, 2).
+        Codes refer to `names` of controls, strata and components, and to ids of `conditions`.
         """
         self._items = list(items)
         self._names = list(names)

@@ -9,17 +9,14 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import parse_json, short
 from crosslatent.runs.files import LEASE, LOCK, OWNER, write_json
-from crosslatent.runs.run_path import reaching, read_bytes, refusal, remove
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
+from crosslatent.runs.run_path import RunPath, reaching, read_bytes, refusal, remove
 
 BEAT_SECONDS = 20.0
 """A lease is renewed so often."""

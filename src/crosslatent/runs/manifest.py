@@ -1,21 +1,30 @@
-"""run.json: reading it, and refusing to resume a run with other arguments."""
+"""run.json: reading it, and refusing to resume a run with other arguments; README.md beside it.
+
+The README.md is a dataset card that lists the folder's tables: ``datasets.load_dataset("RUN")``
+gives the rows, and ``load_dataset("RUN", "items")`` the questions.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import check_time
 from crosslatent.core.untrusted import parse_json, short
 from crosslatent.runs.contents import check_manifest
-from crosslatent.runs.differences import differences
-from crosslatent.runs.run_path import read_bytes, refusal, unreachable, why
-from crosslatent.runs.schema import SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
+from crosslatent.runs.files import write_bytes
+from crosslatent.runs.run_path import (
+    RunPath,
+    names_in,
+    reaching,
+    read_bytes,
+    refusal,
+    unreachable,
+    why,
+)
+from crosslatent.runs.schema import FILE_TABLES, PART_TABLES, ROWS_TABLE, SCHEMA_VERSION
 
 MANIFEST = "run.json"
 IDENTITY: Mapping[str, tuple[str, ...]] = {
@@ -45,25 +54,26 @@ def read_manifest(location: RunPath) -> dict[str, Any]:
     Raises:
         RunFolderError: there is none, or it is not one of ours.
     """
-    try:
-        data = read_bytes(location / MANIFEST)
-    except FileNotFoundError as error:
+    data = _content(location)
+    if data is None:
         raise RunFolderError(
             f"{str(location)!r} is not a run folder (it has no {MANIFEST}): give the --out folder "
-            "of "
-            "a sweep."
-        ) from error
-    except unreachable() as error:
-        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
+            "of a sweep."
+        )
     return manifest_of(location, data)
 
 
-def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
-    """What a folder's run.json says.
+def _content(location: RunPath) -> bytes | None:
+    try:
+        return read_bytes(location / MANIFEST)
+    except FileNotFoundError:
+        return None
+    except unreachable() as error:
+        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
 
-    Args:
-        location: the folder, for the message.
-        data: content of the file.
+
+def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
+    """What the run.json of a folder says, from its content.
 
     Raises:
         RunFolderError: it is not one of ours.
@@ -87,10 +97,6 @@ def manifest_of(location: RunPath, data: bytes) -> dict[str, Any]:
 
 def ours_of(location: RunPath, data: bytes) -> dict[str, Any]:
     """What a run.json of any version of ours says, for a run that is to be thrown away.
-
-    Args:
-        location: the folder, for the message.
-        data: content of the file.
 
     Raises:
         RunFolderError: no version of ours wrote it.
@@ -148,12 +154,9 @@ def clock_of(location: RunPath) -> str | None:
     Raises:
         RunFolderError: its run.json cannot be read.
     """
-    try:
-        data = read_bytes(location / MANIFEST)
-    except FileNotFoundError:
+    data = _content(location)
+    if data is None:
         return None
-    except unreachable() as error:
-        raise refusal(f"Cannot read {str(location / MANIFEST)!r}", error, _ADVICE) from error
     there = manifest_of(location, data)
     inputs = there.get(INPUTS)
     if inputs is not None:
@@ -164,12 +167,7 @@ def clock_of(location: RunPath) -> str | None:
 
 
 def notes_of(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What a user should know of resuming a run: what does not tell runs apart, but differs.
-
-    Args:
-        there: the run.json that is there.
-        asked: what this call would have written.
-    """
+    """What a user should know of resuming a run: what does not tell runs apart, but differs."""
     found = []
     if INPUTS in asked and INPUTS not in there:
         found.append(
@@ -204,3 +202,128 @@ def _identity(manifest: Mapping[str, Any], key: str) -> Any:
     if isinstance(part, dict):
         return {name: value for name, value in part.items() if name not in IDENTITY[key]}
     return part
+
+
+_LONG: Final = 60
+"""Characters above which a value is shortened."""
+
+_HASHES: Final = {
+    "config_hash": "another configuration",
+    "weights_hash": "other weights",
+    "tokenizer_hash": "another tokenizer or chat template",
+    "hash": "other questions",
+    "prompts": "the prompts give other token ids",
+}
+
+
+def differences(name: str, there: Any, asked: Any) -> list[str]:
+    """What differs between plain data that is there and asked for, one text for each value."""
+    if there == asked:
+        return []
+    if isinstance(there, dict) and isinstance(asked, dict):
+        keys = sorted({*there, *asked})
+        return [d for k in keys for d in differences(f"{name}.{k}", there.get(k), asked.get(k))]
+    said = _HASHES.get(name.rsplit(".", 1)[-1])
+    if said is not None and isinstance(there, str) and isinstance(asked, str):
+        return [f"{name}: {said} ({there} there, {asked} now)"]
+    if isinstance(there, list) and isinstance(asked, list) and _is_long(there, asked):
+        return [f"{name}: {_lists(there, asked)}"]
+    return [f"{name}: {_short(there)} there, {_short(asked)} now"]
+
+
+def _is_long(there: list[Any], asked: list[Any]) -> bool:
+    return max(len(repr(there)), len(repr(asked))) > _LONG
+
+
+def _lists(there: list[Any], asked: list[Any]) -> str:
+    both = zip(there, asked, strict=False)
+    at = next((at for at, (one, other) in enumerate(both) if one != other), None)
+    if at is None:
+        at = min(len(there), len(asked))
+    first = [_short(values[at]) if at < len(values) else "none" for values in (there, asked)]
+    return (
+        f"{len(there):,} values there, {len(asked):,} now; the first that differs is number "
+        f"{at + 1:,}, {first[0]} there, {first[1]} now"
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    if len(text) <= _LONG:
+        return text
+    if isinstance(value, list | Mapping):
+        few = json.dumps(value, ensure_ascii=False)[: _LONG // 2]
+        return f"{few}... ({len(value):,} values)"
+    return f"{text[:_LONG]}... ({len(str(value)):,} characters)"
+
+
+CARD: Final = "README.md"
+
+_SIGN: Final = "<!-- Written by crosslatent; changes are lost when the sweep runs again. -->"
+
+_CONFIG: Final = """- config_name: {name}
+  data_files:
+  - split: train
+    path: {path}
+"""
+
+_TEXT: Final = """
+{sign}
+
+# A sweep of crosslatent
+
+`run.json` says what was asked, which model and which task, and how far the run has come. The tables
+are Parquet files; docs/run-folder.md of crosslatent says what every column means.
+
+```python
+from datasets import load_dataset
+
+rows = load_dataset("RUN", split="train")  # RUN: this folder
+items = load_dataset("RUN", "items", split="train")
+```
+
+```python
+from crosslatent import Run
+
+frame = Run("RUN").to_pandas()  # or to_polars()
+```
+"""
+
+
+def write_card(location: RunPath) -> None:
+    """Write or renew a folder's card; a README.md that somebody else wrote is left alone.
+
+    Raises:
+        RunFolderError: it cannot be written, or what is there cannot be reached.
+    """
+    file = location / CARD
+    with reaching(location):
+        there = _card_in(file)
+        if there is not None and _SIGN not in there:
+            return
+        card = _card(location)
+    if card != there:
+        write_bytes(file, card.encode())
+
+
+def _card_in(file: RunPath) -> str | None:
+    try:
+        return read_bytes(file).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _card(location: RunPath) -> str:
+    found = names_in(location)
+    configs = [
+        _CONFIG.format(name=name, path=f"{name}/*.parquet")
+        for name in PART_TABLES
+        if name == ROWS_TABLE or name in found
+    ]
+    configs[0] += "  default: true\n"
+    configs += [
+        _CONFIG.format(name=name, path=f"{name}.parquet")
+        for name in FILE_TABLES
+        if f"{name}.parquet" in found
+    ]
+    return f"---\nconfigs:\n{''.join(configs)}---\n{_TEXT.format(sign=_SIGN)}"

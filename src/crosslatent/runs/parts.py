@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.core.errors import RunFolderError, StorageError
 from crosslatent.core.untrusted import one_line, short
-from crosslatent.runs.files import sync_folder, write_table
+from crosslatent.runs.files import is_whole, sync_folder, write_table
 from crosslatent.runs.run_path import (
+    RunPath,
     make_folder,
     names_in,
     reaching,
@@ -33,10 +35,6 @@ from crosslatent.runs.run_path import (
     why,
 )
 from crosslatent.runs.schema import completed
-from crosslatent.runs.sums import is_whole
-
-if TYPE_CHECKING:
-    from crosslatent.runs.run_path import RunPath
 
 START, END = "part-", ".parquet"
 DAMAGED = ".damaged"
@@ -65,27 +63,8 @@ class SetAside:
     reason: str
 
 
-class Parts(Protocol):
-    """What is kept in parts, by item."""
-
-    def write(self, name: str, content: Any, /) -> None:
-        """Write a part, whole or not at all."""
-
-    def files(self) -> list[RunPath]:
-        """The parts, in the order of their names."""
-
-    def items(self) -> set[str]:
-        """The items that there is something of."""
-
-    def check_items(self) -> list[SetAside]:
-        """Read every part; set aside what is damaged, and what has an item for the second time."""
-
-    def settle(self, session: int) -> list[SetAside]:
-        """Set aside what earlier sessions have written since."""
-
-
-class PartFolder:
-    """The parts of one kind, in a folder of a run."""
+class PartFolder(ABC):
+    """What is kept in parts, by item: those of one kind, in a folder of a run."""
 
     def __init__(
         self, folder: RunPath, ending: str = END, guard: Callable[[], None] | None = None
@@ -138,23 +117,42 @@ class PartFolder:
         self._seen = {part.name for part in parts}
         return parts
 
-    def _once_each(
-        self, found: Iterable[tuple[RunPath, set[str] | str]], aside: list[SetAside]
-    ) -> None:
-        """Set aside parts that are damaged, and those with items that an earlier part has.
+    @abstractmethod
+    def write(self, name: str, content: Any, /) -> None:
+        """Write a part, whole or not at all; one of the same name and session is replaced.
 
         Args:
-            found: each part with its items, or with what is wrong with it.
-            aside: gets what was set aside.
+            name: of the part, without ending; see `RunFolder.part_name`.
+            content: what it holds.
+
+        Raises:
+            RunFolderError: it cannot be written, or was there before this session.
         """
+
+    @abstractmethod
+    def items(self) -> set[str]:
+        """The items that there is something of.
+
+        Raises:
+            RunFolderError: a part cannot be read.
+        """
+
+    @abstractmethod
+    def _items_by_part(self, parts: Sequence[RunPath]) -> Iterator[tuple[RunPath, set[str] | str]]:
+        """Each part with its items, or with what is wrong with it."""
+
+    def check_items(self) -> list[SetAside]:
+        """Read every part; set aside what is damaged, and what has an item for the second time."""
+        aside: list[SetAside] = []
         held: set[str] = set()
-        for part, items in found:
+        for part, items in self._items_by_part(self._taken_stock()):
             if isinstance(items, str):
                 aside.append(self.set_aside(part, DAMAGED, items))
             elif held & items:
                 aside.append(self.set_aside(part, DOUBLED, "it holds items of another part"))
             else:
                 held |= items
+        return aside
 
     def _room_for(self, name: str) -> RunPath:
         """Where a part may be written now.
@@ -184,26 +182,12 @@ class PartTable(PartFolder):
     def __init__(
         self, folder: RunPath, schema: pa.Schema, guard: Callable[[], None] | None = None
     ) -> None:
-        """A table that may have no parts yet.
-
-        Args:
-            folder: of the parts; need not exist.
-            schema: the columns.
-            guard: called before a part is written; raises if it must not be.
-        """
+        """A table that may have no parts yet, in `folder`, with the columns of `schema`."""
         super().__init__(folder, END, guard)
         self.schema = schema
 
-    def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> None:
-        """Write a part, whole or not at all; one of the same name and session is replaced.
-
-        Args:
-            name: of the part, without ending; see `RunFolder.part_name`.
-            rows: records with the columns of the schema, mappings as dicts; or a table of them.
-
-        Raises:
-            RunFolderError: it cannot be written, or was there before this session.
-        """
+    def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pa.Table, /) -> None:
+        """Write records with the columns of the schema, mappings as dicts; or a table of them."""
         write_table(self._room_for(name), rows, self.schema)
 
     def check(self, visit: Callable[[RunPath, pa.Table], None] | None = None) -> list[SetAside]:
@@ -227,23 +211,13 @@ class PartTable(PartFolder):
                 found.append(self.set_aside(part, DAMAGED, table))
         return found
 
-    def check_items(self) -> list[SetAside]:
-        """As `check`; a part with an item that an earlier one has is set aside, too."""
-        aside: list[SetAside] = []
-        read = _read_all(self._taken_stock(), schema=self.schema)
-        self._once_each(
-            ((part, table if isinstance(table, str) else items_of(table)) for part, table in read),
-            aside,
-        )
-        return aside
+    def _items_by_part(self, parts: Sequence[RunPath]) -> Iterator[tuple[RunPath, set[str] | str]]:
+        for part, table in _read_all(parts, schema=self.schema):
+            yield part, table if isinstance(table, str) else _items_of(table)
 
     def items(self) -> set[str]:
-        """The items that it has rows of.
-
-        Raises:
-            RunFolderError: a part cannot be read.
-        """
-        return items_of(self.read(["item"]))
+        """The items that it has rows of."""
+        return _items_of(self.read(["item"]))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, in the order of the parts.
@@ -268,8 +242,7 @@ class PartTable(PartFolder):
         return pa.concat_tables(tables).unify_dictionaries()
 
 
-def items_of(table: pa.Table) -> set[str]:
-    """The items that a table has rows of."""
+def _items_of(table: pa.Table) -> set[str]:
     return set(table["item"].unique().to_pylist())
 
 

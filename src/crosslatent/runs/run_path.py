@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from crosslatent.core.errors import RunFolderError, StorageError
@@ -17,7 +17,8 @@ from crosslatent.core.errors import RunFolderError, StorageError
 if TYPE_CHECKING:
     from upath import UPath
 
-    RunPath: TypeAlias = Path | UPath
+RunPath: TypeAlias = "Path | UPath"
+"""A location on this machine, or behind a URL."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -76,11 +77,6 @@ def _remote(url: str) -> RunPath:
             f"Cannot use {url!r} ({error}): give a folder, or a URL of a kind that fsspec knows, "
             "such as s3://bucket/run."
         ) from error
-
-
-def is_local(location: RunPath) -> TypeGuard[Path]:
-    """Whether the operating system's own calls reach a location."""
-    return isinstance(location, Path)
 
 
 def unreachable(*others: type[Exception]) -> tuple[type[Exception], ...]:

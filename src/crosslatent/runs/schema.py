@@ -5,39 +5,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from crosslatent.runs.tables import entries, is_entries
+
+def entries(key: pa.DataType, value: pa.DataType) -> pa.DataType:
+    """The type of a mapping: a list of keys and values, which more tools read than Parquet maps."""
+    return pa.list_(pa.struct([pa.field("key", key, nullable=False), pa.field("value", value)]))
+
+
+def is_entries(kind: pa.DataType) -> bool:
+    """Whether a column holds mappings as lists of keys and values."""
+    if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return False
+    struct = kind.value_type
+    return [struct.field(at).name for at in range(struct.num_fields)] == ["key", "value"]
+
+
+def table_of(rows: Sequence[Mapping[str, Any]] | pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows as a table of `schema`.
+
+    Args:
+        rows: records, mappings as plain dicts, columns that are missing are null; or a table of the
+            same columns.
+        schema: the columns.
+    """
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
+    mappings = [column.name for column in schema if is_entries(column.type)]
+    records = [_listed(row, mappings) for row in rows]
+    return pa.Table.from_pylist(records, schema=schema)
+
+
+def _listed(row: Mapping[str, Any], mappings: Sequence[str]) -> dict[str, Any]:
+    record = dict(row)
+    for name in mappings:
+        value = record.get(name)
+        if isinstance(value, Mapping):
+            record[name] = [{"key": key, "value": held} for key, held in value.items()]
+    return record
+
 
 SCHEMA_VERSION = 5
 
 
-def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+def _column(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"meaning": meaning})
 
 
+def _required(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"meaning": meaning})
+
+
+_STRING, _BOOL, _REAL = pa.string(), pa.bool_(), pa.float32()
+_STRINGS, _REALS = pa.list_(_STRING), pa.list_(_REAL)
+_LAYER, _COUNT = pa.int16(), pa.int32()
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 """Repeated short texts: stored once per part, read back as plain strings."""
 
 ROWS = pa.schema(
     [
-        _column("item", pa.string(), "id of the item; see items.parquet", False),
-        _column("lang", _TEXT, "language of main, the prompt that is answered", False),
+        _required("item", _STRING, "id of the item; see items.parquet"),
+        _required("lang", _TEXT, "language of main, the prompt that is answered"),
         _column(
             "component", _TEXT, "attn, ffn, attn_residual, block or cross_attn; null for vanilla"
         ),
-        _column("source", pa.int16(), "source layer in the vector's run, from 0; null for vanilla"),
-        _column("target", pa.int16(), "target layer in main's run, from 0; null for vanilla"),
-        _column(
+        _column("source", _LAYER, "source layer in the vector's run, from 0; null for vanilla"),
+        _column("target", _LAYER, "target layer in main's run, from 0; null for vanilla"),
+        _required(
             "control",
             _TEXT,
             "none = true transplant; vanilla = unmodified run over main; translate_test = "
             "unmodified run over aux; condition = interventions that are the same for all items; "
             "shuffled, noise, mean, self, paraphrase and others = controls",
-            False,
         ),
         _column(
             "stratum",
@@ -46,110 +89,102 @@ ROWS = pa.schema(
             "same label), same_symbol (the same option with another label), different_answer, or "
             "any (items without gold answers)",
         ),
-        _column("donor", pa.string(), "of a shuffled row: the item whose aux gave the vector"),
+        _column("donor", _STRING, "of a shuffled row: the item whose aux gave the vector"),
         _column(
             "condition",
             _TEXT,
             "of a row under a condition: the canonical hash of its interventions, see run.json "
             "(spec, conditions); null in all others",
         ),
-        _column("output", pa.string(), "generated text, special tokens left out", False),
-        _column("output_ids", pa.list_(pa.int32()), "new token ids, end token left out", False),
+        _required("output", _STRING, "generated text, special tokens left out"),
+        _required("output_ids", pa.list_(pa.int32()), "new token ids, end token left out"),
         _column(
             "output_lang",
             _TEXT,
             "language that the output is in; null where it is too short to tell, or not sure",
         ),
-        _column("prediction", pa.string(), "the option that the output names; null if none"),
-        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
+        _column("prediction", _STRING, "the option that the output names; null if none"),
+        _column("correct", _BOOL, "right under the task's rule; null without gold answer"),
         _column("correct_by_rule", entries(pa.string(), pa.bool_()), "right under each rule tried"),
         _column(
             "scores",
             entries(pa.string(), pa.float32()),
-            "graded scores, 0 to 1, by metric; without those that do not fit the item, or that the "
-            "row cannot tell",
+            "graded scores, 0 to 1, by metric; without those that do not fit the item, or that "
+            "the row cannot tell",
         ),
         _column(
             "option_logprobs",
-            pa.list_(pa.float32()),
-            "log-probability (nats) of each option's first token after the prompt (with or without "
-            "a blank before it) as the first generated token; "
-            "null where two options share that token",
+            _REALS,
+            "log-probability (nats) of each option's first token after the prompt (with or "
+            "without a blank before it) as the first generated token; null where two options "
+            "share that token",
         ),
         _column(
             "gold_logprob",
-            pa.float32(),
+            _REAL,
             "log-probability (nats) of the gold answer's first token as the first generated one; "
-            "of several gold answers, that any of their first tokens comes; "
-            "null without gold answer, or where another option shares that token",
+            "of several gold answers, that any of their first tokens comes; null without gold "
+            "answer, or where another option shares that token",
         ),
         _column(
             "option_scores",
-            pa.list_(pa.float32()),
-            "log-probability (nats) of each whole option after the prompt, as the tokenizer writes "
-            "it there (the likelier of its spellings with and without a blank before it); null "
-            "unless scored",
+            _REALS,
+            "log-probability (nats) of each whole option after the prompt, as the tokenizer "
+            "writes it there (the likelier of its spellings with and without a blank before it); "
+            "null unless scored",
         ),
-        _column(
-            "option_means",
-            pa.list_(pa.float32()),
-            "the same, divided by the tokens of the option",
-        ),
+        _column("option_means", _REALS, "the same, divided by the tokens of the option"),
         _column(
             "gold_score",
-            pa.float32(),
+            _REAL,
             "log-probability (nats) of the whole gold answer after the prompt; of several, the "
-            "likeliest; "
-            "null unless scored (in unmodified rows options of up to max_new_tokens always are)",
+            "likeliest; null unless scored (in unmodified rows options of up to max_new_tokens "
+            "always are)",
         ),
         _column(
             "answer_share",
-            pa.float32(),
+            _REAL,
             "probability of the option that the output names, out of the options as wholes, 0 "
             "where it names none; null where they were not scored",
         ),
         _column(
             "answer_logprob",
-            pa.float32(),
+            _REAL,
             "of unmodified rows (vanilla, translate_test): mean log-probability (nats) of "
             "output_ids, each after those before it; null in all others, and where there are none",
         ),
         _column(
             "first_logprob",
-            pa.float32(),
+            _REAL,
             "log-probability (nats) of the first generated token; null if not finite",
         ),
         _column(
             "first_entropy",
-            pa.float32(),
-            "entropy (nats) of the first generated token's distribution over the vocabulary; "
-            "null if not finite",
+            _REAL,
+            "entropy (nats) of the first generated token's distribution over the vocabulary; null "
+            "if not finite",
         ),
         _column(
             "first_margin",
-            pa.float32(),
+            _REAL,
             "gap between the two highest logits of the first generated token; null if not finite",
         ),
-        _column(
+        _required(
             "min_margin",
-            pa.float32(),
+            _REAL,
             "by how little the row was decided: the smallest gap between the two highest logits "
             "over the generated tokens and, where options are scored, between the best two of "
-            "them. Below the margin in run.json (status, near_ties), another batch size may decide "
-            "otherwise, unless path is exact",
-            False,
+            "them. Below the margin in run.json (status, near_ties), another batch size may "
+            "decide otherwise, unless path is exact",
         ),
-        _column(
-            "finite", pa.bool_(), "false if a logit was NaN or the highest one infinite", False
-        ),
-        _column(
+        _required("finite", _BOOL, "false if a logit was NaN or the highest one infinite"),
+        _required(
             "path",
             _TEXT,
-            "how the row was computed: shared-prefix, expanded-cache, oracle, or exact (a near-tie "
-            "answered again by the oracle in float32)",
-            False,
+            "how the row was computed: shared-prefix, expanded-cache, oracle, or exact (a "
+            "near-tie answered again by the oracle in float32)",
         ),
-        _column("seconds", pa.float32(), "its share of the wall time of its batch", False),
+        _required("seconds", _REAL, "its share of the wall time of its batch"),
     ]
 )
 """One row per generated answer. Key: item, control, stratum, component, source, target and
@@ -184,52 +219,48 @@ class RowKey(NamedTuple):
 
 ITEMS = pa.schema(
     [
-        _column("item", pa.string(), "id of the item, unique in the run", False),
-        _column("lang", pa.string(), "language of main", False),
-        _column("aux_lang", pa.string(), "language of aux", False),
-        _column("main", pa.string(), "the prompt that is answered", False),
-        _column("aux", pa.string(), "its counterpart, which vectors are captured from", False),
-        _column("answer", pa.string(), "gold answer"),
-        _column("other_answers", pa.list_(pa.string()), "further gold answers, as good as it"),
-        _column("options", pa.list_(pa.string()), "the option strings that an answer may be"),
-        _column("labels", pa.list_(pa.string()), "what each option says, for people to read"),
+        _required("item", _STRING, "id of the item, unique in the run"),
+        _required("lang", _STRING, "language of main"),
+        _required("aux_lang", _STRING, "language of aux"),
+        _required("main", _STRING, "the prompt that is answered"),
+        _required("aux", _STRING, "its counterpart, which vectors are captured from"),
+        _column("answer", _STRING, "gold answer"),
+        _column("other_answers", _STRINGS, "further gold answers, as good as it"),
+        _column("options", _STRINGS, "the option strings that an answer may be"),
+        _column("labels", _STRINGS, "what each option says, for people to read"),
         _column(
-            "aux_answer",
-            pa.string(),
-            "gold answer in the language of aux; null if it is that of main",
+            "aux_answer", _STRING, "gold answer in the language of aux; null if it is that of main"
         ),
-        _column("other_aux_answers", pa.list_(pa.string()), "further ones"),
+        _column("other_aux_answers", _STRINGS, "further ones"),
         _column(
             "aux_labels",
-            pa.list_(pa.string()),
+            _STRINGS,
             "what each option says in the language of aux; null if it is that of main",
         ),
         _column(
-            "shares",
-            pa.list_(pa.float32()),
-            "how a population answered, one share per option; null if unknown",
+            "shares", _REALS, "how a population answered, one share per option; null if unknown"
         ),
         _column(
             "shots",
             pa.list_(pa.list_(pa.string())),
-            "earlier turns that stand before the prompt: question and answer of main, question and "
-            "answer of aux",
+            "earlier turns that stand before the prompt: question and answer of main, question "
+            "and answer of aux",
         ),
-        _column("cluster", pa.string(), "what is independent; intervals resample it", False),
-        _column("split", pa.string(), "pilot, unseen, final; null if the task has no splits"),
+        _required("cluster", _STRING, "what is independent; intervals resample it"),
+        _column("split", _STRING, "pilot, unseen, final; null if the task has no splits"),
         _column("strata", entries(pa.string(), pa.string()), "groups to report apart"),
-        _column("paraphrase", pa.string(), "main in other words of the same language"),
-        _column("main_token", pa.string(), "last token of main: the one that is replaced", False),
-        _column("aux_token", pa.string(), "last token of aux: the one that is captured", False),
-        _column("main_length", pa.int32(), "tokens of main", False),
-        _column("aux_length", pa.int32(), "tokens of aux", False),
+        _column("paraphrase", _STRING, "main in other words of the same language"),
+        _required("main_token", _STRING, "last token of main: the one that is replaced"),
+        _required("aux_token", _STRING, "last token of aux: the one that is captured"),
+        _required("main_length", _COUNT, "tokens of main"),
+        _required("aux_length", _COUNT, "tokens of aux"),
         _column(
             "respelled",
-            pa.bool_(),
+            _BOOL,
             "whether an option, or the gold answer of an open question, has other token ids than "
             "the tokenizer gives for prompt and answer as one text, since those would change the "
-            "prompt's own at its end, or one that is the unknown token; null if the item cannot be "
-            "asked",
+            "prompt's own at its end, or one that is the unknown token; null if the item cannot "
+            "be asked",
         ),
     ]
 )
@@ -256,32 +287,30 @@ class Failure:
 
 FAILURES = pa.schema(
     [
-        _column("item", pa.string(), "id of the item", False),
-        _column(
+        _required("item", _STRING, "id of the item"),
+        _required(
             "kind",
-            pa.string(),
+            _STRING,
             "prompt (it cannot be asked), memory (it does not fit), error (something else went "
             "wrong), worker (the process that ran it was lost)",
-            False,
         ),
-        _column("reason", pa.string(), "why it could not be run", False),
+        _required("reason", _STRING, "why it could not be run"),
     ]
 )
 """One row per item that could not be run, or not wholly."""
 
 ATTRIBUTION = pa.schema(
     [
-        _column("item", _TEXT, "id of the item; see items.parquet", False),
-        _column("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn", False),
-        _column("source", pa.int16(), "source layer in aux's run, from 0", False),
-        _column("target", pa.int16(), "target layer in main's run, from 0", False),
-        _column(
+        _required("item", _TEXT, "id of the item; see items.parquet"),
+        _required("component", _TEXT, "attn, ffn, attn_residual, block or cross_attn"),
+        _required("source", _LAYER, "source layer in aux's run, from 0"),
+        _required("target", _LAYER, "target layer in main's run, from 0"),
+        _required(
             "score",
-            pa.float32(),
+            _REAL,
             "by how much (nats) the pair would lift the first-step log-probability of the option "
             "that it lifts most, estimated from gradients at the unmodified run; of the likeliest "
             "first tokens, where options share their first token. No gold answer is used",
-            False,
         ),
     ]
 )
@@ -289,11 +318,11 @@ ATTRIBUTION = pa.schema(
 
 SAMPLES = pa.schema(
     [
-        _column("item", pa.string(), "id of the item; see items.parquet", False),
-        _column("number", pa.int16(), "which of the item's samples, from 0", False),
-        _column("output", pa.string(), "sampled text, special tokens left out", False),
-        _column("prediction", pa.string(), "the option that the output names; null if none"),
-        _column("correct", pa.bool_(), "right under the task's rule; null without gold answer"),
+        _required("item", _STRING, "id of the item; see items.parquet"),
+        _required("number", pa.int16(), "which of the item's samples, from 0"),
+        _required("output", _STRING, "sampled text, special tokens left out"),
+        _column("prediction", _STRING, "the option that the output names; null if none"),
+        _column("correct", _BOOL, "right under the task's rule; null without gold answer"),
     ]
 )
 """One row per sampled answer of the unmodified model to main."""

@@ -1,18 +1,21 @@
 """Choosing a layer pair for each question without its answer (docs/methods.md 6)."""
 
 from crosslatent.selectors.base import (
-    ABSTAIN,
-    Candidates,
-    Fitted,
-    Labels,
-    Selection,
+    ALL,
+    SELECTORS,
+    FittedSelector,
     Selector,
-    Steps,
+    register_selector,
+    selectors_of,
 )
-from crosslatent.selectors.evaluate import evaluate_data, evaluate_run, evaluation_of
-from crosslatent.selectors.registry import ALL, SELECTORS, register_selector, selectors_of
-from crosslatent.selectors.results import Baseline, Evaluation, SelectorResult
-from crosslatent.selectors.summary import Choosing, summarise_choosing
+from crosslatent.selectors.candidates import ABSTAIN, Candidates, Labels, Selection, Steps
+from crosslatent.selectors.evaluating import (
+    Choosing,
+    evaluate_run,
+    evaluation_of,
+    summarise_choosing,
+)
+from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 
 __all__ = [
     "ABSTAIN",
@@ -21,14 +24,13 @@ __all__ = [
     "Baseline",
     "Candidates",
     "Choosing",
-    "Evaluation",
-    "Fitted",
+    "FittedSelector",
     "Labels",
     "Selection",
     "Selector",
+    "SelectorEvaluation",
     "SelectorResult",
     "Steps",
-    "evaluate_data",
     "evaluate_run",
     "evaluation_of",
     "register_selector",

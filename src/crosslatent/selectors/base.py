@@ -1,206 +1,50 @@
-"""The interface of selectors: the data that a selector may use, and its output.
+"""The interface of selectors, the selectors by name, and what several of them share.
 
-Contract: `Candidates` holds what is known when a question is asked, and no gold answer; gold
-answers come in `Labels`, for the tuning split alone. A selector is one registered class in one
-file: a `Selector`, whose `fit` returns a `Fitted` (docs/methods.md 6).
-
-Cost model: forward passes relative to one unmodified answer. Unmodified answer 1; run over aux 1;
-each transplanted answer 1, though often its first step alone is looked at. It is an upper estimate:
-rows that share a prefix cost far less than their number says (docs/methods.md 2).
+A selector is one registered class in one file: a `Selector`, whose `fit` returns a `FittedSelector`
+(docs/methods.md 6). Pairs are ranked by their right answers on the tuning split, by the rules of
+`analysis.select`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.core.specs import TransplantSpec
+from crosslatent.analysis.select import PairScore, Scope, Tie, best_pair
+from crosslatent.core.errors import UsageError
+from crosslatent.core.plugins import Registry
+from crosslatent.core.specs import TransplantSpec, check_component
+from crosslatent.selectors.candidates import (
+    FIXED_COST,
+    NOT_RUN,
+    Candidates,
+    Labels,
+    Mask,
+    Selection,
+    always,
+)
 from crosslatent.stats import Floats
 
-Mask = NDArray[np.bool_]
-Places = NDArray[np.int64]
+ALL = "all"
+FIXED = "fixed"
+"""Kind of the state of `FixedPairs`, which any selector may fit."""
+ORACLE = "oracle"
+"""Not a selector: it looks at the gold answer. Every evaluation has it as the upper bound."""
 
-ABSTAIN = -1
-"""The choice that leaves the answer unmodified."""
-
-NOT_RUN = -2
-"""The choice is not known, since what it takes was not run: the question is left out."""
-
-VANILLA_COST = 1.0
-AUX_COST = 1.0
-ROW_COST = 1.0
-"""Each in unmodified answers; see the cost model above."""
-
-FIXED_COST = AUX_COST + ROW_COST
-"""A pair that is fixed beforehand: the run over aux and one transplanted answer."""
+Reads = Literal["nothing", "steps", "answers"]
+"""What a choice depends on: on no row at all, on first steps, or on what candidates answer."""
 
 
-def looking_cost(rows: int) -> float:
-    """Of an unmodified answer, the run over aux, and some transplanted answers."""
-    return VANILLA_COST + AUX_COST + ROW_COST * rows
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """First steps of some answers; NaN = not known. The leading shape is (items,) or (items, K).
-
-    Attributes:
-        options: probability of each option, renormalised over the options, shape (..., M); of whole
-            options if they were scored, else of their first tokens. NaN past an item's last option.
-        logprob: log-probability (nats) of the first generated token.
-        entropy: of its distribution over the vocabulary, in nats.
-        margin: gap between its two highest logits.
-        answer: which of the item's answers the output gives, numbered from 0 within the item and
-            the same number in every row; -1 = none.
-    """
-
-    options: Floats
-    logprob: Floats
-    entropy: Floats
-    margin: Floats
-    answer: Places
-
-    def take(self, items: NDArray[Any]) -> Steps:
-        """Those of some items, by place or mask."""
-        return Steps(
-            self.options[items],
-            self.logprob[items],
-            self.entropy[items],
-            self.margin[items],
-            self.answer[items],
-        )
-
-    def pick(self, columns: Sequence[int]) -> Steps:
-        """Those of some candidates; of steps with shape (items, K)."""
-        at = list(columns)
-        return Steps(
-            self.options[:, at],
-            self.logprob[:, at],
-            self.entropy[:, at],
-            self.margin[:, at],
-            self.answer[:, at],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Questions with their candidate pairs, as seen without gold answers.
-
-    Attributes:
-        ids, lang, cluster, split: of each item, shape (items,).
-        pairs: the K candidates.
-        n_layers: blocks of the model.
-        vanilla: the unmodified first step, leading shape (items,).
-        steps: every candidate's first step, leading shape (items, K).
-        aux: the run over aux, leading shape (items,); NaN and -1 where there is none.
-        ran: which candidates were run, shape (items, K).
-        attribution: score of each candidate by its gradient (attribution patching), shape
-            (items, K); None if it was not computed.
-    """
-
-    ids: tuple[str, ...]
-    lang: NDArray[np.str_]
-    cluster: NDArray[np.str_]
-    split: NDArray[np.str_]
-    pairs: tuple[TransplantSpec, ...]
-    n_layers: int
-    vanilla: Steps
-    steps: Steps
-    aux: Steps
-    ran: Mask
-    attribution: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, mask: Mask) -> Candidates:
-        """The items in `mask`."""
-        return replace(
-            self,
-            ids=tuple(name for name, kept in zip(self.ids, mask, strict=True) if kept),
-            lang=self.lang[mask],
-            cluster=self.cluster[mask],
-            split=self.split[mask],
-            vanilla=self.vanilla.take(mask),
-            steps=self.steps.take(mask),
-            aux=self.aux.take(mask),
-            ran=self.ran[mask],
-            attribution=None if self.attribution is None else self.attribution[mask],
-        )
-
-    def places(self, pairs: Sequence[TransplantSpec]) -> list[int]:
-        """Where some pairs stand among the candidates; -1 for one that is none of them."""
-        at = {pair: place for place, pair in enumerate(self.pairs)}
-        return [at.get(pair, ABSTAIN) for pair in pairs]
-
-    def without_aux(self) -> Candidates:
-        """The same without the answer to aux."""
-        blank = np.full(len(self), np.nan)
-        nothing = np.full(len(self), -1, dtype=np.int64)
-        options = np.full_like(self.aux.options, np.nan)
-        return replace(self, aux=Steps(options, blank, blank, blank, nothing))
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What is right, on the split that a selector is fitted on.
-
-    Attributes:
-        correct: of every candidate, shape (items, K): 1, 0, or NaN = not run or not known.
-        vanilla: of the unmodified answer, shape (items,): 1, 0, or NaN.
-        gold_logprob: log-probability (nats) of the gold answer, shape (items, K); NaN = not known.
-    """
-
-    correct: Floats
-    vanilla: Floats
-    gold_logprob: Floats
-
-    def take(self, mask: Mask) -> Labels:
-        """Those of the items in `mask`."""
-        return Labels(self.correct[mask], self.vanilla[mask], self.gold_logprob[mask])
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a selector says of every item.
-
-    Attributes:
-        choice: the candidate, `ABSTAIN` or `NOT_RUN`, shape (items,). Where a selector votes for
-            an answer, the candidate that gives this answer with most weight.
-        cost: forward passes spent, relative to one unmodified answer, shape (items,).
-    """
-
-    choice: Places
-    cost: Floats
-
-    @property
-    def abstained(self) -> Mask:
-        """Where the answer stays unmodified."""
-        left: Mask = self.choice == ABSTAIN
-        return left
-
-    def outcome(self, correct: Floats, vanilla: Floats) -> Floats:
-        """Right or wrong of what was chosen, shape (items,); NaN where that was not run.
-
-        Args:
-            correct: of every candidate, shape (items, K).
-            vanilla: of the unmodified answer, shape (items,).
-        """
-        chosen = correct[np.arange(len(correct)), np.maximum(self.choice, 0)]
-        chosen = np.where(self.choice == NOT_RUN, np.nan, chosen)
-        return np.where(self.abstained, vanilla, chosen)
-
-
-class State(NamedTuple):
+class SelectorState(NamedTuple):
     """A fitted selector as plain data, for `saved`.
 
     Attributes:
-        kind: the registered name of the selector that restores it; or `fixed.FIXED`.
+        kind: the registered name of the selector that restores it; or `FIXED`.
         plain: what turns into JSON.
         arrays: what goes into safetensors.
     """
@@ -210,11 +54,7 @@ class State(NamedTuple):
     arrays: Mapping[str, NDArray[Any]]
 
 
-Reads = Literal["nothing", "steps", "answers"]
-"""What a choice depends on: on no row at all, on first steps, or on what candidates answer."""
-
-
-class Fitted(Protocol):
+class FittedSelector(Protocol):
     """A selector that is ready to choose."""
 
     @property
@@ -241,7 +81,7 @@ class Fitted(Protocol):
         """A candidate for every item, or `ABSTAIN`, or `NOT_RUN`."""
         ...
 
-    def state(self) -> State | None:
+    def state(self) -> SelectorState | None:
         """Plain data to save; None if it cannot be saved without pickle."""
         ...
 
@@ -257,8 +97,8 @@ class Selector(ABC):
         yield cls()
 
     @classmethod
-    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitted:
-        """A fitted one from its `State`, whose kind is the registered name.
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedSelector:
+        """A fitted one from its `SelectorState`, whose kind is the registered name.
 
         Raises:
             ValueError: the data is damaged, or what this selector fits is never saved.
@@ -277,7 +117,7 @@ class Selector(ABC):
         """What it does, as a clause for a table."""
 
     @abstractmethod
-    def fit(self, seen: Candidates, labels: Labels) -> Fitted:
+    def fit(self, seen: Candidates, labels: Labels) -> FittedSelector:
         """Learn from the tuning split.
 
         Raises:
@@ -285,14 +125,207 @@ class Selector(ABC):
         """
 
 
-def always(choice: Places | int, n: int, cost: float) -> Selection:
-    """The same cost for all items, with a choice for each or one for all."""
-    return Selection(
-        np.broadcast_to(np.asarray(choice, dtype=np.int64), (n,)).copy(), np.full(n, cost)
-    )
+_Kind = TypeVar("_Kind", bound=type[Selector])
+_FittedDataclass = TypeVar("_FittedDataclass", bound=Any)
+
+SELECTORS: Registry[type[Selector]] = Registry(
+    "selector", "selectors.kinds", "selectors.base:Selector", reserved=(ALL, ORACLE, FIXED)
+)
+"""Classes of selectors; other packages name theirs as entry points of the group
+``crosslatent.selectors``."""
+
+
+def register_selector(name: str) -> Callable[[_Kind], _Kind]:
+    """A decorator that makes a selector known under a name, its strategy.
+
+    Raises:
+        UsageError: the name is another selector's.
+    """
+    return SELECTORS.register(name)
+
+
+def selectors_of(strategy: str) -> list[Selector]:
+    """The selectors of a strategy, or of all of them; also a single selector by its own name.
+
+    Raises:
+        UsageError: there is no such strategy, or one that is asked for cannot be loaded.
+    """
+    if strategy == ORACLE:
+        return []
+    known = SELECTORS.names()
+    if strategy in known:
+        return list(SELECTORS[strategy].variants())
+    every = [selector for name in known for selector in SELECTORS[name].variants()]
+    named = [selector for selector in every if strategy in (ALL, selector.name)]
+    if not named:
+        names = ", ".join([*known, ORACLE, ALL])
+        raise UsageError(f"Unknown strategy {strategy!r}: use {names}, or one selector's name.")
+    return named
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPairs:
+    """One pair for every question, or one for each language.
+
+    Attributes:
+        pooled: for languages without their own.
+        by_language: a language's own pair.
+        report: what fitting measured beside.
+    """
+
+    pooled: TransplantSpec
+    by_language: Mapping[str, TransplantSpec] = field(default_factory=dict)
+    report: Mapping[str, float] = field(default_factory=dict)
+
+    reads: Reads = field(default="nothing", init=False)
+    cost: float = field(default=FIXED_COST, init=False)
+
+    @property
+    def pairs(self) -> tuple[TransplantSpec, ...]:
+        """Every pair that some language gets."""
+        return tuple(dict.fromkeys([self.pooled, *self.by_language.values()]))
+
+    def choose(self, seen: Candidates) -> Selection:
+        """Its pair for every item; `NOT_RUN` where it was not run."""
+        wanted = [self.by_language.get(str(lang), self.pooled) for lang in seen.lang]
+        choice = np.array(seen.places(wanted), dtype=np.int64)
+        ran = (choice >= 0) & seen.ran[np.arange(len(choice)), np.maximum(choice, 0)]
+        return always(np.where(ran, choice, NOT_RUN), len(seen), self.cost)
+
+    def state(self) -> SelectorState:
+        """Pairs alone: there are no arrays."""
+        own = {lang: asdict(pair) for lang, pair in self.by_language.items()}
+        plain = {"pooled": asdict(self.pooled), "by_language": own, "report": dict(self.report)}
+        return SelectorState(FIXED, plain, {})
+
+    @classmethod
+    def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FixedPairs:
+        """The opposite of `state`."""
+        del arrays
+        own = {lang: pair_of(data) for lang, data in plain["by_language"].items()}
+        return cls(pair_of(plain["pooled"]), own, dict(plain["report"]))
+
+
+def pair_of(data: Mapping[str, Any]) -> TransplantSpec:
+    """A pair from its JSON.
+
+    Raises:
+        PairError: its component is none.
+    """
+    source, target = int(data["source"]), int(data["target"])
+    return TransplantSpec(check_component(data["component"]), source, target)
+
+
+def stored(fitted: FittedSelector, **own: Any) -> dict[str, Any]:
+    """What JSON holds of a fitted selector: its pairs and report, and values of its own."""
+    return {"pairs": [asdict(pair) for pair in fitted.pairs], "report": dict(fitted.report), **own}
+
+
+def restored_parts(
+    plain: Mapping[str, Any], weights: Sequence[Any] | None = None, count: int = 0, of: str = ""
+) -> tuple[tuple[TransplantSpec, ...], dict[str, float]]:
+    """The opposite of `stored`: pairs and report.
+
+    Args:
+        plain: what JSON holds.
+        weights: numbers from the file of arrays; None = there are none to check.
+        count: how many belong there.
+        of: what they are of, for the message.
+
+    Raises:
+        ValueError: there are more or fewer weights.
+    """
+    if weights is not None and np.shape(weights) != (count,):
+        raise ValueError(f"{np.shape(weights)} weights for {count} {of}")
+    return tuple(map(pair_of, plain["pairs"])), dict(plain["report"])
+
+
+def ranked(
+    seen: Candidates,
+    labels: Labels,
+    most: int | None,
+    *,
+    scope: Scope = "all",
+    tie: Tie = "logprob",
+    items: Mask | None = None,
+) -> list[int]:
+    """The best candidates, best first.
+
+    Args:
+        seen: the tuning split.
+        labels: what is right there.
+        most: how many at most; None = all of them.
+        scope: ``all`` candidates, or ``target-first`` ones only.
+        tie: see `analysis.select.pilot_pair`.
+        items: the items that count, shape (items,); None = all.
+
+    Raises:
+        UsageError: no candidate was run there with a gold answer.
+    """
+    scores = pair_scores(seen, labels, scope, items)
+    if not scores:
+        raise UsageError(
+            f"The tuning split has no {scope} rows with gold answers: sweep it first, or name "
+            "another one."
+        )
+    places: list[int] = []
+    while scores and (most is None or len(places) < most):
+        best, _ = best_pair(scores.values(), tie)
+        # Several components may have the same layers and scores: only identity tells them apart.
+        places.append(next(place for place, score in scores.items() if score is best))
+        del scores[places[-1]]
+    return places
+
+
+def pair_scores(
+    seen: Candidates, labels: Labels, scope: Scope = "all", items: Mask | None = None
+) -> dict[int, PairScore]:
+    """Right answers and mean gold log-probability of every candidate that was run."""
+    rows = slice(None) if items is None else items
+    correct, logprob = labels.correct[rows], labels.gold_logprob[rows]
+    known = ~np.isnan(correct)
+    usable = known & np.isfinite(logprob)
+    right = np.where(known, correct, 0).sum(axis=0)
+    total = np.where(usable, logprob, 0).sum(axis=0)
+    counts = usable.sum(axis=0)
+    return {
+        place: PairScore(
+            pair.source,
+            pair.target,
+            int(right[place]),
+            int(known[:, place].sum()),
+            round(float(total[place] / counts[place]), 9) if counts[place] else None,
+        )
+        for place, pair in enumerate(seen.pairs)
+        if known[:, place].any() and (scope == "all" or pair.target == 0)
+    }
+
+
+def named(seen: Candidates, places: Iterable[int]) -> tuple[TransplantSpec, ...]:
+    """The candidates at some places."""
+    return tuple(seen.pairs[place] for place in places)
+
+
+def among(most: int | None) -> str:
+    """Which pairs a selector looks at, for `Selector.about`."""
+    return "all pairs" if most is None else f"the {most} best pilot pairs"
+
+
+def mean_known(right: Floats) -> float | None:
+    """Share of what is known to be right or wrong; None if nothing is."""
+    known = right[~np.isnan(right)]
+    return float(known.mean()) if len(known) else None
 
 
 def measured(right: Floats) -> dict[str, float]:
-    """Accuracy on the tuning split for `Fitted.report`; nothing if no answer could be judged."""
-    known = right[~np.isnan(right)]
-    return {"pilot_accuracy": float(known.mean())} if len(known) else {}
+    """Accuracy on the tuning split for `FittedSelector.report`; nothing if none could be judged."""
+    accuracy = mean_known(right)
+    return {} if accuracy is None else {"pilot_accuracy": accuracy}
+
+
+def with_report(fitted: _FittedDataclass, seen: Candidates, labels: Labels) -> _FittedDataclass:
+    """The same with its accuracy on the split that it was fitted on (in sample)."""
+    changed: _FittedDataclass = replace(
+        fitted, report=measured(fitted.choose(seen).outcome(labels))
+    )
+    return changed

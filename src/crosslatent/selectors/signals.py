@@ -1,25 +1,33 @@
-"""How sure a first step is, as one number: larger is surer.
+"""How sure a first step is, as one number, and the curve from it to the chance of being right.
 
-Over the options of a question where their probabilities are known; else over the vocabulary, from
-the columns ``first_*`` of the rows. Which of the two it is must not depend on the row, or numbers
-of one item would not compare.
+Larger is surer. Over the options of a question where their probabilities are known; else over the
+vocabulary, from the columns ``first_*`` of the rows. Which of the two it is must not depend on the
+row, or numbers of one item would not compare.
+
+Curves are fitted on the tuning split. Isotonic: never falling steps (Zadrozny and Elkan 2002).
+Logistic: one slope and one intercept (Platt 1999), which a small pilot supports better.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from crosslatent.core.errors import UsageError
-from crosslatent.selectors.base import Candidates, Mask, Steps
+from crosslatent.selectors.candidates import Candidates, Mask, Steps
 from crosslatent.stats import Floats
 
 Measure = Literal["probability", "entropy", "margin"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+CurveKind = Literal["logistic", "isotonic"]
+CURVE_KINDS: tuple[CurveKind, ...] = get_args(CurveKind)
 
 _LEAST = 1e-12
 """Below this a probability is rounding; its logarithm is not looked at."""
+_MOST_LOGIT = 30.0
 
 
 def check_measure(name: str) -> Measure:
@@ -83,3 +91,97 @@ def _over_options(options: Floats, measure: Measure) -> Floats:
         ordered = np.sort(np.log(np.maximum(known, _LEAST)), axis=-1)
         value = ordered[..., -1] - ordered[..., -2]
     return np.where(unknown, np.nan, value)
+
+
+def check_kind(name: str) -> CurveKind:
+    """Return `name` as a kind of curve.
+
+    Raises:
+        UsageError: it is none.
+    """
+    for kind in CURVE_KINDS:
+        if name == kind:
+            return kind
+    raise UsageError(f"Unknown calibration {name!r}: use {', '.join(CURVE_KINDS)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A fitted curve.
+
+    Attributes:
+        kind: of the curve.
+        at, value: of an isotonic curve, its knots: signal and chance, between which it is straight.
+            Of a logistic one, `at` is (mean, deviation) of the signal and `value` (intercept,
+            slope) on the standardised signal.
+    """
+
+    kind: CurveKind
+    at: Floats
+    value: Floats
+
+    def __call__(self, signal: Floats) -> Floats:
+        """Chance of being right, of any shape; NaN where the signal is not known."""
+        if self.kind == "isotonic":
+            known = np.interp(np.nan_to_num(signal), self.at, self.value)
+        else:
+            scaled = self.value[0] + self.value[1] * (signal - self.at[0]) / self.at[1]
+            known = 1 / (1 + np.exp(-np.clip(np.nan_to_num(scaled), -_MOST_LOGIT, _MOST_LOGIT)))
+        return np.where(np.isnan(signal), np.nan, known)
+
+    def arrays(self, prefix: str) -> Mapping[str, Floats]:
+        """Its numbers, for `saved`."""
+        return {f"{prefix}_at": self.at, f"{prefix}_value": self.value}
+
+    @classmethod
+    def from_arrays(cls, kind: str, arrays: Mapping[str, Any], prefix: str) -> Curve:
+        """The opposite of `arrays`."""
+        return cls(check_kind(kind), arrays[f"{prefix}_at"], arrays[f"{prefix}_value"])
+
+
+def fit_curve(signal: Floats, correct: Floats, kind: CurveKind) -> Curve:
+    """Fit a curve to what was right.
+
+    Args:
+        signal: larger is surer, shape (n,); NaN = not known, left out.
+        correct: 1 or 0, shape (n,); NaN = not known, left out.
+        kind: of the curve.
+
+    Raises:
+        UsageError: nothing is known of both.
+    """
+    known = ~np.isnan(signal) & ~np.isnan(correct)
+    if not known.any():
+        raise UsageError(
+            "The tuning split has no answers with both a gold answer and a known confidence: the "
+            "run may be older than the columns first_*, and its questions without options."
+        )
+    x, y = signal[known], correct[known]
+    if kind == "isotonic":
+        return _isotonic(x, y)
+    return _logistic(x, y)
+
+
+def _isotonic(x: Floats, y: Floats) -> Curve:
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, y)
+    return Curve(
+        "isotonic",
+        np.asarray(fitted.X_thresholds_, dtype=np.float64),
+        np.asarray(fitted.y_thresholds_, dtype=np.float64),
+    )
+
+
+def _logistic(x: Floats, y: Floats) -> Curve:
+    mean, deviation = float(x.mean()), float(x.std()) or 1.0
+    if y.min() == y.max():
+        # All right or all wrong: the chance by the rule of succession, whatever the signal.
+        chance = (y.sum() + 1) / (len(y) + 2)
+        value = np.array([np.log(chance / (1 - chance)), 0.0])
+        return Curve("logistic", np.array([mean, deviation]), value)
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression().fit(((x - mean) / deviation)[:, None], y)
+    value = np.array([float(fitted.intercept_[0]), float(fitted.coef_[0, 0])])
+    return Curve("logistic", np.array([mean, deviation]), value)

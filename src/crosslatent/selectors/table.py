@@ -1,4 +1,8 @@
-"""The rows of a run folder as `Candidates` and `Labels`; the only file here that reads rows."""
+"""The rows of a run folder as `Candidates` and `Labels`; the only file here that reads rows.
+
+Also which questions the controls solve, and the baseline of the same cost: the majority of several
+samples, from ``samples/`` of a run folder (item, number, output, prediction, correct).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslatent.analysis import bounds
 from crosslatent.analysis.any_donor import weigh
 from crosslatent.analysis.data import Items, RunData
+from crosslatent.analysis.texts import keep_folded
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import STRATA, Component, TransplantSpec, check_component
-from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps
-from crosslatent.selectors.strict import solved_by_controls
+from crosslatent.selectors.candidates import Candidates, Labels, Mask, Places, Steps
 from crosslatent.stats import Floats
 
 _FIRST = ("logprob", "entropy", "margin")
@@ -44,9 +49,27 @@ FROM (SELECT DISTINCT component, source, target FROM rows
       WHERE control = 'none' AND list_contains($names::VARCHAR[], component))
 """
 
+# An answer is the option it names, or its text; ties go to the answer that was sampled first.
+_MAJORITY = """
+WITH drawn AS (
+    SELECT s.item, s.correct,
+           CASE WHEN i.options IS NULL THEN t.folded ELSE s.prediction END AS answer,
+           row_number() OVER (PARTITION BY s.item ORDER BY s.number) AS place
+    FROM sampled s JOIN items i USING (item) LEFT JOIN drawn_texts t ON t.output = s.output
+), tallied AS (
+    SELECT item, answer, count(answer) AS votes, min(place) AS first,
+           arg_min(correct, place)::DOUBLE AS correct
+    FROM drawn WHERE place <= {most} GROUP BY item, answer
+)
+SELECT item, arg_min(correct, -votes * 1000000 + first) FROM tallied GROUP BY item
+"""
+
+CONTROLS = ("shuffled", "noise", "mean", "self")
+"""Controls that know nothing of the answer; of the shuffled one, all strata together."""
+
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SelectorTable:
     """A run as selectors see it, with what is right beside it.
 
     Attributes:
@@ -70,16 +93,36 @@ class Table:
         """What a donor drawn without a look at its answer gives, shape (items,).
 
         The strata, weighted by their share of the donors that an item may have (docs/methods.md
-        1.3); None if none was run. A stratum that no item has a donor in has no rows, and needs
-        none: open questions seldom share an answer.
-
-        Args:
-            by_stratum: right or wrong of each item with a donor of the stratum, (items,).
+        1.3); None if none was run. A stratum without donors needs no rows: open questions seldom
+        share an answer. `by_stratum`: right or wrong of each item with a donor of the stratum.
         """
         return weigh(self.donor_shares, by_stratum) if by_stratum else None
 
+    @property
+    def usable(self) -> Mask:
+        """Questions with gold answers and rows, shape (items,)."""
+        judged: Mask = ~np.isnan(self.labels.vanilla) & (~np.isnan(self.labels.correct)).any(axis=1)
+        return judged
 
-def read_table(data: RunData, components: Sequence[Component] | None = None) -> Table:
+
+@dataclass(frozen=True, slots=True)
+class TableSplit:
+    """The part of a table that is fitted or tested on: questions with gold answers and rows."""
+
+    table: SelectorTable
+    mask: Mask
+
+    @property
+    def clusters(self) -> list[str]:
+        """Of its questions."""
+        names: list[str] = self.table.seen.cluster[self.mask].tolist()
+        return names
+
+    def __len__(self) -> int:
+        return int(self.mask.sum())
+
+
+def read_table(data: RunData, components: Sequence[Component] | None = None) -> SelectorTable:
     """Everything that selectors need of a run folder.
 
     Args:
@@ -92,11 +135,12 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
     wanted = tuple(data.components if components is None else components)
     reader = _Rows(data, wanted)
     if not reader.pairs:
+        of = f" of {', '.join(wanted)}" if wanted else ""
         raise RunFolderError(
-            f"{data.reader.path} has no transplants{_of(wanted)}: sweep some layer pairs first."
+            f"{data.reader.path} has no transplants{of}: sweep some layer pairs first."
         )
     seen, labels = reader.true()
-    return Table(
+    return SelectorTable(
         seen=seen,
         labels=labels,
         shuffled={stratum: reader.shuffled(seen, stratum) for stratum in reader.strata},
@@ -113,20 +157,26 @@ def prompts_of(data: RunData) -> list[tuple[str, str]]:
     ).fetchall()
 
 
-def _of(components: Sequence[str]) -> str:
-    return f" of {', '.join(components)}" if components else ""
-
-
 class _Rows:
     """Rows of some components as arrays, by item and candidate."""
 
     def __init__(self, data: RunData, components: tuple[Component, ...]) -> None:
         self.data = data
         self.con: duckdb.DuckDBPyConnection = data.con
-        self.counts = self._counts()
+        self.counts = np.array(
+            self.con.execute(
+                "SELECT coalesce(len(options), 0) FROM items "
+                "WHERE item IN (SELECT item FROM places) ORDER BY item"
+            ).fetchall(),
+            dtype=np.int64,
+        ).reshape(-1)
+        """Options of each item, 0 for open questions, shape (items,)."""
         self.options = int(self.counts.max(initial=0))
         self.con.execute(_CANDIDATES, {"names": list(components)})
-        self.pairs = self._pairs()
+        rows = self.con.execute(
+            "SELECT component, source, target FROM candidates ORDER BY number"
+        ).fetchall()
+        self.pairs = tuple(TransplantSpec(check_component(c), s, t) for c, s, t in rows)
         self.columns = self._columns()
         chosen = [f"{value} AS {name}" for name, value in self.columns.items()]
         # To sort texts takes long, and where all questions have options there is no need.
@@ -149,8 +199,6 @@ class _Rows:
         items = self.data.items
         shape = (len(items.ids), len(self.pairs))
         steps, ran, labels = self._block("control = 'none'", shape)
-        vanilla = self._block("control = 'vanilla'", shape[:1])[0]
-        aux = self._block("control = 'translate_test'", shape[:1])[0]
         seen = Candidates(
             ids=tuple(items.ids),
             lang=items.lang,
@@ -158,9 +206,9 @@ class _Rows:
             split=items.split,
             pairs=self.pairs,
             n_layers=self.data.n_layers,
-            vanilla=vanilla,
+            vanilla=self._block("control = 'vanilla'", shape[:1])[0],
             steps=steps,
-            aux=aux,
+            aux=self._block("control = 'translate_test'", shape[:1])[0],
             ran=ran,
             attribution=self._attribution(shape),
         )
@@ -171,20 +219,6 @@ class _Rows:
         where = f"control = 'shuffled' AND stratum = '{stratum}'"
         steps, ran, labels = self._block(where, seen.ran.shape)
         return replace(seen, steps=steps, ran=ran), replace(labels, vanilla=self.data.items.vanilla)
-
-    def _counts(self) -> NDArray[Any]:
-        """Options of each item, 0 for open questions, shape (items,)."""
-        rows = self.con.execute(
-            "SELECT coalesce(len(options), 0) FROM items "
-            "WHERE item IN (SELECT item FROM places) ORDER BY item"
-        ).fetchall()
-        return np.array([count for (count,) in rows], dtype=np.int64)
-
-    def _pairs(self) -> tuple[TransplantSpec, ...]:
-        rows = self.con.execute(
-            "SELECT component, source, target FROM candidates ORDER BY number"
-        ).fetchall()
-        return tuple(TransplantSpec(check_component(c), s, t) for c, s, t in rows)
 
     def _columns(self) -> dict[str, str]:
         """Numbers that are kept of each row; runs of older versions lack some of them."""
@@ -249,6 +283,66 @@ class _Rows:
         scores = np.full(shape, np.nan)
         scores[at] = _plain(rows["score"])[kept]
         return scores
+
+
+def solved_by_controls(data: RunData, components: Sequence[Component]) -> dict[str, Floats]:
+    """Which questions each control solves with any pair, out of those run as true transplants.
+
+    Args:
+        data: the run.
+        components: what is transplanted.
+
+    Returns:
+        By control, shape (items,): 1 or 0; NaN where not all of the pairs were run. Controls that
+        cover no question are left out.
+    """
+    by_control = {}
+    for control in CONTROLS:
+        solved, covered = np.zeros(len(data.items.ids), bool), np.ones(len(data.items.ids), bool)
+        for component in components:
+            wanted = ~np.isnan(data.true_cube(component))
+            # Whatever the stratum: arrays of shape (items, N, N).
+            hit, ran = np.zeros_like(wanted), np.zeros_like(wanted)
+            for arm in data.controls_of(component):
+                if arm.control == control:
+                    cube = bounds.with_identities(data, arm)
+                    hit |= cube == 1
+                    ran |= ~np.isnan(cube)
+            solved |= (wanted & hit).any(axis=(1, 2))
+            covered &= (ran | ~wanted).all(axis=(1, 2))
+        if covered.any():
+            by_control[control] = np.where(covered, solved.astype(np.float64), np.nan)
+    return by_control
+
+
+def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
+    """Majority votes of samples, by how many: as many as there are, and `within` of them.
+
+    Args:
+        data: the run folder.
+        within: the number of samples that has the cost to compare with.
+
+    Returns:
+        Number of samples -> right or wrong of each item, shape (items,), NaN = no samples. Empty if
+        the run has none.
+
+    Raises:
+        RunFolderError: they cannot be read.
+    """
+    table = data.reader.samples()
+    if table is None:
+        return {}
+    data.con.register("sampled", table)
+    keep_folded(data.con, "drawn_texts", "sampled")
+    ((most,),) = data.con.execute(
+        "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM sampled GROUP BY item)"
+    ).fetchall()
+    majorities = {}
+    for number in sorted({min(within, most), most} - {0}):
+        right = dict(data.con.execute(_MAJORITY.format(most=number)).fetchall())
+        values = [right.get(item) for item in data.items.ids]
+        majorities[number] = np.array([np.nan if v is None else v for v in values])
+    return majorities
 
 
 def shares(logprobs: Floats, counts: NDArray[Any]) -> Floats:

@@ -5,19 +5,17 @@ clusters are resampled, exchanged and counted, never single answers. Missing obs
 What cannot be estimated is None, never zero. Whatever is random takes a seed and names it.
 """
 
-from crosslatent.stats.agreement import (
-    GridCorrelation,
-    SplitHalf,
-    grid_correlation,
-    split_half,
-)
+from crosslatent.stats.agreement import GridCorrelation, SplitHalf, grid_correlation, split_half
 from crosslatent.stats.clusters import Floats
-from crosslatent.stats.effects import (
+from crosslatent.stats.effect_sizes import (
+    Detectable,
     EffectSizes,
     OddsRatio,
     cohens_h,
+    detectable_difference,
     discordant_odds_ratio,
     effect_sizes,
+    minimum_detectable_difference,
 )
 from crosslatent.stats.estimates import (
     CONFIDENCE,
@@ -30,21 +28,18 @@ from crosslatent.stats.estimates import (
     group_difference,
     paired_difference,
 )
-from crosslatent.stats.multiple import Correction, benjamini_hochberg, holm
-from crosslatent.stats.power import (
-    Detectable,
-    detectable_difference,
-    minimum_detectable_difference,
-)
-from crosslatent.stats.significance import (
+from crosslatent.stats.hypothesis_tests import (
     PERMUTATIONS,
+    Correction,
     PairedMethod,
     PairedTest,
     PermutationTest,
     SignTest,
+    benjamini_hochberg,
     cluster_permutation,
     cluster_permutations,
     cluster_sign_test,
+    holm,
     mcnemar,
     paired_test,
 )

@@ -1,4 +1,4 @@
-"""Observations summed by cluster, clusters drawn again, and the variance between them."""
+"""Observations summed by cluster, clusters drawn again, and shares of clustered 0/1 answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import beta, norm, t
 
 Floats = NDArray[np.float64]
 _DRAWS_AT_ONCE = 500
@@ -103,3 +103,48 @@ def contributions(sums: Floats, counts: Floats) -> Floats:
 def number(value: float) -> float | None:
     """NaN as None."""
     return None if np.isnan(value) else float(value)
+
+
+SHARES = "Clopper-Pearson on the effective number of items"
+_ROUNDING = 1e-12
+
+
+def effective_n(sums: Floats, counts: Floats, confidence: float) -> float:
+    """Independent items that say as much about a share as these clusters (Korn, Graubard 1998).
+
+    n / design effect, at most n, also reduced for the degrees of freedom between clusters. Where
+    the design effect cannot be estimated, because all clusters agree, each cluster counts once.
+
+    Args:
+        sums: of the 0/1 items by cluster, shape (clusters,).
+        counts: numbers of items by cluster, shape (clusters,).
+        confidence: coverage aimed at.
+    """
+    n, clusters = counts.sum(), len(counts)
+    share = sums.sum() / n
+    error = contributions(sums, counts).var(ddof=1) / clusters if clusters > 1 else 0.0
+    if n < 2 or error < _ROUNDING:
+        return float(clusters)
+    alone = share * (1 - share) / (n - 1)
+    tail = (1 + confidence) / 2
+    freedom = (t.ppf(tail, n - 1) / t.ppf(tail, clusters - 1)) ** 2
+    return float(min(n, n * alone / error * freedom))
+
+
+def share_interval(share: float, n: float, confidence: float) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share of `n` items, which need not be whole."""
+    right, tail = share * n, (1 - confidence) / 2
+    low = beta.ppf(tail, right, n - right + 1) if right > 0 else 0.0
+    high = beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
+    return float(low), float(high)
+
+
+def normalised(logprobs: Sequence[float | None]) -> list[float] | None:
+    """Log-probabilities of options as probabilities that add up to 1; None if one is not known."""
+    known = [value for value in logprobs if value is not None and not math.isnan(value)]
+    top = max(known, default=-math.inf)
+    if len(known) < len(logprobs) or not math.isfinite(top):
+        return None
+    weights = [math.exp(value - top) for value in known]
+    total = sum(weights)
+    return [weight / total for weight in weights]

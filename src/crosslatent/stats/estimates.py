@@ -1,4 +1,4 @@
-"""Means and paired differences with intervals that resample clusters.
+"""Means, paired differences and ratios with intervals that resample clusters.
 
 An interval needs two clusters and some variation, and is never shown as zero wide instead.
 """
@@ -12,21 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslatent.stats.clusters import (
+    SHARES,
     Floats,
     check_lengths,
     cluster_draws,
     cluster_sums,
+    effective_n,
     expanded_tails,
     number,
+    share_interval,
     sums_and_counts,
 )
-from crosslatent.stats.shares import METHOD as SHARES
-from crosslatent.stats.shares import effective_n, share_interval
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 METHOD = "expanded percentile bootstrap over clusters"
 METHOD_OF_GROUPS = "expanded percentile bootstrap of two groups over clusters"
+METHOD_OF_RATIOS = "expanded percentile bootstrap of a ratio over clusters"
 METHODS = f"{METHOD}; of shares: {SHARES}"
 MOST_UNDEFINED = 0.001
 """If more of the resamples have no value, there is no interval."""
@@ -142,12 +144,7 @@ def paired_difference(
     """
     difference = np.asarray(treated, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     return clustered_mean(
-        difference,
-        clusters,
-        seed=seed,
-        confidence=confidence,
-        resamples=resamples,
-        difference=True,
+        difference, clusters, seed=seed, confidence=confidence, resamples=resamples, difference=True
     )
 
 
@@ -191,7 +188,11 @@ def group_difference(
     there = (sums[:, 2:] > 0).sum(axis=0)
     low, high, undefined = None, None, False
     if there.min(initial=len(sums)) > 0:
-        low, high, undefined = _between_groups(sums, int(there.min()), seed, confidence, resamples)
+        drawn = cluster_draws(len(sums), seed, resamples) @ sums
+        defined = (drawn[:, 2:] > 0).all(axis=1) & (there.min() > 1)
+        means = drawn[:, :2] / np.maximum(drawn[:, 2:], 1)
+        gaps = means[:, 0] - means[:, 1]
+        low, high, undefined = resampled_ends(gaps, defined, int(there.min()), confidence)
     means = sums[:, :2].sum(axis=0) / np.maximum(sums[:, 2:].sum(axis=0), 1)
     return Estimate(
         value=float(means[0] - means[1]) if there.all() else None,
@@ -206,19 +207,26 @@ def group_difference(
     )
 
 
-def _between_groups(
-    sums: Floats, fewest: int, seed: int, confidence: float, resamples: int
+def resampled_ends(
+    values: Floats, defined: NDArray[np.bool_], clusters: int, confidence: float
 ) -> tuple[float | None, float | None, bool]:
-    """Both ends, and whether they are undefined; `sums`: of both groups, then their sizes."""
-    drawn = cluster_draws(len(sums), seed, resamples) @ sums
-    defined = (drawn[:, 2:] > 0).all(axis=1)
-    if fewest < 2 or 1 - defined.mean() > MOST_UNDEFINED:
+    """Both ends of an interval of resampled values, and whether they are undefined.
+
+    Args:
+        values: of each resample, shape (resamples,).
+        defined: which of them mean something, same shape.
+        clusters: how many the quantile levels are moved outward for.
+        confidence: coverage of the interval.
+
+    Returns:
+        None for the ends where too many resamples have no value, or none of them differs.
+    """
+    if 1 - defined.mean() > MOST_UNDEFINED:
         return None, None, True
-    means = drawn[defined, :2] / drawn[defined, 2:]
-    gaps = means[:, 0] - means[:, 1]
-    if np.ptp(gaps) < 1e-12:
+    known = values[defined]
+    if np.ptp(known) < 1e-12:
         return None, None, False
-    low, high = np.quantile(gaps, expanded_tails(confidence, fewest))
+    low, high = np.quantile(known, expanded_tails(confidence, clusters))
     return float(low), float(high), False
 
 
@@ -231,18 +239,7 @@ def clustered_means(
     resamples: int = RESAMPLES,
     difference: bool = False,
 ) -> list[Estimate]:
-    """`clustered_mean` of every column at once; columns share their resamples.
-
-    Args:
-        values: observations, shape (n, k), NaN = missing.
-        clusters: the cluster of each row, length n.
-        seed: of the random draws.
-        confidence: coverage of the interval, between 0 and 1.
-        resamples: number of bootstrap resamples.
-        difference: as in `clustered_mean`.
-
-    Returns:
-        k estimates, in the order of the columns.
+    """`clustered_mean` of every column of `values`, shape (n, k); columns share their resamples.
 
     Raises:
         ValueError: `clusters` has not one entry for each row.
@@ -326,3 +323,47 @@ def _is_flat(sums: Floats, counts: Floats) -> NDArray[np.bool_]:
     """Columns in which every cluster has the same mean: resampling them says nothing."""
     flat: NDArray[np.bool_] = np.ptp(sums / counts[:, None], axis=0) < 1e-12
     return flat
+
+
+def ratio(
+    numerator: Floats,
+    denominator: Floats,
+    clusters: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Sum of one column over the sum of another, with an interval that resamples clusters.
+
+    Both are summed anew in every resample, so that the gap's own uncertainty is part of it.
+
+    Args:
+        numerator: shape (n,); NaN = missing, and the row is left out of both.
+        denominator: shape (n,); NaN = missing, and the row is left out of both.
+        clusters: the cluster of each row.
+        seed: of the random draws.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        The ratio; without a value where the denominator is not above zero, and without an interval
+        where that holds for more than one resample in a thousand.
+    """
+    kept = ~np.isnan(numerator) & ~np.isnan(denominator)
+    names = [name for name, keep in zip(clusters, kept, strict=True) if keep]
+    sums = cluster_sums(np.column_stack([numerator, denominator])[kept], names)
+    above, below = sums.sum(axis=0)
+    low, high, undefined = None, None, below <= 0
+    if below > 0 and len(sums) > 1:
+        tops, bottoms = (cluster_draws(len(sums), seed, resamples) @ sums).T
+        ratios = tops / np.where(bottoms > 0, bottoms, 1)
+        low, high, undefined = resampled_ends(ratios, bottoms > 0, len(sums), CONFIDENCE)
+    return Estimate(
+        value=float(above / below) if below > 0 else None,
+        low=low,
+        high=high,
+        n=len(names),
+        clusters=len(sums),
+        seed=seed,
+        method=METHOD_OF_RATIOS,
+        undefined=bool(undefined),
+    )

@@ -1,4 +1,4 @@
-"""Sweeps over layer pairs: planned (`plan`), asked (`questions`), run and stored (`run`).
+"""Sweeps over layer pairs: planned (`plan`), asked (`work`), run and stored (`sweep_run`).
 
 Names are imported when first used: the settings (`spec`) need no torch.
 """
@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crosslatent.sweeps.bookkeeping import Progress
     from crosslatent.sweeps.plan import SweepPlan, plan_sweep
-    from crosslatent.sweeps.progress import Progress
-    from crosslatent.sweeps.run import SweepOutcome, run_sweep
     from crosslatent.sweeps.spec import SweepSpec
+    from crosslatent.sweeps.sweep_run import SweepOutcome, run_sweep
 
 _HOMES = {
-    "Progress": "progress",
-    "SweepOutcome": "run",
+    "Progress": "bookkeeping",
+    "SweepOutcome": "sweep_run",
     "SweepPlan": "plan",
     "SweepSpec": "spec",
     "plan_sweep": "plan",
-    "run_sweep": "run",
+    "run_sweep": "sweep_run",
 }
 __all__ = ["Progress", "SweepOutcome", "SweepPlan", "SweepSpec", "plan_sweep", "run_sweep"]
 

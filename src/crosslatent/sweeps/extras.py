@@ -7,13 +7,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from crosslatent.answering.attribution import Score, attributions
 from crosslatent.answering.sampling import sample
 from crosslatent.answering.scoring import distinct_starts
+from crosslatent.core.specs import Component
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.runs.extras import attribution_table
-from crosslatent.runs.vectors import CapturedVectors
+from crosslatent.runs.schema import ATTRIBUTION
+from crosslatent.runs.vector_parts import CapturedVectors
 from crosslatent.sweeps.plan import SweepPlan
 from crosslatent.sweeps.work_units import Kind, RowRange
 from crosslatent.tasks import RULES, Item
@@ -50,7 +52,7 @@ def joined(made: Sequence[Extra]) -> Extra | None:
 
 
 def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
-    """Attribution scores of some items, rows of `runs.extras.ATTRIBUTION`."""
+    """Attribution scores of some items, rows of `runs.schema.ATTRIBUTION`."""
     found = attributions(
         plan.model,
         [(plan.tokens[item.id].main, plan.tokens[item.id].aux) for item in items],
@@ -73,7 +75,7 @@ def score_of(plan: SweepPlan, item: Item) -> Score:
 
 
 def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Sampled answers of some items, rows of `runs.extras.SAMPLES`."""
+    """Sampled answers of some items, rows of `runs.schema.SAMPLES`."""
     answers = sample(
         plan.model,
         [plan.tokens[item.id].main for item in items],
@@ -119,3 +121,36 @@ _MAKERS: Mapping[Kind, Callable[[SweepPlan, Sequence[Item]], Extra]] = {
     "samples": samples_of,
     "vectors": vectors_of,
 }
+
+
+def attribution_table(scores: Mapping[str, Mapping[Component, NDArray[np.float32]]]) -> pa.Table:
+    """Scores as rows of `schema.ATTRIBUTION`.
+
+    Args:
+        scores: item -> component -> N sources N targets.
+    """
+    tables = [
+        _cells(item, component, grid)
+        for item, by_component in scores.items()
+        for component, grid in by_component.items()
+    ]
+    if not tables:
+        return ATTRIBUTION.empty_table()
+    return pa.concat_tables(tables).unify_dictionaries().cast(ATTRIBUTION)
+
+
+def _cells(item: str, component: str, grid: NDArray[np.float32]) -> pa.Table:
+    sources, targets = np.indices(grid.shape, dtype=np.int16)
+    columns = [
+        _repeated(item, grid.size),
+        _repeated(component, grid.size),
+        pa.array(sources.ravel()),
+        pa.array(targets.ravel()),
+        pa.array(grid.ravel().astype(np.float32)),
+    ]
+    return pa.table(columns, schema=ATTRIBUTION)
+
+
+def _repeated(text: str, times: int) -> pa.Array:
+    indices = pa.array(np.zeros(times, dtype=np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([text]))

@@ -26,9 +26,9 @@ from crosslatent.interventions.intervention import check_row, tail
 from crosslatent.model import Model
 from crosslatent.model.thoughts import thought_note
 from crosslatent.sweeps.control import described
-from crosslatent.sweeps.grid import Grid
 from crosslatent.sweeps.spec import SweepSpec, chat_settings, components_of, pairs_of
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of
+from crosslatent.sweeps.work_units import SweepGrid
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.rules import LIKELIHOOD_MEAN
 
@@ -97,10 +97,10 @@ class SweepPlan:
         return LIKELIHOOD_MEAN if self.spec["score_only"] else self.task.rule
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> SweepGrid:
         """The rows of the items that can be run."""
         splits = self.spec["control_splits"]
-        return Grid(
+        return SweepGrid(
             items=tuple(item for item in self.task.items if item.id in self.tokens),
             components=self.components,
             pairs=self.pairs,

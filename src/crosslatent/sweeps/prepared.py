@@ -1,24 +1,30 @@
-"""A resolved sweep without its model: the data that the process writing its folder needs."""
+"""A resolved sweep without its model: run.json, and what the process writing its folder needs."""
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import platform
+import sys
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
+import torch
+
+from crosslatent.core import __version__
 from crosslatent.core.errors import SweepError
-from crosslatent.core.specs import near_tie_margin
+from crosslatent.core.normal import repeat_notes
+from crosslatent.core.specs import Chat, near_tie_margin
 from crosslatent.model import Model
-from crosslatent.runs.folder import RunFolder
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.schema import Failure
-from crosslatent.sweeps.faults import Faults
-from crosslatent.sweeps.grid import Grid
-from crosslatent.sweeps.manifest import build_manifest
+from crosslatent.sweeps.bookkeeping import Faults, Tally
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.sweeps.tally import Tally
 from crosslatent.sweeps.tokens import Ends
-from crosslatent.sweeps.work_units import Kind, RowRange, missing_items, missing_rows
+from crosslatent.sweeps.work_units import Kind, RowRange, SweepGrid, missing_items, missing_rows
 from crosslatent.tasks import Item
 
 
@@ -35,7 +41,7 @@ class Prepared:
         notes: what a user should know before rows are answered.
     """
 
-    grid: Grid
+    grid: SweepGrid
     manifest: dict[str, Any]
     items: tuple[dict[str, Any], ...]
     failures: tuple[Failure, ...]
@@ -44,7 +50,7 @@ class Prepared:
 
     def missing(self, folder: RunFolder) -> list[RowRange]:
         """The rows that a run folder lacks."""
-        return missing_rows(self.grid, folder.inventory())
+        return missing_rows(self.grid, folder.inventory)
 
     def missing_extra(
         self, folder: RunFolder, kind: Kind, failed: Container[str]
@@ -93,9 +99,7 @@ class Prepared:
 
 
 def prepare(
-    plan: SweepPlan,
-    requested: dict[str, Any] | None = None,
-    headline: dict[str, Any] | None = None,
+    plan: SweepPlan, requested: dict[str, Any] | None = None, headline: dict[str, Any] | None = None
 ) -> Prepared:
     """What is known of a sweep before anything is run.
 
@@ -105,13 +109,11 @@ def prepare(
         headline: a comparison declared before any row exists, kept in run.json.
     """
     ends, answers = plan.tokens.ends, plan.tokens.answers
-    extras: list[Kind] = []
-    if plan.spec["attribution"]:
-        extras.append("attribution")
-    if plan.spec["samples"]:
-        extras.append("samples")
-    if plan.spec["keep_vectors"]:
-        extras.append("vectors")
+    extras: dict[Kind, Any] = {
+        "attribution": plan.spec["attribution"],
+        "samples": plan.spec["samples"],
+        "vectors": plan.spec["keep_vectors"],
+    }
     return Prepared(
         grid=plan.grid,
         manifest=build_manifest(plan, requested, headline),
@@ -123,7 +125,7 @@ def prepare(
             for item in plan.task.items
         ),
         failures=tuple(Failure(item, "prompt", why) for item, why in plan.failures.items()),
-        extras=tuple(extras),
+        extras=tuple(kind for kind, asked in extras.items() if asked),
         notes=plan.notes,
     )
 
@@ -149,3 +151,82 @@ def item_row(model: Model, item: Item, ends: Ends | None) -> dict[str, Any]:
         "main_length": ends.main_length if ends else 0,
         "aux_length": ends.aux_length if ends else 0,
     }
+
+
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""Environment variables that decide how products of matrices round."""
+
+_SOFTWARE = ("torch", "transformers", "tokenizers", "pyarrow")
+
+
+def build_manifest(
+    plan: SweepPlan, requested: dict[str, Any] | None = None, headline: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Plain data for run.json.
+
+    Args:
+        plan: the sweep; its model, task and resolved arguments must be equal for a run to be
+            resumed.
+        requested: the arguments as the user gave them.
+        headline: a comparison declared before any row exists.
+    """
+    model, task = plan.model, plan.task
+    return {
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "command": command_line(),
+        "versions": {
+            "crosslatent": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _SOFTWARE},
+        },
+        "environment": environment_of(model),
+        "model": {
+            "name": model.name,
+            **model.identity_now,
+            "n_layers": model.n_layers,
+            "d_model": model.d_model,
+        },
+        "task": {
+            "name": task.name,
+            "title": task.title,
+            "description": task.description,
+            "direction": task.direction,
+            "type": task.type,
+            "rule": plan.rule,
+            "metric": task.metric,
+            "hash": task.hash,
+            "repeats": repeat_notes(task.items),
+        },
+        "spec": plan.to_dict(),
+        "inputs": {
+            "prompts": plan.tokens.hash,
+            "ends": sorted(model.eos_ids),
+            "modules": dict(model.modules or {}),
+            "clock": plan.chat.now if isinstance(plan.chat, Chat) else None,
+        },
+        "requested": requested or {},
+        "headline": headline,
+    }
+
+
+def environment_of(model: Model) -> dict[str, str]:
+    """Where a model runs and how its sums round, which may decide a near-tie."""
+    return {
+        "device": ", ".join(sorted({device.type for device in model.devices})),
+        "attention": str(getattr(model.hf.config, "_attn_implementation", None)),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    }
+
+
+def command_line() -> str:
+    """What this process was called with; without the folder of the program."""
+    program = sys.argv[0].rsplit("/", 1)[-1]
+    return " ".join(["crosslatent" if program == "__main__.py" else program, *sys.argv[1:]])

@@ -13,13 +13,7 @@ from crosslatent.answering.scoring import Spelled, answers_of, spell
 from crosslatent.core.errors import ModelError, PromptError, SweepError
 from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
-from crosslatent.model.prompts import (
-    Prompt,
-    check_ids,
-    check_positions,
-    encode,
-    encode_many,
-)
+from crosslatent.model.prompts import Prompt, check_ids, check_positions, encode, encode_many
 from crosslatent.model.spelling import context_of
 from crosslatent.tasks import Item
 
@@ -48,7 +42,7 @@ class Ends:
     mark: bytes
 
 
-class Answers(NamedTuple):
+class SpelledAnswers(NamedTuple):
     """The answers that are looked for after each prompt of an item, as token ids."""
 
     main: Spelled
@@ -106,10 +100,10 @@ class PromptTokens(Mapping[str, Ids]):
         self._items: dict[str, Item] = {}
         self._kept: OrderedDict[str, Ids] = OrderedDict()
         self.ends: dict[str, Ends] = {}
-        self.answers: dict[str, Answers] = {}
+        self.answers: dict[str, SpelledAnswers] = {}
         self.failures = dict(failures or {})
         self._paraphrased: dict[str, bytes] = {}
-        same: dict[Answers, Answers] = {}
+        same: dict[SpelledAnswers, SpelledAnswers] = {}
         digest = hashlib.sha256()
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
             encoded = self._encoded(chunk)
@@ -206,7 +200,7 @@ class PromptTokens(Mapping[str, Ids]):
         ids = encode_many(self._model, prompts, chat=self._chat) if prompts else []
         return [(item, Ids(ids[2 * at], ids[2 * at + 1])) for at, item in enumerate(items)]
 
-    def _spelled(self, encoded: Sequence[tuple[Item, Ids]]) -> Iterator[Answers]:
+    def _spelled(self, encoded: Sequence[tuple[Item, Ids]]) -> Iterator[SpelledAnswers]:
         """The answers to items whose prompts are token ids already."""
         asked = [
             (context_of(self._model, prompt, ids, chat=self._chat), answers_of(judged))
@@ -217,7 +211,7 @@ class PromptTokens(Mapping[str, Ids]):
         ]
         found = iter(spell(self._model, asked))
         for main, aux in zip(found, found, strict=True):
-            yield Answers(main, aux)
+            yield SpelledAnswers(main, aux)
 
     def _checked(self, item: Item, ids: Ids, added: int, positions: int) -> Ends:
         """What is kept of an item's prompts.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, get_args
+from typing import get_args
 
 from torch import Tensor
 
@@ -16,18 +16,8 @@ from crosslatent.core.errors import ITEM_FAULTS
 from crosslatent.core.specs import Component
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.model import Model
-from crosslatent.sweeps.control import Control, Prompt, Role, Variant, made
-from crosslatent.sweeps.donors import Donors
+from crosslatent.sweeps.control import Control, Donors, Role, SourcePrompt, Variant, made
 from crosslatent.tasks import Item
-
-
-class PromptIds(Protocol):
-    """Item id -> token ids of (main, aux), which may be made only when they are asked for."""
-
-    def __getitem__(self, name: str, /) -> tuple[list[int], list[int]]:
-        """The ids of one item."""
-        ...
-
 
 PREPARED_TOGETHER = 16
 """Items that rows are made for together."""
@@ -56,7 +46,7 @@ class Vectors:
         self,
         model: Model,
         donors: Donors,
-        tokens: PromptIds,
+        tokens: Mapping[str, tuple[list[int], list[int]]],
         components: Sequence[Component],
         *,
         seed: int = 0,
@@ -71,7 +61,7 @@ class Vectors:
         Args:
             model: the model.
             donors: the items of the run, with their pools.
-            tokens: token ids of the items' prompts.
+            tokens: item id -> token ids of (main, aux).
             components: components to capture.
             seed: of noise.
             positions: how many of the last tokens to capture.
@@ -113,7 +103,7 @@ class Vectors:
             self._controls[variant.control] = made(variant.control)
         return self._controls[variant.control]
 
-    def of(self, prompt: Prompt) -> Captured:
+    def of(self, prompt: SourcePrompt) -> Captured:
         """The vectors of a prompt by component, each layers (positions, if several) width.
 
         Raises:
@@ -135,7 +125,7 @@ class Vectors:
         names = self._names[group * self._size : (group + 1) * self._size]
         if role == "paraphrase":
             names = [name for name in names if self.donors.items[name].paraphrase is not None]
-        prompts = {name: tuple(self._ids(Prompt(role, name))) for name in names}
+        prompts = {name: tuple(self._ids(SourcePrompt(role, name))) for name in names}
         try:
             return {**self._read(prompts)}
         except ITEM_FAULTS:
@@ -164,7 +154,7 @@ class Vectors:
             for name, ids in prompts.items()
         }
 
-    def _ids(self, prompt: Prompt) -> Sequence[int]:
+    def _ids(self, prompt: SourcePrompt) -> Sequence[int]:
         if prompt.role == "paraphrase":
             assert self._paraphrase is not None
             return self._paraphrase(self.donors.items[prompt.item])

@@ -11,16 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosslatent.answering.ask import Prompted, ask
+from torch import Tensor
+
+from crosslatent.answering.ask import JudgedRow, Prompted, ask
+from crosslatent.answering.scoring import ItemScorer, Spelled
+from crosslatent.core.errors import ITEM_FAULTS
+from crosslatent.core.specs import Component, Site
 from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.engine.decoding import silent
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.runs.schema import Failure
+from crosslatent.sweeps.bookkeeping import Streak, failure_of
+from crosslatent.sweeps.control import Variant
 from crosslatent.sweeps.extras import Extra, make_extra
-from crosslatent.sweeps.faults import ITEM_FAULTS, Streak, failure_of
 from crosslatent.sweeps.plan import SweepPlan
-from crosslatent.sweeps.questions import Asked, asked
 from crosslatent.sweeps.vectors import PREPARED_TOGETHER, Vectors
-from crosslatent.sweeps.work_units import Kind, RowRange
+from crosslatent.sweeps.work_units import Kind, PlannedRow, RowRange
+from crosslatent.tasks import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,9 @@ class RowWorker:
         batch_rows: int | None = None,
         captured: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Prepare to answer.
+        """Prepare to answer, in batches of `batch_rows` (None for what memory holds).
 
-        Args:
-            plan: the sweep.
-            path: how rows are computed.
-            batch_rows: rows per batch; None for what memory holds.
-            captured: called with the number of prompts read for a pool's mean, and their total.
+        `captured` is called with the number of prompts read for a pool's mean, and their total.
         """
         self._plan, self._path, self._batch_rows = plan, path, batch_rows
         self._items = plan.grid.donors.items
@@ -129,7 +133,7 @@ class RowWorker:
         self, ranges: Sequence[RowRange], started: list[RowRange], advance: Callable[[float], None]
     ) -> Iterator[Done]:
         """Answer ranges in common batches; `started` has those under way."""
-        waiting: deque[tuple[RowRange, tuple[Asked, ...]]] = deque()
+        waiting: deque[tuple[RowRange, tuple[AskedPrompt, ...]]] = deque()
 
         def prompts() -> Iterator[Prompted]:
             for row_range, parts in self._prepared(ranges, started):
@@ -159,7 +163,7 @@ class RowWorker:
 
     def _prepared(
         self, ranges: Sequence[RowRange], started: list[RowRange]
-    ) -> Iterator[tuple[RowRange, tuple[Asked, ...]]]:
+    ) -> Iterator[tuple[RowRange, tuple[AskedPrompt, ...]]]:
         """Blocks with their requests; the vectors of some items are captured together."""
         grid = self._plan.grid
         for group in _groups(ranges):
@@ -211,3 +215,100 @@ def _extra_of_one(
         return make_extra(plan, kind, [row_range]), None
     except ITEM_FAULTS as error:
         return None, failure_of(row_range.item, error)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPrompt:
+    """A prompt of an item with rows: over main, or over aux."""
+
+    item: Item
+    prompted: Prompted
+    rows: tuple[PlannedRow, ...]
+
+    def records(self, answers: Sequence[JudgedRow]) -> Iterator[dict[str, Any]]:
+        """The rows of `runs.schema.ROWS`."""
+        for row, answer in zip(self.rows, answers, strict=True):
+            yield {
+                **_head(self.item, row),
+                **answer.record,
+                "path": answer.path,
+                "seconds": answer.seconds,
+            }
+
+
+def asked(
+    plan: SweepPlan, item: Item, rows: Sequence[PlannedRow], vectors: Vectors
+) -> tuple[AskedPrompt, ...]:
+    """Some rows of an item as requests: those over main, then the one over aux."""
+    main, aux = (tuple(ids) for ids in plan.tokens[item.id])
+    over_aux = [row for row in rows if row.variant.control == "translate_test"]
+    over_main = [row for row in rows if row.variant.control != "translate_test"]
+    # An answer to aux is in the language of aux, so it is judged by what is right there.
+    answers = plan.tokens.answers[item.id]
+    parts = [(main, item, answers.main, over_main), (aux, item.as_aux(), answers.aux, over_aux)]
+    return tuple(
+        _asked(plan, item, prompt, _scorer(plan, judged, spelled), of_prompt, vectors)
+        for prompt, judged, spelled, of_prompt in parts
+        if of_prompt
+    )
+
+
+def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
+    return ItemScorer(
+        plan.model,
+        judged,
+        plan.rule,
+        plan.task.metric,
+        whole=plan.scoring,
+        # What is longer than an answer may be could not be sampled, and might not fit.
+        plain=plan.max_new_tokens,
+        spelled=spelled,
+    )
+
+
+def _asked(
+    plan: SweepPlan,
+    item: Item,
+    prompt: tuple[int, ...],
+    scorer: ItemScorer,
+    rows: Sequence[PlannedRow],
+    vectors: Vectors,
+) -> AskedPrompt:
+    edits = tuple(_edits(plan, item, rows, vectors))
+    prompted = Prompted(prompt, edits, scorer, least_tail=plan.spec["positions"])
+    return AskedPrompt(item, prompted, tuple(rows))
+
+
+def _edits(
+    plan: SweepPlan, item: Item, rows: Sequence[PlannedRow], vectors: Vectors
+) -> Iterator[tuple[Intervention, ...]]:
+    """What each row changes; the vectors of a variant are made once for all its pairs."""
+    made: dict[tuple[Variant, Component], Tensor] = {}
+    conditions = {one.id: one.row for one in plan.conditions}
+    for row in rows:
+        if row.condition is not None:
+            yield conditions[row.condition]
+            continue
+        if row.component is None or row.source is None or row.target is None:
+            yield ()
+            continue
+        place = (row.variant, row.component)
+        if place not in made:
+            made[place] = vectors.layers(item, *place)
+        site = Site(row.component, row.target)
+        yield (Transplant(site, made[place][row.source], plan.spec["strength"]),)
+
+
+def _head(item: Item, row: PlannedRow) -> dict[str, Any]:
+    """The columns that say what a row is."""
+    return {
+        "item": item.id,
+        "lang": item.lang,
+        "component": row.component,
+        "source": row.source,
+        "target": row.target,
+        "control": row.variant.control,
+        "stratum": row.variant.stratum,
+        "donor": row.variant.donor,
+        "condition": row.condition,
+    }

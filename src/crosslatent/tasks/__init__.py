@@ -1,11 +1,16 @@
 """Tasks: items, loaders and answer rules. Nothing here knows of models or results."""
 
 from crosslatent.tasks.item import Item, Shot
-from crosslatent.tasks.prompts import load_prompts, task_of
-from crosslatent.tasks.registry import TaskSummary, list_tasks, load_task, summarize
 from crosslatent.tasks.rules import RULES, Rule, Verdict
-from crosslatent.tasks.shots import with_shots
-from crosslatent.tasks.task import Direction, Task, TaskType
+from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
+from crosslatent.tasks.task_loading import (
+    TaskSummary,
+    list_tasks,
+    load_prompts,
+    load_task,
+    summarize,
+    task_of,
+)
 
 __all__ = [
     "RULES",

@@ -12,7 +12,6 @@ from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import ACCURACY
-from crosslatent.tasks.delimited import ENDINGS, Quoting
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES
 from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Direction, TaskType
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
+ENDINGS = (".csv", ".tsv")
+"""How names of files of delimited text end."""
+Quoting = Literal["none", "double"]
 Code = str
 """A Jinja2 expression over the columns of a row."""
 Listed = str | list[str]
@@ -53,7 +55,7 @@ class Language(_Part):
     template: str | None = None
 
 
-class Rows(_Part):
+class RowsSection(_Part):
     """Where the questions of a task come from, row by row.
 
     Attributes:
@@ -88,7 +90,7 @@ class Rows(_Part):
     counterpart_hub: dict[str, str] = {}
 
 
-class Judged(_Part):
+class JudgedFields(_Part):
     """How the gold answer of an item follows from its row: expressions."""
 
     answer: Code | None = None
@@ -99,7 +101,7 @@ class Judged(_Part):
     strata: dict[str, Code] = {}
 
 
-class Released(Judged):
+class Released(JudgedFields):
     """Ready prompts, one a line, in the layout that the authors of XTransplant released.
 
     Attributes:
@@ -125,7 +127,7 @@ class Released(Judged):
     aux_labels: Listed | None = None
 
 
-class Definition(Judged):
+class Definition(JudgedFields):
     """A task's file. Items come ready (`items`), from `rows`, or from a `released` layout."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -140,7 +142,7 @@ class Definition(Judged):
     items: str | list[str] = []
     template: str | None = None
     languages: dict[str, Language] = {}
-    rows: Rows | None = None
+    rows: RowsSection | None = None
     released: Released | None = None
 
     def chosen(
@@ -230,7 +232,7 @@ def _check_origin(file: YamlFile, task: Definition) -> None:
         _check_rows(file, task, task.rows)
 
 
-def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
+def _check_rows(file: YamlFile, task: Definition, rows: RowsSection) -> None:
     if (rows.hub is None) == (rows.files is None):
         raise TaskError(f"{file.where('rows')}: rows come either from a hub or from files.")
     if rows.files is not None:
@@ -258,7 +260,7 @@ def _check_rows(file: YamlFile, task: Definition, rows: Rows) -> None:
             )
 
 
-def _check_files(file: YamlFile, rows: Rows) -> None:
+def _check_files(file: YamlFile, rows: RowsSection) -> None:
     """Several splits of files must be several files, or pilot and test would be the same rows."""
     where = file.where("rows", "splits")
     named = "{split}" in (rows.files or "")
@@ -275,7 +277,7 @@ def _check_files(file: YamlFile, rows: Rows) -> None:
             )
 
 
-def _check_format(file: YamlFile, rows: Rows) -> None:
+def _check_format(file: YamlFile, rows: RowsSection) -> None:
     """Refuse fields about a kind of files that the task does not have."""
     name = rows.files or ""
     delimited = name.endswith(ENDINGS)
@@ -311,7 +313,7 @@ def _is_field(part: str | int) -> bool:
 
 
 def _fields_beside(place: tuple[str, ...]) -> Iterable[str]:
-    parts: Mapping[str, type[BaseModel]] = {"rows": Rows, "released": Released}
+    parts: Mapping[str, type[BaseModel]] = {"rows": RowsSection, "released": Released}
     part = parts.get(place[0], Definition) if len(place) > 1 else Definition
     return part.model_fields
 

@@ -1,7 +1,7 @@
 """Templates and expressions of a task file: Jinja2 in its sandbox, mistakes named with their line.
 
 A template gives the text of a prompt; an expression gives a value, such as ``options[label]``. What
-they see: `crosslatent.tasks.names`; the texts that values become: `crosslatent.tasks.values`.
+they see, and the texts that values become: `crosslatent.tasks.row_values`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core.errors import TaskError
-from crosslatent.tasks.names import ROW, Columns, RowValues
-from crosslatent.tasks.values import written
+from crosslatent.tasks.row_values import ROW, Columns, RowValues, written
 
 if TYPE_CHECKING:
     from jinja2 import nodes

@@ -1,16 +1,17 @@
-"""`Item`: one question as main and aux prompt, with what is needed to judge an answer."""
+"""`Item`: one question as main and aux prompt, with what judges an answer to it; files of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import UNKNOWN, same_language
-from crosslatent.core.normal import fold
-from crosslatent.core.repeats import one_cluster_each
+from crosslatent.core.normal import fold, one_cluster_each, says_something
 from crosslatent.tasks.naming import clash
+from crosslatent.tasks.sources import read_objects
 
 
 class Shot(NamedTuple):
@@ -110,12 +111,58 @@ class Item:
         }
 
 
-_TEXT_FIELDS = (
-    "id", "lang", "aux_lang", "main", "aux", "cluster", "split", "paraphrase",
-)  # fmt: skip
-_GOLD_FIELDS = ("answer", "aux_answer")
-_LIST_FIELDS = ("options", "labels", "aux_labels")
-FIELDS = (*_TEXT_FIELDS, *_GOLD_FIELDS, *_LIST_FIELDS, "shares", "strata", "shots")
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: Any, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(part, kind) and not isinstance(part, bool) for part in value
+    )
+
+
+def _is_texts(value: Any) -> bool:
+    return _is_list(value, str)
+
+
+_TEXT = ("a text", _is_text)
+_GOLDS = (
+    "a text or a list of texts that is not empty",
+    lambda value: _is_text(value) or (_is_texts(value) and len(value) > 0),
+)
+_TEXTS = ("a list of texts", _is_texts)
+
+FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "id": _TEXT,
+    "lang": _TEXT,
+    "aux_lang": _TEXT,
+    "main": _TEXT,
+    "aux": _TEXT,
+    "cluster": _TEXT,
+    "split": _TEXT,
+    "paraphrase": _TEXT,
+    "answer": _GOLDS,
+    "aux_answer": _GOLDS,
+    "options": _TEXTS,
+    "labels": _TEXTS,
+    "aux_labels": _TEXTS,
+    "shares": (
+        "a list of numbers from 0 up",
+        lambda value: _is_list(value, (int, float)) and all(share >= 0 for share in value),
+    ),
+    "strata": (
+        "an object of texts",
+        lambda value: isinstance(value, Mapping) and _is_texts([*value, *value.values()]),
+    ),
+    "shots": (
+        "a list of [main, its answer, aux, its answer]",
+        lambda value: (
+            _is_list(value, (list, tuple))
+            and all(len(shot) == len(Shot._fields) and _is_texts(shot) for shot in value)
+        ),
+    ),
+}
+"""The fields of an item in a file: what belongs there, in words and as a check."""
 
 
 def has_answer(item: Item) -> bool:
@@ -135,48 +182,29 @@ def item_from_dict(
         counterparts: whether the item must have an aux prompt; its `aux` is empty otherwise.
 
     Raises:
-        TaskError: a field is missing, unknown or of the wrong type.
+        TaskError: a field is missing, unknown, of the wrong type or empty.
     """
-    _check_prompts(data, where, ("main", "aux") if counterparts else ("main",))
-    _check_fields(data, where)
+    _check_fields(data, where, ("main", "aux") if counterparts else ("main",))
     present = {name: value for name, value in data.items() if value is not None}
-    item_id = present.get("id", default_id)
-    golds, aux_golds = (_golds(present.get(name)) for name in _GOLD_FIELDS)
-    item = Item(
-        id=item_id,
-        lang=present.get("lang", UNKNOWN),
-        aux_lang=present.get("aux_lang", UNKNOWN),
-        main=present["main"],
-        aux=present.get("aux", ""),
-        answer=golds[0] if golds else None,
-        other_answers=golds[1:],
-        options=_tuple(present.get("options")),
-        labels=_tuple(present.get("labels")),
-        cluster=present.get("cluster", item_id),
-        split=present.get("split"),
-        strata=dict(present.get("strata", {})),
-        aux_answer=aux_golds[0] if aux_golds else None,
-        other_aux_answers=aux_golds[1:],
-        aux_labels=_tuple(present.get("aux_labels")),
-        shares=None if "shares" not in present else tuple(map(float, present["shares"])),
-        shots=tuple(Shot(*shot) for shot in present.get("shots", ())),
-        paraphrase=present.get("paraphrase"),
-    )
+    for name in ("options", "labels", "aux_labels"):
+        if name in present:
+            present[name] = tuple(present[name])
+    for name in ("answer", "aux_answer"):
+        if name in present:
+            golds = present[name]
+            first, *others = [golds] if isinstance(golds, str) else dict.fromkeys(golds)
+            present |= {name: first, f"other_{name}s": tuple(others)}
+    if "shares" in present:
+        present["shares"] = tuple(map(float, present["shares"]))
+    present["shots"] = tuple(Shot(*shot) for shot in present.get("shots", ()))
+    present["strata"] = dict(present.get("strata", {}))
+    defaults = {"id": default_id, "lang": UNKNOWN, "aux_lang": UNKNOWN, "aux": ""}
+    item = Item(**(defaults | present))
     check_judging(item, where)
     return item
 
 
-def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
-
-
-def _golds(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
-
-
-def _check_prompts(data: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> None:
+def _check_fields(data: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> None:
     for name in needed:
         if not isinstance(data.get(name), str) or not data[name].strip():
             way_out = " (--aux auto translates main)" if name == "aux" else ""
@@ -184,14 +212,11 @@ def _check_prompts(data: Mapping[str, Any], where: str, needed: tuple[str, ...])
                 f"{where}: the field {name!r} is {data.get(name)!r}, but every item needs both a "
                 f"main and an aux prompt, as text that is not empty{way_out}."
             )
-
-
-def _check_fields(data: Mapping[str, Any], where: str) -> None:
     for name, value in data.items():
         if name not in FIELDS:
             raise TaskError(f"{where}: unknown field {name!r}; known are {', '.join(FIELDS)}.")
-        if value is not None and not _is_type(name, value):
-            kind = _expected(name)
+        kind, holds = FIELDS[name]
+        if value is not None and not holds(value):
             raise TaskError(f"{where}: the field {name!r} is {value!r}, but {kind} belongs there.")
         if name in ("lang", "aux_lang") and value == "all":
             raise TaskError(
@@ -200,76 +225,33 @@ def _check_fields(data: Mapping[str, Any], where: str) -> None:
             )
 
 
-def _is_type(name: str, value: Any) -> bool:
-    if name in _TEXT_FIELDS:
-        return isinstance(value, str)
-    if name in _LIST_FIELDS:
-        return _is_list(value, str)
-    if name in _GOLD_FIELDS:
-        return isinstance(value, str) or (_is_list(value, str) and len(value) > 0)
-    if name == "shares":
-        return _is_list(value, (int, float)) and all(share >= 0 for share in value)
-    if name == "shots":
-        return _is_list(value, (list, tuple)) and all(
-            len(shot) == len(Shot._fields) and _is_list(shot, str) for shot in value
-        )
-    return isinstance(value, Mapping) and all(
-        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
-    )
-
-
-def _is_list(value: Any, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(part, kind) and not isinstance(part, bool) for part in value
-    )
-
-
-def _expected(name: str) -> str:
-    if name in _TEXT_FIELDS:
-        return "a text"
-    if name in _LIST_FIELDS:
-        return "a list of texts"
-    if name in _GOLD_FIELDS:
-        return "a text or a list of texts that is not empty"
-    special = {
-        "shares": "a list of numbers from 0 up",
-        "shots": "a list of [main, its answer, aux, its answer]",
-    }
-    return special.get(name, "an object of texts")
-
-
 def check_judging(item: Item, where: str) -> None:
-    """Refuse options, labels, shares and a gold answer that are inconsistent.
+    """Refuse options, labels, shares and gold answers that are inconsistent.
 
     Raises:
-        TaskError: they are; the message begins with `where` (file and line).
+        TaskError: they are, or a gold answer is in every output; the message begins with `where`
+            (file and line).
     """
     if item.options is None:
-        _check_open(item, where)
-        return
-    _check_options(item.options, where)
-    _check_one_gold(item, where)
-    if item.answer is not None and item.answer not in item.options:
-        raise TaskError(
-            f"{where}: the answer {item.answer!r} is none of the options {list(item.options)}."
-        )
-    for name in ("labels", "aux_labels", "shares"):
-        check_one_each(item.options, getattr(item, name), name.replace("_", " "), where)
-    for labels in (item.labels or item.options, item.aux_labels or item.options):
-        empty = [
-            option for option, label in zip(item.options, labels, strict=True) if not fold(label)
-        ]
-        if empty:
-            raise TaskError(f"{where}: the option {empty[0]!r} has no label: write one for it.")
-
-
-def _check_one_gold(item: Item, where: str) -> None:
-    for golds in (item.golds, item.aux_golds):
-        if len(golds) > 1:
-            raise TaskError(
-                f"{where}: there are {len(golds)} gold answers, {list(golds)}, but of options "
-                "exactly one is right: give that one."
-            )
+        for name in ("labels", "aux_labels", "shares"):
+            if getattr(item, name) is not None:
+                raise TaskError(
+                    f"{where}: there are {name.replace('_', ' ')} but no options: give options."
+                )
+    else:
+        _check_options(item.options, where)
+        _check_with_options(item, item.options, where)
+    for name, golds in (("answer", item.golds), ("aux_answer", item.aux_golds)):
+        for gold in golds:
+            if not fold(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is empty; leave it out if it is not known."
+                )
+            if item.options is None and not says_something(gold):
+                raise TaskError(
+                    f"{where}: the field {name!r} is {gold!r}, which other answers hold by "
+                    "accident: give an answer with a letter, number or symbol, or leave it out."
+                )
 
 
 def _check_options(options: tuple[str, ...], where: str) -> None:
@@ -290,12 +272,23 @@ def _check_options(options: tuple[str, ...], where: str) -> None:
         )
 
 
-def _check_open(item: Item, where: str) -> None:
-    for name in ("labels", "aux_labels", "shares"):
-        if getattr(item, name) is not None:
+def _check_with_options(item: Item, options: tuple[str, ...], where: str) -> None:
+    for golds in (item.golds, item.aux_golds):
+        if len(golds) > 1:
             raise TaskError(
-                f"{where}: there are {name.replace('_', ' ')} but no options: give options."
+                f"{where}: there are {len(golds)} gold answers, {list(golds)}, but of options "
+                "exactly one is right: give that one."
             )
+    if item.answer is not None and item.answer not in options:
+        raise TaskError(
+            f"{where}: the answer {item.answer!r} is none of the options {list(options)}."
+        )
+    for name in ("labels", "aux_labels", "shares"):
+        check_one_each(options, getattr(item, name), name.replace("_", " "), where)
+    for labels in (item.labels or options, item.aux_labels or options):
+        empty = [option for option, label in zip(options, labels, strict=True) if not fold(label)]
+        if empty:
+            raise TaskError(f"{where}: the option {empty[0]!r} has no label: write one for it.")
 
 
 def check_one_each(
@@ -313,7 +306,7 @@ def check_one_each(
 def with_one_cluster_each(
     items: tuple[Item, ...], *, declared: bool | None = None
 ) -> tuple[Item, ...]:
-    """The items with `core.repeats.one_cluster_each`; the very same ones where none asks the same.
+    """The items with `core.normal.one_cluster_each`; the very same ones where none asks the same.
 
     Args:
         items: of a task.
@@ -326,3 +319,26 @@ def with_one_cluster_each(
         item if item.cluster == name else replace(item, cluster=name)
         for item, name in zip(items, found, strict=True)
     )
+
+
+def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, ...]:
+    """Read a file of items: JSON Lines, or JSON that is a list of objects.
+
+    Args:
+        path: the file.
+        counterparts: whether every item must have its aux prompt.
+
+    Raises:
+        TaskError: the file cannot be read or holds no item; a line is no JSON object; a field is
+            missing, unknown or of the wrong type; an id appears twice.
+    """
+    items: dict[str, Item] = {}
+    for line, key, data in read_objects(path):
+        where = f"{path}:{line}"
+        item = item_from_dict(data, where, key or str(line), counterparts=counterparts)
+        if item.id in items:
+            raise TaskError(f"{where}: the field 'id' is {item.id!r} a second time.")
+        items[item.id] = item
+    if not items:
+        raise TaskError(f"{path}: the file holds no items; write one JSON object per line.")
+    return tuple(items.values())

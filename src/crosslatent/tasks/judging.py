@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, time
 from math import isfinite
 from string import ascii_uppercase
@@ -11,10 +11,10 @@ from typing import Any
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.normal import says_something
-from crosslatent.tasks.definition import Definition, Judged, Language, Listed
+from crosslatent.tasks.definition import Definition, JudgedFields, Language, Listed
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.values import is_number, written
+from crosslatent.tasks.item import Item, check_judging
+from crosslatent.tasks.row_values import RowValues, is_number, written
 from crosslatent.tasks.yaml_file import Place, YamlFile
 
 Values = RowValues
@@ -23,7 +23,7 @@ LETTERS = tuple(ascii_uppercase)
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """The compiled expressions that judge the items of one language; see `definition.Judged`."""
+    """What judges the items of one language, compiled; see `definition.JudgedFields`."""
 
     answer: Expression | Constant | None
     options: Expression | Constant | None
@@ -39,7 +39,7 @@ class Judging:
         Raises:
             TaskError: an expression cannot be read.
         """
-        above: Judged = task.released if part and task.released else task
+        above: JudgedFields = task.released if part and task.released else task
         language = task.languages[lang]
 
         def field(name: str) -> Expression | Constant | None:
@@ -57,12 +57,34 @@ class Judging:
         }
         return cls(**{name: field(name) for name in names}, strata=strata)
 
+    def judged(self, item: Item, values: Values, where: str, aux_golds: Sequence[str]) -> Item:
+        """An item with the gold answers, strata and shares that follow from its row.
+
+        Raises:
+            TaskError: they do not fit the item.
+        """
+        own = golds(self.answer, values, where)
+        item = replace(
+            item,
+            answer=own[0] if own else None,
+            other_answers=own[1:],
+            strata={
+                name: text(expression(values, where), where)
+                for name, expression in self.strata.items()
+            },
+            aux_answer=aux_golds[0] if aux_golds else None,
+            other_aux_answers=tuple(aux_golds[1:]),
+            shares=numbers(self.shares, values, where),
+        )
+        check_judging(item, where)
+        return item
+
 
 def _owners(
-    task: Definition, above: Judged, language: Language, part: Place, lang: str
-) -> list[tuple[Place, Judged | Language]]:
+    task: Definition, above: JudgedFields, language: Language, part: Place, lang: str
+) -> list[tuple[Place, JudgedFields | Language]]:
     """Who may say how items are judged, the first one that does being the one that counts."""
-    owners: list[tuple[Place, Judged | Language]] = []
+    owners: list[tuple[Place, JudgedFields | Language]] = []
     if above is not task:
         owners.append((part, above))
     return [*owners, (("languages", lang), language), ((), task)]
@@ -136,14 +158,9 @@ def _is_share(value: Any) -> bool:
 
 
 def surroundings(task: Definition, lang: str, aux: str, code: str, number: int) -> dict[str, Any]:
-    """What expressions and templates see beside the columns of a row.
+    """What expressions and templates see beside the columns of a row, the `number`-th from 0.
 
-    Args:
-        task: the task.
-        lang: language of the row.
-        aux: language of aux, of the pair that the row is read for.
-        code: how the data spells the row's language.
-        number: which row it is, from 0.
+    `aux` is that of the pair that the row is read for; the data spells `lang` as `code`.
     """
     return {
         "lang": lang,

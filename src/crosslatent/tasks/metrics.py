@@ -33,7 +33,7 @@ Need = Literal["output", "probabilities"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MetricInput:
     """What a metric may look at.
 
     Attributes:
@@ -50,13 +50,13 @@ class Metric:
 
     Attributes:
         score: answer, item -> 0 to 1, or None if it is undefined.
-        needs: what of an `Answer` the score depends on.
+        needs: what of an `MetricInput` the score depends on.
         fits: whether an item has what the metric compares with.
     """
 
     def __init__(
         self,
-        score: Callable[[Answer, Item], float | None],
+        score: Callable[[MetricInput, Item], float | None],
         needs: Need,
         fits: Callable[[Item], bool],
     ) -> None:
@@ -64,7 +64,7 @@ class Metric:
         self.score, self.needs, self.fits = score, needs, fits
         update_wrapper(self, score)
 
-    def __call__(self, answer: Answer, item: Item) -> float | None:
+    def __call__(self, answer: MetricInput, item: Item) -> float | None:
         """As `score`."""
         return self.score(answer, item)
 
@@ -82,12 +82,12 @@ METRICS: Registry[Metric] = Registry(
 
 def register_metric(
     name: str, *, needs: Need = "output", fits: Callable[[Item], bool] = has_answer
-) -> Callable[[Callable[[Answer, Item], float | None]], Metric]:
+) -> Callable[[Callable[[MetricInput, Item], float | None]], Metric]:
     """A decorator that makes a function ``(answer, item) -> float | None`` known as a metric.
 
     Args:
         name: as in a task's file.
-        needs: what of an `Answer` the score depends on.
+        needs: what of an `MetricInput` the score depends on.
         fits: whether an item has what the metric compares with; by default, whether it has a gold
             answer.
 
@@ -102,14 +102,14 @@ def _is_open(item: Item) -> bool:
 
 
 @register_metric("exact_match", fits=_is_open)
-def exact_match(answer: Answer, item: Item) -> float | None:
+def exact_match(answer: MetricInput, item: Item) -> float | None:
     """1 if the words of the output are those of a gold answer, else 0; see `words_of`."""
     golds = _golds(item)
     return float(words_of(answer.output, item.lang) in golds) if golds else None
 
 
 @register_metric("f1", fits=_is_open)
-def f1(answer: Answer, item: Item) -> float | None:
+def f1(answer: MetricInput, item: Item) -> float | None:
     """Harmonic mean of precision and recall of the output's words; see `words_of`.
 
     Precision is the share of its words that the gold answer has too, recall the share of the gold
@@ -204,7 +204,7 @@ def _is_distribution(values: Sequence[float]) -> bool:
     needs="probabilities",
     fits=lambda item: item.options is not None and item.shares is not None,
 )
-def _by_population(answer: Answer, item: Item) -> float | None:
+def _by_population(answer: MetricInput, item: Item) -> float | None:
     if answer.probabilities is None or item.shares is None:
         return None
     return js_similarity(answer.probabilities, item.shares)

@@ -172,10 +172,7 @@ def _whole_words(text: str, words: str) -> Iterator[Span]:
 def _is_boundary(text: str, at: int, *, blanks: bool) -> bool:
     """Whether a word may start or end between the characters before and after `at`.
 
-    Args:
-        text: a text.
-        at: a place in it.
-        blanks: whether that takes a character that is in no word, in every script.
+    With `blanks`, that takes a character that is in no word, in every script.
     """
     if at in (0, len(text)):
         return True

@@ -14,13 +14,10 @@ from typing import Any
 from crosslatent.core.errors import TaskError
 from crosslatent.tasks.definition import Definition, Listed, Released
 from crosslatent.tasks.expressions import Constant, Expression, compiled
-from crosslatent.tasks.files import check_gold
-from crosslatent.tasks.item import Item, check_judging
-from crosslatent.tasks.judging import Judging, Values, golds, listed, numbers, surroundings, text
-from crosslatent.tasks.names import RowValues
-from crosslatent.tasks.patterns import formatted
-from crosslatent.tasks.sources import read_json_lines, read_value
-from crosslatent.tasks.values import plain
+from crosslatent.tasks.item import Item
+from crosslatent.tasks.judging import Judging, Values, golds, listed, surroundings, text
+from crosslatent.tasks.row_values import RowValues, plain
+from crosslatent.tasks.sources import formatted, read_json_lines, read_value
 from crosslatent.tasks.yaml_file import YamlFile
 
 _OTHER = "other"
@@ -80,12 +77,8 @@ class ReleasedReader:
     ) -> Iterator[Item]:
         """The items of some pairs of (main, aux) languages, split by split.
 
-        Args:
-            pairs: the languages; pairs without files are left out.
-            mains: languages of main that the user asked for; each must exist.
-            auxes: languages of aux that the user asked for; each must exist.
-            counterparts: whether every item must have its aux prompt; `Item.aux` may be empty
-                otherwise.
+        Pairs without files are left out, but `mains` and `auxes`, which the user asked for, must
+        exist. Without `counterparts`, `Item.aux` may be empty.
 
         Raises:
             TaskError: files are missing, have a mistake or do not fit each other.
@@ -183,7 +176,6 @@ class ReleasedReader:
         if judging.cluster is not None:
             # A prompt that the expression finds nothing in is by itself.
             cluster = text(judging.cluster(values, where), where) or cluster
-        own = golds(judging.answer, values, where)
         other = golds(self._aux_answer, values, where) if has_aux else ()
         item = Item(
             id=f"{main}-{aux}/{split}/{number + 1}",
@@ -191,24 +183,13 @@ class ReleasedReader:
             aux_lang=aux,
             main=_prompt(self._prompt, values, where, "main"),
             aux=_prompt(self._aux_prompt, values, where, "aux") if has_aux else "",
-            answer=own[0] if own else None,
-            other_answers=own[1:],
             options=options,
             labels=listed(judging.labels, values, where),
             cluster=cluster,
             split=split,
-            strata={
-                name: text(expression(values, where), where)
-                for name, expression in judging.strata.items()
-            },
-            aux_answer=other[0] if other else None,
-            other_aux_answers=other[1:],
             aux_labels=_usable(listed(self._aux_labels, values, where)) if has_aux else None,
-            shares=numbers(judging.shares, values, where),
         )
-        check_judging(item, where)
-        check_gold(item, where)
-        return item
+        return judging.judged(item, values, where, other)
 
     def _expression(self, name: str) -> Expression | Constant | None:
         value: Listed | None = getattr(self._layout, name)
@@ -216,14 +197,10 @@ class ReleasedReader:
 
 
 def _prompt(expression: Expression | Constant | None, values: Values, where: str, role: str) -> str:
-    prompt = _text(expression, values, where)
-    if prompt is None or not prompt.strip():
+    prompt = "" if expression is None else text(expression(values, where), where)
+    if not prompt.strip():
         raise TaskError(f"{where}: the {role} prompt is empty.")
     return prompt
-
-
-def _text(expression: Expression | Constant | None, values: Values, where: str) -> str | None:
-    return None if expression is None else text(expression(values, where), where)
 
 
 def _usable(labels: tuple[str, ...] | None) -> tuple[str, ...] | None:

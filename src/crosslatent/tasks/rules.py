@@ -151,19 +151,13 @@ def authors_option_or_label(output: str, item: Item) -> Verdict:
 @register_rule("contains")
 def contains(output: str, item: Item) -> Verdict:
     """Open answers (XQuAD, MKQA): right if a gold answer appears in the output, in any case."""
-    prediction = _only(named_options(output, item.options or ()))
-    if not item.golds:
-        return Verdict(None, prediction)
-    return Verdict(holds(output, answer_keys(item.golds)), prediction)
+    return _verdict_of_text(output, item, holds)
 
 
 @register_rule("exact")
 def exact(output: str, item: Item) -> Verdict:
     """Right if the output is a gold answer and nothing else; case and outer blanks aside."""
-    prediction = _only(named_options(output, item.options or ()))
-    if not item.golds:
-        return Verdict(None, prediction)
-    return Verdict(fold(output) in answer_keys(item.golds), prediction)
+    return _verdict_of_text(output, item, lambda text, keys: fold(text) in set(keys))
 
 
 def holds(output: str, keys: Iterable[str]) -> bool:
@@ -199,6 +193,13 @@ def _verdict(item: Item, named: list[str]) -> Verdict:
     prediction = _only(named)
     correct = None if item.answer is None else prediction == item.answer
     return Verdict(correct, prediction)
+
+
+def _verdict_of_text(
+    output: str, item: Item, is_right: Callable[[str, Iterable[str]], bool]
+) -> Verdict:
+    prediction = _only(named_options(output, item.options or ()))
+    return Verdict(is_right(output, answer_keys(item.golds)) if item.golds else None, prediction)
 
 
 def _only(named: list[str]) -> str | None:

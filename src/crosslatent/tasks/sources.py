@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
+from string import Formatter
 from typing import Any, NamedTuple, NoReturn
 
 from crosslatent.core.errors import TaskError
@@ -45,7 +46,7 @@ def read_json_lines(path: Traversable) -> Iterator[tuple[int, Any]]:
     return _lines(read_text(path), path)
 
 
-class Found(NamedTuple):
+class JsonObject(NamedTuple):
     """A JSON object, the line where it begins, and its key if it is part of another object."""
 
     line: int
@@ -53,7 +54,7 @@ class Found(NamedTuple):
     data: dict[str, Any]
 
 
-def read_objects(path: Traversable, field: str | None = None) -> Iterator[Found]:
+def read_objects(path: Traversable, field: str | None = None) -> Iterator[JsonObject]:
     """The objects of a JSON Lines file, or of a file that is one JSON value.
 
     One value is a list of objects, or an object that holds objects by their keys. A file called
@@ -81,7 +82,7 @@ def read_objects(path: Traversable, field: str | None = None) -> Iterator[Found]
             raise TaskError(
                 f"{path}:{line}: a JSON object such as {{...}} belongs here, not {shown}{way_out}."
             )
-        yield Found(line, key, value)
+        yield JsonObject(line, key, value)
 
 
 def read_value(path: Traversable) -> Any:
@@ -259,3 +260,28 @@ def _checked_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> NoReturn:
     raise _MistakeError(f"{name} is no number of JSON: write null where a value is missing")
+
+
+def formatted(pattern: str, where: str, **values: str | None) -> str:
+    """A pattern with its places filled in.
+
+    Args:
+        pattern: such as ``split/{code}.json``.
+        where: file and line of the pattern, for the message of a mistake.
+        values: what may stand in it.
+
+    Raises:
+        TaskError: it names something else, or is no pattern.
+    """
+    known = ", ".join(f"{{{name}}}" for name in values)
+    problem = f"{where}: the pattern {pattern!r} cannot be filled in ("
+    try:
+        # "{code.__class__}" is a place for Python too, but not one of a file's name.
+        asked = [name for _, name, *_ in Formatter().parse(pattern) if name is not None]
+        strange = [name for name in asked if name not in values]
+        filled = "" if strange else pattern.format(**values)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise TaskError(f"{problem}{error}): it may contain only {known}.") from error
+    if strange:
+        raise TaskError(f"{problem}{strange[0]!r}): it may contain only {known}.")
+    return filled

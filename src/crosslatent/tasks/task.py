@@ -1,15 +1,24 @@
-"""`Task`: a named set of items and the rule that judges their answers."""
+"""`Task`: a named set of items and the rule that judges their answers; shots; keys of questions.
+
+A question is recognised by its normalised text, without shots and chat templates, and by the fact
+that it asks. Blanks and case do not count, nor what else `core.normal.unspaced` makes alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from crosslatent.core.errors import TaskError
+from crosslatent.core.normal import unspaced
+from crosslatent.core.seen import Keys, among, hash_of
 from crosslatent.core.specs import ACCURACY, canonical_hash
-from crosslatent.tasks.item import Item
+from crosslatent.tasks.item import Item, Shot
 
 Direction = Literal["en->x", "x->en", "custom"]
 """Which prompt is answered: ``en->x`` answers in X with English as aux, ``x->en`` the reverse."""
@@ -117,21 +126,18 @@ class Task:
         """
         if limit is not None and limit < 1:
             raise TaskError(f"The limit is {limit}, but it must be 1 or more items per language.")
-        items: Iterable[Item] = self.items
-        if languages is not None:
-            wanted = _known(languages, self.languages, f"Task {self.name!r}", "language")
-            items = [item for item in items if item.lang in wanted]
-        if aux_languages is not None:
-            wanted = _known(
-                aux_languages, self.aux_languages, f"Task {self.name!r}", "aux language"
-            )
-            items = [item for item in items if item.aux_lang in wanted]
-        if splits is not None:
-            wanted = _known(splits, self.splits, f"Task {self.name!r}", "split")
-            items = [item for item in items if item.split in wanted]
+        chosen = (
+            (languages, self.languages, "language", "lang"),
+            (aux_languages, self.aux_languages, "aux language", "aux_lang"),
+            (splits, self.splits, "split", "split"),
+        )
+        kept = self.items
+        for names, known, what, field in chosen:
+            if names is not None:
+                wanted = _known(names, known, f"Task {self.name!r}", what)
+                kept = tuple(item for item in kept if getattr(item, field) in wanted)
         if limit is not None:
-            items = _first(items, limit)
-        kept = tuple(items)
+            kept = tuple(_first(kept, limit))
         if not kept:
             raise TaskError(f"Task {self.name!r} has no items that are all of what was chosen.")
         return replace(self, items=kept)
@@ -149,12 +155,106 @@ def _known(names: Iterable[str], known: tuple[str, ...], subject: str, what: str
     return wanted
 
 
-def _first(items: Iterable[Item], limit: int) -> list[Item]:
-    seen: dict[tuple[str, str, str | None], int] = {}
-    kept = []
+def _first(items: Iterable[Item], limit: int) -> Iterator[Item]:
+    seen: Counter[tuple[str, str, str | None]] = Counter()
     for item in items:
         group = (item.lang, item.aux_lang, item.split)
-        seen[group] = seen.get(group, 0) + 1
+        seen[group] += 1
         if seen[group] <= limit:
-            kept.append(item)
-    return kept
+            yield item
+
+
+PILOT = "pilot"
+
+
+def with_shots(task: Task, count: int, *, seed: int = 0) -> Task:
+    """The task with solved pilot questions before each question, in both of its languages.
+
+    The order in which pilot questions are taken is drawn once, by what is independent
+    (`Item.cluster`), so that items get the same ones in every language of a parallel data set. A
+    question is never put before itself or one about the same fact.
+
+    Args:
+        task: the task; its items need gold answers and counterparts.
+        count: how many solved questions; 0 changes nothing.
+        seed: of the draw.
+
+    Raises:
+        TaskError: `count` is negative, or the pilot split has too few questions that can be shown.
+    """
+    if count < 0:
+        raise TaskError(f"The number of shots is {count}: it must be 0 or more.")
+    if count == 0:
+        return task
+    pools = _pools(task.items, seed)
+    items = tuple(replace(item, shots=_shots(task, item, pools, count)) for item in task.items)
+    return replace(task, items=items)
+
+
+def _pools(items: Iterable[Item], seed: int) -> dict[tuple[str, str], list[Item]]:
+    """Solved pilot questions by languages, one for each cluster, in the drawn order."""
+    pools: dict[tuple[str, str], dict[str, Item]] = defaultdict(dict)
+    for item in items:
+        if item.split == PILOT and item.answer is not None:
+            pools[item.lang, item.aux_lang].setdefault(item.cluster, item)
+    return {
+        languages: sorted(pool.values(), key=lambda item: _drawn(item.cluster, seed))
+        for languages, pool in pools.items()
+    }
+
+
+def _drawn(cluster: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{cluster}".encode()).digest()
+
+
+def _shots(
+    task: Task, item: Item, pools: dict[tuple[str, str], list[Item]], count: int
+) -> tuple[Shot, ...]:
+    pool = pools.get((item.lang, item.aux_lang), [])
+    chosen = [other for other in pool if other.cluster != item.cluster][:count]
+    if len(chosen) < count:
+        raise TaskError(
+            f"Item {item.id!r} of {task.name!r} was to get {count} shots, but the split {PILOT!r} "
+            f"has only {len(chosen)} solved questions of these languages about other facts: give a "
+            "smaller number of shots."
+        )
+    return tuple(_shot(one) for one in chosen)
+
+
+def _shot(item: Item) -> Shot:
+    """A solved question; an unknown answer in aux's language is replaced by main's."""
+    answer = item.answer or ""
+    return Shot(item.main, answer, item.aux, item.as_aux().answer or answer)
+
+
+def text_key(text: str) -> int:
+    """Hash of a normalised text; 0 if nothing is left of it."""
+    left = unspaced(text)
+    return hash_of(left.encode(errors="surrogatepass")) if left else 0
+
+
+def fact_key(cluster: str, task: str | None = None) -> int:
+    """Hash of a fact: a cluster of a task, or of a task whose name is not known."""
+    return hash_of(json.dumps([task, cluster]).encode())
+
+
+def fact_of(item: Item) -> str | None:
+    """The fact that an item asks; None if none was named.
+
+    An id alone names no fact: lines of two files may have the same number.
+    """
+    return item.cluster if item.cluster != item.id else None
+
+
+def facts_in(items: Iterable[Item], texts: Keys, task: str | None) -> set[int]:
+    """Hashes of the facts of items of which a prompt is among some texts.
+
+    Args:
+        items: the items of a task.
+        texts: hashes of texts.
+        task: its name; None if it is not known.
+    """
+    having = [(fact, item) for item in items if (fact := fact_of(item)) is not None]
+    found = among([text_key(item.main) for _, item in having], texts)
+    found |= among([text_key(item.aux) for _, item in having], texts)
+    return {fact_key(fact, task) for (fact, _), one in zip(having, found, strict=True) if one}

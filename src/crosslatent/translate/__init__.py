@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
-from crosslatent.translate.cache import TranslationCache, default_path
-from crosslatent.translate.counterparts import (
-    Counterparts,
+from crosslatent.translate.counterpart_prompts import (
+    TranslatedItems,
     add_counterparts,
     parallel_line,
     write_parallel,
     write_task,
 )
-from crosslatent.translate.own import OwnTranslator
-from crosslatent.translate.seq2seq import Seq2SeqTranslator, load_translator, wrap_translator
-from crosslatent.translate.translator import Translator
+from crosslatent.translate.translations import TranslationCache, Translator, default_path
+from crosslatent.translate.translators import (
+    OwnTranslator,
+    Seq2SeqTranslator,
+    load_translator,
+    wrap_translator,
+)
 
 __all__ = [
-    "Counterparts",
     "OwnTranslator",
     "Seq2SeqTranslator",
+    "TranslatedItems",
     "TranslationCache",
     "Translator",
     "add_counterparts",

@@ -16,8 +16,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from crosslatent import stats
-from crosslatent.core import repeats
 from crosslatent.core.languages import ENGLISH, can_identify, same_language
+from crosslatent.core.normal import repeat_notes
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Chat, chat_of, right_now
 from crosslatent.interventions import conditions as interventions
@@ -168,7 +168,7 @@ def _run(asking: EvaluationPlan) -> dict[str, Any]:
         "model": {**model.identity_now, "n_layers": model.n_layers, "d_model": model.d_model},
         "task": {
             **{name: getattr(task, name) for name in described},
-            "repeats": repeats.notes(task.items),
+            "repeats": repeat_notes(task.items),
         },
         "spec": {"max_new_tokens": asking.max_new_tokens, "chat": bool(chat)},
         "inputs": {

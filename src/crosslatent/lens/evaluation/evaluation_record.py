@@ -22,10 +22,10 @@ from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.core.untrusted import one_line, parse_json
 from crosslatent.runs.files import check_empty, write_json
-from crosslatent.runs.folder import MANIFEST, RunFolder
-from crosslatent.runs.manifest import read_manifest
+from crosslatent.runs.manifest import MANIFEST, read_manifest
 from crosslatent.runs.parts import PartTable
 from crosslatent.runs.reader import RunReader
+from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.run_path import run_path
 from crosslatent.runs.schema import ROWS, ROWS_TABLE, SCHEMA_VERSION, Failure
 from crosslatent.stats import Estimate

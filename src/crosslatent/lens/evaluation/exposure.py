@@ -27,7 +27,7 @@ from crosslatent.lens.evaluation.evaluation_record import ALL, Fitted, Overlap
 from crosslatent.lens.evaluation.running import asked_centrally, asked_of
 from crosslatent.model import Model
 from crosslatent.model.loading import seen_by
-from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
+from crosslatent.tasks.task import fact_key, fact_of, text_key
 
 _ALLOW = "pass --allow-training-data (allow_training_data=True in Python)"
 

@@ -30,9 +30,8 @@ from crosslatent.lens.evaluation.evaluation_record import AnswerRow
 from crosslatent.lens.evaluation.retention import Divergences, HeldOut, divergences
 from crosslatent.lens.steering import interventions_of
 from crosslatent.model import Model
-from crosslatent.sweeps.control import Variant
-from crosslatent.sweeps.donors import Donors
-from crosslatent.sweeps.progress import Progress, Tracker
+from crosslatent.sweeps.bookkeeping import Progress, Tracker
+from crosslatent.sweeps.control import Donors, Variant
 from crosslatent.sweeps.vectors import PREPARED_TOGETHER, Vectors
 
 Show = Callable[[str, Progress], None]

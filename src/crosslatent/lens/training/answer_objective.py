@@ -43,7 +43,7 @@ from crosslatent.model.prompts import Prompt, check_chat, encode_many
 from crosslatent.model.spelling import context_of, written
 from crosslatent.sweeps.tokens import prompts_of
 from crosslatent.tasks import Item, Task
-from crosslatent.tasks.fingerprints import fact_key, fact_of, text_key
+from crosslatent.tasks.task import fact_key, fact_of, text_key
 
 ANSWER = "answer"
 """Name of the only term, in nats per token."""
@@ -60,7 +60,7 @@ class AnswerSample:
         asked: how many of them are the prompt's.
         wanted: the answer's token ids, and the one that ends it if the model has one.
         texts: the question, and those that are solved before it.
-        fact: the fact, if one was named; see `tasks.fingerprints.fact_of`.
+        fact: the fact, if one was named; see `tasks.task.fact_of`.
     """
 
     lang: str

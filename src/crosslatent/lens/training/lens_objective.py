@@ -51,7 +51,7 @@ from crosslatent.lens.training.train_spec import TrainOptions
 from crosslatent.lens.training.trained_blocks import States, TrainedBlocks, last_token, token_mean
 from crosslatent.model import Model
 from crosslatent.tasks import Task
-from crosslatent.tasks.fingerprints import fact_key, facts_in, text_key
+from crosslatent.tasks.task import fact_key, facts_in, text_key
 
 ALIGN, SEPARATE, RETAIN = ("align", "separate", "retain")
 LAST, MEAN = "last", "mean"

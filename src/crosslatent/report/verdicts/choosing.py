@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.selectors.kinds.pilot import REFERENCE
-from crosslatent.selectors.results import MOST_COST, Evaluation, SelectorResult
+from crosslatent.selectors.selector_results import MOST_COST, SelectorEvaluation, SelectorResult
 
 _MOST_NAMED = 3
 """Selectors that a sentence names."""
 
 
-def groups(evaluation: Evaluation) -> list[list[SelectorResult]]:
+def groups(evaluation: SelectorEvaluation) -> list[list[SelectorResult]]:
     """Selectors, those alike (right on the same questions, see `SelectorResult.alike`) together.
 
     The fixed pilot pair leads its group, the cheapest one any other.
@@ -38,7 +38,7 @@ def named(group: Sequence[SelectorResult]) -> str:
 class Choice:
     """An evaluation and what its sentences speak of."""
 
-    found: Evaluation
+    found: SelectorEvaluation
     note: str = ""
 
     @property

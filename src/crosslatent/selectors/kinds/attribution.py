@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from crosslatent.core.errors import UsageError
-from crosslatent.selectors.base import ROW_COST, Candidates, Labels, Selector
-from crosslatent.selectors.calibration import Kind
+from crosslatent.selectors.base import Selector, register_selector
+from crosslatent.selectors.candidates import ROW_COST, Candidates, Labels
 from crosslatent.selectors.kinds.confidence import FittedConfidence, calibrated
-from crosslatent.selectors.registry import register_selector
-from crosslatent.selectors.signals import Measure
+from crosslatent.selectors.signals import CurveKind, Measure
 
 RANKING_COST = 3.0
 """Forward over aux, and forward and backward over main; the unmodified answer is part of it."""
@@ -35,7 +34,7 @@ class Attribution(Selector):
 
     top: int = 8
     measure: Measure = "probability"
-    calibration: Kind | None = "logistic"
+    calibration: CurveKind | None = "logistic"
 
     @classmethod
     def variants(cls) -> Iterable[Self]:

@@ -9,32 +9,44 @@ and the surest is the one that is likeliest to be right.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
+    Reads,
+    Selector,
+    SelectorState,
+    among,
+    named,
+    ranked,
+    register_selector,
+    restored_parts,
+    stored,
+    with_report,
+)
+from crosslatent.selectors.candidates import (
     ABSTAIN,
     NOT_RUN,
     Candidates,
     Labels,
     Mask,
     Places,
-    Reads,
     Selection,
-    Selector,
-    State,
     always,
     looking_cost,
-    measured,
 )
-from crosslatent.selectors.calibration import Curve, Kind, fit_curve
-from crosslatent.selectors.fixed import pair_of
-from crosslatent.selectors.ranking import named, ranked
-from crosslatent.selectors.registry import register_selector
-from crosslatent.selectors.signals import MEASURES, Measure, check_measure, signals
+from crosslatent.selectors.signals import (
+    MEASURES,
+    Curve,
+    CurveKind,
+    Measure,
+    check_measure,
+    fit_curve,
+    signals,
+)
 from crosslatent.stats import Floats
 
 
@@ -53,7 +65,7 @@ class Confidence(Selector):
 
     measure: Measure = "probability"
     most: int | None = 8
-    calibration: Kind | None = "logistic"
+    calibration: CurveKind | None = "logistic"
     threshold: float = 0.0
     per_pair: bool = False
 
@@ -70,17 +82,18 @@ class Confidence(Selector):
     @classmethod
     def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> FittedConfidence:
         """The opposite of `FittedConfidence.state`."""
+        pairs, report = restored_parts(plain)
         kind, top = plain["calibration"], plain["top"]
         curves = [Curve.from_arrays(kind, arrays, name) for name in ("chosen", "vanilla") if kind]
         return FittedConfidence(
             measure=check_measure(plain["measure"]),
-            pairs=tuple(pair_of(data) for data in plain["pairs"]),
+            pairs=pairs,
             cost=float(plain["cost"]),
             threshold=float(plain["threshold"]),
             top=None if top is None else int(top),
             own=tuple(Curve.from_arrays(kind, arrays, f"own_{k}") for k in range(plain["own"])),
             curves=(curves[0], curves[1]) if curves else None,
-            report=dict(plain["report"]),
+            report=report,
         )
 
     @property
@@ -96,11 +109,11 @@ class Confidence(Selector):
         """What it does."""
         best = {"probability": "highest answer probability", "entropy": "lowest entropy"}
         what = best.get(self.measure, "largest margin")
-        among = "all pairs" if self.most is None else f"the {self.most} best pilot pairs"
+        pairs = among(self.most)
         if self.calibration is None:
-            return f"{what} among {among}, taken as it is"
+            return f"{what} among {pairs}, taken as it is"
         each = " each by itself" if self.per_pair else ""
-        return f"{what} among {among}, calibrated{each}; unmodified if that is surer"
+        return f"{what} among {pairs}, calibrated{each}; unmodified if that is surer"
 
     def fit(self, seen: Candidates, labels: Labels) -> FittedConfidence:
         """Find the pairs to look at, then the two curves.
@@ -108,7 +121,7 @@ class Confidence(Selector):
         Raises:
             UsageError: the split has no gold answers, or no confidence is known.
         """
-        every = list(range(len(seen.pairs)))
+        every = range(len(seen.pairs))
         places = every if self.most is None else ranked(seen, labels, self.most)
         own: tuple[Curve, ...] = ()
         if self.per_pair and self.calibration is not None:
@@ -146,11 +159,7 @@ class FittedConfidence:
     own: tuple[Curve, ...] = ()
     curves: tuple[Curve, Curve] | None = None
     report: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def reads(self) -> Reads:
-        """How sure the first token is, and nothing after it."""
-        return "steps"
+    reads: Reads = field(default="steps", init=False)
 
     def choose(self, seen: Candidates) -> Selection:
         """The surest candidate, unless the unmodified answer is likelier to be right."""
@@ -177,43 +186,40 @@ class FittedConfidence:
 
     def allowed(self, seen: Candidates) -> Mask:
         """Candidates to look at among those that were run, shape (items, K)."""
-        allowed = np.zeros(seen.ran.shape, dtype=np.bool_)
-        places = [place for place in seen.places(self.pairs) if place >= 0]
-        allowed[:, places] = seen.ran[:, places]
+        allowed = seen.run_of(self.pairs)
         return allowed if self.top is None else highest(seen.attribution, allowed, self.top)
 
-    def state(self) -> State:
+    def state(self) -> SelectorState:
         """Pairs and settings as JSON, curves as arrays."""
-        plain: dict[str, Any] = {
-            "measure": self.measure,
-            "pairs": [asdict(pair) for pair in self.pairs],
-            "cost": self.cost,
-            "threshold": self.threshold,
-            "top": self.top,
-            "own": len(self.own),
-            "calibration": None if self.curves is None else self.curves[0].kind,
-            "report": dict(self.report),
-        }
+        plain = stored(
+            self,
+            measure=self.measure,
+            cost=self.cost,
+            threshold=self.threshold,
+            top=self.top,
+            own=len(self.own),
+            calibration=None if self.curves is None else self.curves[0].kind,
+        )
         arrays: dict[str, Any] = {}
         for name, curve in zip(("chosen", "vanilla"), self.curves or (), strict=False):
             arrays |= curve.arrays(name)
         for place, curve in enumerate(self.own):
             arrays |= curve.arrays(f"own_{place}")
-        return State("confidence", plain, arrays)
+        return SelectorState("confidence", plain, arrays)
 
 
 def calibrated(
-    fitted: FittedConfidence, kind: Kind | None, seen: Candidates, labels: Labels
+    fitted: FittedConfidence, kind: CurveKind | None, seen: Candidates, labels: Labels
 ) -> FittedConfidence:
     """The same with curves fitted on the tuning split, and its accuracy there (in sample)."""
-    choice, sure, unmodified = fitted.surest(seen)
-    chosen = Selection(choice, np.zeros(len(seen)))
-    right = np.where(choice == ABSTAIN, np.nan, chosen.outcome(labels.correct, labels.vanilla))
     if kind is not None:
+        choice, sure, unmodified = fitted.surest(seen)
+        right = always(choice, len(seen), 0).outcome(
+            replace(labels, vanilla=np.full(len(seen), np.nan))
+        )
         curves = fit_curve(sure, right, kind), fit_curve(unmodified, labels.vanilla, kind)
         fitted = replace(fitted, curves=curves)
-    accuracy = fitted.choose(seen).outcome(labels.correct, labels.vanilla)
-    return replace(fitted, report=measured(accuracy))
+    return with_report(fitted, seen, labels)
 
 
 def highest(scores: Floats | None, ran: Mask, most: int) -> Mask:

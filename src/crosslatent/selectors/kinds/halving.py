@@ -15,10 +15,8 @@ from typing import Self
 import numpy as np
 
 from crosslatent.core.errors import UsageError
-from crosslatent.selectors.base import Candidates, Labels, Places, Selector, measured
-from crosslatent.selectors.fixed import FixedPairs
-from crosslatent.selectors.ranking import ranked
-from crosslatent.selectors.registry import register_selector
+from crosslatent.selectors.base import FixedPairs, Selector, measured, ranked, register_selector
+from crosslatent.selectors.candidates import Candidates, Labels, Places
 
 
 @register_selector("halving")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from crosslatent.analysis.select import Scope, Tie
-from crosslatent.selectors.base import Candidates, Labels, Selector, measured
-from crosslatent.selectors.fixed import FixedPairs
-from crosslatent.selectors.ranking import named, pair_scores, ranked
-from crosslatent.selectors.registry import register_selector
+from crosslatent.selectors.base import (
+    FixedPairs,
+    Selector,
+    pair_scores,
+    ranked,
+    register_selector,
+    with_report,
+)
+from crosslatent.selectors.candidates import Candidates, Labels
 
 
 @register_selector("pilot")
@@ -39,12 +44,12 @@ class Pilot(Selector):
     @property
     def name(self) -> str:
         """``pilot``, ``pilot-per-language-target-first-authors``."""
-        parts = ["pilot", "per-language" if self.per_language else ""]
-        parts += [
-            "target-first" if self.scope != "all" else "",
-            "authors" * (self.tie != "logprob"),
-        ]
-        return "-".join(part for part in parts if part)
+        parts = {
+            "per-language": self.per_language,
+            "target-first": self.scope != "all",
+            "authors": self.tie != "logprob",
+        }
+        return "-".join(["pilot", *(part for part, said in parts.items() if said)])
 
     @property
     def about(self) -> str:
@@ -65,11 +70,9 @@ class Pilot(Selector):
         for lang in sorted(set(seen.lang.tolist())) if self.per_language else ():
             items = seen.lang == lang
             if pair_scores(seen, labels, self.scope, items):
-                own[lang] = ranked(seen, labels, 1, scope=self.scope, tie=self.tie, items=items)[0]
-        chosen = {lang: named(seen, [place])[0] for lang, place in own.items()}
-        fitted = FixedPairs(seen.pairs[pooled], chosen)
-        right = fitted.choose(seen).outcome(labels.correct, labels.vanilla)
-        return replace(fitted, report=measured(right))
+                best = ranked(seen, labels, 1, scope=self.scope, tie=self.tie, items=items)[0]
+                own[lang] = seen.pairs[best]
+        return with_report(FixedPairs(seen.pairs[pooled], own), seen, labels)
 
 
 REFERENCE = Pilot()

@@ -8,9 +8,8 @@ from typing import Self
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import PRESETS, check_preset, resolve_layer
-from crosslatent.selectors.base import Candidates, Labels, Selector
-from crosslatent.selectors.fixed import FixedPairs
-from crosslatent.selectors.registry import register_selector
+from crosslatent.selectors.base import FixedPairs, Selector, register_selector
+from crosslatent.selectors.candidates import Candidates, Labels
 
 
 @register_selector("preset")

@@ -7,28 +7,33 @@ Bayes (Nitzan and Paroush 1982); candidates agree for common reasons too, so it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
+    Reads,
+    Selector,
+    SelectorState,
+    among,
+    named,
+    ranked,
+    register_selector,
+    restored_parts,
+    stored,
+    with_report,
+)
+from crosslatent.selectors.candidates import (
     ABSTAIN,
     Candidates,
     Labels,
     Places,
-    Reads,
     Selection,
-    Selector,
-    State,
     always,
     looking_cost,
-    measured,
 )
-from crosslatent.selectors.fixed import pair_of
-from crosslatent.selectors.ranking import named, ranked
-from crosslatent.selectors.registry import register_selector
 from crosslatent.stats import Floats
 
 
@@ -51,10 +56,9 @@ class Vote(Selector):
         Raises:
             ValueError: voters and weights are not as many.
         """
-        pairs = tuple(pair_of(data) for data in plain["pairs"])
-        if arrays["weights"].shape != (len(pairs),):
-            raise ValueError(f"{arrays['weights'].shape} weights for {len(pairs)} voters")
-        return FittedVote(pairs, arrays["weights"], float(plain["vanilla"]), dict(plain["report"]))
+        weights = arrays["weights"]
+        pairs, report = restored_parts(plain, weights, len(plain["pairs"]), "voters")
+        return FittedVote(pairs, weights, float(plain["vanilla"]), report)
 
     @property
     def name(self) -> str:
@@ -64,8 +68,7 @@ class Vote(Selector):
     @property
     def about(self) -> str:
         """What it does."""
-        among = "all pairs" if self.most is None else f"the {self.most} best pilot pairs"
-        return f"weighted vote of {among} and the unmodified answer"
+        return f"weighted vote of {among(self.most)} and the unmodified answer"
 
     def fit(self, seen: Candidates, labels: Labels) -> FittedVote:
         """Weigh every voter by its accuracy.
@@ -73,12 +76,11 @@ class Vote(Selector):
         Raises:
             UsageError: the split has no gold answers.
         """
-        places = ranked(seen, labels, self.most or len(seen.pairs))
+        places = ranked(seen, labels, self.most)
         chance = _chance(seen)
         weights = np.array([_weight(labels.correct[:, place], chance) for place in places])
         fitted = FittedVote(named(seen, places), weights, _weight(labels.vanilla, chance))
-        right = fitted.choose(seen).outcome(labels.correct, labels.vanilla)
-        return replace(fitted, report=measured(right))
+        return with_report(fitted, seen, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,7 @@ class FittedVote:
     weights: Floats
     vanilla: float
     report: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def reads(self) -> Reads:
-        """Answers are what is voted on."""
-        return "answers"
+    reads: Reads = field(default="answers", init=False)
 
     @property
     def cost(self) -> float:
@@ -109,30 +107,22 @@ class FittedVote:
 
     def choose(self, seen: Candidates) -> Selection:
         """The heaviest voter for the answer with most weight; unmodified if it gives that too."""
-        voters, places = self._voters(seen)
+        known = {
+            place: weight
+            for weight, place in zip(self.weights, seen.places(self.pairs), strict=True)
+            if place >= 0
+        }
+        places = list(known)
         answers = np.column_stack([seen.vanilla.answer, seen.steps.answer[:, places]])
         ran = np.column_stack([np.ones(len(seen), dtype=np.bool_), seen.ran[:, places]])
-        weights = np.where(ran & (answers >= 0), np.array([self.vanilla, *voters]), 0.0)
+        weights = np.where(ran & (answers >= 0), np.array([self.vanilla, *known.values()]), 0.0)
         tally = np.zeros((len(seen), int(answers.max(initial=0)) + 1))
         np.add.at(tally, (np.arange(len(seen))[:, None], np.maximum(answers, 0)), weights)
         return always(_winners(tally, answers, weights, places), len(seen), self.cost)
 
-    def _voters(self, seen: Candidates) -> tuple[Floats, list[int]]:
-        found = [
-            (weight, place)
-            for weight, place in zip(self.weights, seen.places(self.pairs), strict=True)
-            if place >= 0
-        ]
-        return np.array([weight for weight, _ in found]), [place for _, place in found]
-
-    def state(self) -> State:
+    def state(self) -> SelectorState:
         """Voters as JSON, weights as an array."""
-        plain = {
-            "pairs": [asdict(pair) for pair in self.pairs],
-            "vanilla": self.vanilla,
-            "report": dict(self.report),
-        }
-        return State("vote", plain, {"weights": self.weights})
+        return SelectorState("vote", stored(self, vanilla=self.vanilla), {"weights": self.weights})
 
 
 def _winners(tally: Floats, answers: Places, weights: Floats, places: list[int]) -> Places:

@@ -7,8 +7,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crosslatent.core.errors import ITEM_FAULTS
-from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
-from crosslatent.sweeps.donors import Donors, Pool, pool_of
+from crosslatent.sweeps.control import (
+    Control,
+    Donors,
+    Pool,
+    SourcePrompt,
+    Variant,
+    pool_of,
+    register_control,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +54,7 @@ class Mean(Control):
         twins = donors.same(item)
         total, readable = self._sums[pool]
         same = [name for name in readable if name in twins]
-        left_out = [vectors.of(Prompt("aux", name))[component].float() for name in same]
+        left_out = [vectors.of(SourcePrompt("aux", name))[component].float() for name in same]
         others = len(readable) - len(same)
         if not others:
             raise ValueError("no other question of its pool could be read for the mean")
@@ -60,7 +67,7 @@ def _sum(vectors: Vectors, names: Sequence[str]) -> tuple[Captured, list[str]]:
     readable = []
     for done, name in enumerate(names, 1):
         with suppress(*ITEM_FAULTS):
-            found = vectors.of(Prompt("aux", name))
+            found = vectors.of(SourcePrompt("aux", name))
             readable.append(name)
             for kind, vector in found.items():
                 added = vector.float()

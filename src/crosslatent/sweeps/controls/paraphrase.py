@@ -8,14 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
+from crosslatent.sweeps.control import Control, Donors, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
-    from crosslatent.sweeps.donors import Donors
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -31,13 +26,7 @@ class Paraphrase(Control):
         if item.paraphrase is not None:
             yield Variant(self.name)
 
-    def reads(self, item: Item, variant: Variant) -> Prompt:
+    def reads(self, item: Item, variant: Variant) -> SourcePrompt:
         """The paraphrase."""
         del variant
-        return Prompt("paraphrase", item.id)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of the paraphrase."""
-        return vectors.of(self.reads(item, variant))[component]
+        return SourcePrompt("paraphrase", item.id)

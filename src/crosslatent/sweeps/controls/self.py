@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
+from crosslatent.sweeps.control import Control, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -18,13 +14,7 @@ if TYPE_CHECKING:
 class Self(Control):
     """The question's own layers."""
 
-    def reads(self, item: Item, variant: Variant) -> Prompt:
+    def reads(self, item: Item, variant: Variant) -> SourcePrompt:
         """Main."""
         del variant
-        return Prompt("main", item.id)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of main."""
-        return vectors.of(self.reads(item, variant))[component]
+        return SourcePrompt("main", item.id)

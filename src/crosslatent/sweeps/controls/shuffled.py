@@ -2,7 +2,7 @@
 
 One donor per item and stratum, kept over all pairs: a fresh donor for every pair would inflate the
 union. Strata: donors with the same gold answer, the same symbol, another answer; items without gold
-answers have the stratum ``any`` (see `sweeps.donors`).
+answers have the stratum ``any`` (see `sweeps.control`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from crosslatent.sweeps.control import Control, Prompt, Variant, register_control
+from crosslatent.sweeps.control import Control, Donors, SourcePrompt, Variant, register_control
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from crosslatent.core.specs import Component
-    from crosslatent.sweeps.donors import Donors
-    from crosslatent.sweeps.vectors import Vectors
     from crosslatent.tasks import Item
 
 
@@ -32,14 +27,8 @@ class Shuffled(Control):
         """One for each stratum that has a donor."""
         return donors.shuffled(item)
 
-    def reads(self, item: Item, variant: Variant) -> Prompt:
+    def reads(self, item: Item, variant: Variant) -> SourcePrompt:
         """Aux of the donor."""
         del item
         assert variant.donor is not None
-        return Prompt("aux", variant.donor)
-
-    def layers(
-        self, item: Item, variant: Variant, component: Component, vectors: Vectors
-    ) -> Tensor:
-        """Those of the donor."""
-        return vectors.of(self.reads(item, variant))[component]
+        return SourcePrompt("aux", variant.donor)
