@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis import modules, stability
 from crosslatent.analysis.data import RunData
+from crosslatent.analysis.figure_tables import long_table
 from crosslatent.analysis.headline import declaration, judge, read_headline
 from crosslatent.analysis.results import (
     SCHEMA_VERSION,
@@ -23,7 +24,10 @@ from crosslatent.runs.contents import readable
 from crosslatent.stats import CONFIDENCE, RESAMPLES
 
 if TYPE_CHECKING:
+    import pandas as pd
     from upath import UPath
+
+    from crosslatent.runs.reader import RunReader
 
 __all__ = [
     "Headline",
@@ -31,18 +35,38 @@ __all__ = [
     "RunSummary",
     "Summary",
     "declaration",
+    "estimates",
     "summarise",
     "summarise_run",
     "to_json",
 ]
 
 
+def estimates(run: str | Path | UPath | RunReader, *, seed: int = 0) -> pd.DataFrame:
+    """Every figure of a run in one long table, a row each.
+
+    Columns: `task`; `table`, as the tables of a report are called; `quantity`; `component`;
+    `control`: what gave the answers, ``none`` for true transplants; `split` and `lang`; `pair`,
+    such as ``3-7``, or ``3-*`` for all pairs of a source layer; `group`: any further key; `value`
+    with its interval `low` to `high`; `n` observations in `clusters`; `seed` of the interval; `p`,
+    and `p_adjusted` after Holm's correction. What is undefined is missing.
+
+    Args:
+        run: a run folder, its URL, or its reader.
+        seed: of the intervals.
+
+    Raises:
+        RunFolderError: it is no run folder, or declares a headline that cannot be read.
+    """
+    return long_table(summarise([run], seed=seed))
+
+
 @readable()
-def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
+def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
     Args:
-        runs: one or more run folders.
+        runs: one or more run folders, or their readers.
         seed: of the intervals.
 
     Raises:
@@ -50,7 +74,7 @@ def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """
     from crosslatent.runs.reader import RunReader
 
-    readers = [RunReader(path) for path in runs]
+    readers = [run if isinstance(run, RunReader) else RunReader(run) for run in runs]
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"

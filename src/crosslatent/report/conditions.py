@@ -1,14 +1,11 @@
-"""Conditions beside the unmodified model: a panel for the page and figures, and a table."""
+"""Conditions beside the unmodified model: a panel for the page and figures."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from crosslatent.analysis.conditions import ALL, ConditionFigures
 from crosslatent.analysis.results import RunSummary
 from crosslatent.report import formatting
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
-from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.report.views import Panel
 
 MOST = 40
@@ -36,25 +33,6 @@ def condition_panel(run: RunSummary, split: str | None) -> Panel | None:
         f"Holm\u2019s correction for all conditions.{beside}"
     )
     return Panel("", [], Forest(tuple(map(_row, drawn)), True, caption))
-
-
-def condition_records(run: RunSummary) -> Iterator[Record]:
-    """Every condition, split and language."""
-    for one in run.conditions:
-        yield {
-            "condition": one.name,
-            "id": one.id,
-            "split": one.split,
-            "lang": one.lang,
-            **flat("vanilla", one.vanilla),
-            **flat("accuracy", one.accuracy),
-            **flat("gain", one.gain),
-            "repaired": one.repaired,
-            "broken": one.broken,
-            **flat("changed", one.changed),
-            "p_value": one.test.p_value,
-            "holm": one.test.holm,
-        }
 
 
 def _shown(run: RunSummary, split: str | None) -> list[ConditionFigures]:

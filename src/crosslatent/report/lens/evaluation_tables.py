@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslatent.analysis.figure_tables import Record, flat
 from crosslatent.lens.evaluation.results import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import formatting
 from crosslatent.report.lens.evaluation_words import corrected, is_unknown, nats, summary, trained
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable, write_csv
-from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.report.views import Table
 from crosslatent.stats import Estimate
 
