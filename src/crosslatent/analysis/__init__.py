@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.analysis import modules, stability
+from crosslatent.analysis.across_runs import (
+    ModuleClaim,
+    ModuleSample,
+    OpenedRun,
+    Repeat,
+    judge_modules,
+    module_sample,
+    repeats,
+)
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.figure_tables import long_table
-from crosslatent.analysis.headline import declaration, judge, read_headline
-from crosslatent.analysis.results import (
-    SCHEMA_VERSION,
+from crosslatent.analysis.headline import (
     Headline,
     HeadlineResult,
-    RunSummary,
-    Summary,
+    declaration,
+    judge,
+    read_headline,
 )
-from crosslatent.analysis.run import summarise_run, summary_of
+from crosslatent.analysis.run_summary import RunSummary, summarise_run, summary_of
 from crosslatent.core.untrusted import json_text
 from crosslatent.runs.contents import readable
 from crosslatent.stats import CONFIDENCE, RESAMPLES
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from crosslatent.runs.reader import RunReader
+
+SCHEMA_VERSION = 4
 
 __all__ = [
     "Headline",
@@ -40,6 +49,26 @@ __all__ = [
     "summarise_run",
     "to_json",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The analysis of one or more run folders, as written to summary.json.
+
+    Attributes:
+        modules: attention against feed-forward; None if no run can tell anything of it.
+        repeats: runs of one task on one model, two by two.
+    """
+
+    schema_version: int
+    seed: int
+    confidence: float
+    resamples: int
+    headline: HeadlineResult | None
+    headline_missing: str | None
+    modules: ModuleClaim | None
+    repeats: list[Repeat]
+    runs: list[RunSummary]
 
 
 def estimates(run: str | Path | UPath | RunReader, *, seed: int = 0) -> pd.DataFrame:
@@ -78,12 +107,12 @@ def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) 
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"
-    opened: list[stability.Opened] = []
-    samples: list[modules.Sample] = []
+    opened: list[OpenedRun] = []
+    samples: list[ModuleSample] = []
     for reader in readers:
         data = RunData(reader)
-        opened.append(stability.Opened(data, summary_of(data, tune, seed, headline)))
-        samples.append(modules.sample(*opened[-1]))
+        opened.append(OpenedRun(data, summary_of(data, tune, seed, headline)))
+        samples.append(module_sample(*opened[-1]))
         # Large runs fill gigabytes, and what is left to do needs little of them.
         data.forget_cubes()
     summaries = [one.run for one in opened]
@@ -95,8 +124,8 @@ def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) 
         resamples=RESAMPLES,
         headline=result,
         headline_missing=missing,
-        modules=modules.judge(samples, seed),
-        repeats=stability.repeats(opened, seed),
+        modules=judge_modules(samples, seed),
+        repeats=repeats(opened, seed),
         runs=summaries,
     )
 

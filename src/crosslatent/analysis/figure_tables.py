@@ -10,11 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crosslatent.analysis.bounds import bound_versus, controls, upper_bound
+from crosslatent.analysis.data import RunData, control_name
 from crosslatent.analysis.declared_tables import TABLES, FigureTable
-from crosslatent.analysis.results import ALL, Summary, control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.runs.contents import readable
+from crosslatent.runs.reader import RunReader
+from crosslatent.stats import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from crosslatent.analysis import Summary
 
 Cell = str | int | float | bool | None
 Record = dict[str, Cell]
@@ -344,3 +351,44 @@ def _place(record: Record) -> Cell:
     if "source" in record:
         return f"{record['source']}-{record['target']}"
     return "*-*" if record.get("pair") == "all" else record.get("pair")
+
+
+@readable()
+def upper_bounds(reader: RunReader, *, seed: int = 0) -> pd.DataFrame:
+    """Upper bounds of a run, true transplants and controls, one row each.
+
+    Columns: `component`; `control` ("none" for true transplants) and `stratum`; `value` with its
+    interval `low` to `high`; `minus_control` with `minus_low` to `minus_high`, true minus control
+    on the same questions and attempts; `n` questions in `clusters`; `attempts` per question.
+
+    Args:
+        reader: the run folder.
+        seed: of the intervals.
+    """
+    import pandas as pd
+
+    data = RunData(reader)
+    rows: list[Record] = []
+    for component in data.components:
+        bound = upper_bound(data, component, seed)
+        if bound is not None:
+            rows.append(_bound(component, "none", None, bound.overall, bound.attempts))
+        found = [bound_versus(data, arm, seed) for arm in controls(data, component)]
+        for one in (versus for versus in found if versus is not None):
+            minus = one.overall.difference
+            row = _bound(component, one.control, one.stratum, one.overall.control, one.attempts)
+            row |= {"minus_control": minus.value, "minus_low": minus.low, "minus_high": minus.high}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _bound(
+    component: str, control: str, stratum: str | None, of: Estimate, attempts: tuple[int, int]
+) -> Record:
+    return {
+        "component": component,
+        "control": control,
+        "stratum": stratum,
+        **{part: getattr(of, part) for part in ("value", "low", "high", "n", "clusters")},
+        "attempts": attempts[1],
+    }

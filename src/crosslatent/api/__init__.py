@@ -252,7 +252,7 @@ class Run:
 
         See docs/methods.md 1.3: an upper bound means little without its controls beside it.
         """
-        from crosslatent.analysis.frames import upper_bounds
+        from crosslatent.analysis.figure_tables import upper_bounds
 
         return upper_bounds(self._reader)
 

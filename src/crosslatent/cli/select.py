@@ -167,7 +167,7 @@ def _plain(
 
 
 def _verdict(reader: RunReader, evaluation: Evaluation) -> list[str]:
-    from crosslatent.analysis.run import exploratory_of
+    from crosslatent.analysis.run_summary import exploratory_of
     from crosslatent.report.selectors import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))

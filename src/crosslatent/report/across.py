@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.across import ModuleHalf, ModuleMeasure, Repeat
-from crosslatent.analysis.results import Summary
+from crosslatent.analysis import Summary
+from crosslatent.analysis.across_runs import ModuleHalf, ModuleMeasure, Repeat
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
 from crosslatent.report.views import Panel, Section, Table

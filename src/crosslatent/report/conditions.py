@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.conditions import ALL, ConditionFigures
-from crosslatent.analysis.results import RunSummary
+from crosslatent.analysis.accuracy import ConditionFigures
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.views import Panel

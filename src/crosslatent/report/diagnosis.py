@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from crosslatent.analysis.evidence import SpelledGroup, Spelling
-from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
+from crosslatent.analysis.carried import SpelledGroup, Spelling
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.picked import ControlAtPair, PairTest
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
 from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.forest import SPREAD, STRATA_ORDER, Forest, Row, row, sizes

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.evidence import (
-    LayerGain,
-    LayerProfile,
-    OverControls,
-    PairEffect,
-    Rival,
-    Significance,
-)
-from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.bounds import OverControls, Rival
+from crosslatent.analysis.inference import LEVEL, PairEffect, Significance
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.layers import LayerGain, LayerProfile
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Pair
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis import pilot
-from crosslatent.analysis.results import (
-    ALL,
-    ControlAtPair,
-    PairTest,
-    Picked,
-    RunSummary,
-    StratumGain,
-    control_name,
-)
-from crosslatent.analysis.select import Choice
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.pair_choice import PairChoice
+from crosslatent.analysis.picked import ControlAtPair, PairTest, Picked, StratumGain
+from crosslatent.analysis.picked import judged_split as split_of_picks
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, VERDICT_ORDER, Forest, Row, in_order, row, sizes
@@ -25,7 +20,7 @@ from crosslatent.stats import Estimate, PairedMethod
 
 def judged_split(run: RunSummary, wanted: str | None) -> str | None:
     """The split that gains are shown on: the declared one, else the last that was not tuned on."""
-    return pilot.judged_split(run.picked, wanted)
+    return split_of_picks(run.picked, wanted)
 
 
 def pooled(run: RunSummary, component: Component) -> Picked | None:
@@ -80,7 +75,7 @@ def where_named(run: RunSummary, component: Component, pair: tuple[int, int]) ->
     )
 
 
-def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
+def _gain_sentence(component: Component, choice: PairChoice, test: PairTest) -> str:
     return (
         f"{formatting.first_upper(formatting.component(component))}: the pair {choice.source} "
         "\u2192 "

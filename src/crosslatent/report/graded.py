@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.grades import Fidelity, FidelityAtPair, Score, ScoreAtPair
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.grades import Fidelity, FidelityAtPair, MeanScore, ScoreAtPair
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting
 from crosslatent.report.forest import SPREAD, Forest, Mark, Row, row, sizes
 from crosslatent.report.views import Panel, Section, Table
@@ -51,8 +52,8 @@ def score_panels(run: RunSummary, split: str | None, metric: str) -> list[Panel]
     return [panel for panel in panels if panel is not None]
 
 
-def _score_panel(metric: str, scores: list[Score]) -> Panel | None:
-    by_lang: dict[str, dict[str, Score]] = {}
+def _score_panel(metric: str, scores: list[MeanScore]) -> Panel | None:
+    by_lang: dict[str, dict[str, MeanScore]] = {}
     for score in scores:
         by_lang.setdefault(score.lang, {})[score.name] = score
     rows = [_score_row(lang, by_lang[lang]) for lang in _languages(list(by_lang))]
@@ -68,7 +69,7 @@ def _score_panel(metric: str, scores: list[Score]) -> Panel | None:
     )
 
 
-def _score_row(lang: str, ways: dict[str, Score]) -> Row:
+def _score_row(lang: str, ways: dict[str, MeanScore]) -> Row:
     kinds = {"vanilla": "base", "translate_test": "reference"}
     marks = tuple(
         Mark(kind, formatting.control(way), ways[way].score)
@@ -78,7 +79,7 @@ def _score_row(lang: str, ways: dict[str, Score]) -> Row:
     return Row(formatting.first_upper(formatting.language(lang)), marks, _translated(ways))
 
 
-def _translated(ways: dict[str, Score]) -> str:
+def _translated(ways: dict[str, MeanScore]) -> str:
     if len(ways) < 2:
         return ""
     return f"translate-test {formatting.percent(ways['translate_test'].score.value)}"

@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from crosslatent.analysis.results import ALL, Grid, RunSummary
+from crosslatent.analysis.accuracy import PairGrid
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
 from crosslatent.report import colours, forest, formatting, gains, maps, verdicts
 from crosslatent.report.safe import in_script
@@ -14,7 +16,7 @@ from crosslatent.report.verdicts.diagnosis import Maps
 from crosslatent.report.views import MapPanel
 
 
-def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
+def shown_grids(run: RunSummary, split: str | None) -> list[PairGrid]:
     """Grids to show: never over several splits; `split` first, with its languages, then the others.
 
     A run without named splits, or with one, has a grid of all its questions. A language that is all
@@ -31,12 +33,12 @@ def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
     return sorted(found, key=lambda grid: (grid.split != split, grid.lang != ALL))
 
 
-def first_of(grids: Sequence[Grid], component: Component) -> Grid | None:
+def first_of(grids: Sequence[PairGrid], component: Component) -> PairGrid | None:
     """The grid of a component that is seen first."""
     return next((grid for grid in grids if grid.component == component), None)
 
 
-def map_sentence(run: RunSummary, grids: Sequence[Grid], split: str | None) -> str:
+def map_sentence(run: RunSummary, grids: Sequence[PairGrid], split: str | None) -> str:
     """How to read the maps that are seen first."""
     seen = [grid for one in run.components if (grid := first_of(grids, one)) is not None]
     if not seen:
@@ -55,7 +57,7 @@ def map_sentence(run: RunSummary, grids: Sequence[Grid], split: str | None) -> s
 
 
 def map_panel(
-    run: RunSummary, component: Component, grids: Sequence[Grid], anchor: str
+    run: RunSummary, component: Component, grids: Sequence[PairGrid], anchor: str
 ) -> MapPanel:
     """The map of one component, with the views to switch between."""
     own = [grid for grid in grids if grid.component == component]
@@ -82,7 +84,7 @@ def map_panel(
     )
 
 
-def _limit(run: RunSummary, grid: Grid) -> float:
+def _limit(run: RunSummary, grid: PairGrid) -> float:
     """End of the colour scale: one for all components, so that their maps can be compared."""
     return maps.largest_gain(
         [other for other in run.grids if (other.split, other.lang) == (grid.split, grid.lang)]

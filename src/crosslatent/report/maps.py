@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from crosslatent.analysis.accuracy import Matrix, PairGrid
 from crosslatent.analysis.accuracy import grid as grid_of
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import ALL, Grid, Matrix
+from crosslatent.analysis.items import ALL
 from crosslatent.core.specs import Component, Pair
 from crosslatent.report import colours, formatting
 from crosslatent.runs.contents import readable
@@ -50,7 +51,7 @@ def heatmap(
     return figure(grid_of(data, component, split or ALL, lang or ALL, mask, seed), mark=mark)
 
 
-def figure(grid: Grid, *, mark: Pair | None = None, limit: float | None = None) -> go.Figure:
+def figure(grid: PairGrid, *, mark: Pair | None = None, limit: float | None = None) -> go.Figure:
     """One grid as a figure.
 
     Args:
@@ -99,7 +100,7 @@ class MapView:
     n: int
 
 
-def map_view(grid: Grid) -> MapView:
+def map_view(grid: PairGrid) -> MapView:
     """Turn a grid into what a heat map shows, [source][target]."""
     has_gain = grid.vanilla.value is not None
     shares = grid.gain if has_gain else grid.changed
@@ -114,7 +115,7 @@ def map_view(grid: Grid) -> MapView:
     )
 
 
-def largest_gain(grids: Sequence[Grid]) -> float:
+def largest_gain(grids: Sequence[PairGrid]) -> float:
     """Largest gain or loss in some grids, at least `LEAST_LIMIT`; 1 without any gains."""
     gains = [abs(cell) for grid in grids for cell in _cells(grid.gain)]
     return max(LEAST_LIMIT, *gains) if gains else 1.0
@@ -133,7 +134,7 @@ def _label(cell: float | None, size: int, has_gain: bool) -> str:
     return f"{formatting.MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded)}"
 
 
-def _hover(grid: Grid, source: int, target: int) -> str:
+def _hover(grid: PairGrid, source: int, target: int) -> str:
     changed = grid.changed[source][target]
     if changed is None:
         return f"{source} \u2192 {target}: not run"

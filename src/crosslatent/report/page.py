@@ -8,12 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from crosslatent.analysis import Summary
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import (
-    HeadlineResult,
-    RunSummary,
-    Summary,
-)
+from crosslatent.analysis.headline import HeadlineResult
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import (
     across,
     attribution,

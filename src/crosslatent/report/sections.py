@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from crosslatent.analysis.evidence import LayerTest
-from crosslatent.analysis.results import ALL, Accuracy, Follow, RunSummary, control_name
-from crosslatent.analysis.unions import BoundVersus, PassAtK
+from crosslatent.analysis.accuracy import Accuracy
+from crosslatent.analysis.bounds import BoundVersus, LayerTest
+from crosslatent.analysis.carried import Follow
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.passk import PassAtK
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
 from crosslatent.report import diagnosis, formatting, graded, verdicts
 from crosslatent.report.forest import (

@@ -14,7 +14,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from crosslatent.analysis.results import ALL, Grid, RunSummary, Summary
+from crosslatent.analysis import Summary
+from crosslatent.analysis.accuracy import PairGrid
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import (
     colours,
     conditions,
@@ -108,7 +111,7 @@ def _save(figure: Figure, stem: Path) -> None:
         figure.savefig(stem.with_name(f"{stem.name}.{kind}"), dpi=dpi, metadata=metadata)
 
 
-def _heatmaps(run: RunSummary, grids: Sequence[Grid]) -> Figure:
+def _heatmaps(run: RunSummary, grids: Sequence[PairGrid]) -> Figure:
     figure = Figure(figsize=(3.6 * len(grids) + 0.6, 3.9), layout="constrained")
     axes = [figure.add_subplot(1, len(grids), place + 1) for place in range(len(grids))]
     has_gain = grids[0].vanilla.value is not None

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from crosslatent.analysis import Summary
 from crosslatent.analysis.declared_tables import TABLES
 from crosslatent.analysis.figure_tables import long_table, wide_tables
-from crosslatent.analysis.results import Summary
 from crosslatent.report import formatting, safe
 from crosslatent.selectors import Choosing
 from crosslatent.stats import Estimate

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslatent.analysis import surer as both
+from crosslatent.analysis import other_ways
 from crosslatent.analysis.accuracy import majority
-from crosslatent.analysis.data import Mask, RunData
+from crosslatent.analysis.data import RunData, solved_by_any
+from crosslatent.analysis.items import Mask
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import Component
 from crosslatent.runs.contents import readable
@@ -157,7 +158,7 @@ def evaluate_data(
             test=found,
             left_out=0 if allow_training_data else shared,
             trained_on=shared if allow_training_data else 0,
-            missing=[*evaluation.missing, *both.missing(tested)],
+            missing=[*evaluation.missing, *other_ways.missing(tested)],
         ),
         fitted,
     )
@@ -273,9 +274,9 @@ def _without_controls(
 
 def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
     """The surer of both prompts on the tested run: without a margin, and with a fitted one."""
-    margin = both.best_margin(data, tuned)
-    ways = {"surer": both.surer(tested)}
-    return ways if margin is None else ways | {"surer_calibrated": both.surer(tested, margin)}
+    margin = other_ways.best_margin(data, tuned)
+    ways = {"surer": other_ways.surer(tested)}
+    return ways if margin is None else ways | {"surer_calibrated": other_ways.surer(tested, margin)}
 
 
 def _fit_all(tuning: Split, selectors: Sequence[Selector]) -> tuple[dict[str, Fitted], list[str]]:
@@ -300,8 +301,7 @@ class _Score:
         self.seen = self.table.seen.take(self.mask)
         self.labels = self.table.labels.take(self.mask)
         self.seed, self.resamples = seed, resamples
-        solved = (self.labels.correct == 1).any(axis=1)
-        self.bound: Floats = solved.astype(np.float64)
+        self.bound = solved_by_any(self.labels.correct, 1)
         self.vanilla = self.labels.vanilla
         self.reference = self.right(reference.choose(self.seen))
         """NaN where the pilot pair was not run: then nothing is compared with it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crosslatent.analysis.select import PairScore, Scope, Tie, best_pair
+from crosslatent.analysis.pair_choice import PairScore, Scope, Tie, best_pair
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import Candidates, Labels, Mask
@@ -28,7 +28,7 @@ def ranked(
         labels: what is right there.
         most: how many at most.
         scope: ``all`` candidates, or ``target-first`` ones only.
-        tie: see `analysis.select.pilot_pair`.
+        tie: see `analysis.pair_choice.pilot_pair`.
         items: the items that count, shape (items,); None = all.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.texts import keep_folded
+from crosslatent.analysis.items import keep_folded
 from crosslatent.stats import Floats
 
 # An answer is the option it names, or its text; ties go to the answer that was sampled first.

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from crosslatent.analysis import bounds
-from crosslatent.analysis.data import Arm, Mask, RunData
+from crosslatent.analysis.bounds import with_identities
+from crosslatent.analysis.data import Arm, RunData, solved_by_any
+from crosslatent.analysis.items import Mask
 from crosslatent.core.specs import Component
 from crosslatent.stats import Floats
 
@@ -36,7 +37,7 @@ def solved_by_controls(data: RunData, components: Sequence[Component]) -> dict[s
         for component in components:
             wanted = ~np.isnan(data.true_cube(component))
             hit, there = _cells(data, component, control, wanted.shape)
-            solved |= (wanted & hit).any(axis=(1, 2))
+            solved |= solved_by_any(np.where(wanted, hit, np.nan), (1, 2)) == 1
             covered &= (there | ~wanted).all(axis=(1, 2))
         if covered.any():
             found[control] = np.where(covered, solved.astype(np.float64), np.nan)
@@ -50,7 +51,7 @@ def _cells(
     hit, there = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     arms: list[Arm] = [arm for arm in data.controls_of(component) if arm.control == control]
     for arm in arms:
-        cube = bounds.with_identities(data, arm)
+        cube = with_identities(data, arm)
         hit |= cube == 1
         there |= ~np.isnan(cube)
     return hit, there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crosslatent.analysis.attribution import AttributionResult, judge_attribution
+from crosslatent.analysis.attribution_quality import AttributionResult, judge_attribution
 from crosslatent.analysis.data import RunData
 from crosslatent.selectors.evaluate import evaluation_of
 from crosslatent.selectors.results import Evaluation

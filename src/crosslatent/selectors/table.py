@@ -10,8 +10,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis.any_donor import weigh
-from crosslatent.analysis.data import Items, RunData
+from crosslatent.analysis.data import RunData, weigh
+from crosslatent.analysis.items import Items
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import STRATA, Component, TransplantSpec, check_component
 from crosslatent.selectors.base import Candidates, Labels, Mask, Places, Steps

@@ -3,17 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis import any_donor
-from crosslatent.analysis.data import Arm, Mask, RunData
-from crosslatent.analysis.results import ALL, ControlAtPair, PairTest, Picked, StratumGain
-from crosslatent.analysis.select import Choice, Scope, Tie, pilot_pair, pilot_pairs
+from crosslatent.analysis.data import Arm, RunData, blind_arm, strata_arms, weigh
+from crosslatent.analysis.items import ALL, Mask
+from crosslatent.analysis.pair_choice import PairChoice, Scope, Tie, pilot_pair, pilot_pairs
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
-from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference, paired_test
+from crosslatent.stats import (
+    Estimate,
+    Floats,
+    PairedMethod,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlAtPair:
+    """One control at the picked pair, on the questions that have it.
+
+    The control ``shuffled`` with the stratum ``any`` is computed and not run: what a donor gives on
+    average that is drawn without a look at its answer.
+
+    Attributes:
+        accuracy: of the control.
+        gain: control minus vanilla.
+        difference: true transplant minus control.
+        identity: the control is the unmodified run by definition (``self`` at source = target).
+    """
+
+    control: str
+    stratum: str | None
+    accuracy: Estimate
+    gain: Estimate
+    difference: Estimate
+    identity: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StratumGain:
+    """Gain among the questions whose stratum `name` has this `value`."""
+
+    name: str
+    value: str
+    vanilla: Estimate
+    gain: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class PairTest:
+    """The picked pair against the unmodified run, on one split and language.
+
+    Attributes:
+        in_sample: the split is the one that the pair was picked on, so the gain is optimistic.
+        repaired, broken: wrong -> right and right -> wrong.
+        p_value: of that change, by clusters (`stats.paired_test`); None if nothing changed.
+        p_method: the test that gave it.
+        changed_clusters: independent groups in which any answer was repaired or broken.
+        repaired_format: repaired where the unmodified output named no option.
+        repaired_content: repaired where it named a wrong option.
+        broken_unparseable: broken where the new output names no option.
+        vanilla_unparseable, unparseable: share of outputs that name no option, before and after.
+            These five are None for open answers.
+    """
+
+    split: str
+    lang: str
+    in_sample: bool
+    vanilla: Estimate
+    transplant: Estimate
+    gain: Estimate
+    repaired: int
+    broken: int
+    p_value: float | None
+    p_method: PairedMethod
+    changed_clusters: int
+    repaired_format: int | None
+    repaired_content: int | None
+    broken_unparseable: int | None
+    vanilla_unparseable: Estimate | None
+    unparseable: Estimate | None
+    controls: list[ControlAtPair]
+    strata: list[StratumGain]
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Pairs picked on the pilot split and tested on the others.
+
+    Attributes:
+        pooling: ``pooled`` = one pair for all languages; ``per_language`` = one for each.
+        choices: by language, or one under ``ALL``.
+    """
+
+    component: Component
+    pooling: str
+    choices: dict[str, PairChoice]
+    tests: list[PairTest]
+
+    @property
+    def is_pooled(self) -> bool:
+        """One pair for all languages."""
+        return self.pooling == "pooled"
+
 
 MOST_STRATUM_VALUES = 12
 """A stratum with more values than this is no grouping to report apart."""
@@ -46,7 +140,7 @@ def picked(
 
 def _pooled(
     data: RunData, component: Component, tune: str, scope: Scope, tie: Tie
-) -> dict[str, Choice]:
+) -> dict[str, PairChoice]:
     try:
         return {ALL: pilot_pair(data.reader, component, tune, None, scope, tie)}
     except RunFolderError:
@@ -54,7 +148,7 @@ def _pooled(
 
 
 def on_every_split(
-    data: RunData, component: Component, choices: dict[str, Choice], seed: int
+    data: RunData, component: Component, choices: dict[str, PairChoice], seed: int
 ) -> list[PairTest]:
     """The picked pairs on every split, pooled over languages and in each of them."""
     tuned_on = {choice.split for choice in choices.values()}
@@ -80,11 +174,11 @@ def judged_split(picked: Sequence[Picked], wanted: str | None) -> str | None:
     return list(splits)[-1] if splits else None
 
 
-def pairs_of_items(data: RunData, choices: dict[str, Choice]) -> Pairs:
+def pairs_of_items(data: RunData, choices: dict[str, PairChoice]) -> Pairs:
     """The pair that each question gets: its language's own, else the pooled one, else -1."""
     pairs = np.full((len(data.items.ids), 2), -1, dtype=np.int64)
     for lang, choice in choices.items():
-        pairs[data.items.in_group(lang=None if lang == ALL else lang)] = choice.pair
+        pairs[data.items.in_group(lang=lang)] = choice.pair
     return pairs
 
 
@@ -108,28 +202,22 @@ def pair_test(
     Returns:
         None if the group has no question with a gold answer and a row at its pair.
     """
-    split, lang = group
-    mask = data.items.in_group(split, None if lang == ALL else lang)
-    true = at_pairs(data.true_cube(component), pairs)
-    mask &= ~np.isnan(true) & ~np.isnan(data.items.vanilla)
+    true, vanilla = at_pairs(data.true_cube(component), pairs), data.items.vanilla
+    mask = data.items.in_group(*group) & ~np.isnan(true) & ~np.isnan(vanilla)
     if not mask.any():
         return None
-    vanilla = data.items.vanilla
-    clusters = data.items.clusters_of(mask)
     repaired, broken = mask & (true > vanilla), mask & (true < vanilla)
     unparseable = at_pairs(data.true_cube(component, "unparseable"), pairs)
-    test = paired_test(
-        true[mask], vanilla[mask], clusters, seed=seed, one_language=data.items.one_language(mask)
-    )
+    test = data.change(true, vanilla, mask, seed)
     has_options = bool((mask & data.items.has_options).any())
     format_repairs = int((data.items.unparseable[repaired] == 1).sum())
     return PairTest(
-        split=split,
-        lang=lang,
+        split=group[0],
+        lang=group[1],
         in_sample=in_sample,
-        vanilla=clustered_mean(vanilla[mask], clusters, seed=seed),
-        transplant=clustered_mean(true[mask], clusters, seed=seed),
-        gain=paired_difference(true[mask], vanilla[mask], clusters, seed=seed),
+        vanilla=data.mean(vanilla, mask, seed),
+        transplant=data.mean(true, mask, seed),
+        gain=data.difference(true, vanilla, mask, seed),
         repaired=int(repaired.sum()),
         broken=int(broken.sum()),
         p_value=test.p_value,
@@ -138,17 +226,11 @@ def pair_test(
         repaired_format=format_repairs if has_options else None,
         repaired_content=int(repaired.sum()) - format_repairs if has_options else None,
         broken_unparseable=int((unparseable[broken] == 1).sum()) if has_options else None,
-        vanilla_unparseable=_share(data, data.items.unparseable, mask, seed),
-        unparseable=_share(data, np.where(data.items.has_options, unparseable, np.nan), mask, seed),
+        vanilla_unparseable=data.share(data.items.unparseable, mask, seed),
+        unparseable=data.share(np.where(data.items.has_options, unparseable, np.nan), mask, seed),
         controls=controls_at(data, component, pairs, mask, seed),
         strata=strata_gains(data, true, mask, seed),
     )
-
-
-def _share(data: RunData, values: Floats, mask: Mask, seed: int) -> Estimate | None:
-    """Mean of what is known in `mask`; None if nothing is."""
-    estimate = clustered_mean(values[mask], data.items.clusters_of(mask), seed=seed)
-    return estimate if estimate.n else None
 
 
 def controls_at(
@@ -156,60 +238,48 @@ def controls_at(
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
     values = control_values(data, component, pairs)
-    found = [_control_at(data, arm, values[arm], pairs, mask, seed) for arm in values]
-    return [control for control in found if control is not None]
+    there = {arm: mask & ~np.isnan(cells) for arm, cells in values.items()}
+    return [
+        _control_at(data, arm, values[arm], pairs, own, seed)
+        for arm, own in there.items()
+        if own.any()
+    ]
 
 
 def control_values(data: RunData, component: Component, pairs: Pairs) -> dict[Arm, Floats]:
     """Each control at the given pairs, shape (items,), with the donor that is drawn blindly."""
     values = {arm: at_pairs(data.cube(arm), pairs) for arm in data.controls_of(component)}
-    if strata := any_donor.strata_arms(data, component):
+    if strata := strata_arms(data, component):
         given = {name: values[arm] for name, arm in strata.items()}
-        values[any_donor.blind_arm(component)] = any_donor.weigh(data.donor_shares, given)
+        values[blind_arm(component)] = weigh(data.donor_shares, given)
     return values
 
 
 def _control_at(
     data: RunData, arm: Arm, values: Floats, pairs: Pairs, mask: Mask, seed: int
-) -> ControlAtPair | None:
-    mask = mask & ~np.isnan(values)
-    if not mask.any():
-        return None
-    true = at_pairs(data.true_cube(arm.component), pairs)[mask]
-    clusters = data.items.clusters_of(mask)
+) -> ControlAtPair:
+    true = at_pairs(data.true_cube(arm.component), pairs)
     same_layer = bool((pairs[mask, 0] == pairs[mask, 1]).all())
     return ControlAtPair(
         control=arm.control,
         stratum=arm.stratum,
-        accuracy=clustered_mean(values[mask], clusters, seed=seed),
-        gain=paired_difference(values[mask], data.items.vanilla[mask], clusters, seed=seed),
-        difference=paired_difference(true, values[mask], clusters, seed=seed),
+        accuracy=data.mean(values, mask, seed),
+        gain=data.difference(values, data.items.vanilla, mask, seed),
+        difference=data.difference(true, values, mask, seed),
         identity=arm.control == "self" and same_layer and arm.component in IDENTITY_COMPONENTS,
     )
 
 
 def strata_gains(data: RunData, true: Floats, mask: Mask, seed: int) -> list[StratumGain]:
     """Gain in each group that the items' strata make, within `mask`."""
-    places = np.flatnonzero(mask)
+    strata, vanilla = data.items.strata, data.items.vanilla
     found = []
-    for name in sorted({name for place in places for name in data.items.strata[place]}):
-        labels = [data.items.strata[place].get(name) for place in places]
+    for name in sorted({name for row in np.flatnonzero(mask) for name in strata[row]}):
+        labels = [own.get(name) if there else None for own, there in zip(strata, mask, strict=True)]
         values = sorted({label for label in labels if label is not None})
-        if len(values) <= MOST_STRATUM_VALUES:
-            for value in values:
-                chosen = places[[label == value for label in labels]]
-                found.append(_stratum(data, true, (name, value), chosen, seed))
+        for value in values if len(values) <= MOST_STRATUM_VALUES else []:
+            chosen = np.array([label == value for label in labels], dtype=np.bool_)
+            before = data.mean(vanilla, chosen, seed)
+            gain = data.difference(true, vanilla, chosen, seed)
+            found.append(StratumGain(name, value, before, gain))
     return found
-
-
-def _stratum(
-    data: RunData,
-    true: Floats,
-    group: tuple[str, str],
-    places: NDArray[np.intp],
-    seed: int,
-) -> StratumGain:
-    clusters: Sequence[str] = data.items.cluster[places].tolist()
-    vanilla = data.items.vanilla[places]
-    gain: Estimate = paired_difference(true[places], vanilla, clusters, seed=seed)
-    return StratumGain(*group, clustered_mean(vanilla, clusters, seed=seed), gain)

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from crosslatent.analysis.items import language_column
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.specs import Component, Pair
 
 if TYPE_CHECKING:
-    import duckdb
-
     from crosslatent.runs.reader import RunReader
 
 Scope = Literal["all", "target-first"]
+
 Tie = Literal["logprob", "authors"]
 
 ENOUGH_PILOT_ITEMS = 50
@@ -26,7 +26,7 @@ ENOUGH_PILOT_ITEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PairChoice:
     """The pair that was picked, and how.
 
     Attributes:
@@ -77,7 +77,7 @@ def pilot_pair(
     languages: Sequence[str] | None = None,
     scope: Scope = "all",
     tie: Tie = "logprob",
-) -> Choice:
+) -> PairChoice:
     """Pick the pair with most right answers on `split`.
 
     Args:
@@ -110,7 +110,7 @@ def pilot_pairs(
     split: str = "pilot",
     scope: Scope = "all",
     tie: Tie = "logprob",
-) -> dict[str, Choice]:
+) -> dict[str, PairChoice]:
     """`pilot_pair` of every language that has one; the rows are read once for all of them.
 
     Raises:
@@ -134,9 +134,9 @@ def _choice(
     languages: tuple[str, ...],
     scope: Scope,
     tie: Tie,
-) -> Choice:
+) -> PairChoice:
     best, tied = best_pair(scores, tie)
-    return Choice(
+    return PairChoice(
         component=component,
         split=split,
         languages=languages,
@@ -180,6 +180,7 @@ _SCORE = """
     round(favg(r.gold_logprob::DOUBLE) FILTER (isfinite(r.gold_logprob)), 9)
     FROM rows r JOIN items i USING (item)
 """
+
 _JUDGED = """
     r.control = 'none' AND r.component = $component AND i.split = $split AND r.correct IS NOT NULL
 """
@@ -224,21 +225,6 @@ def _scores_by_language(
         {"component": component, "split": split},
     )
     return [(name, PairScore(*score)) for name, *score in rows.fetchall()]
-
-
-def language_column(
-    reader: RunReader, connection: duckdb.DuckDBPyConnection
-) -> Literal["lang", "aux_lang"]:
-    """The column of the items table that tells the languages of a run apart.
-
-    It is the language of main, but of aux for culture tasks: those are asked in English, and the
-    local language is aux's (docs/methods.md 1).
-    """
-    if reader.manifest.get("task", {}).get("direction") == "x->en":
-        return "aux_lang"
-    counts = connection.execute("SELECT count(DISTINCT lang), count(DISTINCT aux_lang) FROM items")
-    mains, auxes = counts.fetchone() or (0, 0)
-    return "aux_lang" if mains == 1 and auxes > 1 else "lang"
 
 
 def _tie_key(score: PairScore, tie: Tie) -> tuple[float, int, int]:
