@@ -110,8 +110,8 @@ def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) 
     opened: list[OpenedRun] = []
     samples: list[ModuleSample] = []
     for reader in readers:
-        data = RunData(reader)
-        opened.append(OpenedRun(data, summary_of(data, tune, seed, headline)))
+        data = RunData(reader, seed)
+        opened.append(OpenedRun(data, summary_of(data, tune, headline)))
         samples.append(module_sample(*opened[-1]))
         # Large runs fill gigabytes, and what is left to do needs little of them.
         data.forget_cubes()

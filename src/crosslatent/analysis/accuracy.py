@@ -102,7 +102,7 @@ RELATION = "relation"
 """The stratum that says which kind of question an item asks."""
 
 
-def accuracies(data: RunData, tune: str, seed: int) -> list[Accuracy]:
+def accuracies(data: RunData, tune: str) -> list[Accuracy]:
     """Vanilla and its baselines on every split and language; what is calibrated is on `tune`.
 
     Groups without gold answers, or without the rows that a baseline needs, are left out.
@@ -119,10 +119,10 @@ def accuracies(data: RunData, tune: str, seed: int) -> list[Accuracy]:
         everywhere["surer_calibrated"] = np.where(fitted, np.nan, surer(data, margin))
     for split, lang, mask in groups(data.items):
         for name, values in (everywhere | _majorities(data.items, mask)).items():
-            estimate = data.mean(values, mask, seed)
+            estimate = data.mean(values, mask)
             if estimate.n:
                 is_vanilla = name == "vanilla"
-                shares = data.share(data.items.unparseable, mask, seed) if is_vanilla else None
+                shares = data.share(data.items.unparseable, mask) if is_vanilla else None
                 found.append(Accuracy(name, split, lang, estimate, shares))
     return found
 
@@ -169,19 +169,16 @@ def majority(items: Items, mask: Mask, stratum: str | None = None) -> Floats:
     )
 
 
-def grids(
-    data: RunData, component: Component, seed: int, shown: str | None = None
-) -> list[PairGrid]:
+def grids(data: RunData, component: Component, shown: str | None = None) -> list[PairGrid]:
     """The grid of true transplants: each split pooled over languages, each language within `shown`.
 
     Args:
         data: the run.
         component: what is transplanted.
-        seed: of the intervals.
         shown: the split that figures are shown of; None = languages are pooled over all questions.
     """
     return [
-        grid(data, component, split, lang, mask, seed)
+        grid(data, component, split, lang, mask, data.seed)
         for split, lang, mask in groups(data.items)
         if lang == ALL or split == (shown or ALL)
     ]
@@ -197,13 +194,13 @@ def grid(
         for measure in ("correct", "changed")
     )
     vanilla = data.items.vanilla
-    gains = data.means(correct - vanilla[:, None], mask, seed, difference=True)
+    gains = data.means(correct - vanilla[:, None], mask, seed=seed, difference=True)
     covered = mask & ~np.isnan(changed).all(axis=1)
     return PairGrid(
         component=component,
         split=split,
         lang=lang,
-        vanilla=data.mean(np.where(covered, vanilla, np.nan), mask, seed),
+        vanilla=data.mean(np.where(covered, vanilla, np.nan), mask, seed=seed),
         accuracy=_matrix(known_mean(correct[mask], 0).tolist(), size),
         gain=_matrix([gain.value for gain in gains], size),
         gain_low=_matrix([gain.low for gain in gains], size),
@@ -229,7 +226,7 @@ class _Answers:
     changed: Floats
 
 
-def conditions(data: RunData, seed: int) -> list[ConditionFigures]:
+def conditions(data: RunData) -> list[ConditionFigures]:
     """All conditions of a run, by split and language; without those that answered nothing there."""
     if "condition" not in data.columns:
         return []
@@ -239,7 +236,7 @@ def conditions(data: RunData, seed: int) -> list[ConditionFigures]:
     return [
         figures
         for split, lang, mask in _groups(data)
-        for figures in _figures(data, answers, split, lang, mask, seed)
+        for figures in _figures(data, answers, split, lang, mask)
     ]
 
 
@@ -252,7 +249,7 @@ def _groups(data: RunData) -> Iterator[tuple[str, str, Mask]]:
             continue
         languages = items.languages if len(items.languages) > 1 else []
         for lang in (ALL, *languages):
-            mask = items.in_group(split, lang)
+            mask = items.in_group(None if split == ALL else split, lang)
             if lang == ALL:
                 mask &= ~central
             if mask.any():
@@ -286,18 +283,18 @@ def _answers(data: RunData) -> _Answers:
 
 
 def _figures(
-    data: RunData, answers: _Answers, split: str, lang: str, mask: Mask, seed: int
+    data: RunData, answers: _Answers, split: str, lang: str, mask: Mask
 ) -> Iterator[ConditionFigures]:
     after = np.where(mask[:, None], answers.correct, np.nan)
     before = np.where(np.isnan(after), np.nan, data.items.vanilla[:, None])
     after = np.where(np.isnan(before), np.nan, after)
     clusters = data.items.clusters_of(mask)
-    tests = cluster_permutations(after[mask], before[mask], clusters, seed=seed)
+    tests = cluster_permutations(after[mask], before[mask], clusters, seed=data.seed)
     adjusted = corrected([test.p_two_sided for test in tests], f"conditions {split} {lang}")
     vanilla, rates, changed = (
-        data.means(values, mask, seed) for values in (before, after, answers.changed)
+        data.means(values, mask) for values in (before, after, answers.changed)
     )
-    gains = data.means(after - before, mask, seed, difference=True)
+    gains = data.means(after - before, mask, difference=True)
     for place, (name, identity) in enumerate(answers.names):
         if gains[place].n:
             yield ConditionFigures(

@@ -227,7 +227,7 @@ def _agreements(data: RunData, cells: _Cells, mask: Mask, seed: int) -> list[Agr
     for outcome, values in cells.outcomes.items():
         each = _correlations(cells.scores, values)
         for group, chosen in groups.items():
-            mean = data.mean(each, chosen, seed, difference=True)
+            mean = data.mean(each, chosen, seed=seed, difference=True)
             if mean.n:
                 found.append(Agreement(outcome, group, mean))
     return found
@@ -258,8 +258,8 @@ def _all_found(
         drawn = np.full(len(mask), np.nan)
         pairs, solving = (cells[solvable].sum(axis=1) for cells in (tried, solves))
         drawn[solvable] = _by_chance(pairs, solving, k)
-        means = (data.mean(values, solvable, seed) for values in (ranked, drawn, fixed))
-        over = (data.difference(ranked, other, solvable, seed) for other in (drawn, fixed))
+        means = (data.mean(values, solvable, seed=seed) for values in (ranked, drawn, fixed))
+        over = (data.difference(ranked, other, solvable, seed=seed) for other in (drawn, fixed))
         found.append(TopPairs(k, *means, *over))
     return found
 

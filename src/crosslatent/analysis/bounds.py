@@ -130,7 +130,7 @@ class LayerTest:
     test: Corrected
 
 
-def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | None:
+def upper_bound(data: RunData, component: Component) -> UpperBound | None:
     """Share of questions that any pair solves; None if no row has a gold answer.
 
     Where controls were run on some splits only, so is this: it is to be seen beside them.
@@ -141,15 +141,15 @@ def upper_bound(data: RunData, component: Component, seed: int) -> UpperBound | 
     if not tried.any():
         return None
     unions = _unions(cube)
-    columns = data.means(unions, seed=seed)
+    columns = data.means(unions)
     return UpperBound(
         component=component,
         splits=[split for split in items.splits if split in splits],
-        vanilla=data.mean(np.where(tried.any(axis=(1, 2)), items.vanilla, np.nan), seed=seed),
+        vanilla=data.mean(np.where(tried.any(axis=(1, 2)), items.vanilla, np.nan)),
         overall=columns[0],
         by_source=columns[1 : 1 + data.n_layers],
         by_target=columns[1 + data.n_layers :],
-        by_language={lang: data.mean(unions[:, 0], mask, seed) for lang, mask in languages(data)},
+        by_language={lang: data.mean(unions[:, 0], mask) for lang, mask in languages(data)},
         attempts=_attempts(tried),
     )
 
@@ -173,12 +173,12 @@ def controls(data: RunData, component: Component) -> list[Arm]:
     return [*run, blind_arm(component)] if strata_arms(data, component) else run
 
 
-def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
+def bound_versus(data: RunData, arm: Arm) -> BoundVersus | None:
     """The upper bound beside one control; None if no question has both."""
     sides = union_sides(data, arm)
     if np.isnan(sides.true).all() or not sides.attempts:
         return None
-    columns = versus(data, sides.true, sides.control, None, seed)
+    columns = versus(data, sides.true, sides.control, None)
     return BoundVersus(
         component=arm.component,
         control=arm.control,
@@ -188,7 +188,7 @@ def bound_versus(data: RunData, arm: Arm, seed: int) -> BoundVersus | None:
         by_source=columns[1 : 1 + data.n_layers],
         by_target=columns[1 + data.n_layers :],
         by_language={
-            lang: versus(data, sides.true[:, :1], sides.control[:, :1], mask, seed)[0]
+            lang: versus(data, sides.true[:, :1], sides.control[:, :1], mask)[0]
             for lang, mask in languages(data)
         },
     )
@@ -256,15 +256,13 @@ def _unions(cube: Floats) -> Floats:
     return np.hstack([whole, solved_by_any(cube, 2), solved_by_any(cube, 1)])
 
 
-def versus(
-    data: RunData, true: Floats, control: Floats, mask: Mask | None, seed: int
-) -> list[Versus]:
+def versus(data: RunData, true: Floats, control: Floats, mask: Mask | None) -> list[Versus]:
     """True, control and their difference among the questions in `mask`, an entry a column.
 
     Both sides have the shape (items, columns), NaN where a question lacks either.
     """
-    sides = [data.means(side, mask, seed) for side in (true, control)]
-    sides.append(data.means(true - control, mask, seed, difference=True))
+    sides = [data.means(side, mask) for side in (true, control)]
+    sides.append(data.means(true - control, mask, difference=True))
     return [Versus(*columns) for columns in zip(*sides, strict=True)]
 
 
@@ -286,9 +284,9 @@ carried, and are no rivals. Controls of other packages come after these, unless 
 know the answer."""
 
 
-def over_controls(data: RunData, component: Component, seed: int) -> OverControls | None:
+def over_controls(data: RunData, component: Component) -> OverControls | None:
     """The headline of an upper bound; None if no control of this kind was run."""
-    found = _rivals(data, component, seed)
+    found = _rivals(data, component)
     if not found:
         return None
     rivals = [rival for rival, _ in found]
@@ -305,15 +303,15 @@ def over_controls(data: RunData, component: Component, seed: int) -> OverControl
     )
 
 
-def layer_tests(data: RunData, component: Component, seed: int) -> list[LayerTest]:
+def layer_tests(data: RunData, component: Component) -> list[LayerTest]:
     """Unions of every source and every target layer against the strongest control."""
-    found = _rivals(data, component, seed)
+    found = _rivals(data, component)
     if not found or data.n_layers < 2:
         return []
     strongest, sides = found[0]
     true, control = sides.true[:, 1:], sides.control[:, 1:]
-    tests = cluster_permutations(true, control, data.items.cluster.tolist(), seed=seed)
-    differences = data.means(true - control, seed=seed, difference=True)
+    tests = cluster_permutations(true, control, data.items.cluster.tolist(), seed=data.seed)
+    differences = data.means(true - control, difference=True)
     adjusted = corrected([test.p_two_sided for test in tests], f"{component} layers")
     layers = [(side, layer) for side in ("source", "target") for layer in range(data.n_layers)]
     return [
@@ -323,20 +321,20 @@ def layer_tests(data: RunData, component: Component, seed: int) -> list[LayerTes
     ]
 
 
-def _rivals(data: RunData, component: Component, seed: int) -> list[tuple[Rival, Sides]]:
+def _rivals(data: RunData, component: Component) -> list[tuple[Rival, Sides]]:
     """The controls that were run, the one that leaves least first; ties as they are listed."""
     arms = {control_name(arm.control, arm.stratum): arm for arm in controls(data, component)}
     said = data.spec.get("other_controls") or {}
     others = {name for name, what in said.items() if not what.get("knows_answer")}
     blind = [*BLIND, *(name for name, arm in arms.items() if arm.control in others)]
-    found = [_rival(data, name, arms[name], seed) for name in blind if name in arms]
+    found = [_rival(data, name, arms[name]) for name in blind if name in arms]
     known = [one for one in found if one[0].difference.value is not None]
     return sorted(known, key=lambda one: one[0].difference.value or 0.0)
 
 
-def _rival(data: RunData, name: str, arm: Arm, seed: int) -> tuple[Rival, Sides]:
+def _rival(data: RunData, name: str, arm: Arm) -> tuple[Rival, Sides]:
     sides = union_sides(data, arm)
     true, control = sides.true[:, 0], sides.control[:, 0]
-    test = cluster_permutation(true, control, data.items.cluster.tolist(), seed=seed)
-    (sizes,) = versus(data, sides.true[:, :1], sides.control[:, :1], None, seed)
+    test = cluster_permutation(true, control, data.items.cluster.tolist(), seed=data.seed)
+    (sizes,) = versus(data, sides.true[:, :1], sides.control[:, :1], None)
     return Rival(name, sizes.true, sizes.control, sizes.difference, test), sides

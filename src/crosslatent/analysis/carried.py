@@ -84,7 +84,7 @@ class Spelling:
 DIFFERENT = "different_answer"
 
 
-def follows(data: RunData, component: Component, picks: list[Picked], seed: int) -> list[Follow]:
+def follows(data: RunData, component: Component, picks: list[Picked]) -> list[Follow]:
     """How often the donor's answer comes out: mean over all pairs, and at the pooled pair.
 
     Empty if the run has no shuffled rows with a different-answer donor.
@@ -98,14 +98,14 @@ def follows(data: RunData, component: Component, picks: list[Picked], seed: int)
             component=component,
             split=split,
             pair=pair,
-            share=data.mean(values, mask, seed),
-            vanilla_share=data.mean(before, mask, seed),
-            difference=data.difference(values, before, mask, seed),
+            share=data.mean(values, mask),
+            vanilla_share=data.mean(before, mask),
+            difference=data.difference(values, before, mask),
         )
         for pair, values in _views(data, data.cube(arm, "follows"), picks)
         for known in [~np.isnan(values) & ~np.isnan(before)]
         for split in (ALL, *data.items.splits)
-        if (mask := known & data.items.in_group(split)).any()
+        if (mask := known & data.items.in_group(None if split == ALL else split)).any()
     ]
 
 
@@ -153,7 +153,7 @@ def _vanilla_gives_donor_answer(data: RunData, arm: Arm) -> Floats:
     return np.array([shares.get(item, np.nan) for item in data.items.ids])
 
 
-def spellings(data: RunData, picks: Sequence[Picked], seed: int) -> list[Spelling]:
+def spellings(data: RunData, picks: Sequence[Picked]) -> list[Spelling]:
     """The pooled pairs on every split, apart for answers that are spelled alike and others.
 
     Empty if the run has no open question with a gold answer.
@@ -173,7 +173,7 @@ def spellings(data: RunData, picks: Sequence[Picked], seed: int) -> list[Spellin
         for test in pick.tests:
             mask = judged & data.items.in_group(test.split)
             if test.lang == ALL and mask.any():
-                found.append(_spelling(data, pick, test, (true, donor, alike), mask, seed))
+                found.append(_spelling(data, pick, test, (true, donor, alike), mask))
     return found
 
 
@@ -204,7 +204,6 @@ def _spelling(
     test: PairTest,
     values: tuple[Floats, Floats | None, Floats],
     mask: Mask,
-    seed: int,
 ) -> Spelling:
     true, donor, alike = values
     known = mask & ~np.isnan(alike)
@@ -213,23 +212,21 @@ def _spelling(
         component=pick.component,
         split=test.split,
         in_sample=test.in_sample,
-        same=_spelled_group(data, true, donor, known & (alike == 1), seed),
-        other=_spelled_group(data, true, donor, known & (alike == 0), seed),
+        same=_spelled_group(data, true, donor, known & (alike == 1)),
+        other=_spelled_group(data, true, donor, known & (alike == 0)),
         difference=group_difference(
-            change[known], alike[known] == 1, data.items.clusters_of(known), seed=seed
+            change[known], alike[known] == 1, data.items.clusters_of(known)
         ),
         unknown=int((mask & ~known).sum()),
     )
 
 
-def _spelled_group(
-    data: RunData, true: Floats, donor: Floats | None, mask: Mask, seed: int
-) -> SpelledGroup:
+def _spelled_group(data: RunData, true: Floats, donor: Floats | None, mask: Mask) -> SpelledGroup:
     vanilla = data.items.vanilla
     return SpelledGroup(
-        vanilla=data.mean(vanilla, mask, seed),
-        gain=data.difference(true, vanilla, mask, seed),
-        donor=None if donor is None else data.difference(donor, vanilla, mask, seed),
-        over_donor=None if donor is None else data.difference(true, donor, mask, seed),
+        vanilla=data.mean(vanilla, mask),
+        gain=data.difference(true, vanilla, mask),
+        donor=None if donor is None else data.difference(donor, vanilla, mask),
+        over_donor=None if donor is None else data.difference(true, donor, mask),
         languages=dict(Counter(data.items.lang[mask].tolist()).most_common()),
     )

@@ -96,10 +96,11 @@ class RunData:
             `plain` (what the unmodified model said), `golds` (each item's gold answers) and, once
             `fold_outputs` was called, `texts` (what outputs of open questions are when folded).
         repeats: sentences on questions that are asked twice.
+        seed: of intervals and tests.
     """
 
-    def __init__(self, reader: RunReader) -> None:
-        self.reader = reader
+    def __init__(self, reader: RunReader, seed: int = 0) -> None:
+        self.reader, self.seed = reader, seed
         self.manifest: Mapping[str, Any] = reader.manifest
         self.con: duckdb.DuckDBPyConnection = reader.connect()
         refuse_all(self.con, reader.path)
@@ -239,8 +240,8 @@ class RunData:
         self,
         columns: Floats,
         mask: Mask | None = None,
-        seed: int = 0,
         *,
+        seed: int | None = None,
         difference: bool = False,
     ) -> list[Estimate]:
         """Mean of each column over some questions, with an interval that resamples clusters.
@@ -248,38 +249,42 @@ class RunData:
         Args:
             columns: values, shape (items, columns); NaN = missing.
             mask: the questions, shape (items,); None = all.
-            seed: of the intervals.
+            seed: of the intervals; None = that of the run.
             difference: the values are differences, and no shares.
         """
-        if mask is None:
-            mask = np.ones(len(columns), dtype=np.bool_)
-        clusters = self.items.clusters_of(mask)
+        mask = np.ones(len(columns), dtype=np.bool_) if mask is None else mask
+        clusters, seed = self.items.clusters_of(mask), self.seed if seed is None else seed
         return clustered_means(columns[mask], clusters, seed=seed, difference=difference)
 
     def mean(
-        self, values: Floats, mask: Mask | None = None, seed: int = 0, *, difference: bool = False
+        self,
+        values: Floats,
+        mask: Mask | None = None,
+        *,
+        seed: int | None = None,
+        difference: bool = False,
     ) -> Estimate:
         """`means` of a single column, shape (items,)."""
-        return self.means(values[:, None], mask, seed, difference=difference)[0]
+        return self.means(values[:, None], mask, seed=seed, difference=difference)[0]
 
     def difference(
-        self, after: Floats, before: Floats, mask: Mask | None = None, seed: int = 0
+        self, after: Floats, before: Floats, mask: Mask, *, seed: int | None = None
     ) -> Estimate:
         """Mean of after - before, shape (items,) each, over the questions that have both."""
-        return self.mean(after - before, mask, seed, difference=True)
+        return self.mean(after - before, mask, seed=seed, difference=True)
 
-    def share(self, values: Floats, mask: Mask, seed: int) -> Estimate | None:
+    def share(self, values: Floats, mask: Mask) -> Estimate | None:
         """`mean`; None if nothing is known."""
-        estimate = self.mean(values, mask, seed)
+        estimate = self.mean(values, mask)
         return estimate if estimate.n else None
 
-    def change(self, after: Floats, before: Floats, mask: Mask, seed: int) -> PairedTest:
+    def change(self, after: Floats, before: Floats, mask: Mask) -> PairedTest:
         """Test that answers changed, by clusters (`stats.paired_test`)."""
         return paired_test(
             after[mask],
             before[mask],
             self.items.clusters_of(mask),
-            seed=seed,
+            seed=self.seed,
             one_language=len(np.unique(self.items.lang[mask])) == 1,
         )
 

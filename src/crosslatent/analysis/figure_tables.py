@@ -367,13 +367,13 @@ def upper_bounds(reader: RunReader, *, seed: int = 0) -> pd.DataFrame:
     """
     import pandas as pd
 
-    data = RunData(reader)
+    data = RunData(reader, seed)
     rows: list[Record] = []
     for component in data.components:
-        bound = upper_bound(data, component, seed)
+        bound = upper_bound(data, component)
         if bound is not None:
             rows.append(_bound(component, "none", None, bound.overall, bound.attempts))
-        found = [bound_versus(data, arm, seed) for arm in controls(data, component)]
+        found = [bound_versus(data, arm) for arm in controls(data, component)]
         for one in (versus for versus in found if versus is not None):
             minus = one.overall.difference
             row = _bound(component, one.control, one.stratum, one.overall.control, one.attempts)

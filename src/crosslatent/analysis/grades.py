@@ -133,15 +133,9 @@ class Outputs:
 class Graded:
     """The rows of a run that are looked at one by one: unmodified ones, and those at a pair."""
 
-    def __init__(self, data: RunData, seed: int) -> None:
-        """Look up the metrics of the run.
-
-        Args:
-            data: the run.
-            seed: of the intervals.
-        """
+    def __init__(self, data: RunData) -> None:
+        """Look up the metrics of the run."""
         self._data = data
-        self._seed = seed
         self._vanilla = self._unmodified("vanilla")
         self._translate_test = self._unmodified("translate_test")
         self.metric = str(data.manifest.get("task", {}).get("metric") or ACCURACY)
@@ -156,7 +150,7 @@ class Graded:
         items = self._data.items
         ways = {"vanilla": self._vanilla, "translate_test": self._translate_test}
         found = [
-            MeanScore(metric, name, split, lang, self._mean(outputs.score(metric), mask))
+            MeanScore(metric, name, split, lang, self._data.mean(outputs.score(metric), mask))
             for metric in self.metrics
             for split, lang, mask in groups(items)
             for name, outputs in ways.items()
@@ -165,74 +159,48 @@ class Graded:
 
     def scores_at_pairs(self, picks: Sequence[Picked]) -> list[ScoreAtPair]:
         """Scores at each picked pair, on every split, pooled over languages and in each."""
-        return [
-            score
-            for pick, outputs in self._at(picks)
-            for metric in self.metrics
-            for score in self._scores_at(pick, metric, outputs)
-        ]
-
-    def _scores_at(self, pick: Picked, metric: str, outputs: Outputs) -> Iterator[ScoreAtPair]:
-        before, after = self._vanilla.score(metric), outputs.score(metric)
-        both = ~np.isnan(before) & ~np.isnan(after)
-        for split, lang, in_sample, mask in self._groups_of(pick, both):
-            yield ScoreAtPair(
-                metric=metric,
-                component=pick.component,
-                pooling=pick.pooling,
-                split=split,
-                lang=lang,
-                in_sample=in_sample,
-                vanilla=self._mean(before, mask),
-                transplant=self._mean(after, mask),
-                gain=self._difference(after, before, mask),
-            )
+        data, found = self._data, []
+        for pick, outputs in self._at(picks):
+            for metric in self.metrics:
+                before, after = self._vanilla.score(metric), outputs.score(metric)
+                for head, mask in self._groups_of(pick, ~np.isnan(before) & ~np.isnan(after)):
+                    means = data.mean(before, mask), data.mean(after, mask)
+                    gain = data.difference(after, before, mask)
+                    found.append(ScoreAtPair(metric, *head, *means, gain))
+        return found
 
     def fidelity(self) -> list[Fidelity]:
         """Off-target rates of the unmodified run; empty without a language to be expected."""
         there = self._vanilla.there & self._known
         off = self._vanilla.off_target(self._expected)
         return [
-            Fidelity(split, lang, self._mean(off, mask & there), int((mask & there).sum()))
+            Fidelity(split, lang, self._data.mean(off, mask & there), int((mask & there).sum()))
             for split, lang, mask in groups(self._data.items)
             if (mask & there).any()
         ]
 
     def fidelity_at_pairs(self, picks: Sequence[Picked]) -> list[FidelityAtPair]:
         """Off-target rates at each picked pair beside the unmodified run's."""
-        return [
-            fidelity
-            for pick, outputs in self._at(picks)
-            for fidelity in self._fidelity_at(pick, outputs)
-        ]
-
-    def _fidelity_at(self, pick: Picked, outputs: Outputs) -> Iterator[FidelityAtPair]:
+        data, found = self._data, []
         before = self._vanilla.off_target(self._expected)
-        after = outputs.off_target(self._expected)
-        identified = ~np.isnan(before), ~np.isnan(after)
-        there = self._vanilla.there & outputs.there & self._known
-        for split, lang, in_sample, mask in self._groups_of(pick, there):
-            both = mask & identified[0] & identified[1]
-            if both.any():
-                yield FidelityAtPair(
-                    component=pick.component,
-                    pooling=pick.pooling,
-                    split=split,
-                    lang=lang,
-                    in_sample=in_sample,
-                    vanilla=self._mean(before, both),
-                    transplant=self._mean(after, both),
-                    difference=self._difference(after, before, both),
-                    outputs=int(mask.sum()),
-                    vanilla_identified=int((mask & identified[0]).sum()),
-                    transplant_identified=int((mask & identified[1]).sum()),
-                )
+        for pick, outputs in self._at(picks):
+            after = outputs.off_target(self._expected)
+            identified = ~np.isnan(before), ~np.isnan(after)
+            there = self._vanilla.there & outputs.there & self._known
+            for head, mask in self._groups_of(pick, there):
+                both = mask & identified[0] & identified[1]
+                if both.any():
+                    means = data.mean(before, both), data.mean(after, both)
+                    counts = (int((mask & known).sum()) for known in (there, *identified))
+                    gap = data.difference(after, before, both)
+                    found.append(FidelityAtPair(*head, *means, gap, *counts))
+        return found
 
     def rules(self) -> list[RuleAccuracy]:
         """Accuracy of the unmodified run under every rule that was tried, the task's own first."""
         own = str(self._data.manifest.get("task", {}).get("rule") or "")
         found = [
-            RuleAccuracy(rule, split, self._mean(self._vanilla.correct(rule), mask))
+            RuleAccuracy(rule, split, self._data.mean(self._vanilla.correct(rule), mask))
             for rule in _first(own, self._names("correct_by_rule"))
             for split, lang, mask in groups(self._data.items)
             if lang == ALL
@@ -243,19 +211,16 @@ class Graded:
         for pick in picks:
             yield pick, self._rows_at(pick.component, pairs_of_items(self._data, pick.choices))
 
-    def _groups_of(self, pick: Picked, there: Mask) -> Iterator[tuple[str, str, bool, Mask]]:
-        """(split, language, tuned on it, mask) of the groups that a pick is looked at in."""
+    def _groups_of(
+        self, pick: Picked, there: Mask
+    ) -> Iterator[tuple[tuple[Component, str, str, str, bool], Mask]]:
+        """What a pick is looked at in: the first five fields of its figures, and the questions."""
         tuned_on = {choice.split for choice in pick.choices.values()}
         several = len(self._data.items.languages) > 1
         for split, lang, mask in groups(self._data.items):
             if split != ALL and (several or lang == ALL) and (mask & there).any():
-                yield split, lang, split in tuned_on, mask & there
-
-    def _mean(self, values: Floats, mask: Mask) -> Estimate:
-        return self._data.mean(values, mask, self._seed)
-
-    def _difference(self, after: Floats, before: Floats, mask: Mask) -> Estimate:
-        return self._data.difference(after, before, mask, self._seed)
+                head = pick.component, pick.pooling, split, lang, split in tuned_on
+                yield head, mask & there
 
     def _names(self, column: str) -> list[str]:
         query = f"SELECT DISTINCT unnest(map_keys({column})) AS name FROM rows ORDER BY name"

@@ -120,7 +120,7 @@ def uncorrected(p_value: float | None) -> Corrected:
 
 
 def significance(
-    data: RunData, picks: Sequence[Picked], headline: Headline | None, seed: int
+    data: RunData, picks: Sequence[Picked], headline: Headline | None
 ) -> list[Significance]:
     """Every component's pooled pair on every split that it was not picked on.
 
@@ -128,7 +128,6 @@ def significance(
         data: the run.
         picks: the picked pairs of all components.
         headline: the comparison that was declared beforehand; it is the one that is not adjusted.
-        seed: of intervals and permutations.
     """
     found = [
         one
@@ -136,7 +135,7 @@ def significance(
         if pick.is_pooled
         for split in data.items.splits
         if split != pick.choices[ALL].split
-        and (one := _on_split(data, pick, split, headline, seed)) is not None
+        and (one := _on_split(data, pick, split, headline)) is not None
     ]
     rest = [one for one in found if not one.declared]
     adjusted = corrected([one.overall.test.p_value for one in rest], "components and splits")
@@ -148,7 +147,7 @@ def significance(
 
 
 def _on_split(
-    data: RunData, pick: Picked, split: str, headline: Headline | None, seed: int
+    data: RunData, pick: Picked, split: str, headline: Headline | None
 ) -> Significance | None:
     after = at_pairs(data.true_cube(pick.component), pairs_of_items(data, pick.choices))
     known = ~np.isnan(after) & ~np.isnan(data.items.vanilla)
@@ -159,9 +158,9 @@ def _on_split(
         component=pick.component,
         split=split,
         declared=_is_declared(data, headline, pick, split),
-        overall=_effect(data, after, mask, (split, ALL), seed),
-        by_language=_by_language(data, pick.component, after, mask, split, seed),
-        shared=_shared(data, after, mask, (pick.choices[ALL].split, split), seed),
+        overall=_effect(data, after, mask, (split, ALL)),
+        by_language=_by_language(data, pick.component, after, mask, split),
+        shared=_shared(data, after, mask, (pick.choices[ALL].split, split)),
     )
 
 
@@ -175,25 +174,23 @@ def _is_declared(data: RunData, headline: Headline | None, pick: Picked, split: 
 
 
 def _by_language(
-    data: RunData, component: Component, after: Floats, mask: Mask, split: str, seed: int
+    data: RunData, component: Component, after: Floats, mask: Mask, split: str
 ) -> list[PairEffect]:
     masks = {lang: mask & (data.items.lang == lang) for lang in data.items.languages}
     masks = {lang: own for lang, own in masks.items() if own.any()}
     if len(masks) < 2:
         return []
-    effects = [_effect(data, after, own, (split, lang), seed) for lang, own in masks.items()]
+    effects = [_effect(data, after, own, (split, lang)) for lang, own in masks.items()]
     family = f"{component} {split} languages"
     tests = corrected([effect.test.p_value for effect in effects], family)
     return [replace(effect, test=test) for effect, test in zip(effects, tests, strict=True)]
 
 
-def _effect(
-    data: RunData, after: Floats, mask: Mask, group: tuple[str, str], seed: int
-) -> PairEffect:
+def _effect(data: RunData, after: Floats, mask: Mask, group: tuple[str, str]) -> PairEffect:
     clusters = data.items.clusters_of(mask)
     old, new = data.items.vanilla[mask], after[mask]
-    sizes = effect_sizes(new, old, clusters, seed=seed)
-    tested = data.change(after, data.items.vanilla, mask, seed)
+    sizes = effect_sizes(new, old, clusters, seed=data.seed)
+    tested = data.change(after, data.items.vanilla, mask)
     return PairEffect(
         split=group[0],
         lang=group[1],
@@ -206,9 +203,7 @@ def _effect(
     )
 
 
-def _shared(
-    data: RunData, after: Floats, mask: Mask, splits: tuple[str, str], seed: int
-) -> Shared | None:
+def _shared(data: RunData, after: Floats, mask: Mask, splits: tuple[str, str]) -> Shared | None:
     """Questions of the test split on a fact of the tuning split; None if there are none."""
     tune, test = splits
     tuned = set(data.items.clusters_of(data.items.in_group(tune)))
@@ -219,5 +214,5 @@ def _shared(
     return Shared(
         questions=int(both.sum()),
         clusters=len(set(data.items.clusters_of(both))),
-        without=_effect(data, after, rest, (test, ALL), seed) if rest.any() else None,
+        without=_effect(data, after, rest, (test, ALL)) if rest.any() else None,
     )

@@ -64,9 +64,9 @@ class Items:
         return names
 
     def in_group(self, split: str | None = None, lang: str | None = None) -> Mask:
-        """Which questions belong to a split and language; None or `ALL` = any."""
+        """Which questions belong to a split (None = any) and language (None or `ALL` = any)."""
         mask: Mask = np.ones(len(self.ids), dtype=np.bool_)
-        if split not in (None, ALL):
+        if split is not None:
             mask &= self.split == split
         if lang not in (None, ALL):
             mask &= self.lang == lang
@@ -140,7 +140,7 @@ def groups(items: Items) -> Iterator[tuple[str, str, Mask]]:
     """(split, language, mask) of every group that figures are given for, whole run first."""
     for split in (ALL, *items.splits):
         for lang in (ALL, *items.languages):
-            mask = items.in_group(split, lang)
+            mask = items.in_group(None if split == ALL else split, lang)
             if mask.any():
                 yield split, lang, mask
 

@@ -94,7 +94,7 @@ class PickStability:
 
 
 def layer_profile(
-    data: RunData, component: Component, seed: int, split: str | None = None
+    data: RunData, component: Component, split: str | None = None
 ) -> LayerProfile | None:
     """The layers of a grid; None without gold answers or with a single layer.
 
@@ -104,7 +104,7 @@ def layer_profile(
     gains = data.gains(component)
     if data.n_layers < 2 or np.isnan(gains[mask]).all():
         return None
-    sources, targets = (_layers(data, known_mean(gains, axis), mask, seed) for axis in (2, 1))
+    sources, targets = (_layers(data, known_mean(gains, axis), mask) for axis in (2, 1))
     parts = _parts(known_mean(gains[mask], 0))
     return LayerProfile(
         component=component,
@@ -119,11 +119,10 @@ def layer_profile(
     )
 
 
-def _layers(data: RunData, by_layer: Floats, mask: Mask, seed: int) -> list[LayerGain]:
+def _layers(data: RunData, by_layer: Floats, mask: Mask) -> list[LayerGain]:
     """Mean and marginal gain of each layer that was run, from questions by layers."""
     means, margins = (
-        data.means(values, mask, seed, difference=True)
-        for values in (by_layer, _over_others(by_layer))
+        data.means(values, mask, difference=True) for values in (by_layer, _over_others(by_layer))
     )
     return [
         LayerGain(layer, mean, margin)
@@ -164,7 +163,7 @@ RESAMPLES = 2_000
 WINNERS = 5
 
 
-def grid_stability(data: RunData, component: Component, seed: int) -> GridStability | None:
+def grid_stability(data: RunData, component: Component) -> GridStability | None:
     """The grid of gains from either of two random halves of the facts; None without gold answers.
 
     Half the facts make a noisier grid than all do, so the grid itself is steadier than this.
@@ -172,10 +171,10 @@ def grid_stability(data: RunData, component: Component, seed: int) -> GridStabil
     gains = data.gains(component)
     if np.isnan(gains).all():
         return None
-    return GridStability(component, split_half(gains, data.items.cluster.tolist(), seed=seed))
+    return GridStability(component, split_half(gains, data.items.cluster.tolist(), seed=data.seed))
 
 
-def pick_stability(data: RunData, pick: Picked, seed: int) -> PickStability | None:
+def pick_stability(data: RunData, pick: Picked) -> PickStability | None:
     """How often the pooled pair wins when the facts it was picked on are drawn again."""
     choice = pick.choices[ALL]
     mask = data.items.in_group(choice.split)
@@ -184,7 +183,7 @@ def pick_stability(data: RunData, pick: Picked, seed: int) -> PickStability | No
     if len(sums) < 2:
         return None
     ties = _per_cluster(data, data.true_cube(pick.component, "gold_logprob"), mask)
-    winners = _winners(sums, counts, ties, seed)
+    winners = _winners(sums, counts, ties, np.random.default_rng(data.seed))
     pairs = [divmod(int(place), data.n_layers) for place in winners]
     often = Counter(pairs).most_common(WINNERS)
     return PickStability(
@@ -198,15 +197,14 @@ def pick_stability(data: RunData, pick: Picked, seed: int) -> PickStability | No
         resamples=len(pairs),
         n=choice.n,
         clusters=int(counts.any(axis=1).sum()),
-        seed=seed,
+        seed=data.seed,
     )
 
 
 def _winners(
-    sums: Floats, counts: Floats, ties: tuple[Floats, Floats], seed: int
+    sums: Floats, counts: Floats, ties: tuple[Floats, Floats], generator: np.random.Generator
 ) -> NDArray[np.intp]:
     """The winning cell of every resample: most right answers, then highest mean log-probability."""
-    generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
     right, run = drawn @ sums, drawn @ counts
     known = drawn @ ties[1]

@@ -192,7 +192,7 @@ def best_margin(data: RunData, mask: Mask) -> float | None:
     return best
 
 
-def other_ways(data: RunData, tune: str, split: str | None, kind: str, seed: int) -> list[OtherWay]:
+def other_ways(data: RunData, tune: str, split: str | None, kind: str) -> list[OtherWay]:
     """Every other way that the run has answers of.
 
     Args:
@@ -200,11 +200,10 @@ def other_ways(data: RunData, tune: str, split: str | None, kind: str, seed: int
         tune: the split that what is calibrated is calibrated on.
         split: the split to look at; None = all questions.
         kind: type of the task, which the paper's presets are for.
-        seed: of the intervals.
     """
     mask = data.items.in_group(split) & ~np.isnan(data.items.vanilla)
     found = [
-        _other(data, (name, pair), right, mask & ~np.isnan(right), split or ALL, seed)
+        _other(data, (name, pair), right, mask & ~np.isnan(right), split or ALL)
         for name, pair, right in _ways(data, tune, split, kind)
     ]
     return [one for one in found if one is not None]
@@ -240,7 +239,6 @@ def _other(
     right: Floats,
     mask: Mask,
     split: str,
-    seed: int,
 ) -> OtherWay | None:
     if not mask.any():
         return None
@@ -248,11 +246,11 @@ def _other(
     true = None if best is None else data.true_cube(best[0])[:, best[1], best[2]]
     return OtherWay(
         *(way[0], split, way[1]),
-        accuracy=data.mean(right, mask, seed),
-        gain=data.difference(right, data.items.vanilla, mask, seed),
+        accuracy=data.mean(right, mask),
+        gain=data.difference(right, data.items.vanilla, mask),
         best=best,
-        best_accuracy=None if true is None else data.mean(true, mask, seed),
-        over_best=None if true is None else data.difference(right, true, mask, seed),
+        best_accuracy=None if true is None else data.mean(true, mask),
+        over_best=None if true is None else data.difference(right, true, mask),
         measured_by=measured_by(data, mask) if way[0].startswith("surer") else {},
     )
 

@@ -64,7 +64,7 @@ class Draws:
     right: Floats
 
 
-def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
+def pass_at_k(data: RunData, component: Component) -> PassAtK | None:
     """pass@K of one component, beside its upper bound on the same questions.
 
     Returns:
@@ -77,11 +77,11 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
     luck = passed(draws, tries)
     known = ~np.isnan(luck) & ~np.isnan(union)
     if not known.any():
-        return _of_fewer(data, component, draws, tries, seed)
+        return _of_fewer(data, component, draws, tries)
     sides = np.where(known, union, np.nan)[:, None], np.where(known, luck, np.nan)[:, None]
     by_chance = known & ~np.isnan(draws.chance)
     by_samples = known & np.isnan(draws.chance)
-    (overall,) = versus(data, *sides, None, seed)
+    (overall,) = versus(data, *sides, None)
     return PassAtK(
         component=component,
         name=_name(tries[known]),
@@ -91,7 +91,7 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
         samples=int(draws.samples[by_samples].min()) if by_samples.any() else None,
         share=overall.control,
         versus=overall,
-        by_language={lang: versus(data, *sides, mask, seed)[0] for lang, mask in languages(data)},
+        by_language={lang: versus(data, *sides, mask)[0] for lang, mask in languages(data)},
     )
 
 
@@ -101,9 +101,7 @@ def _union(data: RunData, component: Component) -> tuple[Floats, Floats]:
     return solved_by_any(cube, (1, 2)), (~np.isnan(cube)).sum(axis=(1, 2)).astype(np.float64)
 
 
-def _of_fewer(
-    data: RunData, component: Component, draws: Draws, tries: Floats, seed: int
-) -> PassAtK | None:
+def _of_fewer(data: RunData, component: Component, draws: Draws, tries: Floats) -> PassAtK | None:
     """What fewer samples than pairs give: no more than the samples show, and compared with none."""
     there = (tries > 0) & (draws.samples > 0)
     if not there.any():
@@ -121,7 +119,7 @@ def _of_fewer(
         by_probability=0,
         by_samples=int(there.sum()),
         samples=int(fewest),
-        share=data.mean(share, seed=seed),
+        share=data.mean(share),
         versus=None,
         by_language={},
     )

@@ -120,7 +120,6 @@ def picked(
     data: RunData,
     component: Component,
     tune: str,
-    seed: int,
     scope: Scope = "all",
     tie: Tie = "logprob",
 ) -> list[Picked]:
@@ -132,7 +131,7 @@ def picked(
     if len(data.items.languages) > 1:
         groupings["per_language"] = pilot_pairs(data.reader, component, tune, scope, tie)
     return [
-        Picked(component, pooling, choices, on_every_split(data, component, choices, seed))
+        Picked(component, pooling, choices, on_every_split(data, component, choices))
         for pooling, choices in groupings.items()
         if choices
     ]
@@ -148,14 +147,14 @@ def _pooled(
 
 
 def on_every_split(
-    data: RunData, component: Component, choices: dict[str, PairChoice], seed: int
+    data: RunData, component: Component, choices: dict[str, PairChoice]
 ) -> list[PairTest]:
     """The picked pairs on every split, pooled over languages and in each of them."""
     tuned_on = {choice.split for choice in choices.values()}
     pairs = pairs_of_items(data, choices)
     languages = data.items.languages
     found = [
-        pair_test(data, component, pairs, (split, lang), in_sample=split in tuned_on, seed=seed)
+        pair_test(data, component, pairs, (split, lang), in_sample=split in tuned_on)
         for split in data.items.splits
         for lang in ((ALL, *languages) if len(languages) > 1 else (ALL,))
     ]
@@ -195,7 +194,6 @@ def pair_test(
     group: tuple[str, str],
     *,
     in_sample: bool,
-    seed: int,
 ) -> PairTest | None:
     """True transplants and every control at the given pairs, on one (split, language) group.
 
@@ -208,16 +206,16 @@ def pair_test(
         return None
     repaired, broken = mask & (true > vanilla), mask & (true < vanilla)
     unparseable = at_pairs(data.true_cube(component, "unparseable"), pairs)
-    test = data.change(true, vanilla, mask, seed)
+    test = data.change(true, vanilla, mask)
     has_options = bool((mask & data.items.has_options).any())
     format_repairs = int((data.items.unparseable[repaired] == 1).sum())
     return PairTest(
         split=group[0],
         lang=group[1],
         in_sample=in_sample,
-        vanilla=data.mean(vanilla, mask, seed),
-        transplant=data.mean(true, mask, seed),
-        gain=data.difference(true, vanilla, mask, seed),
+        vanilla=data.mean(vanilla, mask),
+        transplant=data.mean(true, mask),
+        gain=data.difference(true, vanilla, mask),
         repaired=int(repaired.sum()),
         broken=int(broken.sum()),
         p_value=test.p_value,
@@ -226,23 +224,21 @@ def pair_test(
         repaired_format=format_repairs if has_options else None,
         repaired_content=int(repaired.sum()) - format_repairs if has_options else None,
         broken_unparseable=int((unparseable[broken] == 1).sum()) if has_options else None,
-        vanilla_unparseable=data.share(data.items.unparseable, mask, seed),
-        unparseable=data.share(np.where(data.items.has_options, unparseable, np.nan), mask, seed),
-        controls=controls_at(data, component, pairs, mask, seed),
-        strata=strata_gains(data, true, mask, seed),
+        vanilla_unparseable=data.share(data.items.unparseable, mask),
+        unparseable=data.share(np.where(data.items.has_options, unparseable, np.nan), mask),
+        controls=controls_at(data, component, pairs, mask),
+        strata=strata_gains(data, true, mask),
     )
 
 
 def controls_at(
-    data: RunData, component: Component, pairs: Pairs, mask: Mask, seed: int
+    data: RunData, component: Component, pairs: Pairs, mask: Mask
 ) -> list[ControlAtPair]:
     """Each control at the given pairs, on the questions in `mask` that have it."""
     values = control_values(data, component, pairs)
     there = {arm: mask & ~np.isnan(cells) for arm, cells in values.items()}
     return [
-        _control_at(data, arm, values[arm], pairs, own, seed)
-        for arm, own in there.items()
-        if own.any()
+        _control_at(data, arm, values[arm], pairs, own) for arm, own in there.items() if own.any()
     ]
 
 
@@ -255,22 +251,20 @@ def control_values(data: RunData, component: Component, pairs: Pairs) -> dict[Ar
     return values
 
 
-def _control_at(
-    data: RunData, arm: Arm, values: Floats, pairs: Pairs, mask: Mask, seed: int
-) -> ControlAtPair:
+def _control_at(data: RunData, arm: Arm, values: Floats, pairs: Pairs, mask: Mask) -> ControlAtPair:
     true = at_pairs(data.true_cube(arm.component), pairs)
     same_layer = bool((pairs[mask, 0] == pairs[mask, 1]).all())
     return ControlAtPair(
         control=arm.control,
         stratum=arm.stratum,
-        accuracy=data.mean(values, mask, seed),
-        gain=data.difference(values, data.items.vanilla, mask, seed),
-        difference=data.difference(true, values, mask, seed),
+        accuracy=data.mean(values, mask),
+        gain=data.difference(values, data.items.vanilla, mask),
+        difference=data.difference(true, values, mask),
         identity=arm.control == "self" and same_layer and arm.component in IDENTITY_COMPONENTS,
     )
 
 
-def strata_gains(data: RunData, true: Floats, mask: Mask, seed: int) -> list[StratumGain]:
+def strata_gains(data: RunData, true: Floats, mask: Mask) -> list[StratumGain]:
     """Gain in each group that the items' strata make, within `mask`."""
     strata, vanilla = data.items.strata, data.items.vanilla
     found = []
@@ -279,7 +273,7 @@ def strata_gains(data: RunData, true: Floats, mask: Mask, seed: int) -> list[Str
         values = sorted({label for label in labels if label is not None})
         for value in values if len(values) <= MOST_STRATUM_VALUES else []:
             chosen = np.array([label == value for label in labels], dtype=np.bool_)
-            before = data.mean(vanilla, chosen, seed)
-            gain = data.difference(true, vanilla, chosen, seed)
+            before = data.mean(vanilla, chosen)
+            gain = data.difference(true, vanilla, chosen)
             found.append(StratumGain(name, value, before, gain))
     return found

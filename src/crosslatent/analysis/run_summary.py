@@ -152,58 +152,56 @@ def summarise_run(
     Returns:
         The summary; what the folder cannot say is left out, with the reason in `missing`.
     """
-    return summary_of(RunData(reader), tune, seed, headline)
+    return summary_of(RunData(reader, seed), tune, headline)
 
 
-def summary_of(data: RunData, tune: str, seed: int, headline: Headline | None) -> RunSummary:
+def summary_of(data: RunData, tune: str, headline: Headline | None) -> RunSummary:
     """`summarise_run` of a folder that is open."""
     components = data.components
-    picks = {component: picked(data, component, tune, seed) for component in components}
+    picks = {component: picked(data, component, tune) for component in components}
     pairs = [pick for component in components for pick in picks[component]]
-    versus = _known(
-        bound_versus(data, arm, seed) for name in components for arm in controls(data, name)
-    )
-    graded = Graded(data, seed)
+    versus = _known(bound_versus(data, arm) for name in components for arm in controls(data, name))
+    graded = Graded(data)
     facts = identity(data)
     shown = judged_split(pairs, headline.test if headline else None)
-    over = _known(over_controls(data, component, seed) for component in components)
-    tests = significance(data, pairs, headline, seed)
+    over = _known(over_controls(data, component) for component in components)
+    tests = significance(data, pairs, headline)
     languages = language_figures(data, tests, over, versus)
     return RunSummary(
         **facts,
         metric=graded.metric,
         components=components,
         coverage=coverage(data),
-        accuracy=accuracies(data, tune, seed),
-        grids=[one for component in components for one in grids(data, component, seed, shown)],
-        upper_bounds=_known(upper_bound(data, component, seed) for component in components),
+        accuracy=accuracies(data, tune),
+        grids=[one for component in components for one in grids(data, component, shown)],
+        upper_bounds=_known(upper_bound(data, component) for component in components),
         bounds_versus=versus,
-        pass_at_k=_known(pass_at_k(data, component, seed) for component in components),
+        pass_at_k=_known(pass_at_k(data, component) for component in components),
         picked=pairs,
         over_controls=over,
         significance=tests,
         languages=languages,
-        correlations=correlations(languages, seed),
-        layers=_known(layer_profile(data, component, seed, shown) for component in components),
-        layer_tests=[one for name in components for one in layer_tests(data, name, seed)],
-        grid_stability=_known(grid_stability(data, component, seed) for component in components),
-        pick_stability=_known(pick_stability(data, pick, seed) for pick in pairs if pick.is_pooled),
+        correlations=correlations(languages, data.seed),
+        layers=_known(layer_profile(data, component, shown) for component in components),
+        layer_tests=[one for name in components for one in layer_tests(data, name)],
+        grid_stability=_known(grid_stability(data, component) for component in components),
+        pick_stability=_known(pick_stability(data, pick) for pick in pairs if pick.is_pooled),
         scores=graded.scores(),
         scores_at_pair=graded.scores_at_pairs(pairs),
         fidelity=graded.fidelity(),
         fidelity_at_pair=graded.fidelity_at_pairs(pairs),
         rules=graded.rules(),
-        follow=[one for name in components for one in follows(data, name, picks[name], seed)],
+        follow=[one for name in components for one in follows(data, name, picks[name])],
         cost=cost(data),
         missing=[
             *missing(data, picks, tune),
             *passk.missing(data),
             *missing_certainties(data),
         ],
-        ways=other_ways(data, tune, shown, facts["type"], seed),
-        spelling=spellings(data, pairs, seed),
+        ways=other_ways(data, tune, shown, facts["type"]),
+        spelling=spellings(data, pairs),
         exploratory=exploratory_of(data.manifest),
-        conditions=conditions(data, seed),
+        conditions=conditions(data),
     )
 
 
