@@ -137,9 +137,7 @@ def to_json(summary: Summary, **more: Any) -> str:
 
 
 def _judge(
-    headline: Headline | None,
-    declared: Sequence[Headline | None],
-    summaries: Sequence[RunSummary],
+    headline: Headline | None, declared: Sequence[Headline | None], summaries: Sequence[RunSummary]
 ) -> tuple[HeadlineResult | None, str | None]:
     if headline is None:
         return None, "No run declares a headline."

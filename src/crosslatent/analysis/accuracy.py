@@ -13,11 +13,7 @@ from crosslatent.analysis.inference import Corrected, corrected
 from crosslatent.analysis.items import ALL, Items, Mask, groups
 from crosslatent.analysis.other_ways import best_margin, surer
 from crosslatent.core.specs import Component
-from crosslatent.stats import (
-    Estimate,
-    Floats,
-    cluster_permutations,
-)
+from crosslatent.stats import Estimate, Floats, cluster_permutations
 
 Matrix = list[list[float | None]]
 """[source][target]; None where the pair was not run."""

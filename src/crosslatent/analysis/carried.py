@@ -18,11 +18,7 @@ from crosslatent.analysis.items import ALL, Mask, gives_answer
 from crosslatent.analysis.picked import PairTest, Picked, at_pairs, control_values, pairs_of_items
 from crosslatent.core.normal import answer_keys
 from crosslatent.core.specs import Component
-from crosslatent.stats import (
-    Estimate,
-    Floats,
-    group_difference,
-)
+from crosslatent.stats import Estimate, Floats, group_difference
 
 
 @dataclass(frozen=True, slots=True)

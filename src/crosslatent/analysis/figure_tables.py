@@ -114,7 +114,7 @@ def records(table: FigureTable, root: Any, *, long: bool = False) -> Iterator[Re
         long: with the columns of the long table alone, and without those of missing estimates.
     """
     columns = f"{table.columns} {table.more}" if long else table.columns
-    for scope in _scopes((_Step(root),), table.source.split(" > ")):
+    for scope in _scopes((_Step(root),), (table.source or table.name).split(" > ")):
         record: Record = {}
         for column in columns.split():
             record.update(_cells(scope, column, long))

@@ -107,23 +107,17 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
         return None, f"The run {run.name} has no judged rows on the split {declared.test!r}."
     choice = pick.choices[ALL]
     conditions = _conditions(declared, run, test)
+    names = ("vanilla", "transplant", "gain", "repaired", "broken", "p_value", "p_method")
+    same = {name: getattr(test, name) for name in (*names, "changed_clusters", "controls")}
     return HeadlineResult(
         declared=declared,
         run=run.name,
         task=run.task,
         source=choice.source,
         target=choice.target,
-        vanilla=test.vanilla,
-        transplant=test.transplant,
-        gain=test.gain,
-        repaired=test.repaired,
-        broken=test.broken,
-        p_value=test.p_value,
-        p_method=test.p_method,
-        changed_clusters=test.changed_clusters,
+        **same,
         n=test.gain.n,
         clusters=test.gain.clusters,
-        controls=test.controls,
         conditions=conditions,
         holds=all(conditions.values()),
         warning=choice.warning,

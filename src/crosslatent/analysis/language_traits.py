@@ -25,11 +25,7 @@ from crosslatent.analysis.items import language_column
 from crosslatent.analysis.typology import resource_class
 from crosslatent.core.languages import script_of
 from crosslatent.core.specs import Component
-from crosslatent.stats import (
-    PERMUTATIONS,
-    Estimate,
-    Floats,
-)
+from crosslatent.stats import PERMUTATIONS, Estimate, Floats
 
 
 @dataclass(frozen=True, slots=True)

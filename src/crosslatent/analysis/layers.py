@@ -13,12 +13,7 @@ from crosslatent.analysis.data import RunData, known_mean
 from crosslatent.analysis.items import ALL, Mask
 from crosslatent.analysis.picked import Picked
 from crosslatent.core.specs import Component
-from crosslatent.stats import (
-    Estimate,
-    Floats,
-    SplitHalf,
-    split_half,
-)
+from crosslatent.stats import Estimate, Floats, SplitHalf, split_half
 
 
 @dataclass(frozen=True, slots=True)

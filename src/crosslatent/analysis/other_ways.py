@@ -19,10 +19,7 @@ from crosslatent.analysis.data import RunData
 from crosslatent.analysis.items import ALL, Mask
 from crosslatent.core.probabilities import normalised
 from crosslatent.core.specs import PRESETS, Component, TransplantSpec, resolve_layer
-from crosslatent.stats import (
-    Estimate,
-    Floats,
-)
+from crosslatent.stats import Estimate, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +55,7 @@ OF_TEXTS = ("all tokens", "first token")
 """By what it is known how likely an answer was, that of an option or an open one. The second of
 each is all that rows of earlier releases know."""
 
-_COLUMNS = (
-    "answer_share",
-    "option_scores",
-    "option_logprobs",
-    "answer_logprob",
-    "first_logprob",
-)
+_COLUMNS = ("answer_share", "option_scores", "option_logprobs", "answer_logprob", "first_logprob")
 
 
 class Certainties(NamedTuple):

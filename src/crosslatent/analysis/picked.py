@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,10 @@ from numpy.typing import NDArray
 
 from crosslatent.analysis.data import Arm, RunData, blind_arm, strata_arms, weigh
 from crosslatent.analysis.items import ALL, Mask
-from crosslatent.analysis.pair_choice import PairChoice, Scope, Tie, pilot_pair, pilot_pairs
+from crosslatent.analysis.pair_choice import PairChoice, pilot_pair, pilot_pairs
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
-from crosslatent.stats import (
-    Estimate,
-    Floats,
-    PairedMethod,
-)
+from crosslatent.stats import Estimate, Floats, PairedMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,34 +113,21 @@ Pairs = NDArray[np.int64]
 """The pair of every question, shape (items, 2); -1 where there is none."""
 
 
-def picked(
-    data: RunData,
-    component: Component,
-    tune: str,
-    scope: Scope = "all",
-    tie: Tie = "logprob",
-) -> list[Picked]:
+def picked(data: RunData, component: Component, tune: str) -> list[Picked]:
     """Pairs picked on `tune`: one for all languages, and one for each.
 
     Splits that nothing was run on are left out; without rows on `tune` the list is empty.
     """
-    groupings = {"pooled": _pooled(data, component, tune, scope, tie)}
+    groupings: dict[str, dict[str, PairChoice]] = {}
+    with suppress(RunFolderError):
+        groupings["pooled"] = {ALL: pilot_pair(data.reader, component, tune)}
     if len(data.items.languages) > 1:
-        groupings["per_language"] = pilot_pairs(data.reader, component, tune, scope, tie)
+        groupings["per_language"] = pilot_pairs(data.reader, component, tune)
     return [
         Picked(component, pooling, choices, on_every_split(data, component, choices))
         for pooling, choices in groupings.items()
         if choices
     ]
-
-
-def _pooled(
-    data: RunData, component: Component, tune: str, scope: Scope, tie: Tie
-) -> dict[str, PairChoice]:
-    try:
-        return {ALL: pilot_pair(data.reader, component, tune, None, scope, tie)}
-    except RunFolderError:
-        return {}
 
 
 def on_every_split(
@@ -188,12 +172,7 @@ def at_pairs(cube: Floats, pairs: Pairs) -> Floats:
 
 
 def pair_test(
-    data: RunData,
-    component: Component,
-    pairs: Pairs,
-    group: tuple[str, str],
-    *,
-    in_sample: bool,
+    data: RunData, component: Component, pairs: Pairs, group: tuple[str, str], *, in_sample: bool
 ) -> PairTest | None:
     """True transplants and every control at the given pairs, on one (split, language) group.
 

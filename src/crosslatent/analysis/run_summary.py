@@ -193,11 +193,7 @@ def summary_of(data: RunData, tune: str, headline: Headline | None) -> RunSummar
         rules=graded.rules(),
         follow=[one for name in components for one in follows(data, name, picks[name])],
         cost=cost(data),
-        missing=[
-            *missing(data, picks, tune),
-            *passk.missing(data),
-            *missing_certainties(data),
-        ],
+        missing=[*missing(data, picks, tune), *passk.missing(data), *missing_certainties(data)],
         ways=other_ways(data, tune, shown, facts["type"]),
         spelling=spellings(data, pairs),
         exploratory=exploratory_of(data.manifest),
