@@ -14,7 +14,7 @@ from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.report.page import page_view, render
 from crosslatent.report.static import write_figures
-from crosslatent.report.tables import write_tables
+from crosslatent.report.table_files import write_tables
 from crosslatent.runs.contents import readable
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing, summarise_choosing

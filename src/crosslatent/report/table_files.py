@@ -12,6 +12,7 @@ from crosslatent.analysis import Summary
 from crosslatent.analysis.declared_tables import TABLES
 from crosslatent.analysis.figure_tables import long_table, wide_tables
 from crosslatent.report import formatting, safe
+from crosslatent.report.views import Table
 from crosslatent.selectors import Choosing
 from crosslatent.stats import Estimate
 
@@ -28,6 +29,29 @@ _DIFFERENCES = frozenset(
     }
 )
 """Estimates that are printed in points with their sign, and not in percent."""
+
+
+_FOR_PDFLATEX = {
+    formatting.MINUS: "$-$",
+    formatting.NARROW: r"\,",
+    "\u2013": "--",
+    "\u00a0": "~",
+}
+"""Characters that pdfLaTeX does not know."""
+
+_IN_LATEX = {
+    **_FOR_PDFLATEX,
+    **{character: f"\\{character}" for character in "{}$&#%_"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\u2019": "'",
+    "\u2068": "",
+    "\u2069": "",
+}
 
 
 def write_tables(summary: Summary, choosing: Sequence[Choosing], folder: Path) -> None:
@@ -56,15 +80,20 @@ def _latex(frame: pd.DataFrame) -> str:
         parts = [f"{column}_{part}" for part in ("low", "high", "n", "clusters", "seed")]
         shown = shown.drop(columns=parts)
     text = str(shown.to_latex(index=False, escape=True, na_rep="--"))
-    # pdfLaTeX knows none of these characters.
-    for character, plain in (
-        (formatting.MINUS, "$-$"),
-        (formatting.NARROW, "\\,"),
-        ("\u2013", "--"),
-        ("\u00a0", "~"),
-    ):
-        text = text.replace(character, plain)
-    return text
+    return "".join(_FOR_PDFLATEX.get(character, character) for character in text)
+
+
+def latex_of(table: Table) -> str:
+    """A table of a page for papers, with all special characters of LaTeX escaped."""
+    columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.head)))
+    head, *rows = (" & ".join(map(_escaped, row)) + r" \\" for row in (table.head, *table.rows))
+    start = rf"\begin{{tabular}}{{{columns}}}"
+    lines = [start, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_IN_LATEX.get(character, character) for character in text)
 
 
 def _estimate(record: Mapping[str, Any], column: str) -> Estimate:
