@@ -13,8 +13,10 @@ import pytest
 
 import crosslatent as xl
 from crosslatent.analysis import summarise
-from crosslatent.analysis.evidence import OverControls
-from crosslatent.analysis.results import ControlAtPair, PairTest, RunSummary, control_name
+from crosslatent.analysis.bounds import OverControls
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.picked import ControlAtPair, PairTest
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report.gains import carried_sentences
 from crosslatent.report.verdicts import BOUND, CARRIED, FEWEST, GAIN
 from crosslatent.report.verdicts.diagnosis import Carried

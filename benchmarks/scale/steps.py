@@ -69,7 +69,7 @@ def aggregate(run: Path) -> Found:
     from crosslatent.runs.reader import RunReader
 
     data = RunData(RunReader(run))
-    bounds = [upper_bound(data, component, 0) for component in data.components]
+    bounds = [upper_bound(data, component) for component in data.components]
     return {"bounds": {bound.component: asdict(bound) for bound in bounds if bound is not None}}
 
 

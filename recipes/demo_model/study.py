@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crosslatent.analysis.results import ALL, PairTest, RunSummary
-from crosslatent.analysis.run import summarise_run
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.picked import PairTest
+from crosslatent.analysis.run_summary import RunSummary, summarise_run
 from crosslatent.core.specs import CONTROLS
 from crosslatent.model import load
 from crosslatent.runs.reader import RunReader

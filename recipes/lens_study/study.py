@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from crosslatent.analysis.select import pilot_pair
+from crosslatent.analysis.pair_choice import pilot_pair
 from crosslatent.core.specs import COMPONENTS, check_component
 from crosslatent.demo import shipped_model
 from crosslatent.lens import Space, Trained, TrainSpec, evaluate, probe, train, train_answers

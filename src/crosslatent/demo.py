@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.analysis import Headline, declaration
-from crosslatent.analysis.run import EXPLORATORY
+from crosslatent.analysis.run_summary import EXPLORATORY
 from crosslatent.core.specs import CONTROLS
 from crosslatent.model import Model, load
 from crosslatent.report import ReportPaths, build_report

@@ -18,9 +18,11 @@ from crosslatent.analysis import (
     summarise,
     to_json,
 )
-from crosslatent.analysis.frames import upper_bounds
-from crosslatent.analysis.results import ALL, Accuracy, Picked
-from crosslatent.analysis.unions import BoundVersus
+from crosslatent.analysis.accuracy import Accuracy
+from crosslatent.analysis.bounds import BoundVersus
+from crosslatent.analysis.figure_tables import upper_bounds
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.picked import Picked
 from crosslatent.core.errors import CrosslatentError, RunFolderError
 from crosslatent.runs.reader import RunReader
 from support.runs import Record, item, row, write_run

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crosslatent.analysis import Headline, RunSummary, declaration, modules, summarise
-from crosslatent.analysis.any_donor import weigh
+from crosslatent.analysis import Headline, RunSummary, declaration, summarise
+from crosslatent.analysis.across_runs import ModuleSample, judge_modules
+from crosslatent.analysis.data import weigh
 from crosslatent.analysis.headline import judge
-from crosslatent.analysis.inference import corrected, spearman
-from crosslatent.analysis.modules import Sample
-from crosslatent.analysis.resources import resource_class
-from crosslatent.analysis.traits import text_overlap
+from crosslatent.analysis.inference import corrected
+from crosslatent.analysis.language_traits import spearman, text_overlap
+from crosslatent.analysis.typology import resource_class
 from crosslatent.stats import METHOD
 from support.runs import Record, item, row, write_run
 
@@ -301,10 +301,10 @@ def test_layers_without_gain_have_no_concentration(tmp_path: Path) -> None:
     assert (profile.effective_sources, profile.source_share) == (None, None)
 
 
-def sample(kind: str, attn: np.ndarray, ffn: np.ndarray, **changes: Any) -> Sample:
+def sample(kind: str, attn: np.ndarray, ffn: np.ndarray, **changes: Any) -> ModuleSample:
     clusters = [f"c{k}" for k in range(len(attn))]
     gains = {"all_pairs": (attn, ffn), "picked_pair": (attn, ffn)}
-    return replace(Sample(kind, kind, "m", clusters, gains), **changes)
+    return replace(ModuleSample(kind, kind, "m", clusters, gains), **changes)
 
 
 def gains(rng: np.random.Generator, share: float, n: int = 80) -> np.ndarray:
@@ -327,7 +327,7 @@ def test_the_claim_on_modules_comes_out_as_built(
         sample(kind, *(gains(rng, share) for share in shares))
         for kind, shares in (("understanding", understanding), ("culture", culture))
     ]
-    claim = modules.judge(samples, 0)
+    claim = judge_modules(samples, 0)
     assert claim is not None
     assert claim.verdict == verdict
     assert claim.missing == []
@@ -337,7 +337,7 @@ def test_modules_that_are_equal_within_the_margin_refute_the_claim() -> None:
     same = gains(np.random.default_rng(0), 0.5, 500)
     other = same.copy()
     other[0] = 1 - other[0]
-    claim = modules.judge([sample("understanding", same, other)], 0)
+    claim = judge_modules([sample("understanding", same, other)], 0)
     assert claim is not None
     assert [one.outcome for one in claim.halves[0].measures] == ["equal", "equal"]
     assert (claim.halves[0].verdict, claim.verdict) == ("refuted", "refuted")
@@ -346,13 +346,13 @@ def test_modules_that_are_equal_within_the_margin_refute_the_claim() -> None:
 def test_what_the_claim_lacks_is_said() -> None:
     rng = np.random.default_rng(3)
     alone = sample("understanding", gains(rng, 0.7), gains(rng, 0.2))
-    claim = modules.judge([alone, replace(alone, run="x", gains={}, why_not="No attn.")], 0)
+    claim = judge_modules([alone, replace(alone, run="x", gains={}, why_not="No attn.")], 0)
     assert claim is not None
     assert claim.halves[0].verdict == "confirmed"
     assert claim.verdict == "undecided"
     assert claim.missing == ["No attn.", "No run of a task of the type 'culture'."]
-    assert modules.judge([replace(alone, type="generation")], 0) is None
-    two = modules.judge([alone, replace(alone, model="other")], 0)
+    assert judge_modules([replace(alone, type="generation")], 0) is None
+    two = judge_modules([alone, replace(alone, model="other")], 0)
     assert two is not None
     assert two.verdict == "undecided"
 
@@ -361,7 +361,7 @@ def test_the_claim_keeps_its_level_where_there_is_nothing() -> None:
     rng = np.random.default_rng(7)
     decided = 0
     for seed in range(25):
-        claim = modules.judge([sample("understanding", gains(rng, 0.5), gains(rng, 0.5))], seed)
+        claim = judge_modules([sample("understanding", gains(rng, 0.5), gains(rng, 0.5))], seed)
         assert claim is not None
         decided += any(one.outcome in ("for", "against") for one in claim.halves[0].measures)
     assert decided <= 4, "5 % of 25 are 1.25; 5 or more come up once in 140 times"

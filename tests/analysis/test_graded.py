@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crosslatent.analysis import RunSummary, summarise
-from crosslatent.analysis.results import ALL, SCHEMA_VERSION
+from crosslatent.analysis import SCHEMA_VERSION, RunSummary, summarise
+from crosslatent.analysis.items import ALL
 from crosslatent.report import ReportPaths, build_report, drawing, formatting, graded
 from support.runs import Record, item, row, write_run
 from support.simulated import simulate

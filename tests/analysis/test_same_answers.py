@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import crosslatent as xl
+from crosslatent.analysis.carried import _vanilla_gives_donor_answer
 from crosslatent.analysis.data import Arm, RunData
-from crosslatent.analysis.donor_answers import _vanilla_gives_donor_answer
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors.saved import one_question

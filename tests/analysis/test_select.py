@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.analysis.select import PairScore, best_pair, pilot_pair
+from crosslatent.analysis.pair_choice import PairScore, best_pair, pilot_pair
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.runs.reader import RunReader
 from support.runs import Record, item, row, write_run

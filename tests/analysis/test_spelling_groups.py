@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from crosslatent.analysis import RunSummary, summarise
+from crosslatent.analysis.carried import spelled_alike
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.spelling import spelled_alike
 from crosslatent.runs.reader import RunReader
 from support.runs import Record, item, row, write_run
 

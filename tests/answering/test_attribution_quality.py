@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from crosslatent.analysis.attribution import attribution_cubes, judge_attribution
+from crosslatent.analysis.attribution_quality import attribution_cubes, judge_attribution
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunReader

@@ -29,6 +29,8 @@ def of_report(folder: Path) -> Figures:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     figures = dict(_walk(summary, "summary"))
     for file in sorted((folder / "tables").glob("*.csv")):
+        if file.name == "estimates.csv":  # the same figures again: tests/analysis/test_estimates.py
+            continue
         table = pd.read_csv(file, keep_default_na=False, na_values=[""])
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         figures.update(_walk(records, file.stem))

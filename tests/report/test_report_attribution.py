@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.attribution import Agreement, AttributionResult, Found
+from crosslatent.analysis.attribution_quality import Agreement, AttributionResult, TopPairs
 from crosslatent.report.attribution import attribution
 from crosslatent.stats import Estimate
 
@@ -17,7 +17,7 @@ def result(*found):
 
 
 def test_what_the_highest_scores_find_stands_beside_chance():
-    found = Found(4, share(0.9), share(0.4), share(0.8), share(0.5), share(0.1))
+    found = TopPairs(4, share(0.9), share(0.4), share(0.8), share(0.5), share(0.1))
     lead, fold = attribution([result(found)])
     assert "the 4 pairs with the highest scores hold a repairing one for 90.0" in lead.sentences[0]
     assert fold.tables[0].rows[0][:4] == ["feed-forward", "all", "4", fold.tables[0].rows[0][3]]

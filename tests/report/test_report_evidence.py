@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crosslatent.analysis import Headline, declaration
-from crosslatent.analysis.evidence import OverControls, Rival
+from crosslatent.analysis.bounds import OverControls, Rival
 from crosslatent.report import ReportPaths, build_report, drawing, formatting
 from crosslatent.report.verdicts import BOUND
 from crosslatent.report.verdicts.diagnosis import ranges

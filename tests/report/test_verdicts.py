@@ -7,19 +7,15 @@ from typing import Any
 
 import pytest
 
-from crosslatent.analysis.across import ModuleClaim, ModuleHalf
-from crosslatent.analysis.evidence import (
-    Corrected,
-    LanguageCorrelation,
-    LayerGain,
-    OtherWay,
-    OverControls,
-    Rival,
-    SpelledGroup,
-    Spelling,
-)
-from crosslatent.analysis.results import ControlAtPair, Follow
-from crosslatent.analysis.unions import BoundVersus, PassAtK, UpperBound, Versus
+from crosslatent.analysis.across_runs import ModuleClaim, ModuleHalf
+from crosslatent.analysis.bounds import BoundVersus, OverControls, Rival, UpperBound, Versus
+from crosslatent.analysis.carried import Follow, SpelledGroup, Spelling
+from crosslatent.analysis.inference import Corrected
+from crosslatent.analysis.language_traits import LanguageCorrelation
+from crosslatent.analysis.layers import LayerGain
+from crosslatent.analysis.other_ways import OtherWay
+from crosslatent.analysis.passk import PassAtK
+from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report.verdicts import CARRIED, FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from crosslatent.analysis.inference import spearman
+from crosslatent.analysis.language_traits import spearman
 from crosslatent.report.gains import FEW_FACTS
 from crosslatent.stats import (
     cluster_permutations,

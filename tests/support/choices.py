@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from crosslatent.analysis.data import Items
+from crosslatent.analysis.items import Items
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.candidates import Candidates, Labels, Steps
 from crosslatent.selectors.table import SelectorTable, TableSplit

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslatent.analysis import modules, stability
+from crosslatent.analysis.across_runs import (
+    ModuleClaim,
+    ModuleSample,
+    OpenedRun,
+    Repeat,
+    judge_modules,
+    module_sample,
+    repeats,
+)
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.headline import declaration, judge, read_headline
-from crosslatent.analysis.results import (
-    SCHEMA_VERSION,
+from crosslatent.analysis.figure_tables import long_table
+from crosslatent.analysis.headline import (
     Headline,
     HeadlineResult,
-    RunSummary,
-    Summary,
+    declaration,
+    judge,
+    read_headline,
 )
-from crosslatent.analysis.run import summarise_run, summary_of
+from crosslatent.analysis.run_summary import RunSummary, summarise_run, summary_of
 from crosslatent.core.untrusted import json_text
 from crosslatent.runs.contents import readable
 from crosslatent.stats import CONFIDENCE, RESAMPLES
 
 if TYPE_CHECKING:
+    import pandas as pd
     from upath import UPath
+
+    from crosslatent.runs.reader import RunReader
+
+SCHEMA_VERSION = 4
 
 __all__ = [
     "Headline",
@@ -31,18 +44,58 @@ __all__ = [
     "RunSummary",
     "Summary",
     "declaration",
+    "estimates",
     "summarise",
     "summarise_run",
     "to_json",
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The analysis of one or more run folders, as written to summary.json.
+
+    Attributes:
+        modules: attention against feed-forward; None if no run can tell anything of it.
+        repeats: runs of one task on one model, two by two.
+    """
+
+    schema_version: int
+    seed: int
+    confidence: float
+    resamples: int
+    headline: HeadlineResult | None
+    headline_missing: str | None
+    modules: ModuleClaim | None
+    repeats: list[Repeat]
+    runs: list[RunSummary]
+
+
+def estimates(run: str | Path | UPath | RunReader, *, seed: int = 0) -> pd.DataFrame:
+    """Every figure of a run in one long table, a row each.
+
+    Columns: `task`; `table`, as the tables of a report are called; `quantity`; `component`;
+    `control`: what gave the answers, ``none`` for true transplants; `split` and `lang`; `pair`,
+    such as ``3-7``, or ``3-*`` for all pairs of a source layer; `group`: any further key; `value`
+    with its interval `low` to `high`; `n` observations in `clusters`; `seed` of the interval; `p`,
+    and `p_adjusted` after Holm's correction. What is undefined is missing.
+
+    Args:
+        run: a run folder, its URL, or its reader.
+        seed: of the intervals.
+
+    Raises:
+        RunFolderError: it is no run folder, or declares a headline that cannot be read.
+    """
+    return long_table(summarise([run], seed=seed))
+
+
 @readable()
-def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
+def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) -> Summary:
     """Analyse run folders.
 
     Args:
-        runs: one or more run folders.
+        runs: one or more run folders, or their readers.
         seed: of the intervals.
 
     Raises:
@@ -50,16 +103,16 @@ def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
     """
     from crosslatent.runs.reader import RunReader
 
-    readers = [RunReader(path) for path in runs]
+    readers = [run if isinstance(run, RunReader) else RunReader(run) for run in runs]
     declared = [read_headline(reader.manifest) for reader in readers]
     headline = next((found for found in declared if found is not None), None)
     tune = headline.tune if headline else "pilot"
-    opened: list[stability.Opened] = []
-    samples: list[modules.Sample] = []
+    opened: list[OpenedRun] = []
+    samples: list[ModuleSample] = []
     for reader in readers:
-        data = RunData(reader)
-        opened.append(stability.Opened(data, summary_of(data, tune, seed, headline)))
-        samples.append(modules.sample(*opened[-1]))
+        data = RunData(reader, seed)
+        opened.append(OpenedRun(data, summary_of(data, tune, headline)))
+        samples.append(module_sample(*opened[-1]))
         # Large runs fill gigabytes, and what is left to do needs little of them.
         data.forget_cubes()
     summaries = [one.run for one in opened]
@@ -71,8 +124,8 @@ def summarise(runs: Sequence[str | Path | UPath], *, seed: int = 0) -> Summary:
         resamples=RESAMPLES,
         headline=result,
         headline_missing=missing,
-        modules=modules.judge(samples, seed),
-        repeats=stability.repeats(opened, seed),
+        modules=judge_modules(samples, seed),
+        repeats=repeats(opened, seed),
         runs=summaries,
     )
 
@@ -84,9 +137,7 @@ def to_json(summary: Summary, **more: Any) -> str:
 
 
 def _judge(
-    headline: Headline | None,
-    declared: Sequence[Headline | None],
-    summaries: Sequence[RunSummary],
+    headline: Headline | None, declared: Sequence[Headline | None], summaries: Sequence[RunSummary]
 ) -> tuple[HeadlineResult | None, str | None]:
     if headline is None:
         return None, "No run declares a headline."

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crosslatent.analysis.select import language_column
-from crosslatent.analysis.texts import gives_answer, keep_folded, keep_golds
+from crosslatent.analysis.items import (
+    Items,
+    Mask,
+    gives_answer,
+    join_repeats,
+    keep_folded,
+    keep_golds,
+    language_column,
+    load_items,
+)
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.normal import one_cluster_each, repeat_notes
 from crosslatent.core.specs import STRATA, Component, check_component
 from crosslatent.runs.contents import refuse_all
-from crosslatent.stats import Floats
+from crosslatent.stats import Estimate, Floats, PairedTest, clustered_means, paired_test
 
 if TYPE_CHECKING:
     import duckdb
 
     from crosslatent.runs.reader import RunReader
 
-Mask = NDArray[np.bool_]
 Measure = Literal["correct", "changed", "unparseable", "follows", "gold_logprob"]
 
 _MEASURES: Mapping[Measure, str] = {
@@ -33,7 +37,6 @@ _MEASURES: Mapping[Measure, str] = {
     "gold_logprob": "CASE WHEN isfinite(r.gold_logprob) THEN r.gold_logprob END",
     "follows": gives_answer("r", "d"),
 }
-
 
 _JOINS: Mapping[Measure, str] = {
     "changed": "LEFT JOIN plain v ON v.item = r.item AND v.control = 'vanilla'",
@@ -61,56 +64,9 @@ class Arm(NamedTuple):
         return self.control == "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
-    """The questions that have rows, in the order of their ids; arrays have length n.
-
-    Attributes:
-        lang: the language that tells the questions apart (see `analysis.select.language_column`).
-        vanilla, translate_test: right (1), wrong (0) or unknown (NaN).
-        unparseable: the unmodified output names no option (NaN for open answers).
-    """
-
-    ids: list[str]
-    lang: NDArray[np.str_]
-    cluster: NDArray[np.str_]
-    split: NDArray[np.str_]
-    answer: list[str | None]
-    has_options: Mask
-    strata: list[Mapping[str, str]]
-    vanilla: Floats
-    unparseable: Floats
-    translate_test: Floats
-
-    @property
-    def languages(self) -> list[str]:
-        """Languages, sorted."""
-        return sorted(set(self.lang.tolist()))
-
-    @property
-    def splits(self) -> list[str]:
-        """Named splits, pilot first, then unseen, final and any others."""
-        order = {"pilot": 0, "unseen": 1, "final": 2}
-        names = set(self.split.tolist()) - {""}
-        return sorted(names, key=lambda name: (order.get(name, 3), name))
-
-    def clusters_of(self, mask: Mask) -> Sequence[str]:
-        """Clusters of the questions in `mask`."""
-        names: list[str] = self.cluster[mask].tolist()
-        return names
-
-    def one_language(self, mask: Mask) -> bool:
-        """Whether all questions in `mask` are in the same language."""
-        return len(np.unique(self.lang[mask])) == 1
-
-    def in_group(self, split: str | None = None, lang: str | None = None) -> Mask:
-        """Which questions belong to a split and language; None = any."""
-        mask: Mask = np.ones(len(self.ids), dtype=np.bool_)
-        if split is not None:
-            mask &= self.split == split
-        if lang is not None:
-            mask &= self.lang == lang
-        return mask
+def control_name(control: str, stratum: str | None) -> str:
+    """A control with its stratum, as it is named in figures: ``shuffled/same_answer``."""
+    return f"{control}/{stratum}" if stratum else control
 
 
 # What is asked again and again is kept: rows of a large run take a second to read through.
@@ -140,20 +96,26 @@ class RunData:
             `plain` (what the unmodified model said), `golds` (each item's gold answers) and, once
             `fold_outputs` was called, `texts` (what outputs of open questions are when folded).
         repeats: sentences on questions that are asked twice.
+        seed: of intervals and tests.
     """
 
-    def __init__(self, reader: RunReader) -> None:
-        self.reader = reader
+    def __init__(self, reader: RunReader, seed: int = 0) -> None:
+        self.reader, self.seed = reader, seed
         self.manifest: Mapping[str, Any] = reader.manifest
         self.con: duckdb.DuckDBPyConnection = reader.connect()
         refuse_all(self.con, reader.path)
         self.repeats: list[str] = self.manifest.get("task", {}).get("repeats")
         if self.repeats is None:
-            self.repeats = _join_repeats(self.con)
+            self.repeats = join_repeats(self.con)
         self.con.execute(_KEPT)
         keep_golds(self.con)
         self._folded = False
         self._cubes: dict[tuple[Arm, Measure], Floats] = {}
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The arguments of the sweep, as far as the manifest has them."""
+        return self.manifest.get("spec") or {}
 
     def fold_outputs(self) -> None:
         """Make the table `texts`, which takes a look at every output."""
@@ -164,7 +126,7 @@ class RunData:
     @cached_property
     def items(self) -> Items:
         """The questions that have rows."""
-        found = _load_items(self.con, language_column(self.reader, self.con))
+        found = load_items(self.con, language_column(self.reader, self.con))
         if not found.ids:
             raise RunFolderError(
                 f"The run in {str(self.reader.path)!r} has no rows of any of its items: run its "
@@ -274,6 +236,62 @@ class RunData:
         """`cube` of the true transplants of a component."""
         return self.cube(Arm(component, "none", None), measure)
 
+    def means(
+        self,
+        columns: Floats,
+        mask: Mask | None = None,
+        *,
+        seed: int | None = None,
+        difference: bool = False,
+    ) -> list[Estimate]:
+        """Mean of each column over some questions, with an interval that resamples clusters.
+
+        Args:
+            columns: values, shape (items, columns); NaN = missing.
+            mask: the questions, shape (items,); None = all.
+            seed: of the intervals; None = that of the run.
+            difference: the values are differences, and no shares.
+        """
+        mask = np.ones(len(columns), dtype=np.bool_) if mask is None else mask
+        clusters, seed = self.items.clusters_of(mask), self.seed if seed is None else seed
+        return clustered_means(columns[mask], clusters, seed=seed, difference=difference)
+
+    def mean(
+        self,
+        values: Floats,
+        mask: Mask | None = None,
+        *,
+        seed: int | None = None,
+        difference: bool = False,
+    ) -> Estimate:
+        """`means` of a single column, shape (items,)."""
+        return self.means(values[:, None], mask, seed=seed, difference=difference)[0]
+
+    def difference(
+        self, after: Floats, before: Floats, mask: Mask, *, seed: int | None = None
+    ) -> Estimate:
+        """Mean of after - before, shape (items,) each, over the questions that have both."""
+        return self.mean(after - before, mask, seed=seed, difference=True)
+
+    def share(self, values: Floats, mask: Mask) -> Estimate | None:
+        """`mean`; None if nothing is known."""
+        estimate = self.mean(values, mask)
+        return estimate if estimate.n else None
+
+    def change(self, after: Floats, before: Floats, mask: Mask) -> PairedTest:
+        """Test that answers changed, by clusters (`stats.paired_test`)."""
+        return paired_test(
+            after[mask],
+            before[mask],
+            self.items.clusters_of(mask),
+            seed=self.seed,
+            one_language=len(np.unique(self.items.lang[mask])) == 1,
+        )
+
+    def gains(self, component: Component) -> Floats:
+        """Right minus right unmodified, at every pair: shape (items, sources, targets)."""
+        return self.true_cube(component) - self.items.vanilla[:, None, None]
+
     def _load_cubes(self, arms: Sequence[Arm], measure: Measure) -> None:
         """Read a measure of some arms, in one pass over the rows."""
         if measure == "follows":
@@ -290,72 +308,60 @@ class RunData:
         for number, arm in zip(numbers, arms, strict=True):
             own = columns["arm"] == number
             cube = self._empty_cube()
-            cube[columns["place"][own], columns["source"][own], columns["target"][own]] = values[
-                own
-            ]
+            where = (columns[name][own] for name in ("place", "source", "target"))
+            cube[*where] = values[own]
             self._cubes[arm, measure] = cube
 
     def _empty_cube(self) -> Floats:
         return np.full((len(self.items.ids), self.n_layers, self.n_layers), np.nan)
 
 
-class _Question(NamedTuple):
-    """A row of `items`, as `repeats` looks at it."""
-
-    item: str
-    lang: str
-    aux_lang: str
-    main: str
-    aux: str
-    cluster: str
-    split: str | None
+def solved_by_any(cells: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """The union over pairs: 1 if any cell is 1, 0 if none is, NaN if all are missing."""
+    solved = (cells == 1).any(axis=axis).astype(np.float64)
+    return np.where(np.isnan(cells).all(axis=axis), np.nan, solved)
 
 
-def _join_repeats(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Give equal questions one cluster in a folder whose sweep did not; what is to say of them."""
-    rows = con.execute(f"SELECT {', '.join(_Question._fields)} FROM items ORDER BY item").fetchall()
-    asked = [_Question(*row) for row in rows]
-    found = one_cluster_each(asked, [one.cluster != one.item for one in asked])
-    joined = {one.item: name for one, name in zip(asked, found, strict=True) if one.cluster != name}
-    if joined:
-        con.execute("CREATE TEMP TABLE joined (item VARCHAR, joined VARCHAR)")
-        con.executemany("INSERT INTO joined VALUES (?, ?)", list(joined.items()))
-        con.execute(
-            "CREATE TEMP VIEW items AS "
-            "SELECT i.* REPLACE (coalesce(j.joined, i.cluster) AS cluster) "
-            "FROM memory.main.items i LEFT JOIN joined j USING (item)"
-        )
-    return repeat_notes(one._replace(cluster=name) for one, name in zip(asked, found, strict=True))
+# A stratum knows the gold answer, so it says what is carried and not what luck does
+# (docs/methods.md 1.3). The expectation over all strata, weighted by how many donors each holds, is
+# the control that knows nothing: a donor drawn without a look at its answer. It is computed.
 
 
-def _load_items(con: duckdb.DuckDBPyConnection, language: str) -> Items:
-    rows = con.execute(
-        f"""
-        SELECT i.item, i.{language}, i.cluster, coalesce(i.split, ''), i.answer,
-               i.options IS NOT NULL, i.strata, v.correct,
-               CASE WHEN i.options IS NOT NULL AND v.item IS NOT NULL
-                    THEN v.prediction IS NULL END,
-               t.correct
-        FROM items i JOIN places p USING (item)
-        LEFT JOIN plain v ON v.item = i.item AND v.control = 'vanilla'
-        LEFT JOIN plain t ON t.item = i.item AND t.control = 'translate_test'
-        ORDER BY p.place
-        """
-    ).fetchall()
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) or [()] * 10
-    return Items(
-        ids=list(columns[0]),
-        lang=np.array(columns[1], dtype=np.str_),
-        cluster=np.array(columns[2], dtype=np.str_),
-        split=np.array(columns[3], dtype=np.str_),
-        answer=list(columns[4]),
-        has_options=np.array(columns[5], dtype=np.bool_),
-        strata=[strata or {} for strata in columns[6]],
-        vanilla=_floats(columns[7]),
-        unparseable=_floats(columns[8]),
-        translate_test=_floats(columns[9]),
-    )
+def known_mean(values: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """Mean of what is known along an axis; NaN where nothing is."""
+    counts = (~np.isnan(values)).sum(axis=axis)
+    return np.where(counts > 0, np.nansum(values, axis=axis) / np.maximum(counts, 1), np.nan)
 
 
-def _floats(values: Sequence[bool | None]) -> Floats:
-    return np.array([np.nan if value is None else float(value) for value in values])
+def blind_arm(component: Component) -> Arm:
+    """The computed control, ``shuffled/any``."""
+    return Arm(component, "shuffled", "any")
+
+
+def strata_arms(data: RunData, component: Component) -> dict[str, Arm]:
+    """Stratum -> arm, of the strata that it is computed from; empty if it is not computed."""
+    if blind_arm(component) in data.arms:
+        return {}
+    arms = {stratum: Arm(component, "shuffled", stratum) for stratum in STRATA}
+    return {stratum: arm for stratum, arm in arms.items() if arm in data.arms}
+
+
+def weigh(shares: Mapping[str, Floats], values: Mapping[str, Floats]) -> Floats:
+    """Expectation over the strata.
+
+    Args:
+        shares: by stratum, the share of each question's donors that it holds, shape (items,); NaN
+            where there is no donor.
+        values: by stratum, what its donors give, shape (items, ...); a stratum without donors has
+            no values and no weight.
+
+    Returns:
+        Shape (items, ...); NaN where a stratum that has donors has no value.
+    """
+    shape = next(iter(values.values())).shape
+    total = np.zeros(shape)
+    for stratum, share in shares.items():
+        weight = share.reshape(-1, *[1] * (len(shape) - 1))
+        given = values.get(stratum, np.full(shape, np.nan))
+        total = total + np.where(weight == 0, 0.0, weight * given)
+    return total

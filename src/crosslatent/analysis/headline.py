@@ -3,21 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
-from crosslatent.analysis.results import (
-    ALL,
-    ControlAtPair,
-    Headline,
-    HeadlineResult,
-    PairTest,
-    Picked,
-    RunSummary,
-    control_name,
-)
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.picked import ControlAtPair, PairTest, Picked
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import check_component
+from crosslatent.core.specs import Component, check_component
+from crosslatent.stats import Estimate, PairedMethod
+
+if TYPE_CHECKING:
+    from crosslatent.analysis.run_summary import RunSummary
+
+EVERY_CONTROL = ("shuffled/same_answer", "shuffled/different_answer", "noise", "mean", "self")
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The claim declared before any row exists: tuned on one split, tested on another.
+
+    Attributes:
+        component: what is transplanted.
+        tune: split that the pair is picked on, languages pooled.
+        test: split that the gain is measured on.
+        task: name of the task; None = the run that carries the headline.
+        least_gain: the gain that was aimed at.
+        controls: controls that the claim must hold against, as `control_name` names them.
+    """
+
+    component: Component = "ffn"
+    tune: str = "pilot"
+    test: str = "final"
+    task: str | None = None
+    least_gain: float = 0.15
+    controls: tuple[str, ...] = EVERY_CONTROL
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineResult:
+    """What came of the declared headline.
+
+    Attributes:
+        p_value, p_method, changed_clusters: of the change, as in `PairTest`.
+        conditions: each condition declared beforehand, and whether it holds; None = could not be
+            judged, because something that it needs was not run.
+        holds: every condition holds.
+    """
+
+    declared: Headline
+    run: str
+    task: str
+    source: int
+    target: int
+    vanilla: Estimate
+    transplant: Estimate
+    gain: Estimate
+    repaired: int
+    broken: int
+    p_value: float | None
+    p_method: PairedMethod
+    changed_clusters: int
+    n: int
+    clusters: int
+    controls: list[ControlAtPair]
+    conditions: dict[str, bool | None]
+    holds: bool
+    warning: str | None
 
 
 def read_headline(manifest: Mapping[str, Any]) -> Headline | None:
@@ -55,23 +107,17 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
         return None, f"The run {run.name} has no judged rows on the split {declared.test!r}."
     choice = pick.choices[ALL]
     conditions = _conditions(declared, run, test)
+    names = ("vanilla", "transplant", "gain", "repaired", "broken", "p_value", "p_method")
+    same = {name: getattr(test, name) for name in (*names, "changed_clusters", "controls")}
     return HeadlineResult(
         declared=declared,
         run=run.name,
         task=run.task,
         source=choice.source,
         target=choice.target,
-        vanilla=test.vanilla,
-        transplant=test.transplant,
-        gain=test.gain,
-        repaired=test.repaired,
-        broken=test.broken,
-        p_value=test.p_value,
-        p_method=test.p_method,
-        changed_clusters=test.changed_clusters,
+        **same,
         n=test.gain.n,
         clusters=test.gain.clusters,
-        controls=test.controls,
         conditions=conditions,
         holds=all(conditions.values()),
         warning=choice.warning,

@@ -13,11 +13,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslatent.analysis import bounds
-from crosslatent.analysis.data import Mask, RunData
-from crosslatent.analysis.unions import PassAtK, Versus
+from crosslatent.analysis.bounds import Versus, languages, true_cube, versus
+from crosslatent.analysis.data import RunData, solved_by_any
 from crosslatent.core.specs import Component
-from crosslatent.stats import Floats, clustered_mean
+from crosslatent.stats import Estimate, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class PassAtK:
+    """The unmodified model sampled at temperature 1 as often as there are pairs.
+
+    It has a comparison of its own, and is none of the controls that decide about an upper bound.
+
+    Attributes:
+        name: ``pass@64``; where there are fewer samples than pairs, ``pass@n`` of that number.
+        attempts: pairs tried per question, fewest and most.
+        by_probability: questions with options, of which it is 1 - (1 - p)^K with the probability p
+            of the whole gold option: a lower bound where the rule accepts other wordings.
+        by_samples: open questions, of which it is the unbiased estimate from samples.
+        samples: sampled answers of those, the fewest; None without them.
+        share: chance that at least one of so many answers is right.
+        versus: the upper bound (`true`) beside it (`control`), on the same questions; None where
+            there are fewer samples than pairs.
+        by_language: the same by language; empty where there are fewer samples than pairs.
+    """
+
+    component: Component
+    name: str
+    attempts: tuple[int, int]
+    by_probability: int
+    by_samples: int
+    samples: int | None
+    share: Estimate
+    versus: Versus | None
+    by_language: dict[str, Versus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +64,7 @@ class Draws:
     right: Floats
 
 
-def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
+def pass_at_k(data: RunData, component: Component) -> PassAtK | None:
     """pass@K of one component, beside its upper bound on the same questions.
 
     Returns:
@@ -48,12 +77,11 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
     luck = passed(draws, tries)
     known = ~np.isnan(luck) & ~np.isnan(union)
     if not known.any():
-        return _of_fewer(data, component, draws, tries, seed)
-    pair = np.where(known, union, np.nan)[:, None], np.where(known, luck, np.nan)[:, None]
+        return _of_fewer(data, component, draws, tries)
+    sides = np.where(known, union, np.nan)[:, None], np.where(known, luck, np.nan)[:, None]
     by_chance = known & ~np.isnan(draws.chance)
     by_samples = known & np.isnan(draws.chance)
-    everyone = np.ones(len(known), dtype=np.bool_)
-    overall = _beside(data, pair, everyone, seed)
+    (overall,) = versus(data, *sides, None)
     return PassAtK(
         component=component,
         name=_name(tries[known]),
@@ -63,26 +91,17 @@ def pass_at_k(data: RunData, component: Component, seed: int) -> PassAtK | None:
         samples=int(draws.samples[by_samples].min()) if by_samples.any() else None,
         share=overall.control,
         versus=overall,
-        by_language={
-            lang: _beside(data, pair, mask, seed) for lang, mask in bounds.languages(data)
-        },
+        by_language={lang: versus(data, *sides, mask)[0] for lang, mask in languages(data)},
     )
 
 
 def _union(data: RunData, component: Component) -> tuple[Floats, Floats]:
     """Solved by any pair, and how many pairs were tried: on the questions of the upper bound."""
-    cube = bounds.true_cube(data, component)
-    return bounds.any_of(cube, (1, 2)), (~np.isnan(cube)).sum(axis=(1, 2)).astype(np.float64)
+    cube = true_cube(data, component)
+    return solved_by_any(cube, (1, 2)), (~np.isnan(cube)).sum(axis=(1, 2)).astype(np.float64)
 
 
-def _beside(data: RunData, pair: tuple[Floats, Floats], mask: Mask, seed: int) -> Versus:
-    (found,) = bounds.versus(data, pair, mask, seed)
-    return found
-
-
-def _of_fewer(
-    data: RunData, component: Component, draws: Draws, tries: Floats, seed: int
-) -> PassAtK | None:
+def _of_fewer(data: RunData, component: Component, draws: Draws, tries: Floats) -> PassAtK | None:
     """What fewer samples than pairs give: no more than the samples show, and compared with none."""
     there = (tries > 0) & (draws.samples > 0)
     if not there.any():
@@ -100,7 +119,7 @@ def _of_fewer(
         by_probability=0,
         by_samples=int(there.sum()),
         samples=int(fewest),
-        share=clustered_mean(share, data.items.cluster.tolist(), seed=seed),
+        share=data.mean(share),
         versus=None,
         by_language={},
     )
@@ -150,12 +169,12 @@ def draws_of(data: RunData) -> Draws:
     """What a run folder knows of sampled answers; NaN and 0 where it knows nothing."""
     n = len(data.items.ids)
     chance, samples, right = np.full(n, np.nan), np.zeros(n), np.zeros(n)
-    for place, logprob in _gold_logprobs(data):
-        chance[place] = min(1.0, math.exp(logprob))
-    places = {item: place for place, item in enumerate(data.items.ids)}
+    for row_index, logprob in _gold_logprobs(data):
+        chance[row_index] = min(1.0, math.exp(logprob))
+    rows = {item: row_index for row_index, item in enumerate(data.items.ids)}
     for item, drawn, good in _sampled(data):
-        if item in places and not data.items.has_options[places[item]]:
-            samples[places[item]], right[places[item]] = drawn, good
+        if item in rows and not data.items.has_options[rows[item]]:
+            samples[rows[item]], right[rows[item]] = drawn, good
     return Draws(chance, samples, right)
 
 

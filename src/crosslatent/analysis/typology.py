@@ -1,14 +1,21 @@
-"""Typological distance of two languages, from the URIEL features that URIEL+ carries.
+"""What is known of languages: how far two of them are apart, and how much data one has.
 
-URIEL (Littell et al. 2017, doi 10.18653/v1/E17-2002) joins WALS, SSWL, Ethnologue and PHOIBLE
-into 289 yes-or-no features of syntax, phonology and sound inventory; URIEL+ (Khan et al. 2025,
-COLING) maintains them in the package `urielplus`, which the extra ``distances`` installs. Only its
-data file is read, which is plain arrays: importing the package would copy files into its own folder
-and change the logging of the whole process.
+Typological distance is that of the features of URIEL (Littell et al. 2017, doi
+10.18653/v1/E17-2002), which joins WALS, SSWL, Ethnologue and PHOIBLE into 289 yes-or-no features of
+syntax, phonology and sound inventory; URIEL+ (Khan et al. 2025, COLING) maintains them in the
+package `urielplus`, which the extra ``distances`` installs. Only its data file is read, which is
+plain arrays: importing the package would copy files into its own folder and change the logging of
+the whole process.
+
+How much data there is: the six classes of Joshi, Santy, Budhiraja, Bali and Choudhury 2020, "The
+State and Fate of Linguistic Diversity and Inclusion in the NLP World" (ACL 2020, arXiv 2004.09095)
+and its list of languages, lang2tax. Class 0 has next to no data, labelled or not; class 5 has the
+most of both. The classes are of 2020, and of languages, not of any one model's training data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +30,12 @@ MISSING = (
     "No typological distances: they need the features of URIEL, which the extra "
     "'distances' installs (pip install 'crosslatent[distances]')."
 )
+
 LEAST_FEATURES = 50
 """Of 289; two languages with fewer known features in common are not compared."""
 
 _FILE = Path("database") / "original_uriel" / "features.npz"
+
 _MEMBERS = {
     "az": "azj", "fa": "pes", "fil": "tgl", "mg": "plt", "mn": "khk", "ms": "zsm", "no": "nob",
     "qu": "quz", "sq": "als", "sw": "swh", "uz": "uzn", "zh": "cmn",
@@ -111,3 +120,30 @@ def _table() -> tuple[NDArray[np.str_], Floats]:
     with np.load(folder / _FILE, allow_pickle=False) as stored:
         sources = stored["data"].max(axis=2)  # -1 = not known
         return stored["langs"], np.where(sources < 0, np.nan, sources).astype(np.float64)
+
+
+RESOURCES = "Joshi et al. 2020 (arXiv 2004.09095)"
+
+_BY_CLASS: Mapping[int, str] = {
+    5: "ar de en es fr ja zh",
+    4: "ca cs eu fa fi hi hr hu it ko nl pl pt ru sr sv tr vi",
+    3: "af be bg bn bs da el et gl he id ka kk la lt lv ms ro sk sl ta th tl uk ur uz",
+    2: "am ga ha ht is lo mr mt pa sa sw ti tn wo xh yo zu",
+    1: "as az cy eo gu hy ig jv km kn ky lb mg mi mk ml mn my ne no ny or qu rw sn so sq su te tg",
+    0: "si",
+}
+"""Languages of common evaluation data by their ISO 639-1 codes; one that is not here is unknown."""
+
+_CLASSES = {code: number for number, codes in _BY_CLASS.items() for code in codes.split()}
+
+_OTHER_NAMES = {"fil": "tl", "nb": "no", "nn": "no", "iw": "he"}
+
+
+def resource_class(code: str) -> int | None:
+    """Class of a language, 0 (least) to 5 (most); None if it is not known.
+
+    Args:
+        code: ISO 639 code or BCP 47 tag; regions and scripts count as their language.
+    """
+    language = primary(code)
+    return _CLASSES.get(_OTHER_NAMES.get(language, language))

@@ -78,12 +78,18 @@ class Run:
             )
         return found
 
+    def estimates(self, *, seed: int = 0) -> pd.DataFrame:
+        """Every figure of the run in one long table; see `analysis.estimates` and docs/runs.md."""
+        from crosslatent.analysis import estimates
+
+        return estimates(self._reader, seed=seed)
+
     def upper_bound(self) -> pd.DataFrame:
         """Share of items that any pair solves, by component and control, with intervals.
 
         See docs/methods.md 1.3: an upper bound means little without its controls beside it.
         """
-        from crosslatent.analysis.frames import upper_bounds
+        from crosslatent.analysis.figure_tables import upper_bounds
 
         return upper_bounds(self._reader)
 

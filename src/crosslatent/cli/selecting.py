@@ -147,7 +147,7 @@ def _plain(
 
 
 def _verdict(reader: "RunReader", evaluation: "SelectorEvaluation") -> list[str]:
-    from crosslatent.analysis.run import exploratory_of
+    from crosslatent.analysis.run_summary import exploratory_of
     from crosslatent.report.selector_verdicts import verdict
 
     return verdict(evaluation, exploratory_of(reader.manifest))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosslatent.analysis.across import ModuleHalf, ModuleMeasure, Repeat
-from crosslatent.analysis.results import Summary
+from crosslatent.analysis import Summary
+from crosslatent.analysis.across_runs import ModuleHalf, ModuleMeasure, Repeat
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import draw_forest
 from crosslatent.report.forest import SPREAD, Forest, row, sizes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.attribution import AttributionResult
-from crosslatent.analysis.results import ALL
+from crosslatent.analysis.attribution_quality import AttributionResult
+from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting
 from crosslatent.report.views import Block, Table
 

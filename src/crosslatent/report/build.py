@@ -11,7 +11,7 @@ from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
 from crosslatent.report.page import page_view, render_report
 from crosslatent.report.publish import published
-from crosslatent.report.tables import write_tables
+from crosslatent.report.table_files import write_tables
 from crosslatent.runs.contents import readable
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing, summarise_choosing

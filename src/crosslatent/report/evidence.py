@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.evidence import LayerProfile, PairEffect, Significance
-from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.inference import LEVEL, PairEffect, Significance
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.layers import LayerProfile
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Pair
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.verdicts.diagnosis import Side

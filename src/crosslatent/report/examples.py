@@ -8,7 +8,8 @@ from typing import Any
 
 from crosslatent.analysis.accuracy import RELATION
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component, Pair
 
 MOST_REPAIRED = 4

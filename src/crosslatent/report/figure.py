@@ -15,7 +15,9 @@ from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from crosslatent.analysis.results import RunSummary
+from crosslatent.analysis import Summary
+from crosslatent.analysis.figure_tables import long_table
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.core.untrusted import one_line
@@ -33,13 +35,15 @@ class Reported:
     """What a figure may show of one run.
 
     Attributes:
-        summary: the analysis of the run.
+        analysis: of all runs of the report.
+        summary: the run's part of it.
         split: the split that gains are shown on; None = all questions.
         choosing: how pairs were chosen for each question.
         part: what this drawing is of, where a figure has a drawing for each of several parts, such
             as the components; else "".
     """
 
+    analysis: Summary
     summary: RunSummary
     split: str | None
     choosing: Choosing
@@ -48,9 +52,8 @@ class Reported:
     @cached_property
     def estimates(self) -> pd.DataFrame:
         """Every figure of the run in one long table, see `crosslatent.analysis.estimates`."""
-        from crosslatent.analysis.figure_tables import long_table_of_run
-
-        return long_table_of_run(self.summary, self.choosing)
+        alone = replace(self.analysis, runs=[self.summary], modules=None, repeats=[])
+        return long_table(alone, [self.choosing])
 
 
 Draw = Callable[[Axes, list[str], Reported], "pd.DataFrame"]

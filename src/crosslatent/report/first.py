@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.results import HeadlineResult, RunSummary, control_name
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.headline import HeadlineResult
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.verdicts.effects import Beside
 from crosslatent.report.views import Declared, HeadlineView

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis import pilot
-from crosslatent.analysis.evidence import Spelling
-from crosslatent.analysis.results import (
-    ALL,
-    Accuracy,
-    ControlAtPair,
-    PairTest,
-    Picked,
-    RunSummary,
-    control_name,
-)
-from crosslatent.analysis.select import Choice
-from crosslatent.analysis.unions import BoundVersus
+from crosslatent.analysis.accuracy import Accuracy
+from crosslatent.analysis.bounds import BoundVersus
+from crosslatent.analysis.carried import Spelling
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.pair_choice import PairChoice
+from crosslatent.analysis.picked import ControlAtPair, PairTest, Picked
+from crosslatent.analysis.picked import judged_split as split_of_picks
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import STRATA_ORDER
@@ -26,7 +22,7 @@ from crosslatent.stats import Estimate, PairedMethod
 
 def judged_split(run: RunSummary, wanted: str | None) -> str | None:
     """The split that gains are shown on: the declared one, else the last that was not tuned on."""
-    return pilot.judged_split(run.picked, wanted)
+    return split_of_picks(run.picked, wanted)
 
 
 def pooled(run: RunSummary, component: str) -> Picked | None:
@@ -92,7 +88,7 @@ def where_named(run: RunSummary, component: Component, pair: tuple[int, int]) ->
     )
 
 
-def _gain_sentence(component: Component, choice: Choice, test: PairTest) -> str:
+def _gain_sentence(component: Component, choice: PairChoice, test: PairTest) -> str:
     return (
         f"{formatting.first_upper(formatting.component(component))}: the pair {choice.source} "
         "\u2192 "

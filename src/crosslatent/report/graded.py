@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from crosslatent.analysis.grades import Fidelity
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting
 from crosslatent.report.views import Table
 

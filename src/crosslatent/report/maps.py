@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crosslatent.analysis.accuracy import Matrix, PairGrid
 from crosslatent.analysis.accuracy import grid as grid_of
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import ALL, Grid, Matrix, RunSummary
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component, Pair
 from crosslatent.report import colours, forest, formatting, gains, verdicts
 from crosslatent.report.safe import in_script
@@ -52,7 +54,7 @@ def heatmap(
     return _figure(grid_of(data, component, split or ALL, lang or ALL, mask, seed), mark)
 
 
-def _figure(grid: Grid, mark: Pair | None) -> go.Figure:
+def _figure(grid: PairGrid, mark: Pair | None) -> go.Figure:
     """One grid as a Plotly figure. `mark`: a pair to outline."""
     import plotly.graph_objects as go
 
@@ -97,7 +99,7 @@ class MapView:
     n: int
 
 
-def map_view(grid: Grid) -> MapView:
+def map_view(grid: PairGrid) -> MapView:
     """Turn a grid into what a heat map shows, [source][target]."""
     has_gain = grid.vanilla.value is not None
     shares = grid.gain if has_gain else grid.changed
@@ -112,13 +114,13 @@ def map_view(grid: Grid) -> MapView:
     )
 
 
-def _largest_gain(grids: Sequence[Grid]) -> float:
+def _largest_gain(grids: Sequence[PairGrid]) -> float:
     """Largest gain or loss in some grids, at least `LEAST_LIMIT`; 1 without any gains."""
     gains = [abs(cell) for grid in grids for cell in _cells(grid.gain)]
     return max(LEAST_LIMIT, *gains) if gains else 1.0
 
 
-def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
+def shown_grids(run: RunSummary, split: str | None) -> list[PairGrid]:
     """Grids to show: never over several splits; `split` first, with its languages, then the others.
 
     A run without named splits, or with one, has a grid of all its questions. A language that is all
@@ -135,12 +137,12 @@ def shown_grids(run: RunSummary, split: str | None) -> list[Grid]:
     return sorted(found, key=lambda grid: (grid.split != split, grid.lang != ALL))
 
 
-def own_grids(run: RunSummary, component: str, split: str | None) -> list[Grid]:
+def own_grids(run: RunSummary, component: str, split: str | None) -> list[PairGrid]:
     """`shown_grids` of one component."""
     return [grid for grid in shown_grids(run, split) if grid.component == component]
 
 
-def map_sentence(run: RunSummary, grids: Sequence[Grid], split: str | None) -> str:
+def map_sentence(run: RunSummary, grids: Sequence[PairGrid], split: str | None) -> str:
     """How to read the maps that are seen first."""
     seen = [next(grid for grid in grids if grid.component == one) for one in run.components]
     if not seen:
@@ -182,14 +184,14 @@ def payload(run: RunSummary, component: str, split: str | None) -> str:
     )
 
 
-def caption_of(grid: Grid) -> str:
+def caption_of(grid: PairGrid) -> str:
     """What a map is of, on how many questions."""
     view = map_view(grid)
     sizes = forest.sizes([grid.vanilla]) if view.has_gain else f"n = {grid.n}"
     return f"{view.title}: {sizes}; unmodified {formatting.percent(grid.vanilla.value)}."
 
 
-def limit(run: RunSummary, grid: Grid) -> float:
+def limit(run: RunSummary, grid: PairGrid) -> float:
     """End of the colour scale: one for all components, so that their maps can be compared."""
     return _largest_gain(
         [other for other in run.grids if (other.split, other.lang) == (grid.split, grid.lang)]
@@ -209,7 +211,7 @@ def _label(cell: float | None, size: int, has_gain: bool) -> str:
     return f"{formatting.MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded)}"
 
 
-def _hover(grid: Grid, source: int, target: int) -> str:
+def _hover(grid: PairGrid, source: int, target: int) -> str:
     changed = grid.changed[source][target]
     if changed is None:
         return f"{source} \u2192 {target}: not run"

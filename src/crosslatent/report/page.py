@@ -9,8 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from crosslatent.analysis import Summary
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.results import HeadlineResult, RunSummary, Summary
+from crosslatent.analysis.headline import HeadlineResult
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import (
     across,
     evidence,
@@ -88,7 +90,7 @@ def page_view(
     headline = summary.headline
     declared = headline.declared if headline is not None else None
     reported = [
-        Reported(run, gains.judged_split(run, declared.test if declared else None), chosen)
+        Reported(summary, run, gains.judged_split(run, declared.test if declared else None), chosen)
         for run, chosen in zip(summary.runs, choosing, strict=True)
     ]
     stems: list[str] = []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.results import ALL, Accuracy, RunSummary, control_name
+from crosslatent.analysis.accuracy import Accuracy
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting, graded, verdicts
 from crosslatent.report.gains import by_language, stratum_name, strongest_bound
 from crosslatent.report.verdicts.effects import Union

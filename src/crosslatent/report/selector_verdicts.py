@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.analysis.select import ENOUGH_PILOT_ITEMS
+from crosslatent.analysis.pair_choice import ENOUGH_PILOT_ITEMS
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups

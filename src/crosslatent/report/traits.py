@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis import resources
-from crosslatent.analysis.evidence import (
-    GridStability,
-    LanguageCorrelation,
-    PickStability,
-)
-from crosslatent.analysis.results import RunSummary
+from crosslatent.analysis.language_traits import LanguageCorrelation
+from crosslatent.analysis.layers import GridStability, PickStability
+from crosslatent.analysis.run_summary import RunSummary
+from crosslatent.analysis.typology import RESOURCES
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import sizes
 from crosslatent.report.verdicts.diagnosis import kept
@@ -69,7 +66,7 @@ def _traits_table(run: RunSummary) -> Table:
     caption = (
         "Distance: typological, the angle between the URIEL features of the two languages, 0 to 1. "
         "Overlap: share of three-letter sequences that both prompts have, mean over questions. "
-        f"Resources: class 0 (least data) to 5, {resources.SOURCE}."
+        f"Resources: class 0 (least data) to 5, {RESOURCES}."
     )
     return Table(head, rows, caption, frozenset(range(2, 6)))
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis.select import PairScore, Scope, Tie, best_pair
+from crosslatent.analysis.pair_choice import PairScore, Scope, Tie, best_pair
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import TransplantSpec, check_component

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import duckdb
 import numpy as np
 
-from crosslatent.analysis import surer
-from crosslatent.analysis.attribution import AttributionResult, judge_attribution
-from crosslatent.analysis.data import Mask, RunData
+from crosslatent.analysis import other_ways
+from crosslatent.analysis.attribution_quality import AttributionResult, judge_attribution
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.items import Mask
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.shared_settings import SelectSettings
@@ -105,7 +106,7 @@ def evaluate_run(
             test=split,
             left_out=0 if asked["allow_training_data"] else shared,
             trained_on=shared if asked["allow_training_data"] else 0,
-            missing=[*evaluation.missing, *surer.missing(tested)],
+            missing=[*evaluation.missing, *other_ways.missing(tested)],
         ),
         fitted,
     )
@@ -253,9 +254,9 @@ def _same_text(
 
 def _surer(data: RunData, tuned: Mask, tested: RunData) -> dict[str, Floats]:
     """The surer of both prompts on the tested run: without a margin, and with a fitted one."""
-    margin = surer.best_margin(data, tuned)
-    ways = {"surer": surer.surer(tested)}
-    return ways if margin is None else ways | {"surer_calibrated": surer.surer(tested, margin)}
+    margin = other_ways.best_margin(data, tuned)
+    ways = {"surer": other_ways.surer(tested)}
+    return ways if margin is None else ways | {"surer_calibrated": other_ways.surer(tested, margin)}
 
 
 def _check_same_setting(mine: Mapping[str, Any], other: Mapping[str, Any], run: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from crosslatent.analysis.accuracy import majority
+from crosslatent.analysis.data import solved_by_any
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import SELECTORS, FittedSelector, FixedPairs, Selector
@@ -160,7 +161,7 @@ class _Score:
         self.seen = self.table.seen.take(self.mask)
         self.labels = self.table.labels.take(self.mask)
         self.seed, self.resamples = seed, resamples
-        self.bound: Floats = (self.labels.correct == 1).any(axis=1).astype(np.float64)
+        self.bound = solved_by_any(self.labels.correct, 1)
         self.vanilla = self.labels.vanilla
         self.reference = reference.choose(self.seen).outcome(self.labels)
         """NaN where the pilot pair was not run: then nothing is compared with it."""

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.analysis import bounds
-from crosslatent.analysis.any_donor import weigh
-from crosslatent.analysis.data import Items, RunData
-from crosslatent.analysis.texts import keep_folded
+from crosslatent.analysis.data import RunData, solved_by_any, weigh
+from crosslatent.analysis.items import Items, keep_folded
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import STRATA, Component, TransplantSpec, check_component
 from crosslatent.selectors.candidates import Candidates, Labels, Mask, Places, Steps
@@ -79,7 +78,7 @@ class SelectorTable:
             ones: features, and what is right. Empty if the control was not run.
         donor_shares: by stratum, its share of the donors that an item may have, (items,).
         items: the same items with their gold answers, for the baselines.
-        controls: by control, which items any of its pairs solves (`strict.solved_by_controls`).
+        controls: by control, which items any of its pairs solves (`solved_by_controls`).
     """
 
     seen: Candidates
@@ -308,7 +307,7 @@ def solved_by_controls(data: RunData, components: Sequence[Component]) -> dict[s
                     cube = bounds.with_identities(data, arm)
                     hit |= cube == 1
                     ran |= ~np.isnan(cube)
-            solved |= (wanted & hit).any(axis=(1, 2))
+            solved |= solved_by_any(np.where(wanted, hit, np.nan), (1, 2)) == 1
             covered &= (ran | ~wanted).all(axis=(1, 2))
         if covered.any():
             by_control[control] = np.where(covered, solved.astype(np.float64), np.nan)

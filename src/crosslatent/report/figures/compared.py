@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import ALL
+from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.conditions import ConditionFigures
-from crosslatent.analysis.results import ALL, RunSummary
+from crosslatent.analysis.accuracy import ConditionFigures
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import ControlAtPair, control_name
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import (

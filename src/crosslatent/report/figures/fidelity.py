@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import ALL
+from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, draw, row, sizes

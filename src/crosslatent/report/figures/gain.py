@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import ALL, PairTest
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.picked import PairTest
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

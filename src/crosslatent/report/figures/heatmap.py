@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from crosslatent.analysis.results import ALL, Grid
+from crosslatent.analysis.accuracy import PairGrid
+from crosslatent.analysis.items import ALL
 from crosslatent.core.specs import Pair
 from crosslatent.report import colours, formatting, safe
 from crosslatent.report.figure import Reported, components, register_figure
@@ -101,7 +102,7 @@ def _bar(axes: Axes, scale: LinearSegmentedColormap, low: float, high: float, ti
     bar.spines[:].set_visible(False)
 
 
-def _table(grid: Grid) -> pd.DataFrame:
+def _table(grid: PairGrid) -> pd.DataFrame:
     """The pairs that were run, with what the map shows of them."""
     return pd.DataFrame.from_records(
         [

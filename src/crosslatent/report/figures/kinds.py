@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import StratumGain
+from crosslatent.analysis.picked import StratumGain
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row

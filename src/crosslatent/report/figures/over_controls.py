@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.evidence import OverControls, Rival
+from crosslatent.analysis.bounds import OverControls, Rival
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.grades import Score
-from crosslatent.analysis.results import ALL
+from crosslatent.analysis.grades import MeanScore
+from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Mark, Row, draw, sizes
@@ -24,7 +24,7 @@ def metrics(run: Reported) -> Sequence[str]:
 @register_figure("scores", parts=metrics)
 def scores(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
     """Mean of one graded score, by language."""
-    by_lang: dict[str, dict[str, Score]] = {}
+    by_lang: dict[str, dict[str, MeanScore]] = {}
     for score in run.summary.scores:
         if (score.metric, score.split) == (run.part, ALL):
             by_lang.setdefault(score.lang, {})[score.name] = score
@@ -39,7 +39,7 @@ def scores(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
     return draw(axes, caption, formatting.first_upper(name), Forest(rows, False, text))
 
 
-def _row(lang: str, ways: dict[str, Score]) -> Row:
+def _row(lang: str, ways: dict[str, MeanScore]) -> Row:
     marks = tuple(
         Mark(kind, formatting.control(way), ways[way].score)
         for way, kind in _KINDS.items()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.evidence import SpelledGroup
+from crosslatent.analysis.carried import SpelledGroup
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import ControlAtPair
+from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Row, draw, row, sizes

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.results import RunSummary, control_name
-from crosslatent.analysis.unions import PassAtK, UpperBound
+from crosslatent.analysis.bounds import UpperBound
+from crosslatent.analysis.data import control_name
+from crosslatent.analysis.passk import PassAtK
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.forest import SPREAD, STRATA_ORDER, Forest, Row, draw, in_order, row, sizes

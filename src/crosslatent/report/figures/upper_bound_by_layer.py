@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from crosslatent.analysis.evidence import LayerTest
-from crosslatent.analysis.results import control_name
+from crosslatent.analysis.bounds import LayerTest
+from crosslatent.analysis.data import control_name
 from crosslatent.report import formatting
 from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Mark, Row, draw, sizes

@@ -7,34 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from crosslatent.analysis.figure_tables import Record, flat
 from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation, Overlap
 from crosslatent.report import formatting
 from crosslatent.report.lens.evaluation_words import corrected, is_unknown, nats, summary, trained
 from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.safe import printable, write_csv
-from crosslatent.report.tables_evidence import Record, flat
+from crosslatent.report.table_files import latex_of
 from crosslatent.report.views import Table
 from crosslatent.stats import Estimate
 
 DASH = "\u2013"
 NOT_MEASURED = "not measured"
-_IN_LATEX = {
-    **{character: f"\\{character}" for character in "{}$&#%_"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # pdfLaTeX knows none of these characters.
-    formatting.MINUS: "$-$",
-    formatting.NARROW: r"\,",
-    DASH: "--",
-    "\u00a0": "~",
-    "\u2019": "'",
-    "\u2068": "",
-    "\u2069": "",
-}
 
 
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
@@ -45,7 +29,7 @@ def write_tables(evaluation: Evaluation, folder: Path) -> None:
         write_csv(pd.DataFrame.from_records(list(rows)), folder / f"{title}.csv")
     shown = {"conditions": condition_table(evaluation), "languages": language_table(evaluation)}
     for title, table in shown.items():
-        (folder / f"{title}.tex").write_text(latex(table), encoding="utf-8")
+        (folder / f"{title}.tex").write_text(latex_of(table), encoding="utf-8")
     if evaluation.failures:
         failures = pd.DataFrame(sorted(evaluation.failures.items()), columns=["question", "reason"])
         write_csv(failures, folder / "failures.csv")
@@ -222,25 +206,3 @@ def _flips(one: ConditionResult, key: str) -> str:
     if key not in one.repaired or key not in one.broken:
         return DASH
     return f"{one.repaired[key]:,}\u00a0/\u00a0{one.broken[key]:,}"
-
-
-def latex(table: Table) -> str:
-    """The table for papers, with all special characters of LaTeX escaped."""
-    columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.head)))
-    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in (table.head, *table.rows)]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
-def _escaped(text: str) -> str:
-    return "".join(_IN_LATEX.get(character, character) for character in text)

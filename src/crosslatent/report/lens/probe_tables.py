@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crosslatent.analysis.figure_tables import Record, flat
 from crosslatent.lens.space import Space
 from crosslatent.report import formatting
 from crosslatent.report.drawing import layer_name
 from crosslatent.report.lens.marks import name
 from crosslatent.report.lens.views import LayerView, known
 from crosslatent.report.safe import write_csv
-from crosslatent.report.tables_evidence import Record, flat
 from crosslatent.report.views import Table
 
 

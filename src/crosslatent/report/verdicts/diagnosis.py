@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crosslatent.analysis.across import ModuleClaim
-from crosslatent.analysis.evidence import LanguageCorrelation, LayerGain, Spelling
+from crosslatent.analysis.across_runs import ModuleClaim
+from crosslatent.analysis.carried import Spelling
 from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import ControlAtPair
+from crosslatent.analysis.language_traits import LanguageCorrelation
+from crosslatent.analysis.layers import LayerGain
+from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import FEWEST, Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crosslatent.analysis.evidence import OtherWay, OverControls
+from crosslatent.analysis.bounds import BoundVersus, OverControls, UpperBound
+from crosslatent.analysis.carried import Follow
+from crosslatent.analysis.data import control_name
 from crosslatent.analysis.inference import LEVEL
-from crosslatent.analysis.results import Follow, control_name
-from crosslatent.analysis.surer import OF_OPTIONS, OF_TEXTS
-from crosslatent.analysis.unions import BoundVersus, UpperBound
+from crosslatent.analysis.other_ways import OF_OPTIONS, OF_TEXTS, OtherWay
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate

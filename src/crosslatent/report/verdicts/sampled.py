@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crosslatent.analysis.unions import PassAtK
+from crosslatent.analysis.passk import PassAtK
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
 from crosslatent.stats import Estimate

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from crosslatent.analysis.select import Scope, Tie
+from crosslatent.analysis.pair_choice import Scope, Tie
 from crosslatent.selectors.base import (
     FixedPairs,
     Selector,
@@ -25,7 +25,7 @@ class Pilot(Selector):
 
     Attributes:
         per_language: each language has its own pair; the others get the pooled one.
-        scope: pairs that compete; see `analysis.select.pilot_pair`.
+        scope: pairs that compete; see `analysis.pair_choice.pilot_pair`.
         tie: what decides between pairs with as many right answers.
     """
 

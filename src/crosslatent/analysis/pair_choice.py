@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from crosslatent.analysis.items import language_column
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.specs import Component, Pair
 
 if TYPE_CHECKING:
-    import duckdb
-
     from crosslatent.runs.reader import RunReader
 
 Scope = Literal["all", "target-first"]
+
 Tie = Literal["logprob", "authors"]
 
 ENOUGH_PILOT_ITEMS = 50
@@ -26,7 +26,7 @@ ENOUGH_PILOT_ITEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PairChoice:
     """The pair that was picked, and how.
 
     Attributes:
@@ -77,7 +77,7 @@ def pilot_pair(
     languages: Sequence[str] | None = None,
     scope: Scope = "all",
     tie: Tie = "logprob",
-) -> Choice:
+) -> PairChoice:
     """Pick the pair with most right answers on `split`.
 
     Args:
@@ -94,11 +94,13 @@ def pilot_pair(
         RunFolderError: no pair was run on that split with gold answers.
     """
     _check_options(scope, tie)
-    scores = [s for s in pair_scores(reader, component, split, languages) if _in_scope(s, scope)]
+    found = _scores(reader, component, split, languages)
+    scores = [score for _, score in found if _in_scope(score, scope)]
     if not scores:
+        among = f" in {', '.join(languages)}" if languages else ""
         raise RunFolderError(
             f"{reader.path} has no {scope} rows of {component} with gold answers on the split "
-            f"{split!r}{_of(languages)}: sweep that split first, or name another one."
+            f"{split!r}{among}: sweep that split first, or name another one."
         )
     pooled = tuple(languages or _languages(reader, split))
     return _choice(scores, component, split, pooled, scope, tie)
@@ -110,7 +112,7 @@ def pilot_pairs(
     split: str = "pilot",
     scope: Scope = "all",
     tie: Tie = "logprob",
-) -> dict[str, Choice]:
+) -> dict[str, PairChoice]:
     """`pilot_pair` of every language that has one; the rows are read once for all of them.
 
     Raises:
@@ -118,7 +120,7 @@ def pilot_pairs(
     """
     _check_options(scope, tie)
     by_language: dict[str, list[PairScore]] = {}
-    for language, score in _scores_by_language(reader, component, split):
+    for language, score in _scores(reader, component, split, apart=True):
         if _in_scope(score, scope):
             by_language.setdefault(language, []).append(score)
     return {
@@ -134,21 +136,15 @@ def _choice(
     languages: tuple[str, ...],
     scope: Scope,
     tie: Tie,
-) -> Choice:
+) -> PairChoice:
     best, tied = best_pair(scores, tie)
-    return Choice(
-        component=component,
-        split=split,
-        languages=languages,
-        scope=scope,
-        tie=tie,
-        source=best.source,
-        target=best.target,
-        correct=best.correct,
-        n=best.n,
-        tied=tied,
-        warning=_warning(best.n, split),
-    )
+    warning = None
+    if best.n < ENOUGH_PILOT_ITEMS:
+        warning = (
+            f"The pair was picked on only {best.n} questions of the split {split!r}; below about "
+            f"{ENOUGH_PILOT_ITEMS} the choice is close to noise."
+        )
+    return PairChoice(component, split, languages, scope, tie, *best[:4], tied, warning)
 
 
 def best_pair(scores: Iterable[PairScore], tie: Tie) -> tuple[PairScore, int]:
@@ -180,28 +176,41 @@ _SCORE = """
     round(favg(r.gold_logprob::DOUBLE) FILTER (isfinite(r.gold_logprob)), 9)
     FROM rows r JOIN items i USING (item)
 """
+
 _JUDGED = """
     r.control = 'none' AND r.component = $component AND i.split = $split AND r.correct IS NOT NULL
 """
 
 
-def pair_scores(
+def _scores(
     reader: RunReader,
     component: Component,
     split: str,
     languages: Sequence[str] | None = None,
-) -> list[PairScore]:
+    *,
+    apart: bool = False,
+) -> list[tuple[Any, PairScore]]:
     """Right answers and mean gold log-probability of every pair on a split, by target and source.
 
     Questions without a gold answer do not count.
+
+    Args:
+        reader: the run folder.
+        component: what was transplanted.
+        split: the questions.
+        languages: their languages; None = all.
+        apart: a score for each language, sorted by it, and not for all together.
+
+    Returns:
+        (language or None, score).
     """
     connection = reader.connect()
-    language = language_column(reader, connection)
+    language = f"i.{language_column(reader, connection)}"
     rows = connection.execute(
         f"""
-        SELECT {_SCORE} WHERE {_JUDGED}
-              AND ($languages IS NULL OR list_contains($languages::VARCHAR[], i.{language}))
-        GROUP BY ALL ORDER BY r.target, r.source
+        SELECT {language if apart else "NULL"} AS language, {_SCORE} WHERE {_JUDGED}
+              AND ($languages IS NULL OR list_contains($languages::VARCHAR[], {language}))
+        GROUP BY ALL ORDER BY language, r.target, r.source
         """,
         {
             "component": component,
@@ -209,36 +218,7 @@ def pair_scores(
             "languages": None if languages is None else list(languages),
         },
     )
-    return [PairScore(*row) for row in rows.fetchall()]
-
-
-def _scores_by_language(
-    reader: RunReader, component: Component, split: str
-) -> list[tuple[str, PairScore]]:
-    """`pair_scores` of each language, sorted by language, target and source."""
-    connection = reader.connect()
-    language = f"i.{language_column(reader, connection)}"
-    rows = connection.execute(
-        f"SELECT {language}, {_SCORE} WHERE {_JUDGED} "
-        f"GROUP BY ALL ORDER BY {language}, r.target, r.source",
-        {"component": component, "split": split},
-    )
     return [(name, PairScore(*score)) for name, *score in rows.fetchall()]
-
-
-def language_column(
-    reader: RunReader, connection: duckdb.DuckDBPyConnection
-) -> Literal["lang", "aux_lang"]:
-    """The column of the items table that tells the languages of a run apart.
-
-    It is the language of main, but of aux for culture tasks: those are asked in English, and the
-    local language is aux's (docs/methods.md 1).
-    """
-    if reader.manifest.get("task", {}).get("direction") == "x->en":
-        return "aux_lang"
-    counts = connection.execute("SELECT count(DISTINCT lang), count(DISTINCT aux_lang) FROM items")
-    mains, auxes = counts.fetchone() or (0, 0)
-    return "aux_lang" if mains == 1 and auxes > 1 else "lang"
 
 
 def _tie_key(score: PairScore, tie: Tie) -> tuple[float, int, int]:
@@ -262,16 +242,3 @@ def _check_options(scope: str, tie: str) -> None:
     for name, value, known in (("scope", scope, Scope), ("tie", tie, Tie)):
         if value not in get_args(known):
             raise UsageError(f"Unknown {name} {value!r}: use {' or '.join(get_args(known))}.")
-
-
-def _of(languages: Sequence[str] | None) -> str:
-    return f" in {', '.join(languages)}" if languages else ""
-
-
-def _warning(n: int, split: str) -> str | None:
-    if n >= ENOUGH_PILOT_ITEMS:
-        return None
-    return (
-        f"The pair was picked on only {n} questions of the split {split!r}; below about "
-        f"{ENOUGH_PILOT_ITEMS} the choice is close to noise."
-    )

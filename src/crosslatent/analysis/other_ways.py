@@ -1,35 +1,61 @@
-"""The surer of both prompts: no transplant, but main and aux both answered, and one answer kept.
+"""Other ways to answer, beside every pair of layers on the same questions (docs/methods.md 1.3).
 
-Kept is the answer to which the model gives the higher probability: of the option that it names,
-among the options; of an open answer, the mean over its tokens (docs/methods.md 4.3). Where a fact
-is known in at least one of the two languages, this alone can be right nearly always, so a claim has
-to be seen beside it.
+One of them is the surer of both prompts: main and aux are both answered, and the answer is kept to
+which the model gives the higher probability: of the option that it names, among the options; of an
+open answer, the mean over its tokens (docs/methods.md 4.3). Where a fact is known in at least one
+of the two languages, this alone can be right nearly always.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis.data import Mask, RunData
-from crosslatent.stats import Floats
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.items import ALL, Mask
+from crosslatent.core.specs import PRESETS, Component, TransplantSpec, resolve_layer
+from crosslatent.stats import Estimate, Floats
 from crosslatent.stats.clusters import normalised
 
+
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """One way to answer against the best pair of layers, chosen in hindsight on the same questions.
+
+    Attributes:
+        name: translate_test, surer, surer_calibrated, or preset: the paper's pair for the type of
+            the task.
+        split: the questions looked at.
+        pair: of a preset, (component, source, target); else None.
+        accuracy: share of right answers; `gain`: minus that of the unmodified model.
+        best: the pair that is right most often of all that were run on all of these questions;
+            None if there is none. `best_accuracy`: its share; `over_best`: this way minus that.
+        measured_by: of the surer of both prompts, by what it is known how likely answers were, and
+            in how many questions (`surer.OF_OPTIONS`, `surer.OF_TEXTS`); empty for other ways.
+    """
+
+    name: str
+    split: str
+    pair: tuple[Component, int, int] | None
+    accuracy: Estimate
+    gain: Estimate
+    best: tuple[Component, int, int] | None
+    best_accuracy: Estimate | None
+    over_best: Estimate | None
+    measured_by: dict[str, int] = field(default_factory=dict)
+
+
 OF_OPTIONS = ("whole options", "first tokens of options")
+
 OF_TEXTS = ("all tokens", "first token")
 """By what it is known how likely an answer was, that of an option or an open one. The second of
 each is all that rows of earlier releases know."""
 
-_COLUMNS = (
-    "answer_share",
-    "option_scores",
-    "option_logprobs",
-    "answer_logprob",
-    "first_logprob",
-)
+_COLUMNS = ("answer_share", "option_scores", "option_logprobs", "answer_logprob", "first_logprob")
 
 
 class Certainties(NamedTuple):
@@ -155,3 +181,79 @@ def best_margin(data: RunData, mask: Mask) -> float | None:
 
     best: float = max(margins, key=lambda one: (right(one), -abs(one)))
     return best
+
+
+def other_ways(data: RunData, tune: str, split: str | None, kind: str) -> list[OtherWay]:
+    """Every other way that the run has answers of.
+
+    Args:
+        data: the run.
+        tune: the split that what is calibrated is calibrated on.
+        split: the split to look at; None = all questions.
+        kind: type of the task, which the paper's presets are for.
+    """
+    mask = data.items.in_group(split) & ~np.isnan(data.items.vanilla)
+    found = [
+        _other(data, (name, pair), right, mask & ~np.isnan(right), split or ALL)
+        for name, pair, right in _ways(data, tune, split, kind)
+    ]
+    return [one for one in found if one is not None]
+
+
+def _ways(
+    data: RunData, tune: str, split: str | None, kind: str
+) -> Iterator[tuple[str, tuple[Component, int, int] | None, Floats]]:
+    yield "translate_test", None, data.items.translate_test
+    yield "surer", None, surer(data)
+    margin = best_margin(data, data.items.in_group(tune)) if split not in (None, tune) else None
+    if margin is not None:
+        yield "surer_calibrated", None, surer(data, margin)
+    pair = preset_of(kind, data.n_layers)
+    if pair is not None:
+        cube = data.true_cube(pair.component)
+        place = pair.component, pair.source, pair.target
+        yield "preset", place, cube[:, pair.source, pair.target]
+
+
+def preset_of(kind: str, n_layers: int) -> TransplantSpec | None:
+    """The paper's pair for a type of task; None if it recommends none."""
+    pair = PRESETS.get(kind)
+    if pair is None or n_layers < 1:
+        return None
+    source = resolve_layer(pair.source, n_layers, "source")
+    return TransplantSpec(pair.component, source, resolve_layer(pair.target, n_layers, "target"))
+
+
+def _other(
+    data: RunData,
+    way: tuple[str, tuple[Component, int, int] | None],
+    right: Floats,
+    mask: Mask,
+    split: str,
+) -> OtherWay | None:
+    if not mask.any():
+        return None
+    best = _best_pair(data, mask)
+    true = None if best is None else data.true_cube(best[0])[:, best[1], best[2]]
+    return OtherWay(
+        *(way[0], split, way[1]),
+        accuracy=data.mean(right, mask),
+        gain=data.difference(right, data.items.vanilla, mask),
+        best=best,
+        best_accuracy=None if true is None else data.mean(true, mask),
+        over_best=None if true is None else data.difference(right, true, mask),
+        measured_by=measured_by(data, mask) if way[0].startswith("surer") else {},
+    )
+
+
+def _best_pair(data: RunData, mask: Mask) -> tuple[Component, int, int] | None:
+    """The first of the pairs that are right most often, of those run on all of the questions."""
+    found: list[tuple[float, tuple[Component, int, int]]] = []
+    for component in data.components:
+        cube = data.true_cube(component)[mask]
+        means = cube.mean(axis=0)
+        if not np.isnan(means).all():
+            source, target = np.unravel_index(int(np.nanargmax(means)), means.shape)
+            place = component, int(source), int(target)
+            found.append((float(means[source, target]), place))
+    return max(found, key=lambda one: one[0])[1] if found else None

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, rankdata
 
-from crosslatent.analysis.data import Mask, RunData
-from crosslatent.analysis.results import ALL
+from crosslatent.analysis.data import RunData, solved_by_any
+from crosslatent.analysis.items import ALL, Mask
 from crosslatent.core.specs import Component
-from crosslatent.stats import Estimate, Floats, clustered_mean, paired_difference
+from crosslatent.stats import Estimate, Floats
 
 TOPS = (4, 8, 16)
 """How many of a question's pairs are run."""
 
 Outcome = Literal["rise", "gold_logprob", "correct"]
+
 Group = Literal["all", "wrong", "right"]
 
 _OUTCOMES: Mapping[Outcome, str] = {
@@ -51,7 +52,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TopPairs:
     """Share of the solvable questions with a solving pair among the k that are run.
 
     Attributes:
@@ -90,7 +91,7 @@ class AttributionResult:
     solvable: int
     pairs: tuple[int, int]
     agreement: list[Agreement]
-    found: list[Found]
+    found: list[TopPairs]
 
 
 def judge_attribution(
@@ -180,7 +181,8 @@ def _judge(
     if not mask.any():
         return None
     counts = cells.tried[mask].sum(axis=1)
-    solvable = mask & (data.items.vanilla == 0) & cells.solves.any(axis=1)
+    solved = solved_by_any(np.where(cells.tried, cells.outcomes["correct"], np.nan), 1)
+    solvable = mask & (data.items.vanilla == 0) & (solved == 1)
     return AttributionResult(
         component=component,
         split=split or ALL,
@@ -225,8 +227,7 @@ def _agreements(data: RunData, cells: _Cells, mask: Mask, seed: int) -> list[Agr
     for outcome, values in cells.outcomes.items():
         each = _correlations(cells.scores, values)
         for group, chosen in groups.items():
-            clusters = data.items.clusters_of(chosen)
-            mean = clustered_mean(each[chosen], clusters, seed=seed, difference=True)
+            mean = data.mean(each, chosen, seed=seed, difference=True)
             if mean.n:
                 found.append(Agreement(outcome, group, mean))
     return found
@@ -245,28 +246,22 @@ def _correlations(scores: Floats, values: Floats) -> Floats:
 
 def _all_found(
     data: RunData, cells: _Cells, mask: Mask, solvable: Mask, seed: int, tops: Sequence[int]
-) -> list[Found]:
+) -> list[TopPairs]:
     if not solvable.any():
         return []
-    tried, solves = cells.tried[solvable], cells.solves[solvable]
-    shares = _shares_elsewhere(cells, data.items.cluster, mask)[solvable]
-    own = _first_solving(cells.scores[solvable], tried, solves)
-    fixed = _first_solving(shares, tried, solves)
-    clusters = data.items.clusters_of(solvable)
-
-    def found(k: int) -> Found:
-        ranked, same = (own < k).astype(np.float64), (fixed < k).astype(np.float64)
-        drawn = _by_chance(tried.sum(axis=1), solves.sum(axis=1), k)
-        return Found(
-            k,
-            attribution=clustered_mean(ranked, clusters, seed=seed),
-            random=clustered_mean(drawn, clusters, seed=seed),
-            fixed=clustered_mean(same, clusters, seed=seed),
-            over_random=paired_difference(ranked, drawn, clusters, seed=seed),
-            over_fixed=paired_difference(ranked, same, clusters, seed=seed),
-        )
-
-    return [found(k) for k in tops]
+    tried, solves = cells.tried, cells.solves
+    shares = _shares_elsewhere(cells, data.items.cluster, mask)
+    own, same = (_first_solving(scores, tried, solves) for scores in (cells.scores, shares))
+    found = []
+    for k in tops:
+        ranked, fixed = (own < k).astype(np.float64), (same < k).astype(np.float64)
+        drawn = np.full(len(mask), np.nan)
+        pairs, solving = (cells[solvable].sum(axis=1) for cells in (tried, solves))
+        drawn[solvable] = _by_chance(pairs, solving, k)
+        means = (data.mean(values, solvable, seed=seed) for values in (ranked, drawn, fixed))
+        over = (data.difference(ranked, other, solvable, seed=seed) for other in (drawn, fixed))
+        found.append(TopPairs(k, *means, *over))
+    return found
 
 
 def _first_solving(scores: Floats, tried: Mask, solves: Mask) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""Attention or feed-forward? The claim about types of task, judged on the runs at hand.
+"""Results over several runs: attention against feed-forward, and repeated runs.
 
 "Attention for understanding, feed-forward for culture" is what the presets of XTransplant
 (arXiv 2412.12686 v2) say. What counts as confirmed or refuted is fixed here, before any figure is
@@ -9,18 +9,104 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
-from crosslatent.analysis.across import ModuleClaim, ModuleHalf, ModuleMeasure
-from crosslatent.analysis.data import RunData
-from crosslatent.analysis.inference import LEVEL, corrected, uncorrected
-from crosslatent.analysis.pilot import at_pairs, pairs_of_items
-from crosslatent.analysis.results import ALL, Picked, RunSummary
+from crosslatent.analysis.data import RunData, known_mean
+from crosslatent.analysis.inference import LEVEL, Corrected, corrected, uncorrected
+from crosslatent.analysis.items import ALL
+from crosslatent.analysis.picked import Picked, at_pairs, pairs_of_items
+from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component
-from crosslatent.stats import Floats, cluster_permutation, clustered_mean, paired_difference
+from crosslatent.stats import (
+    Estimate,
+    Floats,
+    GridCorrelation,
+    cluster_permutation,
+    clustered_mean,
+    grid_correlation,
+    paired_difference,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleMeasure:
+    """Attention minus feed-forward, by one measure.
+
+    Attributes:
+        measure: ``all_pairs`` = mean gain over the pairs that both were run at; ``picked_pair`` =
+            gain at each one's own picked pair, on the splits that it was not picked on.
+        margin: a difference below it, either way, is called none.
+        test: permutation test by cluster, adjusted for all measures of the claim.
+        outcome: for, against, equal or unclear: what it says of the component that is predicted.
+    """
+
+    measure: str
+    attn: Estimate
+    ffn: Estimate
+    difference: Estimate
+    margin: float
+    test: Corrected
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleHalf:
+    """The part of the claim about one type of task.
+
+    Attributes:
+        predicted: the component that is claimed to be the better one.
+        runs: names of the runs it is judged on.
+        verdict: confirmed, refuted or undecided.
+    """
+
+    type: str
+    predicted: Component
+    runs: list[str]
+    measures: list[ModuleMeasure]
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleClaim:
+    """The claim "attention for understanding, feed-forward for culture" on these runs.
+
+    Attributes:
+        verdict: confirmed, refuted or undecided for this model.
+        missing: what it would take to judge the rest, in sentences.
+    """
+
+    claim: str
+    models: list[str]
+    halves: list[ModuleHalf]
+    verdict: str
+    missing: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Two runs of one task on one model, pair by pair.
+
+    Attributes:
+        differs: what is not the same in their settings, such as ``seed 0, 1``; empty = nothing.
+        agreement: rank correlation of their grids of gains, on the questions of both.
+        largest: largest difference between two cells of these grids.
+        picked: the pairs picked in either run; None where none was.
+    """
+
+    task: str
+    runs: tuple[str, str]
+    component: Component
+    differs: str
+    agreement: GridCorrelation
+    largest: float | None
+    picked: tuple[tuple[int, int], tuple[int, int]] | None
+
 
 CLAIM = "Attention for understanding, feed-forward for culture"
+
 PREDICTED: Mapping[str, Component] = {"understanding": "attn", "culture": "ffn"}
 """Type of task -> the component that is claimed to be the better one."""
 
@@ -32,7 +118,7 @@ CONFIRMED, REFUTED, UNDECIDED = "confirmed", "refuted", "undecided"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ModuleSample:
     """One run's gains, question by question.
 
     Attributes:
@@ -48,23 +134,28 @@ class Sample:
     why_not: str = ""
 
 
-def sample(data: RunData, run: RunSummary) -> Sample:
+def module_sample(data: RunData, run: RunSummary) -> ModuleSample:
     """What one run contributes to the claim."""
-    clusters: list[str] = data.items.cluster.tolist()
-    who = (run.name, run.type, run.model, clusters)
+    gains: dict[str, tuple[Floats, Floats]] = {}
     lacking = [name for name in ("attn", "ffn") if name not in data.components]
-    if lacking:
-        return Sample(*who, {}, f"The run {run.name} has no rows of {' and '.join(lacking)}.")
-    gains = {"all_pairs": _over_pairs(data), "picked_pair": _at_picks(data, run.picked)}
-    if np.isnan(gains["all_pairs"][0]).all():
-        return Sample(*who, {}, f"The run {run.name} has no question with both components.")
-    if np.isnan(gains["picked_pair"][0]).all():
-        why = f"The run {run.name} has no pair of both components picked on one split and tested."
-        return Sample(*who, {}, why)
-    return Sample(*who, gains)
+    why_not = f"no rows of {' and '.join(lacking)}" if lacking else ""
+    if not lacking:
+        gains = {"all_pairs": _over_pairs(data), "picked_pair": _at_picks(data, run.picked)}
+        if np.isnan(gains["all_pairs"][0]).all():
+            why_not = "no question with both components"
+        elif np.isnan(gains["picked_pair"][0]).all():
+            why_not = "no pair of both components picked on one split and tested"
+    return ModuleSample(
+        run.name,
+        run.type,
+        run.model,
+        data.items.cluster.tolist(),
+        {} if why_not else gains,
+        why_not and f"The run {run.name} has {why_not}.",
+    )
 
 
-def judge(samples: Sequence[Sample], seed: int) -> ModuleClaim | None:
+def judge_modules(samples: Sequence[ModuleSample], seed: int) -> ModuleClaim | None:
     """The claim on all runs together; runs of one type are pooled.
 
     Returns:
@@ -107,7 +198,7 @@ def _verdict(halves: Sequence[ModuleHalf], models: int) -> str:
     return CONFIRMED if whole and confirmed else UNDECIDED
 
 
-def _half(kind: str, samples: Sequence[Sample], seed: int) -> ModuleHalf:
+def _half(kind: str, samples: Sequence[ModuleSample], seed: int) -> ModuleHalf:
     # A cluster is a cluster of its run's task: names may be the same in another one.
     clusters = [f"{one.run} {name}" for one in samples for name in one.clusters]
     measures = []
@@ -171,16 +262,9 @@ def _half_verdict(outcomes: Sequence[str]) -> str:
 def _over_pairs(data: RunData) -> tuple[Floats, Floats]:
     """Mean gain of each question over the pairs that it was run at with both components."""
     attn, ffn = data.true_cube("attn"), data.true_cube("ffn")
-    both = ~np.isnan(attn) & ~np.isnan(ffn)
-    counts = both.sum(axis=(1, 2))
-    attn_mean, ffn_mean = (
-        np.where(both, cube, 0).sum(axis=(1, 2)) / np.maximum(counts, 1) for cube in (attn, ffn)
-    )
-    known = (counts > 0) & ~np.isnan(data.items.vanilla)
-    return (
-        np.where(known, attn_mean - data.items.vanilla, np.nan),
-        np.where(known, ffn_mean - data.items.vanilla, np.nan),
-    )
+    missing = np.isnan(attn) | np.isnan(ffn)
+    attn, ffn = (known_mean(np.where(missing, np.nan, cube), (1, 2)) for cube in (attn, ffn))
+    return attn - data.items.vanilla, ffn - data.items.vanilla
 
 
 def _at_picks(data: RunData, picks: Sequence[Picked]) -> tuple[Floats, Floats]:
@@ -188,10 +272,75 @@ def _at_picks(data: RunData, picks: Sequence[Picked]) -> tuple[Floats, Floats]:
     nowhere = np.full(len(data.items.ids), np.nan)
     gains = {"attn": nowhere, "ffn": nowhere}
     for pick in picks:
-        if pick.pooling == "pooled" and pick.component in gains:
+        if pick.is_pooled and pick.component in gains:
             after = at_pairs(data.true_cube(pick.component), pairs_of_items(data, pick.choices))
             unseen = data.items.split != pick.choices[ALL].split
             gains[pick.component] = np.where(unseen, after - data.items.vanilla, np.nan)
     attn, ffn = gains["attn"], gains["ffn"]
     both = ~np.isnan(attn) & ~np.isnan(ffn)
     return np.where(both, attn, np.nan), np.where(both, ffn, np.nan)
+
+
+class OpenedRun(NamedTuple):
+    """A run folder that is open, and its summary."""
+
+    data: RunData
+    run: RunSummary
+
+
+def repeats(runs: Sequence[OpenedRun], seed: int) -> list[Repeat]:
+    """Every two runs of the same task on the same model, component by component."""
+    return [
+        _repeat(one, other, component, seed)
+        for one, other in combinations(runs, 2)
+        if _identity(one.run) == _identity(other.run)
+        for component in one.run.components
+        if component in other.run.components
+    ]
+
+
+def _identity(run: RunSummary) -> tuple[str, str, int]:
+    return run.task, run.model, run.n_layers
+
+
+def _repeat(one: OpenedRun, other: OpenedRun, component: Component, seed: int) -> Repeat:
+    places = {item: place for place, item in enumerate(other.data.items.ids)}
+    shared = [item in places for item in one.data.items.ids]
+    order = [places[item] for item in one.data.items.ids if item in places]
+    grids = one.data.gains(component)[shared], other.data.gains(component)[order]
+    clusters: list[str] = one.data.items.cluster[shared].tolist()
+    gap = np.abs(known_mean(grids[0], 0) - known_mean(grids[1], 0))
+    return Repeat(
+        task=one.run.task,
+        runs=(one.run.name, other.run.name),
+        component=component,
+        differs=_differs(one.run, other.run),
+        agreement=grid_correlation(*grids, clusters, seed=seed),
+        largest=None if np.isnan(gap).all() else float(np.nanmax(gap)),
+        picked=_picked(one.run, other.run, component),
+    )
+
+
+def _differs(one: RunSummary, other: RunSummary) -> str:
+    """The settings that are not the same, in words."""
+    names = ("run_seed", "positions", "strength", "rule")
+    found = [
+        f"{name.removeprefix('run_')} {getattr(one, name)} and {getattr(other, name)}"
+        for name in names
+        if getattr(one, name) != getattr(other, name)
+    ]
+    if one.coverage.items != other.coverage.items:
+        found.append(f"{one.coverage.items} and {other.coverage.items} questions")
+    return ", ".join(found)
+
+
+def _picked(
+    one: RunSummary, other: RunSummary, component: Component
+) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    pairs = [
+        pick.choices[ALL].pair
+        for run in (one, other)
+        for pick in run.picked
+        if pick.is_pooled and pick.component == component
+    ]
+    return (pairs[0], pairs[1]) if len(pairs) == 2 else None

@@ -8,34 +8,73 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import permutations
+from math import factorial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from crosslatent.analysis import typology
-from crosslatent.analysis.data import RunData
-from crosslatent.analysis.evidence import (
-    LanguageCorrelation,
-    LanguageFigures,
-    OverControls,
-    Significance,
-)
-from crosslatent.analysis.inference import (
-    LEAST_LANGUAGES,
-    Ranked,
-    corrected,
-    spearman,
-    uncorrected,
-)
-from crosslatent.analysis.resources import resource_class
-from crosslatent.analysis.results import control_name
-from crosslatent.analysis.select import language_column
-from crosslatent.analysis.unions import BoundVersus
+from crosslatent.analysis.bounds import BoundVersus, OverControls
+from crosslatent.analysis.data import RunData, control_name
+from crosslatent.analysis.inference import Corrected, Significance, corrected, uncorrected
+from crosslatent.analysis.items import language_column
+from crosslatent.analysis.typology import resource_class
 from crosslatent.core.languages import script_of
-from crosslatent.stats import Estimate
+from crosslatent.core.specs import Component
+from crosslatent.stats import PERMUTATIONS, Estimate, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageFigures:
+    """A language's gain, and what it has in common with the language on the other side.
+
+    Attributes:
+        other: language of the counterpart (of the question, where counterparts differ).
+        resource_class: 0 to 5 (Joshi et al. 2020).
+        gain: at the pooled pair on the test split; `over_control`: upper bound minus the strongest
+            control. None where not run.
+    """
+
+    component: Component
+    lang: str
+    other: str
+    typological_distance: float | None
+    same_script: bool | None
+    text_overlap: float | None
+    resource_class: int | None
+    gain: Estimate | None
+    over_control: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageCorrelation:
+    """Spearman correlation over languages.
+
+    Attributes:
+        figure: ``gain`` or ``over_control``.
+        trait: typological_distance, same_script, text_overlap or resource_class.
+        rho: None where undefined; then `missing` says why.
+        test: permutation test, adjusted for all correlations of the run.
+        permutations: drawn, or the number of all of them where they are few.
+    """
+
+    component: Component
+    figure: str
+    trait: str
+    rho: float | None
+    languages: int
+    test: Corrected
+    permutations: int
+    seed: int
+    missing: str
+
 
 TRAITS = ("typological_distance", "same_script", "text_overlap", "resource_class")
+
 FIGURES = ("gain", "over_control")
 
 
@@ -77,8 +116,8 @@ def language_figures(
             over_control=above.get(pair.lang),
         )
         for component in data.components
-        for gains in [_gains([test for test in tests if test.component == component])]
-        for above in [_above([one for one in bounds if one.component == component], versus)]
+        for gains in [_gains(component, tests)]
+        for above in [_above(component, bounds, versus)]
         for pair in pairs
     ]
 
@@ -138,24 +177,23 @@ def _why_not(trait: str, points: Sequence[tuple[float, float]]) -> str:
     return "All languages are alike in it."
 
 
-def _gains(tests: Sequence[Significance]) -> Mapping[str, Estimate]:
-    if not tests:
-        return {}
-    return {effect.lang: effect.gain for effect in tests[-1].by_language}
+def _gains(component: Component, tests: Sequence[Significance]) -> Mapping[str, Estimate]:
+    own = [test.by_language for test in tests if test.component == component]
+    return {effect.lang: effect.gain for effect in own[-1]} if own else {}
 
 
-def _above(bounds: Sequence[OverControls], versus: Sequence[BoundVersus]) -> Mapping[str, Estimate]:
+def _above(
+    component: Component, bounds: Sequence[OverControls], versus: Sequence[BoundVersus]
+) -> Mapping[str, Estimate]:
     """Upper bound minus the strongest control, by language."""
-    for one in bounds:
-        for other in versus:
-            name = control_name(other.control, other.stratum)
-            if (other.component, name) == (one.component, one.strongest.control):
-                return {
-                    lang: sides.difference
-                    for lang, sides in other.by_language.items()
-                    if sides.difference.n
-                }
-    return {}
+    strongest = [one.strongest.control for one in bounds if one.component == component]
+    return {
+        lang: sides.difference
+        for one in versus
+        if one.component == component and control_name(one.control, one.stratum) in strongest
+        for lang, sides in one.by_language.items()
+        if sides.difference.n
+    }
 
 
 def _pairs(data: RunData) -> list[_Pair]:
@@ -197,3 +235,51 @@ def _trigrams(text: str) -> set[str]:
 def _same_script(first: str, second: str) -> bool | None:
     scripts = script_of(first), script_of(second)
     return None if None in scripts else scripts[0] == scripts[1]
+
+
+LEAST_LANGUAGES = 5
+"""Below this many languages no rank correlation can be significant at 5 %: with four, the
+smallest two-sided p-value is 2 / 4! = 0.08."""
+
+_TOLERANCE = 1e-9
+
+
+class Ranked(NamedTuple):
+    """Spearman correlation with its permutation test; None where undefined."""
+
+    rho: float | None
+    p_value: float | None
+    permutations: int
+
+
+def spearman(x: Floats, y: Floats, seed: int) -> Ranked:
+    """Is the rank correlation further from zero than in a random order?
+
+    All n! orders are tried where they are few: up to seven points.
+
+    Args:
+        x: values without NaN, shape (n,).
+        y: those that they are paired with.
+        seed: of the random orders.
+    """
+    if len(x) < 2 or np.ptp(x) < _TOLERANCE or np.ptp(y) < _TOLERANCE:
+        return Ranked(None, None, 0)
+    one, other = (_standardised(rankdata(side)) for side in (x, y))
+    rho = float(one @ other)
+    if factorial(len(x)) <= PERMUTATIONS + 1:
+        orders = np.array(list(permutations(range(len(x)))))
+        return Ranked(rho, float(_as_far(other[orders] @ one, rho).mean()), len(orders))
+    drawn = np.random.default_rng(seed).permuted(np.tile(other, (PERMUTATIONS, 1)), axis=1)
+    hits = int(_as_far(drawn @ one, rho).sum())
+    return Ranked(rho, (hits + 1) / (PERMUTATIONS + 1), PERMUTATIONS + 1)
+
+
+def _as_far(values: Floats, observed: float) -> NDArray[np.bool_]:
+    far: NDArray[np.bool_] = np.abs(values) >= abs(observed) - _TOLERANCE
+    return far
+
+
+def _standardised(ranks: Floats) -> Floats:
+    """Centred and of length 1, so that a product is a correlation."""
+    centred = ranks - ranks.mean()
+    return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
