@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from crosslatent.core.errors import CrosslatentError
     from crosslatent.interventions.activations import capture
     from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-    from crosslatent.interventions.kinds.ablate import Ablate
-    from crosslatent.interventions.kinds.steer import Steer
-    from crosslatent.interventions.kinds.transplant import Transplant
+    from crosslatent.interventions.kinds import Ablate, Steer, Transplant, register_intervention
     from crosslatent.interventions.patched import intervened, patched
-    from crosslatent.interventions.registry import register_intervention
     from crosslatent.model import Model, load, wrap
     from crosslatent.selectors import Selector, register_selector
     from crosslatent.sweeps.control import Control, register_control
@@ -74,7 +71,7 @@ __all__ = [
 
 _HOMES = {
     "ALL": "interventions.intervention",
-    "Ablate": "interventions.kinds.ablate",
+    "Ablate": "interventions.kinds",
     "Control": "sweeps.control",
     "CrosslatentError": "core.errors",
     "Intervention": "interventions.intervention",
@@ -85,10 +82,10 @@ _HOMES = {
     "PROMPT": "interventions.intervention",
     "Run": "api",
     "Selector": "selectors",
-    "Steer": "interventions.kinds.steer",
+    "Steer": "interventions.kinds",
     "Task": "tasks",
     "Tokens": "interventions.intervention",
-    "Transplant": "interventions.kinds.transplant",
+    "Transplant": "interventions.kinds",
     "TransplantResult": "api",
     "Verdict": "tasks",
     "capture": "interventions.activations",
@@ -99,7 +96,7 @@ _HOMES = {
     "load_task": "tasks",
     "patched": "interventions.patched",
     "register_control": "sweeps.control",
-    "register_intervention": "interventions.registry",
+    "register_intervention": "interventions.kinds",
     "register_metric": "tasks.metrics",
     "register_rule": "tasks.rules",
     "register_selector": "selectors",

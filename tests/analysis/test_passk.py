@@ -15,7 +15,7 @@ import torch
 
 from crosslatent.analysis import RunSummary, summarise, to_json
 from crosslatent.analysis.passk import Draws, passed, unbiased
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
 from crosslatent.cli.demo import summary_lines
 from crosslatent.engine import oracle
 from crosslatent.report.tables import TABLES

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosslatent.answering.sampling import _drawn, _draws, sample
+from crosslatent.answering.ask import _drawn, _draws, sample
 from crosslatent.core.errors import UsageError
-from crosslatent.engine.decoding import greedy, prefill
+from crosslatent.engine.decoding import greedy
+from crosslatent.engine.prefill import prefill
 from crosslatent.model import encode_batch
 from support.rows import AUX, MAIN, ids_of, wrapped
 

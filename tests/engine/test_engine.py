@@ -14,7 +14,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.batches import Batches
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 

@@ -14,8 +14,9 @@ from crosslatent.core.probabilities import normalised
 from crosslatent.core.specs import ACCURACY
 from crosslatent.engine.decoding import Decoded
 from crosslatent.model import Model
-from crosslatent.model.prompts import Prompt, check_known, encode
-from crosslatent.model.spelling import Context, Ids, context_of, written
+from crosslatent.model.chat import Prompt
+from crosslatent.model.continuation import Context, Ids, context_of, written
+from crosslatent.model.prompts import check_known, encode
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, Answer, applicable_metrics
 from crosslatent.tasks.rules import (
@@ -28,7 +29,7 @@ from crosslatent.tasks.rules import (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedOutput:
     """What follows from an output alone: the same for all rows of an item that give it.
 
     Attributes:
@@ -43,14 +44,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class SpelledAnswers:
     """The answers that are looked for, as token ids after one prompt.
 
     Attributes:
         answers: each with its spellings: with and without a blank before it; one where both are the
             same ids, none if the tokenizer drops it.
         respelled: whether one of them is not as the tokenizer writes it together with the prompt,
-            or needs the unknown token; see `model.spelling.Written`.
+            or needs the unknown token; see `model.continuation.Written`.
     """
 
     answers: tuple[tuple[str, tuple[Ids, ...]], ...]
@@ -82,7 +83,7 @@ class Spelled:
                 )
 
 
-def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[Spelled]:
+def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[SpelledAnswers]:
     """Answers as token ids, each as it is written after its prompt.
 
     Args:
@@ -100,7 +101,7 @@ def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[
     for _, answers in asked:
         both = [(answer, (next(found), next(found))) for answer in answers]
         spelled.append(
-            Spelled(
+            SpelledAnswers(
                 tuple(
                     (answer, tuple(dict.fromkeys(one.ids for one in two if one.ids)))
                     for answer, two in both
@@ -131,14 +132,14 @@ class ItemScorer:
     plain: int = 0
     """Whole options of up to so many tokens are scored in unmodified rows alone, where `whole` is
     not asked for: they decide nothing, but say how likely the gold one and the named one were."""
-    spelled: Spelled | None = None
+    spelled: SpelledAnswers | None = None
     """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
     watch: list[int] = field(init=False)
     continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
     _starts: dict[str, list[int]] = field(init=False)
     _spellings: list[str] = field(init=False, default_factory=list)
     _texts: dict[tuple[int, ...], str] = field(init=False, default_factory=dict)
-    _judged: dict[str, Judged] = field(init=False, default_factory=dict)
+    _judged: dict[str, JudgedOutput] = field(init=False, default_factory=dict)
     _metrics: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -226,15 +227,17 @@ class ItemScorer:
             self._texts[ids] = self.model.text_of(list(ids))
         return self._texts[ids]
 
-    def _judge(self, output: str) -> Judged:
+    def _judge(self, output: str) -> JudgedOutput:
         """What follows from the output; rows of a sweep repeat few outputs many times."""
         if output not in self._judged:
-            self._judged[output] = self._read(output) if self._decodes else Judged({}, {}, None)
+            self._judged[output] = (
+                self._read(output) if self._decodes else JudgedOutput({}, {}, None)
+            )
         return self._judged[output]
 
-    def _read(self, output: str) -> Judged:
+    def _read(self, output: str) -> JudgedOutput:
         rules = sorted({self.rule, *applicable_rules(self.item)})
-        return Judged(
+        return JudgedOutput(
             verdicts={name: RULES[name].judge(output, self.item) for name in rules},
             scores=self._graded(Answer(output), "output"),
             lang=identify(output),
@@ -322,7 +325,7 @@ class ItemScorer:
         return Verdict(best in golds if golds else None, best)
 
 
-def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
+def distinct_starts(spelled: SpelledAnswers) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no other answer begins with.
 
     Tokens shared by several answers tell nothing and are left out, so an answer may end up with
@@ -336,7 +339,7 @@ def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
     }
 
 
-def all_starts(spelled: Spelled) -> dict[str, list[int]]:
+def all_starts(spelled: SpelledAnswers) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no answer before it begins with."""
     seen: set[int] = set()
     starts = {}
@@ -352,7 +355,7 @@ def answers_of(item: Item) -> tuple[str, ...]:
     return item.options or tuple(gold for gold in item.golds if gold)
 
 
-def _after_main(model: Model, item: Item) -> Spelled:
+def _after_main(model: Model, item: Item) -> SpelledAnswers:
     ids = encode(model, item.main)
     context = context_of(model, Prompt(item.main), ids, chat=False)
     (spelled,) = spell(model, [(context, answers_of(item))])

@@ -146,10 +146,10 @@ def transplant(
     """
     from crosslatent.engine import oracle
     from crosslatent.interventions.activations import capture_ids
-    from crosslatent.interventions.kinds.transplant import Transplant
+    from crosslatent.interventions.kinds import Transplant
     from crosslatent.model import encode
-    from crosslatent.model.prompts import Prompt, check_positions
-    from crosslatent.model.thoughts import open_thought
+    from crosslatent.model.chat import Prompt, open_thought
+    from crosslatent.model.prompts import check_positions
 
     if max_new_tokens < 1:
         raise PromptError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more.")
@@ -319,9 +319,9 @@ def sweep(
             f"With ray, every worker loads the model itself, but {model.name!r} is loaded already: "
             "give its folder or name instead."
         )
-    from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+    from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
 
-    job = Job(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
+    job = SweepJob(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
     cluster = Cluster(ray["ray"], ray["ray_workers"], ray["ray_gpus"])
     outcome = run_on_ray(
         job, cluster, slice_rows=ray["slice_rows"], progress=progress, warned=_warned

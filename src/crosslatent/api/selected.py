@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from crosslatent.answering.ask import Prompted, ask
-from crosslatent.answering.attribution import Score, attribute
-from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts, spell
+from crosslatent.answering.gradients import AttributionScore, attribute
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts, spell
 from crosslatent.core.errors import UsageError
 from crosslatent.core.seen import among
 from crosslatent.core.specs import AsChat, Site, TransplantSpec, chat_of, right_now
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model, encode
-from crosslatent.model.prompts import Prompt, check_positions
-from crosslatent.model.spelling import context_of
-from crosslatent.model.thoughts import thought_note
+from crosslatent.model.chat import Prompt, thought_note
+from crosslatent.model.continuation import context_of
+from crosslatent.model.prompts import check_positions
 from crosslatent.selectors.base import Candidates
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
 from crosslatent.selectors.one import Record, one_question
@@ -208,7 +208,7 @@ class _Question:
         (vanilla, *candidates), (aux,) = found
         return dict(zip(pairs, candidates, strict=True)), vanilla, aux
 
-    def _spelled(self) -> list[Spelled]:
+    def _spelled(self) -> list[SpelledAnswers]:
         """The options after main, and after aux."""
         options = self.item.options or ()
         return spell(
@@ -219,7 +219,7 @@ class _Question:
             ],
         )
 
-    def _scorer(self, item: Item, spelled: Spelled) -> ItemScorer:
+    def _scorer(self, item: Item, spelled: SpelledAnswers) -> ItemScorer:
         rule = str((self.saved.fitted_on.get("task") or {}).get("rule") or _OPEN)
         usable = item.options is not None and rule in RULES and RULES[rule].fits(item)
         whole = bool(self.spec.get("score_options")) and item.options is not None
@@ -247,7 +247,7 @@ class _Question:
             self.main,
             self.aux,
             sorted({pair.component for pair in pairs}),
-            score=Score(options=options if len(options) > 1 else ()),
+            score=AttributionScore(options=options if len(options) > 1 else ()),
             positions=int(self.spec.get("positions") or 1),
             strength=float(self.spec.get("strength") or 1.0),
         )

@@ -88,7 +88,7 @@ def _option_tokens(plan: SweepPlan) -> int:
     """Tokens of options that are read to score them, in all rows."""
     if not plan.scoring:
         return 0
-    from crosslatent.engine.options import OptionTree
+    from crosslatent.engine.option_tree import OptionTree
 
     return sum(
         plan.rows_of([item])

@@ -133,10 +133,12 @@ def sweep(
             )
         else:
             from crosslatent.cli.models import source_of
-            from crosslatent.distributed import Job, run_on_ray
+            from crosslatent.distributed import SweepJob, run_on_ray
 
             where = str(location.absolute())
-            job = Job(source_of(model), task, spec, where, failures, requested, running=running)
+            job = SweepJob(
+                source_of(model), task, spec, where, failures, requested, running=running
+            )
             outcome = run_on_ray(
                 job, cluster, slice_rows=ray["slice_rows"], progress=show, tell=say, warned=warn
             )
@@ -158,7 +160,7 @@ def _check_names(spec: SweepSpec) -> None:
         check_component(name)
     check_controls(spec["controls"])
     if texts := [one for one in spec["conditions"] if isinstance(one, str)]:
-        from crosslatent.interventions.conditions import check_texts
+        from crosslatent.interventions.condition import check_texts
 
         check_texts(texts)
     pairs = spec["pairs"]

@@ -187,7 +187,7 @@ def _as_chat(chat: bool, chat_arg: list[str] | None, model: str | None) -> AsCha
 
 
 def _warn_of_thoughts(model: Model, item: Item, chat: AsChat, new_tokens: int) -> None:
-    from crosslatent.model.thoughts import thought_note
+    from crosslatent.model.chat import thought_note
     from crosslatent.sweeps.tokens import prompts_of
 
     main = prompts_of(item)[0]

@@ -215,8 +215,7 @@ def transplant(
 
 
 def _warn_of_thoughts(model: Model, main: str, chat: AsChat, new_tokens: int) -> None:
-    from crosslatent.model.prompts import Prompt
-    from crosslatent.model.thoughts import thought_note
+    from crosslatent.model.chat import Prompt, thought_note
 
     note = thought_note(model, Prompt(main), chat=chat, role="main", new_tokens=new_tokens)
     if note is not None:

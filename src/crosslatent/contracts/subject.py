@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.core.specs import Component, Site
 from crosslatent.engine import difference
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
-from crosslatent.model.tensors import hidden_of, with_hidden
+from crosslatent.model.trace import hidden_of, with_hidden
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+class Broken(Exception):  # noqa: N818 - a finding about the model, not an error of the program
+    """The contract does not hold; the message says where and by how much."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - a finding as well
+    """The contract says nothing about this model; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one contract on one model.
+
+    Attributes:
+        contract: its name.
+        status: whether it holds.
+        reason: why it failed or was skipped; empty if it passed.
+        seconds: how long it took.
+        facts: what was counted on the way, as plain data (rows, distinct answers, path).
+    """
+
+    contract: str
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    facts: Mapping[str, str | int] = field(default_factory=dict)
+
 
 TEXTS = (
     "Mji mkuu wa Kenya ni upi? Jibu:",

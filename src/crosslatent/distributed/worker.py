@@ -6,16 +6,18 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core import __version__
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError
-from crosslatent.distributed.job import Job
+from crosslatent.core.settings import complete
+from crosslatent.core.specs import AUTO
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.model import Model
+from crosslatent.model import Model, load
 from crosslatent.runs.folder import check_fence, extra_at, part_name
 from crosslatent.runs.parts import Parts, PartTable
 from crosslatent.runs.run_path import remove, run_path
@@ -24,11 +26,80 @@ from crosslatent.sweeps import SweepPlan, plan_sweep
 from crosslatent.sweeps.extras import Extra, joined
 from crosslatent.sweeps.faults import Streak
 from crosslatent.sweeps.prepared import Prepared, prepare
+from crosslatent.sweeps.spec import RunSettings, SweepSpec
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import WorkUnit
+from crosslatent.tasks import Task
 
 if TYPE_CHECKING:
     from crosslatent.runs.run_path import RunPath
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where every worker loads the model from; see `crosslatent.model.load`.
+
+    Attributes:
+        path: a folder that every worker sees under this path, or a name on the hub.
+        revision: on the hub.
+        device: of a worker; "auto" takes the GPU that Ray gave it.
+        dtype: of the weights.
+        quantization: "8bit", "4bit" or None.
+        modules: where the modules are, if that is not found.
+    """
+
+    path: str
+    revision: str | None = None
+    device: str = AUTO
+    dtype: str = AUTO
+    quantization: str | None = None
+    modules: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, path: str | Path, **arguments: Any) -> ModelSource:
+        """A source whose folder, if it is one here, has its whole path."""
+        folder = Path(path)
+        return cls(str(folder.absolute() if folder.exists() else path), **arguments)
+
+    def load(self) -> Model:
+        """Load the model.
+
+        Raises:
+            ModelError: see `crosslatent.model.load`.
+        """
+        return load(
+            self.path,
+            revision=self.revision,
+            device=self.device,
+            dtype=self.dtype,
+            quantization=self.quantization,
+            modules=self.modules,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJob:
+    """A sweep for workers.
+
+    Attributes:
+        model: where they load the model from.
+        task: the questions.
+        spec: what to run.
+        location: the run folder: a whole path or a URL that all of them reach.
+        failures: item -> why it cannot be run, as far as that is known already.
+        requested: the arguments as the user gave them, kept in run.json.
+        headline: a comparison declared before any row exists, kept in run.json.
+        running: how it is run.
+    """
+
+    model: ModelSource
+    task: Task
+    spec: SweepSpec
+    location: str
+    failures: Mapping[str, str] = field(default_factory=dict)
+    requested: Mapping[str, Any] = field(default_factory=dict)
+    headline: Mapping[str, Any] | None = None
+    running: RunSettings = field(default_factory=lambda: complete(RunSettings, {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +120,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WrittenPart:
     """What came of a work unit.
 
     Attributes:
@@ -68,7 +139,7 @@ class Part:
 class Worker:
     """Does work units of a job; what it needs for that is made when it is first needed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SweepJob) -> None:
         """Keep the job; nothing is loaded yet, so that a failure is reported as a result."""
         self._job = job
         self._path: EnginePath | None = None
@@ -125,7 +196,7 @@ class Worker:
             )
         check_fence(self._location, session)
 
-    def do(self, piece: WorkUnit, session: int) -> Part:
+    def do(self, piece: WorkUnit, session: int) -> WrittenPart:
         """Do a work unit and write its part.
 
         Args:
@@ -141,7 +212,7 @@ class Worker:
         rows, failures, paths = (
             self._rows(piece, session) if piece.kind == "rows" else self._extras(piece, session)
         )
-        return Part(rows, tuple(failures), tuple(paths), time.monotonic() - started)
+        return WrittenPart(rows, tuple(failures), tuple(paths), time.monotonic() - started)
 
     def _rows(
         self, piece: WorkUnit, session: int

@@ -16,8 +16,7 @@ from typing import Any, Self
 
 from crosslatent.core.errors import CrosslatentError, SweepError, UsageError
 from crosslatent.distributed.cluster import Resources
-from crosslatent.distributed.job import Job
-from crosslatent.distributed.worker import About, Part, Worker, versions
+from crosslatent.distributed.worker import About, SweepJob, Worker, WrittenPart, versions
 from crosslatent.sweeps.work_units import WorkUnit
 
 TRIES = 3
@@ -52,7 +51,7 @@ class Result:
     """
 
     piece: WorkUnit
-    part: Part | None
+    part: WrittenPart | None
     reason: str = ""
 
 
@@ -69,7 +68,7 @@ class WorkerPool:
     """
 
     ray: Any
-    job: Job
+    job: SweepJob
     resources: Resources
     tell: Callable[[str], None] = unheard
     lost: int = 0
@@ -159,7 +158,7 @@ class WorkerPool:
             if not self._working and queue.empty():
                 return
             for piece, answer in self._wait():
-                if isinstance(answer, Part):
+                if isinstance(answer, WrittenPart):
                     given_up = 0
                     yield Result(piece, answer)
                 elif not queue.again(piece):

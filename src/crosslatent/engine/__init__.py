@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crosslatent.engine.batches import Batches
-from crosslatent.engine.contract import Answered
 from crosslatent.engine.decoding import Decoded, silent
 from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.paths import EnginePath, best_path, chosen_path, difference, why_not
-from crosslatent.engine.requests import Request
+from crosslatent.engine.requests import Answered, Request
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.model import Model
 

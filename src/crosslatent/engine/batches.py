@@ -12,14 +12,13 @@ from typing import TypeVar
 
 from crosslatent.core.errors import MemoryShortError, ModelError
 from crosslatent.core.specs import UNITS
-from crosslatent.engine import devices, memory
-from crosslatent.engine.contract import Answered, Pick, Prompts
+from crosslatent.engine import memory
 from crosslatent.engine.decoding import Decoded, Tick, silent
 from crosslatent.engine.paths import EnginePath, path_of
-from crosslatent.engine.prefix import Unshareable
-from crosslatent.engine.requests import Request
+from crosslatent.engine.prefix_attention import Unshareable
+from crosslatent.engine.requests import Answered, Pick, Prompts, Request
 from crosslatent.model import Model
-from crosslatent.model.conditions import answering
+from crosslatent.model.modes import answering
 
 Timed = tuple[Decoded, float]
 """An answer, and its share of the seconds of its batch."""
@@ -147,7 +146,7 @@ class Batches:
             # What was read may hold buffers for as many rows: it is read again.
             del work
             prompts = None
-            devices.release(self.model.devices)
+            memory.release(self.model.devices)
             self._shrink(len(part), len(group), failed)
             if len(group) > 1:
                 self._done -= len(answers)

@@ -17,12 +17,11 @@ import torch
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import EXACT, ORACLE, near_tie_margin
 from crosslatent.engine import oracle
-from crosslatent.engine.contract import Answered
 from crosslatent.engine.decoding import Decoded
-from crosslatent.engine.devices import is_out_of_memory
-from crosslatent.engine.requests import Request
+from crosslatent.engine.memory import is_out_of_memory
+from crosslatent.engine.requests import Answered, Request
 from crosslatent.model import Model
-from crosslatent.model.adapter import resolve
+from crosslatent.model.blocks import resolve
 from crosslatent.model.quantized import method_of
 
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 
 import torch
 
-from crosslatent.engine.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
-from crosslatent.interventions.intervention import Intervention, Window, check_row, rewrites
+from crosslatent.engine.decoding import Decoded, greedy, log_probabilities
+from crosslatent.engine.prefill import Prefilled, prefill
+from crosslatent.interventions.intervention import Intervention, check_row
+from crosslatent.interventions.rewrites import Window, rewrites
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.modes import answering, plain_settings
 
 
 @plain_settings()

@@ -28,16 +28,15 @@ from crosslatent.core.specs import (
     check_engine,
 )
 from crosslatent.engine import expanded, oracle, shared
-from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.engine.decoding import Decoded, Tick, silent
-from crosslatent.engine.devices import is_device_error, is_out_of_memory
-from crosslatent.engine.prefix import Unshareable
-from crosslatent.engine.requests import Request
+from crosslatent.engine.memory import is_device_error, is_out_of_memory
+from crosslatent.engine.prefix_attention import Unshareable
+from crosslatent.engine.requests import Pick, Prompts, Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model
-from crosslatent.model.conditions import answering
+from crosslatent.model.modes import answering
 from crosslatent.model.structure import text_config
 from crosslatent.model.unwrapping import adapters_of
 

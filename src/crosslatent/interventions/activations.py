@@ -12,9 +12,9 @@ from transformers import DynamicCache
 
 from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import Component, Site, check_component
-from crosslatent.interventions.intervention import Window
+from crosslatent.interventions.rewrites import Window
 from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, reading
-from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.modes import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 
 Captured = dict[Component, Float[Tensor, "*prompts layers width"]]

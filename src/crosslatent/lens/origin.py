@@ -21,7 +21,7 @@ def check_decoder(model: Model) -> None:
     Raises:
         ModelError: an encoder does.
     """
-    from crosslatent.model.encoder import refuse_encoder
+    from crosslatent.model.structure import refuse_encoder
 
     refuse_encoder(model.hf, "Lens", "give a causal language model")
 
@@ -66,7 +66,7 @@ def _same_weights(
     """Whether the weights are those that were probed, as far as the records show."""
     if there.get("dtype") == here.get("dtype"):
         return bool(there.get("weights_hash") == here.get("weights_hash"))
-    from crosslatent.model.identity import rounded_weights_hash
+    from crosslatent.model.model import rounded_weights_hash
 
     # The same weights give other hashes in another type of numbers; rounded, they do not.
     rounded = record.get("rounded_weights_hash")

@@ -20,11 +20,10 @@ from transformers import (
 from crosslatent.core.errors import ModelError
 from crosslatent.core.seen import Seen, joined, read_seen
 from crosslatent.model import adapters, quantized
-from crosslatent.model.adapter import resolve
-from crosslatent.model.conditions import plain_settings
-from crosslatent.model.identity import identity_of
-from crosslatent.model.kinds import kind_of
-from crosslatent.model.model import Model
+from crosslatent.model.blocks import resolve
+from crosslatent.model.model import Model, identity_of
+from crosslatent.model.modes import plain_settings
+from crosslatent.model.structure import kind_of
 from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
 
@@ -53,7 +52,7 @@ def load(
     """Load a model that answers prompts, and its tokenizer.
 
     Causal language models, encoder-decoders of text, and models that see images as well, which are
-    then given text alone: the config says which (`kinds.kind_of`).
+    then given text alone: the config says which (`structure.kind_of`).
 
     A folder with an adapter in PEFT's format (`adapter_config.json`) is loaded as the model that it
     was trained on with the adapter merged into the weights; its own tokenizer goes before that of

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import AsChat
-from crosslatent.model.chat import template_arguments
+from crosslatent.model.chat import Prompt, put_as_chat
 from crosslatent.model.model import Model
 
 Side = Literal["left", "right"]
@@ -93,28 +92,6 @@ def last_real(mask: Tensor) -> Tensor:
     """Column of the last 1 of each row of a mask, batch pos -> batch."""
     columns = torch.arange(mask.shape[-1], device=mask.device)
     return (mask * (columns + 1)).argmax(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A question, and the questions with their answers that stand before it (few-shot prompts)."""
-
-    text: str
-    shots: tuple[tuple[str, str], ...] = ()
-
-    def plain(self) -> str:
-        """As one text: every answer follows its question after a blank."""
-        before = [f"{question} {answer}\n\n" for question, answer in self.shots]
-        return "".join(before) + self.text
-
-    def messages(self) -> list[dict[str, str]]:
-        """As a conversation, for a chat template."""
-        turns = [
-            {"role": role, "content": content}
-            for shot in self.shots
-            for role, content in zip(("user", "assistant"), shot, strict=True)
-        ]
-        return [*turns, {"role": "user", "content": self.text}]
 
 
 def encode(
@@ -207,79 +184,6 @@ def _added_after(own: Sequence[int], ids: Sequence[int]) -> int:
     fits = (before for before in range(more + 1) if ids[before : before + len(own)] == own)
     before = next(fits, more)
     return more - before if own else 0
-
-
-def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool, chat: AsChat = True) -> Any:
-    """A prompt through the chat template: its token ids, or the text that they are made of.
-
-    Raises:
-        ModelError: the tokenizer has no chat template, or it refuses the prompt.
-    """
-    return rendered(model, prompt.messages(), tokenize=tokenize, chat=chat)
-
-
-def rendered(
-    model: Model,
-    messages: Sequence[Mapping[str, str]],
-    *,
-    tokenize: bool,
-    add_generation_prompt: bool = True,
-    chat: AsChat = True,
-) -> Any:
-    """A conversation through the chat template: its token ids, or the text that they are made of.
-
-    Args:
-        model: whose tokenizer counts.
-        messages: turns with role and content.
-        tokenize: give token ids.
-        add_generation_prompt: end with the header of an answer; otherwise the last turn stays
-            open.
-        chat: a `core.specs.Chat` holds arguments for the template.
-
-    Raises:
-        ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out
-            what the system says, or does not read an argument.
-    """
-    from jinja2 import TemplateError
-
-    check_chat(model)
-    said = [each["content"].strip() for each in messages if each["role"] == "system"]
-    try:
-        render = partial(
-            model.tokenizer.apply_chat_template,
-            list(map(dict, messages)),
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-            **template_arguments(model, chat),
-        )
-        text = str(render(tokenize=False)) if said or not tokenize else ""
-        found = render(tokenize=True, return_dict=False) if tokenize else text
-    except (TemplateError, ValueError, TypeError) as error:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(
-            f"The chat template of {model.name} refuses the prompt ({line}): leave out what it "
-            "cannot say, such as earlier turns (--shots) or a system instruction."
-        ) from error
-    silenced = next((content for content in said if content not in text), None)
-    if silenced is not None:
-        raise ModelError(
-            f"The chat template of {model.name} leaves out the system instruction {silenced!r}: "
-            "put it into the question instead."
-        )
-    return found
-
-
-def check_chat(model: Model) -> None:
-    """Refuse to put prompts as a chat where nothing says how.
-
-    Raises:
-        ModelError: the tokenizer has no chat template.
-    """
-    if not getattr(model.tokenizer, "chat_template", None):
-        raise ModelError(
-            f"The tokenizer of {model.name} has no chat template: leave --chat out, or use the "
-            "model's instruction-tuned version."
-        )
 
 
 def check_ids(

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from crosslatent.core.specs import UNITS, Component, Site
-from crosslatent.model.adapter import Block
+from crosslatent.model.blocks import Block
 from crosslatent.model.model import Model
-from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
+from crosslatent.model.trace import block_input, hidden_of, with_hidden, with_input
 from crosslatent.model.unwrapping import without_compilation
 
 _TOKENS_IN_ONE = 2

@@ -23,12 +23,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from crosslatent.core.errors import PairError
 from crosslatent.core.specs import Component
 from crosslatent.model import proof
-from crosslatent.model.adapter import Block
-from crosslatent.model.conditions import answering
+from crosslatent.model.blocks import Block
 from crosslatent.model.model import Model
+from crosslatent.model.modes import answering
 from crosslatent.model.structure import text_config
-from crosslatent.model.tensors import first_tensor, hidden_of
-from crosslatent.model.trace import copied, input_device, probe
+from crosslatent.model.trace import copied, first_tensor, hidden_of, input_device, probe
 
 _STUMBLES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 

@@ -13,7 +13,7 @@ from crosslatent.core.errors import (
     PromptError,
     SweepError,
 )
-from crosslatent.engine.devices import is_out_of_memory
+from crosslatent.engine.memory import is_out_of_memory
 from crosslatent.runs.parts import SetAside
 from crosslatent.runs.schema import Failure, FailureKind
 

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from crosslatent.answering.ask import JudgedRow, Prompted
-from crosslatent.answering.scoring import ItemScorer, Spelled
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers
 from crosslatent.core.specs import Component, Site
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.sweeps.control import Variant
 from crosslatent.sweeps.grid import PlannedRow
 from crosslatent.sweeps.plan import SweepPlan
@@ -59,7 +59,7 @@ def asked(
     )
 
 
-def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
+def _scorer(plan: SweepPlan, judged: Item, spelled: SpelledAnswers) -> ItemScorer:
     return ItemScorer(
         plan.model,
         judged,

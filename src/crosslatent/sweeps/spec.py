@@ -10,7 +10,7 @@ from crosslatent.core.settings import Setting, names, positive, real, unique, wh
 from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
 
 if TYPE_CHECKING:
-    from crosslatent.interventions.conditions import Condition
+    from crosslatent.interventions.condition import Condition
     from crosslatent.interventions.intervention import Intervention
 
 

@@ -9,18 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.answering.scoring import Spelled, answers_of, spell
+from crosslatent.answering.scoring import SpelledAnswers, answers_of, spell
 from crosslatent.core.errors import ModelError, PromptError, SweepError
 from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
-from crosslatent.model.prompts import (
-    Prompt,
-    check_ids,
-    check_positions,
-    encode,
-    encode_many,
-)
-from crosslatent.model.spelling import context_of
+from crosslatent.model.chat import Prompt
+from crosslatent.model.continuation import context_of
+from crosslatent.model.prompts import check_ids, check_positions, encode, encode_many
 from crosslatent.tasks import Item
 
 TRIED_TWICE = 8
@@ -51,8 +46,8 @@ class Ends:
 class Answers(NamedTuple):
     """The answers that are looked for after each prompt of an item, as token ids."""
 
-    main: Spelled
-    aux: Spelled
+    main: SpelledAnswers
+    aux: SpelledAnswers
 
     @property
     def respelled(self) -> bool:

@@ -12,8 +12,9 @@ from crosslatent.core.languages import name_of
 from crosslatent.core.specs import AsChat, Chat
 from crosslatent.engine.requests import Request
 from crosslatent.model import Model
-from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.prompts import Prompt, check_chat, encode_many, put_as_chat
+from crosslatent.model.chat import Prompt, check_chat, put_as_chat
+from crosslatent.model.prompts import encode_many
+from crosslatent.model.structure import refuse_encoder
 from crosslatent.translate.translator import BUDGET, new_tokens
 
 _PROMPT = "Translate from {source} to {target}.\n{source}: {text}\n{target}:"

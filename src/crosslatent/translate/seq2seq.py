@@ -27,11 +27,10 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from crosslatent.core.errors import ModelError
-from crosslatent.engine.devices import release
-from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
-from crosslatent.model.conditions import generating
-from crosslatent.model.identity import identity_of
+from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt, release
 from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype
+from crosslatent.model.model import identity_of
+from crosslatent.model.modes import generating
 from crosslatent.translate.families import Direction, Family, check_pair, direction, family_of
 from crosslatent.translate.translator import BUDGET, new_tokens
 

@@ -17,7 +17,7 @@ from crosslatent.lens.evaluation.results import Kind
 from crosslatent.lens.space import Space
 
 if TYPE_CHECKING:
-    from crosslatent.interventions import conditions as interventions
+    from crosslatent.interventions import condition as interventions
     from crosslatent.lens.steer import Part, Steering
     from crosslatent.model import Model
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
-from crosslatent.model.prompts import Prompt, encode_many, put_as_chat
+from crosslatent.model.chat import Prompt, put_as_chat
+from crosslatent.model.prompts import encode_many
 
 Span = tuple[int, int]
 """First token, and the one after the last."""

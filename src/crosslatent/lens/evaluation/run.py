@@ -19,7 +19,7 @@ from crosslatent.core import __version__, repeats
 from crosslatent.core.languages import ENGLISH
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Chat, chat_of, right_now
-from crosslatent.interventions import conditions as interventions
+from crosslatent.interventions import condition as interventions
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, Question, plan
 from crosslatent.lens.evaluation.checks import check_all

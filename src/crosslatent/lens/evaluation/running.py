@@ -11,9 +11,9 @@ from functools import partial
 
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import Site, check_component, resolve_layer
-from crosslatent.engine import best_path, devices
+from crosslatent.engine import best_path, memory
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import Asking, Question, Row, answer
@@ -136,7 +136,7 @@ class Runner:
         for lang, source in sources_of(condition).items():
             self._trained(opened(source, self.asking.model), lang, steps)
             # What was loaded for this must go before the next one comes.
-            devices.release(self.asking.model.devices)
+            memory.release(self.asking.model.devices)
 
     def _trained(self, model: Model, lang: str | None, steps: _Steps) -> None:
         """One trained model: the questions in its language, the central ones, the texts."""

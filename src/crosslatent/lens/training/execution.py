@@ -37,7 +37,7 @@ from crosslatent.lens.training.record import (
 from crosslatent.lens.training.saving import Fitted, measure, restore, save, settled
 from crosslatent.lens.training.trained_blocks import TrainedBlocks, resolve_precision
 from crosslatent.model import Model
-from crosslatent.model.conditions import plain_settings
+from crosslatent.model.modes import plain_settings
 
 
 @plain_settings()

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from crosslatent.core.errors import ModelError
 from crosslatent.model import Model
-from crosslatent.model.adapter import Block
-from crosslatent.model.identity import identity_of
+from crosslatent.model.blocks import Block
+from crosslatent.model.model import identity_of
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -46,8 +46,8 @@ from crosslatent.lens.training.shards import (
 )
 from crosslatent.lens.training.trained_blocks import autocast
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
-from crosslatent.model.conditions import answering
-from crosslatent.model.tensors import block_input
+from crosslatent.model.modes import answering
+from crosslatent.model.trace import block_input
 from crosslatent.runs.files import write_json
 
 VERSION = 2

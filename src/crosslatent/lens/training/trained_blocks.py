@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from crosslatent.core.specs import FINAL, Layer, Site
 from crosslatent.lens.training.train_spec import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, reading
-from crosslatent.model.conditions import answering
-from crosslatent.model.tensors import hidden_of
+from crosslatent.model.modes import answering
+from crosslatent.model.trace import hidden_of
 
 Form = Callable[[Tensor], Any]
 """Puts hidden states into the form of a block's output."""

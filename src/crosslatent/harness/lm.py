@@ -19,14 +19,14 @@ from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.specs import chat_of, right_now
 from crosslatent.core.untrusted import ends_in_blank
 from crosslatent.engine import chosen_path
-from crosslatent.harness.answers import Answerer, Ids, Prompt, resolve
-from crosslatent.harness.arguments import Arguments
-from crosslatent.harness.command import NAME
-from crosslatent.harness.counterparts import Counterparts
+from crosslatent.harness.answerer import Answerer, Ids, PromptPair, resolve
+from crosslatent.harness.aux_tasks import AuxTasks
+from crosslatent.harness.command import NAME, Arguments
 from crosslatent.model import Model, load
-from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.prompts import left_open, rendered
-from crosslatent.model.spelling import Context, written
+from crosslatent.model.chat import rendered
+from crosslatent.model.continuation import Context, written
+from crosslatent.model.prompts import left_open
+from crosslatent.model.structure import refuse_encoder
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             positions=arguments.positions,
             batch_rows=arguments.batch_rows,
         )
-        self._counterparts = Counterparts(
+        self._counterparts = AuxTasks(
             arguments.aux, arguments.building, self.apply_chat_template, self.tokenizer_name
         )
 
@@ -121,8 +121,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         pairs = self._pairs([request.args[:2] for request in requests])
         for (main, option), aux in zip(pairs, self._aux_contexts(requests), strict=True):
             # As in `_encode_pair`: blanks at the end of a context belong to what follows.
-            asked.append((Prompt(main, self._aux_ids(aux and aux.rstrip())), option))
-        options: dict[Prompt, dict[Ids, None]] = defaultdict(dict)
+            asked.append((PromptPair(main, self._aux_ids(aux and aux.rstrip())), option))
+        options: dict[PromptPair, dict[Ids, None]] = defaultdict(dict)
         for prompt, option in asked:
             options[prompt][option] = None
         found = self._answers.scores(
@@ -144,8 +144,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         for request, aux in zip(requests, auxes, strict=True):
             most, stops = self._limits(request.args[1])
             main = self._cut(self.tok_encode(request.args[0]), self._room(most))
-            asked.append((most, stops, Prompt(main, self._aux_ids(aux))))
-        groups: dict[tuple[int, Stops], list[Prompt]] = defaultdict(list)
+            asked.append((most, stops, PromptPair(main, self._aux_ids(aux))))
+        groups: dict[tuple[int, Stops], list[PromptPair]] = defaultdict(list)
         for most, stops, prompt in asked:
             groups[most, stops].append(prompt)
         answers = {
@@ -281,7 +281,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         """Token ids of contexts and continuations, split and cut as `hf` does it.
 
         Except where the two as one text have other tokens at the context's end: what `hf` takes for
-        the continuation there is the rest of another text (see `model.spelling`).
+        the continuation there is the rest of another text (see `model.continuation`).
         """
         split = [_without_blanks(*request) for request in requests]
         contexts = [self._context(before) for before, _ in split]

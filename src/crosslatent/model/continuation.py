@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from crosslatent.core.specs import AsChat
+from crosslatent.model.chat import Prompt, put_as_chat
 from crosslatent.model.model import Model
-from crosslatent.model.prompts import Prompt, begun_once, put_as_chat
+from crosslatent.model.prompts import begun_once
 
 Ids = tuple[int, ...]
 

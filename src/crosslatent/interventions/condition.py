@@ -20,7 +20,7 @@ from torch import Tensor
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.interventions.intervention import Intervention, check_places, check_sites
-from crosslatent.interventions.registry import KINDS
+from crosslatent.interventions.kinds import KINDS
 
 if TYPE_CHECKING:
     from crosslatent.model import Model

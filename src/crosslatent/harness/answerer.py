@@ -16,7 +16,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model
 from crosslatent.model.prompts import check_positions
 
@@ -31,7 +31,7 @@ _FIRST_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptPair:
     """What is answered.
 
     Attributes:
@@ -64,8 +64,8 @@ class Answerer:
     batch_rows: int | None = None
 
     def scores(
-        self, options: Mapping[Prompt, Sequence[Ids]], *, silent: bool = False
-    ) -> dict[tuple[Prompt, Ids], tuple[float, bool]]:
+        self, options: Mapping[PromptPair, Sequence[Ids]], *, silent: bool = False
+    ) -> dict[tuple[PromptPair, Ids], tuple[float, bool]]:
         """Log-probability (nats) of each option, and whether greedy decoding gives it.
 
         Args:
@@ -84,12 +84,12 @@ class Answerer:
 
     def texts(
         self,
-        prompts: Collection[Prompt],
+        prompts: Collection[PromptPair],
         most: int,
         ended: Callable[[Ids], bool],
         *,
         silent: bool = False,
-    ) -> dict[Prompt, Ids]:
+    ) -> dict[PromptPair, Ids]:
         """Greedy answers, each at least up to where it ends.
 
         The engine knows no stops but end tokens, so attempts get longer: a long limit costs only
@@ -102,7 +102,7 @@ class Answerer:
             silent: no progress bar.
         """
         rows = self._rows(prompts)
-        found: dict[Prompt, Ids] = {}
+        found: dict[PromptPair, Ids] = {}
         length = min(_FIRST_LENGTH, most)
         with tqdm(total=len(rows), desc="Answering prompts", disable=silent) as bar:
             while left := [prompt for prompt in rows if prompt not in found]:
@@ -115,11 +115,11 @@ class Answerer:
 
     def _run(
         self,
-        prompts: Collection[Prompt],
-        rows: Mapping[Prompt, tuple[Intervention, ...]],
+        prompts: Collection[PromptPair],
+        rows: Mapping[PromptPair, tuple[Intervention, ...]],
         length: int,
-        options: Mapping[Prompt, Sequence[Ids]] | None = None,
-    ) -> Iterator[tuple[Prompt, Decoded]]:
+        options: Mapping[PromptPair, Sequence[Ids]] | None = None,
+    ) -> Iterator[tuple[PromptPair, Decoded]]:
         """Answers to prompts, the longest first: prompts of a batch are padded to one length."""
         order = sorted(prompts, key=lambda prompt: -len(prompt.main))
         asked = (
@@ -138,17 +138,17 @@ class Answerer:
         for prompt, (judged,) in zip(order, answers, strict=True):
             yield prompt, judged.decoded
 
-    def _rows(self, prompts: Collection[Prompt]) -> dict[Prompt, tuple[Intervention, ...]]:
+    def _rows(self, prompts: Collection[PromptPair]) -> dict[PromptPair, tuple[Intervention, ...]]:
         vectors = self._vectors(prompts)
         return {prompt: self._row(prompt, vectors) for prompt in prompts}
 
-    def _row(self, prompt: Prompt, vectors: Mapping[Ids, Tensor]) -> tuple[Intervention, ...]:
+    def _row(self, prompt: PromptPair, vectors: Mapping[Ids, Tensor]) -> tuple[Intervention, ...]:
         if self.what is None or prompt.aux is None:
             return ()
         site = Site(self.what.component, self.what.target)
         return (Transplant(site, vectors[prompt.aux], self.strength),)
 
-    def _vectors(self, prompts: Collection[Prompt]) -> dict[Ids, Tensor]:
+    def _vectors(self, prompts: Collection[PromptPair]) -> dict[Ids, Tensor]:
         """The vector (or positions d_model) of each counterpart."""
         if self.what is None:
             return {}
@@ -168,7 +168,7 @@ class Answerer:
         return found
 
     def _is_greedy(
-        self, prompt: Prompt, row: tuple[Intervention, ...], option: Ids, decoded: Decoded
+        self, prompt: PromptPair, row: tuple[Intervention, ...], option: Ids, decoded: Decoded
     ) -> bool:
         """Whether an option is what greedy decoding gives; it rarely goes beyond the first token.
 

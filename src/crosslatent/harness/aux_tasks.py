@@ -19,7 +19,7 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 from crosslatent.core.errors import TaskError
-from crosslatent.harness.arguments import Building
+from crosslatent.harness.command import Building
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Contexts = Mapping[int, Mapping[int, str]]
 
 
 @dataclass(slots=True)
-class Counterparts:
+class AuxTasks:
     """Finds counterparts.
 
     Attributes:

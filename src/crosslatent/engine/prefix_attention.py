@@ -19,12 +19,12 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from crosslatent.engine.prefix.slots import Part, Slots
-from crosslatent.engine.prefix.step import Hidden, Mask, Reach
+from crosslatent.engine.prefix_layout import Hidden, Mask, Reach, SlotBlock, Slots
 
 if TYPE_CHECKING:
-    from crosslatent.engine.prefix.cache import SharedCache
+    from crosslatent.engine.prefix_cache import SharedCache
     from crosslatent.model import Model
+
 
 NAME = "crosslatent_shared_prefix"
 _SETTING = "_attn_implementation"
@@ -120,7 +120,7 @@ def attend(
 
 
 def _masks(
-    columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: Part
+    columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: SlotBlock
 ) -> list[tuple[slice, Hidden]]:
     """The masks that there are, with their columns, for the groups of a part."""
     return [

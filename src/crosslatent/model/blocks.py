@@ -19,21 +19,23 @@ from transformers import PreTrainedModel
 
 from crosslatent.core.errors import ModelError
 from crosslatent.model import proof
-from crosslatent.model.conditions import answering
-from crosslatent.model.encoder import decoder_prompt, has_encoder
-from crosslatent.model.families import FAMILIES, Names
+from crosslatent.model.modes import answering
 from crosslatent.model.structure import (
     ATTN,
     CROSS_ATTN,
+    FAMILIES,
     FFN,
+    Names,
     block_list,
     candidates,
+    decoder_prompt,
+    has_encoder,
     paste,
     reads_both_ways,
     refuse_states,
     text_config,
 )
-from crosslatent.model.trace import ArgumentsOf, Seen, Trace, copied, probe
+from crosslatent.model.trace import ArgumentsOf, BlockTrace, Trace, copied, probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ModelParts:
     """What a model is made of.
 
     Attributes:
@@ -70,14 +72,14 @@ class Parts:
     head: nn.Module | None
 
 
-def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Parts:
+def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> ModelParts:
     """Find the parts of `hf` and prove them with a probe forward.
 
     Makes a model with soft-capped attention use an implementation that applies the caps.
 
     Args:
         hf: the model.
-        modules: what the user says of where they are; see `families.Names`.
+        modules: what the user says of where they are; see `structure.Names`.
 
     Raises:
         ModelError: modules are not found, do not make up the residual stream, or do in more than
@@ -162,7 +164,7 @@ class _Choices:
         """What the modules of a group are, in the order of addition."""
         return ("attn", "ffn") if self.cross_attn is None else ("attn", "cross_attn", "ffn")
 
-    def decide(self, seen: Seen) -> Group:
+    def decide(self, seen: BlockTrace) -> Group:
         """The only group that makes up the stream.
 
         Raises:
@@ -182,7 +184,7 @@ class _Choices:
             )
         raise ModelError(f"Block {self.layer}: {self._why_not(seen, groups)}")
 
-    def _why_not(self, seen: Seen, groups: list[Group]) -> str:
+    def _why_not(self, seen: BlockTrace, groups: list[Group]) -> str:
         others = list(proof.that_make_up(seen, len(self.parts)))
         hint = f"; {self._listed(others)} would: {self._paste(others[0])}." if others else "."
         if not groups:
@@ -229,12 +231,12 @@ class _Choices:
         return paste(dict(zip(self.parts, group, strict=True)))
 
 
-def _shape(seen: Seen, path: str) -> str:
+def _shape(seen: BlockTrace, path: str) -> str:
     calls = seen.calls.get(path)
     return str(tuple(calls[-1].left.shape)) if calls else "nothing (it is not called)"
 
 
-def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
+def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> ModelParts:
     """One forward that is watched, and what it says of every block."""
     trace = Trace()
     around = _around(hf, path)
@@ -260,7 +262,7 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
                 _verify_tokenwise(choice.layer, part, name, entering[choice.layer, name])
         blocks.append(_block(choice.block, group, trace))
     norm = _final_norm(blocks[-1].whole, around, final, trace)
-    return Parts(tuple(blocks), norm, hf.get_output_embeddings())
+    return ModelParts(tuple(blocks), norm, hf.get_output_embeddings())
 
 
 def _refuse_unseen(hf: PreTrainedModel, path: str, choice: _Choices, trace: Trace) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from crosslatent.engine.decoding import logsumexp
-from crosslatent.engine.prefix import Step
+from crosslatent.engine.prefix_layout import Step
 
 ROOT = -1
 """Index of the end of the prompt, whose logits are known already."""
