@@ -43,7 +43,7 @@ def test_seeds_and_names_decide_the_draws(model):
 
 def test_near_temperature_zero_it_is_greedy(model):
     rows = prefill(model, encode_batch(model, [ids_of(model, MAIN)]))
-    answer = model.text_of(list(greedy(rows, 4, model.eos_ids).ids[0]))
+    answer = model.text_of(list(greedy(rows, 4, model.eos_ids)[0].ids))
     assert sampled(model, [MAIN], temperature=1e-3) == [[answer] * 5]
 
 

@@ -100,15 +100,11 @@ def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[
     spelled = []
     for _, answers in asked:
         both = [(answer, (next(found), next(found))) for answer in answers]
-        spelled.append(
-            SpelledAnswers(
-                tuple(
-                    (answer, tuple(dict.fromkeys(one.ids for one in two if one.ids)))
-                    for answer, two in both
-                ),
-                any(one.moved or one.unknown for _, two in both for one in two),
-            )
+        ids = (
+            (answer, dict.fromkeys(each.ids for each in two if each.ids)) for answer, two in both
         )
+        odd = any(each.moved or each.unknown for _, two in both for each in two)
+        spelled.append(SpelledAnswers(tuple((answer, tuple(each)) for answer, each in ids), odd))
     return spelled
 
 
@@ -151,12 +147,8 @@ class ItemScorer:
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
         if self.whole or (self.plain and self.item.options):
-            kept = [
-                (answer, ids)
-                for answer, found in spelled.answers
-                for ids in found
-                if self.whole or len(ids) <= self.plain
-            ]
+            every = [(answer, ids) for answer, found in spelled.answers for ids in found]
+            kept = [(answer, ids) for answer, ids in every if self.whole or len(ids) <= self.plain]
             self._spellings = [answer for answer, _ in kept]
             self.continuations = tuple(ids for _, ids in kept)
 
@@ -168,7 +160,8 @@ class ItemScorer:
         scores = found if self.whole else {}
         judged = self._judge(output)
         verdicts = {**judged.verdicts, **self._first_token(log_probs), **self._likeliest(scores)}
-        options, golds = self.item.options, self.item.golds
+        options, golds = self.item.options or (), self.item.golds
+        whole = bool(scores and options)
         return {
             "output": output,
             "output_ids": list(decoded.ids),
@@ -176,19 +169,13 @@ class ItemScorer:
             "prediction": verdicts[self.rule].prediction,
             "correct": verdicts[self.rule].correct,
             "correct_by_rule": {
-                name: verdict.correct
-                for name, verdict in verdicts.items()
-                if verdict.correct is not None
+                name: each.correct for name, each in verdicts.items() if each.correct is not None
             },
             "scores": {**judged.scores, **self._by_probabilities(log_probs, scores)},
             "option_logprobs": [log_probs.get(option) for option in options] if options else None,
             "gold_logprob": self._gold_log_prob(log_probs),
-            "option_scores": [scores[option][0] for option in options]
-            if scores and options
-            else None,
-            "option_means": [scores[option][1] for option in options]
-            if scores and options
-            else None,
+            "option_scores": [scores[each][0] for each in options] if whole else None,
+            "option_means": [scores[each][1] for each in options] if whole else None,
             "gold_score": max((found[gold][0] for gold in golds if gold in found), default=None),
             "answer_share": self._share(found, verdicts[self.rule].prediction),
             "answer_logprob": _finite(decoded.mean_logprob),
@@ -229,29 +216,24 @@ class ItemScorer:
 
     def _judge(self, output: str) -> JudgedOutput:
         """What follows from the output; rows of a sweep repeat few outputs many times."""
+        if not self._decodes:
+            return JudgedOutput({}, {}, None)
         if output not in self._judged:
-            self._judged[output] = (
-                self._read(output) if self._decodes else JudgedOutput({}, {}, None)
+            rules = sorted({self.rule, *applicable_rules(self.item)})
+            self._judged[output] = JudgedOutput(
+                verdicts={name: RULES[name].judge(output, self.item) for name in rules},
+                scores=self._graded(Answer(output), "output"),
+                lang=identify(output),
             )
         return self._judged[output]
 
-    def _read(self, output: str) -> JudgedOutput:
-        rules = sorted({self.rule, *applicable_rules(self.item)})
-        return JudgedOutput(
-            verdicts={name: RULES[name].judge(output, self.item) for name in rules},
-            scores=self._graded(Answer(output), "output"),
-            lang=identify(output),
-        )
-
     def _graded(self, answer: Answer, needs: str) -> dict[str, float]:
         """The metrics that fit the item and depend on what `needs` names."""
-        metrics = {name: METRICS[name] for name in self._metrics}
-        scores = {
-            name: metric.score(answer, self.item)
-            for name, metric in metrics.items()
-            if metric.needs == needs
-        }
-        return {name: score for name, score in scores.items() if score is not None}
+        fitting = ((name, METRICS[name]) for name in self._metrics)
+        scores = (
+            (name, each.score(answer, self.item)) for name, each in fitting if each.needs == needs
+        )
+        return {name: score for name, score in scores if score is not None}
 
     def _by_probabilities(
         self, log_probs: Mapping[str, float], scores: Mapping[str, tuple[float, float]]
@@ -284,9 +266,8 @@ class ItemScorer:
         found: dict[str, tuple[float, float]] = {}
         if not (self.whole or decoded.scores):
             return found  # a row with edits, whose options are not scored
-        for answer, tokens, score in zip(
-            self._spellings, self.continuations, decoded.scores, strict=True
-        ):
+        scored = zip(self._spellings, self.continuations, decoded.scores, strict=True)
+        for answer, tokens, score in scored:
             if answer not in found or score > found[answer][0]:
                 found[answer] = (score, score / len(tokens))
         return found
@@ -310,11 +291,10 @@ class ItemScorer:
 
     def _likeliest(self, scores: Mapping[str, tuple[float, float]]) -> dict[str, Verdict]:
         """Verdicts of the likelihood rules; without options, they cannot say what was chosen."""
-        if not self.whole:
-            return {}
+        rules = enumerate((LIKELIHOOD, LIKELIHOOD_MEAN) if self.whole else ())
+        options = self.item.options or ()
         return {
-            rule: self._verdict({option: scores[option][at] for option in self.item.options or ()})
-            for at, rule in enumerate((LIKELIHOOD, LIKELIHOOD_MEAN))
+            rule: self._verdict({each: scores[each][at] for each in options}) for at, rule in rules
         }
 
     def _verdict(self, values: Mapping[str, float]) -> Verdict:

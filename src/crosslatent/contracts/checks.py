@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from crosslatent import engine
-from crosslatent.answering.ask import JudgedRow, Prompted, ask
+from crosslatent.answering.ask import Prompted, ask
 from crosslatent.contracts.subject import Broken, NotApplicable, Subject
 from crosslatent.core.specs import COMPONENTS, ORACLE, Component, Site
 from crosslatent.engine import oracle
@@ -28,7 +28,7 @@ from crosslatent.model import encode_batch
 from crosslatent.model.modes import answering, generating
 from crosslatent.model.prompts import Side
 from crosslatent.model.structure import text_config
-from crosslatent.model.trace import block_input, hidden_of, with_hidden
+from crosslatent.model.trace import after, before, block_input, hidden_of, with_hidden
 
 _IDENTICAL: tuple[Component, ...] = ("attn", "ffn", "block", "cross_attn")
 
@@ -73,18 +73,17 @@ def _residual_twice(subject: Subject, layer: int) -> Tensor:
     block = subject.model.blocks[layer]
     entered: list[Tensor] = []
 
-    def before(_module: nn.Module, args: Any, kwargs: Any) -> None:
+    def enters(_module: nn.Module, args: Any, kwargs: Any) -> None:
         entered[:] = [block_input(args, kwargs)[0, -1].clone()]
 
-    def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+    def leaves(_module: nn.Module, _args: Any, output: Any) -> Any:
         hidden = hidden_of(output).clone()
         hidden[..., -1, :] += entered[0].to(hidden.device)
         return with_hidden(output, hidden)
 
     with ExitStack() as hooks:
-        handle = block.whole.register_forward_pre_hook(before, with_kwargs=True)
-        hooks.callback(handle.remove)
-        hooks.callback(block.attn.register_forward_hook(after).remove)
+        before(hooks, block.whole, enters)
+        after(hooks, block.attn, leaves)
         ((_, inputs),) = encode_batch(subject.model, [subject.main]).parts()
         with answering(subject.model.hf):
             logits = subject.model.hf(**inputs, use_cache=False).logits[:, -1]
@@ -121,14 +120,10 @@ def fast_equals_oracle(subject: Subject) -> dict[str, str | int]:
 
     near_ties = subject.check_equal(slow, fast, path.name, again)
     each = {name: round(1000 * seconds / len(rows)) for name, seconds in times.items()}
-    return {"path": path.name, "near_ties": near_ties, **_counted(slow), **each}
-
-
-def _counted(rows: Sequence[Decoded]) -> dict[str, str | int]:
-    distinct = len({row.ids for row in rows})
-    if len({row.watched for row in rows}) < 2:
+    if len({row.watched for row in slow}) < 2:
         raise Broken("no transplant changed anything, so there is nothing to compare")
-    return {"rows": len(rows), "distinct": distinct}
+    counted = {"rows": len(slow), "distinct": len({row.ids for row in slow})}
+    return {"path": path.name, "near_ties": near_ties, **counted, **each}
 
 
 def batches_agree(subject: Subject) -> dict[str, str | int]:
@@ -144,8 +139,9 @@ def batches_agree(subject: Subject) -> dict[str, str | int]:
     what, near_ties = "rows in a batch of one and of many", 0
     for prompted, together in zip(asked, many, strict=True):
         (apart,) = ask(model, [prompted], max_new_tokens=subject.new_tokens, batch_rows=1)
+        single, several = ([row.decoded for row in rows] for rows in (apart, together))
         again = partial(_alone, subject, prompted)
-        near_ties += subject.check_equal(_decoded(apart), _decoded(together), what, again)
+        near_ties += subject.check_equal(single, several, what, again)
     return {"rows": len(rows) * len(asked), "near_ties": near_ties}
 
 
@@ -156,10 +152,6 @@ def _alone(subject: Subject, prompted: Prompted, at: int) -> Decoded:
     return judged.decoded
 
 
-def _decoded(rows: Sequence[JudgedRow]) -> list[Decoded]:
-    return [row.decoded for row in rows]
-
-
 def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
     """``model.hf.generate`` under `patched` answers what our own decoding answers.
 
@@ -167,11 +159,7 @@ def generate_equals_decoding(subject: Subject) -> dict[str, str | int]:
         Broken: it does not.
         NotApplicable: every answer hangs on near-ties.
     """
-    first, middle, last = (
-        subject.layers[0],
-        subject.layers[len(subject.layers) // 2],
-        subject.layers[-1],
-    )
+    first, middle, last = (subject.layers[at] for at in (0, len(subject.layers) // 2, -1))
     pairs = [(first, first), (middle, last), (last, first)]
     kinds = subject.kinds((*COMPARED, "block"))
     vectors = subject.vectors(subject.aux, kinds)
@@ -205,9 +193,9 @@ def _generated(subject: Subject) -> tuple[int, ...]:
         eos_token_id=ends or None,
         pad_token_id=ends[0] if ends else 0,
     )
-    read = len(subject.main)
+    read = len(model.decoder_reads(subject.main))
     if model.has_encoder:
-        read = _start_alike(plain, model.decoder_reads(subject.main))
+        _start_alike(plain, model.decoder_reads(subject.main))
     ids = torch.tensor([subject.main], device=model.device)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if model.reads_both_ways:
@@ -220,12 +208,11 @@ def _generated(subject: Subject) -> tuple[int, ...]:
     return tuple(new[:end])
 
 
-def _start_alike(config: Any, start: Sequence[int]) -> int:
-    """Make a decoder begin with some tokens, of which a second one is forced; returns how many."""
+def _start_alike(config: Any, start: Sequence[int]) -> None:
+    """Make a decoder begin with some tokens, of which a second one is forced."""
     config.decoder_start_token_id, *forced = start
     config.forced_bos_token_id = forced[0] if forced else None
     config.max_new_tokens += len(forced)
-    return len(start)
 
 
 _SIDES: tuple[Side, ...] = ("left", "right")
@@ -287,19 +274,20 @@ def nothing_is_left_behind(subject: Subject) -> dict[str, str | int]:
     Raises:
         Broken: something is left.
     """
-    before = _state(subject)
+    was = _state(subject)
     acts = _acts(subject)
     for name, act in acts.items():
         act()
-        _check(before, _state(subject), f"after {name}")
-        with _failing(subject):
+        _check(was, _state(subject), f"after {name}")
+        with ExitStack() as hooks:
+            before(hooks, subject.model.blocks[-1].whole, _fail)
             try:
                 act()
             except _OnPurposeError:
                 pass
             else:
                 raise Broken(f"{name} went on although a block failed")
-        _check(before, _state(subject), f"after {name} that failed")
+        _check(was, _state(subject), f"after {name} that failed")
     return {"acts": len(acts)}
 
 
@@ -321,18 +309,8 @@ def _acts(subject: Subject) -> dict[str, Callable[[], object]]:
     }
 
 
-@contextmanager
-def _failing(subject: Subject) -> Iterator[None]:
-    """While open, the last block raises."""
-
-    def fail(*_args: Any) -> None:
-        raise _OnPurposeError
-
-    handle = subject.model.blocks[-1].whole.register_forward_pre_hook(fail)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _fail(*_args: Any) -> None:
+    raise _OnPurposeError
 
 
 def _state(subject: Subject) -> tuple[int, bool, object]:

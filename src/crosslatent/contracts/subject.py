@@ -20,7 +20,7 @@ from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
-from crosslatent.model.trace import hidden_of, with_hidden
+from crosslatent.model.trace import after, hidden_of, with_hidden
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -210,11 +210,8 @@ class Subject:
         Raises:
             Broken: they differ beyond rounding.
         """
-        error, allowed = (
-            _distance(expected, found),
-            _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE),
-        )
-        if error <= allowed:
+        allowed = _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE)
+        if (error := _distance(expected, found)) <= allowed:
             return
         if again is None or not unstable(
             self.model, lambda: not _distance(expected, again()) <= allowed
@@ -250,7 +247,7 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
 
         with ExitStack() as hooks:
             for module in (model.blocks[0].whole, *(block.attn for block in model.blocks)):
-                hooks.callback(module.register_forward_hook(shake).remove)
+                after(hooks, module, shake)
             if moves():
                 return True
     return False

@@ -109,10 +109,10 @@ class _Run:
         """Have the rows answered that the folder lacks."""
         ranges = self.prepared.missing(self.folder)
         wanted = sum(len(row_range.places) for row_range in ranges)
-        size = slice_rows or _size(wanted, self.pool.resources.workers)
-        left = Counter[str]()
-        for piece in cut(ranges, "rows", size):
-            left.update(row_range.item for row_range in piece.ranges)
+        each = wanted // (self.pool.resources.workers * SLICES_EACH)
+        size = slice_rows or min(max(each, SMALLEST), LARGEST)
+        pieces = cut(ranges, "rows", size)
+        left = Counter(row_range.item for piece in pieces for row_range in piece.ranges)
         items = len(self.prepared.grid.items)
         tracker = Tracker(self.show, items - len(left), items, wanted)
         for result in self._done(cut(ranges, "rows", size)):
@@ -140,10 +140,6 @@ class _Run:
                 self.tally.add(result.part.rows, result.part.paths)
                 self.tally.fail(result.part.failures)
             yield result
-
-
-def _size(rows: int, workers: int) -> int:
-    return min(max(rows // (workers * SLICES_EACH), SMALLEST), LARGEST)
 
 
 def _items(ranges: Iterable[RowRange]) -> list[str]:

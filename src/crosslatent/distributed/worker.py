@@ -7,7 +7,7 @@ import platform
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +67,8 @@ class ModelSource:
         Raises:
             ModelError: see `crosslatent.model.load`.
         """
-        return load(
-            self.path,
-            revision=self.revision,
-            device=self.device,
-            dtype=self.dtype,
-            quantization=self.quantization,
-            modules=self.modules,
-        )
+        arguments = {each.name: getattr(self, each.name) for each in fields(self)}
+        return load(**arguments)
 
 
 @dataclass(frozen=True, slots=True)

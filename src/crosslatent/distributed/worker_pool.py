@@ -275,17 +275,15 @@ class _Queue:
         left = self._left.get(piece.number, TRIES) - 1
         self._left[piece.number] = left
         if left == 1 and len(piece.ranges) > 1:
-            self._again.extend(self._pieces(piece))
+            # One for each of its row ranges, so that a bad item takes no other with it.
+            for row_range in piece.ranges:
+                number = next(self._numbers)
+                self._left[number] = 1
+                split = WorkUnit(number, piece.kind, (row_range,), instead_of=piece.number)
+                self._again.append(split)
         elif left > 0:
             self._again.append(piece)
         return left > 0
-
-    def _pieces(self, piece: WorkUnit) -> Iterator[WorkUnit]:
-        """A work unit for each row range of one, so that a bad item takes no other with it."""
-        for row_range in piece.ranges:
-            number = next(self._numbers)
-            self._left[number] = 1
-            yield WorkUnit(number, piece.kind, (row_range,), instead_of=piece.number)
 
 
 def lost_errors(ray: Any) -> tuple[type[Exception], ...]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from crosslatent.core.errors import MemoryShortError, ModelError
 from crosslatent.core.specs import UNITS
 from crosslatent.engine import memory
-from crosslatent.engine.decoding import Decoded, Tick, silent
+from crosslatent.engine.decoding import Decoded, silent
 from crosslatent.engine.paths import EnginePath, path_of
 from crosslatent.engine.prefix_attention import Unshareable
 from crosslatent.engine.requests import Answered, Pick, Prompts, Request
@@ -64,11 +64,10 @@ class Batches:
         """
         taken = ((request, request.alike()) for request in requests)
         for several, found in groupby(taken, key=lambda one: len(one[1]) > 1):
-            if several:
-                for some in _chunks(found, TOGETHER):
-                    yield from self._sorted(some)
-            else:
+            if not several:
                 yield from self._run(request for request, _ in found)
+            while several and (some := list(islice(found, TOGETHER))):
+                yield from self._sorted(some)
 
     def _sorted(self, taken: Sequence[tuple[Request, list[Part]]]) -> Iterator[Answered]:
         """Requests in parts: those of several requests that read their prompts alike together."""
@@ -95,7 +94,11 @@ class Batches:
         group: list[Request] = []
         path, most = self.path, 0
         for request in requests:
-            self._find_units(request)
+            # Neurons and heads are found now: the probe for them must not run within a batch.
+            for component in {
+                each.site.component for row in request.rows for each in row
+            }.intersection(UNITS):
+                self.model.units(component)
             its_path = path_of(self.model, self.path, request, self.max_new_tokens)
             if group and not (its_path == path and self._fits(path, [*group, request], most)):
                 yield path, group
@@ -105,12 +108,6 @@ class Batches:
             group.append(request)
         if group:
             yield path, group
-
-    def _find_units(self, request: Request) -> None:
-        """Find neurons and heads that are changed: the probe for it must not run within a batch."""
-        changed = {each.site.component for row in request.rows for each in row}
-        for component in changed.intersection(UNITS):
-            self.model.units(component)
 
     def _fits(self, path: EnginePath, group: Sequence[Request], most: int) -> bool:
         return (
@@ -134,7 +131,9 @@ class Batches:
         answers: dict[Pick, Timed] = {}
         prompts: Prompts | None = None
         while todo:
-            part = _next_part(todo, self._most_rows(path, group))
+            # Parts of equal size, since a small last one would be slow.
+            parts = math.ceil(len(todo) / self._most_rows(path, group))
+            part = todo[: math.ceil(len(todo) / parts)]
             work = partial(self._part, path, group, prompts, part)
             done, failed = memory.attempt(work)
             if done is not None:
@@ -167,7 +166,11 @@ class Batches:
         try:
             with answering(self.model.hf):
                 prompts = prompts or path.open(self.model, group, self.chunk)
-                decoded = prompts.answer(part, self.max_new_tokens, self._ticker(len(part)))
+                decoded = prompts.answer(
+                    part,
+                    self.max_new_tokens,
+                    lambda share: self.advance(self._done + share * len(part)),
+                )
         except Unshareable as reason:
             raise ModelError(
                 "The engine 'shared-prefix' passed its trial, but this model's rows cannot share a "
@@ -175,10 +178,6 @@ class Batches:
             ) from reason
         each = (time.monotonic() - started) / len(part)
         return prompts, [(row, each) for row in decoded]
-
-    def _ticker(self, rows: int) -> Tick:
-        done = self._done
-        return lambda share: self.advance(done + share * rows)
 
     def _shrink(self, rows: int, prompts: int, reason: str) -> None:
         """Remember that a batch was too much for memory."""
@@ -188,16 +187,6 @@ class Batches:
                 f"({reason}): use a smaller dtype or model, shorter prompts, or another device."
             )
         self._ceiling = max(1, rows // 2)
-
-
-def _chunks(values: Iterator[_Value], size: int) -> Iterator[list[_Value]]:
-    while chunk := list(islice(values, size)):
-        yield chunk
-
-
-def _next_part(todo: Sequence[Pick], size: int) -> Sequence[Pick]:
-    """The rows of the next batch: parts of equal size, since a small last one would be slow."""
-    return todo[: math.ceil(len(todo) / math.ceil(len(todo) / size))]
 
 
 def _answered(path: EnginePath, at: int, request: Request, answers: dict[Pick, Timed]) -> Answered:
@@ -215,13 +204,13 @@ def _merged(rows: int, places: Sequence[Sequence[int]], parts: Sequence[Answered
     at = [place for some in places for place in some]
     order = sorted(range(rows), key=at.__getitem__)
 
-    def sort(values: Sequence[list[_Value]]) -> list[_Value]:
+    def sort(values: Iterable[list[_Value]]) -> list[_Value]:
         flat = list(chain.from_iterable(values))
         return [flat[place] for place in order]
 
     return Answered(
-        sort([part.rows for part in parts]),
-        sort([part.paths for part in parts]),
-        sort([part.seconds for part in parts]),
+        sort(part.rows for part in parts),
+        sort(part.paths for part in parts),
+        sort(part.seconds for part in parts),
         "; ".join(dict.fromkeys(part.reason for part in parts if part.reason)),
     )

@@ -90,40 +90,6 @@ class Decoded:
     mean_logprob: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GreedyAnswers:
-    """Greedy answers of a batch, one entry a row.
-
-    Attributes:
-        ids: new token ids, without the end token.
-        margins: smallest gap between the two highest logits over the steps taken.
-        finite: False if a logit was NaN or the highest one infinite.
-        first: how sure the first token was.
-        means: mean log-probability (nats) of the new tokens; NaN where it was not measured, or
-            there are none.
-    """
-
-    ids: list[tuple[int, ...]]
-    margins: list[float]
-    finite: list[bool]
-    first: list[FirstStep]
-    means: list[float]
-
-    def row(
-        self, at: int, watched: tuple[float, ...] = (), scores: tuple[float, ...] = ()
-    ) -> Decoded:
-        """One row, with what was read of it beside decoding."""
-        return Decoded(
-            self.ids[at],
-            watched,
-            self.margins[at],
-            self.finite[at],
-            scores,
-            self.first[at],
-            None if math.isnan(self.means[at]) else self.means[at],
-        )
-
-
 @torch.no_grad()
 def greedy(
     rows: DecodingBatch,
@@ -131,7 +97,7 @@ def greedy(
     eos_ids: frozenset[int],
     tick: Tick = silent,
     measured: Sequence[int] = (),
-) -> GreedyAnswers:
+) -> list[Decoded]:
     """Decode greedily, all rows together; a row that has ended leaves the batch.
 
     Args:
@@ -141,6 +107,9 @@ def greedy(
         tick: called after every step with a lower bound of the share of tokens that are done.
         measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
             every step, which is why not all rows get it.
+
+    Returns:
+        The answer of each row, without what is read of it beside decoding.
     """
     n_rows = len(rows.logits)
     ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
@@ -169,10 +138,12 @@ def greedy(
             rows.keep(torch.nonzero(alive).flatten())
             here, token, alive = at, token[alive], alive[alive]
         rows.feed(token)
-    answers = [
-        tuple(row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)
+    means = surprise.means(lengths)
+    columns = (ids.tolist(), lengths.tolist(), margins.tolist(), finite.tolist(), first, means)
+    return [
+        Decoded(tuple(row[:length]), (), margin, sane, (), sure, mean)
+        for row, length, margin, sane, sure, mean in zip(*columns, strict=True)
     ]
-    return GreedyAnswers(answers, margins.tolist(), finite.tolist(), first, surprise.means(lengths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +181,11 @@ class _Surprise:
         chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
         self.total[here[at]] += (chosen - logsumexp(part)).cpu().double()
 
-    def means(self, lengths: Int[Tensor, " rows"]) -> list[float]:
-        """Means over so many tokens a row."""
+    def means(self, lengths: Int[Tensor, " rows"]) -> list[float | None]:
+        """Means over so many tokens a row; None where they are not measured, or there is none."""
         known = self.wanted & (lengths > 0)
-        return torch.where(known, self.total / lengths, torch.nan).tolist()
+        pairs = zip((self.total / lengths).tolist(), known.tolist(), strict=True)
+        return [mean if is_known else None for mean, is_known in pairs]
 
 
 def _first_steps(logits: Float[Tensor, "rows vocab"]) -> list[FirstStep]:

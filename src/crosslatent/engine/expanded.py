@@ -54,7 +54,11 @@ class ExpandedPrompts:
         if self._encoded is None:
             prefix, window = self._request.main[: -self._request.tail], self._window(1)
             with rewriting(model, rewrites(self._request.common, window)):
-                self._prefix = _read_prefix(model, prefix, chunk, window)
+                self._prefix: Cache = (
+                    read_prefix(model, encode_batch(model, [prefix]), chunk, window)
+                    if prefix
+                    else DynamicCache(config=model.hf.config)
+                )
 
     def answer(
         self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
@@ -64,29 +68,26 @@ class ExpandedPrompts:
         room = request.tail + max([max_new_tokens, *map(len, request.options)])
         plain = [at for at, (_, row) in enumerate(picks) if row in request.plain]
         window = self._window(len(picks))
+        options = () if request.plain_only else request.options
         with rewriting(self._model, rewrites(request.common, window)):
             # Before the others are read, since buffers serve one batch after the other.
-            apart = self._plain_scores(room) if plain else ()
+            apart: tuple[float, ...] = ()
+            if plain and request.plain_only:
+                (apart,) = _scored(self._read_end([()], room), request.options)
             window.start = self._before
             start = self._read_end([at_end(request.rows[row]) for _, row in picks], room)
             window.start = None
             watched = log_probabilities(start.logits, request.watch)
-            scores = _scored(start, () if request.plain_only else request.options)
+            scores = _scored(start, options)
             scores = [apart if apart and at in plain else row for at, row in enumerate(scores)]
             answers = greedy(start, max_new_tokens, self._model.eos_ids, tick, plain)
-        return [answers.row(at, watched[at], scores[at]) for at in range(len(picks))]
+        rows = zip(answers, watched, scores, strict=True)
+        return [replace(row, watched=known, scores=scored) for row, known, scored in rows]
 
     def _window(self, rows: int) -> Window:
         """Where the prompt ends in so many rows."""
         length = len(self._read)
         return Window(torch.full((rows,), length - 1), lengths=torch.full((rows,), length))
-
-    def _plain_scores(self, room: int) -> tuple[float, ...]:
-        """Log-probabilities (nats) of the options that unmodified rows alone are asked for."""
-        if not self._request.plain_only:
-            return ()
-        (found,) = _scored(self._read_end([()], room), self._request.options)
-        return found
 
     @torch.no_grad()
     def _read_end(self, rows: Sequence[tuple[Intervention, ...]], room: int) -> Prefilled:
@@ -106,12 +107,6 @@ class ExpandedPrompts:
         if self._buffers is None or n_rows > self._buffers[0][0] or room > self._buffers[0][1]:
             self._buffers = ((n_rows, room), PrefixRows(self._prefix, n_rows, room))
         return self._buffers[1].cache(n_rows)
-
-
-def _read_prefix(model: Model, prefix: Sequence[int], chunk: int | None, window: Window) -> Cache:
-    if not prefix:
-        return DynamicCache(config=model.hf.config)
-    return read_prefix(model, encode_batch(model, [prefix]), chunk, window)
 
 
 def _scored(start: Prefilled, options: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
@@ -190,7 +185,11 @@ class PrefixRows:
         """
         self._prefix = prefix
         self._buffers = {
-            index: _Buffer(layer, max_rows, room)
+            index: (
+                _with_room(layer.keys, max_rows, room),
+                _with_room(layer.values, max_rows, room),
+                layer.get_seq_length(),
+            )
             for index, layer in enumerate(prefix.layers)
             if type(layer) is DynamicLayer and layer.get_seq_length() > 0
         }
@@ -199,7 +198,7 @@ class PrefixRows:
         """A cache for `n_rows` rows; valid until the next call."""
         cache: Cache = copy.copy(self._prefix)
         cache.layers = [
-            _RowLayer(self._buffers[index], n_rows)
+            _RowLayer(*self._buffers[index], n_rows)
             if index in self._buffers
             else _expanded(layer, n_rows)
             for index, layer in enumerate(self._prefix.layers)
@@ -214,25 +213,25 @@ def copies(cache: Cache, n_rows: int) -> Cache:
     return copied
 
 
-class _Buffer:
-    """One layer's keys and values, rows heads pos d_head, with the prefix in front of every row."""
-
-    def __init__(self, prefix: DynamicLayer, max_rows: int, room: int) -> None:
-        self.length = prefix.get_seq_length()
-        self.keys = _with_room(prefix.keys, max_rows, room)
-        self.values = _with_room(prefix.values, max_rows, room)
-
-
 class _RowLayer(DynamicLayer):
-    """A cache layer that grows within a buffer, in place of copying all it holds at every step."""
+    """A cache layer that grows within buffers, in place of copying all it holds at every step.
 
-    def __init__(self, buffer: _Buffer, n_rows: int) -> None:
+    Its buffers hold keys and values, rows heads pos d_head, with the prefix in front of every row.
+    """
+
+    def __init__(
+        self,
+        keys: Float[Tensor, "max_rows kv held d_head"],
+        values: Float[Tensor, "max_rows kv held d_value"],
+        length: int,
+        n_rows: int,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._buffer = buffer
+        self._buffers = (keys, values)
         self._rows = n_rows
-        self.dtype, self.device = buffer.keys.dtype, buffer.keys.device
+        self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
-        self._show(buffer.length)
+        self._show(length)
 
     def update(
         self,
@@ -243,20 +242,19 @@ class _RowLayer(DynamicLayer):
     ) -> KeysValues:
         start = self.get_seq_length()
         stop = start + key_states.shape[-2]
-        self._buffer.keys[: self._rows, :, start:stop] = key_states
-        self._buffer.values[: self._rows, :, start:stop] = value_states
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[: self._rows, :, start:stop] = states
         return self._show(stop)
 
     def batch_select_indices(self, indices: Int[Tensor, " kept"]) -> None:
         """Keep only these rows; all have one prefix, so the buffer serves later batches too."""
         self._rows = len(indices)
-        for part in (self._buffer.keys, self._buffer.values):
+        for part in self._buffers:
             part[: self._rows] = part[indices.to(part.device)]
         self._show(self.get_seq_length())
 
     def _show(self, stop: int) -> KeysValues:
-        keys = self._buffer.keys[: self._rows, :, :stop]
-        values = self._buffer.values[: self._rows, :, :stop]
+        keys, values = (buffer[: self._rows, :, :stop] for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 

@@ -14,17 +14,9 @@ from crosslatent.engine.requests import Request
 from crosslatent.model import Model
 from crosslatent.model.structure import text_config
 
-_SHORT = (
-    "out of memory",
-    "out of device memory",
-    "out of host memory",
-    "out of resources",
-    "resource exhausted",
-    "can't allocate memory",
-    "not enough memory",
-    "alloc failed",
-    "allocation failed",
-    "bad alloc",
+_SHORT = re.compile(
+    "out of (device |host )?memory|out of resources|resource exhausted|can't allocate memory"
+    "|not enough memory|alloc failed|allocation failed|bad alloc"
 )
 """What the allocators of CPU, CUDA, cuBLAS, MPS, XPU and NPU say when memory is short."""
 
@@ -49,8 +41,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     of_kind: Any = torch.get_device_module(device)
-    ask = getattr(of_kind, "mem_get_info", None)
-    ask = getattr(torch.accelerator, "get_memory_info", None) if ask is None else ask
+    ask = getattr(of_kind, "mem_get_info", getattr(torch.accelerator, "get_memory_info", None))
     if ask is None:
         raise DeviceError(
             f"{device} does not say how much memory is free: say how many rows a batch may have "
@@ -72,7 +63,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower().replace("_", " ")
-    return isinstance(error, RuntimeError) and any(said in text for said in _SHORT)
+    return isinstance(error, RuntimeError) and bool(_SHORT.search(text))
 
 
 def is_device_error(error: BaseException) -> bool:
@@ -83,10 +74,8 @@ def is_device_error(error: BaseException) -> bool:
     """
     if isinstance(error, NotImplementedError):
         return False
-    known = getattr(torch, "AcceleratorError", None)
-    if known is not None and isinstance(error, known):
-        return True
-    return bool(_DEVICES.search(str(error)))
+    known = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, known) or bool(_DEVICES.search(str(error)))
 
 
 T = TypeVar("T")
@@ -133,10 +122,9 @@ def bytes_per_row(
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or model.d_model // heads
     length = max(len(request.main) for request in requests)
-    options = max(sum(len(option) for option in request.options) for request in requests)
+    options = max(sum(map(len, request.options)) for request in requests)
     own = max(request.tail for request in requests) + max(max_new_tokens, options)
-    read = max(map(_read_at_once, requests))
-    at_once = max(1, read)
+    at_once = max(1, *map(_read_at_once, requests))
     copies = 1 + any(request.options and not request.plain_only for request in requests)
     held = own + length * copies if copies_prefix else own
     cache = 2 * model.n_layers * kv_heads * width * held * model.dtype.itemsize
@@ -150,7 +138,7 @@ def bytes_per_row(
 
 def _read_at_once(request: Request) -> int:
     """Tokens of options that its rows read at once, on average."""
-    tokens = sum(len(option) for option in request.options)
+    tokens = sum(map(len, request.options))
     if not request.plain_only:
         return tokens
     return math.ceil(tokens * len(request.plain) / max(1, len(request.rows)))

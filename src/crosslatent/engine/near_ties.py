@@ -17,7 +17,6 @@ import torch
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import EXACT, ORACLE, near_tie_margin
 from crosslatent.engine import oracle
-from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.memory import is_out_of_memory
 from crosslatent.engine.requests import Answered, Request
 from crosslatent.model import Model
@@ -61,22 +60,17 @@ class TieBreaker:
                 continue
             if not (paths[at] == ORACLE and self._is_exact):
                 started = time.monotonic()
-                rows[at] = self._again(request, at)
+                (rows[at],) = oracle.run_rows(
+                    self._model,
+                    request.main,
+                    [tuple(each.in_float32() for each in request.rows[at])],
+                    max_new_tokens=self._max_new_tokens,
+                    watch=request.watch,
+                    options=request.options_of(at),
+                )
                 seconds[at] = time.monotonic() - started
             paths[at] = EXACT
         return Answered(rows, paths, seconds, answered.reason)
-
-    def _again(self, request: Request, at: int) -> Decoded:
-        row = tuple(each.in_float32() for each in request.rows[at])
-        (decoded,) = oracle.run_rows(
-            self._model,
-            request.main,
-            [row],
-            max_new_tokens=self._max_new_tokens,
-            watch=request.watch,
-            options=request.options_of(at),
-        )
-        return decoded
 
 
 def _in_float32(model: Model) -> Model:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -48,10 +49,10 @@ def run_rows(
         with reading(model, main, row, chunk) as start:
             watched = log_probabilities(start.logits, watch)[0]
             measured = () if row else (0,)
-            answers = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
+            (answer,) = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
         with answering(model.hf):
             scores = tuple(_score(model, main, row, option) for option in options)
-        decoded.append(answers.row(0, watched, scores))
+        decoded.append(replace(answer, watched=watched, scores=scores))
     return decoded
 
 

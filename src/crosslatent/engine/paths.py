@@ -117,11 +117,9 @@ def best_path(model: Model) -> EnginePath:
     """The fastest path that passes its trial on this model as it is now; tried once."""
     attention = getattr(text_config(model.hf), "_attn_implementation", None)
     state = (model.dtype, model.device, attention, adapters_of(model.hf))
-    known = _chosen.get(model.hf)
-    if known is None or known[0] != state:
-        known = (state, _choose(model))
-        _chosen[model.hf] = known
-    return known[1]
+    if _chosen.get(model.hf, (None,))[0] != state:
+        _chosen[model.hf] = (state, _choose(model))
+    return _chosen[model.hf][1]
 
 
 def path_of(model: Model, path: EnginePath, request: Request, max_new_tokens: int) -> EnginePath:
@@ -146,8 +144,7 @@ def _choose(model: Model) -> EnginePath:
     trial = _Trial(model)
     reasons: list[str] = []
     for name in PATHS:
-        reason = "" if name == ORACLE else trial.why_not(name)
-        if not reason:
+        if name == ORACLE or not (reason := trial.why_not(name)):
             break
         reasons.append(f"{name}: {reason}")
     return EnginePath(name, "; ".join(reasons))

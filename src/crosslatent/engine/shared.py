@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ class SharedPrompts:
             ]
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
         return [
-            answers.row(at, watched[at], apart.get(pick, scored[at]))
+            replace(answers[at], watched=watched[at], scores=apart.get(pick, scored[at]))
             for pick, at in zip(picks, batch.place, strict=True)
         ]
 

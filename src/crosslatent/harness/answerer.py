@@ -123,35 +123,27 @@ class Answerer:
         """Answers to prompts, the longest first: prompts of a batch are padded to one length."""
         order = sorted(prompts, key=lambda prompt: -len(prompt.main))
         asked = (
-            Prompted(
-                prompt.main, (rows[prompt],), options=tuple(options[prompt]) if options else ()
-            )
-            for prompt in order
+            Prompted(each.main, (rows[each],), options=tuple(options[each]) if options else ())
+            for each in order
         )
         answers = ask(
-            self.model,
-            asked,
-            max_new_tokens=length,
-            path=self.path,
-            batch_rows=self.batch_rows,
+            self.model, asked, max_new_tokens=length, path=self.path, batch_rows=self.batch_rows
         )
         for prompt, (judged,) in zip(order, answers, strict=True):
             yield prompt, judged.decoded
 
     def _rows(self, prompts: Collection[PromptPair]) -> dict[PromptPair, tuple[Intervention, ...]]:
-        vectors = self._vectors(prompts)
-        return {prompt: self._row(prompt, vectors) for prompt in prompts}
-
-    def _row(self, prompt: PromptPair, vectors: Mapping[Ids, Tensor]) -> tuple[Intervention, ...]:
-        if self.what is None or prompt.aux is None:
-            return ()
-        site = Site(self.what.component, self.what.target)
-        return (Transplant(site, vectors[prompt.aux], self.strength),)
+        rows: dict[PromptPair, tuple[Intervention, ...]] = dict.fromkeys(prompts, ())
+        if self.what is not None:
+            site, vectors = Site(self.what.component, self.what.target), self._vectors(prompts)
+            for prompt in prompts:
+                if prompt.aux is not None:
+                    rows[prompt] = (Transplant(site, vectors[prompt.aux], self.strength),)
+        return rows
 
     def _vectors(self, prompts: Collection[PromptPair]) -> dict[Ids, Tensor]:
         """The vector (or positions d_model) of each counterpart."""
-        if self.what is None:
-            return {}
+        assert self.what is not None
         both = [(prompt.main, prompt.aux) for prompt in prompts if prompt.aux is not None]
         for pair in both:
             check_positions(self.positions, *pair)
@@ -160,9 +152,8 @@ class Answerer:
         found: dict[Ids, Tensor] = {}
         for start in range(0, len(auxes), _CAPTURED_AT_ONCE):
             part = auxes[start : start + _CAPTURED_AT_ONCE]
-            layers = capture_ids(self.model, part, [self.what.component], positions=self.positions)[
-                self.what.component
-            ]
+            kind = self.what.component
+            layers = capture_ids(self.model, part, [kind], positions=self.positions)[kind]
             # A copy: a view would keep the vectors of all layers.
             found.update(zip(part, layers[:, self.what.source].clone(), strict=True))
         return found

@@ -75,7 +75,16 @@ def _for_harness(arguments: list[str]) -> list[str]:
     flags, _ = _parser().parse_known_args(arguments)
     if flags.model != NAME:
         return arguments
-    settings = _settings(flags)
+    settings = {
+        "include_path": flags.include_path,
+        "system_instruction": flags.system_instruction,
+        "num_fewshot": _count(flags.num_fewshot),
+        "fewshot_seed": _fewshot_seed(flags.seed),
+        "apply_chat_template": None if flags.apply_chat_template is None else True,
+        "fewshot_as_multiturn": flags.fewshot_as_multiturn
+        and flags.fewshot_as_multiturn.lower() in _YES,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
     rest = arguments[1:] if arguments[0] == "run" else arguments
     # Before the user's own --model_args, which so have the last word.
     handed = ["--model_args", json.dumps(settings)] if settings else []
@@ -92,20 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("--apply_chat_template", "--fewshot_as_multiturn"):
         parser.add_argument(name, nargs="?", const="true")
     return parser
-
-
-def _settings(flags: argparse.Namespace) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "include_path": flags.include_path,
-        "system_instruction": flags.system_instruction,
-        "num_fewshot": _count(flags.num_fewshot),
-        "fewshot_seed": _fewshot_seed(flags.seed),
-    }
-    if flags.apply_chat_template is not None:
-        settings["apply_chat_template"] = True
-    if flags.fewshot_as_multiturn is not None:
-        settings["fewshot_as_multiturn"] = flags.fewshot_as_multiturn.lower() in _YES
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _fewshot_seed(seeds: str | None) -> int | None:
@@ -180,7 +175,7 @@ class Arguments:
     batch_rows: int | None = None
     max_gen_toks: int = 256
     chat_args: Mapping[str, Any] = field(default_factory=dict)
-    building: Building = field(default_factory=Building)
+    building: Building = Building()
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Arguments:
@@ -211,14 +206,10 @@ class Arguments:
         return cls(
             what=what,
             aux=values.get("aux", "") if what else "",
-            batch_rows=_batch_rows(values),
+            batch_rows=values.get("batch_size") or values.get("max_batch_size"),
             building=Building(**building, folders=tuple(folders)),
             **{name: values[name] for name in _PLAIN if name in values},
         )
-
-
-def _text(_name: str, value: Any) -> str:
-    return str(value)
 
 
 def _whole(name: str, value: Any) -> int:
@@ -267,47 +258,34 @@ def _batch(name: str, value: Any) -> int | None:
     return _positive(name, number)
 
 
-def _engine(_name: str, value: Any) -> str:
-    return check_engine(str(value))
+def _text(_name: str, value: Any) -> str:
+    return str(value)
 
 
 _PLAIN: dict[str, Callable[[str, Any], Any]] = {
-    "pretrained": _text,
+    **dict.fromkeys(("pretrained", "device", "dtype", "quantization", "revision"), _text),
     "strength": _number,
     "positions": _positive,
-    "device": _text,
-    "dtype": _text,
-    "quantization": _text,
-    "revision": _text,
     "trust_remote_code": _yes_or_no,
-    "engine": _engine,
+    "engine": lambda _name, value: check_engine(str(value)),
     "max_gen_toks": _positive,
     "chat_args": _chat_args,
 }
 """Fields of `Arguments` that are given by their names."""
 _BUILDING: dict[str, Callable[[str, Any], Any]] = {
-    "num_fewshot": _whole,
-    "fewshot_seed": _whole,
-    "apply_chat_template": _yes_or_no,
-    "fewshot_as_multiturn": _yes_or_no,
+    **dict.fromkeys(("num_fewshot", "fewshot_seed"), _whole),
+    **dict.fromkeys(("apply_chat_template", "fewshot_as_multiturn"), _yes_or_no),
     "system_instruction": _text,
 }
 """Fields of `Building` that are given by their names."""
-_KNOWN = (
-    _PLAIN
-    | _BUILDING
-    | {
-        "component": _text,
-        "preset": _text,
-        "source": _whole,
-        "target": _whole,
-        "aux": _text,
-        "aux_path": _text,
-        "include_path": _text,
-        "batch_size": _batch,
-        "max_batch_size": _positive,
-    }
-)
+_KNOWN: dict[str, Callable[[str, Any], Any]] = {
+    **_PLAIN,
+    **_BUILDING,
+    **dict.fromkeys(("component", "preset", "aux", "aux_path", "include_path"), _text),
+    **dict.fromkeys(("source", "target"), _whole),
+    "batch_size": _batch,
+    "max_batch_size": _positive,
+}
 
 
 def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,8 +316,3 @@ def _what(given: Mapping[str, Any], values: Mapping[str, Any]) -> TransplantSpec
             "and target, or preset=NAME, or component=none for the unmodified model."
         )
     return TransplantSpec(check_component(values["component"]), values["source"], values["target"])
-
-
-def _batch_rows(values: Mapping[str, Any]) -> int | None:
-    rows: int | None = values.get("batch_size")
-    return values.get("max_batch_size") if rows is None else rows

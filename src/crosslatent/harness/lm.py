@@ -143,7 +143,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         )
         for request, aux in zip(requests, auxes, strict=True):
             most, stops = self._limits(request.args[1])
-            main = self._cut(self.tok_encode(request.args[0]), self._room(most))
+            limit = self.model.context_length
+            main = self._cut(self.tok_encode(request.args[0]), limit and limit - most)
             asked.append((most, stops, PromptPair(main, self._aux_ids(aux))))
         groups: dict[tuple[int, Stops], list[PromptPair]] = defaultdict(list)
         for most, stops, prompt in asked:
@@ -232,15 +233,14 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             UsageError: the tokenizer has no template, or it refuses a turn or leaves out the system
                 instruction.
         """
-        return str(
-            rendered(
-                self.model,
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                chat=self._chat,
-            )
+        text = rendered(
+            self.model,
+            chat_history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            chat=self._chat,
         )
+        return str(text)
 
     def get_model_info(self) -> dict[str, Any]:
         """What was run, for the harness's results file."""
@@ -285,21 +285,13 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         """
         split = [_without_blanks(*request) for request in requests]
         contexts = [self._context(before) for before, _ in split]
-        found = written(
-            self.model,
-            [
-                (context, after)
-                for context, (before, after) in zip(contexts, split, strict=True)
-                if before
-            ],
-        )
-        after_contexts = iter(found)
+        both = list(zip(contexts, split, strict=True))
+        found = written(self.model, [(each, after) for each, (before, after) in both if before])
+        rest = iter(found)
         pairs = []
-        for context, (before, after) in zip(contexts, split, strict=True):
-            if before:
-                pairs.append(self._fitting(context.ids, next(after_contexts).ids, after))
-            else:
-                pairs.append(self._fitting(*self._without_context(after), after))
+        for context, (before, after) in both:
+            ids = (context.ids, next(rest).ids) if before else self._without_context(after)
+            pairs.append(self._fitting(*ids, after))
         if moved := sum(each.moved for each in found):
             _log.warning(
                 "In %d of %d requests context and continuation would have other tokens as one text "
@@ -329,11 +321,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             )
         # The last token is only predicted, never read.
         limit = self.model.context_length
-        return self._cut(before, None if limit is None else limit + 1 - len(after)), after
-
-    def _room(self, new_tokens: int) -> int | None:
-        limit = self.model.context_length
-        return None if limit is None else limit - new_tokens
+        return self._cut(before, limit and limit + 1 - len(after)), after
 
     def _cut(self, ids: Sequence[int], room: int | None) -> Ids:
         """The end of a prompt that is too long."""

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -232,21 +233,14 @@ class Ablate(Intervention):
             UsageError: it is not that.
             PairError: the model has no such component, block or unit.
         """
-        parsed = _read(settings)
-        component = model.check_component(check_component(parsed.component))
-        for layer, layers in _choices(parsed.layers, model.n_layers):
+        named, in_layers, in_units, scale, tokens, rest = _read(settings)
+        component = model.check_component(check_component(named))
+        for layer, layers in _choices(in_layers, model.n_layers):
             blocks = range(model.n_layers) if layers is None else layers
-            count = _count(model, component, blocks[0]) if parsed.units == EACH else 0
-            for unit, units in _choices(parsed.units, count):
-                yield (
-                    f"{component}:{layer}:{unit}{parsed.rest}",
-                    tuple(
-                        cls.of(
-                            model, component, block, units, scale=parsed.scale, tokens=parsed.tokens
-                        )
-                        for block in blocks
-                    ),
-                )
+            count = _count(model, component, blocks[0]) if in_units == EACH else 0
+            for unit, units in _choices(in_units, count):
+                of = partial(cls.of, model, component, numbers=units, scale=scale, tokens=tokens)
+                yield f"{component}:{layer}:{unit}{rest}", tuple(map(of, blocks))
 
     @property
     def about(self) -> str:
@@ -280,19 +274,8 @@ class Ablate(Intervention):
         return changed
 
 
-class _Parsed(NamedTuple):
-    """An ablation in words."""
-
-    component: str
-    layers: str
-    units: str
-    scale: float
-    tokens: Tokens
-    rest: str
-
-
-def _read(settings: str) -> _Parsed:
-    """The parts of an ablation in words.
+def _read(settings: str) -> tuple[str, str, str, float, Tokens, str]:
+    """Component, layers, units, scale, tokens of an ablation in words, and the words after units.
 
     Raises:
         UsageError: it has others.
@@ -300,7 +283,10 @@ def _read(settings: str) -> _Parsed:
     form = re.fullmatch(
         rf"(\w+):({_NUMBERS}):({_NUMBERS})((?::([-+.\w]+))?(?:@(all|prompt|last\d*))?)", settings
     )
-    scale = _number(form[5] or "0") if form else math.nan
+    try:
+        scale = float(form[5] or "0") if form else math.nan
+    except ValueError:
+        scale = math.nan
     if form is None or not math.isfinite(scale):
         raise UsageError(
             f"An ablation is {settings!r}, but COMPONENT:LAYERS:UNITS such as heads:2:0,3 or "
@@ -310,14 +296,7 @@ def _read(settings: str) -> _Parsed:
     which = form[6] or "all"
     count = which.removeprefix("last")
     tokens = _TOKENS[which] if which in _TOKENS else Tokens("last", int(count))
-    return _Parsed(form[1], form[2], form[3], scale, tokens, form[4])
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return form[1], form[2], form[3], scale, tokens, form[4]
 
 
 def _choices(text: str, count: int) -> list[tuple[str, tuple[int, ...] | None]]:

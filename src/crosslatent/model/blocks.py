@@ -146,7 +146,7 @@ class _Choices:
     @property
     def children(self) -> str:
         """The names of the block's children."""
-        return ", ".join(name for name, _ in self.block.named_children()) or "none"
+        return ", ".join(dict(self.block.named_children())) or "none"
 
     @property
     def named(self) -> list[str]:
@@ -156,8 +156,7 @@ class _Choices:
     @property
     def paths(self) -> list[str]:
         """Everything in the block that is watched."""
-        children = [name for name, _ in self.block.named_children()]
-        return list(dict.fromkeys([*children, *self.named]))
+        return list(dict.fromkeys([*dict(self.block.named_children()), *self.named]))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -170,10 +169,7 @@ class _Choices:
         Raises:
             ModelError: there is none, or more than one.
         """
-        kinds = [self.attn, self.ffn]
-        if self.cross_attn is not None:
-            kinds.insert(1, self.cross_attn)
-        groups = list(product(*kinds))
+        groups = list(product(*(getattr(self, part) for part in self.parts)))
         proven = [group for group in groups if proof.makes_up(seen, *group)]
         if len(proven) == 1:
             return proven[0]
@@ -189,8 +185,11 @@ class _Choices:
         hint = f"; {self._listed(others)} would: {self._paste(others[0])}." if others else "."
         if not groups:
             name_them = f": {self._paste([part.upper() for part in self.parts])}."
+            missing = next(
+                part for part in ("attn", "ffn", "cross_attn") if not getattr(self, part)
+            )
             return (
-                f"no module of it has a name that is usual for {self._missing} (its children are "
+                f"no module of it has a name that is usual for {_WORDS[missing]} (its children are "
                 f"{self.children}){hint if others else name_them}"
             )
         for group in groups:
@@ -210,12 +209,6 @@ class _Choices:
             f"output by {error:.1e} (relative), also with norms after them and with scales; this "
             f"architecture does not add its modules directly, and is not supported yet{hint}"
         )
-
-    @property
-    def _missing(self) -> str:
-        if not self.attn:
-            return _WORDS["attn"]
-        return _WORDS["ffn"] if not self.ffn else _WORDS["cross_attn"]
 
     def _said(self, group: Sequence[str]) -> list[tuple[str, str]]:
         return [(_WORDS[part], path) for part, path in zip(self.parts, group, strict=True)]
@@ -332,17 +325,13 @@ def _keep_soft_caps(hf: PreTrainedModel) -> None:
 def _verify_causal(hf: PreTrainedModel) -> None:
     # Some families have forms that read in both directions (text encoders made of decoders). Rows
     # could not share a prefix there, and chunks would change the numbers.
-    first, second = (_before_last(hf, last) for last in (0, 1))
+    first, second = (copied(_forward(hf, last)[:, :-1]) for last in (0, 1))
     error = proof.relative(first, second)
     if not error < proof.tolerance(first.dtype):
         raise ModelError(
             f"{type(hf).__name__} is not causal: another last token changes what comes before it "
             f"by {error:.1e} (relative); use a model that reads from left to right."
         )
-
-
-def _before_last(hf: PreTrainedModel, last: int) -> Tensor:
-    return copied(_forward(hf, last)[:, :-1])
 
 
 def _forward(hf: PreTrainedModel, last: int = 0) -> Tensor:

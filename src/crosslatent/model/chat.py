@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from string import ascii_letters
 from typing import Any
 
@@ -157,13 +159,11 @@ def _clock(now: str) -> str:
     read = check_time(now)
     time = read.replace(tzinfo=None)
     table = {}
-    for part in (f"{flag}{letter}" for letter in ascii_letters for flag in _FLAGS):
-        try:
-            value = time.strftime(f"%{part}")
-        except ValueError:  # platforms differ
-            continue
-        if value != f"%{part}":
-            table[part] = value
+    for letter, flag in product(ascii_letters, _FLAGS):
+        part = f"{flag}{letter}"
+        with suppress(ValueError):  # platforms differ
+            if (value := time.strftime(f"%{part}")) != f"%{part}":
+                table[part] = value
     table["s"] = str(int(read.timestamp()))
     return (
         f"{{% macro {_CLOCK}(format) %}}{{% set table = {json.dumps(table)} %}}"
@@ -239,10 +239,8 @@ _THOUGHT = re.compile(rf"(?P<opens>{_OPENS})|(?P<closes>{_CLOSES})", re.IGNORECA
 
 def opened_in(text: str) -> str | None:
     """The mark that opens a thought in a text that does not close it; None if there is none."""
-    last = None
-    for last in _THOUGHT.finditer(text):  # noqa: B007 - the last one counts
-        pass
-    return None if last is None else last["opens"]
+    marks = list(_THOUGHT.finditer(text))
+    return marks[-1]["opens"] if marks else None
 
 
 _SWITCH = re.compile("think|reason", re.IGNORECASE)
@@ -299,12 +297,10 @@ def _closing(model: Model, prompt: Prompt, chat: AsChat) -> str | None:
     if not chat:
         return None
     settings = chat if isinstance(chat, Chat) else Chat()
-    for name in sorted(switches(str(model.tokenizer.get_chat_template()))):
-        for value, said in ((False, "false"), ("none", "none"), ("off", "off")):
-            asked = Chat({**settings.arguments, name: value}, settings.now)
-            try:
-                if _SWITCH.search(name) and open_thought(model, prompt, chat=asked) is None:
-                    return f"{name}={said}"
-            except ModelError:  # the template knows no such value
-                continue
+    names = sorted(switches(str(model.tokenizer.get_chat_template())))
+    for name, value in product(filter(_SWITCH.search, names), (False, "none", "off")):
+        asked = Chat({**settings.arguments, name: value}, settings.now)
+        with suppress(ModelError):  # the template knows no such value
+            if open_thought(model, prompt, chat=asked) is None:
+                return f"{name}={str(value).lower()}"
     return None

@@ -124,11 +124,8 @@ def _together(
         if ids is not None:
             found[at] = ids
     for special in (False, True):
-        left = [
-            at
-            for at, (context, _) in enumerate(asked)
-            if at not in found and context.special == special
-        ]
+        rest = [at for at in range(len(asked)) if at not in found]
+        left = [at for at in rest if asked[at][0].special == special]
         texts = [asked[at][0].text + asked[at][1] for at in left]
         for at, ids in zip(left, _encoded(model, texts, special=special), strict=True):
             found[at] = _without_end(ids, end) if special else ids
@@ -196,19 +193,17 @@ def _candidates(model: Model, last: str, text: str) -> Iterator[Ids]:
 
 def _unlike(found: str, wanted: Sequence[str]) -> int:
     """How far a text is from what is wanted: 0 for the same, 3 for another one."""
-    forms: tuple[Callable[[str], str], ...] = (str, _plain, _unspaced)
-    for rank, form in enumerate(forms):
-        if form(found) in [form(text) for text in wanted]:
-            return rank
-    return len(forms)
+    forms: tuple[Callable[[str], str], ...] = (
+        str,
+        _plain,
+        lambda text: "".join(_plain(text).split()),
+    )
+    same = (rank for rank, form in enumerate(forms) if form(found) in map(form, wanted))
+    return next(same, len(forms))
 
 
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
-
-
-def _unspaced(text: str) -> str:
-    return "".join(_plain(text).split())
 
 
 def _targets(model: Model, texts: Sequence[str]) -> list[Ids]:
@@ -227,12 +222,10 @@ def _encoded(
     """Token ids of texts, with one begin token at most, in calls of bounded size."""
     distinct = list(dict.fromkeys(texts))
     found: list[Ids] = []
+    name = "text_target" if target else "text"
     for part in _parts(distinct):
-        name = "text_target" if target else "text"
-        encoded: list[list[int]] = model.tokenizer(
-            **{name: part}, add_special_tokens=special, verbose=False
-        )["input_ids"]
-        found += [tuple(begun_once(model, list(ids))) for ids in encoded]
+        read = model.tokenizer(**{name: part}, add_special_tokens=special, verbose=False)
+        found += [tuple(begun_once(model, list(ids))) for ids in read["input_ids"]]
     ids_of = dict(zip(distinct, found, strict=True))
     return [ids_of[text] for text in texts]
 

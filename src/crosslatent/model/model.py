@@ -17,7 +17,13 @@ from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component,
 from crosslatent.model import quantized
 from crosslatent.model.blocks import Block
 from crosslatent.model.quantized import arithmetic_of
-from crosslatent.model.structure import decoder_prompt, has_encoder, reads_both_ways, text_config
+from crosslatent.model.structure import (
+    decoder_prompt,
+    has_encoder,
+    reads_both_ways,
+    setting,
+    text_config,
+)
 from crosslatent.model.trace import input_device
 from crosslatent.model.unwrapping import adapters_of, offload_hooks
 
@@ -203,12 +209,8 @@ class Model:
     @property
     def eos_ids(self) -> frozenset[int]:
         """Token ids that end an answer (generation config, else config)."""
-        generation = getattr(self.hf, "generation_config", None)
-        ids = getattr(generation, "eos_token_id", None)
-        ids = getattr(self.hf.config, "eos_token_id", None) if ids is None else ids
-        if ids is None:
-            return frozenset()
-        return frozenset([ids] if isinstance(ids, int) else ids)
+        ids = setting(self.hf, "eos_token_id")
+        return frozenset([ids] if isinstance(ids, int) else ids or ())
 
     def text_of(self, ids: list[int]) -> str:
         """The text of generated ids, special tokens left out.

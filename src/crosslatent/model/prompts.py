@@ -63,19 +63,17 @@ class PromptBatch:
             ids, mask = self.encoder
             yield 0, {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": self.ids}
             return
-        typed = {} if self.types is None else {"token_type_ids": self.types}
         size = width if chunk is None or self.in_one else chunk
         for start in range(0, width, size):
-            stop = min(start + size, width)
-            yield (
-                start,
-                {
-                    "input_ids": self.ids[:, start:stop],
-                    "attention_mask": self.mask[:, :stop],
-                    "position_ids": self.positions[:, start:stop],
-                    **typed,
-                },
-            )
+            part = slice(start, min(start + size, width))
+            inputs = {
+                "input_ids": self.ids[:, part],
+                "attention_mask": self.mask[:, : part.stop],
+                "position_ids": self.positions[:, part],
+            }
+            if self.types is not None:
+                inputs["token_type_ids"] = self.types
+            yield start, inputs
 
     def followed_by(self, tokens: Sequence[int]) -> PromptBatch:
         """The same prompts, each with these tokens after it; for prompts without padding."""
@@ -202,27 +200,21 @@ def check_ids(
         raise PromptError(f"The {subject} {prompt.text!r} gives no tokens: give it some text.")
     check_known(model, ids, f"The {subject}")
     limit = model.context_length
-    if model.has_encoder:
-        return _check_stacks(model, ids, limit, subject, new_tokens)
-    if limit is not None and len(ids) + new_tokens > limit:
+    if limit is None:
+        return ids
+    if not model.has_encoder and len(ids) + new_tokens > limit:
         raise PromptError(
             f"The {subject} has {len(ids)} tokens, and with {new_tokens} new ones that is more "
             f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)}."
         )
-    return ids
-
-
-def _check_stacks(
-    model: Model, ids: list[int], limit: int | None, subject: str, new_tokens: int
-) -> list[int]:
-    """`check_ids` where an encoder reads the prompt, and a decoder holds the answer."""
-    if limit is not None and len(ids) > limit:
+    # With two stacks, the encoder reads the prompt, and the decoder holds the answer.
+    if len(ids) > limit:
         raise PromptError(
             f"The {subject} has {len(ids)} tokens, more than the {limit} that the model's "
             f"encoder takes: shorten it to {limit}."
         )
     written = len(model.decoder_reads(ids)) + new_tokens
-    if limit is not None and written > limit:
+    if model.has_encoder and written > limit:
         raise PromptError(
             f"The answer to the {subject} may have {written} tokens, more than the {limit} "
             f"that the model's decoder takes: ask for {limit - written + new_tokens} at most."

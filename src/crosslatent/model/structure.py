@@ -7,7 +7,8 @@ names that the field uses. What is found here is a candidate; `proof` decides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from torch import nn
@@ -43,6 +44,17 @@ _KINDS_WITH_STATE = frozenset(
 def text_config(hf: PreTrainedModel) -> Any:
     """The config of the text decoder."""
     return hf.config.get_text_config(decoder=True)
+
+
+@contextmanager
+def attention_called(config: Any, name: str) -> Iterator[None]:
+    """While open, models with this config take the attention function of a name."""
+    usual = config._attn_implementation  # noqa: SLF001 - where transformers keeps the name
+    config._attn_implementation = name  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual  # noqa: SLF001
 
 
 def reads_both_ways(hf: PreTrainedModel) -> bool:
@@ -104,20 +116,16 @@ def refuse_states(kind: type, config: Any, blocks: Sequence[nn.Module] = ()) -> 
     held = {name for names in children for name in names if name in _RECURRENT}
     if not (odd or held or getattr(kind, "_is_stateful", False)):
         return
-    layers = [layer for layer, each in enumerate(kinds) if each in odd]
-    layers = layers or [layer for layer, names in enumerate(children) if held & names]
+    layers = [str(layer) for layer, each in enumerate(kinds) if each in odd]
+    layers = layers or [str(layer) for layer, names in enumerate(children) if held & names]
     what = ", ".join(sorted(odd or held)) or "a state"
-    where = f"blocks {_brief(layers)}" if layers else "its blocks"
+    brief = ", ".join([*layers[:4], "..."] if len(layers) > 4 else layers)
+    where = f"blocks {brief}" if layers else "its blocks"
     raise ModelError(
         f"{kind.__name__} is recurrent or hybrid ({where}: {what}): a state that runs from "
         "token to token takes the place of attention there, so there is no attention output to "
         "carry over and no prefix to share; use a model whose blocks all have attention."
     )
-
-
-def _brief(layers: list[int]) -> str:
-    shown = ", ".join(map(str, layers[:4]))
-    return f"{shown}, ..." if len(layers) > 4 else shown
 
 
 def _named_list(hf: PreTrainedModel, path: str, expected: int) -> nn.ModuleList:
@@ -214,12 +222,7 @@ class Names:
 
     def over(self, other: Names) -> Names:
         """These names, and those of `other` where there are none."""
-        return Names(
-            self.blocks or other.blocks,
-            self.attn or other.attn,
-            self.ffn or other.ffn,
-            self.cross_attn or other.cross_attn,
-        )
+        return Names(*(own or its for own, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 # Attention and feed-forward stand in layers that add the residual themselves.
@@ -273,18 +276,18 @@ def decoder_prompt(hf: PreTrainedModel) -> tuple[int, ...]:
     Raises:
         ModelError: the model does not say what its decoder starts with.
     """
-    start = _setting(hf, "decoder_start_token_id")
+    start = setting(hf, "decoder_start_token_id")
     if not isinstance(start, int):
         raise ModelError(
             f"{type(hf).__name__} does not say what its decoder starts with "
             f"(decoder_start_token_id is {start!r}): set it to one token id in "
             "generation_config.json, or on model.generation_config."
         )
-    forced = _setting(hf, "forced_bos_token_id")
+    forced = setting(hf, "forced_bos_token_id")
     return (start,) if forced is None else (start, int(forced))
 
 
-def _setting(hf: PreTrainedModel, name: str) -> Any:
+def setting(hf: PreTrainedModel, name: str) -> Any:
     """A setting of the generation config, else of the config."""
     value = getattr(getattr(hf, "generation_config", None), name, None)
     return getattr(hf.config, name, None) if value is None else value
@@ -343,17 +346,12 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
             "a causal language model, such as one of type 'llama' or 'qwen3'."
         )
     kind = SEEING if _was_written_by(config, SEEING) or not CAUSAL.takes(config) else CAUSAL
-    _refuse_recurrent(config, kind)
+    mapping = kind.loads._model_mapping  # noqa: SLF001 - the only way to ask it by config
+    if type(config) in mapping:  # what is recurrent is refused before weights are read
+        refuse_states(mapping[type(config)], config.get_text_config(decoder=True))
     return kind
 
 
 def _was_written_by(config: PreTrainedConfig, kind: ModelKind) -> bool:
     known = kind.known.get(config.model_type)
     return known is not None and known in (getattr(config, "architectures", None) or ())
-
-
-def _refuse_recurrent(config: PreTrainedConfig, kind: ModelKind) -> None:
-    """Before weights are read."""
-    mapping = kind.loads._model_mapping  # noqa: SLF001 - the only way to ask it by config
-    if type(config) in mapping:
-        refuse_states(mapping[type(config)], config.get_text_config(decoder=True))

@@ -78,6 +78,16 @@ ENCODED_TOKENS = 5
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+def before(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
+    """Call `hook` (module, args, kwargs) before a module runs, while `hooks` is open."""
+    hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+
+
+def after(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
+    """Call `hook` (module, args, output) after a module has run, while `hooks` is open."""
+    hooks.callback(module.register_forward_hook(hook).remove)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a module.
@@ -85,10 +95,12 @@ class Call:
     Attributes:
         entered: the first tensor among its arguments.
         left: the hidden states that it returned.
+        device: where they were.
     """
 
     entered: Tensor
     left: Tensor
+    device: torch.device | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +135,8 @@ class Trace:
         """Keep the calls of modules while `hooks` is open; a module may be named twice."""
         for module in dict.fromkeys(modules):
             entered: list[Tensor] = []
-            before = module.register_forward_pre_hook(self._enters(entered), with_kwargs=True)
-            after = module.register_forward_hook(self._leaves(entered))
-            hooks.callback(before.remove)
-            hooks.callback(after.remove)
+            before(hooks, module, self._enters(entered))
+            after(hooks, module, self._leaves(entered))
 
     def seen(self, block: nn.Module, paths: Iterable[str]) -> BlockTrace:
         """What became of the stream in a block, and of the modules at some paths in it."""
@@ -139,7 +149,7 @@ class Trace:
             for path in paths
             if block.get_submodule(path) in self.calls
         }
-        norms = frozenset(path for path in calls if _has_no_matrix(block.get_submodule(path)))
+        norms = frozenset(path for path in calls if not has_matrix(block.get_submodule(path)))
         return BlockTrace(whole.entered, whole.left, calls, norms)
 
     @staticmethod
@@ -154,7 +164,8 @@ class Trace:
         def keep(module: nn.Module, _args: Any, output: Any) -> None:
             value: Any = hidden_of(output)
             if isinstance(value, Tensor) and entered:
-                self.calls.setdefault(module, []).append(Call(entered[0], copied(value)))
+                call = Call(entered[0], copied(value), value.device)
+                self.calls.setdefault(module, []).append(call)
             else:
                 gives = f"returns a {type(output).__name__}, and no tensor of hidden states"
                 self.odd[module] = gives if entered else "is called without hidden states"
@@ -162,8 +173,9 @@ class Trace:
         return keep
 
 
-def _has_no_matrix(module: nn.Module) -> bool:
-    return all(weight.dim() < 2 for weight in module.parameters())
+def has_matrix(module: nn.Module) -> bool:
+    """Whether one of a module's weights is a matrix."""
+    return any(weight.dim() >= 2 for weight in module.parameters())
 
 
 def copied(value: Tensor) -> Tensor:
@@ -212,7 +224,7 @@ class ArgumentsOf:
         """Keep them while `hooks` is open."""
         self.module = module
         self._last: Arguments | None = None
-        hooks.callback(module.register_forward_pre_hook(self._keep, with_kwargs=True).remove)
+        before(hooks, module, self._keep)
 
     def _keep(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         self._last = (args, kwargs)
@@ -239,6 +251,5 @@ class ArgumentsOf:
             return None
         other = value.clone()
         other[..., 0, :] += change
-        swapped = tuple(other if each is value else each for each in args)
-        named = {name: other if each is value else each for name, each in kwargs.items()}
+        swapped, named = with_input(args, kwargs, lambda same: same, other)
         return copied(hidden_of(self.module(*swapped, **named)))
