@@ -15,7 +15,7 @@ from torch import Tensor
 from crosslatent import engine
 from crosslatent.answering.scoring import ItemScorer
 from crosslatent.core.errors import UsageError
-from crosslatent.engine import Answered, EnginePath, TieBreaker
+from crosslatent.engine import EnginePath, TieBreaker
 from crosslatent.engine.decoding import Decoded, silent
 from crosslatent.engine.prefill import Prefilled, prefill
 from crosslatent.engine.requests import Request
@@ -128,25 +128,17 @@ def ask(
     )
     for answered in answers:
         prompted, request = waiting.popleft()
-        taken = EnginePath(answered.paths[0], answered.reason) if answered.paths else EnginePath("")
-        yield tuple(_judged(prompted, _settled(prompted, request, answered, exact), taken))
-
-
-def _settled(
-    prompted: Prompted, request: Request, answered: Answered, exact: TieBreaker | None
-) -> Answered:
-    """The answers with near-ties answered again, if that is wanted."""
-    if exact is None:
-        return answered
-    judge = prompted.scorer
-    margins = [row.min_margin if judge is None else judge.margin(row) for row in answered.rows]
-    return exact.settle(request, answered, margins)
-
-
-def _judged(prompted: Prompted, answered: Answered, taken: EnginePath) -> Iterator[JudgedRow]:
-    judge = prompted.scorer
-    for row, path, seconds in zip(answered.rows, answered.paths, answered.seconds, strict=True):
-        yield JudgedRow({} if judge is None else judge.record(row), row, path, seconds, taken)
+        judge = prompted.scorer
+        taken = EnginePath(answered.paths[0] if answered.paths else "", answered.reason)
+        if exact is not None:
+            rows = answered.rows
+            margins = [row.min_margin if judge is None else judge.margin(row) for row in rows]
+            answered = exact.settle(request, answered, margins)  # noqa: PLW2901 - near-ties again
+        columns = zip(answered.rows, answered.paths, answered.seconds, strict=True)
+        yield tuple(
+            JudgedRow({} if judge is None else judge.record(row), row, way, seconds, taken)
+            for row, way, seconds in columns
+        )
 
 
 _BELOW_ONE = 1 - 2**-20

@@ -65,10 +65,6 @@ class SpelledAnswers:
     def check(self, model: Model, *, scored: bool) -> None:
         """Refuse answers that the model cannot write.
 
-        Args:
-            model: the model.
-            scored: whether all of them are scored.
-
         Raises:
             PromptError: the model has no embedding for a token of one, or, if it is to be scored,
                 the tokenizer has no token for it.
@@ -84,12 +80,7 @@ class SpelledAnswers:
 
 
 def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[SpelledAnswers]:
-    """Answers as token ids, each as it is written after its prompt.
-
-    Args:
-        model: whose tokenizer counts.
-        asked: prompts, each with the answers that are looked for.
-    """
+    """Answers as token ids, each as it is written after its prompt."""
     pairs = [
         (context, text)
         for context, answers in asked
@@ -140,7 +131,11 @@ class ItemScorer:
 
     def __post_init__(self) -> None:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
-        spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
+        spelled = self.spelled
+        if spelled is None:
+            ids = encode(self.model, self.item.main)
+            context = context_of(self.model, Prompt(self.item.main), ids, chat=False)
+            (spelled,) = spell(self.model, [(context, answers_of(self.item))])
         spelled.check(self.model, scored=self.whole)
         self._metrics = applicable_metrics(self.item, self.metric)
         # Options need distinct first tokens; for an open question any gold answer will do.
@@ -333,13 +328,6 @@ def all_starts(spelled: SpelledAnswers) -> dict[str, list[int]]:
 def answers_of(item: Item) -> tuple[str, ...]:
     """What is looked for in the answer to an item: its options, else its gold answers."""
     return item.options or tuple(gold for gold in item.golds if gold)
-
-
-def _after_main(model: Model, item: Item) -> SpelledAnswers:
-    ids = encode(model, item.main)
-    context = context_of(model, Prompt(item.main), ids, chat=False)
-    (spelled,) = spell(model, [(context, answers_of(item))])
-    return spelled
 
 
 def _finite(value: float | None) -> float | None:

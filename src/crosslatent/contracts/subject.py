@@ -100,13 +100,6 @@ class Subject:
     ) -> Subject:
         """Encode the texts; of many blocks, take some from the first to the last.
 
-        Args:
-            model: the model.
-            texts: main, aux and a shorter one.
-            new_tokens: tokens that an answer has at most.
-            most_layers: how many blocks are edited at most.
-            components: see the class.
-
         Raises:
             PromptError: the model's context is too short for a text.
         """

@@ -183,9 +183,7 @@ def _arguments(cluster: Cluster) -> dict[str, Any]:
     if cluster.address == LOCAL:
         given |= {"include_dashboard": False, "object_store_memory": _OBJECTS}
         if cluster.workers is not None:
-            given["num_cpus"] = max(cluster.workers, _cores())
+            affinity = getattr(os, "sched_getaffinity", None)
+            cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+            given["num_cpus"] = max(cluster.workers, cores)
     return given
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -165,10 +165,6 @@ class Worker:
     def check(self, session: int, manifest: dict[str, Any]) -> None:
         """Refuse to work where the model, its prompts or the run folder are others than elsewhere.
 
-        Args:
-            session: of the run folder.
-            manifest: what run.json says of the run.
-
         Raises:
             ModelError: this worker has loaded another model, or its prompts give other token ids.
             RunFolderError: it does not see the run folder, or another session has taken it.

@@ -128,11 +128,7 @@ class WorkerPool:
             raise SweepError(_lost("while the sweep was prepared", error)) from error
 
     def greet(self, ready: Callable[[Any], Any]) -> None:
-        """From now on, a worker gets work units only after this was asked of it.
-
-        Args:
-            ready: from a worker to the reference of its answer.
-        """
+        """From now on, a worker gets work units only after this was asked of it."""
         self._ready = ready
         free, self._free = self._free, []
         for worker in free:
@@ -140,10 +136,6 @@ class WorkerPool:
 
     def do(self, work_units: Iterable[WorkUnit], session: int) -> Iterator[Result]:
         """Have work units done, and yield them as they are.
-
-        Args:
-            work_units: the work units; taken as workers get free.
-            session: of the run folder.
 
         Raises:
             CrosslatentError: what a worker raised, such as a full disk.

@@ -265,13 +265,7 @@ def log_probabilities(
     tokens: Sequence[int],
     mass: Float[Tensor, " rows"] | None = None,
 ) -> list[tuple[float, ...]]:
-    """Log-probabilities (nats) of some tokens in every row.
-
-    Args:
-        logits: of their next token.
-        tokens: token ids.
-        mass: `logsumexp` of the logits, if it is known.
-    """
+    """Log-probabilities (nats) of some tokens in every row."""
     if not tokens:
         return [()] * len(logits)
     mass = logsumexp(logits) if mass is None else mass

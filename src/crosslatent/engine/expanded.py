@@ -34,11 +34,6 @@ class ExpandedPrompts:
     def __init__(self, model: Model, requests: Sequence[Request], chunk: int | None = None) -> None:
         """Read the prompt.
 
-        Args:
-            model: the model.
-            requests: one.
-            chunk: prompt tokens per forward; None for all at once.
-
         Raises:
             Unshareable: the prompt cannot be read in parts.
         """
@@ -132,12 +127,7 @@ class EncodedPrompt:
     """What the encoder made of a prompt, and the cross-attention's keys and values of it."""
 
     def __init__(self, model: Model, main: Sequence[int]) -> None:
-        """Let the encoder read the prompt.
-
-        Args:
-            model: an encoder-decoder model.
-            main: token ids of the prompt.
-        """
+        """Let the encoder read the prompt."""
         batch = encode_batch(model, [main])
         # No row changes what cross-attention looks at: its keys and values are the encoder's.
         read = prefill(model, batch)

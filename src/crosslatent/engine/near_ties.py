@@ -33,10 +33,6 @@ class TieBreaker:
     def __init__(self, model: Model, max_new_tokens: int) -> None:
         """Prepare.
 
-        Args:
-            model: the model that answered.
-            max_new_tokens: most new tokens, the end token counted in.
-
         Raises:
             ModelError: memory does not suffice for the model in float32, or its weights cannot be
                 made float32.
@@ -47,13 +43,7 @@ class TieBreaker:
         self._max_new_tokens = max_new_tokens
 
     def settle(self, request: Request, answered: Answered, margins: Sequence[float]) -> Answered:
-        """The answers to a request, near-ties among them given again.
-
-        Args:
-            request: what was asked.
-            answered: what was answered.
-            margins: by how much each row was decided, in logits.
-        """
+        """The answers to a request, near-ties among them given again."""
         rows, paths, seconds = list(answered.rows), list(answered.paths), list(answered.seconds)
         for at, margin in enumerate(margins):
             if not margin < self._threshold:

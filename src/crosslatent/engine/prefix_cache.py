@@ -120,13 +120,7 @@ class SharedCache(Cache):
     """
 
     def __init__(self, prefix: Prefix, groups: Int[Tensor, " rows"], room: int) -> None:
-        """Start without any token of the rows.
-
-        Args:
-            prefix: what the rows share.
-            groups: which of its prompts each row continues.
-            room: most tokens that a row will hold.
-        """
+        """Start without any token of the rows."""
         self._batch = _Common(prefix, groups, room)
         self._suffixes = [
             SuffixLayer(layer, reach, self._batch)

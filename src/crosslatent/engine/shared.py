@@ -237,13 +237,7 @@ class Growth:
     """
 
     def __init__(self, n_groups: int, groups: Sequence[int], first: Sequence[int]) -> None:
-        """Plan the growth.
-
-        Args:
-            n_groups: how many prompts there are.
-            groups: the prompt of each row.
-            first: the first block that each row edits.
-        """
+        """Plan the growth."""
         self.order = sorted(range(len(groups)), key=lambda row: first[row])
         self._first = sorted(first)
         self._n_groups = n_groups
@@ -277,13 +271,7 @@ class SharedRows:
     """Rows in a batch; used inside `engine.prefix_attention.shared_attention`."""
 
     def __init__(self, model: Model, cache: SharedCache, lengths: Int[Tensor, " groups"]) -> None:
-        """Start.
-
-        Args:
-            model: the model.
-            cache: of the rows.
-            lengths: tokens of each prompt's prefix.
-        """
+        """Start."""
         self._model = model
         self._cache = cache
         self._lengths = lengths
@@ -299,13 +287,7 @@ class SharedRows:
     def read(
         self, tokens: Int[Tensor, "rows pos"], step: Step, keep: int
     ) -> Float[Tensor, "rows kept vocab"]:
-        """Read tokens in the first rows, or in all; returns their logits.
-
-        Args:
-            tokens: token ids.
-            step: their depths and what they may see.
-            keep: of how many last positions logits are wanted.
-        """
+        """Read tokens in the first rows, or in all; returns their logits."""
         device = self._model.device
         self._cache.begin(step)
         groups = self.groups[: len(tokens)]

@@ -66,12 +66,7 @@ class Answerer:
     def scores(
         self, options: Mapping[PromptPair, Sequence[Ids]], *, silent: bool = False
     ) -> dict[tuple[PromptPair, Ids], tuple[float, bool]]:
-        """Log-probability (nats) of each option, and whether greedy decoding gives it.
-
-        Args:
-            options: continuations of each prompt.
-            silent: no progress bar.
-        """
+        """Log-probability (nats) of each option, and whether greedy decoding gives it."""
         rows = self._rows(options)
         found = {}
         with tqdm(total=len(options), desc="Scoring prompts", disable=silent) as bar:
@@ -94,12 +89,6 @@ class Answerer:
 
         The engine knows no stops but end tokens, so attempts get longer: a long limit costs only
         those that need it.
-
-        Args:
-            prompts: the prompts.
-            most: most new tokens.
-            ended: whether an answer has come to its end.
-            silent: no progress bar.
         """
         rows = self._rows(prompts)
         found: dict[PromptPair, Ids] = {}

@@ -46,10 +46,6 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
     def __init__(self, model: Model, arguments: Arguments) -> None:
         """Wrap a model that is loaded.
 
-        Args:
-            model: the model.
-            arguments: what to transplant, and where counterparts are.
-
         Raises:
             UsageError: a layer or an engine that the model does not have.
             ModelError: an encoder reads its prompts.

@@ -73,12 +73,7 @@ class Tokens:
     def among(
         self, positions: Int[Tensor, "rows pos"], lengths: Int[Tensor, " rows"]
     ) -> Bool[Tensor, "rows pos"]:
-        """Which tokens of a forward are changed, as a mask.
-
-        Args:
-            positions: of the tokens; negative for padding on the left.
-            lengths: real tokens of each row's prompt.
-        """
+        """Which tokens of a forward are changed, as a mask."""
         lengths = lengths[:, None]
         if self.kind == "all":
             return torch.ones_like(positions, dtype=torch.bool)
@@ -134,10 +129,6 @@ class Intervention(ABC):
     @classmethod
     def of_text(cls, model: Model, settings: str) -> Iterator[tuple[str, tuple[Self, ...]]]:
         """What settings in words stand for: a label and interventions for each condition.
-
-        Args:
-            model: the model.
-            settings: in a form of the kind's own.
 
         Raises:
             UsageError: the kind has no such form, or these are not in it.

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crosslatent.core.specs import Site
-from crosslatent.interventions.intervention import Change, Intervention, Tokens
+from crosslatent.interventions.intervention import Intervention, Tokens
 from crosslatent.model.sites import Rewrite
 
 
@@ -36,12 +36,7 @@ class Window:
     def here(
         self, width: int, back: int = 0
     ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"]]:
-        """Rows whose token is among the current `width` columns, and its column there.
-
-        Args:
-            width: columns of the current forward.
-            back: which token, counted back from the last real one.
-        """
+        """Rows whose token is among the current `width` columns, and its column there."""
         if self.start is None:
             nothing = self.last[:0]
             return nothing, nothing
@@ -145,11 +140,15 @@ def rewrites_by_row(
 
 
 def _rewrite(members: Sequence[Member]) -> Rewrite:
-    parts = [
-        (back, torch.tensor([place for place, _ in touching]), _together(touching, back))
-        for back in range(max(each.tokens.count for _, each in members))
-        for touching in _by_kind([(at, each) for at, each in members if each.tokens.count > back])
-    ]
+    parts = []
+    for back in range(max(each.tokens.count for _, each in members)):
+        kinds: dict[type[Intervention], list[Member]] = defaultdict(list)
+        for place, each in members:
+            if each.tokens.count > back:
+                kinds[type(each)].append((place, each))
+        for kind, touching in kinds.items():
+            change = kind.together([each for _, each in touching], back)
+            parts.append((back, torch.tensor([place for place, _ in touching]), change))
 
     def rewrite(hidden: Float[Tensor, "rows pos width"]) -> Float[Tensor, "rows pos width"]:
         changed = hidden.clone()
@@ -159,15 +158,3 @@ def _rewrite(members: Sequence[Member]) -> Rewrite:
         return changed
 
     return rewrite
-
-
-def _by_kind(members: Sequence[Member]) -> list[list[Member]]:
-    kinds: dict[type[Intervention], list[Member]] = defaultdict(list)
-    for place, each in members:
-        kinds[type(each)].append((place, each))
-    return list(kinds.values())
-
-
-def _together(members: Sequence[Member], back: int) -> Change:
-    kind = type(members[0][1])
-    return kind.together([each for _, each in members], back)

@@ -90,7 +90,12 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Mo
         decoder_prompt(hf)  # refuses a model that does not say what its decoder starts with
     path, blocks = block_list(hf, names)
     refuse_states(type(hf), text_config(hf), list(blocks))
-    _keep_soft_caps(hf)
+    config = text_config(hf)
+    # Some versions of transformers choose sdpa for models with soft caps, which leaves these out
+    # without a word; later ones choose eager, so this gives the same numbers with all of them.
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    if capped and getattr(config, "_attn_implementation", None) == "sdpa":
+        hf.set_attn_implementation("eager")
     choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
     with answering(hf):
         parts = _probed(hf, path, choices)
@@ -232,7 +237,8 @@ def _shape(seen: BlockTrace, path: str) -> str:
 def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> ModelParts:
     """One forward that is watched, and what it says of every block."""
     trace = Trace()
-    around = _around(hf, path)
+    beside = hf.get_submodule(path.rpartition(".")[0]).children()
+    around = [each for each in beside if not isinstance(each, nn.ModuleList)]
     with ExitStack() as hooks:
         for choice in choices:
             modules = [choice.block.get_submodule(path) for path in choice.paths]
@@ -295,12 +301,6 @@ def _verify_tokenwise(layer: int, part: str, name: str, arguments: ArgumentsOf) 
         )
 
 
-def _around(hf: PreTrainedModel, path: str) -> list[nn.Module]:
-    """The modules that stand beside the list of blocks."""
-    parent = hf.get_submodule(path.rpartition(".")[0])
-    return [each for each in parent.children() if not isinstance(each, nn.ModuleList)]
-
-
 def _final_norm(
     last: nn.Module, around: list[nn.Module], final: Tensor, trace: Trace
 ) -> nn.Module | None:
@@ -311,15 +311,6 @@ def _final_norm(
             if proof.same(call.entered, left) and proof.same(call.left, final):
                 return module
     return None
-
-
-def _keep_soft_caps(hf: PreTrainedModel) -> None:
-    # Some versions of transformers choose sdpa for these models, which leaves the caps out without
-    # a word; later ones choose eager, so this gives the same numbers with all of them.
-    config = text_config(hf)
-    capped = getattr(config, "attn_logit_softcapping", None) is not None
-    if capped and getattr(config, "_attn_implementation", None) == "sdpa":
-        hf.set_attn_implementation("eager")
 
 
 def _verify_causal(hf: PreTrainedModel) -> None:

@@ -271,13 +271,6 @@ def thought_note(
 ) -> str | None:
     """A sentence for a prompt that ends inside a thought; None for one that does not.
 
-    Args:
-        model: whose template counts.
-        prompt: the prompt.
-        chat: whether, and how, it goes through the chat template.
-        role: what the prompt is ("main", "aux").
-        new_tokens: how many tokens will be generated after it.
-
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses the prompt.
     """

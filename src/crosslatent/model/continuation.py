@@ -63,14 +63,7 @@ class Written(NamedTuple):
 
 
 def context_of(model: Model, prompt: Prompt, ids: Sequence[int], *, chat: AsChat) -> Context:
-    """What follows a prompt follows this.
-
-    Args:
-        model: whose tokenizer counts.
-        prompt: the prompt.
-        ids: its token ids, as `encode` gives them.
-        chat: whether it went through the chat template, and how.
-    """
+    """What follows a prompt follows this."""
     if model.has_encoder:
         return Context("", tuple(ids), special=False)  # a decoder writes from its own start
     text = str(put_as_chat(model, prompt, tokenize=False, chat=chat)) if chat else prompt.plain()
@@ -176,13 +169,7 @@ def _rest(model: Model, before: Ids, text: str, whole: Ids, candidates: Sequence
 
 
 def _candidates(model: Model, last: str, text: str) -> Iterator[Ids]:
-    """How a text is written after one thing or another, and alone.
-
-    Args:
-        model: whose tokenizer counts.
-        last: the last letter of the context.
-        text: the text.
-    """
+    """How a text is written after one thing or another, and alone."""
     anchors = ("", *dict.fromkeys((last, *_ANCHORS)))
     alone = _encoded(model, anchors, special=False)
     both = _encoded(model, [anchor + text for anchor in anchors], special=False)

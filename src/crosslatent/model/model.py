@@ -103,9 +103,6 @@ class Model:
         The prompt itself; in encoder-decoder models the start token and what is forced after it,
         whatever the prompt is.
 
-        Args:
-            prompt: token ids.
-
         Raises:
             ModelError: the model does not say what its decoder starts with.
         """

@@ -156,11 +156,6 @@ def left_open(model: Model, texts: Sequence[str], encoded: Sequence[list[int]]) 
 
     A decoder goes on where its prompt ends, and after an end token it would begin another text. An
     encoder's prompt keeps its end, which it was trained with. What the text itself ends in stays.
-
-    Args:
-        model: whose tokenizer counts.
-        texts: the texts.
-        encoded: what the tokenizer makes of them.
     """
     if model.has_encoder or not texts:
         return list(encoded)

@@ -63,7 +63,7 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
                 _read_attn_residual(hooks, block, site, receive)
             else:
                 module = module_of(block, site.component)
-                after(hooks, module, _receiver(site, receive, _rows(hooks, block, module)))
+                _leaving(hooks, block, module, partial(receive, site))
         yield
 
 
@@ -75,9 +75,8 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
             block = model.blocks[site.layer]
             if model.check_component(site.component) in UNITS:
                 _entering_units(hooks, model, site, rewrite)
-                continue
-            module = module_of(block, site.component)
-            after(hooks, module, _rewriter(rewrite, _rows(hooks, block, module)))
+            else:
+                _leaving(hooks, block, module_of(block, site.component), rewrite)
         yield
 
 
@@ -132,27 +131,21 @@ class _Rows:
         return apart
 
 
-def _rows(hooks: ExitStack, block: Block, module: nn.Module) -> _Rows | None:
-    """For a module that returns the tokens of all rows in one; None for the others."""
-    return _Rows(hooks, block) if module in block.flat else None
+def _leaving(
+    hooks: ExitStack, block: Block, module: nn.Module, act: Callable[[Tensor], Tensor | None]
+) -> None:
+    """Let a function see, or change, what a module of a block returns."""
+    # A module may return the tokens of all rows in one.
+    rows = _Rows(hooks, block) if module in block.flat else None
 
-
-def _receiver(site: Site, receive: Receive, rows: _Rows | None) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        hidden = hidden_of(output)
-        receive(site, hidden if rows is None else rows.apart(hidden))
-
-    return hook
-
-
-def _rewriter(rewrite: Rewrite, rows: _Rows | None) -> Callable[..., Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         hidden = hidden_of(output)
-        if rows is None:
-            return with_hidden(output, rewrite(hidden))
-        return with_hidden(output, rewrite(rows.apart(hidden)).flatten(0, 1))
+        changed = act(hidden if rows is None else rows.apart(hidden))
+        if changed is None:
+            return None
+        return with_hidden(output, changed if rows is None else changed.flatten(0, 1))
 
-    return hook
+    after(hooks, module, hook)
 
 
 def _entering_units(

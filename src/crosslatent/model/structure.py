@@ -102,11 +102,6 @@ def candidates(block: nn.Module, named: str | None, usual: tuple[str, ...]) -> l
 def refuse_states(kind: type, config: Any, blocks: Sequence[nn.Module] = ()) -> None:
     """Refuse models that carry a state from token to token.
 
-    Args:
-        kind: class of the model.
-        config: of its text decoder.
-        blocks: its blocks, if it is there already.
-
     Raises:
         ModelError: a block is recurrent, or the model says that it keeps states.
     """
@@ -254,11 +249,6 @@ def has_encoder(hf: PreTrainedModel) -> bool:
 
 def refuse_encoder(hf: PreTrainedModel, what: str, instead: str) -> None:
     """Refuse what works for decoders alone.
-
-    Args:
-        hf: the model.
-        what: what is asked for, as a message begins.
-        instead: what to do, as it ends.
 
     Raises:
         ModelError: an encoder reads the model's prompts.

@@ -70,11 +70,6 @@ def load_tokenizer(
     class that is that file and nothing else (`PreTrainedTokenizerFast`), the file is used in its
     place: `AutoTokenizer` does not follow that for every model type.
 
-    Args:
-        path: a local folder, or a name on the hub.
-        revision: on the hub.
-        trust_remote_code: run code that comes with the tokenizer.
-
     Raises:
         OSError, ValueError, KeyError, ImportError: from transformers, where there is no tokenizer.
         ModelError: the class that transformers takes cannot read what the folder holds.
@@ -141,10 +136,6 @@ def difference(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
     Looked at are texts in many scripts and tokens of the file's own vocabulary. Padding, truncation
     and added tokens are the user's; special tokens around a text are compared unless the folder's
     tokenizer_config.json speaks of them.
-
-    Args:
-        tokenizer: the tokenizer.
-        file: the file.
 
     Returns:
         What a sentence goes on with after the name of the tokenizer.

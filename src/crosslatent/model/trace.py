@@ -48,14 +48,7 @@ def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None
 def with_input(
     args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Any], Any], hidden: Tensor
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with `hidden` in the place of the hidden states.
-
-    Args:
-        args: of a module.
-        kwargs: of a module.
-        change: what becomes of every other argument.
-        hidden: what enters in their place.
-    """
+    """The same arguments with `hidden` in the place of the hidden states."""
     own = first_tensor(args, kwargs)
     places = [hidden if each is own else change(each) for each in args]
     named = {name: hidden if each is own else change(each) for name, each in kwargs.items()}
@@ -238,11 +231,7 @@ class ArgumentsOf:
 
     @torch.no_grad()
     def again(self, change: float) -> Tensor | None:
-        """What the module returns if the first token that enters it is another; None if unknown.
-
-        Args:
-            change: how much is added to the first token's values.
-        """
+        """What the module returns if the first token that enters it is another; None if unknown."""
         if self._last is None:
             return None
         args, kwargs = self._last
