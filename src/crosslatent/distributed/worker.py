@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -199,47 +199,34 @@ class Worker:
             SweepError: one item after another fails.
         """
         started = time.monotonic()
-        rows, failures, paths = (
-            self._rows(piece, session) if piece.kind == "rows" else self._extras(piece, session)
-        )
-        return WrittenPart(rows, tuple(failures), tuple(paths), time.monotonic() - started)
-
-    def _rows(
-        self, piece: WorkUnit, session: int
-    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
+        if piece.kind != ROWS_TABLE:
+            found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
+            self._write(piece, session, [made for made, _ in found if made is not None])
+            failures = tuple(failure for _, failure in found if failure is not None)
+            return WrittenPart(0, failures, (), time.monotonic() - started)
         rows: list[dict[str, Any]] = []
-        failures: list[Failure] = []
+        failed: list[Failure | None] = []
         paths: dict[EnginePath, None] = {}
         try:
             for done in self._answering.answer(piece.ranges):
                 rows += done.rows
                 paths.update(dict.fromkeys(done.paths))
-                if done.failure is not None:
-                    failures.append(done.failure)
+                failed.append(done.failure)
         except SweepError:
             self._write(piece, session, [rows])
             raise
         self._write(piece, session, [rows])
-        return len(rows), failures, paths
-
-    def _extras(
-        self, piece: WorkUnit, session: int
-    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
-        found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
-        made = [rows for rows, _ in found if rows is not None]
-        failures = [failure for _, failure in found if failure is not None]
-        self._write(piece, session, made)
-        return 0, failures, ()
+        failures = tuple(failure for failure in failed if failure is not None)
+        return WrittenPart(len(rows), failures, tuple(paths), time.monotonic() - started)
 
     def _write(self, piece: WorkUnit, session: int, made: Sequence[Extra]) -> None:
         """Write the part of a work unit, unless a later session has taken the folder meanwhile."""
         check_fence(self._location, session)
-        rows = piece.kind == ROWS_TABLE
-        table = (
-            PartTable(self._location / ROWS_TABLE, ROWS)
-            if rows
-            else extra_at(self._location, piece.kind)
-        )
+        table: Parts
+        if piece.kind == ROWS_TABLE:
+            table = PartTable(self._location / ROWS_TABLE, ROWS)
+        else:
+            table = extra_at(self._location, piece.kind)
         if piece.instead_of is not None:
             _drop(table, part_name(session, piece.instead_of))
         whole = joined(made)
