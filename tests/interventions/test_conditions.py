@@ -111,7 +111,7 @@ def test_conditions_differ_in_name_and_in_what_they_change(model):
 
 def test_there_are_at_most_as_many_as_a_key_has_room_for(model, monkeypatch):
     monkeypatch.setattr(condition, "MOST", 3)
-    with pytest.raises(UsageError, match="There are 4 condition, but a run can have 3"):
+    with pytest.raises(UsageError, match="There are 4 conditions, but a run can have 3"):
         conditions_of(model, ["ablate:heads:0:each"])
 
 

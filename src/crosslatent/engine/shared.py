@@ -55,11 +55,10 @@ class SharedPrompts:
             raise Unshareable("its attention does not go through transformers' AttentionInterface")
         self._model = model
         self._requests = requests
-        every, plain = (
-            [OptionTree.of(one.options if one.plain_only == only else ()) for one in requests]
+        self._trees, self._plain_trees = (
+            [OptionTree.of(each.options if each.plain_only == only else ()) for each in requests]
             for only in (False, True)
         )
-        self._trees, self._plain_trees = every, plain
         starts = [request.main[: -self._tail] for request in requests]
         self._lengths = torch.tensor([len(start) for start in starts])
         self._common = requests[0].common
@@ -88,11 +87,8 @@ class SharedPrompts:
             if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
             watched, scored = self._log_probs(rows)
-            measured = [
-                at
-                for at, place in enumerate(batch.stay)
-                if place < len(self._requests) and not self._common
-            ]
+            plain = 0 if self._common else len(self._requests)
+            measured = [at for at, place in enumerate(batch.stay) if place < plain]
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
         return [
             replace(answers[at], watched=watched[at], scores=apart.get(pick, scored[at]))
@@ -111,11 +107,8 @@ class SharedPrompts:
         """The ends of the prompts through the model, each row with its edits."""
         ends = torch.tensor([request.main[-self._tail :] for request in self._requests])
         edits = [batch.edits[row] for row in batch.growth.order]
-        first = len(self._requests)
-        with (
-            entering(self._model, batch.growth),
-            rewriting(self._model, rewrites_by_row(edits, first)),
-        ):
+        own = rewriting(self._model, rewrites_by_row(edits, len(self._requests)))
+        with entering(self._model, batch.growth), own:
             return rows.read(ends[rows.groups], Step.chain(0, self._tail), keep=1)[:, -1]
 
     def _plain_scores(
@@ -133,8 +126,7 @@ class SharedPrompts:
         ]
         if not asked:
             return {}
-        n_prompts = len(self._requests)
-        nodes = self._read_options(rows, self._plain_trees, torch.arange(n_prompts))
+        nodes = self._read_options(rows, self._plain_trees, torch.arange(len(self._requests)))
         found = {}
         for group, row in asked:
             logits = rows.logits[group : group + 1]
