@@ -135,13 +135,13 @@ def test_batches_that_differ(monkeypatch, subject):
 
 
 def test_hooks_that_stay(monkeypatch, subject):
-    right = sites._register
+    right = sites.after
 
     def wrong(hooks, module, hook):
         right(hooks, module, hook)
         module.register_forward_hook(lambda *_args: None)
 
-    monkeypatch.setattr(sites, "_register", wrong)
+    monkeypatch.setattr(sites, "after", wrong)
     assert failed("hooks-removed", subject).startswith("after a capture: hooks was 0, and is")
 
 

@@ -10,8 +10,7 @@ import torch
 from crosslatent import engine
 from crosslatent.core.errors import PairError
 from crosslatent.core.specs import Site
-from crosslatent.engine import EnginePath, oracle
-from crosslatent.engine.batches import Batches
+from crosslatent.engine import Batches, EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.kinds import Transplant

@@ -14,7 +14,8 @@ from crosslatent import contracts, engine
 from crosslatent.answering.ask import sample
 from crosslatent.answering.gradients import attribute
 from crosslatent.core.errors import ModelError, PromptError
-from crosslatent.engine import TieBreaker, oracle
+from crosslatent.engine import oracle
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.requests import Request
 from crosslatent.lens.evaluation.retention import _log_probabilities
 from crosslatent.lens.states import read_states

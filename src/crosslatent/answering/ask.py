@@ -15,8 +15,9 @@ from torch import Tensor
 from crosslatent import engine
 from crosslatent.answering.scoring import ItemScorer
 from crosslatent.core.errors import UsageError
-from crosslatent.engine import EnginePath, TieBreaker
+from crosslatent.engine import EnginePath
 from crosslatent.engine.decoding import Decoded, silent
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.prefill import Prefilled, prefill
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.intervention import Intervention

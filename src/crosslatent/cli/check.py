@@ -24,7 +24,8 @@ from crosslatent.core.errors import ContractError
 from crosslatent.core.specs import check_component
 
 if TYPE_CHECKING:
-    from crosslatent.contracts import CheckCost, ModelReport, Outcome, Subject
+    from crosslatent.contracts import Outcome, Subject
+    from crosslatent.contracts.facts import CheckCost, ModelReport
 
 _PARTS = {
     "blocks": "blocks",

@@ -18,18 +18,15 @@ from crosslatent.contracts.checks import (
     padding_agrees,
     self_transplant,
 )
-from crosslatent.contracts.facts import CheckCost, ModelReport, PartPlace, cost, found
+from crosslatent.contracts.facts import cost, found
 from crosslatent.contracts.subject import Broken, NotApplicable, Outcome, Subject
 from crosslatent.core.specs import check_component
 from crosslatent.model import Model
 
 __all__ = [
     "CONTRACTS",
-    "CheckCost",
     "Contract",
-    "ModelReport",
     "Outcome",
-    "PartPlace",
     "Subject",
     "check",
     "cost",

@@ -293,28 +293,20 @@ class ModelKind:
     Attributes:
         loads: the class of transformers that loads it.
         known: the class that each model type has there, by name.
-        brought: under what name a model that brings code says that it has such a class.
     """
 
     loads: Any
     known: Mapping[str, Any]
-    brought: str
 
     def takes(self, config: PreTrainedConfig) -> bool:
         """Whether a model with this config is of this kind."""
-        brings_code = self.brought in (getattr(config, "auto_map", None) or {})
+        brings_code = self.loads.__name__ in (getattr(config, "auto_map", None) or {})
         return config.model_type in self.known or brings_code
 
 
-CAUSAL = ModelKind(AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, "AutoModelForCausalLM")
-TWO_STACKS = ModelKind(
-    AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, "AutoModelForSeq2SeqLM"
-)
-SEEING = ModelKind(
-    AutoModelForImageTextToText,
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-    "AutoModelForImageTextToText",
-)
+CAUSAL = ModelKind(AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+TWO_STACKS = ModelKind(AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+SEEING = ModelKind(AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
 
 
 def kind_of(config: PreTrainedConfig) -> ModelKind:
@@ -335,13 +327,11 @@ def kind_of(config: PreTrainedConfig) -> ModelKind:
             f"A model of type {config.model_type!r} is not a decoder that can answer a prompt: use "
             "a causal language model, such as one of type 'llama' or 'qwen3'."
         )
-    kind = SEEING if _was_written_by(config, SEEING) or not CAUSAL.takes(config) else CAUSAL
+    # A checkpoint says which class wrote it.
+    written_by = SEEING.known.get(config.model_type)
+    seeing = written_by is not None and written_by in (getattr(config, "architectures", None) or ())
+    kind = SEEING if seeing or not CAUSAL.takes(config) else CAUSAL
     mapping = kind.loads._model_mapping  # noqa: SLF001 - the only way to ask it by config
     if type(config) in mapping:  # what is recurrent is refused before weights are read
         refuse_states(mapping[type(config)], config.get_text_config(decoder=True))
     return kind
-
-
-def _was_written_by(config: PreTrainedConfig, kind: ModelKind) -> bool:
-    known = kind.known.get(config.model_type)
-    return known is not None and known in (getattr(config, "architectures", None) or ())

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosslatent.answering.ask import Prompted, ask
-from crosslatent.engine import EnginePath, TieBreaker
+from crosslatent.engine import EnginePath
 from crosslatent.engine.decoding import silent
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.runs.schema import Failure
 from crosslatent.sweeps.extras import Extra, make_extra
 from crosslatent.sweeps.faults import ITEM_FAULTS, Streak, failure_of
