@@ -1,7 +1,7 @@
 """`Intervention`: a change of a forward: at which site, on which tokens, and how.
 
 An intervention holds the values that it brings, so that the oracle, the engine and `patched` need
-nothing else; several at once are a tuple. Each kind is one registered class in one file.
+nothing else; several at once are a tuple. Each kind is one registered class (`kinds`).
 """
 
 from __future__ import annotations
