@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crosslatent import contracts, engine
-from crosslatent.contracts import CONTRACTS, Subject, checks
+from crosslatent.contracts import CONTRACTS, Subject, guarantees
 from crosslatent.contracts.subject import Broken, NotApplicable
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.prefix_attention import Scoring
@@ -174,7 +174,7 @@ def test_captures_that_remember(subject):
 
 
 def test_a_model_that_takes_single_rows_is_skipped_with_the_reason(monkeypatch, subject):
-    monkeypatch.setattr(checks.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
+    monkeypatch.setattr(guarantees.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
     outcome = contracts.run("fast-equals-oracle", subject)
     assert (outcome.status, outcome.reason) == ("skipped", "its rows are answered one by one (so)")
 

@@ -524,7 +524,7 @@ def test_check_of_two_stacks_compares_with_neutral_settings(family, name):
 
 
 def _generate_two(model):
-    return contracts.checks._generated(contracts.subject_of(model))
+    return contracts.guarantees._generated(contracts.subject_of(model))
 
 
 @pytest.mark.parametrize("name", ["repetition_penalty", "num_beams", "suppress_tokens",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from crosslatent.contracts.checks import (
+from crosslatent.contracts.facts import cost, found
+from crosslatent.contracts.guarantees import (
     batches_agree,
     captures_are_independent,
     fast_equals_oracle,
@@ -18,7 +19,6 @@ from crosslatent.contracts.checks import (
     padding_agrees,
     self_transplant,
 )
-from crosslatent.contracts.facts import cost, found
 from crosslatent.contracts.subject import Broken, NotApplicable, Outcome, Subject
 from crosslatent.core.specs import check_component
 from crosslatent.model import Model

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import transformers
 from torch import nn
 
-from crosslatent.contracts.checks import COMPARED
+from crosslatent.contracts.guarantees import COMPARED
 from crosslatent.contracts.subject import Subject
 from crosslatent.core.specs import COMPONENTS
 from crosslatent.engine import best_path
@@ -156,11 +156,11 @@ def _norms(model: Model) -> dict[str, tuple[str, ...]]:
 
 
 _OPTIONS = 3
-"""Continuations that `checks.fast_equals_oracle` scores for every row, a forward each."""
+"""Continuations that `guarantees.fast_equals_oracle` scores for every row, a forward each."""
 _TRIAL = 140
 """Forwards in which the engine tries its paths on a model that has not been tried yet."""
 _PAIRS = 3
-"""Pairs of layers that `checks.generate_equals_decoding` compares for each component."""
+"""Pairs of layers that `guarantees.generate_equals_decoding` compares for each component."""
 
 
 @dataclass(frozen=True, slots=True)
