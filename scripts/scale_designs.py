@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crosslatent.core import costs
 from crosslatent.core.pairs import resolve_pairs
-from crosslatent.distributed.run import LARGEST
+from crosslatent.distributed import LARGEST
 
 PEAK = 989e12
 """Operations per second of an H100 in bfloat16, dense, as its maker states."""

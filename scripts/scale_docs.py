@@ -13,7 +13,7 @@ from typing import Any
 
 from crosslatent.core import costs
 from crosslatent.core.costs import human_bytes
-from crosslatent.distributed.run import LARGEST
+from crosslatent.distributed import LARGEST
 from scripts.scale_designs import (
     LARGE,
     NEW_TOKENS,

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 import crosslatent as xl
 from crosslatent import engine
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import COMPONENTS, EXPANDED_CACHE
 from crosslatent.engine import EnginePath, oracle
@@ -350,8 +350,8 @@ def test_the_touched_token_is_shown_where_it_is():
 def test_lm_evaluation_harness_refuses_an_encoder():
     pytest.importorskip("lm_eval")
     from crosslatent.core.errors import ModelError
-    from crosslatent.harness.arguments import Arguments
-    from crosslatent.harness.model import CrosslatentLM
+    from crosslatent.harness.command import Arguments
+    from crosslatent.harness.lm import CrosslatentLM
 
     arguments = Arguments.of({"pretrained": "x"})
     with pytest.raises(ModelError, match="lm-evaluation-harness does not work for encoder-dec"):

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from crosslatent.core.errors import CrosslatentError
     from crosslatent.interventions.activations import capture
     from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-    from crosslatent.interventions.kinds.ablate import Ablate
-    from crosslatent.interventions.kinds.steer import Steer
-    from crosslatent.interventions.kinds.transplant import Transplant
+    from crosslatent.interventions.kinds import Ablate, Steer, Transplant, register_intervention
     from crosslatent.interventions.patched import intervened, patched
-    from crosslatent.interventions.registry import register_intervention
     from crosslatent.model import Model, load, wrap
     from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
@@ -52,11 +49,8 @@ _NAMES = {
     "core.errors": ("CrosslatentError",),
     "interventions.activations": ("capture",),
     "interventions.intervention": ("ALL", "LAST", "PROMPT", "Intervention", "Tokens"),
-    "interventions.kinds.ablate": ("Ablate",),
-    "interventions.kinds.steer": ("Steer",),
-    "interventions.kinds.transplant": ("Transplant",),
+    "interventions.kinds": ("Ablate", "Steer", "Transplant", "register_intervention"),
     "interventions.patched": ("intervened", "patched"),
-    "interventions.registry": ("register_intervention",),
     "model": ("Model", "load", "wrap"),
     "report.figure": ("register_figure",),
     "selectors": ("Selector", "register_selector"),

@@ -17,7 +17,7 @@ from crosslatent.analysis import RunSummary, summarise, to_json
 from crosslatent.analysis.declared_tables import TABLES
 from crosslatent.analysis.figure_tables import records
 from crosslatent.analysis.passk import Draws, passed, unbiased
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
 from crosslatent.cli.first_steps import summary_lines
 from crosslatent.engine import oracle
 from support.rows import MAIN, ids_of, wrapped

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from crosslatent.answering.attribution import CANDIDATES, KINDS, Score, attribute, attributions
+from crosslatent.answering.gradients import (
+    CANDIDATES,
+    KINDS,
+    AttributionScore,
+    attribute,
+    attributions,
+)
 from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.specs import OF_EVERY_MODEL, Site
 from crosslatent.engine.oracle import reading
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, ids_of, wrapped
 
@@ -45,7 +51,7 @@ def by_small_steps(model, main, aux, component, score, positions=1):
     if score.kind == "rise" and not score.options:  # the likeliest tokens without any edit
         with reading(model, main, ()) as start:
             order = start.logits[0].argsort(descending=True)
-        score = Score("rise", tuple((token,) for token in order[:CANDIDATES].tolist()))
+        score = AttributionScore("rise", tuple((token,) for token in order[:CANDIDATES].tolist()))
 
     def value(source, target, strength):
         edit = Transplant(Site(component, target), vectors[source], strength)
@@ -81,7 +87,7 @@ def assert_close(found, expected):
 def test_it_is_the_slope_of_a_transplant(family, component):
     model = precise(family)
     main, aux = prompts(model)
-    score = Score("rise", clear_options(model, main))
+    score = AttributionScore("rise", clear_options(model, main))
     found = attribute(model, main, aux, [component], score=score)[component]
     assert found.shape == (model.n_layers, model.n_layers)
     assert found.dtype == np.float32
@@ -94,7 +100,7 @@ def test_it_is_the_slope_of_a_transplant(family, component):
 def test_every_score_and_several_positions(kind, has_options):
     model = precise("llama")
     main, aux = prompts(model)
-    score = Score(kind, clear_options(model, main) if has_options else ())
+    score = AttributionScore(kind, clear_options(model, main) if has_options else ())
     found = attribute(model, main, aux, ["ffn"], score=score, positions=3)["ffn"]
     expected = by_small_steps(model, main, aux, "ffn", score, positions=3)
     assert_close(found, expected)
@@ -116,7 +122,12 @@ def test_batches_and_padding_change_nothing(family):
     model = wrapped(family)
     texts = [(MAIN, AUX), ("x", AUX), (AUX, MAIN), ("Habari ya asubuhi?", "y")]
     pairs = [(ids_of(model, main), ids_of(model, aux)) for main, aux in texts]
-    scores = [Score("rise", OPTIONS), Score(), Score("margin"), Score("entropy")]
+    scores = [
+        AttributionScore("rise", OPTIONS),
+        AttributionScore(),
+        AttributionScore("margin"),
+        AttributionScore("entropy"),
+    ]
     together = list(attributions(model, pairs, OF_EVERY_MODEL, scores=scores, batch_size=3))
     for (main, aux), score, found in zip(pairs, scores, together, strict=True):
         alone = attribute(model, main, aux, OF_EVERY_MODEL, score=score)
@@ -134,7 +145,7 @@ def test_progress_is_told():
         model,
         [pair] * 3,
         ["ffn"],
-        scores=[Score()] * 3,
+        scores=[AttributionScore()] * 3,
         batch_size=2,
         advance=lambda done, total: told.append((done, total)),
     )
@@ -150,8 +161,8 @@ def test_a_prompt_beyond_the_rotary_limit_is_read_in_one_piece():
     aux = main[::-1]  # as long: dynamic embeddings stay as the longest text so far wanted them
     assert model.rotary_limit is not None
     assert len(main) > model.rotary_limit
-    found = list(attributions(model, [(main, aux)] * 2, ["attn"], scores=[Score()] * 2))
-    expected = by_small_steps(model, main, aux, "attn", Score())
+    found = list(attributions(model, [(main, aux)] * 2, ["attn"], scores=[AttributionScore()] * 2))
+    expected = by_small_steps(model, main, aux, "attn", AttributionScore())
     for each in found:
         assert_close(each["attn"], expected)
 
@@ -190,11 +201,11 @@ def test_nothing_is_left_after_an_exception(monkeypatch):
 
 def test_what_cannot_be_computed_is_refused():
     with pytest.raises(UsageError, match="Unknown score"):
-        Score("luck")
+        AttributionScore("luck")
     with pytest.raises(UsageError, match="two or more"):
-        Score(options=((1,),))
+        AttributionScore(options=((1,),))
     with pytest.raises(UsageError, match="a token of its own"):
-        Score(options=((1,), ()))
+        AttributionScore(options=((1,), ()))
     model = wrapped()
     with pytest.raises(PromptError):
         attribute(model, [5], [5, 6], ["ffn"], positions=2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosslatent.answering.sampling import _drawn, _draws, sample
+from crosslatent.answering.ask import _drawn, _draws, sample
 from crosslatent.core.errors import UsageError
-from crosslatent.engine.decoding import greedy, prefill
+from crosslatent.engine.decoding import greedy
+from crosslatent.engine.prefill import prefill
 from crosslatent.model import encode_batch
 from support.rows import AUX, MAIN, ids_of, wrapped
 
@@ -42,7 +43,7 @@ def test_seeds_and_names_decide_the_draws(model):
 
 def test_near_temperature_zero_it_is_greedy(model):
     rows = prefill(model, encode_batch(model, [ids_of(model, MAIN)]))
-    answer = model.text_of(list(greedy(rows, 4, model.eos_ids).ids[0]))
+    answer = model.text_of(list(greedy(rows, 4, model.eos_ids)[0].ids))
     assert sampled(model, [MAIN], temperature=1e-3) == [[answer] * 5]
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from crosslatent.answering import scoring
-from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.tasks import Item
@@ -38,7 +38,9 @@ def test_options_that_share_their_first_token_have_no_probability(model):
 
 def test_a_token_that_two_answers_may_begin_with_is_left_out(model):
     answers = ("yes", "no", "nope")
-    starts = distinct_starts(Spelled(tuple((a, (tuple(ids_of(model, a)),)) for a in answers)))
+    starts = distinct_starts(
+        SpelledAnswers(tuple((a, (tuple(ids_of(model, a)),)) for a in answers))
+    )
     assert starts["yes"]
     assert starts["no"] == starts["nope"] == []
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crosslatent.cli import first_steps
-from crosslatent.contracts import CONTRACTS, Outcome, answers
+from crosslatent.contracts import CONTRACTS, Outcome, guarantees
 from crosslatent.engine import EnginePath
 from crosslatent.interventions.patched import _PromptWatch
 from support.models import save_tiny
@@ -54,7 +54,7 @@ def test_a_contract_that_does_not_hold(cli, tiny_folder, monkeypatch):
 
 
 def test_a_contract_that_is_skipped_has_its_reason(cli, tiny_folder, monkeypatch):
-    monkeypatch.setattr(answers.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
+    monkeypatch.setattr(guarantees.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
     result = cli("check", tiny_folder, "--quick")
     assert result.code == 0
     assert "fast-equals-oracle skipped its rows are answered one by one (so)" in " ".join(

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 import crosslatent as xl
 from crosslatent import contracts
 from crosslatent.contracts import CONTRACTS, Subject
-from crosslatent.contracts.cost import forwards
+from crosslatent.contracts.facts import forwards
 from crosslatent.core.errors import PairError
 from support.models import tiny_model
 from support.rows import wrapped

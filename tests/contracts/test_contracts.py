@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from crosslatent import contracts, engine
-from crosslatent.contracts import CONTRACTS, Subject, answers
-from crosslatent.contracts.outcome import Broken, NotApplicable
+from crosslatent.contracts import CONTRACTS, Subject, guarantees
+from crosslatent.contracts.subject import Broken, NotApplicable
 from crosslatent.engine import EnginePath, oracle
-from crosslatent.engine.prefix.attention import Scoring
-from crosslatent.engine.rows import SharedRows
+from crosslatent.engine.prefix_attention import Scoring
+from crosslatent.engine.shared import SharedRows
 from crosslatent.interventions.patched import _PromptWatch
 from crosslatent.model import PromptBatch, sites
 from support.rows import wrapped
@@ -135,13 +135,13 @@ def test_batches_that_differ(monkeypatch, subject):
 
 
 def test_hooks_that_stay(monkeypatch, subject):
-    right = sites._register
+    right = sites.after
 
     def wrong(hooks, module, hook):
         right(hooks, module, hook)
         module.register_forward_hook(lambda *_args: None)
 
-    monkeypatch.setattr(sites, "_register", wrong)
+    monkeypatch.setattr(sites, "after", wrong)
     assert failed("hooks-removed", subject).startswith("after a capture: hooks was 0, and is")
 
 
@@ -174,7 +174,7 @@ def test_captures_that_remember(subject):
 
 
 def test_a_model_that_takes_single_rows_is_skipped_with_the_reason(monkeypatch, subject):
-    monkeypatch.setattr(answers.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
+    monkeypatch.setattr(guarantees.engine, "best_path", lambda _model: EnginePath("oracle", "so"))
     outcome = contracts.run("fast-equals-oracle", subject)
     assert (outcome.status, outcome.reason) == ("skipped", "its rows are answered one by one (so)")
 

@@ -7,7 +7,7 @@ import pytest
 from crosslatent.cli.sweeping import estimate
 from crosslatent.core import costs
 from crosslatent.core.pairs import resolve_pairs
-from crosslatent.distributed.run import LARGEST
+from crosslatent.distributed import LARGEST
 from crosslatent.sweeps import SweepSpec, plan_sweep
 from crosslatent.sweeps.work_units import ROWS_TOGETHER
 from crosslatent.tasks import Item, task_of

@@ -10,12 +10,11 @@ from accelerate import dispatch_model
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
 import crosslatent as xl
-from crosslatent.answering.attribution import Score, attributions
+from crosslatent.answering.gradients import AttributionScore, attributions
 from crosslatent.core.errors import DeviceError
 from crosslatent.core.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX
-from crosslatent.engine import best_path, devices
-from crosslatent.engine.decoding import prefill
-from crosslatent.engine.prefix import step
+from crosslatent.engine import best_path, memory, prefix_layout
+from crosslatent.engine.prefill import prefill
 from crosslatent.lens.training.processes import seeded
 from crosslatent.model import caches, encode_batch, loading
 from support import accelerator
@@ -161,7 +160,7 @@ def test_attribution_where_the_halves_of_a_model_are_apart(place):
     for where in ("cpu", place):
         model = model_of("llama", where)
         prompts = [(ids_of(model, MAIN), ids_of(model, AUX)), (ids_of(model, AUX), [4, 9, 6])]
-        asked = [Score(), Score("rise", ((5,), (9, 11)))]
+        asked = [AttributionScore(), AttributionScore("rise", ((5,), (9, 11)))]
         scores += [attributions(model, prompts, ["attn", "ffn"], scores=asked)]
     for one, other in zip(*scores, strict=True):
         for kind, values in one.items():
@@ -235,7 +234,7 @@ def columns_as_a_tensor(monkeypatch):
 
 def suffix_on_the_cpu(monkeypatch):
     """The masks of a step stay where they are made."""
-    monkeypatch.setattr(step, "_mask", lambda hidden, device: hidden[:, None, None, None])
+    monkeypatch.setattr(prefix_layout, "_mask", lambda hidden, device: hidden[:, None, None, None])
 
 
 def read_and_leave(model):
@@ -276,9 +275,9 @@ def test_the_trial_does_not_take_a_device_error_for_a_reason(monkeypatch, tmp_pa
 
 def test_memory_of_the_device_is_asked(monkeypatch):
     device = accelerator.device(1)
-    assert devices.free_bytes(device) == accelerator.FREE
+    assert memory.free_bytes(device) == accelerator.FREE
     before = accelerator.Backend.emptied
-    devices.release([device, torch.device("cpu"), device])
+    memory.release([device, torch.device("cpu"), device])
     assert accelerator.Backend.emptied == before + 1
 
 

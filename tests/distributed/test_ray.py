@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 import crosslatent as xl
 from crosslatent.core.errors import ModelError, RunFolderError, TaskError, UsageError
 from crosslatent.core.settings import complete
-from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
 from crosslatent.distributed.worker import Worker
 from crosslatent.model import load
 from crosslatent.runs import RunReader
@@ -70,7 +70,7 @@ def alone(folder, tmp_path_factory):
 
 
 def job(folder, out, spec=SPEC, task=TASK, **changes):
-    return Job(ModelSource.of(folder), task, spec, str(out), **changes)
+    return SweepJob(ModelSource.of(folder), task, spec, str(out), **changes)
 
 
 def table(path):

@@ -11,7 +11,7 @@ import pytest
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError, UsageError
 from crosslatent.distributed import worker_pool as module
 from crosslatent.distributed.cluster import Cluster, Resources, connected, resources
-from crosslatent.distributed.worker import About, Part, versions
+from crosslatent.distributed.worker import About, WrittenPart, versions
 from crosslatent.distributed.worker_pool import WorkerPool
 from crosslatent.sweeps.work_units import RowRange, WorkUnit
 
@@ -100,7 +100,7 @@ class _Worker:
 def good(worker, method, arguments):
     if method == "about":
         return ABOUT
-    return Part(3, (), (), 0.0) if method == "do" else None
+    return WrittenPart(3, (), (), 0.0) if method == "do" else None
 
 
 def crew_of(behave, workers=2, **settings):

@@ -8,10 +8,10 @@ import torch
 from crosslatent import engine
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
-from crosslatent.engine import EnginePath, devices, memory, oracle, shared
-from crosslatent.engine.growth import Growth
-from crosslatent.engine.prefix import PrefixRows
+from crosslatent.engine import EnginePath, memory, oracle, shared
+from crosslatent.engine.expanded import PrefixRows
 from crosslatent.engine.requests import Request
+from crosslatent.engine.shared import Growth
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
 SIZES: list[tuple[int, int]] = []
@@ -97,8 +97,8 @@ SHORT = [
 
 @pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:24])
 def test_what_devices_say_when_memory_is_short(error):
-    assert devices.is_out_of_memory(error)
-    assert not devices.is_out_of_memory(RuntimeError("shape mismatch: 3 rows, 4 memories"))
+    assert memory.is_out_of_memory(error)
+    assert not memory.is_out_of_memory(RuntimeError("shape mismatch: 3 rows, 4 memories"))
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:20])
@@ -186,4 +186,4 @@ def test_rows_follow_free_memory(monkeypatch, free, rows):
 
 
 def test_free_memory_of_this_machine_is_known():
-    assert devices.free_bytes(torch.device("cpu")) > 10**7
+    assert memory.free_bytes(torch.device("cpu")) > 10**7

@@ -66,17 +66,17 @@ def test_rows_leave_when_they_have_ended():
     texts = [[1, 2, 3, 4], [5, 0, 9, 9], [0, 9, 9, 9], [6, 7, 0, 9], [3, 3, 3, 0]]
     rows = Scripted(texts)
     found = greedy(rows, 4, frozenset({0}))
-    assert found.ids == [(1, 2, 3, 4), (5,), (), (6, 7), (3, 3, 3)]
+    assert [row.ids for row in found] == [(1, 2, 3, 4), (5,), (), (6, 7), (3, 3, 3)]
     assert rows.sizes == [4, 3, 2]
-    assert found.margins == [1, 1, 1, 1, 1]
-    assert found.finite == [True] * 5
+    assert [row.min_margin for row in found] == [1, 1, 1, 1, 1]
+    assert all(row.finite for row in found)
 
 
 def test_the_margin_is_the_smallest_until_the_end():
     rows = Scripted([[1, 2, 0, 5], [1, 2, 3, 4]])
     rows.logits[0] *= 9
     found = greedy(rows, 4, frozenset({0}))
-    assert found.margins == [2, 1]
+    assert [row.min_margin for row in found] == [2, 1]
 
 
 def test_log_probabilities_are_those_of_a_softmax():
@@ -97,7 +97,7 @@ def test_how_sure_the_first_token_is():
     logits = torch.randn((5, 300), generator=torch.Generator().manual_seed(0)) * 3
     logits[4, 7:] = -torch.inf
     answers = greedy(Shown(logits), 1, frozenset())
-    for row, first in zip(logits, answers.first, strict=True):
+    for row, first in zip(logits, (answer.first for answer in answers), strict=True):
         chances = row.double().softmax(-1)
         best = row.topk(2).values
         assert first.logprob == pytest.approx(float(chances.max().log()), abs=1e-5)
@@ -108,8 +108,8 @@ def test_how_sure_the_first_token_is():
 def test_what_is_not_a_number_is_no_sureness():
     logits = torch.zeros((1, 300))
     logits[0, 3] = torch.nan
-    (first,) = greedy(Shown(logits), 1, frozenset()).first
-    assert not any(math.isfinite(value) for value in first)
+    (answer,) = greedy(Shown(logits), 1, frozenset())
+    assert not any(math.isfinite(value) for value in answer.first)
 
 
 class Drawn:
@@ -134,11 +134,11 @@ def test_of_rows_that_are_measured_the_mean_is_that_of_their_own_tokens():
     table = torch.randn((4, 6, 20), generator=torch.Generator().manual_seed(0)) * 2
     table[1, 1, 0] = table[0, 2, 0] = table[2, 4, 0] = 50.0
     found = greedy(Drawn(table), 4, frozenset({0}), measured=(1, 2, 3, 4))
-    assert [len(ids) for ids in found.ids[1:5]] == [1, 0, 4, 2]
-    for row, (ids, mean) in enumerate(zip(found.ids, found.means, strict=True)):
+    assert [len(answer.ids) for answer in found[1:5]] == [1, 0, 4, 2]
+    for row, answer in enumerate(found):
         if row in (1, 3, 4):
             logprobs = table[:, row].double().log_softmax(-1)
-            own = [float(logprobs[step, token]) for step, token in enumerate(ids)]
-            assert mean == pytest.approx(sum(own) / len(own), abs=1e-5)
+            own = [float(logprobs[step, token]) for step, token in enumerate(answer.ids)]
+            assert answer.mean_logprob == pytest.approx(sum(own) / len(own), abs=1e-5)
         else:
-            assert math.isnan(mean)
+            assert answer.mean_logprob is None

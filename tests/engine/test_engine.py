@@ -10,11 +10,10 @@ import torch
 from crosslatent import engine
 from crosslatent.core.errors import PairError
 from crosslatent.core.specs import Site
-from crosslatent.engine import EnginePath, oracle
-from crosslatent.engine.batches import Batches
+from crosslatent.engine import Batches, EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 

@@ -10,7 +10,8 @@ import torch
 from crosslatent import engine
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import EXACT, near_tie_margin
-from crosslatent.engine import Answered, EnginePath, TieBreaker, near_ties, oracle
+from crosslatent.engine import Answered, EnginePath, near_ties, oracle
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.requests import Request
 from support.rows import AUX, MAIN, all_rows, answers, ids_of, wrapped
 

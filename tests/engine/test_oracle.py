@@ -9,10 +9,10 @@ import torch
 
 from crosslatent.core.specs import OF_EVERY_MODEL, Site
 from crosslatent.engine import oracle
-from crosslatent.engine.decoding import prefill
+from crosslatent.engine.prefill import prefill
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import Window, rewrites
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.rewrites import Window, rewrites
 from crosslatent.model import encode_batch, rewriting
 from support.models import FAMILIES, PLAIN_FAMILIES
 from support.released_scheme import released_answer

@@ -14,8 +14,9 @@ from crosslatent import engine
 from crosslatent.core.errors import DeviceError, MemoryShortError
 from crosslatent.engine import EnginePath, best_path, oracle, paths, why_not
 from crosslatent.engine.expanded import ExpandedPrompts
-from crosslatent.engine.prefix import Prefix, Unshareable
-from crosslatent.engine.prefix.step import Reach
+from crosslatent.engine.prefix_attention import Unshareable
+from crosslatent.engine.prefix_cache import Prefix
+from crosslatent.engine.prefix_layout import Reach
 from crosslatent.engine.requests import Request
 from crosslatent.engine.shared import SharedPrompts
 from crosslatent.interventions.activations import capture_ids

@@ -13,15 +13,14 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core.specs import SHARED_PREFIX
-from crosslatent.engine import EnginePath, growth, options, oracle, shared
+from crosslatent.engine import EnginePath, option_tree, oracle, shared
 from crosslatent.engine.decoding import Decoded
-from crosslatent.engine.prefix import Prefix, SharedCache, Step
-from crosslatent.engine.prefix.attention import Scoring
-from crosslatent.engine.prefix.cache import SuffixLayer
-from crosslatent.engine.prefix.slots import Part
+from crosslatent.engine.prefix_attention import Scoring
+from crosslatent.engine.prefix_cache import Prefix, SharedCache, SuffixLayer
+from crosslatent.engine.prefix_layout import SlotBlock, Step
 from crosslatent.engine.requests import Request
-from crosslatent.engine.rows import SharedRows
-from crosslatent.interventions.kinds import transplant
+from crosslatent.engine.shared import SharedRows
+from crosslatent.interventions import kinds
 from crosslatent.model import Model
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
@@ -93,17 +92,17 @@ def prefix_off_by_one(right, model, starts, chunk, window):
     return right(model, [start[1:] for start in starts], chunk, window)
 
 
-@replaced(shared, "rewrites")
+@replaced(shared, "rewrites_by_row")
 def edits_left_out(right, rows, first):
     return {}
 
 
-@replaced(transplant, "blend")
+@replaced(kinds, "blend")
 def vectors_of_the_next_row(right, own, vector, strength):
     return right(own, vector.roll(1, 0), strength)
 
 
-@replaced(transplant, "blend")
+@replaced(kinds, "blend")
 def strength_ignored(right, own, vector, strength):
     return right(own, vector, 0.5)
 
@@ -132,13 +131,13 @@ def options_are_not_forgotten(right, cache, tokens):
     right(cache, 0)
 
 
-@replaced(growth.Growth, "hidden")
+@replaced(shared.Growth, "hidden")
 def rows_join_from_another_prompt(right, plan, layer, value):
     plan.groups[plan._n_groups :] = plan.groups[plan._n_groups :].roll(1)
     return right(plan, layer, value)
 
 
-@replaced(growth.Growth, "hidden")
+@replaced(shared.Growth, "hidden")
 def rows_join_as_they_were_a_block_before(right, plan, layer, value):
     grown = right(plan, layer, value)
     stale, plan.seen = getattr(plan, "seen", value), value.clone()
@@ -148,7 +147,7 @@ def rows_join_as_they_were_a_block_before(right, plan, layer, value):
     return grown
 
 
-@replaced(growth.Growth, "context")
+@replaced(shared.Growth, "context")
 def positions_of_the_first_rows_only(right, plan, layer, value):
     wide = right(plan, layer, value)
     return wide[:1].expand_as(wide) if isinstance(wide, torch.Tensor) else wide
@@ -164,12 +163,12 @@ def window_is_ignored(right, step, pads, length, kept, reach, device):
     return right(step, pads, length, kept, None, device)
 
 
-@replaced(options, "Step")
+@replaced(option_tree, "Step")
 def options_see_each_other(right, depths, seen):
     return right(depths, torch.ones_like(seen).tril())
 
 
-@replaced(Part, "gather")
+@replaced(SlotBlock, "gather")
 def prefixes_are_mixed_up(right, part, rows):
     return right(part, rows).roll(1, 0)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crosslatent.engine.prefix.slots import Slots, select
+from crosslatent.engine.prefix_layout import Slots, select
 
 CPU = torch.device("cpu")
 

@@ -147,7 +147,7 @@ def evaluate(folder, model, tasks):
     from lm_eval.tasks import TaskManager
 
     from crosslatent.harness import CrosslatentLM
-    from crosslatent.harness.arguments import Arguments
+    from crosslatent.harness.command import Arguments
 
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
 

@@ -9,7 +9,7 @@ pytest.importorskip("lm_eval")
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.harness import CrosslatentLM
-from crosslatent.harness.arguments import Arguments
+from crosslatent.harness.command import Arguments
 
 PAIR = {"component": "attn", "source": -1.0, "target": 0, "aux": "en"}
 
@@ -94,7 +94,7 @@ def test_the_chat_template_is_told_one_time_and_the_arguments(folder, monkeypatc
 
     model = load(folder)
     model.tokenizer.chat_template = "{{ strftime_now('%Y') }}{{ loud }}{{ messages[0].content }}"
-    monkeypatch.setattr("crosslatent.harness.model.right_now", lambda: "1999-12-31T23:59:59")
+    monkeypatch.setattr("crosslatent.harness.lm.right_now", lambda: "1999-12-31T23:59:59")
     arguments = of(apply_chat_template=True, chat_args={"loud": "!"})
     lm = CrosslatentLM(model, arguments)
     assert lm.apply_chat_template([{"role": "user", "content": "a"}]) == "1999!a"

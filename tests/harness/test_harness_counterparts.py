@@ -13,7 +13,7 @@ from crosslatent import capture
 from crosslatent.core.errors import PairError, PromptError, TaskError, UsageError
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 
 TRANSPLANT = {"component": "attn", "source": -1, "target": 0, "aux": "en"}
 
@@ -34,10 +34,10 @@ def test_prompts_that_end_otherwise_are_pointed_out(evaluate, caplog):
 
 
 def test_a_code_of_two_parts_replaces_two_parts():
-    from crosslatent.harness.arguments import Building
-    from crosslatent.harness.counterparts import Counterparts
+    from crosslatent.harness.aux_tasks import AuxTasks
+    from crosslatent.harness.command import Building
 
-    finder = Counterparts("eng_Latn", Building(), str, "")
+    finder = AuxTasks("eng_Latn", Building(), str, "")
     assert finder._aux_name("belebele_swh_Latn") == "belebele_eng_Latn"
 
 
@@ -148,7 +148,7 @@ def test_a_cache_of_answers_is_for_the_unmodified_model_only(evaluate, tmp_path)
 
 def test_a_request_of_no_task_is_refused(model, tasks):
     from crosslatent.harness import CrosslatentLM
-    from crosslatent.harness.arguments import Arguments
+    from crosslatent.harness.command import Arguments
 
     given = {"pretrained": "tiny", "aux_path": str(tasks)} | TRANSPLANT
     lm = CrosslatentLM(model, Arguments.of(given))

@@ -14,9 +14,9 @@ from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.harness import CrosslatentLM
-from crosslatent.harness.answers import Prompt
-from crosslatent.harness.arguments import Arguments
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.harness.answerer import PromptPair
+from crosslatent.harness.command import Arguments
+from crosslatent.interventions.kinds import Transplant
 from support.rows import wrapped
 
 CHOICES = ("choice_sw", "owncontexts_sw", "mutual_sw")
@@ -214,7 +214,7 @@ def test_a_model_in_training_mode_answers_as_in_evaluation_mode():
             lm.loglikelihood(asked("loglikelihood", "Mji ni", " Nairobi"), disable_tqdm=True),
             lm.generate_until(asked("generate_until", "Mji ni", settings), disable_tqdm=True),
             greedy(
-                Prompt(tuple(lm.tok_encode("Mji ni"))), (), best, Decoded(best[:1], (), 0, True)
+                PromptPair(tuple(lm.tok_encode("Mji ni"))), (), best, Decoded(best[:1], (), 0, True)
             ),
         )
 

@@ -9,11 +9,10 @@ import torch
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.specs import Site
-from crosslatent.interventions import conditions
-from crosslatent.interventions.conditions import Condition, check_texts, conditions_of
+from crosslatent.interventions import condition
+from crosslatent.interventions.condition import Condition, check_texts, conditions_of
 from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-from crosslatent.interventions.kinds.ablate import Ablate
-from crosslatent.interventions.kinds.steer import Steer
+from crosslatent.interventions.kinds import Ablate, Steer
 from support.rows import wrapped
 
 
@@ -111,7 +110,7 @@ def test_conditions_differ_in_name_and_in_what_they_change(model):
 
 
 def test_there_are_at_most_as_many_as_a_key_has_room_for(model, monkeypatch):
-    monkeypatch.setattr(conditions, "MOST", 3)
+    monkeypatch.setattr(condition, "MOST", 3)
     with pytest.raises(UsageError, match="There are 4 conditions, but a run can have 3"):
         conditions_of(model, ["ablate:heads:0:each"])
 

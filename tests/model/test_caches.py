@@ -15,8 +15,8 @@ from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
 
 import crosslatent as xl
 from crosslatent import engine
-from crosslatent.answering.attribution import attribute
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
+from crosslatent.answering.gradients import attribute
 from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.engine import oracle
 from crosslatent.model import caches

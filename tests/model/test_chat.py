@@ -9,7 +9,8 @@ import pytest
 import crosslatent as xl
 from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.model import wrap
-from crosslatent.model.prompts import Prompt, encode
+from crosslatent.model.chat import Prompt
+from crosslatent.model.prompts import encode
 from support.models import CONTEXT, tiny_model
 
 TEMPLATE = (

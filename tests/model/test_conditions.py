@@ -11,14 +11,15 @@ from torch import nn
 
 import crosslatent as xl
 from crosslatent import contracts, engine
-from crosslatent.answering.attribution import attribute
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
+from crosslatent.answering.gradients import attribute
 from crosslatent.core.errors import ModelError, PromptError
-from crosslatent.engine import TieBreaker, oracle
+from crosslatent.engine import oracle
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.requests import Request
 from crosslatent.lens.evaluation.retention import _log_probabilities
 from crosslatent.lens.states import read_states
-from crosslatent.model.conditions import answering, evaluating, generating, plain_settings
+from crosslatent.model.modes import answering, evaluating, generating, plain_settings
 from crosslatent.translate import OwnTranslator
 from support.models import tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
@@ -523,7 +524,7 @@ def test_check_of_two_stacks_compares_with_neutral_settings(family, name):
 
 
 def _generate_two(model):
-    return contracts.answers._generated(contracts.subject_of(model))
+    return contracts.guarantees._generated(contracts.subject_of(model))
 
 
 @pytest.mark.parametrize("name", ["repetition_penalty", "num_beams", "suppress_tokens",

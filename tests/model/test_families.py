@@ -8,8 +8,8 @@ import torch
 import crosslatent as xl
 from crosslatent.core.errors import ModelError
 from crosslatent.engine import oracle
-from crosslatent.model import adapter
-from crosslatent.model.families import FAMILIES
+from crosslatent.model import blocks
+from crosslatent.model.structure import FAMILIES
 from support.models import ALL_FAMILIES, CONTEXT, byte_tokenizer, tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
 from support.two_stacks import ENCODED, tiny_two_stacks
@@ -112,7 +112,7 @@ def test_every_row_of_the_table_is_tested_and_needed(monkeypatch):
         )
         assert xl.wrap(hf, tokenizer).n_layers == 4
         with monkeypatch.context() as patch:
-            patch.setattr(adapter, "FAMILIES", {})
+            patch.setattr(blocks, "FAMILIES", {})
             with pytest.raises(ModelError, match="does not add its modules directly|has a name"):
                 xl.wrap(hf, tokenizer)
 

@@ -10,7 +10,7 @@ import torch
 
 import crosslatent as xl
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.contracts.outcome import Broken, NotApplicable
+from crosslatent.contracts.subject import Broken, NotApplicable
 from crosslatent.engine import best_path, oracle
 from support.models import save_tiny, tiny_model
 

@@ -17,8 +17,9 @@ from crosslatent.answering.scoring import ItemScorer, spell
 from crosslatent.cli.app import main as command
 from crosslatent.core.errors import PromptError
 from crosslatent.lens.training.answer_objective import spelling
-from crosslatent.model.prompts import Prompt, encode_many
-from crosslatent.model.spelling import context_of, written
+from crosslatent.model.chat import Prompt
+from crosslatent.model.continuation import context_of, written
+from crosslatent.model.prompts import encode_many
 from crosslatent.report.sections import notes
 from crosslatent.tasks import Item
 from crosslatent.tasks.item import Shot
@@ -132,7 +133,7 @@ def test_long_prompts_give_what_they_give_as_a_whole(kind, monkeypatch):
         pairs = [(context, text) for context in contexts for text in ANSWERS]
         found = written(model, pairs)
         with monkeypatch.context() as patch:
-            patch.setattr("crosslatent.model.spelling._TAIL", 10**6)
+            patch.setattr("crosslatent.model.continuation._TAIL", 10**6)
             assert found == written(model, pairs)
 
 
@@ -353,8 +354,8 @@ def test_the_harness_keeps_the_context(caplog):
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed (extra: lm-eval)")
     from lm_eval.api.instance import Instance
 
-    from crosslatent.harness.arguments import Arguments
-    from crosslatent.harness.model import CrosslatentLM
+    from crosslatent.harness.command import Arguments
+    from crosslatent.harness.lm import CrosslatentLM
 
     model = model_of("byte-level-llama-3")
     lm = CrosslatentLM(model, Arguments("tiny"))

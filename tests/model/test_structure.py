@@ -21,8 +21,8 @@ from transformers import (
 
 import crosslatent as xl
 from crosslatent.core.errors import ModelError
-from crosslatent.model.families import Names
-from crosslatent.model.tensors import with_hidden
+from crosslatent.model.structure import Names
+from crosslatent.model.trace import with_hidden
 from support.families import REFUSED
 from support.models import byte_tokenizer, has_type, tiny_model
 from support.rows import AUX, MAIN, wrapped

@@ -8,8 +8,7 @@ import pytest
 
 from crosslatent.core.specs import Chat
 from crosslatent.model import wrap
-from crosslatent.model.prompts import Prompt
-from crosslatent.model.thoughts import open_thought, opened_in, thought_note
+from crosslatent.model.chat import Prompt, open_thought, opened_in, thought_note
 from support.models import tiny_model
 
 TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"

@@ -16,7 +16,8 @@ from crosslatent.contracts import CONTRACTS, Subject, run
 from crosslatent.core.errors import ModelError, PromptError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.engine import oracle
-from crosslatent.model.prompts import Prompt, encode, encode_many, rendered
+from crosslatent.model.chat import Prompt, rendered
+from crosslatent.model.prompts import encode, encode_many
 from crosslatent.tasks import Item
 from support.models import byte_tokenizer, save_tiny, tiny_model
 from support.two_stacks import wrapped_stacks
@@ -222,8 +223,8 @@ def test_a_system_role_that_the_template_has_not(template, says, tokenize):
 
 def test_the_harness_says_what_a_template_cannot():
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed (extra: lm-eval)")
-    from crosslatent.harness.arguments import Arguments
-    from crosslatent.harness.model import CrosslatentLM
+    from crosslatent.harness.command import Arguments
+    from crosslatent.harness.lm import CrosslatentLM
 
     lm = CrosslatentLM(model_with(plain_with(NO_SYSTEM + TURNS)), Arguments("tiny"))
     with pytest.raises(ModelError, match="System role not supported"):

@@ -12,7 +12,7 @@ from crosslatent import engine
 from crosslatent.contracts import Subject
 from crosslatent.core.errors import ModelError, PairError, PromptError
 from crosslatent.engine import oracle
-from crosslatent.engine.decoding import prefill
+from crosslatent.engine.prefill import prefill
 from crosslatent.model import encode_batch
 from support.models import byte_tokenizer, save_tiny, tiny_model
 from support.rows import AUX, MAIN, all_rows, ids_of, wrapped

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 import crosslatent as xl
-from crosslatent.answering.attribution import Score, attribute
+from crosslatent.answering.gradients import AttributionScore, attribute
 from crosslatent.core.errors import RunFolderError, TaskError
 from crosslatent.runs.parts import PartTable
 from crosslatent.runs.reader import read_extra
@@ -175,13 +175,13 @@ def test_progress_is_told(model, task, tmp_path):
 def test_open_answers_and_indistinct_options_are_ranked_by_tokens(model):
     for answer in ({"answer": "c"}, {"options": ["(1)", "(2)"]}):
         task = task_of([{"main": "a?", "aux": "b?", **answer}])
-        assert score_of(plan_sweep(model, task, SPEC), task.items[0]) == Score()
+        assert score_of(plan_sweep(model, task, SPEC), task.items[0]) == AttributionScore()
 
 
 def test_the_strength_scales_the_estimate(model):
     plan = plan_sweep(model, task_of([make_item(0)]), SPEC)
     pair = plan.tokens["q0"]
-    score = Score("likeliest")
+    score = AttributionScore("likeliest")
     whole = attribute(model, *pair, ["ffn"], score=score)["ffn"]
     half = attribute(model, *pair, ["ffn"], score=score, strength=-0.5)["ffn"]
     np.testing.assert_allclose(half, -0.5 * whole, rtol=1e-5)

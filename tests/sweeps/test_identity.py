@@ -17,7 +17,8 @@ from crosslatent.core import specs
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError, UsageError
 from crosslatent.core.specs import Chat, chat_of
 from crosslatent.model import wrap
-from crosslatent.model.prompts import Prompt, encode, put_as_chat
+from crosslatent.model.chat import Prompt, put_as_chat
+from crosslatent.model.prompts import encode
 from crosslatent.runs.manifest import clock_of
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.sweeps.tokens import PromptTokens, mark_of

@@ -1,19 +1,28 @@
-"""`ask`: prompts under interventions in, judged rows out. All answers come through here."""
+"""Prompts under interventions in, judged rows out: all answers come through `ask`; and samples."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from crosslatent import engine
 from crosslatent.answering.scoring import ItemScorer
-from crosslatent.engine import Answered, EnginePath, TieBreaker
+from crosslatent.core.errors import UsageError
+from crosslatent.engine import EnginePath
 from crosslatent.engine.decoding import Decoded, silent
+from crosslatent.engine.near_ties import TieBreaker
+from crosslatent.engine.prefill import Prefilled, prefill
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.model import Model
+from crosslatent.model import Model, encode_batch
+from crosslatent.model.modes import answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +129,129 @@ def ask(
     )
     for answered in answers:
         prompted, request = waiting.popleft()
-        taken = EnginePath(answered.paths[0], answered.reason) if answered.paths else EnginePath("")
-        yield tuple(_judged(prompted, _settled(prompted, request, answered, exact), taken))
+        judge = prompted.scorer
+        taken = EnginePath(answered.paths[0] if answered.paths else "", answered.reason)
+        if exact is not None:
+            rows = answered.rows
+            margins = [row.min_margin if judge is None else judge.margin(row) for row in rows]
+            answered = exact.settle(request, answered, margins)  # noqa: PLW2901 - near-ties again
+        columns = zip(answered.rows, answered.paths, answered.seconds, strict=True)
+        yield tuple(
+            JudgedRow({} if judge is None else judge.record(row), row, way, seconds, taken)
+            for row, way, seconds in columns
+        )
 
 
-def _settled(
-    prompted: Prompted, request: Request, answered: Answered, exact: TieBreaker | None
-) -> Answered:
-    """The answers with near-ties answered again, if that is wanted."""
-    if exact is None:
-        return answered
-    judge = prompted.scorer
-    margins = [row.min_margin if judge is None else judge.margin(row) for row in answered.rows]
-    return exact.settle(request, answered, margins)
+_BELOW_ONE = 1 - 2**-20
+"""Keeps a random number times the whole probability below it, after rounding."""
 
 
-def _judged(prompted: Prompted, answered: Answered, taken: EnginePath) -> Iterator[JudgedRow]:
-    judge = prompted.scorer
-    for row, path, seconds in zip(answered.rows, answered.paths, answered.seconds, strict=True):
-        yield JudgedRow({} if judge is None else judge.record(row), row, path, seconds, taken)
+def sample(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    names: Sequence[str],
+    *,
+    samples: int,
+    max_new_tokens: int,
+    seed: int = 0,
+    temperature: float = 1.0,
+    batch_rows: int = 64,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[list[str]]:
+    """Sample answers to prompts; each prompt is read once.
+
+    Args:
+        model: the model.
+        prompts: token ids.
+        names: of the prompts; equal names draw equal random numbers.
+        samples: answers per prompt.
+        max_new_tokens: most new tokens, the end token counted in.
+        seed: of the draws.
+        temperature: what logits are divided by; 1 is the model's own distribution.
+        batch_rows: answers that are sampled together; the draws do not depend on it.
+        advance: called after every batch with the number of answers made so far.
+
+    Yields:
+        The texts for each prompt, in the order in which they were drawn.
+
+    Raises:
+        UsageError: not a positive number of samples or temperature.
+    """
+    check_sampling(samples, temperature)
+    together = max(1, batch_rows // samples)
+    limit = model.rotary_limit
+    if limit is not None and max(map(len, prompts), default=0) + max_new_tokens > limit:
+        together = 1  # a long prompt would change the embeddings of the short ones beside it
+    for at in range(0, len(prompts), together):
+        part = prompts[at : at + together]
+        with answering(model.hf):
+            draws = [_draws(seed, name, samples, max_new_tokens) for name in names[at:][:together]]
+            rows = prefill(model, encode_batch(model, part))
+            _repeat(rows, samples)
+            ids = _sampled(rows, torch.cat(draws), temperature, model.eos_ids)
+        texts = [model.text_of(row) for row in ids]
+        for prompt in range(len(part)):
+            yield texts[prompt * samples : (prompt + 1) * samples]
+        if advance is not None:
+            advance((at + len(part)) * samples)
+
+
+def check_sampling(samples: int, temperature: float = 1.0) -> None:
+    """Refuse what cannot be sampled.
+
+    Raises:
+        UsageError: fewer than one sample, or a temperature that is not above 0.
+    """
+    if samples < 1:
+        raise UsageError(f"The number of samples is {samples}: it must be 1 or more.")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UsageError(f"The temperature is {temperature}: it must be a number above 0.")
+
+
+def _draws(seed: int, name: str, samples: int, steps: int) -> Tensor:
+    """Uniform random numbers for the answers to one prompt, samples steps."""
+    digest = hashlib.sha256(f"{seed}/{name}/samples".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.rand((samples, steps), generator=generator, dtype=torch.float64)
+
+
+def _repeat(rows: Prefilled, times: int) -> None:
+    """Every row so many times, side by side."""
+    rows.keep(torch.arange(len(rows.mask)).repeat_interleave(times))
+
+
+def _sampled(
+    rows: Prefilled, draws: Tensor, temperature: float, eos_ids: frozenset[int]
+) -> list[list[int]]:
+    """New token ids of every row, end token left out; uses `rows` up.
+
+    Args:
+        rows: rows that have read their prompts.
+        draws: uniform random numbers, rows steps.
+        temperature: what logits are divided by.
+        eos_ids: tokens that end an answer.
+    """
+    ids: list[list[int]] = [[] for _ in draws]
+    here = torch.arange(len(draws))  # the answer that each row of the batch writes
+    ends = torch.tensor(sorted(eos_ids), dtype=torch.long)
+    steps = draws.shape[1]
+    for step in range(steps):
+        token = _drawn(rows.logits, draws[here, step], temperature)
+        alive = ~torch.isin(token, ends)
+        for row, drawn in zip(here[alive].tolist(), token[alive].tolist(), strict=True):
+            ids[row].append(drawn)
+        if step == steps - 1 or not alive.any():
+            break
+        if not alive.all():
+            rows.keep(torch.nonzero(alive).flatten())
+            here, token = here[alive], token[alive]
+        rows.feed(token)
+    return ids
+
+
+def _drawn(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
+    """The token at which the summed probability passes the random number, rows; on the CPU."""
+    # Not every device has float64, and the sum over a large vocabulary wants it.
+    probs = (logits.cpu().double() / temperature).softmax(-1).cumsum(-1)
+    passed = draws[:, None] * probs[:, -1:] * _BELOW_ONE
+    return torch.searchsorted(probs, passed, right=True)[:, 0]

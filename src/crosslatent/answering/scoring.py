@@ -13,8 +13,9 @@ from crosslatent.core.languages import identify
 from crosslatent.core.specs import ACCURACY
 from crosslatent.engine.decoding import Decoded
 from crosslatent.model import Model
-from crosslatent.model.prompts import Prompt, check_known, encode
-from crosslatent.model.spelling import Context, Ids, context_of, written
+from crosslatent.model.chat import Prompt
+from crosslatent.model.continuation import Context, Ids, context_of, written
+from crosslatent.model.prompts import check_known, encode
 from crosslatent.stats.clusters import normalised
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, MetricInput, applicable_metrics
@@ -28,7 +29,7 @@ from crosslatent.tasks.rules import (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedOutput:
     """What follows from an output alone: the same for all rows of an item that give it.
 
     Attributes:
@@ -43,14 +44,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class SpelledAnswers:
     """The answers that are looked for, as token ids after one prompt.
 
     Attributes:
         answers: each with its spellings: with and without a blank before it; one where both are the
             same ids, none if the tokenizer drops it.
         respelled: whether one of them is not as the tokenizer writes it together with the prompt,
-            or needs the unknown token; see `model.spelling.Written`.
+            or needs the unknown token; see `model.continuation.Written`.
     """
 
     answers: tuple[tuple[str, tuple[Ids, ...]], ...]
@@ -63,10 +64,6 @@ class Spelled:
 
     def check(self, model: Model, *, scored: bool) -> None:
         """Refuse answers that the model cannot write.
-
-        Args:
-            model: the model.
-            scored: whether all of them are scored.
 
         Raises:
             PromptError: the model has no embedding for a token of one, or, if it is to be scored,
@@ -82,13 +79,8 @@ class Spelled:
                 )
 
 
-def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[Spelled]:
-    """Answers as token ids, each as it is written after its prompt.
-
-    Args:
-        model: whose tokenizer counts.
-        asked: prompts, each with the answers that are looked for.
-    """
+def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[SpelledAnswers]:
+    """Answers as token ids, each as it is written after its prompt."""
     pairs = [
         (context, text)
         for context, answers in asked
@@ -99,15 +91,11 @@ def spell(model: Model, asked: Sequence[tuple[Context, Sequence[str]]]) -> list[
     spelled = []
     for _, answers in asked:
         both = [(answer, (next(found), next(found))) for answer in answers]
-        spelled.append(
-            Spelled(
-                tuple(
-                    (answer, tuple(dict.fromkeys(one.ids for one in two if one.ids)))
-                    for answer, two in both
-                ),
-                any(one.moved or one.unknown for _, two in both for one in two),
-            )
+        ids = (
+            (answer, dict.fromkeys(each.ids for each in two if each.ids)) for answer, two in both
         )
+        odd = any(each.moved or each.unknown for _, two in both for each in two)
+        spelled.append(SpelledAnswers(tuple((answer, tuple(each)) for answer, each in ids), odd))
     return spelled
 
 
@@ -131,31 +119,31 @@ class ItemScorer:
     plain: int = 0
     """Whole options of up to so many tokens are scored in unmodified rows alone, where `whole` is
     not asked for: they decide nothing, but say how likely the gold one and the named one were."""
-    spelled: Spelled | None = None
+    spelled: SpelledAnswers | None = None
     """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
     watch: list[int] = field(init=False)
     continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
     _starts: dict[str, list[int]] = field(init=False)
     _spellings: list[str] = field(init=False, default_factory=list)
     _texts: dict[tuple[int, ...], str] = field(init=False, default_factory=dict)
-    _judged: dict[str, Judged] = field(init=False, default_factory=dict)
+    _judged: dict[str, JudgedOutput] = field(init=False, default_factory=dict)
     _metrics: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
-        spelled = _after_main(self.model, self.item) if self.spelled is None else self.spelled
+        spelled = self.spelled
+        if spelled is None:
+            ids = encode(self.model, self.item.main)
+            context = context_of(self.model, Prompt(self.item.main), ids, chat=False)
+            (spelled,) = spell(self.model, [(context, answers_of(self.item))])
         spelled.check(self.model, scored=self.whole)
         self._metrics = applicable_metrics(self.item, self.metric)
         # Options need distinct first tokens; for an open question any gold answer will do.
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
         if self.whole or (self.plain and self.item.options):
-            kept = [
-                (answer, ids)
-                for answer, found in spelled.answers
-                for ids in found
-                if self.whole or len(ids) <= self.plain
-            ]
+            every = [(answer, ids) for answer, found in spelled.answers for ids in found]
+            kept = [(answer, ids) for answer, ids in every if self.whole or len(ids) <= self.plain]
             self._spellings = [answer for answer, _ in kept]
             self.continuations = tuple(ids for _, ids in kept)
 
@@ -167,7 +155,8 @@ class ItemScorer:
         scores = found if self.whole else {}
         judged = self._judge(output)
         verdicts = {**judged.verdicts, **self._first_token(log_probs), **self._likeliest(scores)}
-        options, golds = self.item.options, self.item.golds
+        options, golds = self.item.options or (), self.item.golds
+        whole = bool(scores and options)
         return {
             "output": output,
             "output_ids": list(decoded.ids),
@@ -175,19 +164,13 @@ class ItemScorer:
             "prediction": verdicts[self.rule].prediction,
             "correct": verdicts[self.rule].correct,
             "correct_by_rule": {
-                name: verdict.correct
-                for name, verdict in verdicts.items()
-                if verdict.correct is not None
+                name: each.correct for name, each in verdicts.items() if each.correct is not None
             },
             "scores": {**judged.scores, **self._by_probabilities(log_probs, scores)},
             "option_logprobs": [log_probs.get(option) for option in options] if options else None,
             "gold_logprob": self._gold_log_prob(log_probs),
-            "option_scores": [scores[option][0] for option in options]
-            if scores and options
-            else None,
-            "option_means": [scores[option][1] for option in options]
-            if scores and options
-            else None,
+            "option_scores": [scores[each][0] for each in options] if whole else None,
+            "option_means": [scores[each][1] for each in options] if whole else None,
             "gold_score": max((found[gold][0] for gold in golds if gold in found), default=None),
             "answer_share": self._share(found, verdicts[self.rule].prediction),
             "answer_logprob": _finite(decoded.mean_logprob),
@@ -226,29 +209,26 @@ class ItemScorer:
             self._texts[ids] = self.model.text_of(list(ids))
         return self._texts[ids]
 
-    def _judge(self, output: str) -> Judged:
+    def _judge(self, output: str) -> JudgedOutput:
         """What follows from the output; rows of a sweep repeat few outputs many times."""
+        if not self._decodes:
+            return JudgedOutput({}, {}, None)
         if output not in self._judged:
-            self._judged[output] = self._read(output) if self._decodes else Judged({}, {}, None)
+            rules = sorted({self.rule, *applicable_rules(self.item)})
+            self._judged[output] = JudgedOutput(
+                verdicts={name: RULES[name].judge(output, self.item) for name in rules},
+                scores=self._graded(MetricInput(output), "output"),
+                lang=identify(output),
+            )
         return self._judged[output]
-
-    def _read(self, output: str) -> Judged:
-        rules = sorted({self.rule, *applicable_rules(self.item)})
-        return Judged(
-            verdicts={name: RULES[name].judge(output, self.item) for name in rules},
-            scores=self._graded(MetricInput(output), "output"),
-            lang=identify(output),
-        )
 
     def _graded(self, answer: MetricInput, needs: str) -> dict[str, float]:
         """The metrics that fit the item and depend on what `needs` names."""
-        metrics = {name: METRICS[name] for name in self._metrics}
-        scores = {
-            name: metric.score(answer, self.item)
-            for name, metric in metrics.items()
-            if metric.needs == needs
-        }
-        return {name: score for name, score in scores.items() if score is not None}
+        fitting = ((name, METRICS[name]) for name in self._metrics)
+        scores = (
+            (name, each.score(answer, self.item)) for name, each in fitting if each.needs == needs
+        )
+        return {name: score for name, score in scores if score is not None}
 
     def _by_probabilities(
         self, log_probs: Mapping[str, float], scores: Mapping[str, tuple[float, float]]
@@ -281,9 +261,8 @@ class ItemScorer:
         found: dict[str, tuple[float, float]] = {}
         if not (self.whole or decoded.scores):
             return found  # a row with edits, whose options are not scored
-        for answer, tokens, score in zip(
-            self._spellings, self.continuations, decoded.scores, strict=True
-        ):
+        scored = zip(self._spellings, self.continuations, decoded.scores, strict=True)
+        for answer, tokens, score in scored:
             if answer not in found or score > found[answer][0]:
                 found[answer] = (score, score / len(tokens))
         return found
@@ -307,11 +286,10 @@ class ItemScorer:
 
     def _likeliest(self, scores: Mapping[str, tuple[float, float]]) -> dict[str, Verdict]:
         """Verdicts of the likelihood rules; without options, they cannot say what was chosen."""
-        if not self.whole:
-            return {}
+        rules = enumerate((LIKELIHOOD, LIKELIHOOD_MEAN) if self.whole else ())
+        options = self.item.options or ()
         return {
-            rule: self._verdict({option: scores[option][at] for option in self.item.options or ()})
-            for at, rule in enumerate((LIKELIHOOD, LIKELIHOOD_MEAN))
+            rule: self._verdict({each: scores[each][at] for each in options}) for at, rule in rules
         }
 
     def _verdict(self, values: Mapping[str, float]) -> Verdict:
@@ -322,7 +300,7 @@ class ItemScorer:
         return Verdict(best in golds if golds else None, best)
 
 
-def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
+def distinct_starts(spelled: SpelledAnswers) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no other answer begins with.
 
     Tokens shared by several answers tell nothing and are left out, so an answer may end up with
@@ -336,7 +314,7 @@ def distinct_starts(spelled: Spelled) -> dict[str, list[int]]:
     }
 
 
-def all_starts(spelled: Spelled) -> dict[str, list[int]]:
+def all_starts(spelled: SpelledAnswers) -> dict[str, list[int]]:
     """For each answer, the first tokens it may begin with that no answer before it begins with."""
     seen: set[int] = set()
     starts = {}
@@ -350,13 +328,6 @@ def all_starts(spelled: Spelled) -> dict[str, list[int]]:
 def answers_of(item: Item) -> tuple[str, ...]:
     """What is looked for in the answer to an item: its options, else its gold answers."""
     return item.options or tuple(gold for gold in item.golds if gold)
-
-
-def _after_main(model: Model, item: Item) -> Spelled:
-    ids = encode(model, item.main)
-    context = context_of(model, Prompt(item.main), ids, chat=False)
-    (spelled,) = spell(model, [(context, answers_of(item))])
-    return spelled
 
 
 def _finite(value: float | None) -> float | None:

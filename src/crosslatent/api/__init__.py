@@ -159,9 +159,9 @@ def sweep(
             f"With ray, every worker loads the model itself, but {model.name!r} is loaded already: "
             "give its folder or name instead."
         )
-    from crosslatent.distributed import Cluster, Job, ModelSource, run_on_ray
+    from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
 
-    job = Job(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
+    job = SweepJob(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
     cluster = Cluster(ray["ray"], ray["ray_workers"], ray["ray_gpus"])
     outcome = run_on_ray(
         job, cluster, slice_rows=ray["slice_rows"], progress=progress, warned=_warned

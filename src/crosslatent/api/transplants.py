@@ -9,8 +9,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from crosslatent.answering.ask import Prompted, ask
-from crosslatent.answering.attribution import Score, attribute
-from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts, spell
+from crosslatent.answering.gradients import AttributionScore, attribute
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts, spell
 from crosslatent.core import shared_settings as shared
 from crosslatent.core import specs
 from crosslatent.core.errors import PromptError
@@ -22,11 +22,11 @@ from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model, encode
-from crosslatent.model.prompts import Prompt, check_positions
-from crosslatent.model.spelling import context_of
-from crosslatent.model.thoughts import open_thought, thought_note
+from crosslatent.model.chat import Prompt, open_thought, thought_note
+from crosslatent.model.continuation import context_of
+from crosslatent.model.prompts import check_positions
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
 from crosslatent.selectors.saved import (
     Record,
@@ -351,7 +351,7 @@ class _Question:
         (vanilla, *candidates), (aux,) = found
         return vanilla, dict(zip(pairs, candidates, strict=True)), aux
 
-    def _spelled(self) -> list[Spelled]:
+    def _spelled(self) -> list[SpelledAnswers]:
         """The options after main, and after aux."""
         options, texts = self.item.options or (), (self.item.main, self.item.aux)
         return spell(
@@ -362,7 +362,7 @@ class _Question:
             ],
         )
 
-    def _scorer(self, item: Item, spelled: Spelled) -> ItemScorer:
+    def _scorer(self, item: Item, spelled: SpelledAnswers) -> ItemScorer:
         rule = str((self.saved.fitted_on.get("task") or {}).get("rule") or _OPEN)
         usable = item.options is not None and rule in RULES and RULES[rule].fits(item)
         whole = (
@@ -385,7 +385,7 @@ class _Question:
             self.prompts.main,
             self.prompts.aux,
             sorted({pair.component for pair in pairs}),
-            score=Score(options=options if len(options) > 1 else ()),
+            score=AttributionScore(options=options if len(options) > 1 else ()),
             positions=self.prompts.positions,
             strength=self.prompts.strength,
         )

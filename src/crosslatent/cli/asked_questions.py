@@ -20,7 +20,7 @@ from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
-    from crosslatent.model.prompts import Prompt
+    from crosslatent.model.chat import Prompt
     from crosslatent.tasks import Item, Task
     from crosslatent.translate import Translator
 
@@ -327,7 +327,7 @@ def target_language(names: Sequence[str], prompts: Path | None) -> str | None:
 
 def warn_of_thought(model: "Model", main: "Prompt", chat: AsChat, new_tokens: int) -> None:
     """Print a warning if main ends inside a thought, which answers would go on with."""
-    from crosslatent.model.thoughts import thought_note
+    from crosslatent.model.chat import thought_note
 
     note = thought_note(model, main, chat=chat, role="main", new_tokens=new_tokens)
     if note is not None:

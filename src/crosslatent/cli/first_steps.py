@@ -17,7 +17,8 @@ from crosslatent.core.settings import Setting, several
 from crosslatent.core.specs import check_component
 
 if TYPE_CHECKING:
-    from crosslatent.contracts import Cost, Found, Outcome, Subject
+    from crosslatent.contracts import Outcome, Subject
+    from crosslatent.contracts.facts import CheckCost, ModelReport
 
 _PARTS = {
     "blocks": "blocks",
@@ -83,7 +84,7 @@ def check(
     _refuse(model, outcomes)
 
 
-def _announced(subject: "Subject", cost: "Cost", quick: bool) -> str:
+def _announced(subject: "Subject", cost: "CheckCost", quick: bool) -> str:
     blocks = f"{len(subject.layers)} of {subject.model.n_layers} blocks"
     texts = "texts" if subject.from_text else "token ids, since the tokenizer reads all texts alike"
     shorter = "" if quick else "; --quick takes fewer"
@@ -93,7 +94,7 @@ def _announced(subject: "Subject", cost: "Cost", quick: bool) -> str:
     )
 
 
-def _print_found(found: "Found") -> None:
+def _print_found(found: "ModelReport") -> None:
     how_many = f"{found.blocks} of width {found.d_model} at "
     lines = [
         ("model", f"{found.model} ({found.architecture}, model type {found.model_type})"),
@@ -130,7 +131,7 @@ def counted(outcome: "Outcome") -> str:
 
 
 def _plain(
-    found: "Found", subject: "Subject", cost: "Cost", outcomes: "list[Outcome]"
+    found: "ModelReport", subject: "Subject", cost: "CheckCost", outcomes: "list[Outcome]"
 ) -> dict[str, Any]:
     return {
         "found": asdict(found),

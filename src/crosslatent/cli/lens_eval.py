@@ -137,7 +137,7 @@ def _conditions(under: ConditionSettings) -> "list[Condition]":
     if conditions or not under["condition"]:
         evaluated_conditions.check_conditions(conditions)
     if under["condition"]:
-        from crosslatent.interventions.conditions import check_texts
+        from crosslatent.interventions.condition import check_texts
 
         check_texts(under["condition"])
     return conditions

@@ -98,10 +98,10 @@ def sweep(
             how |= {"requested": requested, "failures": failures}
             outcome = run_sweep(loaded, task, spec, location, **how, **running)
         else:
-            from crosslatent.distributed import Job, run_on_ray
+            from crosslatent.distributed import SweepJob, run_on_ray
 
             source, where = options.source_of(model), str(location.absolute())
-            job = Job(source, task, spec, where, failures, requested, running=running)
+            job = SweepJob(source, task, spec, where, failures, requested, running=running)
             how |= {"slice_rows": ray["slice_rows"], "tell": say}
             outcome = run_on_ray(job, cluster, **how)
     _note(task.items)
@@ -188,7 +188,7 @@ def _check_names(spec: SweepSpec) -> None:
         specs.check_component(name)
     specs.check_controls(spec["controls"])
     if texts := [one for one in spec["conditions"] if isinstance(one, str)]:
-        from crosslatent.interventions.conditions import check_texts
+        from crosslatent.interventions.condition import check_texts
 
         check_texts(texts)
     pairs = spec["pairs"]
@@ -316,7 +316,7 @@ def _option_tokens(plan: SweepPlan) -> int:
     """Tokens of options that are read to score them, in all rows."""
     if not plan.scoring:
         return 0
-    from crosslatent.engine.options import OptionTree
+    from crosslatent.engine.option_tree import OptionTree
 
     return sum(
         plan.rows_of([item])

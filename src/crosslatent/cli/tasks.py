@@ -272,7 +272,8 @@ def view_prompts(item: "Item", model: "Model | None", *, chat: AsChat) -> list[P
     Raises:
         ModelError: `chat`, but the tokenizer has no chat template.
     """
-    from crosslatent.model.prompts import encode_many, put_as_chat
+    from crosslatent.model.chat import put_as_chat
+    from crosslatent.model.prompts import encode_many
     from crosslatent.sweeps.tokens import prompts_of
 
     languages = {"main": item.lang, "aux": item.aux_lang}

@@ -160,7 +160,7 @@ def _warn(
     model: "Model", main: str, result: "TransplantResult", chat: AsChat, new_tokens: int
 ) -> None:
     """What speaks against comparing the two answers."""
-    from crosslatent.model.prompts import Prompt
+    from crosslatent.model.chat import Prompt
 
     questions.warn_of_thought(model, Prompt(main), chat, new_tokens)
     if not result.same_last_token:

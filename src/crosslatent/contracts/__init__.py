@@ -9,28 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from crosslatent.contracts.answers import (
+from crosslatent.contracts.facts import cost, found
+from crosslatent.contracts.guarantees import (
     batches_agree,
+    captures_are_independent,
     fast_equals_oracle,
     generate_equals_decoding,
+    nothing_is_left_behind,
+    padding_agrees,
+    self_transplant,
 )
-from crosslatent.contracts.cost import Cost, cost
-from crosslatent.contracts.found import Found, Place, found
-from crosslatent.contracts.identity import self_transplant
-from crosslatent.contracts.outcome import Broken, NotApplicable, Outcome
-from crosslatent.contracts.reading import captures_are_independent, padding_agrees
-from crosslatent.contracts.subject import Subject
-from crosslatent.contracts.traces import nothing_is_left_behind
+from crosslatent.contracts.subject import Broken, NotApplicable, Outcome, Subject
 from crosslatent.core.specs import check_component
 from crosslatent.model import Model
 
 __all__ = [
     "CONTRACTS",
     "Contract",
-    "Cost",
-    "Found",
     "Outcome",
-    "Place",
     "Subject",
     "check",
     "cost",

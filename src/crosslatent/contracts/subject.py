@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from crosslatent.contracts.outcome import Broken, NotApplicable
 from crosslatent.core.specs import Component, Site
 from crosslatent.engine import difference
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
-from crosslatent.model.tensors import hidden_of, with_hidden
+from crosslatent.model.trace import after, hidden_of, with_hidden
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+class Broken(Exception):  # noqa: N818 - a finding about the model, not an error of the program
+    """The contract does not hold; the message says where and by how much."""
+
+
+class NotApplicable(Exception):  # noqa: N818 - a finding as well
+    """The contract says nothing about this model; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one contract on one model.
+
+    Attributes:
+        contract: its name.
+        status: whether it holds.
+        reason: why it failed or was skipped; empty if it passed.
+        seconds: how long it took.
+        facts: what was counted on the way, as plain data (rows, distinct answers, path).
+    """
+
+    contract: str
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    facts: Mapping[str, str | int] = field(default_factory=dict)
+
 
 TEXTS = (
     "Mji mkuu wa Kenya ni upi? Jibu:",
@@ -70,13 +99,6 @@ class Subject:
         components: Sequence[Component] = (),
     ) -> Subject:
         """Encode the texts; of many blocks, take some from the first to the last.
-
-        Args:
-            model: the model.
-            texts: main, aux and a shorter one.
-            new_tokens: tokens that an answer has at most.
-            most_layers: how many blocks are edited at most.
-            components: see the class.
 
         Raises:
             PromptError: the model's context is too short for a text.
@@ -181,11 +203,8 @@ class Subject:
         Raises:
             Broken: they differ beyond rounding.
         """
-        error, allowed = (
-            _distance(expected, found),
-            _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE),
-        )
-        if error <= allowed:
+        allowed = _CLOSE.get(self.model.arithmetic, _CLOSE_ELSEWHERE)
+        if (error := _distance(expected, found)) <= allowed:
             return
         if again is None or not unstable(
             self.model, lambda: not _distance(expected, again()) <= allowed
@@ -221,7 +240,7 @@ def unstable(model: Model, moves: Callable[[], bool]) -> bool:
 
         with ExitStack() as hooks:
             for module in (model.blocks[0].whole, *(block.attn for block in model.blocks)):
-                hooks.callback(module.register_forward_hook(shake).remove)
+                after(hooks, module, shake)
             if moves():
                 return True
     return False

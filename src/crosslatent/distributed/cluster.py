@@ -120,11 +120,9 @@ def resources(ray: Any, cluster: Cluster) -> Resources:
 
 def _room(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> int:
     """How many workers fit on machines; none is spread over two."""
+    needs = {"CPU": cpus, "GPU": gpus}
     return sum(
-        min(
-            int(node.get("CPU", 0.0) / cpus),
-            int(node.get("GPU", 0.0) / gpus) if gpus else int(node.get("CPU", 0.0) / cpus),
-        )
+        min(int(node.get(name, 0.0) / need) for name, need in needs.items() if need)
         for node in nodes
     )
 
@@ -181,18 +179,11 @@ def _ray() -> Any:
 
 
 def _arguments(cluster: Cluster) -> dict[str, Any]:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if cluster.address != LOCAL:
-        return {"address": cluster.address, **quiet}
-    wanted = {} if cluster.workers is None else {"num_cpus": max(cluster.workers, _cores())}
-    return {
-        "address": LOCAL,
-        "include_dashboard": False,
-        "object_store_memory": _OBJECTS,
-        **wanted,
-        **quiet,
-    }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = {"address": cluster.address, "log_to_driver": False, "logging_level": "ERROR"}
+    if cluster.address == LOCAL:
+        given |= {"include_dashboard": False, "object_store_memory": _OBJECTS}
+        if cluster.workers is not None:
+            affinity = getattr(os, "sched_getaffinity", None)
+            cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+            given["num_cpus"] = max(cluster.workers, cores)
+    return given

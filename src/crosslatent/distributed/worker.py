@@ -6,16 +6,18 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core import __version__
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError
-from crosslatent.distributed.job import Job
+from crosslatent.core.settings import complete
+from crosslatent.core.specs import AUTO
 from crosslatent.engine import EnginePath, chosen_path
-from crosslatent.model import Model
+from crosslatent.model import Model, load
 from crosslatent.runs.parts import PartFolder, PartTable
 from crosslatent.runs.run_folder import check_fence, extra_at, part_name
 from crosslatent.runs.run_path import remove, run_path
@@ -24,11 +26,74 @@ from crosslatent.sweeps import SweepPlan, plan_sweep
 from crosslatent.sweeps.bookkeeping import Streak
 from crosslatent.sweeps.extras import Extra, joined
 from crosslatent.sweeps.prepared import Prepared, prepare
+from crosslatent.sweeps.spec import RunSettings, SweepSpec
 from crosslatent.sweeps.work import RowWorker, extras
 from crosslatent.sweeps.work_units import WorkUnit
+from crosslatent.tasks import Task
 
 if TYPE_CHECKING:
     from crosslatent.runs.run_path import RunPath
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where every worker loads the model from; see `crosslatent.model.load`.
+
+    Attributes:
+        path: a folder that every worker sees under this path, or a name on the hub.
+        revision: on the hub.
+        device: of a worker; "auto" takes the GPU that Ray gave it.
+        dtype: of the weights.
+        quantization: "8bit", "4bit" or None.
+        modules: where the modules are, if that is not found.
+    """
+
+    path: str
+    revision: str | None = None
+    device: str = AUTO
+    dtype: str = AUTO
+    quantization: str | None = None
+    modules: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, path: str | Path, **arguments: Any) -> ModelSource:
+        """A source whose folder, if it is one here, has its whole path."""
+        folder = Path(path)
+        return cls(str(folder.absolute() if folder.exists() else path), **arguments)
+
+    def load(self) -> Model:
+        """Load the model.
+
+        Raises:
+            ModelError: see `crosslatent.model.load`.
+        """
+        arguments = {each.name: getattr(self, each.name) for each in fields(self)}
+        return load(**arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJob:
+    """A sweep for workers.
+
+    Attributes:
+        model: where they load the model from.
+        task: the questions.
+        spec: what to run.
+        location: the run folder: a whole path or a URL that all of them reach.
+        failures: item -> why it cannot be run, as far as that is known already.
+        requested: the arguments as the user gave them, kept in run.json.
+        headline: a comparison declared before any row exists, kept in run.json.
+        running: how it is run.
+    """
+
+    model: ModelSource
+    task: Task
+    spec: SweepSpec
+    location: str
+    failures: Mapping[str, str] = field(default_factory=dict)
+    requested: Mapping[str, Any] = field(default_factory=dict)
+    headline: Mapping[str, Any] | None = None
+    running: RunSettings = field(default_factory=lambda: complete(RunSettings, {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +114,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WrittenPart:
     """What came of a work unit.
 
     Attributes:
@@ -68,7 +133,7 @@ class Part:
 class Worker:
     """Does work units of a job; what it needs for that is made when it is first needed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SweepJob) -> None:
         """Keep the job; nothing is loaded yet, so that a failure is reported as a result."""
         self._job = job
         self._path: EnginePath | None = None
@@ -100,10 +165,6 @@ class Worker:
     def check(self, session: int, manifest: dict[str, Any]) -> None:
         """Refuse to work where the model, its prompts or the run folder are others than elsewhere.
 
-        Args:
-            session: of the run folder.
-            manifest: what run.json says of the run.
-
         Raises:
             ModelError: this worker has loaded another model, or its prompts give other token ids.
             RunFolderError: it does not see the run folder, or another session has taken it.
@@ -125,7 +186,7 @@ class Worker:
             )
         check_fence(self._location, session)
 
-    def do(self, piece: WorkUnit, session: int) -> Part:
+    def do(self, piece: WorkUnit, session: int) -> WrittenPart:
         """Do a work unit and write its part.
 
         Args:
@@ -138,47 +199,34 @@ class Worker:
             SweepError: one item after another fails.
         """
         started = time.monotonic()
-        rows, failures, paths = (
-            self._rows(piece, session) if piece.kind == "rows" else self._extras(piece, session)
-        )
-        return Part(rows, tuple(failures), tuple(paths), time.monotonic() - started)
-
-    def _rows(
-        self, piece: WorkUnit, session: int
-    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
+        if piece.kind != ROWS_TABLE:
+            found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
+            self._write(piece, session, [made for made, _ in found if made is not None])
+            failures = tuple(failure for _, failure in found if failure is not None)
+            return WrittenPart(0, failures, (), time.monotonic() - started)
         rows: list[dict[str, Any]] = []
-        failures: list[Failure] = []
+        failed: list[Failure | None] = []
         paths: dict[EnginePath, None] = {}
         try:
             for done in self._answering.answer(piece.ranges):
                 rows += done.rows
                 paths.update(dict.fromkeys(done.paths))
-                if done.failure is not None:
-                    failures.append(done.failure)
+                failed.append(done.failure)
         except SweepError:
             self._write(piece, session, [rows])
             raise
         self._write(piece, session, [rows])
-        return len(rows), failures, paths
-
-    def _extras(
-        self, piece: WorkUnit, session: int
-    ) -> tuple[int, list[Failure], Iterable[EnginePath]]:
-        found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
-        made = [rows for rows, _ in found if rows is not None]
-        failures = [failure for _, failure in found if failure is not None]
-        self._write(piece, session, made)
-        return 0, failures, ()
+        failures = tuple(failure for failure in failed if failure is not None)
+        return WrittenPart(len(rows), failures, tuple(paths), time.monotonic() - started)
 
     def _write(self, piece: WorkUnit, session: int, made: Sequence[Extra]) -> None:
         """Write the part of a work unit, unless a later session has taken the folder meanwhile."""
         check_fence(self._location, session)
-        rows = piece.kind == ROWS_TABLE
-        table = (
-            PartTable(self._location / ROWS_TABLE, ROWS)
-            if rows
-            else extra_at(self._location, piece.kind)
-        )
+        table: PartFolder
+        if piece.kind == ROWS_TABLE:
+            table = PartTable(self._location / ROWS_TABLE, ROWS)
+        else:
+            table = extra_at(self._location, piece.kind)
         if piece.instead_of is not None:
             _drop(table, part_name(session, piece.instead_of))
         whole = joined(made)

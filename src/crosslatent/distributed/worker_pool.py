@@ -16,8 +16,7 @@ from typing import Any, Self
 
 from crosslatent.core.errors import CrosslatentError, SweepError, UsageError
 from crosslatent.distributed.cluster import Resources
-from crosslatent.distributed.job import Job
-from crosslatent.distributed.worker import About, Part, Worker, versions
+from crosslatent.distributed.worker import About, SweepJob, Worker, WrittenPart, versions
 from crosslatent.sweeps.work_units import WorkUnit
 
 TRIES = 3
@@ -52,7 +51,7 @@ class Result:
     """
 
     piece: WorkUnit
-    part: Part | None
+    part: WrittenPart | None
     reason: str = ""
 
 
@@ -69,7 +68,7 @@ class WorkerPool:
     """
 
     ray: Any
-    job: Job
+    job: SweepJob
     resources: Resources
     tell: Callable[[str], None] = unheard
     lost: int = 0
@@ -129,11 +128,7 @@ class WorkerPool:
             raise SweepError(_lost("while the sweep was prepared", error)) from error
 
     def greet(self, ready: Callable[[Any], Any]) -> None:
-        """From now on, a worker gets work units only after this was asked of it.
-
-        Args:
-            ready: from a worker to the reference of its answer.
-        """
+        """From now on, a worker gets work units only after this was asked of it."""
         self._ready = ready
         free, self._free = self._free, []
         for worker in free:
@@ -141,10 +136,6 @@ class WorkerPool:
 
     def do(self, work_units: Iterable[WorkUnit], session: int) -> Iterator[Result]:
         """Have work units done, and yield them as they are.
-
-        Args:
-            work_units: the work units; taken as workers get free.
-            session: of the run folder.
 
         Raises:
             CrosslatentError: what a worker raised, such as a full disk.
@@ -159,7 +150,7 @@ class WorkerPool:
             if not self._working and queue.empty():
                 return
             for piece, answer in self._wait():
-                if isinstance(answer, Part):
+                if isinstance(answer, WrittenPart):
                     given_up = 0
                     yield Result(piece, answer)
                 elif not queue.again(piece):
@@ -276,17 +267,15 @@ class _Queue:
         left = self._left.get(piece.number, TRIES) - 1
         self._left[piece.number] = left
         if left == 1 and len(piece.ranges) > 1:
-            self._again.extend(self._pieces(piece))
+            # One for each of its row ranges, so that a bad item takes no other with it.
+            for row_range in piece.ranges:
+                number = next(self._numbers)
+                self._left[number] = 1
+                split = WorkUnit(number, piece.kind, (row_range,), instead_of=piece.number)
+                self._again.append(split)
         elif left > 0:
             self._again.append(piece)
         return left > 0
-
-    def _pieces(self, piece: WorkUnit) -> Iterator[WorkUnit]:
-        """A work unit for each row range of one, so that a bad item takes no other with it."""
-        for row_range in piece.ranges:
-            number = next(self._numbers)
-            self._left[number] = 1
-            yield WorkUnit(number, piece.kind, (row_range,), instead_of=piece.number)
 
 
 def lost_errors(ray: Any) -> tuple[type[Exception], ...]:

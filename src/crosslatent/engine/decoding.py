@@ -9,17 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
-from transformers import Cache, DynamicCache
-
-from crosslatent.core.errors import ModelError
-from crosslatent.interventions.intervention import Window
-from crosslatent.model import Model, PromptBatch, caches
-from crosslatent.model.encoder import Encoded
 
 _WORTH_LEAVING = 0.9
 """DecodingBatch that have ended leave the batch when fewer than this share of it go on: leaving
@@ -52,54 +46,6 @@ class DecodingBatch(Protocol):
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Let only these rows go on, in this order."""
         ...
-
-
-@dataclass(slots=True)
-class Prefilled:
-    """A prompt batch after its prefill, over an ordinary cache.
-
-    Attributes:
-        model: what has read it.
-        cache: keys and values of all prompt columns; grows.
-        logits: at the last real token of each row.
-        mask: of the prompt; grows.
-        encoded: what an encoder made of the prompt; None in a model without one.
-    """
-
-    model: Model
-    cache: Cache
-    logits: Float[Tensor, "rows vocab"]
-    mask: Int[Tensor, "rows pos"]
-    encoded: Encoded | None = None
-
-    def feed(self, tokens: Int[Tensor, " rows"]) -> None:
-        """Read one more token in every row."""
-        self.logits = self.read(tokens[:, None])[:, -1]
-
-    @torch.no_grad()
-    def read(self, tokens: Int[Tensor, "rows pos"]) -> Float[Tensor, "rows pos vocab"]:
-        """Read more tokens in every row, and return their logits."""
-        n_rows, width = tokens.shape
-        self.mask = torch.cat([self.mask, self.mask.new_ones((n_rows, width))], dim=-1)
-        tokens = tokens.to(self.mask.device)
-        inputs: dict[str, Any] = {
-            "input_ids": tokens,
-            "attention_mask": self.mask,
-            "position_ids": self.mask.cumsum(-1)[:, -width:] - 1,
-            "logits_to_keep": width,
-        }
-        if self.encoded is not None:
-            inputs = {"decoder_input_ids": tokens, **self.encoded.arguments}
-        logits: Tensor = caches.forward(self.model.hf, inputs, self.cache).logits
-        return logits
-
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Let only these rows go on, in this order."""
-        rows = rows.to(self.mask.device)
-        caches.keep_rows(self.cache, rows)
-        self.mask, self.logits = self.mask[rows], self.logits[rows]
-        if self.encoded is not None:
-            self.encoded = self.encoded.select(rows)
 
 
 class FirstStep(NamedTuple):
@@ -145,109 +91,13 @@ class Decoded:
 
 
 @torch.no_grad()
-def prefill(
-    model: Model, batch: PromptBatch, *, chunk: int | None = None, window: Window | None = None
-) -> Prefilled:
-    """Run the prompts through the model once.
-
-    Args:
-        model: the model.
-        batch: prompts, padded on either side.
-        chunk: columns per forward; None for all at once.
-        window: moved along with the chunks, for hooks that read or edit the last tokens.
-
-    Raises:
-        ModelError: the model gives no logits, or keeps no cache.
-    """
-    window = window or Window(batch.last)
-    if batch.encoder is not None:
-        return _prefill_both(model, batch, window)
-    cache = DynamicCache(config=model.hf.config)
-    logits: Tensor | None = None
-    for start, inputs in batch.parts(chunk):
-        window.start = start
-        width = inputs["input_ids"].shape[1]
-        rows, columns = window.here(width)
-        # A number: a tensor of columns would have to be on the device of the last block.
-        keep = width - int(columns.min()) if len(rows) else 1
-        out = _logits(model, caches.forward(model.hf, inputs, cache, logits_to_keep=keep))
-        if logits is None:
-            logits = out.new_zeros((out.shape[0], out.shape[-1]))
-        rows, columns = rows.to(out.device), columns.to(out.device)
-        logits[rows] = out[rows, columns - width]  # counted from the end, however many there are
-    window.start = None
-    assert logits is not None
-    return Prefilled(model, cache, logits, batch.mask)
-
-
-def _prefill_both(model: Model, batch: PromptBatch, window: Window) -> Prefilled:
-    """Prompts through the encoder, and what the decoder begins with through the decoder."""
-    ((window.start, inputs),) = batch.parts()
-    out = model.hf(**inputs, use_cache=True)
-    window.start = None
-    encoded = Encoded(out.encoder_last_hidden_state, inputs["attention_mask"])
-    last = _logits(model, out)[:, -1]
-    return Prefilled(model, caches.cache_of(out), last, batch.mask, encoded)
-
-
-def _logits(model: Model, output: Any) -> Float[Tensor, "rows pos vocab"]:
-    """The logits of a forward.
-
-    Raises:
-        ModelError: there are none for every token: the model has no head that writes text.
-    """
-    logits = getattr(output, "logits", None)
-    if isinstance(logits, Tensor) and logits.dim() == 3:
-        return logits
-    found = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
-    raise ModelError(
-        f"{type(model.hf).__name__} returns {found}, where answering takes one for each token and "
-        "each word of the vocabulary: load the model with AutoModelForCausalLM."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Greedy answers of a batch, one entry a row.
-
-    Attributes:
-        ids: new token ids, without the end token.
-        margins: smallest gap between the two highest logits over the steps taken.
-        finite: False if a logit was NaN or the highest one infinite.
-        first: how sure the first token was.
-        means: mean log-probability (nats) of the new tokens; NaN where it was not measured, or
-            there are none.
-    """
-
-    ids: list[tuple[int, ...]]
-    margins: list[float]
-    finite: list[bool]
-    first: list[FirstStep]
-    means: list[float]
-
-    def row(
-        self, at: int, watched: tuple[float, ...] = (), scores: tuple[float, ...] = ()
-    ) -> Decoded:
-        """One row, with what was read of it beside decoding."""
-        return Decoded(
-            self.ids[at],
-            watched,
-            self.margins[at],
-            self.finite[at],
-            scores,
-            self.first[at],
-            None if math.isnan(self.means[at]) else self.means[at],
-        )
-
-
-@torch.no_grad()
 def greedy(
     rows: DecodingBatch,
     max_new_tokens: int,
     eos_ids: frozenset[int],
     tick: Tick = silent,
     measured: Sequence[int] = (),
-) -> Answers:
+) -> list[Decoded]:
     """Decode greedily, all rows together; a row that has ended leaves the batch.
 
     Args:
@@ -257,6 +107,9 @@ def greedy(
         tick: called after every step with a lower bound of the share of tokens that are done.
         measured: rows whose tokens' log-probabilities are wanted; a sum over the vocabulary at
             every step, which is why not all rows get it.
+
+    Returns:
+        The answer of each row, without what is read of it beside decoding.
     """
     n_rows = len(rows.logits)
     ids = torch.zeros((n_rows, max_new_tokens), dtype=torch.long)
@@ -285,10 +138,12 @@ def greedy(
             rows.keep(torch.nonzero(alive).flatten())
             here, token, alive = at, token[alive], alive[alive]
         rows.feed(token)
-    answers = [
-        tuple(row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)
+    means = surprise.means(lengths)
+    columns = (ids.tolist(), lengths.tolist(), margins.tolist(), finite.tolist(), first, means)
+    return [
+        Decoded(tuple(row[:length]), (), margin, sane, (), sure, mean)
+        for row, length, margin, sane, sure, mean in zip(*columns, strict=True)
     ]
-    return Answers(answers, margins.tolist(), finite.tolist(), first, surprise.means(lengths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +181,11 @@ class _Surprise:
         chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
         self.total[here[at]] += (chosen - logsumexp(part)).cpu().double()
 
-    def means(self, lengths: Int[Tensor, " rows"]) -> list[float]:
-        """Means over so many tokens a row."""
+    def means(self, lengths: Int[Tensor, " rows"]) -> list[float | None]:
+        """Means over so many tokens a row; None where they are not measured, or there is none."""
         known = self.wanted & (lengths > 0)
-        return torch.where(known, self.total / lengths, torch.nan).tolist()
+        pairs = zip((self.total / lengths).tolist(), known.tolist(), strict=True)
+        return [mean if is_known else None for mean, is_known in pairs]
 
 
 def _first_steps(logits: Float[Tensor, "rows vocab"]) -> list[FirstStep]:
@@ -409,13 +265,7 @@ def log_probabilities(
     tokens: Sequence[int],
     mass: Float[Tensor, " rows"] | None = None,
 ) -> list[tuple[float, ...]]:
-    """Log-probabilities (nats) of some tokens in every row.
-
-    Args:
-        logits: of their next token.
-        tokens: token ids.
-        mass: `logsumexp` of the logits, if it is known.
-    """
+    """Log-probabilities (nats) of some tokens in every row."""
     if not tokens:
         return [()] * len(logits)
     mass = logsumexp(logits) if mass is None else mass

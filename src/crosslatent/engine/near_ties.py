@@ -17,12 +17,10 @@ import torch
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import EXACT, ORACLE, near_tie_margin
 from crosslatent.engine import oracle
-from crosslatent.engine.contract import Answered
-from crosslatent.engine.decoding import Decoded
-from crosslatent.engine.devices import is_out_of_memory
-from crosslatent.engine.requests import Request
+from crosslatent.engine.memory import is_out_of_memory
+from crosslatent.engine.requests import Answered, Request
 from crosslatent.model import Model
-from crosslatent.model.adapter import resolve
+from crosslatent.model.blocks import resolve
 from crosslatent.model.quantized import method_of
 
 
@@ -35,10 +33,6 @@ class TieBreaker:
     def __init__(self, model: Model, max_new_tokens: int) -> None:
         """Prepare.
 
-        Args:
-            model: the model that answered.
-            max_new_tokens: most new tokens, the end token counted in.
-
         Raises:
             ModelError: memory does not suffice for the model in float32, or its weights cannot be
                 made float32.
@@ -49,35 +43,24 @@ class TieBreaker:
         self._max_new_tokens = max_new_tokens
 
     def settle(self, request: Request, answered: Answered, margins: Sequence[float]) -> Answered:
-        """The answers to a request, near-ties among them given again.
-
-        Args:
-            request: what was asked.
-            answered: what was answered.
-            margins: by how much each row was decided, in logits.
-        """
+        """The answers to a request, near-ties among them given again."""
         rows, paths, seconds = list(answered.rows), list(answered.paths), list(answered.seconds)
         for at, margin in enumerate(margins):
             if not margin < self._threshold:
                 continue
             if not (paths[at] == ORACLE and self._is_exact):
                 started = time.monotonic()
-                rows[at] = self._again(request, at)
+                (rows[at],) = oracle.run_rows(
+                    self._model,
+                    request.main,
+                    [tuple(each.in_float32() for each in request.rows[at])],
+                    max_new_tokens=self._max_new_tokens,
+                    watch=request.watch,
+                    options=request.options_of(at),
+                )
                 seconds[at] = time.monotonic() - started
             paths[at] = EXACT
         return Answered(rows, paths, seconds, answered.reason)
-
-    def _again(self, request: Request, at: int) -> Decoded:
-        row = tuple(each.in_float32() for each in request.rows[at])
-        (decoded,) = oracle.run_rows(
-            self._model,
-            request.main,
-            [row],
-            max_new_tokens=self._max_new_tokens,
-            watch=request.watch,
-            options=request.options_of(at),
-        )
-        return decoded
 
 
 def _in_float32(model: Model) -> Model:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
-from crosslatent.engine.decoding import Decoded, Prefilled, greedy, log_probabilities, prefill
-from crosslatent.interventions.intervention import Intervention, Window, check_row, rewrites
+from crosslatent.engine.decoding import Decoded, greedy, log_probabilities
+from crosslatent.engine.prefill import Prefilled, prefill
+from crosslatent.interventions.intervention import Intervention, check_row
+from crosslatent.interventions.rewrites import Window, rewrites
 from crosslatent.model import Model, encode_batch, rewriting
-from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.modes import answering, plain_settings
 
 
 @plain_settings()
@@ -46,10 +49,10 @@ def run_rows(
         with reading(model, main, row, chunk) as start:
             watched = log_probabilities(start.logits, watch)[0]
             measured = () if row else (0,)
-            answers = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
+            (answer,) = greedy(start, max_new_tokens, model.eos_ids, measured=measured)
         with answering(model.hf):
             scores = tuple(_score(model, main, row, option) for option in options)
-        decoded.append(answers.row(0, watched, scores))
+        decoded.append(replace(answer, watched=watched, scores=scores))
     return decoded
 
 

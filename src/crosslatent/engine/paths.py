@@ -28,16 +28,15 @@ from crosslatent.core.specs import (
     check_engine,
 )
 from crosslatent.engine import expanded, oracle, shared
-from crosslatent.engine.contract import Pick, Prompts
 from crosslatent.engine.decoding import Decoded, Tick, silent
-from crosslatent.engine.devices import is_device_error, is_out_of_memory
-from crosslatent.engine.prefix import Unshareable
-from crosslatent.engine.requests import Request
+from crosslatent.engine.memory import is_device_error, is_out_of_memory
+from crosslatent.engine.prefix_attention import Unshareable
+from crosslatent.engine.requests import Pick, Prompts, Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model
-from crosslatent.model.conditions import answering
+from crosslatent.model.modes import answering
 from crosslatent.model.structure import text_config
 from crosslatent.model.unwrapping import adapters_of
 
@@ -118,11 +117,9 @@ def best_path(model: Model) -> EnginePath:
     """The fastest path that passes its trial on this model as it is now; tried once."""
     attention = getattr(text_config(model.hf), "_attn_implementation", None)
     state = (model.dtype, model.device, attention, adapters_of(model.hf))
-    known = _chosen.get(model.hf)
-    if known is None or known[0] != state:
-        known = (state, _choose(model))
-        _chosen[model.hf] = known
-    return known[1]
+    if _chosen.get(model.hf, (None,))[0] != state:
+        _chosen[model.hf] = (state, _choose(model))
+    return _chosen[model.hf][1]
 
 
 def path_of(model: Model, path: EnginePath, request: Request, max_new_tokens: int) -> EnginePath:
@@ -147,8 +144,7 @@ def _choose(model: Model) -> EnginePath:
     trial = _Trial(model)
     reasons: list[str] = []
     for name in PATHS:
-        reason = "" if name == ORACLE else trial.why_not(name)
-        if not reason:
+        if name == ORACLE or not (reason := trial.why_not(name)):
             break
         reasons.append(f"{name}: {reason}")
     return EnginePath(name, "; ".join(reasons))

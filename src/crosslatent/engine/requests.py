@@ -1,10 +1,13 @@
-"""Requests to the engine: one prompt, and the interventions of each of its answers."""
+"""Requests to the engine, and what its paths answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
+from crosslatent.engine.decoding import Decoded, Tick, silent
 from crosslatent.interventions.intervention import Intervention, beyond_end, check_row, tail
 
 
@@ -71,3 +74,34 @@ class Request:
             (tuple(some), replace(self, rows=tuple(self.rows[place] for place in some)))
             for some in places.values()
         ]
+
+
+Pick = tuple[int, int]
+"""(request, row): one requested answer."""
+
+
+class Prompts(Protocol):
+    """Prompts that have been read, on one of the paths."""
+
+    def answer(
+        self, picks: Sequence[Pick], max_new_tokens: int, tick: Tick = silent
+    ) -> list[Decoded]:
+        """Answer the picked rows together, in their order; tell `tick` how far it is."""
+        ...
+
+
+@dataclass(slots=True)
+class Answered:
+    """The answers to one request, one entry a row.
+
+    Attributes:
+        rows: the answers.
+        paths: how each was computed; see `core.specs.PATHS`.
+        seconds: its share of the wall time of its batch.
+        reason: why no faster path was taken; empty for the fastest.
+    """
+
+    rows: list[Decoded]
+    paths: list[str]
+    seconds: list[float]
+    reason: str = ""

@@ -6,34 +6,30 @@ own edits, scores options if asked to, and decodes, holding keys and values of i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from crosslatent.engine.contract import Pick
 from crosslatent.engine.decoding import Decoded, Tick, greedy, log_probabilities, logsumexp, silent
-from crosslatent.engine.growth import Growth
-from crosslatent.engine.options import OptionTree, read_all, scores
-from crosslatent.engine.prefix import (
-    Prefix,
-    SharedCache,
-    Step,
+from crosslatent.engine.option_tree import OptionTree, read_all, scores
+from crosslatent.engine.prefill import read_prefix
+from crosslatent.engine.prefix_attention import (
     Unshareable,
-    read,
-    select,
     shared_attention,
     takes_attention_functions,
 )
-from crosslatent.engine.requests import Request
-from crosslatent.engine.rewrites import rewrites
-from crosslatent.engine.rows import SharedRows
-from crosslatent.interventions.intervention import Intervention, Window, at_end
-from crosslatent.interventions.intervention import rewrites as in_window
-from crosslatent.model import Model, encode_batch, entering, rewriting
+from crosslatent.engine.prefix_cache import Prefix, SharedCache
+from crosslatent.engine.prefix_layout import Step, select
+from crosslatent.engine.requests import Pick, Request
+from crosslatent.interventions.intervention import Intervention, at_end
+from crosslatent.interventions.rewrites import Window, rewrites, rewrites_by_row
+from crosslatent.model import Model, caches, encode_batch, entering, rewriting
 
 
 class SharedPrompts:
@@ -59,16 +55,15 @@ class SharedPrompts:
             raise Unshareable("its attention does not go through transformers' AttentionInterface")
         self._model = model
         self._requests = requests
-        every, plain = (
-            [OptionTree.of(one.options if one.plain_only == only else ()) for one in requests]
+        self._trees, self._plain_trees = (
+            [OptionTree.of(each.options if each.plain_only == only else ()) for each in requests]
             for only in (False, True)
         )
-        self._trees, self._plain_trees = every, plain
         starts = [request.main[: -self._tail] for request in requests]
         self._lengths = torch.tensor([len(start) for start in starts])
         self._common = requests[0].common
         window = self._window()
-        with rewriting(model, in_window(self._common, window)):
+        with rewriting(model, rewrites(self._common, window)):
             self._prefix = _read_prefixes(model, starts, chunk, window)
 
     @torch.inference_mode()
@@ -82,7 +77,7 @@ class SharedPrompts:
         room = self._tail + max(max_new_tokens - 1, read)
         cache = SharedCache(self._prefix, batch.growth.groups, room)
         window = self._window(batch.growth.groups)
-        common = rewriting(self._model, in_window(self._common, window))
+        common = rewriting(self._model, rewrites(self._common, window))
         with shared_attention(self._model, cache), common:
             rows = SharedRows(self._model, cache, self._lengths)
             window.start = self._prefix.length
@@ -92,14 +87,11 @@ class SharedPrompts:
             if len(batch.stay) < len(rows.groups):
                 rows.keep(torch.tensor(batch.stay))
             watched, scored = self._log_probs(rows)
-            measured = [
-                at
-                for at, place in enumerate(batch.stay)
-                if place < len(self._requests) and not self._common
-            ]
+            plain = 0 if self._common else len(self._requests)
+            measured = [at for at, place in enumerate(batch.stay) if place < plain]
             answers = greedy(rows, max_new_tokens, self._model.eos_ids, tick, measured)
         return [
-            answers.row(at, watched[at], apart.get(pick, scored[at]))
+            replace(answers[at], watched=watched[at], scores=apart.get(pick, scored[at]))
             for pick, at in zip(picks, batch.place, strict=True)
         ]
 
@@ -115,8 +107,8 @@ class SharedPrompts:
         """The ends of the prompts through the model, each row with its edits."""
         ends = torch.tensor([request.main[-self._tail :] for request in self._requests])
         edits = [batch.edits[row] for row in batch.growth.order]
-        first = len(self._requests)
-        with entering(self._model, batch.growth), rewriting(self._model, rewrites(edits, first)):
+        own = rewriting(self._model, rewrites_by_row(edits, len(self._requests)))
+        with entering(self._model, batch.growth), own:
             return rows.read(ends[rows.groups], Step.chain(0, self._tail), keep=1)[:, -1]
 
     def _plain_scores(
@@ -134,8 +126,7 @@ class SharedPrompts:
         ]
         if not asked:
             return {}
-        n_prompts = len(self._requests)
-        nodes = self._read_options(rows, self._plain_trees, torch.arange(n_prompts))
+        nodes = self._read_options(rows, self._plain_trees, torch.arange(len(self._requests)))
         found = {}
         for group, row in asked:
             logits = rows.logits[group : group + 1]
@@ -226,4 +217,92 @@ def _read_prefixes(
     # A prompt without a prefix reads one token all the same, since a row of padding alone has no
     # softmax. It is masked as padding, so no token attends to it.
     batch = encode_batch(model, [start or (0,) for start in starts], "left")
-    return Prefix.of(read(model, batch, chunk, window), pads, length, model.layer_kinds)
+    return Prefix.of(read_prefix(model, batch, chunk, window), pads, length, model.layer_kinds)
+
+
+class Growth:
+    """Which rows are in the batch at each block; given to `model.sites.entering`.
+
+    Attributes:
+        groups: the prompt of each row of the grown batch, rows; the unmodified ones come first.
+        order: index of the requested row at each place after those.
+    """
+
+    def __init__(self, n_groups: int, groups: Sequence[int], first: Sequence[int]) -> None:
+        """Plan the growth."""
+        self.order = sorted(range(len(groups)), key=lambda row: first[row])
+        self._first = sorted(first)
+        self._n_groups = n_groups
+        self.groups = torch.tensor([*range(n_groups), *(groups[row] for row in self.order)])
+
+    def rows_at(self, layer: int) -> int:
+        """How many rows block `layer` computes."""
+        return self._n_groups + bisect_right(self._first, layer)
+
+    def hidden(
+        self, layer: int, value: Float[Tensor, "rows pos d_model"]
+    ) -> Float[Tensor, "grown pos d_model"]:
+        """Let the rows that join at this block in; at the first, hold back."""
+        if layer == 0:
+            return value[: self.rows_at(0)]
+        joining = self.groups[len(value) : self.rows_at(layer)]
+        if not len(joining):
+            return value
+        return torch.cat([value, value[joining.to(value.device)]])
+
+    def context(self, layer: int, value: Any) -> Any:
+        """What the model made for all rows (position embeddings), for those that are in."""
+        if isinstance(value, tuple | list):
+            return type(value)(self.context(layer, part) for part in value)
+        if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != len(self.groups):
+            return value
+        return value[: self.rows_at(layer)]
+
+
+class SharedRows:
+    """Rows in a batch; used inside `engine.prefix_attention.shared_attention`."""
+
+    def __init__(self, model: Model, cache: SharedCache, lengths: Int[Tensor, " groups"]) -> None:
+        """Start."""
+        self._model = model
+        self._cache = cache
+        self._lengths = lengths
+        self.depth = 0
+        """Tokens that every row has read after its prefix."""
+        self.logits: Float[Tensor, "rows vocab"] = torch.empty((0, 0))
+
+    @property
+    def groups(self) -> Int[Tensor, " rows"]:
+        """The prompt of each row, on the CPU."""
+        return self._cache.groups
+
+    def read(
+        self, tokens: Int[Tensor, "rows pos"], step: Step, keep: int
+    ) -> Float[Tensor, "rows kept vocab"]:
+        """Read tokens in the first rows, or in all; returns their logits."""
+        device = self._model.device
+        self._cache.begin(step)
+        groups = self.groups[: len(tokens)]
+        depths = step.depths[groups] if len(step.depths) > 1 else step.depths
+        inputs = {
+            "input_ids": tokens.to(device),
+            "position_ids": (self._lengths[groups, None] + depths).to(device),
+        }
+        out = caches.forward(self._model.hf, inputs, self._cache, logits_to_keep=keep)
+        logits: Tensor = out.logits
+        self.depth += tokens.shape[1]
+        return logits
+
+    def feed(self, tokens: Int[Tensor, " rows"]) -> None:
+        """Read one more token in every row."""
+        self.logits = self.read(tokens[:, None], Step.chain(self.depth, 1), keep=1)[:, -1]
+
+    def forget(self, tokens: int) -> None:
+        """Drop the last tokens of every row; the logits stay."""
+        self._cache.forget(tokens)
+        self.depth -= tokens
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Let only these rows go on, in this order."""
+        self._cache.keep(rows)
+        self.logits = select(self.logits, rows)

@@ -20,7 +20,7 @@ if find_spec("lm_eval") is not None:
     # A registry that is not empty is not filled any more: the harness's own models come first.
     import lm_eval.models  # noqa: F401
 
-    from crosslatent.harness.model import CrosslatentLM
+    from crosslatent.harness.lm import CrosslatentLM
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,37 +12,15 @@ from transformers import DynamicCache
 
 from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import Component, Site, check_component
-from crosslatent.interventions.intervention import Window
+from crosslatent.interventions.rewrites import Window
 from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, reading
-from crosslatent.model.conditions import answering, plain_settings
+from crosslatent.model.modes import answering, plain_settings
 from crosslatent.model.prompts import Side, check_positions
 
 Captured = dict[Component, Float[Tensor, "*prompts layers width"]]
 """Component -> vectors; of several prompts or positions, see `capture`."""
 
 
-@overload
-def capture(
-    model: Model,
-    prompts: str,
-    components: str | Sequence[str] = ...,
-    *,
-    batch_size: int = ...,
-    side: Side = ...,
-    chunk: int | None = ...,
-    positions: int = ...,
-) -> Captured: ...
-@overload
-def capture(
-    model: Model,
-    prompts: Sequence[str],
-    components: str | Sequence[str] = ...,
-    *,
-    batch_size: int = ...,
-    side: Side = ...,
-    chunk: int | None = ...,
-    positions: int = ...,
-) -> Captured: ...
 def capture(
     model: Model,
     prompts: str | Sequence[str],
@@ -83,9 +61,8 @@ def capture(
     captured = capture_ids(
         model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk, positions=positions
     )
-    if isinstance(prompts, str):
-        return {kind: vectors[0] for kind, vectors in captured.items()}
-    return captured
+    single = isinstance(prompts, str)
+    return {kind: vectors[0] for kind, vectors in captured.items()} if single else captured
 
 
 @plain_settings()
@@ -136,26 +113,17 @@ def _capture_batch(
 
     def receive(site: Site, value: Tensor) -> None:
         for back in range(positions):
-            at = window.here(value.shape[1], back)
-            if not len(at[0]):
-                continue
-            rows, columns = (index.to(value.device) for index in at)
-            place = positions - 1 - back
-            kept[site.component][rows.cpu(), site.layer, place] = value[rows, columns].to(
-                "cpu", model.dtype
-            )
+            rows, columns = window.here(value.shape[1], back)
+            if len(rows):
+                vectors = value[rows.to(value.device), columns.to(value.device)]
+                place = (rows.cpu(), site.layer, positions - 1 - back)
+                kept[site.component][place] = vectors.to("cpu", model.dtype)
 
     sites = [Site(kind, layer) for kind in components for layer in range(model.n_layers)]
-    with answering(model.hf), reading(model, sites, receive):
-        _read(model, batch, chunk, window)
-    return kept
-
-
-def _read(model: Model, batch: PromptBatch, chunk: int | None, window: Window) -> None:
-    """The prompts through all blocks; logits are not wanted, so the head is left out."""
-    decoder: Any = model.hf.base_model
+    decoder: Any = model.hf.base_model  # logits are not wanted, so the head is left out
     whole = batch.in_one or chunk is None or chunk >= batch.ids.shape[1]
     cache = None if whole else DynamicCache(config=model.hf.config)
-    for start, inputs in batch.parts(chunk):
-        window.start = start
-        caches.forward(decoder, inputs, cache)
+    with answering(model.hf), reading(model, sites, receive):
+        for window.start, inputs in batch.parts(chunk):
+            caches.forward(decoder, inputs, cache)
+    return kept

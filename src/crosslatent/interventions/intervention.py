@@ -1,13 +1,13 @@
 """`Intervention`: a change of a forward: at which site, on which tokens, and how.
 
 An intervention holds the values that it brings, so that the oracle, the engine and `patched` need
-nothing else; several at once are a tuple. Each kind is one registered class in one file.
+nothing else; several at once are a tuple. Each kind is one registered class (`kinds`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.specs import UNITS, Site
-from crosslatent.model.sites import Rewrite
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -74,12 +73,7 @@ class Tokens:
     def among(
         self, positions: Int[Tensor, "rows pos"], lengths: Int[Tensor, " rows"]
     ) -> Bool[Tensor, "rows pos"]:
-        """Which tokens of a forward are changed, as a mask.
-
-        Args:
-            positions: of the tokens; negative for padding on the left.
-            lengths: real tokens of each row's prompt.
-        """
+        """Which tokens of a forward are changed, as a mask."""
         lengths = lengths[:, None]
         if self.kind == "all":
             return torch.ones_like(positions, dtype=torch.bool)
@@ -135,10 +129,6 @@ class Intervention(ABC):
     @classmethod
     def of_text(cls, model: Model, settings: str) -> Iterator[tuple[str, tuple[Self, ...]]]:
         """What settings in words stand for: a label and interventions for each condition.
-
-        Args:
-            model: the model.
-            settings: in a form of the kind's own.
 
         Raises:
             UsageError: the kind has no such form, or these are not in it.
@@ -233,111 +223,3 @@ def check_row(row: tuple[Intervention, ...], length: int) -> None:
 
 def _module(site: Site) -> str:
     return "attn" if site.component == "attn_residual" else site.component
-
-
-@dataclass(slots=True)
-class Window:
-    """Which columns of the prompt the current forward sees.
-
-    A prompt may go through the model in chunks, and rows of a right-padded batch end in different
-    ones; the last real token of a row is in the current forward only if `here` names the row.
-
-    Attributes:
-        last: column of the last real token of each row; beyond the columns of the forward where
-            the end of the prompt is read in another one.
-        start: first column of the current forward; None when it is not part of the prompt.
-        lengths: real tokens of each row's prompt; None where only its end is asked for.
-    """
-
-    last: Int[Tensor, " rows"]
-    start: int | None = 0
-    lengths: Int[Tensor, " rows"] | None = None
-
-    def here(
-        self, width: int, back: int = 0
-    ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"]]:
-        """Rows whose token is among the current `width` columns, and its column there.
-
-        Args:
-            width: columns of the current forward.
-            back: which token, counted back from the last real one.
-        """
-        if self.start is None:
-            nothing = self.last[:0]
-            return nothing, nothing
-        columns = self.last - back - self.start
-        rows = torch.nonzero((columns >= 0) & (columns < width)).flatten()
-        return rows, columns[rows]
-
-    def split(self, parts: int) -> list[Window]:
-        """The same for consecutive rows of the batch, as many in each part."""
-        lengths = [None] * parts if self.lengths is None else self.lengths.chunk(parts)
-        if not len(self.last):
-            return [self] * parts
-        return [
-            Window(last, self.start, some)
-            for last, some in zip(self.last.chunk(parts), lengths, strict=True)
-        ]
-
-    def among(self, tokens: Tokens, rows: int, width: int) -> Bool[Tensor, "rows pos"] | None:
-        """Which tokens of the current forward some tokens are; None for all of them."""
-        if tokens.kind == "all":
-            return None
-        if self.start is None:
-            return torch.zeros((rows, width), dtype=torch.bool)
-        assert self.lengths is not None
-        lengths, last = self.lengths[:rows], self.last[:rows]
-        columns = torch.arange(self.start, self.start + width, device=last.device)
-        return tokens.among(columns - (last - lengths + 1)[:, None], lengths)
-
-
-EVERYWHERE = Window(torch.zeros(0, dtype=torch.long), None)
-"""For interventions on all tokens, which need to know nothing of the prompt."""
-
-
-def rewrites(row: tuple[Intervention, ...], window: Window) -> Mapping[Site, Rewrite]:
-    """One row's interventions, in every row of a forward, as one rewrite a site.
-
-    Args:
-        row: what is done; at one site in the order given.
-        window: moved along by the code that runs the prefill.
-    """
-    return {
-        site: _in_window([each for each in row if each.site == site], window)
-        for site in dict.fromkeys(each.site for each in row)
-    }
-
-
-def _in_window(members: Sequence[Intervention], window: Window) -> Rewrite:
-    def rewrite(hidden: Float[Tensor, "rows pos width"]) -> Float[Tensor, "rows pos width"]:
-        for each in members:
-            hidden = (_at_end if each.tokens.at_end else _among)(each, window, hidden)
-        return hidden
-
-    return rewrite
-
-
-def _at_end(
-    each: Intervention, window: Window, hidden: Float[Tensor, "rows pos width"]
-) -> Float[Tensor, "rows pos width"]:
-    changed = hidden
-    for back in range(each.tokens.count):
-        rows, columns = (index.to(hidden.device) for index in window.here(hidden.shape[1], back))
-        if len(rows):
-            changed = hidden.clone() if changed is hidden else changed
-            changed[rows, columns] = each.change(changed[rows, columns], back)
-    return changed
-
-
-def _among(
-    each: Intervention, window: Window, hidden: Float[Tensor, "rows pos width"]
-) -> Float[Tensor, "rows pos width"]:
-    mask = window.among(each.tokens, *hidden.shape[:2])
-    if mask is None:
-        return each.change(hidden.flatten(0, -2)).view_as(hidden)
-    mask = mask.to(hidden.device)
-    if not bool(mask.any()):
-        return hidden
-    changed = hidden.clone()
-    changed[mask] = each.change(hidden[mask])
-    return changed

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -14,17 +14,12 @@ from torch import Tensor
 
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import Component, Site, check_component, resolve_layer
-from crosslatent.interventions.intervention import (
-    EVERYWHERE,
-    Intervention,
-    Window,
-    check_row,
-    rewrites,
-)
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.intervention import Intervention, check_row
+from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.rewrites import EVERYWHERE, Window, rewrites
 from crosslatent.model import Model, rewriting
 from crosslatent.model.caches import NAMES, cache_in, named
-from crosslatent.model.conditions import evaluating, evaluating_calls
+from crosslatent.model.modes import evaluating, evaluating_calls
 from crosslatent.model.prompts import last_real
 
 
@@ -211,8 +206,7 @@ class _PromptWatch:
 
     def _begin(self, given: Mapping[str, Any]) -> None:
         """Note what `generate` is given."""
-        names = ("inputs_embeds", "inputs", "input_ids")
-        inputs = next((given[name] for name in names if given.get(name) is not None), None)
+        inputs = _first(given, ("inputs_embeds", "inputs", "input_ids"))
         self._generating = None if inputs is None else int(inputs.shape[1])
         _refuse_right_padding(given.get("attention_mask"))
 
@@ -230,16 +224,18 @@ class _PromptWatch:
             self._window.start = None
             return
         mask = given.get(f"{self._side}attention_mask")
-        last = self._last(mask, tokens)
-        self._window = Window(last, start, self._lengths(mask, last))
+        self._window = Window(self._last(mask, tokens), start)
+        self._window.lengths = self._window.last + 1
+        if _is_plain(mask) and mask.shape[1] >= self._width:
+            self._window.lengths = mask[:, : self._width].sum(-1).to(self._window.last.device)
 
     def _tokens(self, given: Mapping[str, Any]) -> Shaped[Tensor, "rows pos *d_model"]:
         """What a forward reads, token ids or embeddings."""
-        for name in ("input_ids", "inputs_embeds"):
-            if given.get(f"{self._side}{name}") is not None:
-                tokens: Tensor = given[f"{self._side}{name}"]
-                return tokens
-        raise PromptError(self._nothing)
+        names = (f"{self._side}input_ids", f"{self._side}inputs_embeds")
+        tokens: Tensor | None = _first(given, names)
+        if tokens is None:
+            raise PromptError(self._nothing)
+        return tokens
 
     def _start(self, given: Mapping[str, Any], n_tokens: int) -> int:
         """How many tokens have been read before this forward.
@@ -269,11 +265,12 @@ class _PromptWatch:
         last = torch.full((tokens.shape[0],), self._width - 1, device=tokens.device)
         if mask is None:
             return last
-        if not isinstance(mask, Tensor) or mask.dim() != 2:
+        if not _is_plain(mask):
             if self._inside:  # made of one that has been seen, without padding on the right
                 return last
+            shown = f"{mask.dim()} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
             raise PromptError(
-                f"A forward got an attention mask ({_shown(mask)}) that does not say where each "
+                f"A forward got an attention mask ({shown}) that does not say where each "
                 "prompt ends: pass one of 2 dimensions, 1 for tokens and 0 for padding."
             )
         if mask.shape[1] < self._width:
@@ -281,14 +278,6 @@ class _PromptWatch:
         if self._inside:
             _refuse_right_padding(mask[:, : self._width])
         return last_real(mask[:, : self._width])
-
-    def _lengths(self, mask: Any, last: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-        """Real tokens of each row's prompt; all columns, where no mask says otherwise."""
-        is_plain = isinstance(mask, Tensor) and mask.dim() == 2 and mask.shape[1] >= self._width
-        if not is_plain:
-            return last + 1
-        lengths: Tensor = mask[:, : self._width].sum(-1)
-        return lengths.to(last.device)
 
 
 class _DecoderWatch(_PromptWatch):
@@ -311,17 +300,22 @@ class _DecoderWatch(_PromptWatch):
         return n_tokens + (self._inside and self._is_forced and n_tokens == 1)
 
 
+def _first(given: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first of some arguments that there is; None if there is none."""
+    return next((given[name] for name in names if given.get(name) is not None), None)
+
+
+def _is_plain(mask: Any) -> TypeGuard[Tensor]:
+    """Whether a mask says for each row which columns are tokens, rows pos."""
+    return isinstance(mask, Tensor) and mask.dim() == 2
+
+
 def _refuse_right_padding(mask: Any) -> None:
-    is_plain = isinstance(mask, Tensor) and mask.dim() == 2
-    if is_plain and not bool(mask[:, -1].all()):
+    if _is_plain(mask) and not bool(mask[:, -1].all()):
         raise PromptError(
             "generate got a right-padded batch, where new tokens would follow padding: "
             'tokenize with padding_side="left".'
         )
-
-
-def _shown(mask: Any) -> str:
-    return f"{mask.dim()} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
 
 
 def _setting(model: Model, given: Mapping[str, Any], name: str) -> Any:

@@ -22,7 +22,7 @@ def check_decoder(model: Model) -> None:
     Raises:
         ModelError: it is one.
     """
-    from crosslatent.model.encoder import refuse_encoder
+    from crosslatent.model.structure import refuse_encoder
 
     refuse_encoder(model.hf, "Lens", "give a causal language model")
 
@@ -66,7 +66,7 @@ def _same_weights(
 ) -> bool:
     if there.get("dtype") == here.get("dtype"):
         return bool(there.get("weights_hash") == here.get("weights_hash"))
-    from crosslatent.model.identity import rounded_weights_hash
+    from crosslatent.model.model import rounded_weights_hash
 
     # Rounded, the same weights have the same hash in float32 and bfloat16.
     rounded = record.get("rounded_weights_hash")

@@ -37,8 +37,8 @@ from crosslatent.lens.state_statistics import Drawn, Held, Sums, between, key_of
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.lens.text_streams import Text, TextStream, texts_of
 from crosslatent.model import Model
-from crosslatent.model.identity import rounded_weights_hash
-from crosslatent.model.prompts import check_chat
+from crosslatent.model.chat import check_chat
+from crosslatent.model.model import rounded_weights_hash
 from crosslatent.tasks import Task
 from crosslatent.tasks.task import facts_in, text_key
 

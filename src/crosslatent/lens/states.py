@@ -26,8 +26,9 @@ from crosslatent.lens.lens_settings import (
 )
 from crosslatent.lens.space import block_index
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
-from crosslatent.model.conditions import answering, plain_settings
-from crosslatent.model.prompts import Prompt, Side, encode_many
+from crosslatent.model.chat import Prompt
+from crosslatent.model.modes import answering, plain_settings
+from crosslatent.model.prompts import Side, encode_many
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,11 @@ def _lost(adapted: PeftModel) -> float:
     for module in adapted.modules():
         weight = getattr(getattr(module, "base_layer", None), "weight", None)
         delta_of: Any = getattr(module, "get_delta_weight", None)
-        if delta_of is None or weight is None or weight.dtype not in _HALF:
+        if (
+            delta_of is None
+            or weight is None
+            or weight.dtype not in (torch.float16, torch.bfloat16)
+        ):
             continue
         with torch.no_grad():
             delta = delta_of("default").float()
@@ -149,9 +153,6 @@ def _lost(adapted: PeftModel) -> float:
             error += float(torch.linalg.vector_norm(rounded - delta)) ** 2
             change += float(torch.linalg.vector_norm(delta)) ** 2
     return (error / change) ** 0.5 if change else 0.0
-
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def digest_of(folder: Path) -> str:

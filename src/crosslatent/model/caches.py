@@ -110,12 +110,7 @@ def named(
 
 
 def keep_rows(cache: Cache, rows: Tensor) -> None:
-    """Let only some rows stay in a cache, in this order.
-
-    Args:
-        cache: of rows; its layers may be on several devices.
-        rows: which, on any device.
-    """
+    """Let only some rows stay in a cache, in this order."""
     moved = {rows.device: rows}
     for layer in _layers(cache):
         if layer.keys is not None:

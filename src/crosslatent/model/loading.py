@@ -20,11 +20,10 @@ from transformers import (
 from crosslatent.core.errors import ModelError
 from crosslatent.core.seen import Seen, joined, read_seen
 from crosslatent.model import adapters, quantized
-from crosslatent.model.adapter import resolve
-from crosslatent.model.conditions import plain_settings
-from crosslatent.model.identity import identity_of
-from crosslatent.model.kinds import kind_of
-from crosslatent.model.model import Model
+from crosslatent.model.blocks import resolve
+from crosslatent.model.model import Model, identity_of
+from crosslatent.model.modes import plain_settings
+from crosslatent.model.structure import kind_of
 from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
 
@@ -53,7 +52,7 @@ def load(
     """Load a model that answers prompts, and its tokenizer.
 
     Causal language models, encoder-decoders of text, and models that see images as well, which are
-    then given text alone: the config says which (`kinds.kind_of`).
+    then given text alone: the config says which (`structure.kind_of`).
 
     A folder with an adapter in PEFT's format (`adapter_config.json`) is loaded as the model that it
     was trained on with the adapter merged into the weights; its own tokenizer goes before that of
@@ -76,16 +75,35 @@ def load(
             not found; an adapter without its base, or one that cannot be merged; a quantisation
             that cannot be done; or weights that would have to be on disk.
     """
-    if adapters.is_adapter(Path(path)):
-        return _load_adapted(
-            Path(path),
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            quantization=quantization,
-            trust_remote_code=trust_remote_code,
-            modules=modules,
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    if not adapters.is_adapter(Path(path)):
+        return _load_whole(path, device, dtype, quantization, options, modules)
+    if quantization is not None:
+        raise ModelError(
+            f"The adapter {str(path)!r} is merged into its base, which cannot be done in "
+            f"{quantization}: load it without quantization."
         )
+    adapters.check_peft()
+    found = adapters.trace(Path(path))
+    options["revision"] = revision or found.revision
+    try:
+        base = _load_whole(found.base, device, dtype, None, options, modules)
+    except ModelError as error:
+        raise ModelError(
+            f"Cannot load the base {found.base!r} of the adapter {str(path)!r}: {error}"
+        ) from error
+    return _merged(base, Path(path), found.folders, trust_remote_code)
+
+
+def _load_whole(
+    path: str | Path,
+    device: str,
+    dtype: str,
+    quantization: str | None,
+    options: dict[str, Any],
+    modules: Mapping[str, str] | None,
+) -> Model:
+    """A model that is no adapter; see `load`."""
     spread = device == SPREAD
     where = resolve_device("auto" if spread else device)
     kind = resolve_dtype(dtype, where)
@@ -94,7 +112,6 @@ def load(
     if quantization is not None:
         quantized.check(quantization)
     placed = _spread() if spread else {}
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         config = _config_of(path, **options)
         loads = kind_of(config).loads
@@ -182,45 +199,15 @@ def _unreadable(path: str | Path, error: Exception) -> ModelError:
     )
 
 
-def _load_adapted(
-    folder: Path,
-    *,
-    revision: str | None,
-    device: str,
-    dtype: str,
-    quantization: str | None,
-    trust_remote_code: bool,
-    modules: Mapping[str, str] | None,
-) -> Model:
-    """A base model with its adapters merged; see `load`."""
-    if quantization is not None:
-        raise ModelError(
-            f"The adapter {str(folder)!r} is merged into its base, which cannot be done in "
-            f"{quantization}: load it without quantization."
-        )
-    adapters.check_peft()
-    found = adapters.trace(folder)
-    try:
-        base = load(
-            found.base,
-            revision=revision or found.revision,
-            device=device,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            modules=modules,
-        )
-    except ModelError as error:
-        raise ModelError(
-            f"Cannot load the base {found.base!r} of the adapter {str(folder)!r}: {error}"
-        ) from error
+def _merged(base: Model, folder: Path, folders: Sequence[Path], trust_remote_code: bool) -> Model:
+    """A base model with the adapters of some folders merged, the last one `folder`."""
     hf = base.hf
-    for each in found.folders:
+    for each in folders:
         hf = adapters.merge(hf, each)
-    tokenizer = _tokenizer_of(found.folders, trust_remote_code) or base.tokenizer
-    model = _wrapped(hf, tokenizer, str(folder), modules)
+    tokenizer = _tokenizer_of(folders, trust_remote_code) or base.tokenizer
+    model = _wrapped(hf, tokenizer, str(folder), base.modules)
     # Weights are hashed by a sample of theirs, which a small adapter may not touch.
-    digests = [adapters.digest_of(each) for each in found.folders]
-    identity = model.identity | {"adapters": digests}
+    identity = model.identity | {"adapters": [adapters.digest_of(each) for each in folders]}
     return replace(model, identity=identity, seen=seen_by(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,21 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from crosslatent.core.errors import PairError
+from crosslatent.core.errors import ModelError, PairError
 from crosslatent.core.seen import Seen
-from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component
-from crosslatent.model.adapter import Block
-from crosslatent.model.encoder import decoder_prompt, has_encoder
-from crosslatent.model.identity import identity_now
+from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component, canonical_hash
+from crosslatent.model import quantized
+from crosslatent.model.blocks import Block
 from crosslatent.model.quantized import arithmetic_of
-from crosslatent.model.structure import reads_both_ways, text_config
+from crosslatent.model.structure import (
+    decoder_prompt,
+    has_encoder,
+    reads_both_ways,
+    setting,
+    text_config,
+)
 from crosslatent.model.trace import input_device
+from crosslatent.model.unwrapping import adapters_of, offload_hooks
 
 if TYPE_CHECKING:
     from crosslatent.model.units import Units
@@ -29,7 +36,7 @@ class Model:
     """A loaded model; made by `load` or `wrap`.
 
     Attributes:
-        hf: the model itself; whatever is done with it runs as `conditions.answering` says.
+        hf: the model itself; whatever is done with it runs as `modes.answering` says.
         tokenizer: its tokenizer.
         blocks: decoder blocks, from the first.
         name: what it was loaded from.
@@ -95,9 +102,6 @@ class Model:
 
         The prompt itself; in encoder-decoder models the start token and what is forced after it,
         whatever the prompt is.
-
-        Args:
-            prompt: token ids.
 
         Raises:
             ModelError: the model does not say what its decoder starts with.
@@ -202,12 +206,8 @@ class Model:
     @property
     def eos_ids(self) -> frozenset[int]:
         """Token ids that end an answer (generation config, else config)."""
-        generation = getattr(self.hf, "generation_config", None)
-        ids = getattr(generation, "eos_token_id", None)
-        ids = getattr(self.hf.config, "eos_token_id", None) if ids is None else ids
-        if ids is None:
-            return frozenset()
-        return frozenset([ids] if isinstance(ids, int) else ids)
+        ids = setting(self.hf, "eos_token_id")
+        return frozenset([ids] if isinstance(ids, int) else ids or ())
 
     def text_of(self, ids: list[int]) -> str:
         """The text of generated ids, special tokens left out.
@@ -232,3 +232,91 @@ class Model:
         if len(known) == len(ids):
             return ""
         return self._decoded(known, skip_special_tokens=skip_special_tokens)
+
+
+def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Plain data that tells a model from another: hashes of config, weights and tokenizer."""
+    config = hf.config.to_dict()
+    for volatile in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        config.pop(volatile, None)
+    return {
+        "type": hf.config.model_type,
+        "config_hash": canonical_hash({key: repr(value) for key, value in config.items()}),
+        "weights_hash": _weights_hash(hf),
+        "tokenizer_hash": _tokenizer_hash(tokenizer),
+        "dtype": str(hf.dtype).removeprefix("torch."),
+        "parameters": hf.num_parameters(),
+        "commit": getattr(hf.config, "_commit_hash", None),
+        **adapters_of(hf),
+        **({} if (method := quantized.method_of(hf)) is None else {"quantization": method}),
+    }
+
+
+def identity_now(hf: PreTrainedModel, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a model that was wrapped before, as it is now.
+
+    Its weights may have been trained or moved to another type since, and its adapters switched.
+
+    Args:
+        hf: the model.
+        known: its `identity_of` when it was wrapped, with what loading added.
+    """
+    kept = {name: value for name, value in known.items() if name not in _OF_ADAPTERS}
+    return kept | {
+        "weights_hash": _weights_hash(hf),
+        "dtype": str(hf.dtype).removeprefix("torch."),
+        **adapters_of(hf),
+    }
+
+
+_OF_ADAPTERS = ("active_adapters", "adapters_hash")
+
+
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = tokenizer.get_vocab() if backend is None else _without_state(backend)
+    return canonical_hash([content, getattr(tokenizer, "chat_template", None)])
+
+
+def _without_state(backend: Any) -> str:
+    """A tokenizer as JSON, without the padding and truncation that its last call has set."""
+    if backend.padding is None and backend.truncation is None:
+        return str(backend.to_str())
+    # On a copy, since the tokenizer may be in use.
+    plain = type(backend).from_str(backend.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    return str(plain.to_str())
+
+
+def _fetched(hf: PreTrainedModel, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A weight, fetched if accelerate keeps it elsewhere until it is used."""
+    if tensor.device.type != "meta":
+        return tensor
+    owner, _, attribute = name.rpartition(".")
+    for hook in offload_hooks(hf.get_submodule(owner)):
+        if hook.weights_map is not None and attribute in hook.weights_map:
+            kept: torch.Tensor = hook.weights_map[attribute]
+            return kept
+    raise ModelError(f"The weight {name!r} holds no numbers: load the model with from_pretrained.")
+
+
+def rounded_weights_hash(hf: PreTrainedModel) -> str:
+    """The hash of weights in bfloat16: the same whether a model was loaded in that or in float32.
+
+    A training whose updates are lost in bfloat16 does not change it.
+    """
+    return _weights_hash(hf, torch.bfloat16)
+
+
+def _weights_hash(hf: PreTrainedModel, dtype: torch.dtype | None = None) -> str:
+    """Hash of a sample of every tensor: cheap for any size; sees training, not every small edit."""
+    digest = hashlib.sha256()
+    for name, placed in hf.state_dict().items():
+        digest.update(name.encode())
+        for part in quantized.plain_tensors(_fetched(hf, name, placed)):
+            digest.update(repr(tuple(part.shape)).encode())
+            flat = part.detach().reshape(-1)
+            sample = flat[:: max(flat.numel() // 64, 1)][:64]
+            digest.update(sample.to(dtype or sample.dtype).float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

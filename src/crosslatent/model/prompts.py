@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from crosslatent.core.errors import ModelError, PromptError
+from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import AsChat
-from crosslatent.model.chat import template_arguments
+from crosslatent.model.chat import Prompt, put_as_chat
 from crosslatent.model.model import Model
 
 Side = Literal["left", "right"]
@@ -64,19 +63,17 @@ class PromptBatch:
             ids, mask = self.encoder
             yield 0, {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": self.ids}
             return
-        typed = {} if self.types is None else {"token_type_ids": self.types}
         size = width if chunk is None or self.in_one else chunk
         for start in range(0, width, size):
-            stop = min(start + size, width)
-            yield (
-                start,
-                {
-                    "input_ids": self.ids[:, start:stop],
-                    "attention_mask": self.mask[:, :stop],
-                    "position_ids": self.positions[:, start:stop],
-                    **typed,
-                },
-            )
+            part = slice(start, min(start + size, width))
+            inputs = {
+                "input_ids": self.ids[:, part],
+                "attention_mask": self.mask[:, : part.stop],
+                "position_ids": self.positions[:, part],
+            }
+            if self.types is not None:
+                inputs["token_type_ids"] = self.types
+            yield start, inputs
 
     def followed_by(self, tokens: Sequence[int]) -> PromptBatch:
         """The same prompts, each with these tokens after it; for prompts without padding."""
@@ -93,28 +90,6 @@ def last_real(mask: Tensor) -> Tensor:
     """Column of the last 1 of each row of a mask, batch pos -> batch."""
     columns = torch.arange(mask.shape[-1], device=mask.device)
     return (mask * (columns + 1)).argmax(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A question, and the questions with their answers that stand before it (few-shot prompts)."""
-
-    text: str
-    shots: tuple[tuple[str, str], ...] = ()
-
-    def plain(self) -> str:
-        """As one text: every answer follows its question after a blank."""
-        before = [f"{question} {answer}\n\n" for question, answer in self.shots]
-        return "".join(before) + self.text
-
-    def messages(self) -> list[dict[str, str]]:
-        """As a conversation, for a chat template."""
-        turns = [
-            {"role": role, "content": content}
-            for shot in self.shots
-            for role, content in zip(("user", "assistant"), shot, strict=True)
-        ]
-        return [*turns, {"role": "user", "content": self.text}]
 
 
 def encode(
@@ -181,11 +156,6 @@ def left_open(model: Model, texts: Sequence[str], encoded: Sequence[list[int]]) 
 
     A decoder goes on where its prompt ends, and after an end token it would begin another text. An
     encoder's prompt keeps its end, which it was trained with. What the text itself ends in stays.
-
-    Args:
-        model: whose tokenizer counts.
-        texts: the texts.
-        encoded: what the tokenizer makes of them.
     """
     if model.has_encoder or not texts:
         return list(encoded)
@@ -209,79 +179,6 @@ def _added_after(own: Sequence[int], ids: Sequence[int]) -> int:
     return more - before if own else 0
 
 
-def put_as_chat(model: Model, prompt: Prompt, *, tokenize: bool, chat: AsChat = True) -> Any:
-    """A prompt through the chat template: its token ids, or the text that they are made of.
-
-    Raises:
-        ModelError: the tokenizer has no chat template, or it refuses the prompt.
-    """
-    return rendered(model, prompt.messages(), tokenize=tokenize, chat=chat)
-
-
-def rendered(
-    model: Model,
-    messages: Sequence[Mapping[str, str]],
-    *,
-    tokenize: bool,
-    add_generation_prompt: bool = True,
-    chat: AsChat = True,
-) -> Any:
-    """A conversation through the chat template: its token ids, or the text that they are made of.
-
-    Args:
-        model: whose tokenizer counts.
-        messages: turns with role and content.
-        tokenize: give token ids.
-        add_generation_prompt: end with the header of an answer; otherwise the last turn stays
-            open.
-        chat: a `core.specs.Chat` holds arguments for the template.
-
-    Raises:
-        ModelError: the tokenizer has no chat template, or it refuses what is said, or leaves out
-            what the system says, or does not read an argument.
-    """
-    from jinja2 import TemplateError
-
-    check_chat(model)
-    said = [each["content"].strip() for each in messages if each["role"] == "system"]
-    try:
-        render = partial(
-            model.tokenizer.apply_chat_template,
-            list(map(dict, messages)),
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-            **template_arguments(model, chat),
-        )
-        text = str(render(tokenize=False)) if said or not tokenize else ""
-        found = render(tokenize=True, return_dict=False) if tokenize else text
-    except (TemplateError, ValueError, TypeError) as error:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(
-            f"The chat template of {model.name} refuses the prompt ({line}): leave out what it "
-            "cannot say, such as earlier turns (--shots) or a system instruction."
-        ) from error
-    silenced = next((content for content in said if content not in text), None)
-    if silenced is not None:
-        raise ModelError(
-            f"The chat template of {model.name} leaves out the system instruction {silenced!r}: "
-            "put it into the question instead."
-        )
-    return found
-
-
-def check_chat(model: Model) -> None:
-    """Refuse to put prompts as a chat where nothing says how.
-
-    Raises:
-        ModelError: the tokenizer has no chat template.
-    """
-    if not getattr(model.tokenizer, "chat_template", None):
-        raise ModelError(
-            f"The tokenizer of {model.name} has no chat template: leave --chat out, or use the "
-            "model's instruction-tuned version."
-        )
-
-
 def check_ids(
     model: Model, prompt: Prompt, ids: list[int], *, role: str, new_tokens: int
 ) -> list[int]:
@@ -298,27 +195,21 @@ def check_ids(
         raise PromptError(f"The {subject} {prompt.text!r} gives no tokens: give it some text.")
     check_known(model, ids, f"The {subject}")
     limit = model.context_length
-    if model.has_encoder:
-        return _check_stacks(model, ids, limit, subject, new_tokens)
-    if limit is not None and len(ids) + new_tokens > limit:
+    if limit is None:
+        return ids
+    if not model.has_encoder and len(ids) + new_tokens > limit:
         raise PromptError(
             f"The {subject} has {len(ids)} tokens, and with {new_tokens} new ones that is more "
             f"than the model's context of {limit}: shorten it to {max(limit - new_tokens, 0)}."
         )
-    return ids
-
-
-def _check_stacks(
-    model: Model, ids: list[int], limit: int | None, subject: str, new_tokens: int
-) -> list[int]:
-    """`check_ids` where an encoder reads the prompt, and a decoder holds the answer."""
-    if limit is not None and len(ids) > limit:
+    # With two stacks, the encoder reads the prompt, and the decoder holds the answer.
+    if len(ids) > limit:
         raise PromptError(
             f"The {subject} has {len(ids)} tokens, more than the {limit} that the model's "
             f"encoder takes: shorten it to {limit}."
         )
     written = len(model.decoder_reads(ids)) + new_tokens
-    if limit is not None and written > limit:
+    if model.has_encoder and written > limit:
         raise PromptError(
             f"The answer to the {subject} may have {written} tokens, more than the {limit} "
             f"that the model's decoder takes: ask for {limit - written + new_tokens} at most."

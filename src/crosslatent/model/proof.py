@@ -18,7 +18,7 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from crosslatent.model.trace import Call, Seen
+from crosslatent.model.trace import BlockTrace, Call
 
 _TOLERANCE = {
     torch.float64: 1e-5,
@@ -31,7 +31,7 @@ _LEAST_SCALE = 1e-3
 """A module that counts less than that is not what the block adds."""
 
 
-def makes_up(seen: Seen, *paths: str) -> bool:
+def makes_up(seen: BlockTrace, *paths: str) -> bool:
     """Whether the modules at some paths, in the order of addition, make up what a block adds."""
     if not all(in_stream_shape(seen, path) for path in paths):
         return False
@@ -45,19 +45,19 @@ def makes_up(seen: Seen, *paths: str) -> bool:
     )
 
 
-def in_stream_shape(seen: Seen, path: str) -> bool:
+def in_stream_shape(seen: BlockTrace, path: str) -> bool:
     """Whether the module at a path was called, and returned what has the stream's shape."""
     calls = seen.calls.get(path, [])
     return len(calls) > 0 and calls[-1].left.shape == seen.left.shape
 
 
-def difference(seen: Seen, *paths: str) -> float:
+def difference(seen: BlockTrace, *paths: str) -> float:
     """How far input + what some modules return is from the block's output, relative."""
     added = sum(seen.calls[path][-1].left.double() for path in paths)
     return relative(seen.left, seen.entered.double() + added)
 
 
-def that_make_up(seen: Seen, count: int) -> Iterator[tuple[str, ...]]:
+def that_make_up(seen: BlockTrace, count: int) -> Iterator[tuple[str, ...]]:
     """All groups of modules that were seen to make up what a block adds, in the order of calls."""
     paths = [path for path in seen.calls if in_stream_shape(seen, path) and path not in seen.norms]
     return (group for group in combinations(paths, count) if makes_up(seen, *group))

@@ -115,7 +115,9 @@ def is_stored(config: PreTrainedConfig) -> bool:
 def method_of(hf: PreTrainedModel) -> str | None:
     """How a model's weights are quantised; None if they are not."""
     method = _method_in(hf.config)
-    if method is None and any(_is_quantised(weight) for weight in hf.parameters()):
+    if method is None and any(
+        not weight.is_floating_point() or _is_composed(weight) for weight in hf.parameters()
+    ):
         return "a method that the config does not name"
     return method
 
@@ -126,10 +128,6 @@ def _method_in(config: PreTrainedConfig) -> str | None:
         return None
     method = settings.get("quant_method") if isinstance(settings, dict) else settings.quant_method
     return str(getattr(method, "value", method))
-
-
-def _is_quantised(weight: Tensor) -> bool:
-    return not weight.is_floating_point() or _is_composed(weight)
 
 
 def _is_composed(tensor: Tensor) -> bool:

@@ -16,9 +16,16 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from crosslatent.core.specs import UNITS, Component, Site
-from crosslatent.model.adapter import Block
+from crosslatent.model.blocks import Block
 from crosslatent.model.model import Model
-from crosslatent.model.tensors import block_input, hidden_of, with_hidden, with_input
+from crosslatent.model.trace import (
+    after,
+    before,
+    block_input,
+    hidden_of,
+    with_hidden,
+    with_input,
+)
 from crosslatent.model.unwrapping import without_compilation
 
 _TOKENS_IN_ONE = 2
@@ -51,12 +58,12 @@ def reading(model: Model, sites: Iterable[Site], receive: Receive) -> Iterator[N
             block = model.blocks[site.layer]
             model.check_component(site.component)
             if site.component in UNITS:
-                _read_input(hooks, model, site, receive)
+                _entering_units(hooks, model, site, partial(receive, site))
             elif site.component == "attn_residual":
                 _read_attn_residual(hooks, block, site, receive)
             else:
                 module = module_of(block, site.component)
-                _register(hooks, module, _receiver(site, receive, _rows(hooks, block, module)))
+                _leaving(hooks, block, module, partial(receive, site))
         yield
 
 
@@ -67,10 +74,9 @@ def rewriting(model: Model, edits: Mapping[Site, Rewrite]) -> Iterator[None]:
         for site, rewrite in edits.items():
             block = model.blocks[site.layer]
             if model.check_component(site.component) in UNITS:
-                _rewrite_input(hooks, model, site, rewrite)
-                continue
-            module = module_of(block, site.component)
-            _register(hooks, module, _rewriter(rewrite, _rows(hooks, block, module)))
+                _entering_units(hooks, model, site, rewrite)
+            else:
+                _leaving(hooks, block, module_of(block, site.component), rewrite)
         yield
 
 
@@ -87,8 +93,7 @@ def entering(model: Model, change: Enter) -> Iterator[None]:
 
     with _hooks() as hooks:
         for layer, block in enumerate(model.blocks):
-            handle = block.whole.register_forward_pre_hook(hook_of(layer), with_kwargs=True)
-            hooks.callback(handle.remove)
+            before(hooks, block.whole, hook_of(layer))
         yield
 
 
@@ -109,17 +114,14 @@ def module_of(block: Block, component: Component) -> nn.Module:
     return block.ffn if component == "ffn" else block.attn
 
 
-def _register(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
-    hooks.callback(module.register_forward_hook(hook).remove)
-
-
 class _Rows:
     """Makes hidden states of a module that knows no rows into batch pos d_model, and back."""
 
-    def __init__(self) -> None:
+    def __init__(self, hooks: ExitStack, block: Block) -> None:
         self._rows = 0
+        before(hooks, block.whole, self._remember)
 
-    def remember(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _remember(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         """How many rows enter the block; the last hook before it, so rows that join are in."""
         self._rows = len(block_input(args, kwargs))
 
@@ -129,32 +131,21 @@ class _Rows:
         return apart
 
 
-def _rows(hooks: ExitStack, block: Block, module: nn.Module) -> _Rows | None:
-    """For a module that returns the tokens of all rows in one; None for the others."""
-    if module not in block.flat:
-        return None
-    rows = _Rows()
-    handle = block.whole.register_forward_pre_hook(rows.remember, with_kwargs=True)
-    hooks.callback(handle.remove)
-    return rows
+def _leaving(
+    hooks: ExitStack, block: Block, module: nn.Module, act: Callable[[Tensor], Tensor | None]
+) -> None:
+    """Let a function see, or change, what a module of a block returns."""
+    # A module may return the tokens of all rows in one.
+    rows = _Rows(hooks, block) if module in block.flat else None
 
-
-def _receiver(site: Site, receive: Receive, rows: _Rows | None) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        hidden = hidden_of(output)
-        receive(site, hidden if rows is None else rows.apart(hidden))
-
-    return hook
-
-
-def _rewriter(rewrite: Rewrite, rows: _Rows | None) -> Callable[..., Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         hidden = hidden_of(output)
-        if rows is None:
-            return with_hidden(output, rewrite(hidden))
-        return with_hidden(output, rewrite(rows.apart(hidden)).flatten(0, 1))
+        changed = act(hidden if rows is None else rows.apart(hidden))
+        if changed is None:
+            return None
+        return with_hidden(output, changed if rows is None else changed.flatten(0, 1))
 
-    return hook
+    after(hooks, module, hook)
 
 
 def _entering_units(
@@ -162,29 +153,18 @@ def _entering_units(
 ) -> None:
     """Let a function see, or change, what enters the projection of neurons or heads."""
     projection = model.units(site.component)[site.layer].projection
-    rows = _Rows()
-    whole = model.blocks[site.layer].whole
-    hooks.callback(whole.register_forward_pre_hook(rows.remember, with_kwargs=True).remove)
+    rows = _Rows(hooks, model.blocks[site.layer])
 
-    def before(_module: nn.Module, args: Any, kwargs: Any) -> Any:
+    def enters(_module: nn.Module, args: Any, kwargs: Any) -> Any:
         value = block_input(args, kwargs)
         flat = value.dim() == _TOKENS_IN_ONE
         changed = hook(rows.apart(value) if flat else value)
         if changed is None:
             return None
-        return with_input(
-            args, kwargs, lambda same: same, changed.flatten(0, 1) if flat else changed
-        )
+        hidden = changed.flatten(0, 1) if flat else changed
+        return with_input(args, kwargs, lambda same: same, hidden)
 
-    hooks.callback(projection.register_forward_pre_hook(before, with_kwargs=True).remove)
-
-
-def _read_input(hooks: ExitStack, model: Model, site: Site, receive: Receive) -> None:
-    _entering_units(hooks, model, site, lambda value: receive(site, value))
-
-
-def _rewrite_input(hooks: ExitStack, model: Model, site: Site, rewrite: Rewrite) -> None:
-    _entering_units(hooks, model, site, rewrite)
+    before(hooks, projection, enters)
 
 
 def _read_attn_residual(hooks: ExitStack, block: Block, site: Site, receive: Receive) -> None:
@@ -198,5 +178,5 @@ def _read_attn_residual(hooks: ExitStack, block: Block, site: Site, receive: Rec
         # A block of a model on several devices may be handed its input on another one.
         receive(site, out + entered.pop().to(out.device))
 
-    hooks.callback(block.whole.register_forward_pre_hook(remember, with_kwargs=True).remove)
-    _register(hooks, block.attn, hook)
+    before(hooks, block.whole, remember)
+    after(hooks, block.attn, hook)

@@ -6,14 +6,26 @@ names that the field uses. What is found here is a candidate; `proof` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from crosslatent.core.errors import ModelError
-from crosslatent.model.families import READ_BOTH_WAYS, Names
 
 ATTN = ("self_attn", "self_attention", "attention", "attn")
 FFN = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
@@ -32,6 +44,17 @@ _KINDS_WITH_STATE = frozenset(
 def text_config(hf: PreTrainedModel) -> Any:
     """The config of the text decoder."""
     return hf.config.get_text_config(decoder=True)
+
+
+@contextmanager
+def attention_called(config: Any, name: str) -> Iterator[None]:
+    """While open, models with this config take the attention function of a name."""
+    usual = config._attn_implementation  # noqa: SLF001 - where transformers keeps the name
+    config._attn_implementation = name  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual  # noqa: SLF001
 
 
 def reads_both_ways(hf: PreTrainedModel) -> bool:
@@ -79,11 +102,6 @@ def candidates(block: nn.Module, named: str | None, usual: tuple[str, ...]) -> l
 def refuse_states(kind: type, config: Any, blocks: Sequence[nn.Module] = ()) -> None:
     """Refuse models that carry a state from token to token.
 
-    Args:
-        kind: class of the model.
-        config: of its text decoder.
-        blocks: its blocks, if it is there already.
-
     Raises:
         ModelError: a block is recurrent, or the model says that it keeps states.
     """
@@ -93,20 +111,16 @@ def refuse_states(kind: type, config: Any, blocks: Sequence[nn.Module] = ()) -> 
     held = {name for names in children for name in names if name in _RECURRENT}
     if not (odd or held or getattr(kind, "_is_stateful", False)):
         return
-    layers = [layer for layer, each in enumerate(kinds) if each in odd]
-    layers = layers or [layer for layer, names in enumerate(children) if held & names]
+    layers = [str(layer) for layer, each in enumerate(kinds) if each in odd]
+    layers = layers or [str(layer) for layer, names in enumerate(children) if held & names]
     what = ", ".join(sorted(odd or held)) or "a state"
-    where = f"blocks {_brief(layers)}" if layers else "its blocks"
+    brief = ", ".join([*layers[:4], "..."] if len(layers) > 4 else layers)
+    where = f"blocks {brief}" if layers else "its blocks"
     raise ModelError(
         f"{kind.__name__} is recurrent or hybrid ({where}: {what}): a state that runs from "
         "token to token takes the place of attention there, so there is no attention output to "
         "carry over and no prefix to share; use a model whose blocks all have attention."
     )
-
-
-def _brief(layers: list[int]) -> str:
-    shown = ", ".join(map(str, layers[:4]))
-    return f"{shown}, ..." if len(layers) > 4 else shown
 
 
 def _named_list(hf: PreTrainedModel, path: str, expected: int) -> nn.ModuleList:
@@ -166,3 +180,158 @@ def paste(names: dict[str, str]) -> str:
     inside = ", ".join(f'"{part}": "{path}"' for part, path in names.items())
     line = ",".join(f"{part}={path}" for part, path in names.items())
     return f"name it with modules={{{inside}}}, or --modules {line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Module names that are said and not searched; None where they are searched.
+
+    Attributes:
+        blocks: dotted path from the model to the ``ModuleList`` of decoder blocks.
+        attn: dotted path from a block to its attention.
+        ffn: dotted path from a block to its feed-forward.
+        cross_attn: dotted path from a block to its attention over an encoder's states.
+    """
+
+    blocks: str | None = None
+    attn: str | None = None
+    ffn: str | None = None
+    cross_attn: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str] | None) -> Names:
+        """The names that a user gives.
+
+        Raises:
+            ModelError: one that is not a name of a part, or an empty path.
+        """
+        known = [field.name for field in fields(cls)]
+        for part, path in (given or {}).items():
+            if part not in known:
+                raise ModelError(
+                    f"Cannot name the module {part!r} of a model: give {', '.join(known)}."
+                )
+            if not path:
+                raise ModelError(f"The path of {part!r} is empty: give one such as 'self_attn'.")
+        return cls(**(given or {}))
+
+    def over(self, other: Names) -> Names:
+        """These names, and those of `other` where there are none."""
+        return Names(*(own or its for own, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+# Attention and feed-forward stand in layers that add the residual themselves.
+_T5 = Names(
+    attn="layer.0.SelfAttention",
+    cross_attn="layer.1.EncDecAttention",
+    ffn="layer.2.DenseReluDense",
+)
+
+
+FAMILIES: Mapping[str, Names] = {
+    # Attention and feed-forward add the residual themselves; their last projections do not.
+    "bloom": Names(attn="self_attention.dense", ffn="mlp.dense_4h_to_h"),
+    # Here only the feed-forward adds the residual itself.
+    "mpt": Names(ffn="ffn.down_proj"),
+    **dict.fromkeys(("t5", "mt5", "umt5", "longt5"), _T5),
+}
+"""By ``config.model_type`` of transformers."""
+
+READ_BOTH_WAYS = frozenset({"paligemma"})
+"""Model types that read the prompt in both directions, and only the answer from left to right.
+Token types mark which is which; without them it depends on the attention function."""
+
+
+def has_encoder(hf: PreTrainedModel) -> bool:
+    """Whether an encoder reads the prompt, as the model's config says."""
+    return bool(getattr(hf.config, "is_encoder_decoder", False))
+
+
+def refuse_encoder(hf: PreTrainedModel, what: str, instead: str) -> None:
+    """Refuse what works for decoders alone.
+
+    Raises:
+        ModelError: an encoder reads the model's prompts.
+    """
+    if has_encoder(hf):
+        raise ModelError(
+            f"{what} does not work for encoder-decoder models such as {type(hf).__name__}: "
+            f"{instead}."
+        )
+
+
+def decoder_prompt(hf: PreTrainedModel) -> tuple[int, ...]:
+    """What the decoder of an encoder-decoder model reads before it answers.
+
+    Raises:
+        ModelError: the model does not say what its decoder starts with.
+    """
+    start = setting(hf, "decoder_start_token_id")
+    if not isinstance(start, int):
+        raise ModelError(
+            f"{type(hf).__name__} does not say what its decoder starts with "
+            f"(decoder_start_token_id is {start!r}): set it to one token id in "
+            "generation_config.json, or on model.generation_config."
+        )
+    forced = setting(hf, "forced_bos_token_id")
+    return (start,) if forced is None else (start, int(forced))
+
+
+def setting(hf: PreTrainedModel, name: str) -> Any:
+    """A setting of the generation config, else of the config."""
+    value = getattr(getattr(hf, "generation_config", None), name, None)
+    return getattr(hf.config, name, None) if value is None else value
+
+
+_ENCODER_ONLY = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra"})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKind:
+    """A kind of model that answers prompts.
+
+    Attributes:
+        loads: the class of transformers that loads it.
+        known: the class that each model type has there, by name.
+    """
+
+    loads: Any
+    known: Mapping[str, Any]
+
+    def takes(self, config: PreTrainedConfig) -> bool:
+        """Whether a model with this config is of this kind."""
+        brings_code = self.loads.__name__ in (getattr(config, "auto_map", None) or {})
+        return config.model_type in self.known or brings_code
+
+
+CAUSAL = ModelKind(AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+TWO_STACKS = ModelKind(AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+SEEING = ModelKind(AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
+def kind_of(config: PreTrainedConfig) -> ModelKind:
+    """The kind of model that a config describes.
+
+    Raises:
+        ModelError: it is none that can answer a prompt, or a recurrent one.
+    """
+    if getattr(config, "is_encoder_decoder", False):
+        if not TWO_STACKS.takes(config):
+            raise ModelError(
+                f"A model of type {config.model_type!r} is an encoder-decoder that does not read "
+                "text: use one of text alone, such as one of type 't5', 'mbart' or 'm2m_100'."
+            )
+        return TWO_STACKS
+    if config.model_type in _ENCODER_ONLY or not (CAUSAL.takes(config) or SEEING.takes(config)):
+        raise ModelError(
+            f"A model of type {config.model_type!r} is not a decoder that can answer a prompt: use "
+            "a causal language model, such as one of type 'llama' or 'qwen3'."
+        )
+    # A checkpoint says which class wrote it.
+    written_by = SEEING.known.get(config.model_type)
+    seeing = written_by is not None and written_by in (getattr(config, "architectures", None) or ())
+    kind = SEEING if seeing or not CAUSAL.takes(config) else CAUSAL
+    mapping = kind.loads._model_mapping  # noqa: SLF001 - the only way to ask it by config
+    if type(config) in mapping:  # what is recurrent is refused before weights are read
+        refuse_states(mapping[type(config)], config.get_text_config(decoder=True))
+    return kind

@@ -24,9 +24,10 @@ from crosslatent.core.untrusted import one_line, short
 
 FILE = "tokenizer.json"
 _CONFIG = "tokenizer_config.json"
-_AS_IT_IS = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
+_AS_IT_IS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """What `tokenizer_class` says in a folder whose tokenizer.json is to be used as it is."""
 _PARTS = ("normalizer", "pre_tokenizer", "model", "post_processor", "decoder")
+_ENDS = frozenset({"add_bos_token", "add_eos_token"})
 _FROM_VOCABULARY = 400
 """Tokens of the vocabulary that are looked at as texts."""
 _TEXTS = (
@@ -69,11 +70,6 @@ def load_tokenizer(
     class that is that file and nothing else (`PreTrainedTokenizerFast`), the file is used in its
     place: `AutoTokenizer` does not follow that for every model type.
 
-    Args:
-        path: a local folder, or a name on the hub.
-        revision: on the hub.
-        trust_remote_code: run code that comes with the tokenizer.
-
     Raises:
         OSError, ValueError, KeyError, ImportError: from transformers, where there is no tokenizer.
         ModelError: the class that transformers takes cannot read what the folder holds.
@@ -93,7 +89,7 @@ def load_tokenizer(
     if found is None:
         return made
     about = f"AutoTokenizer makes a {type(made).__name__} for {str(path)!r}, which {found}"
-    if _class_in(_file_of(path, _CONFIG, revision)) in _AS_IT_IS:
+    if _read(_file_of(path, _CONFIG, revision)).get("tokenizer_class") in _AS_IT_IS:
         warnings.warn(
             f"{about}: the file is used, as its {_CONFIG} says, but programs that call "
             "AutoTokenizer read other tokens.",
@@ -141,10 +137,6 @@ def difference(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
     and added tokens are the user's; special tokens around a text are compared unless the folder's
     tokenizer_config.json speaks of them.
 
-    Args:
-        tokenizer: the tokenizer.
-        file: the file.
-
     Returns:
         What a sentence goes on with after the name of the tokenizer.
     """
@@ -159,16 +151,16 @@ def difference(tokenizer: PreTrainedTokenizerBase, file: Path) -> str | None:
     texts = [*_TEXTS, *_words(right)]
     try:
         said = _first(tokenizer, right, texts, special=False)
-        if said is None and not _says_of_ends(file.with_name(_CONFIG)):
+        # A config may set the special tokens around a text itself.
+        if said is None and _ENDS.isdisjoint(_read(file.with_name(_CONFIG))):
             said = _first(tokenizer, right, texts[:3], special=True)
     except Exception as error:  # noqa: BLE001 - a tokenizer class may raise anything
         return f"cannot read texts that its {FILE} reads ({one_line(error)})"
     if said is None:
         return None
     text, ids, expected = said
-    parts = [
-        part.replace("_", "-") for part in _PARTS if _state(tokenizer, part) != _part(right, part)
-    ]
+    own = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [part.replace("_", "-") for part in _PARTS if _part(own, part) != _part(right, part)]
     which = f" (another {' and '.join(parts)})" if parts else ""
     return (
         f"is not the tokenizer of its {FILE}{which}: it reads {short(text)!r} as "
@@ -202,35 +194,17 @@ def _words(right: Tokenizer) -> Iterator[str]:
             yield f"{text} {text}"
 
 
-def _state(tokenizer: PreTrainedTokenizerBase, part: str) -> Any:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return None if backend is None else _part(backend, part)
-
-
-def _part(backend: Tokenizer, part: str) -> Any:
+def _part(backend: Tokenizer | None, part: str) -> Any:
     """A part of a tokenizer as data, but for its vocabulary."""
-    value = getattr(backend, part)
-    if value is None:
-        return None
-    if part == "model":
-        return type(value).__name__
+    value = getattr(backend, part, None)
+    if value is None or part == "model":
+        return value and type(value).__name__
     return json.loads(value.__getstate__())
 
 
 def _shown(ids: Iterable[int], most: int = 8) -> str:
     listed = list(ids)
     return f"{listed[:most]}".replace("]", ", ...]") if len(listed) > most else f"{listed}"
-
-
-def _says_of_ends(config: Path) -> bool:
-    """Whether a tokenizer_config.json sets the special tokens around a text itself."""
-    said = _read(config)
-    return "add_bos_token" in said or "add_eos_token" in said
-
-
-def _class_in(config: Path | None) -> str | None:
-    said = _read(config).get("tokenizer_class")
-    return said if isinstance(said, str) else None
 
 
 def _read(config: Path | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +11,74 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from crosslatent.model.conditions import answering
-from crosslatent.model.encoder import has_encoder
-from crosslatent.model.structure import decoder_of, text_config
-from crosslatent.model.tensors import first_tensor, hidden_of, in_shape_of
+from crosslatent.model.modes import answering
+from crosslatent.model.structure import decoder_of, has_encoder, text_config
 from crosslatent.model.unwrapping import offload_hooks
+
+Output = Tensor | tuple[Tensor, ...] | list[Tensor]
+"""What a module returns: hidden states, or several things of which they are the first."""
+
+
+def hidden_of(output: Output) -> Tensor:
+    """The hidden states in a module's output."""
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def with_hidden(output: Output, hidden: Tensor) -> Output:
+    """The same module output with `hidden` in the place of its hidden states."""
+    if isinstance(output, list):
+        return [hidden, *output[1:]]
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+
+def block_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The hidden states that enter a block, from a pre-hook's arguments."""
+    value = first_tensor(args, kwargs)
+    assert value is not None
+    return value
+
+
+def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """What a module works on: its hidden states by name or place; None if there is no tensor."""
+    named = [kwargs["hidden_states"]] if "hidden_states" in kwargs and not args else []
+    values = (*named, *args, *kwargs.values())
+    return next((each for each in values if isinstance(each, Tensor)), None)
+
+
+def with_input(
+    args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Any], Any], hidden: Tensor
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with `hidden` in the place of the hidden states."""
+    own = first_tensor(args, kwargs)
+    places = [hidden if each is own else change(each) for each in args]
+    named = {name: hidden if each is own else change(each) for name, each in kwargs.items()}
+    return tuple(places), named
+
+
+def in_shape_of(value: Tensor, like: Tensor) -> Tensor:
+    """Hidden states of tokens in one row, tokens d_model, as batch pos d_model.
+
+    Some feed-forwards (OPT's, experts of Llama 4) work on the tokens of all rows alike.
+    """
+    flat = value.dim() == 2 and like.dim() == 3 and value.numel() == like.numel()
+    return value.view(like.shape) if flat else value
+
 
 _PROBE_TOKENS = 3
 ENCODED_TOKENS = 5
 """What the encoder reads in a probe, if there is one: more than the decoder, to tell them apart."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def before(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
+    """Call `hook` (module, args, kwargs) before a module runs, while `hooks` is open."""
+    hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+
+
+def after(hooks: ExitStack, module: nn.Module, hook: Callable[..., Any]) -> None:
+    """Call `hook` (module, args, output) after a module has run, while `hooks` is open."""
+    hooks.callback(module.register_forward_hook(hook).remove)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +88,16 @@ class Call:
     Attributes:
         entered: the first tensor among its arguments.
         left: the hidden states that it returned.
+        device: where they were.
     """
 
     entered: Tensor
     left: Tensor
+    device: torch.device | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BlockTrace:
     """What the probe saw of one block, batch pos d_model.
 
     Attributes:
@@ -69,12 +128,10 @@ class Trace:
         """Keep the calls of modules while `hooks` is open; a module may be named twice."""
         for module in dict.fromkeys(modules):
             entered: list[Tensor] = []
-            before = module.register_forward_pre_hook(self._enters(entered), with_kwargs=True)
-            after = module.register_forward_hook(self._leaves(entered))
-            hooks.callback(before.remove)
-            hooks.callback(after.remove)
+            before(hooks, module, self._enters(entered))
+            after(hooks, module, self._leaves(entered))
 
-    def seen(self, block: nn.Module, paths: Iterable[str]) -> Seen:
+    def seen(self, block: nn.Module, paths: Iterable[str]) -> BlockTrace:
         """What became of the stream in a block, and of the modules at some paths in it."""
         whole = self.calls[block][-1]
         calls = {
@@ -85,8 +142,8 @@ class Trace:
             for path in paths
             if block.get_submodule(path) in self.calls
         }
-        norms = frozenset(path for path in calls if _has_no_matrix(block.get_submodule(path)))
-        return Seen(whole.entered, whole.left, calls, norms)
+        norms = frozenset(path for path in calls if not has_matrix(block.get_submodule(path)))
+        return BlockTrace(whole.entered, whole.left, calls, norms)
 
     @staticmethod
     def _enters(entered: list[Tensor]) -> Any:
@@ -100,7 +157,8 @@ class Trace:
         def keep(module: nn.Module, _args: Any, output: Any) -> None:
             value: Any = hidden_of(output)
             if isinstance(value, Tensor) and entered:
-                self.calls.setdefault(module, []).append(Call(entered[0], copied(value)))
+                call = Call(entered[0], copied(value), value.device)
+                self.calls.setdefault(module, []).append(call)
             else:
                 gives = f"returns a {type(output).__name__}, and no tensor of hidden states"
                 self.odd[module] = gives if entered else "is called without hidden states"
@@ -108,8 +166,9 @@ class Trace:
         return keep
 
 
-def _has_no_matrix(module: nn.Module) -> bool:
-    return all(weight.dim() < 2 for weight in module.parameters())
+def has_matrix(module: nn.Module) -> bool:
+    """Whether one of a module's weights is a matrix."""
+    return any(weight.dim() >= 2 for weight in module.parameters())
 
 
 def copied(value: Tensor) -> Tensor:
@@ -158,7 +217,7 @@ class ArgumentsOf:
         """Keep them while `hooks` is open."""
         self.module = module
         self._last: Arguments | None = None
-        hooks.callback(module.register_forward_pre_hook(self._keep, with_kwargs=True).remove)
+        before(hooks, module, self._keep)
 
     def _keep(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         self._last = (args, kwargs)
@@ -172,11 +231,7 @@ class ArgumentsOf:
 
     @torch.no_grad()
     def again(self, change: float) -> Tensor | None:
-        """What the module returns if the first token that enters it is another; None if unknown.
-
-        Args:
-            change: how much is added to the first token's values.
-        """
+        """What the module returns if the first token that enters it is another; None if unknown."""
         if self._last is None:
             return None
         args, kwargs = self._last
@@ -185,6 +240,5 @@ class ArgumentsOf:
             return None
         other = value.clone()
         other[..., 0, :] += change
-        swapped = tuple(other if each is value else each for each in args)
-        named = {name: other if each is value else each for name, each in kwargs.items()}
+        swapped, named = with_input(args, kwargs, lambda same: same, other)
         return copied(hidden_of(self.module(*swapped, **named)))

@@ -10,9 +10,10 @@ in a probe forward when they are first asked for, and proven there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,17 +24,15 @@ from transformers import AttentionInterface, PreTrainedModel
 from crosslatent.core.errors import PairError
 from crosslatent.core.specs import Component
 from crosslatent.model import proof
-from crosslatent.model.adapter import Block
-from crosslatent.model.conditions import answering
+from crosslatent.model.blocks import Block
 from crosslatent.model.model import Model
-from crosslatent.model.structure import text_config
-from crosslatent.model.tensors import first_tensor, hidden_of
-from crosslatent.model.trace import copied, input_device, probe
+from crosslatent.model.modes import answering
+from crosslatent.model.structure import attention_called, text_config
+from crosslatent.model.trace import Call, Trace, copied, has_matrix, hidden_of, input_device, probe
 
 _STUMBLES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 _ONE_HEAD = "crosslatent_one_head"
-_SETTING = "_attn_implementation"
 _OWNERS: Mapping[Component, tuple[str, Callable[[Block], nn.Module]]] = {
     "neurons": ("feed-forward", lambda block: block.ffn),
     "heads": ("attention", lambda block: block.attn),
@@ -95,78 +94,45 @@ def units_of(model: Model, kind: Component) -> tuple[Units, ...]:
     return known[kind]
 
 
-@dataclass(slots=True)
-class _Call:
-    """The last call of a module: what entered it and what it returned."""
-
-    entered: Tensor
-    left: Tensor
-    count: int = 1
-
-
 def _projections(model: Model, kind: Component) -> tuple[Units, ...]:
     word, owner_of = _OWNERS[kind]
     owners = [owner_of(block) for block in model.blocks]
-    watched = [module for owner in owners for module in owner.modules() if _has_matrix(module)]
+    # The outermost ones first: an adapter around a matrix is a part of the product.
+    inside = {owner: list(filter(has_matrix, owner.modules())) for owner in owners}
+    trace = Trace()
     with ExitStack() as hooks:
-        calls = _watch(hooks, [*owners, *watched])
+        trace.watch(hooks, [*owners, *chain.from_iterable(inside.values())])
         probe(model.hf)
     found = []
     for layer, owner in enumerate(owners):
-        # The outermost one: an adapter around a matrix is a part of the product.
-        inside = (module for module in owner.modules() if _has_matrix(module))
-        projection = next(
-            (module for module in inside if _is_projection(calls, module, owner)), None
-        )
+        proven = (each for each in inside[owner] if _is_projection(trace.calls, each, owner))
+        projection = next(proven, None)
         if projection is None:
             raise PairError(
                 f"{type(model.hf).__name__} has no {kind!r} that could be proven: no single matrix "
                 f"gives what the {word} of block {layer} returns. Use another component."
             )
-        found.append(Units(projection, calls[projection].entered.shape[-1]))
+        found.append(Units(projection, trace.calls[projection][0].entered.shape[-1]))
     return tuple(found)
 
 
-def _watch(hooks: ExitStack, modules: list[nn.Module]) -> dict[nn.Module, _Call]:
-    """The calls of modules while `hooks` is open, tensors as they are."""
-    calls: dict[nn.Module, _Call] = {}
-    entered: dict[nn.Module, Tensor] = {}
-
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        value = first_tensor(args, kwargs)
-        if value is not None:
-            entered[module] = value.detach().clone()
-
-    def after(module: nn.Module, _args: Any, output: Any) -> None:
-        value: Any = hidden_of(output)
-        if isinstance(value, Tensor) and module in entered:
-            count = calls[module].count + 1 if module in calls else 1
-            calls[module] = _Call(entered.pop(module), copied(value), count)
-
-    for module in dict.fromkeys(modules):
-        hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-        hooks.callback(module.register_forward_hook(after).remove)
-    return calls
-
-
-def _has_matrix(module: nn.Module) -> bool:
-    return any(weight.dim() >= 2 for weight in module.parameters())
-
-
-def _is_projection(calls: Mapping[nn.Module, _Call], module: nn.Module, owner: nn.Module) -> bool:
+def _is_projection(
+    calls: Mapping[nn.Module, list[Call]], module: nn.Module, owner: nn.Module
+) -> bool:
     """Whether a module was called once, gave what its owner gave, and is affine."""
-    call, whole = calls.get(module), calls.get(owner)
-    if call is None or whole is None or call.count != 1:
+    if len(calls.get(module, ())) != 1 or owner not in calls:
         return False
-    if call.left.numel() != whole.left.numel():
-        return False
-    if not proof.same(call.left.reshape(whole.left.shape), whole.left):
-        return False
-    return _is_affine(module, call.entered)
+    call, whole = calls[module][0], calls[owner][-1]
+    return (
+        call.left.numel() == whole.left.numel()
+        and proof.same(call.left.reshape(whole.left.shape), whole.left)
+        and _is_affine(module, call)
+    )
 
 
 @torch.no_grad()
-def _is_affine(module: nn.Module, value: Tensor) -> bool:
+def _is_affine(module: nn.Module, call: Call) -> bool:
+    value = call.entered.to(call.device or "cpu")
     try:
         zero, one, two = (
             copied(hidden_of(module(scale * value))).double() for scale in (0.0, 1.0, 2.0)
@@ -181,15 +147,14 @@ def _heads(model: Model, projections: tuple[Units, ...]) -> tuple[Units, ...]:
     """The same, cut into heads, after a proof that each slice holds one head and no other."""
     config = text_config(model.hf)
     count = int(getattr(config, "num_attention_heads", 0) or 0)
-    modules = [units.projection for units in projections]
-    calls: Mapping[nn.Module, _Call] = {}
+    trace = Trace()
     # Attention that does not go through the interface may stumble over its name.
     with suppress(*_STUMBLES), ExitStack() as hooks:
-        hooks.enter_context(_one_head_each(model.hf))
-        calls = _watch(hooks, modules)
+        hooks.enter_context(attention_called(config, _ONE_HEAD))
+        trace.watch(hooks, [units.projection for units in projections])
         _read(model.hf, max(count, 1))
     for layer, units in enumerate(projections):
-        if not _holds_one_each(calls.get(units.projection), count):
+        if not _holds_one_each(trace.calls.get(units.projection), count):
             raise PairError(
                 f"{type(model.hf).__name__} has no 'heads' that could be proven: what enters the "
                 f"last matrix of the attention of block {layer} is not {count} slices of one head "
@@ -200,32 +165,24 @@ def _heads(model: Model, projections: tuple[Units, ...]) -> tuple[Units, ...]:
     )
 
 
-def _holds_one_each(call: _Call | None, count: int) -> bool:
+def _holds_one_each(calls: list[Call] | None, count: int) -> bool:
     """Whether row h of a batch has values in slice h alone; rows pos width."""
-    if call is None or count < 1 or call.entered.shape[-1] % count:
+    if not calls or count < 1 or calls[-1].entered.shape[-1] % count:
         return False
-    slices = call.entered.reshape(count, -1, count, call.entered.shape[-1] // count)
+    entered = calls[-1].entered
+    slices = entered.reshape(count, -1, count, entered.shape[-1] // count)
     size = slices.float().abs().amax((1, 3))
-    own = torch.eye(count, dtype=torch.bool, device=size.device)
+    own = torch.eye(count, dtype=torch.bool)
     return bool((size[own] > 0).all()) and bool((size[~own] == 0).all())
-
-
-@contextmanager
-def _one_head_each(hf: PreTrainedModel) -> Iterator[None]:
-    """While open, attention gives ones in the head that has the number of the row, else zeros."""
-    config = hf.config.get_text_config(decoder=True)
-    usual = getattr(config, _SETTING)
-    setattr(config, _SETTING, _ONE_HEAD)
-    try:
-        yield
-    finally:
-        setattr(config, _SETTING, usual)
 
 
 def _one_head(
     _module: nn.Module, query: Tensor, _key: Tensor, value: Tensor, *_rest: Any, **_more: Any
 ) -> tuple[Tensor, None]:
-    """An attention function of transformers' interface: rows pos heads d_head."""
+    """Attention that gives ones in the head with the number of the row, else zeros.
+
+    A function of transformers' interface: rows pos heads d_head.
+    """
     rows, heads, width, _ = query.shape
     own = torch.eye(rows, heads, dtype=query.dtype, device=query.device)
     return own[:, None, :, None].expand(rows, width, heads, value.shape[-1]).contiguous(), None

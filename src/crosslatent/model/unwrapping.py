@@ -128,36 +128,23 @@ def adapters_of(hf: nn.Module) -> dict[str, Any]:
     Their weights are among the model's; how strongly they count, and whether they are switched off,
     is not.
     """
-    layers = dict(_adapter_layers(hf))
-    if not layers:
-        return {}
-    active = {name for each in layers.values() if not each.disable_adapters for name in each.active}
-    state = [
-        [path, sorted(each.active), each.disable_adapters, each.merged, each.scaling]
-        for path, each in layers.items()
-    ]
-    return {"active_adapters": sorted(active), "adapters_hash": canonical_hash(state)}
-
-
-class _Layer:
-    """What a module of PEFT says of its adapters."""
-
-    def __init__(self, module: Any) -> None:
-        self.active: list[str] = list(module.active_adapters)
-        self.disable_adapters = bool(module.disable_adapters)
-        self.merged: list[str] = list(module.merged_adapters)
-        scaling = getattr(module, "scaling", None)
-        self.scaling = {str(name): repr(scaling[name]) for name in scaling} if scaling else {}
-
-
-def _adapter_layers(hf: nn.Module) -> Iterator[tuple[str, _Layer]]:
     if "peft" not in sys.modules:
-        return
+        return {}
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    active: set[str] = set()
+    state = []
     for path, module in hf.named_modules():
         if isinstance(module, BaseTunerLayer):
-            yield path, _Layer(module)
+            layer: Any = module
+            names, disabled = list(layer.active_adapters), bool(layer.disable_adapters)
+            active.update(() if disabled else names)
+            scaling = getattr(layer, "scaling", None) or {}
+            factors = {str(name): repr(scaling[name]) for name in scaling}
+            state.append([path, sorted(names), disabled, list(layer.merged_adapters), factors])
+    if not state:
+        return {}
+    return {"active_adapters": sorted(active), "adapters_hash": canonical_hash(state)}
 
 
 def refuse_disk(hf: nn.Module) -> None:

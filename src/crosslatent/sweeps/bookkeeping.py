@@ -16,7 +16,7 @@ from crosslatent.core.errors import (
     TaskError,
 )
 from crosslatent.engine import EnginePath
-from crosslatent.engine.devices import is_out_of_memory
+from crosslatent.engine.memory import is_out_of_memory
 from crosslatent.runs.parts import SetAside
 from crosslatent.runs.schema import Failure, FailureKind
 

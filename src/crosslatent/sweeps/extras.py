@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from crosslatent.answering.attribution import Score, attributions
-from crosslatent.answering.sampling import sample
+from crosslatent.answering.ask import sample
+from crosslatent.answering.gradients import AttributionScore, attributions
 from crosslatent.answering.scoring import distinct_starts
 from crosslatent.core.specs import Component
 from crosslatent.interventions.activations import capture_ids
@@ -66,12 +66,12 @@ def attribution_of(plan: SweepPlan, items: Sequence[Item]) -> pa.Table:
     return attribution_table({item.id: scores for item, scores in zip(items, found, strict=True)})
 
 
-def score_of(plan: SweepPlan, item: Item) -> Score:
+def score_of(plan: SweepPlan, item: Item) -> AttributionScore:
     """What is estimated for an item: its options where their first tokens tell them apart."""
     # Without options the answers that are looked for are gold ones, which must not be known here.
     starts = distinct_starts(plan.tokens.answers[item.id].main) if item.options else {}
     options = tuple(tuple(tokens) for tokens in starts.values() if tokens)
-    return Score(options=options if len(options) > 1 else ())
+    return AttributionScore(options=options if len(options) > 1 else ())
 
 
 def samples_of(plan: SweepPlan, items: Sequence[Item]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crosslatent.answering.attribution import check_attribution
+from crosslatent.answering.gradients import check_attribution
 from crosslatent.core.errors import PairError, TaskError
 from crosslatent.core.pairs import NONE, PRESET, PairPlan, resolve_pairs
 from crosslatent.core.settings import complete
@@ -21,10 +21,10 @@ from crosslatent.core.specs import (
     check_controls,
     check_preset,
 )
-from crosslatent.interventions.conditions import Condition, conditions_of
+from crosslatent.interventions.condition import Condition, conditions_of
 from crosslatent.interventions.intervention import check_row, tail
 from crosslatent.model import Model
-from crosslatent.model.thoughts import thought_note
+from crosslatent.model.chat import thought_note
 from crosslatent.sweeps.control import described
 from crosslatent.sweeps.spec import SweepSpec, chat_settings, components_of, pairs_of
 from crosslatent.sweeps.tokens import PromptTokens, prompts_of

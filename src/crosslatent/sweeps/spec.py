@@ -20,7 +20,7 @@ from crosslatent.core.shared_settings import POSITIONS, STRENGTH
 from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
 
 if TYPE_CHECKING:
-    from crosslatent.interventions.conditions import Condition
+    from crosslatent.interventions.condition import Condition
     from crosslatent.interventions.intervention import Intervention
 
 

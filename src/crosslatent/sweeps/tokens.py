@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crosslatent.answering.scoring import Spelled, answers_of, spell
+from crosslatent.answering.scoring import SpelledAnswers, answers_of, spell
 from crosslatent.core.errors import ModelError, PromptError, SweepError
 from crosslatent.core.specs import AsChat
 from crosslatent.model import Model
-from crosslatent.model.prompts import Prompt, check_ids, check_positions, encode, encode_many
-from crosslatent.model.spelling import context_of
+from crosslatent.model.chat import Prompt
+from crosslatent.model.continuation import context_of
+from crosslatent.model.prompts import check_ids, check_positions, encode, encode_many
 from crosslatent.tasks import Item
 
 TRIED_TWICE = 8
@@ -42,11 +43,11 @@ class Ends:
     mark: bytes
 
 
-class SpelledAnswers(NamedTuple):
+class SpelledItem(NamedTuple):
     """The answers that are looked for after each prompt of an item, as token ids."""
 
-    main: Spelled
-    aux: Spelled
+    main: SpelledAnswers
+    aux: SpelledAnswers
 
     @property
     def respelled(self) -> bool:
@@ -100,10 +101,10 @@ class PromptTokens(Mapping[str, Ids]):
         self._items: dict[str, Item] = {}
         self._kept: OrderedDict[str, Ids] = OrderedDict()
         self.ends: dict[str, Ends] = {}
-        self.answers: dict[str, SpelledAnswers] = {}
+        self.answers: dict[str, SpelledItem] = {}
         self.failures = dict(failures or {})
         self._paraphrased: dict[str, bytes] = {}
-        same: dict[SpelledAnswers, SpelledAnswers] = {}
+        same: dict[SpelledItem, SpelledItem] = {}
         digest = hashlib.sha256()
         for chunk in _chunks([item for item in items if item.id not in self.failures]):
             encoded = self._encoded(chunk)
@@ -200,7 +201,7 @@ class PromptTokens(Mapping[str, Ids]):
         ids = encode_many(self._model, prompts, chat=self._chat) if prompts else []
         return [(item, Ids(ids[2 * at], ids[2 * at + 1])) for at, item in enumerate(items)]
 
-    def _spelled(self, encoded: Sequence[tuple[Item, Ids]]) -> Iterator[SpelledAnswers]:
+    def _spelled(self, encoded: Sequence[tuple[Item, Ids]]) -> Iterator[SpelledItem]:
         """The answers to items whose prompts are token ids already."""
         asked = [
             (context_of(self._model, prompt, ids, chat=self._chat), answers_of(judged))
@@ -211,7 +212,7 @@ class PromptTokens(Mapping[str, Ids]):
         ]
         found = iter(spell(self._model, asked))
         for main, aux in zip(found, found, strict=True):
-            yield SpelledAnswers(main, aux)
+            yield SpelledItem(main, aux)
 
     def _checked(self, item: Item, ids: Ids, added: int, positions: int) -> Ends:
         """What is kept of an item's prompts.

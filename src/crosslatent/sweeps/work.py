@@ -14,13 +14,14 @@ from typing import Any
 from torch import Tensor
 
 from crosslatent.answering.ask import JudgedRow, Prompted, ask
-from crosslatent.answering.scoring import ItemScorer, Spelled
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers
 from crosslatent.core.errors import ITEM_FAULTS
 from crosslatent.core.specs import Component, Site
-from crosslatent.engine import EnginePath, TieBreaker
+from crosslatent.engine import EnginePath
 from crosslatent.engine.decoding import silent
+from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.runs.schema import Failure
 from crosslatent.sweeps.bookkeeping import Streak, failure_of
 from crosslatent.sweeps.control import Variant
@@ -253,7 +254,7 @@ def asked(
     )
 
 
-def _scorer(plan: SweepPlan, judged: Item, spelled: Spelled) -> ItemScorer:
+def _scorer(plan: SweepPlan, judged: Item, spelled: SpelledAnswers) -> ItemScorer:
     return ItemScorer(
         plan.model,
         judged,

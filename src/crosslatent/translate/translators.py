@@ -31,15 +31,15 @@ from crosslatent import engine
 from crosslatent.core.errors import ModelError
 from crosslatent.core.languages import name_of
 from crosslatent.core.specs import AsChat, Chat
-from crosslatent.engine.devices import release
-from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt
+from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt, release
 from crosslatent.engine.requests import Request
 from crosslatent.model import Model
-from crosslatent.model.conditions import generating
-from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.identity import identity_of
+from crosslatent.model.chat import Prompt, check_chat, put_as_chat
 from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype
-from crosslatent.model.prompts import Prompt, check_chat, encode_many, put_as_chat
+from crosslatent.model.model import identity_of
+from crosslatent.model.modes import generating
+from crosslatent.model.prompts import encode_many
+from crosslatent.model.structure import refuse_encoder
 from crosslatent.translate.language_codes import (
     Direction,
     ModelFamily,

@@ -22,7 +22,7 @@ from crosslatent.lens.training.frozen_cache import compute_frozen_cache
 from crosslatent.lens.training.record import read_record
 from crosslatent.lens.training.train_spec import TrainSpec
 from crosslatent.lens.training.trained_blocks import Cut, TrainedBlocks
-from crosslatent.model.prompts import Prompt
+from crosslatent.model.chat import Prompt
 from crosslatent.tasks import Item
 from support.training import tiny
 

@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from crosslatent.answering.ask import Prompted, ask
-from crosslatent.answering.scoring import ItemScorer, Spelled, distinct_starts
+from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.languages import same_language
 from crosslatent.core.specs import AsChat
@@ -61,7 +61,7 @@ class AskedPrompt:
         both = tokens[self.item.id]
         return tuple(both.aux if self.of_aux else both.main)
 
-    def spelled(self, tokens: PromptTokens) -> Spelled:
+    def spelled(self, tokens: PromptTokens) -> SpelledAnswers:
         """Its options, or else its gold answers, as token ids after its prompt."""
         both = tokens.answers[self.item.id]
         return both.aux if self.of_aux else both.main

@@ -16,7 +16,7 @@ from crosslatent.lens.evaluation.evaluation_record import UNMODIFIED, Kind
 from crosslatent.lens.space import Space
 
 if TYPE_CHECKING:
-    from crosslatent.interventions import conditions as interventions
+    from crosslatent.interventions import condition as interventions
     from crosslatent.lens.steering import Part, Steering
     from crosslatent.model import Model
 

@@ -20,7 +20,7 @@ from crosslatent.core.languages import ENGLISH, can_identify, same_language
 from crosslatent.core.normal import repeat_notes
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Chat, chat_of, right_now
-from crosslatent.interventions import conditions as interventions
+from crosslatent.interventions import condition as interventions
 from crosslatent.lens.compatibility import check_decoder
 from crosslatent.lens.evaluation import retention
 from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, plan

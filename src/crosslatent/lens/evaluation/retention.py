@@ -18,8 +18,9 @@ from crosslatent.core.errors import ModelError, SpaceError
 from crosslatent.core.specs import AsChat
 from crosslatent.lens.states import length_batches
 from crosslatent.model import Model, encode_batch
-from crosslatent.model.conditions import answering
-from crosslatent.model.prompts import Prompt, encode_many, put_as_chat
+from crosslatent.model.chat import Prompt, put_as_chat
+from crosslatent.model.modes import answering
+from crosslatent.model.prompts import encode_many
 from crosslatent.stats import Estimate, clustered_mean
 from crosslatent.stats.clusters import Floats
 

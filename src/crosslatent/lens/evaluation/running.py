@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from crosslatent.core.specs import Site, check_component, resolve_layer
-from crosslatent.engine import best_path, devices
+from crosslatent.engine import best_path, memory
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, Row, answer, is_in
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
@@ -94,7 +94,7 @@ class ConditionRun:
         for lang, source in sources_of(self.condition).items():
             self._trained(opened(source, base), lang)
             # What was loaded for this must go before the next one comes.
-            devices.release(base.devices)
+            memory.release(base.devices)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -38,9 +38,10 @@ from crosslatent.lens.training.parallel_rows import Ids
 from crosslatent.lens.training.train_spec import TrainOptions, TrainSpec
 from crosslatent.lens.training.trained_blocks import TrainedBlocks, autocast
 from crosslatent.model import Model, encode_batch
-from crosslatent.model.conditions import answering
-from crosslatent.model.prompts import Prompt, check_chat, encode_many
-from crosslatent.model.spelling import context_of, written
+from crosslatent.model.chat import Prompt, check_chat
+from crosslatent.model.continuation import context_of, written
+from crosslatent.model.modes import answering
+from crosslatent.model.prompts import encode_many
 from crosslatent.sweeps.tokens import prompts_of
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.task import fact_key, fact_of, text_key

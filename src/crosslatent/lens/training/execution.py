@@ -38,7 +38,7 @@ from crosslatent.lens.training.record import FOLDER, TrainRecord
 from crosslatent.lens.training.train_spec import TrainOptions, TrainSpec
 from crosslatent.lens.training.trained_blocks import Cut, TrainedBlocks, resolve_precision
 from crosslatent.model import Model
-from crosslatent.model.conditions import plain_settings
+from crosslatent.model.modes import plain_settings
 
 
 @dataclass(frozen=True, slots=True)

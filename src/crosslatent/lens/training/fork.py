@@ -22,8 +22,8 @@ from crosslatent.lens.training.lora import Adapted, add_lora
 from crosslatent.lens.training.record import FOLDER, RECORD, TrainRecord
 from crosslatent.lens.training.train_spec import AUTO, FLOAT32, MODEL, TrainSpec
 from crosslatent.model import Model
-from crosslatent.model.adapter import Block
-from crosslatent.model.identity import identity_of
+from crosslatent.model.blocks import Block
+from crosslatent.model.model import identity_of
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -47,8 +47,8 @@ from crosslatent.lens.training.trained_blocks import (
     token_mean,
 )
 from crosslatent.model import Model, PromptBatch, encode_batch
-from crosslatent.model.conditions import answering
-from crosslatent.model.tensors import block_input
+from crosslatent.model.modes import answering
+from crosslatent.model.trace import block_input
 from crosslatent.runs.files import whole_file, write_json
 
 VERSION = 2

@@ -23,8 +23,8 @@ from crosslatent.core.specs import FINAL, Layer, Site
 from crosslatent.lens.training.parallel_rows import pieces_of
 from crosslatent.lens.training.train_spec import AUTO, BFLOAT16, FLOAT32
 from crosslatent.model import Model, PromptBatch, encode_batch, reading
-from crosslatent.model.conditions import answering
-from crosslatent.model.tensors import with_hidden
+from crosslatent.model.modes import answering
+from crosslatent.model.trace import with_hidden
 
 if TYPE_CHECKING:
     from crosslatent.lens.training.frozen_cache import FrozenCache

@@ -1,31 +1,143 @@
-"""Ablation: units of a site set to zero, scaled, set to a mean, or a direction projected out."""
+"""The kinds of interventions: transplant, steer, ablate."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import UNITS, Component, Site, check_component, resolve_layer
 from crosslatent.interventions.intervention import (
     ALL,
     LAST,
     PROMPT,
+    Change,
     Intervention,
     Tokens,
     Values,
 )
-from crosslatent.interventions.registry import register_intervention
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
+
+
+_Kind = TypeVar("_Kind", bound="type[Intervention]")
+
+KINDS: Registry[type[Intervention]] = Registry(
+    "intervention", "interventions.kinds", "interventions.intervention:Intervention"
+)
+"""Classes of interventions; other packages name theirs as entry points of the group
+``crosslatent.interventions``."""
+
+
+def register_intervention(name: str) -> Callable[[_Kind], _Kind]:
+    """A decorator that makes a kind of interventions known under a name.
+
+    Raises:
+        UsageError: the name is another kind's.
+    """
+    return KINDS.register(name)
+
+
+@register_intervention("transplant")
+@dataclass(frozen=True, slots=True, eq=False)
+class Transplant(Intervention):
+    """Put `vector` in the place of `site`'s output at the end of the prompt.
+
+    Attributes:
+        site: component and block.
+        vector: of the last real token; or one for each of the last positions, the last token's
+            last.
+        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
+        tokens: the prompt's last ones.
+    """
+
+    site: Site
+    vector: Float[Tensor, "*positions width"]
+    strength: float = 1.0
+    tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        """As many of the prompt's last tokens as there are vectors."""
+        count = 1 if self.vector.dim() == 1 else self.vector.shape[0]
+        object.__setattr__(self, "tokens", Tokens("last", count))
+
+    def change(self, own: Values, back: int | None = None, /) -> Values:
+        """The vector of one token, or what lies on the way to it."""
+        return blend(own, self.vector_at(back).expand_as(own), self.strength)
+
+    @classmethod
+    def together(cls, members: Sequence[Self], back: int) -> Change:
+        """Several rows with vectors of their own in one step."""
+        vectors = torch.stack([each.vector_at(back) for each in members])
+        strengths = [each.strength for each in members]
+        same = len(set(strengths)) == 1
+        strength = strengths[0] if same else torch.tensor(strengths)
+        return lambda own: blend(own, vectors, strength)
+
+    def in_float32(self) -> Self:
+        """The same with its vector in float32."""
+        return replace(self, vector=self.vector.float())
+
+    def vector_at(self, back: int | None) -> Float[Tensor, " width"]:
+        """The vector of one token, counted back from the last."""
+        return self.vector if self.vector.dim() == 1 else self.vector[-1 - (back or 0)]
+
+
+def blend(own: Values, vector: Values, strength: float | Float[Tensor, " tokens"]) -> Values:
+    """Blend: own + strength * (vector - own); exactly `vector` at strength 1.
+
+    Args:
+        own: the site's own values.
+        vector: in any dtype, on any device.
+        strength: one number, or one for each token.
+    """
+    vector = vector.to(own)
+    if not isinstance(strength, Tensor):
+        return vector if strength == 1 else own + strength * (vector - own)
+    alpha = strength.to(own)[:, None]
+    return torch.where(alpha == 1.0, vector, own + alpha * (vector - own))
+
+
+@register_intervention("steer")
+@dataclass(frozen=True, slots=True, eq=False)
+class Steer(Intervention):
+    """Add `alpha` times a vector, or move the part along it towards a place.
+
+    Attributes:
+        site: component and block.
+        vector: float64; of length 1 where there is a place.
+        alpha: how far.
+        place: None to add alpha vector; else the coordinate along the vector that own values are
+            moved towards: own + alpha (place - own . vector) vector.
+        tokens: which tokens; by default all, generated ones too.
+    """
+
+    site: Site
+    vector: Float[Tensor, " width"]
+    alpha: float = 1.0
+    place: float | None = None
+    tokens: Tokens = ALL
+
+    def change(self, own: Values, _back: int | None = None, /) -> Values:
+        """The steered values."""
+        if self.place is None:
+            # Scaled in the vector's own precision.
+            return own + (self.alpha * self.vector).to(own.dtype).to(own.device)
+        # The difference of two projections of nearly the same size: not in half precision.
+        wide = torch.promote_types(own.dtype, torch.float32)
+        ray = self.vector.to(wide).to(own.device)
+        missing = self.alpha * (self.place - own.to(wide) @ ray)
+        return own + (missing[..., None] * ray).to(own.dtype)
 
 
 EACH = "each"
@@ -121,21 +233,14 @@ class Ablate(Intervention):
             UsageError: it is not that.
             PairError: the model has no such component, block or unit.
         """
-        parsed = _read(settings)
-        component = model.check_component(check_component(parsed.component))
-        for layer, layers in _choices(parsed.layers, model.n_layers):
+        named, in_layers, in_units, scale, tokens, rest = _read(settings)
+        component = model.check_component(check_component(named))
+        for layer, layers in _choices(in_layers, model.n_layers):
             blocks = range(model.n_layers) if layers is None else layers
-            count = _count(model, component, blocks[0]) if parsed.units == EACH else 0
-            for unit, units in _choices(parsed.units, count):
-                yield (
-                    f"{component}:{layer}:{unit}{parsed.rest}",
-                    tuple(
-                        cls.of(
-                            model, component, block, units, scale=parsed.scale, tokens=parsed.tokens
-                        )
-                        for block in blocks
-                    ),
-                )
+            count = _count(model, component, blocks[0]) if in_units == EACH else 0
+            for unit, units in _choices(in_units, count):
+                of = partial(cls.of, model, component, numbers=units, scale=scale, tokens=tokens)
+                yield f"{component}:{layer}:{unit}{rest}", tuple(map(of, blocks))
 
     @property
     def about(self) -> str:
@@ -169,19 +274,8 @@ class Ablate(Intervention):
         return changed
 
 
-class _Parsed(NamedTuple):
-    """An ablation in words."""
-
-    component: str
-    layers: str
-    units: str
-    scale: float
-    tokens: Tokens
-    rest: str
-
-
-def _read(settings: str) -> _Parsed:
-    """The parts of an ablation in words.
+def _read(settings: str) -> tuple[str, str, str, float, Tokens, str]:
+    """Component, layers, units, scale, tokens of an ablation in words, and the words after units.
 
     Raises:
         UsageError: it has others.
@@ -189,7 +283,10 @@ def _read(settings: str) -> _Parsed:
     form = re.fullmatch(
         rf"(\w+):({_NUMBERS}):({_NUMBERS})((?::([-+.\w]+))?(?:@(all|prompt|last\d*))?)", settings
     )
-    scale = _number(form[5] or "0") if form else math.nan
+    try:
+        scale = float(form[5] or "0") if form else math.nan
+    except ValueError:
+        scale = math.nan
     if form is None or not math.isfinite(scale):
         raise UsageError(
             f"An ablation is {settings!r}, but COMPONENT:LAYERS:UNITS such as heads:2:0,3 or "
@@ -199,14 +296,7 @@ def _read(settings: str) -> _Parsed:
     which = form[6] or "all"
     count = which.removeprefix("last")
     tokens = _TOKENS[which] if which in _TOKENS else Tokens("last", int(count))
-    return _Parsed(form[1], form[2], form[3], scale, tokens, form[4])
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return form[1], form[2], form[3], scale, tokens, form[4]
 
 
 def _choices(text: str, count: int) -> list[tuple[str, tuple[int, ...] | None]]:

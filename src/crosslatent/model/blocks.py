@@ -19,21 +19,23 @@ from transformers import PreTrainedModel
 
 from crosslatent.core.errors import ModelError
 from crosslatent.model import proof
-from crosslatent.model.conditions import answering
-from crosslatent.model.encoder import decoder_prompt, has_encoder
-from crosslatent.model.families import FAMILIES, Names
+from crosslatent.model.modes import answering
 from crosslatent.model.structure import (
     ATTN,
     CROSS_ATTN,
+    FAMILIES,
     FFN,
+    Names,
     block_list,
     candidates,
+    decoder_prompt,
+    has_encoder,
     paste,
     reads_both_ways,
     refuse_states,
     text_config,
 )
-from crosslatent.model.trace import ArgumentsOf, Seen, Trace, copied, probe
+from crosslatent.model.trace import ArgumentsOf, BlockTrace, Trace, copied, probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ModelParts:
     """What a model is made of.
 
     Attributes:
@@ -70,14 +72,14 @@ class Parts:
     head: nn.Module | None
 
 
-def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Parts:
+def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> ModelParts:
     """Find the parts of `hf` and prove them with a probe forward.
 
     Makes a model with soft-capped attention use an implementation that applies the caps.
 
     Args:
         hf: the model.
-        modules: what the user says of where they are; see `families.Names`.
+        modules: what the user says of where they are; see `structure.Names`.
 
     Raises:
         ModelError: modules are not found, do not make up the residual stream, or do in more than
@@ -88,7 +90,12 @@ def resolve(hf: PreTrainedModel, modules: Mapping[str, str] | None = None) -> Pa
         decoder_prompt(hf)  # refuses a model that does not say what its decoder starts with
     path, blocks = block_list(hf, names)
     refuse_states(type(hf), text_config(hf), list(blocks))
-    _keep_soft_caps(hf)
+    config = text_config(hf)
+    # Some versions of transformers choose sdpa for models with soft caps, which leaves these out
+    # without a word; later ones choose eager, so this gives the same numbers with all of them.
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    if capped and getattr(config, "_attn_implementation", None) == "sdpa":
+        hf.set_attn_implementation("eager")
     choices = [_Choices.of(hf, layer, block, names) for layer, block in enumerate(blocks)]
     with answering(hf):
         parts = _probed(hf, path, choices)
@@ -144,7 +151,7 @@ class _Choices:
     @property
     def children(self) -> str:
         """The names of the block's children."""
-        return ", ".join(name for name, _ in self.block.named_children()) or "none"
+        return ", ".join(dict(self.block.named_children())) or "none"
 
     @property
     def named(self) -> list[str]:
@@ -154,24 +161,20 @@ class _Choices:
     @property
     def paths(self) -> list[str]:
         """Everything in the block that is watched."""
-        children = [name for name, _ in self.block.named_children()]
-        return list(dict.fromkeys([*children, *self.named]))
+        return list(dict.fromkeys([*dict(self.block.named_children()), *self.named]))
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What the modules of a group are, in the order of addition."""
         return ("attn", "ffn") if self.cross_attn is None else ("attn", "cross_attn", "ffn")
 
-    def decide(self, seen: Seen) -> Group:
+    def decide(self, seen: BlockTrace) -> Group:
         """The only group that makes up the stream.
 
         Raises:
             ModelError: there is none, or more than one.
         """
-        kinds = [self.attn, self.ffn]
-        if self.cross_attn is not None:
-            kinds.insert(1, self.cross_attn)
-        groups = list(product(*kinds))
+        groups = list(product(*(getattr(self, part) for part in self.parts)))
         proven = [group for group in groups if proof.makes_up(seen, *group)]
         if len(proven) == 1:
             return proven[0]
@@ -182,13 +185,16 @@ class _Choices:
             )
         raise ModelError(f"Block {self.layer}: {self._why_not(seen, groups)}")
 
-    def _why_not(self, seen: Seen, groups: list[Group]) -> str:
+    def _why_not(self, seen: BlockTrace, groups: list[Group]) -> str:
         others = list(proof.that_make_up(seen, len(self.parts)))
         hint = f"; {self._listed(others)} would: {self._paste(others[0])}." if others else "."
         if not groups:
             name_them = f": {self._paste([part.upper() for part in self.parts])}."
+            missing = next(
+                part for part in ("attn", "ffn", "cross_attn") if not getattr(self, part)
+            )
             return (
-                f"no module of it has a name that is usual for {self._missing} (its children are "
+                f"no module of it has a name that is usual for {_WORDS[missing]} (its children are "
                 f"{self.children}){hint if others else name_them}"
             )
         for group in groups:
@@ -209,12 +215,6 @@ class _Choices:
             f"architecture does not add its modules directly, and is not supported yet{hint}"
         )
 
-    @property
-    def _missing(self) -> str:
-        if not self.attn:
-            return _WORDS["attn"]
-        return _WORDS["ffn"] if not self.ffn else _WORDS["cross_attn"]
-
     def _said(self, group: Sequence[str]) -> list[tuple[str, str]]:
         return [(_WORDS[part], path) for part, path in zip(self.parts, group, strict=True)]
 
@@ -229,15 +229,16 @@ class _Choices:
         return paste(dict(zip(self.parts, group, strict=True)))
 
 
-def _shape(seen: Seen, path: str) -> str:
+def _shape(seen: BlockTrace, path: str) -> str:
     calls = seen.calls.get(path)
     return str(tuple(calls[-1].left.shape)) if calls else "nothing (it is not called)"
 
 
-def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
+def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> ModelParts:
     """One forward that is watched, and what it says of every block."""
     trace = Trace()
-    around = _around(hf, path)
+    beside = hf.get_submodule(path.rpartition(".")[0]).children()
+    around = [each for each in beside if not isinstance(each, nn.ModuleList)]
     with ExitStack() as hooks:
         for choice in choices:
             modules = [choice.block.get_submodule(path) for path in choice.paths]
@@ -260,7 +261,7 @@ def _probed(hf: PreTrainedModel, path: str, choices: list[_Choices]) -> Parts:
                 _verify_tokenwise(choice.layer, part, name, entering[choice.layer, name])
         blocks.append(_block(choice.block, group, trace))
     norm = _final_norm(blocks[-1].whole, around, final, trace)
-    return Parts(tuple(blocks), norm, hf.get_output_embeddings())
+    return ModelParts(tuple(blocks), norm, hf.get_output_embeddings())
 
 
 def _refuse_unseen(hf: PreTrainedModel, path: str, choice: _Choices, trace: Trace) -> None:
@@ -300,12 +301,6 @@ def _verify_tokenwise(layer: int, part: str, name: str, arguments: ArgumentsOf) 
         )
 
 
-def _around(hf: PreTrainedModel, path: str) -> list[nn.Module]:
-    """The modules that stand beside the list of blocks."""
-    parent = hf.get_submodule(path.rpartition(".")[0])
-    return [each for each in parent.children() if not isinstance(each, nn.ModuleList)]
-
-
 def _final_norm(
     last: nn.Module, around: list[nn.Module], final: Tensor, trace: Trace
 ) -> nn.Module | None:
@@ -318,29 +313,16 @@ def _final_norm(
     return None
 
 
-def _keep_soft_caps(hf: PreTrainedModel) -> None:
-    # Some versions of transformers choose sdpa for these models, which leaves the caps out without
-    # a word; later ones choose eager, so this gives the same numbers with all of them.
-    config = text_config(hf)
-    capped = getattr(config, "attn_logit_softcapping", None) is not None
-    if capped and getattr(config, "_attn_implementation", None) == "sdpa":
-        hf.set_attn_implementation("eager")
-
-
 def _verify_causal(hf: PreTrainedModel) -> None:
     # Some families have forms that read in both directions (text encoders made of decoders). Rows
     # could not share a prefix there, and chunks would change the numbers.
-    first, second = (_before_last(hf, last) for last in (0, 1))
+    first, second = (copied(_forward(hf, last)[:, :-1]) for last in (0, 1))
     error = proof.relative(first, second)
     if not error < proof.tolerance(first.dtype):
         raise ModelError(
             f"{type(hf).__name__} is not causal: another last token changes what comes before it "
             f"by {error:.1e} (relative); use a model that reads from left to right."
         )
-
-
-def _before_last(hf: PreTrainedModel, last: int) -> Tensor:
-    return copied(_forward(hf, last)[:, :-1])
 
 
 def _forward(hf: PreTrainedModel, last: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.interventions.kinds import Transplant
 from crosslatent.model import Model
 from crosslatent.model.prompts import check_positions
 
@@ -31,7 +31,7 @@ _FIRST_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptPair:
     """What is answered.
 
     Attributes:
@@ -64,14 +64,9 @@ class Answerer:
     batch_rows: int | None = None
 
     def scores(
-        self, options: Mapping[Prompt, Sequence[Ids]], *, silent: bool = False
-    ) -> dict[tuple[Prompt, Ids], tuple[float, bool]]:
-        """Log-probability (nats) of each option, and whether greedy decoding gives it.
-
-        Args:
-            options: continuations of each prompt.
-            silent: no progress bar.
-        """
+        self, options: Mapping[PromptPair, Sequence[Ids]], *, silent: bool = False
+    ) -> dict[tuple[PromptPair, Ids], tuple[float, bool]]:
+        """Log-probability (nats) of each option, and whether greedy decoding gives it."""
         rows = self._rows(options)
         found = {}
         with tqdm(total=len(options), desc="Scoring prompts", disable=silent) as bar:
@@ -84,25 +79,19 @@ class Answerer:
 
     def texts(
         self,
-        prompts: Collection[Prompt],
+        prompts: Collection[PromptPair],
         most: int,
         ended: Callable[[Ids], bool],
         *,
         silent: bool = False,
-    ) -> dict[Prompt, Ids]:
+    ) -> dict[PromptPair, Ids]:
         """Greedy answers, each at least up to where it ends.
 
         The engine knows no stops but end tokens, so attempts get longer: a long limit costs only
         those that need it.
-
-        Args:
-            prompts: the prompts.
-            most: most new tokens.
-            ended: whether an answer has come to its end.
-            silent: no progress bar.
         """
         rows = self._rows(prompts)
-        found: dict[Prompt, Ids] = {}
+        found: dict[PromptPair, Ids] = {}
         length = min(_FIRST_LENGTH, most)
         with tqdm(total=len(rows), desc="Answering prompts", disable=silent) as bar:
             while left := [prompt for prompt in rows if prompt not in found]:
@@ -115,43 +104,35 @@ class Answerer:
 
     def _run(
         self,
-        prompts: Collection[Prompt],
-        rows: Mapping[Prompt, tuple[Intervention, ...]],
+        prompts: Collection[PromptPair],
+        rows: Mapping[PromptPair, tuple[Intervention, ...]],
         length: int,
-        options: Mapping[Prompt, Sequence[Ids]] | None = None,
-    ) -> Iterator[tuple[Prompt, Decoded]]:
+        options: Mapping[PromptPair, Sequence[Ids]] | None = None,
+    ) -> Iterator[tuple[PromptPair, Decoded]]:
         """Answers to prompts, the longest first: prompts of a batch are padded to one length."""
         order = sorted(prompts, key=lambda prompt: -len(prompt.main))
         asked = (
-            Prompted(
-                prompt.main, (rows[prompt],), options=tuple(options[prompt]) if options else ()
-            )
-            for prompt in order
+            Prompted(each.main, (rows[each],), options=tuple(options[each]) if options else ())
+            for each in order
         )
         answers = ask(
-            self.model,
-            asked,
-            max_new_tokens=length,
-            path=self.path,
-            batch_rows=self.batch_rows,
+            self.model, asked, max_new_tokens=length, path=self.path, batch_rows=self.batch_rows
         )
         for prompt, (judged,) in zip(order, answers, strict=True):
             yield prompt, judged.decoded
 
-    def _rows(self, prompts: Collection[Prompt]) -> dict[Prompt, tuple[Intervention, ...]]:
-        vectors = self._vectors(prompts)
-        return {prompt: self._row(prompt, vectors) for prompt in prompts}
+    def _rows(self, prompts: Collection[PromptPair]) -> dict[PromptPair, tuple[Intervention, ...]]:
+        rows: dict[PromptPair, tuple[Intervention, ...]] = dict.fromkeys(prompts, ())
+        if self.what is not None:
+            site, vectors = Site(self.what.component, self.what.target), self._vectors(prompts)
+            for prompt in prompts:
+                if prompt.aux is not None:
+                    rows[prompt] = (Transplant(site, vectors[prompt.aux], self.strength),)
+        return rows
 
-    def _row(self, prompt: Prompt, vectors: Mapping[Ids, Tensor]) -> tuple[Intervention, ...]:
-        if self.what is None or prompt.aux is None:
-            return ()
-        site = Site(self.what.component, self.what.target)
-        return (Transplant(site, vectors[prompt.aux], self.strength),)
-
-    def _vectors(self, prompts: Collection[Prompt]) -> dict[Ids, Tensor]:
+    def _vectors(self, prompts: Collection[PromptPair]) -> dict[Ids, Tensor]:
         """The vector (or positions d_model) of each counterpart."""
-        if self.what is None:
-            return {}
+        assert self.what is not None
         both = [(prompt.main, prompt.aux) for prompt in prompts if prompt.aux is not None]
         for pair in both:
             check_positions(self.positions, *pair)
@@ -160,15 +141,14 @@ class Answerer:
         found: dict[Ids, Tensor] = {}
         for start in range(0, len(auxes), _CAPTURED_AT_ONCE):
             part = auxes[start : start + _CAPTURED_AT_ONCE]
-            layers = capture_ids(self.model, part, [self.what.component], positions=self.positions)[
-                self.what.component
-            ]
+            kind = self.what.component
+            layers = capture_ids(self.model, part, [kind], positions=self.positions)[kind]
             # A copy: a view would keep the vectors of all layers.
             found.update(zip(part, layers[:, self.what.source].clone(), strict=True))
         return found
 
     def _is_greedy(
-        self, prompt: Prompt, row: tuple[Intervention, ...], option: Ids, decoded: Decoded
+        self, prompt: PromptPair, row: tuple[Intervention, ...], option: Ids, decoded: Decoded
     ) -> bool:
         """Whether an option is what greedy decoding gives; it rarely goes beyond the first token.
 

@@ -34,13 +34,13 @@ from transformers import Cache, PreTrainedModel
 
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.specs import Component, Site
-from crosslatent.engine.prefix.reading import read
+from crosslatent.engine.prefill import read_prefix
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.model import Model, PromptBatch, caches, encode_batch, rewriting
-from crosslatent.model.conditions import answering
-from crosslatent.model.encoder import refuse_encoder
+from crosslatent.model.modes import answering
 from crosslatent.model.prompts import check_positions
 from crosslatent.model.sites import Rewrite
+from crosslatent.model.structure import refuse_encoder
 
 Kind = Literal["rise", "likeliest", "margin", "entropy"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -53,7 +53,7 @@ Scores = dict[Component, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class AttributionScore:
     """What is estimated of the first step, in nats, without knowing what is right.
 
     Attributes:
@@ -110,7 +110,7 @@ def attribute(
     aux_ids: Sequence[int],
     components: Sequence[Component],
     *,
-    score: Score = Score(),
+    score: AttributionScore = AttributionScore(),
     positions: int = 1,
     strength: float = 1.0,
 ) -> Scores:
@@ -150,7 +150,7 @@ def attributions(
     prompts: Sequence[tuple[Sequence[int], Sequence[int]]],
     components: Sequence[Component],
     *,
-    scores: Sequence[Score],
+    scores: Sequence[AttributionScore],
     positions: int = 1,
     strength: float = 1.0,
     batch_size: int = 16,
@@ -243,7 +243,7 @@ def _slopes(
     model: Model,
     mains: Sequence[Sequence[int]],
     components: Sequence[Component],
-    scores: Sequence[Score],
+    scores: Sequence[AttributionScore],
     positions: int,
 ) -> dict[Component, _Slope]:
     """Gradients of the scores with respect to module outputs at the last tokens of main."""
@@ -328,7 +328,7 @@ def _before_the_last(
     }
     if whole:
         return None, inputs
-    return read(model, PromptBatch(batch.ids[:, :-tail], batch.mask[:, :-tail])), inputs
+    return read_prefix(model, PromptBatch(batch.ids[:, :-tail], batch.mask[:, :-tail])), inputs
 
 
 @contextmanager

@@ -19,14 +19,14 @@ from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.specs import chat_of, right_now
 from crosslatent.core.untrusted import ends_in_blank
 from crosslatent.engine import chosen_path
-from crosslatent.harness.answers import Answerer, Ids, Prompt, resolve
-from crosslatent.harness.arguments import Arguments
-from crosslatent.harness.command import NAME
-from crosslatent.harness.counterparts import Counterparts
+from crosslatent.harness.answerer import Answerer, Ids, PromptPair, resolve
+from crosslatent.harness.aux_tasks import AuxTasks
+from crosslatent.harness.command import NAME, Arguments
 from crosslatent.model import Model, load
-from crosslatent.model.encoder import refuse_encoder
-from crosslatent.model.prompts import left_open, rendered
-from crosslatent.model.spelling import Context, written
+from crosslatent.model.chat import rendered
+from crosslatent.model.continuation import Context, written
+from crosslatent.model.prompts import left_open
+from crosslatent.model.structure import refuse_encoder
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +45,6 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
 
     def __init__(self, model: Model, arguments: Arguments) -> None:
         """Wrap a model that is loaded.
-
-        Args:
-            model: the model.
-            arguments: what to transplant, and where counterparts are.
 
         Raises:
             UsageError: a layer or an engine that the model does not have.
@@ -70,7 +66,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             positions=arguments.positions,
             batch_rows=arguments.batch_rows,
         )
-        self._counterparts = Counterparts(
+        self._counterparts = AuxTasks(
             arguments.aux, arguments.building, self.apply_chat_template, self.tokenizer_name
         )
 
@@ -121,8 +117,8 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         pairs = self._pairs([request.args[:2] for request in requests])
         for (main, option), aux in zip(pairs, self._aux_contexts(requests), strict=True):
             # As in `_encode_pair`: blanks at the end of a context belong to what follows.
-            asked.append((Prompt(main, self._aux_ids(aux and aux.rstrip())), option))
-        options: dict[Prompt, dict[Ids, None]] = defaultdict(dict)
+            asked.append((PromptPair(main, self._aux_ids(aux and aux.rstrip())), option))
+        options: dict[PromptPair, dict[Ids, None]] = defaultdict(dict)
         for prompt, option in asked:
             options[prompt][option] = None
         found = self._answers.scores(
@@ -143,9 +139,10 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         )
         for request, aux in zip(requests, auxes, strict=True):
             most, stops = self._limits(request.args[1])
-            main = self._cut(self.tok_encode(request.args[0]), self._room(most))
-            asked.append((most, stops, Prompt(main, self._aux_ids(aux))))
-        groups: dict[tuple[int, Stops], list[Prompt]] = defaultdict(list)
+            limit = self.model.context_length
+            main = self._cut(self.tok_encode(request.args[0]), limit and limit - most)
+            asked.append((most, stops, PromptPair(main, self._aux_ids(aux))))
+        groups: dict[tuple[int, Stops], list[PromptPair]] = defaultdict(list)
         for most, stops, prompt in asked:
             groups[most, stops].append(prompt)
         answers = {
@@ -232,15 +229,14 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             UsageError: the tokenizer has no template, or it refuses a turn or leaves out the system
                 instruction.
         """
-        return str(
-            rendered(
-                self.model,
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                chat=self._chat,
-            )
+        text = rendered(
+            self.model,
+            chat_history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            chat=self._chat,
         )
+        return str(text)
 
     def get_model_info(self) -> dict[str, Any]:
         """What was run, for the harness's results file."""
@@ -281,25 +277,17 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
         """Token ids of contexts and continuations, split and cut as `hf` does it.
 
         Except where the two as one text have other tokens at the context's end: what `hf` takes for
-        the continuation there is the rest of another text (see `model.spelling`).
+        the continuation there is the rest of another text (see `model.continuation`).
         """
         split = [_without_blanks(*request) for request in requests]
         contexts = [self._context(before) for before, _ in split]
-        found = written(
-            self.model,
-            [
-                (context, after)
-                for context, (before, after) in zip(contexts, split, strict=True)
-                if before
-            ],
-        )
-        after_contexts = iter(found)
+        both = list(zip(contexts, split, strict=True))
+        found = written(self.model, [(each, after) for each, (before, after) in both if before])
+        rest = iter(found)
         pairs = []
-        for context, (before, after) in zip(contexts, split, strict=True):
-            if before:
-                pairs.append(self._fitting(context.ids, next(after_contexts).ids, after))
-            else:
-                pairs.append(self._fitting(*self._without_context(after), after))
+        for context, (before, after) in both:
+            ids = (context.ids, next(rest).ids) if before else self._without_context(after)
+            pairs.append(self._fitting(*ids, after))
         if moved := sum(each.moved for each in found):
             _log.warning(
                 "In %d of %d requests context and continuation would have other tokens as one text "
@@ -329,11 +317,7 @@ class CrosslatentLM(TemplateLM):  # type: ignore[misc]  # the harness has no typ
             )
         # The last token is only predicted, never read.
         limit = self.model.context_length
-        return self._cut(before, None if limit is None else limit + 1 - len(after)), after
-
-    def _room(self, new_tokens: int) -> int | None:
-        limit = self.model.context_length
-        return None if limit is None else limit - new_tokens
+        return self._cut(before, limit and limit + 1 - len(after)), after
 
     def _cut(self, ids: Sequence[int], room: int | None) -> Ids:
         """The end of a prompt that is too long."""

@@ -12,9 +12,8 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from crosslatent.engine.prefix.attention import KeysValues, Scoring, Unshareable, attend
-from crosslatent.engine.prefix.slots import Slots, select
-from crosslatent.engine.prefix.step import Reach, Step
+from crosslatent.engine.prefix_attention import KeysValues, Scoring, Unshareable, attend
+from crosslatent.engine.prefix_layout import Reach, Slots, Step, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +116,11 @@ class SharedCache(Cache):
     """A cache of transformers for rows that share prefixes; used inside `shared_attention`.
 
     The first row of every group has the group's number as its index: a block that sees fewer rows
-    than the batch has (`crosslatent.engine.growth`) fills the caches of the others from it.
+    than the batch has (`engine.shared.Growth`) fills the caches of the others from it.
     """
 
     def __init__(self, prefix: Prefix, groups: Int[Tensor, " rows"], room: int) -> None:
-        """Start without any token of the rows.
-
-        Args:
-            prefix: what the rows share.
-            groups: which of its prompts each row continues.
-            room: most tokens that a row will hold.
-        """
+        """Start without any token of the rows."""
         self._batch = _Common(prefix, groups, room)
         self._suffixes = [
             SuffixLayer(layer, reach, self._batch)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
 
 from crosslatent.core.errors import TaskError
-from crosslatent.harness.arguments import Building
+from crosslatent.harness.command import Building
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Contexts = Mapping[int, Mapping[int, str]]
 
 
 @dataclass(slots=True)
-class Counterparts:
+class AuxTasks:
     """Finds counterparts.
 
     Attributes:
@@ -134,9 +134,8 @@ class Counterparts:
                 )
 
     def _described(self) -> str:
-        names = ("num_fewshot", "fewshot_seed", "apply_chat_template", "fewshot_as_multiturn")
-        said = [f"{name}={getattr(self.building, name)}" for name in names]
-        return ", ".join([*said, f"system_instruction={self.building.system_instruction!r}"])
+        said = {each.name: getattr(self.building, each.name) for each in fields(self.building)}
+        return ", ".join(f"{name}={value!r}" for name, value in said.items() if name != "folders")
 
 
 @cache
@@ -178,12 +177,11 @@ def _places(name: str, data: Sequence[Any], docs: Mapping[int, Any]) -> _Chosen:
             f"Document {unclear[0]} of task {name!r} is {len(found[unclear[0]])} times in its "
             "data, so that its counterpart is not clear: leave --samples out."
         )
-    places = {at: places[0] for at, places in found.items()}
-    if sorted(places) != list(range(len(places))) or sorted(places.values()) != [
-        places[at] for at in sorted(places)
-    ]:
+    places = {at: found[at][0] for at in sorted(found)}
+    in_order = list(places.values())
+    if list(places) != list(range(len(places))) or sorted(in_order) != in_order:
         raise TaskError(f"The documents of task {name!r} are not numbered as the harness does it.")
-    return _Chosen(None, sorted(places.values()), places)
+    return _Chosen(None, in_order, places)
 
 
 def _check_size(name: str, aux: Task, n_main: int, chosen: _Chosen) -> None:

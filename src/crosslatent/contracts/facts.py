@@ -1,7 +1,8 @@
-"""The modules that were found in a model, and the evidence for each."""
+"""What a model is made of, with the evidence for it, and what checking it costs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,18 +10,21 @@ from dataclasses import dataclass
 import transformers
 from torch import nn
 
+from crosslatent.contracts.guarantees import COMPARED
+from crosslatent.contracts.subject import Subject
+from crosslatent.core.specs import COMPONENTS
 from crosslatent.engine import best_path
-from crosslatent.model import Model
-from crosslatent.model.adapter import Block
-from crosslatent.model.families import FAMILIES, Names
+from crosslatent.engine.prefill import prefill
+from crosslatent.model import Model, encode_batch
+from crosslatent.model.blocks import Block
 from crosslatent.model.proof import same
-from crosslatent.model.structure import text_config
+from crosslatent.model.structure import FAMILIES, Names, text_config
 from crosslatent.model.tokenizers import difference_from_source
 from crosslatent.model.trace import Trace, probe
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartPlace:
     """Where a kind of module is.
 
     Attributes:
@@ -34,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ModelReport:
     """What was found in a model.
 
     Attributes:
@@ -63,7 +67,7 @@ class Found:
     devices: tuple[str, ...]
     blocks: int
     d_model: int
-    places: Mapping[str, Place]
+    places: Mapping[str, PartPlace]
     norms: Mapping[str, tuple[str, ...]]
     path: str
     reason: str
@@ -71,10 +75,10 @@ class Found:
     tokenizer_differs: str
 
 
-def found(model: Model) -> Found:
+def found(model: Model) -> ModelReport:
     """Say what a model is made of; runs one forward, and the trial of the engine's paths."""
     path = best_path(model)
-    return Found(
+    return ModelReport(
         model=model.name,
         model_type=str(text_config(model.hf).model_type),
         architecture=type(model.hf).__name__,
@@ -92,13 +96,13 @@ def found(model: Model) -> Found:
     )
 
 
-def _places(model: Model) -> dict[str, Place]:
+def _places(model: Model) -> dict[str, PartPlace]:
     names = {module: name for name, module in model.hf.named_modules()}
     parents = _once(names[block.whole].rpartition(".")[0] for block in model.blocks)
-    places = {"blocks": Place(parents, _how(model, "blocks"))}
+    places = {"blocks": PartPlace(parents, _how(model, "blocks"))}
     for part in _parts(model.blocks[0]):
         paths = _once(_inside(block, _parts(block)[part]) for block in model.blocks)
-        places[part] = Place(paths, _how(model, part))
+        places[part] = PartPlace(paths, _how(model, part))
     return places
 
 
@@ -149,3 +153,63 @@ def _norms(model: Model) -> dict[str, tuple[str, ...]]:
                 if name in seen.norms and any(same(call.entered, left) for call in seen.calls[name])
             )
     return {part: _once(names) for part, names in norms.items() if names}
+
+
+_OPTIONS = 3
+"""Continuations that `guarantees.fast_equals_oracle` scores for every row, a forward each."""
+_TRIAL = 140
+"""Forwards in which the engine tries its paths on a model that has not been tried yet."""
+_PAIRS = 3
+"""Pairs of layers that `guarantees.generate_equals_decoding` compares for each component."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCost:
+    """What running the contracts takes at most, if no answer ends early and nothing is broken.
+
+    Attributes:
+        forwards: passes through the model, each over one prompt or one new token; those of a
+            batch are counted by its rows.
+        tokens: of the longest prompt.
+        seconds: what one pass over a prompt took just now.
+    """
+
+    forwards: int
+    tokens: int
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Estimated seconds of all forwards; an upper estimate, since most read a single token."""
+        return self.forwards * self.seconds
+
+
+def cost(subject: Subject) -> CheckCost:
+    """Estimate what the contracts take on a subject; runs two forwards."""
+    seconds = min(_forward(subject) for _ in range(2))
+    longest = max(map(len, subject.prompts))
+    return CheckCost(sum(forwards(subject).values()), longest, seconds)
+
+
+def forwards(subject: Subject) -> Mapping[str, int]:
+    """How many forwards each contract makes at most; a batch counts as the rows in it."""
+    layers, new, prompts = len(subject.layers), subject.new_tokens, len(subject.prompts)
+    every, compared = len(subject.kinds(COMPONENTS)), len(subject.kinds(COMPARED))
+    rows = 1 + compared * layers**2
+    some = -(-rows // (2 * layers - 1))
+    return {
+        "self-transplant": 1 + (1 + every * layers) * new + layers,
+        "fast-equals-oracle": _TRIAL + 1 + rows * (2 * new + _OPTIONS + 1),
+        "padding": 2 * (prompts * (every + 3) + 1),
+        "batch-size": 1 + prompts * (1 + some * (2 * new + 1)),
+        "hooks-removed": 40,
+        "generate": 1 + every * (new + 1) * (1 + 2 * _PAIRS),
+        "independent-capture": 3 + prompts + 6 * new,
+    }
+
+
+def _forward(subject: Subject) -> float:
+    started = time.monotonic()
+    logits = prefill(subject.model, encode_batch(subject.model, [subject.main])).logits
+    logits.flatten()[0].item()  # waits for an accelerator
+    return time.monotonic() - started

@@ -19,16 +19,15 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from crosslatent.engine.prefix.slots import Part, Slots
-from crosslatent.engine.prefix.step import Hidden, Mask, Reach
+from crosslatent.engine.prefix_layout import Hidden, Mask, Reach, SlotBlock, Slots
+from crosslatent.model.structure import attention_called
 
 if TYPE_CHECKING:
-    from crosslatent.engine.prefix.cache import SharedCache
+    from crosslatent.engine.prefix_cache import SharedCache
     from crosslatent.model import Model
 
+
 NAME = "crosslatent_shared_prefix"
-_SETTING = "_attn_implementation"
-"""Where a config of transformers keeps the name of the attention function."""
 
 _WITHOUT_EFFECT = frozenset({"dropout", "position_ids"})
 """Arguments of attention that change nothing: models are in evaluation mode, and positions serve
@@ -120,7 +119,7 @@ def attend(
 
 
 def _masks(
-    columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: Part
+    columns: tuple[slice, slice], hidden: tuple[Mask, Mask], part: SlotBlock
 ) -> list[tuple[slice, Hidden]]:
     """The masks that there are, with their columns, for the groups of a part."""
     return [
@@ -165,14 +164,11 @@ _running: ContextVar[SharedCache] = ContextVar("crosslatent_running_cache")
 @contextmanager
 def shared_attention(model: Model, cache: SharedCache) -> Iterator[None]:
     """While open, forwards of the model over `cache` attend to its prefixes."""
-    config = model.hf.config.get_text_config()
-    usual = getattr(config, _SETTING)
     token = _running.set(cache)
-    setattr(config, _SETTING, NAME)
     try:
-        yield
+        with attention_called(model.hf.config.get_text_config(), NAME):
+            yield
     finally:
-        setattr(config, _SETTING, usual)
         _running.reset(token)
 
 

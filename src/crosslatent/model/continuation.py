@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from crosslatent.core.specs import AsChat
+from crosslatent.model.chat import Prompt, put_as_chat
 from crosslatent.model.model import Model
-from crosslatent.model.prompts import Prompt, begun_once, put_as_chat
+from crosslatent.model.prompts import begun_once
 
 Ids = tuple[int, ...]
 
@@ -62,14 +63,7 @@ class Written(NamedTuple):
 
 
 def context_of(model: Model, prompt: Prompt, ids: Sequence[int], *, chat: AsChat) -> Context:
-    """What follows a prompt follows this.
-
-    Args:
-        model: whose tokenizer counts.
-        prompt: the prompt.
-        ids: its token ids, as `encode` gives them.
-        chat: whether it went through the chat template, and how.
-    """
+    """What follows a prompt follows this."""
     if model.has_encoder:
         return Context("", tuple(ids), special=False)  # a decoder writes from its own start
     text = str(put_as_chat(model, prompt, tokenize=False, chat=chat)) if chat else prompt.plain()
@@ -123,11 +117,8 @@ def _together(
         if ids is not None:
             found[at] = ids
     for special in (False, True):
-        left = [
-            at
-            for at, (context, _) in enumerate(asked)
-            if at not in found and context.special == special
-        ]
+        rest = [at for at in range(len(asked)) if at not in found]
+        left = [at for at in rest if asked[at][0].special == special]
         texts = [asked[at][0].text + asked[at][1] for at in left]
         for at, ids in zip(left, _encoded(model, texts, special=special), strict=True):
             found[at] = _without_end(ids, end) if special else ids
@@ -178,13 +169,7 @@ def _rest(model: Model, before: Ids, text: str, whole: Ids, candidates: Sequence
 
 
 def _candidates(model: Model, last: str, text: str) -> Iterator[Ids]:
-    """How a text is written after one thing or another, and alone.
-
-    Args:
-        model: whose tokenizer counts.
-        last: the last letter of the context.
-        text: the text.
-    """
+    """How a text is written after one thing or another, and alone."""
     anchors = ("", *dict.fromkeys((last, *_ANCHORS)))
     alone = _encoded(model, anchors, special=False)
     both = _encoded(model, [anchor + text for anchor in anchors], special=False)
@@ -195,19 +180,17 @@ def _candidates(model: Model, last: str, text: str) -> Iterator[Ids]:
 
 def _unlike(found: str, wanted: Sequence[str]) -> int:
     """How far a text is from what is wanted: 0 for the same, 3 for another one."""
-    forms: tuple[Callable[[str], str], ...] = (str, _plain, _unspaced)
-    for rank, form in enumerate(forms):
-        if form(found) in [form(text) for text in wanted]:
-            return rank
-    return len(forms)
+    forms: tuple[Callable[[str], str], ...] = (
+        str,
+        _plain,
+        lambda text: "".join(_plain(text).split()),
+    )
+    same = (rank for rank, form in enumerate(forms) if form(found) in map(form, wanted))
+    return next(same, len(forms))
 
 
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
-
-
-def _unspaced(text: str) -> str:
-    return "".join(_plain(text).split())
 
 
 def _targets(model: Model, texts: Sequence[str]) -> list[Ids]:
@@ -226,12 +209,10 @@ def _encoded(
     """Token ids of texts, with one begin token at most, in calls of bounded size."""
     distinct = list(dict.fromkeys(texts))
     found: list[Ids] = []
+    name = "text_target" if target else "text"
     for part in _parts(distinct):
-        name = "text_target" if target else "text"
-        encoded: list[list[int]] = model.tokenizer(
-            **{name: part}, add_special_tokens=special, verbose=False
-        )["input_ids"]
-        found += [tuple(begun_once(model, list(ids))) for ids in encoded]
+        read = model.tokenizer(**{name: part}, add_special_tokens=special, verbose=False)
+        found += [tuple(begun_once(model, list(ids))) for ids in read["input_ids"]]
     ids_of = dict(zip(distinct, found, strict=True))
     return [ids_of[text] for text in texts]
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from crosslatent.engine.decoding import logsumexp
-from crosslatent.engine.prefix import Step
+from crosslatent.engine.prefix_layout import Step
 
 ROOT = -1
 """Index of the end of the prompt, whose logits are known already."""
@@ -42,22 +42,15 @@ class OptionTree:
         tree = cls()
         children: dict[tuple[int, int], int] = {}
         for option in options:
-            node, path = ROOT, []
-            for at, token in enumerate(option):
-                path.append((node, token))
-                if at < len(option) - 1:
-                    node = tree._child(children, node, token)
-            tree.paths.append(path)
+            nodes = [ROOT]
+            for token in option[:-1]:
+                node = children.setdefault((nodes[-1], token), len(tree.tokens))
+                if node == len(tree.tokens):
+                    tree.tokens.append(token)
+                    tree.pasts.append([*nodes[1:], node])
+                nodes.append(node)
+            tree.paths.append(list(zip(nodes, option, strict=True)) if option else [])
         return tree
-
-    def _child(self, children: dict[tuple[int, int], int], parent: int, token: int) -> int:
-        """The token after `parent`, entered if it is new."""
-        if (parent, token) not in children:
-            node = children[parent, token] = len(self.tokens)
-            before = [] if parent == ROOT else self.pasts[parent]
-            self.tokens.append(token)
-            self.pasts.append([*before, node])
-        return children[parent, token]
 
 
 def read_all(trees: Sequence[OptionTree], start: int) -> tuple[Int[Tensor, "groups pos"], Step]:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import canonical_hash
 from crosslatent.interventions.intervention import Intervention, check_places, check_sites
-from crosslatent.interventions.registry import KINDS
+from crosslatent.interventions.kinds import KINDS
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -72,12 +72,8 @@ class Condition:
 
     def to_dict(self) -> dict[str, Any]:
         """What a run folder keeps of it."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "about": self.about,
-            "interventions": self.settings,
-        }
+        kept = {"id": self.id, "name": self.name, "about": self.about}
+        return {**kept, "interventions": self.settings}
 
 
 def check_texts(texts: Iterable[str]) -> None:
@@ -108,16 +104,14 @@ def conditions_of(
         PairError: the model has no such component, block or unit.
     """
     if isinstance(asked, Mapping):
-        rows = {
-            name: (row,) if isinstance(row, Intervention) else tuple(row)
+        asked = [
+            Condition(name, (row,) if isinstance(row, Intervention) else tuple(row))
             for name, row in asked.items()
-        }
-        asked = [Condition(name, row) for name, row in rows.items()]
+        ]
     if words := [one for one in asked if isinstance(one, str)]:
         check_texts(words)
-    found: list[Condition] = []
-    for one in asked:
-        found += [one] if isinstance(one, Condition) else _of_text(model, one)
+    made = ([each] if isinstance(each, Condition) else _of_text(model, each) for each in asked)
+    found = list(chain.from_iterable(made))
     if len(found) > MOST:
         raise UsageError(
             f"There are {len(found):,} conditions, but a run can have {MOST:,}: name fewer."

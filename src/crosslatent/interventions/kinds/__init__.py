@@ -1,1 +1,0 @@
-"""The kinds of interventions, one file each, called as it is registered."""
