@@ -25,7 +25,7 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
-from crosslatent.interventions.kinds import KINDS
+from crosslatent.interventions.intervention import KINDS
 from crosslatent.report.build import build_report
 from crosslatent.report.figure import FIGURES
 from crosslatent.runs import RunReader

@@ -13,7 +13,7 @@ from crosslatent.core.specs import Site
 from crosslatent.core.subspace import Subspace, fit_means
 from crosslatent.engine.decoding import log_probabilities, logsumexp
 from crosslatent.engine.prefix_layout import select
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.rewrites import Window
 from crosslatent.lens.state_statistics import nearest
 from support.shapes import ShapeError

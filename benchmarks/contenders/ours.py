@@ -40,7 +40,7 @@ def on(model: Any, run_rows: Callable[..., Sequence[Any]]) -> Run:
 def rows_of(task: Task, vectors: Any) -> list[Any]:
     """The rows of a task as this package writes them; vectors are layers d_model."""
     from crosslatent.core.specs import Site
-    from crosslatent.interventions.kinds import Transplant
+    from crosslatent.interventions.kinds.transplant import Transplant
 
     return [
         (Transplant(Site(task.component, target), vectors[source]),)

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from crosslatent.contracts import Outcome, check
     from crosslatent.core.errors import CrosslatentError
     from crosslatent.interventions.activations import capture
-    from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-    from crosslatent.interventions.kinds import Ablate, Steer, Transplant, register_intervention
+    from crosslatent.interventions.intervention import (
+        ALL,
+        LAST,
+        PROMPT,
+        Intervention,
+        Tokens,
+        register_intervention,
+    )
+    from crosslatent.interventions.kinds.ablate import Ablate
+    from crosslatent.interventions.kinds.steer import Steer
+    from crosslatent.interventions.kinds.transplant import Transplant
     from crosslatent.interventions.patched import intervened, patched
     from crosslatent.model import Model, load, wrap
     from crosslatent.report.figure import register_figure
@@ -48,8 +57,17 @@ _NAMES = {
     "contracts": ("Outcome", "check"),
     "core.errors": ("CrosslatentError",),
     "interventions.activations": ("capture",),
-    "interventions.intervention": ("ALL", "LAST", "PROMPT", "Intervention", "Tokens"),
-    "interventions.kinds": ("Ablate", "Steer", "Transplant", "register_intervention"),
+    "interventions.intervention": (
+        "ALL",
+        "LAST",
+        "PROMPT",
+        "Intervention",
+        "Tokens",
+        "register_intervention",
+    ),
+    "interventions.kinds.ablate": ("Ablate",),
+    "interventions.kinds.steer": ("Steer",),
+    "interventions.kinds.transplant": ("Transplant",),
     "interventions.patched": ("intervened", "patched"),
     "model": ("Model", "load", "wrap"),
     "report.figure": ("register_figure",),

@@ -17,7 +17,7 @@ from crosslatent.core.errors import PromptError, UsageError
 from crosslatent.core.specs import OF_EVERY_MODEL, Site
 from crosslatent.engine.oracle import reading
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, ids_of, wrapped
 

@@ -7,7 +7,7 @@ import pytest
 from crosslatent.core.errors import PairError
 from crosslatent.engine import oracle
 from crosslatent.engine.prefix_attention import takes_attention_functions
-from crosslatent.interventions.kinds import Ablate
+from crosslatent.interventions.kinds.ablate import Ablate
 from support.families import EXPANDED
 from support.models import ALL_FAMILIES, has_type
 from support.rows import ids_of, wrapped

@@ -13,7 +13,7 @@ from crosslatent.core.specs import Site
 from crosslatent.engine import Batches, EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from support.models import FAMILIES
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped
 

@@ -11,7 +11,7 @@ from crosslatent.core.specs import OF_EVERY_MODEL, Site
 from crosslatent.engine import oracle
 from crosslatent.engine.prefill import prefill
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.rewrites import Window, rewrites
 from crosslatent.model import encode_batch, rewriting
 from support.models import FAMILIES, PLAIN_FAMILIES

@@ -13,7 +13,7 @@ from crosslatent import capture
 from crosslatent.core.errors import PairError, PromptError, TaskError, UsageError
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 
 TRANSPLANT = {"component": "attn", "source": -1, "target": 0, "aux": "en"}
 

@@ -16,7 +16,7 @@ from crosslatent.engine.decoding import Decoded
 from crosslatent.harness import CrosslatentLM
 from crosslatent.harness.answerer import PromptPair
 from crosslatent.harness.command import Arguments
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from support.rows import wrapped
 
 CHOICES = ("choice_sw", "owncontexts_sw", "mutual_sw")

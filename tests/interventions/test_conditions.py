@@ -12,7 +12,8 @@ from crosslatent.core.specs import Site
 from crosslatent.interventions import condition
 from crosslatent.interventions.condition import Condition, check_texts, conditions_of
 from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-from crosslatent.interventions.kinds import Ablate, Steer
+from crosslatent.interventions.kinds.ablate import Ablate
+from crosslatent.interventions.kinds.steer import Steer
 from support.rows import wrapped
 
 

@@ -16,8 +16,18 @@ from crosslatent.core.specs import EXPANDED_CACHE, ORACLE, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.intervention import ALL, LAST, PROMPT, Intervention, Tokens
-from crosslatent.interventions.kinds import KINDS, Ablate, Steer, Transplant, register_intervention
+from crosslatent.interventions.intervention import (
+    ALL,
+    KINDS,
+    LAST,
+    PROMPT,
+    Intervention,
+    Tokens,
+    register_intervention,
+)
+from crosslatent.interventions.kinds.ablate import Ablate
+from crosslatent.interventions.kinds.steer import Steer
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import intervened
 from crosslatent.model.trace import hidden_of, with_hidden
 from support.rows import ids_of, wrapped

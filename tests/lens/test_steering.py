@@ -13,7 +13,7 @@ from crosslatent.core.specs import EXPANDED_CACHE, PATHS, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.lens.steering import Steering, steered
 from crosslatent.model import encode_batch
 from support.rows import AUX, MAIN, all_rows, answers, assert_equal, ids_of, wrapped

@@ -14,7 +14,8 @@ from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import ALL, LAST
-from crosslatent.interventions.kinds import Ablate, Transplant
+from crosslatent.interventions.kinds.ablate import Ablate
+from crosslatent.interventions.kinds.transplant import Transplant
 from support.rows import ids_of, wrapped
 from support.two_stacks import wrapped_stacks
 

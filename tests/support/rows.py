@@ -11,7 +11,7 @@ from crosslatent.core.specs import OF_EVERY_MODEL, Component, Site
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model
 from support.models import tiny_model
 

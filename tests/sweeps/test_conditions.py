@@ -16,7 +16,7 @@ from crosslatent.core.specs import PATHS, Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.condition import Condition
 from crosslatent.interventions.intervention import Tokens
-from crosslatent.interventions.kinds import Ablate
+from crosslatent.interventions.kinds.ablate import Ablate
 from crosslatent.report.build import build_report
 from crosslatent.runs import RunReader
 from crosslatent.runs.schema import ROWS

@@ -22,7 +22,7 @@ from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.chat import Prompt, open_thought, thought_note
 from crosslatent.model.continuation import context_of

@@ -22,7 +22,7 @@ from crosslatent.engine.decoding import Decoded, log_probabilities
 from crosslatent.engine.prefill import prefill
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import patched
 from crosslatent.model import encode_batch
 from crosslatent.model.modes import answering, generating

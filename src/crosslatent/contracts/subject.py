@@ -17,7 +17,7 @@ from crosslatent.engine import difference
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model, encode
 from crosslatent.model.structure import text_config
 from crosslatent.model.trace import after, hidden_of, with_hidden

@@ -34,7 +34,7 @@ from crosslatent.engine.prefix_attention import Unshareable
 from crosslatent.engine.requests import Pick, Prompts, Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model
 from crosslatent.model.modes import answering
 from crosslatent.model.structure import text_config

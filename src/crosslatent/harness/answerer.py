@@ -16,7 +16,7 @@ from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import Model
 from crosslatent.model.prompts import check_positions
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import canonical_hash
-from crosslatent.interventions.intervention import Intervention, check_places, check_sites
-from crosslatent.interventions.kinds import KINDS
+from crosslatent.interventions.intervention import KINDS, Intervention, check_places, check_sites
 
 if TYPE_CHECKING:
     from crosslatent.model import Model

@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import UNITS, Site
 
 if TYPE_CHECKING:
@@ -223,3 +224,21 @@ def check_row(row: tuple[Intervention, ...], length: int) -> None:
 
 def _module(site: Site) -> str:
     return "attn" if site.component == "attn_residual" else site.component
+
+
+_Kind = TypeVar("_Kind", bound="type[Intervention]")
+
+KINDS: Registry[type[Intervention]] = Registry(
+    "intervention", "interventions.kinds", "interventions.intervention:Intervention"
+)
+"""Classes of interventions; other packages name theirs as entry points of the group
+``crosslatent.interventions``."""
+
+
+def register_intervention(name: str) -> Callable[[_Kind], _Kind]:
+    """A decorator that makes a kind of interventions known under a name.
+
+    Raises:
+        UsageError: the name is another kind's.
+    """
+    return KINDS.register(name)

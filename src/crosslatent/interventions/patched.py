@@ -15,7 +15,7 @@ from torch import Tensor
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.specs import Component, Site, check_component, resolve_layer
 from crosslatent.interventions.intervention import Intervention, check_row
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.rewrites import EVERYWHERE, Window, rewrites
 from crosslatent.model import Model, rewriting
 from crosslatent.model.caches import NAMES, cache_in, named

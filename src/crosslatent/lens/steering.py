@@ -18,7 +18,7 @@ import torch
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import Layer, Site, resolve_layer
 from crosslatent.core.subspace import Subspace
-from crosslatent.interventions.kinds import Steer
+from crosslatent.interventions.kinds.steer import Steer
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.compatibility import check_shape
 from crosslatent.lens.space import Space

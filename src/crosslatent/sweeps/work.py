@@ -21,7 +21,7 @@ from crosslatent.engine import EnginePath
 from crosslatent.engine.decoding import silent
 from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.runs.schema import Failure
 from crosslatent.sweeps.bookkeeping import Streak, failure_of
 from crosslatent.sweeps.control import Variant

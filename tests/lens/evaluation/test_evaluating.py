@@ -22,7 +22,7 @@ from crosslatent.core.errors import (
 from crosslatent.core.specs import Site
 from crosslatent.engine import oracle
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.lens.evaluation.asking import central_prompts
 from crosslatent.lens.evaluation.checks import opened
 from crosslatent.lens.evaluation.evaluated_conditions import (

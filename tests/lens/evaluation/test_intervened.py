@@ -9,7 +9,7 @@ from crosslatent.core.errors import PairError, UsageError
 from crosslatent.engine import oracle
 from crosslatent.interventions.condition import conditions_of
 from crosslatent.interventions.intervention import ALL
-from crosslatent.interventions.kinds import Ablate
+from crosslatent.interventions.kinds.ablate import Ablate
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.evaluation.evaluating import evaluate
 from crosslatent.lens.evaluation.evaluation_record import Evaluation

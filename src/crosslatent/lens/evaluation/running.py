@@ -12,7 +12,7 @@ from functools import partial
 from crosslatent.core.specs import Site, check_component, resolve_layer
 from crosslatent.engine import best_path, memory
 from crosslatent.interventions.intervention import Intervention
-from crosslatent.interventions.kinds import Transplant
+from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import everywhere
 from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, Row, answer, is_in
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened

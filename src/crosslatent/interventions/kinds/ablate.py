@@ -1,143 +1,32 @@
-"""The kinds of interventions: transplant, steer, ablate."""
+"""Ablation: units of a site set to zero, scaled, set to a mean, or a direction projected out."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from crosslatent.core.errors import PairError, UsageError
-from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import UNITS, Component, Site, check_component, resolve_layer
 from crosslatent.interventions.intervention import (
     ALL,
     LAST,
     PROMPT,
-    Change,
     Intervention,
     Tokens,
     Values,
+    register_intervention,
 )
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
-
-
-_Kind = TypeVar("_Kind", bound="type[Intervention]")
-
-KINDS: Registry[type[Intervention]] = Registry(
-    "intervention", "interventions.kinds", "interventions.intervention:Intervention"
-)
-"""Classes of interventions; other packages name theirs as entry points of the group
-``crosslatent.interventions``."""
-
-
-def register_intervention(name: str) -> Callable[[_Kind], _Kind]:
-    """A decorator that makes a kind of interventions known under a name.
-
-    Raises:
-        UsageError: the name is another kind's.
-    """
-    return KINDS.register(name)
-
-
-@register_intervention("transplant")
-@dataclass(frozen=True, slots=True, eq=False)
-class Transplant(Intervention):
-    """Put `vector` in the place of `site`'s output at the end of the prompt.
-
-    Attributes:
-        site: component and block.
-        vector: of the last real token; or one for each of the last positions, the last token's
-            last.
-        strength: alpha in own + alpha * (vector - own); 1 is the paper's replacement.
-        tokens: the prompt's last ones.
-    """
-
-    site: Site
-    vector: Float[Tensor, "*positions width"]
-    strength: float = 1.0
-    tokens: Tokens = field(init=False)
-
-    def __post_init__(self) -> None:
-        """As many of the prompt's last tokens as there are vectors."""
-        count = 1 if self.vector.dim() == 1 else self.vector.shape[0]
-        object.__setattr__(self, "tokens", Tokens("last", count))
-
-    def change(self, own: Values, back: int | None = None, /) -> Values:
-        """The vector of one token, or what lies on the way to it."""
-        return blend(own, self.vector_at(back).expand_as(own), self.strength)
-
-    @classmethod
-    def together(cls, members: Sequence[Self], back: int) -> Change:
-        """Several rows with vectors of their own in one step."""
-        vectors = torch.stack([each.vector_at(back) for each in members])
-        strengths = [each.strength for each in members]
-        same = len(set(strengths)) == 1
-        strength = strengths[0] if same else torch.tensor(strengths)
-        return lambda own: blend(own, vectors, strength)
-
-    def in_float32(self) -> Self:
-        """The same with its vector in float32."""
-        return replace(self, vector=self.vector.float())
-
-    def vector_at(self, back: int | None) -> Float[Tensor, " width"]:
-        """The vector of one token, counted back from the last."""
-        return self.vector if self.vector.dim() == 1 else self.vector[-1 - (back or 0)]
-
-
-def blend(own: Values, vector: Values, strength: float | Float[Tensor, " tokens"]) -> Values:
-    """Blend: own + strength * (vector - own); exactly `vector` at strength 1.
-
-    Args:
-        own: the site's own values.
-        vector: in any dtype, on any device.
-        strength: one number, or one for each token.
-    """
-    vector = vector.to(own)
-    if not isinstance(strength, Tensor):
-        return vector if strength == 1 else own + strength * (vector - own)
-    alpha = strength.to(own)[:, None]
-    return torch.where(alpha == 1.0, vector, own + alpha * (vector - own))
-
-
-@register_intervention("steer")
-@dataclass(frozen=True, slots=True, eq=False)
-class Steer(Intervention):
-    """Add `alpha` times a vector, or move the part along it towards a place.
-
-    Attributes:
-        site: component and block.
-        vector: float64; of length 1 where there is a place.
-        alpha: how far.
-        place: None to add alpha vector; else the coordinate along the vector that own values are
-            moved towards: own + alpha (place - own . vector) vector.
-        tokens: which tokens; by default all, generated ones too.
-    """
-
-    site: Site
-    vector: Float[Tensor, " width"]
-    alpha: float = 1.0
-    place: float | None = None
-    tokens: Tokens = ALL
-
-    def change(self, own: Values, _back: int | None = None, /) -> Values:
-        """The steered values."""
-        if self.place is None:
-            # Scaled in the vector's own precision.
-            return own + (self.alpha * self.vector).to(own.dtype).to(own.device)
-        # The difference of two projections of nearly the same size: not in half precision.
-        wide = torch.promote_types(own.dtype, torch.float32)
-        ray = self.vector.to(wide).to(own.device)
-        missing = self.alpha * (self.place - own.to(wide) @ ray)
-        return own + (missing[..., None] * ray).to(own.dtype)
 
 
 EACH = "each"

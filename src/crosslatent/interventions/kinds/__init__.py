@@ -1,0 +1,1 @@
+"""The kinds of interventions, one file each, called as it is registered."""
