@@ -10,7 +10,7 @@ from crosslatent.analysis.carried import _vanilla_gives_donor_answer
 from crosslatent.analysis.data import Arm, RunData
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.runs.reader import RunReader
-from crosslatent.selectors.saved import one_question
+from crosslatent.selectors.signals import one_question
 from crosslatent.selectors.table import read_table, sampled_majorities
 from support.runs import item, row, write_run
 

@@ -15,7 +15,7 @@ from crosslatent.lens import probing
 from crosslatent.lens.lens_settings import HELD_OUT, few_texts
 from crosslatent.lens.probing import probe
 from crosslatent.lens.space import load_space
-from crosslatent.lens.state_statistics import Drawn, Held, key_of, separability
+from crosslatent.lens.state_statistics import DrawnTexts, Held, key_of, separability
 from crosslatent.lens.text_streams import read_texts
 from crosslatent.model import PromptBatch
 from support.rows import wrapped
@@ -175,7 +175,7 @@ class TestHeldOut:
         held = [Held(key_of(f"t{k}", 0), k, np.full((1, 2, 3), float(k))[0]) for k in range(500)]
         expected = sorted(held, key=lambda one: one.key)[:10]
         for order in (held, held[::-1]):
-            drawn = Drawn(10)
+            drawn = DrawnTexts(10)
             given_back = [drawn.put(one) for one in order]
             assert [one.row for one in drawn.smallest_first()] == [one.row for one in expected]
             back = {one.row for one in given_back if one is not None}

@@ -15,7 +15,7 @@ from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.report import ReportPaths, build, build_report, drawing, formatting, heatmap
-from crosslatent.report.examples import Site, examples
+from crosslatent.report.examples import ExampleSite, examples
 from crosslatent.report.forest import Forest
 from crosslatent.report.forest import row as line
 from crosslatent.report.verdicts import GAIN
@@ -186,7 +186,7 @@ def test_examples_go_through_languages_and_kinds_of_questions(tmp_path: Path) ->
     ]
     rows = [one for name in kinds for one in (row(name, "vanilla", False), row(name))]
     data = RunData(RunReader(write_run(tmp_path / "run", items, rows)))
-    shown = examples(data, Site("ffn", (0, 0), "pilot", picked=True))
+    shown = examples(data, ExampleSite("ffn", (0, 0), "pilot", picked=True))
     assert [example.main.head for example in shown[:2]] == ["Swali a", "Swali d"]
     assert {example.outcome for example in shown} == {"repaired"}
     assert shown[0].before.label == "la"

@@ -13,7 +13,7 @@ from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.bounds import OverControls, Rival
 from crosslatent.report import ReportPaths, build_report, drawing, formatting
 from crosslatent.report.verdicts import BOUND
-from crosslatent.report.verdicts.diagnosis import ranges
+from crosslatent.report.verdicts.grid_verdicts import ranges
 from crosslatent.stats import Estimate, cluster_permutation
 from support.runs import item, row, write_run
 from support.simulated import simulate

@@ -25,6 +25,7 @@ from crosslatent.report import drawing
 from crosslatent.report.lens import (
     evaluation,
     evaluation_words,
+    layer_figures,
     marks,
     probe_figures,
     probe_words,
@@ -278,7 +279,7 @@ def test_the_learned_rule_comes_first_and_the_nearest_mean_beside_it(tmp_path: P
     assert "A linear rule that is learned from other texts" in opening
     assert "95.0" in opening
     assert "The nearest mean alone gets" in opening
-    assert list(probe_figures.kinds(views.layer_views(space))) == ["linear", "full", "specific"]
+    assert list(layer_figures.kinds(views.layer_views(space))) == ["linear", "full", "specific"]
     write_probe_report(space, tmp_path)
     assert "The learned rule (blue)" in visible(tmp_path / "probe.html")
     table = (tmp_path / "tables" / "layers.csv").read_text(encoding="utf-8")
@@ -294,11 +295,11 @@ def test_without_variation_the_texts_are_counted() -> None:
 
 def test_equal_rules_are_one_line_and_different_ones_two() -> None:
     same = views.layer_views(space_of(("en", "sw"), blocks=1, separability=separable(0.5)))
-    assert probe_figures.kinds(same) == {"full": "nearest mean"}
+    assert layer_figures.kinds(same) == {"full": "nearest mean"}
     both = views.layer_views(space_of())
-    assert list(probe_figures.kinds(both)) == ["full", "specific"]
+    assert list(layer_figures.kinds(both)) == ["full", "specific"]
     none = views.layer_views(space_of(separability=[]))
-    assert probe_figures.kinds(none) == {}
+    assert layer_figures.kinds(none) == {}
 
 
 # The probe's page
@@ -393,7 +394,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     space = space_of(("en", "sw"), blocks=1)
     with drawing.styled():
         for name in ("a", "b"):
-            drawing.save(probe_figures.between(space, views.layer_views(space)), tmp_path / name)
+            drawing.save(layer_figures.between(space, views.layer_views(space)), tmp_path / name)
     for kind in drawing.FORMATS:
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 

@@ -18,9 +18,9 @@ from crosslatent.analysis.passk import PassAtK
 from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report.verdicts import CARRIED, FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
-from crosslatent.report.verdicts.diagnosis import Carried, Maps, Side, Spelled
+from crosslatent.report.verdicts.diagnosis import Carried, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
-from crosslatent.report.verdicts.sampled import Sampled
+from crosslatent.report.verdicts.grid_verdicts import Maps, Sampled, Side
 from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
 from crosslatent.stats import Estimate, cluster_permutation
 

@@ -12,7 +12,8 @@ import pytest
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.selectors.base import selectors_of
 from crosslatent.selectors.kinds.learned import Learned
-from crosslatent.selectors.saved import SavedSelector, fitted_on, load, one_question, save
+from crosslatent.selectors.saved import SavedSelector, fitted_on, load, save
+from crosslatent.selectors.signals import one_question
 from support.choices import World, parts, simulate
 
 TABLE = simulate(World({2: 0.6, 5: 0.6, 7: 0.6}, tells=4.0, clusters=30))

@@ -28,14 +28,8 @@ from crosslatent.model.chat import Prompt, open_thought, thought_note
 from crosslatent.model.continuation import context_of
 from crosslatent.model.prompts import check_positions
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
-from crosslatent.selectors.saved import (
-    Record,
-    SavedSelector,
-    check_model,
-    one_question,
-    unlike_fitted,
-    was_fitted_on,
-)
+from crosslatent.selectors.saved import SavedSelector, check_model, unlike_fitted, was_fitted_on
+from crosslatent.selectors.signals import Record, one_question
 from crosslatent.tasks import RULES, Item
 from crosslatent.tasks.item import check_judging
 from crosslatent.tasks.task import text_key

@@ -154,7 +154,7 @@ def prepare_questions(
     *,
     limit: int | None = None,
     shots: int = 0,
-    seed: int = 0,
+    shots_seed: int = 0,
 ) -> tuple["Task", dict[str, str]]:
     """The questions to run: translated if need be, with shots before them, limited.
 
@@ -163,7 +163,7 @@ def prepare_questions(
         translate: makes counterparts; None if none are made.
         limit: items per language and split; None for all.
         shots: solved questions before each one.
-        seed: of the draw of shots.
+        shots_seed: of the draw of shots.
 
     Returns:
         The task, and item -> reason for those that could not be translated; they are still in
@@ -183,7 +183,7 @@ def prepare_questions(
         needed, failures = translate(needed)
     usable = tuple(item for item in needed if item.id not in failures)
     left = tuple(item for item in needed if item.id in failures and item.id in chosen)
-    solved = with_shots(replace(task, items=usable), shots, seed=seed)
+    solved = with_shots(replace(task, items=usable), shots, seed=shots_seed)
     kept = {item.id: item for item in (*solved.items, *left) if item.id in chosen}
     ordered = tuple(kept[item.id] for item in needed if item.id in kept)
     return replace(task, items=ordered), {

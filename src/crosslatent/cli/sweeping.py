@@ -71,7 +71,7 @@ def sweep(
         (questions.stand_in if dry_run else maker) if auto else None,
         limit=asked["limit"],
         shots=asked["shots"],
-        seed=spec["seed"],
+        shots_seed=spec["seed"],
     )
     if counterparts["save_parallel"] is not None and not dry_run:
         questions.save_parallel(task, counterparts["save_parallel"])

@@ -33,7 +33,7 @@ from crosslatent.lens.lens_settings import (
     check_probe,
 )
 from crosslatent.lens.space import SHOWN, Points, Space, SpaceRecord, versions_of
-from crosslatent.lens.state_statistics import Drawn, Held, Sums, between, key_of, separability
+from crosslatent.lens.state_statistics import DrawnTexts, Held, Sums, between, key_of, separability
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.lens.text_streams import Text, TextStream, texts_of
 from crosslatent.model import Model
@@ -110,7 +110,7 @@ class _Reading:
     spec: ProbeSpec
     chat: AsChat = field(init=False)
     sums: dict[str, Sums] = field(init=False)
-    drawn: dict[str, Drawn] = field(init=False)
+    drawn: dict[str, DrawnTexts] = field(init=False)
     read: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     empty: Counter[str] = field(default_factory=Counter)
@@ -121,7 +121,7 @@ class _Reading:
         model, spec, langs = self.model, self.spec, self.stream.languages
         self.chat = chat_of(spec["chat"], spec["chat_args"], right_now())
         self.sums = {lang: Sums.zero(model.n_layers + 1, model.d_model) for lang in langs}
-        self.drawn = {lang: Drawn(0 if spec["held_out"] == 0 else HELD_OUT) for lang in langs}
+        self.drawn = {lang: DrawnTexts(0 if spec["held_out"] == 0 else HELD_OUT) for lang in langs}
 
     def read_all(self, progress: Advance | None) -> None:
         """Every text through the model; its state goes into the sums, or may be held out."""

@@ -94,7 +94,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class Drawn:
+class DrawnTexts:
     """The texts of one language with the smallest keys, at most `room` of them.
 
     Which ones these are does not depend on the order in which they come.

@@ -10,7 +10,7 @@ from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import draw_forest
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
 from crosslatent.report.safe import file_stem
-from crosslatent.report.views import Block, Section, Table
+from crosslatent.report.views import Passage, Section, Table
 
 _MEASURES = {
     "all_pairs": "mean gain over the pairs of both",
@@ -35,11 +35,11 @@ def sections(summary: Summary, folder: Path) -> list[Section]:
             draw_forest(_title(half), _forest(half), folder / file_stem(f"modules-{half.type}"))
             for half in claim.halves
         ]
-        block = Block([sentence for sentence in said if sentence], figures)
+        block = Passage([sentence for sentence in said if sentence], figures)
         found.append(Section(f"\u201c{claim.claim}\u201d?", [block]))
     table = repeats_table(summary)
     if table is not None:
-        found.append(Section("Do repeated runs agree?", [Block(tables=[table])]))
+        found.append(Section("Do repeated runs agree?", [Passage(tables=[table])]))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crosslatent.analysis.attribution_quality import AttributionResult
 from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting
-from crosslatent.report.views import Block, Table
+from crosslatent.report.views import Passage, Table
 
 _OUTCOMES = {
     "rise": "largest rise of an option",
@@ -21,14 +21,14 @@ _GROUPS = {
 }
 
 
-def attribution(results: Sequence[AttributionResult]) -> list[Block]:
+def attribution(results: Sequence[AttributionResult]) -> list[Passage]:
     """How good the scores are; empty if the run has none."""
     if not results:
         return []
     tables = [_found(results), _agreement(results)]
     return [
-        Block([_sentence(result) for result in results if result.split == ALL]),
-        Block(tables=tables, fold="Attribution: all pairs ranked from gradients"),
+        Passage([_sentence(result) for result in results if result.split == ALL]),
+        Passage(tables=tables, fold="Attribution: all pairs ranked from gradients"),
     ]
 
 

@@ -15,6 +15,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -179,3 +180,15 @@ def layer_axis(axis: Axes, layers: Sequence[Layer]) -> None:
     axis.tick_params(length=0)
     axis.grid(axis="y", color=colours.PALE, linewidth=0.5)
     axis.set_axisbelow(True)
+
+
+def colour_scale(axis: Axes, mesh: QuadMesh, label: str, ticks: list[int] | None = None) -> None:
+    """A scale of colours below the axes of a mesh."""
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(mesh, ax=axis, location="bottom", shrink=0.6, aspect=35, ticks=ticks)
+    bar.set_label(label, fontsize=7.5)
+    bar.ax.tick_params(length=0, labelsize=7.5)
+    bar.outline.set_visible(False)
+    for part in bar.ax.collections:
+        part.set_gid("mesh")

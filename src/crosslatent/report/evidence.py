@@ -10,20 +10,20 @@ from crosslatent.analysis.layers import LayerProfile
 from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Pair
 from crosslatent.report import formatting, verdicts
-from crosslatent.report.verdicts.diagnosis import Side
-from crosslatent.report.views import Block, Table
+from crosslatent.report.verdicts.grid_verdicts import Side
+from crosslatent.report.views import Passage, Table
 from crosslatent.stats import Estimate, OddsRatio
 
 
-def significance(run: RunSummary, split: str | None) -> list[Block]:
+def significance(run: RunSummary, split: str | None) -> list[Passage]:
     """Tests of the picked pairs: what is corrected, and what could have been found at all."""
     if not run.significance:
         return []
     shown = [test for test in run.significance if test.split == split] or run.significance
     tables = [_effects_table(run.significance), *_without_tables(run.significance)]
     return [
-        Block([sentence for test in shown for sentence in _sentences(test)]),
-        Block(tables=tables, fold="Tests, corrections and sizes of the effects"),
+        Passage([sentence for test in shown for sentence in _sentences(test)]),
+        Passage(tables=tables, fold="Tests, corrections and sizes of the effects"),
     ]
 
 

@@ -18,7 +18,7 @@ LONGEST_PROMPT = 320
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ExampleSite:
     """The place that the examples are taken from: one pair, and the split looked at."""
 
     component: Component
@@ -28,7 +28,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ShownPrompt:
     """A prompt cut in two: everything, and the last token, which is the one touched."""
 
     lang: str
@@ -50,14 +50,14 @@ class Example:
     """One question. `outcome`: repaired, broken, still wrong, still right, changed, unchanged."""
 
     outcome: str
-    main: Prompt
-    aux: Prompt
+    main: ShownPrompt
+    aux: ShownPrompt
     gold: str
     before: Answer
     after: Answer
 
 
-def site_of(run: RunSummary, component: Component | None, test: str | None) -> Site | None:
+def site_of(run: RunSummary, component: Component | None, test: str | None) -> ExampleSite | None:
     """Where to take examples: the pair picked on the pilot split, else the best in hindsight."""
     wanted = [component] if component is not None else run.components
     pooled = [p for p in run.picked if p.pooling == "pooled" and p.component in wanted and p.tests]
@@ -65,7 +65,7 @@ def site_of(run: RunSummary, component: Component | None, test: str | None) -> S
         best = max(pooled, key=lambda pick: pick.choices[ALL].correct)
         splits = [t.split for t in best.tests if not t.in_sample] or [best.tests[0].split]
         split = test if test in splits else splits[-1]
-        return Site(best.component, best.choices[ALL].pair, split, True)
+        return ExampleSite(best.component, best.choices[ALL].pair, split, True)
     cells = [
         (value, grid.component, (i, j))
         for grid in run.grids
@@ -77,10 +77,10 @@ def site_of(run: RunSummary, component: Component | None, test: str | None) -> S
     if not cells:
         return None
     _, best_component, pair = max(cells)
-    return Site(best_component, pair, None, False)
+    return ExampleSite(best_component, pair, None, False)
 
 
-def examples(data: RunData, site: Site) -> list[Example]:
+def examples(data: RunData, site: ExampleSite) -> list[Example]:
     """Repaired questions (one language after the other), one still wrong, one broken."""
     records = _records(data, site)
     by_outcome: dict[str, list[dict[str, Any]]] = {}
@@ -94,7 +94,7 @@ def examples(data: RunData, site: Site) -> list[Example]:
     return [_example(record) for record in chosen or records[:1]]
 
 
-def _records(data: RunData, site: Site) -> list[dict[str, Any]]:
+def _records(data: RunData, site: ExampleSite) -> list[dict[str, Any]]:
     query = """
         SELECT i.*, v.output AS before, v.prediction AS before_prediction,
                v.correct AS before_correct, r.output AS after,
@@ -177,10 +177,10 @@ def _label(record: dict[str, Any], option: str | None) -> str:
     return "" if option is None else str(named.get(option) or "")
 
 
-def _prompt(lang: str, text: str, token: str) -> Prompt:
+def _prompt(lang: str, text: str, token: str) -> ShownPrompt:
     """Cut off the last token, if the text visibly ends with it."""
     shown = text if len(text) <= LONGEST_PROMPT else "\u2026" + text[-LONGEST_PROMPT:]
     visible = token.strip()
     if visible and shown.rstrip().endswith(visible):
-        return Prompt(lang, shown.rstrip().removesuffix(visible), visible)
-    return Prompt(lang, shown, "")
+        return ShownPrompt(lang, shown.rstrip().removesuffix(visible), visible)
+    return ShownPrompt(lang, shown, "")

@@ -14,7 +14,7 @@ from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.specs import Component, Pair
 from crosslatent.report import colours, forest, formatting, gains, verdicts
 from crosslatent.report.safe import in_script
-from crosslatent.report.verdicts.diagnosis import Maps
+from crosslatent.report.verdicts.grid_verdicts import Maps
 from crosslatent.runs.contents import readable
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from crosslatent.report import (
     verdicts,
 )
 from crosslatent.report.attribution import attribution
-from crosslatent.report.examples import Example, Site, examples, site_of
+from crosslatent.report.examples import Example, ExampleSite, examples, site_of
 from crosslatent.report.figure import FIGURES, Drawn, Reported, draw_run
-from crosslatent.report.views import Block, Fact, PageView, RunView, Section
+from crosslatent.report.views import Fact, PageView, Passage, RunView, Section
 from crosslatent.selectors import Choosing
 from crosslatent.stats import METHODS
 
@@ -153,7 +153,7 @@ def run_view(
 
 def _sections(
     reported: Reported, drawn: Mapping[str, list[Drawn]]
-) -> Iterator[tuple[str, list[Block]]]:
+) -> Iterator[tuple[str, list[Passage]]]:
     """Headings with their blocks; those that the run cannot fill are empty."""
     run, split = reported.summary, reported.split
 
@@ -162,7 +162,7 @@ def _sections(
 
     scores = (
         "Graded scores",
-        [Block(graded.score_sentences(run), figures("scores", "scores_gain"))],
+        [Passage(graded.score_sentences(run), figures("scores", "scores_gain"))],
     )
     own_score = any(score.metric == run.metric for score in run.scores)
     if own_score:
@@ -170,31 +170,33 @@ def _sections(
     yield "What the unmodified model knows", _known(run, figures("accuracy"))
     if "conditions" in drawn:
         said = "Every condition is compared with the unmodified model, on the same questions."
-        yield "Under conditions", [Block([said], figures("conditions"))]
+        yield "Under conditions", [Passage([said], figures("conditions"))]
     yield "Every pair of layers", [_maps(reported, figures("heatmap"))]
     yield (
         "Which layers matter",
         [
-            Block([evidence.layer_sentence(run, profile) for profile in run.layers]),
-            Block(figures=figures("layers"), fold="Layer by layer"),
+            Passage([evidence.layer_sentence(run, profile) for profile in run.layers]),
+            Passage(figures=figures("layers"), fold="Layer by layer"),
         ],
     )
     yield (
         "The upper bound, and how much of it is luck",
         [
-            Block([verdicts.BOUND.say(one) for one in run.over_controls], figures("over_controls")),
-            Block(sections.bounds_sentences(run), figures("upper_bound")),
-            Block(figures=figures("upper_bound_by_layer"), fold="Upper bound by layer"),
+            Passage(
+                [verdicts.BOUND.say(one) for one in run.over_controls], figures("over_controls")
+            ),
+            Passage(sections.bounds_sentences(run), figures("upper_bound")),
+            Passage(figures=figures("upper_bound_by_layer"), fold="Upper bound by layer"),
         ],
     )
     table = gains.gain_table(run)
     yield (
         "Picked on some questions, tested on others" if "gain" in drawn else "",
         [
-            Block(gains.gain_sentences(run, split), figures("gain", "compared"))
+            Passage(gains.gain_sentences(run, split), figures("gain", "compared"))
             if "gain" in drawn
-            else Block(),
-            Block(tables=[table] if table else [], fold="Every pick on every split"),
+            else Passage(),
+            Passage(tables=[table] if table else [], fold="Every pick on every split"),
             *evidence.significance(run, split),
         ],
     )
@@ -203,29 +205,29 @@ def _sections(
         yield scores
     yield (
         "Does the answer stay in the language?",
-        [Block(graded.fidelity_sentences(run), figures("fidelity", "fidelity_change"))],
+        [Passage(graded.fidelity_sentences(run), figures("fidelity", "fidelity_change"))],
     )
     yield from _what_is_carried(reported, figures)
-    yield "", [Block(figures=figures("kinds"), fold="Gains by kind of question")]
+    yield "", [Passage(figures=figures("kinds"), fold="Gains by kind of question")]
     yield "Would other questions say the same?", traits.stability(run)
     yield "Does the gain depend on the language?", traits.languages(run)
     others = [name for name in drawn if name not in FIGURES.own]
-    yield "Figures of other packages", [Block(figures=figures(*others))]
+    yield "Figures of other packages", [Passage(figures=figures(*others))]
 
 
-def _known(run: RunSummary, figures: list[Drawn]) -> list[Block]:
+def _known(run: RunSummary, figures: list[Drawn]) -> list[Passage]:
     rules = graded.rules_table(run)
     return [
-        Block(sections.accuracy_sentences(run), figures),
-        Block(tables=[rules] if rules else [], fold="What depends on the answer rule"),
+        Passage(sections.accuracy_sentences(run), figures),
+        Passage(tables=[rules] if rules else [], fold="What depends on the answer rule"),
     ]
 
 
-def _maps(reported: Reported, figures: list[Drawn]) -> Block:
+def _maps(reported: Reported, figures: list[Drawn]) -> Passage:
     run, split = reported.summary, reported.split
     if not figures:
-        return Block()
-    return Block(
+        return Passage()
+    return Passage(
         [maps.map_sentence(run, maps.shown_grids(run, split), split)],
         figures,
         maps=[maps.payload(run, figure.part, split) for figure in figures],
@@ -233,7 +235,7 @@ def _maps(reported: Reported, figures: list[Drawn]) -> Block:
     )
 
 
-def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, list[Block]]]:
+def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, list[Passage]]]:
     """How pairs were chosen for each question."""
     choosing, new = reported.choosing, reported.summary.exploratory
     title = "Choosing the pair without the answer" if choosing.evaluation else ""
@@ -241,11 +243,15 @@ def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, lis
     if choosing.evaluation is not None:
         table = selector_verdicts.selectors_table(choosing.evaluation)
         said = selector_verdicts.verdict(choosing.evaluation, new)
-        blocks = [Block(said, figures), Block(tables=[table], fold="Every selector"), *blocks]
+        blocks = [
+            Passage(said, figures),
+            Passage(tables=[table], fold="Every selector"),
+            *blocks,
+        ]
     yield title, blocks
 
 
-def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, list[Block]]]:
+def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, list[Passage]]]:
     """The picked pair with other vectors: controls, donors by their answers, what comes out."""
     run, split = reported.summary, reported.split
     must = (
@@ -254,7 +260,7 @@ def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, li
     )
     yield (
         "The same pair with other vectors",
-        [Block([must], controls)] if (controls := figures("controls")) else [],
+        [Passage([must], controls)] if (controls := figures("controls")) else [],
     )
     donors = (
         "Donors, grouped by what their answer shares with the question\u2019s. They are chosen "
@@ -268,13 +274,13 @@ def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, li
     )
     blocks = []
     if strata := figures("strata"):
-        blocks.append(Block([donors, *gains.carried_sentences(run, split)], strata))
+        blocks.append(Passage([donors, *gains.carried_sentences(run, split)], strata))
     if spelling := figures("spelling"):
-        blocks.append(Block([spelled, *gains.spelling_sentences(run, split)], spelling))
+        blocks.append(Passage([spelled, *gains.spelling_sentences(run, split)], spelling))
     yield "What is carried", blocks
     yield (
         "Does the output follow the donor?",
-        [Block(sections.follow_sentences(run, split), follow)]
+        [Passage(sections.follow_sentences(run, split), follow)]
         if (follow := figures("follow"))
         else [],
     )
@@ -308,7 +314,7 @@ def _intro(run: RunSummary) -> str:
     )
 
 
-def _site_sentence(site: Site, run: RunSummary) -> str:
+def _site_sentence(site: ExampleSite, run: RunSummary) -> str:
     source, target = site.pair
     what = (
         f"the {formatting.component(site.component)} output of block {source} carried to block "

@@ -11,7 +11,7 @@ from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting, graded, verdicts
 from crosslatent.report.gains import by_language, stratum_name, strongest_bound
 from crosslatent.report.verdicts.effects import Union
-from crosslatent.report.verdicts.sampled import Sampled
+from crosslatent.report.verdicts.grid_verdicts import Sampled
 from crosslatent.report.views import Fact
 
 _WAYS = ("vanilla", "translate_test", "majority")

@@ -9,7 +9,7 @@ from crosslatent.analysis.typology import RESOURCES
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import sizes
 from crosslatent.report.verdicts.diagnosis import kept
-from crosslatent.report.views import Block, Table
+from crosslatent.report.views import Passage, Table
 from crosslatent.stats import Estimate
 
 _TRAITS = {
@@ -24,15 +24,15 @@ _FIGURES = {
 }
 
 
-def languages(run: RunSummary) -> list[Block]:
+def languages(run: RunSummary) -> list[Passage]:
     """Each language's figures beside its traits, and their rank correlations."""
     if not run.languages:
         return []
     why_not = list(dict.fromkeys(one.missing for one in run.correlations if one.missing))
     tables = [_traits_table(run), _figures_table(run), *_correlation_tables(run.correlations)]
     return [
-        Block([*_lead(run.correlations), *why_not]),
-        Block(tables=tables, fold="Language by language"),
+        Passage([*_lead(run.correlations), *why_not]),
+        Passage(tables=tables, fold="Language by language"),
     ]
 
 
@@ -118,12 +118,12 @@ def _estimate(estimate: Estimate | None) -> str:
     return "\u2013" if estimate is None else formatting.with_interval(estimate, difference=True)
 
 
-def stability(run: RunSummary) -> list[Block]:
+def stability(run: RunSummary) -> list[Passage]:
     """Halves of the facts, and resamples of those that the pair was picked on."""
     tables = [_winners_table(run.pick_stability)] if run.pick_stability else []
     return [
-        Block([*map(_halves, run.grid_stability), *map(_pick, run.pick_stability)]),
-        Block(tables=tables, fold="Pairs that win when the facts are drawn again"),
+        Passage([*map(_halves, run.grid_stability), *map(_pick, run.pick_stability)]),
+        Passage(tables=tables, fold="Pairs that win when the facts are drawn again"),
     ]
 
 

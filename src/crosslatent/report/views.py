@@ -20,7 +20,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Passage:
     """A part of a section: sentences, figures side by side, tables.
 
     Attributes:
@@ -46,7 +46,7 @@ class Section:
     """A heading and what belongs to it; without a title, a part of the section before."""
 
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence[Passage]
 
 
 @dataclass(frozen=True, slots=True)

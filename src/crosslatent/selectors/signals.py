@@ -1,5 +1,7 @@
 """How sure a first step is, as one number, and the curve from it to the chance of being right.
 
+`one_question` makes what selectors see of a single question that was just answered.
+
 Larger is surer. Over the options of a question where their probabilities are known; else over the
 vocabulary, from the columns ``first_*`` of the rows. Which of the two it is must not depend on the
 row, or numbers of one item would not compare.
@@ -10,14 +12,17 @@ Logistic: one slope and one intercept (Platt 1999), which a small pilot supports
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from crosslatent.core.errors import UsageError
+from crosslatent.core.normal import fold
+from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.candidates import Candidates, Mask, Steps
+from crosslatent.selectors.table import shares
 from crosslatent.stats import Floats
 
 Measure = Literal["probability", "entropy", "margin"]
@@ -185,3 +190,78 @@ def _logistic(x: Floats, y: Floats) -> Curve:
     fitted = LogisticRegression().fit(((x - mean) / deviation)[:, None], y)
     value = np.array([float(fitted.intercept_[0]), float(fitted.coef_[0, 0])])
     return Curve("logistic", np.array([mean, deviation]), value)
+
+
+Record = Mapping[str, Any]
+"""Columns of `runs.schema.ROWS` that follow from an answer; see `scoring.ItemScorer.record`."""
+
+
+def one_question(
+    vanilla: Record,
+    rows: Mapping[TransplantSpec, Record],
+    aux: Record | None,
+    *,
+    lang: str,
+    n_layers: int,
+    options: Sequence[str] | None = None,
+    attribution: Mapping[TransplantSpec, float] | None = None,
+) -> Candidates:
+    """What is known of one question.
+
+    Args:
+        vanilla: the unmodified answer.
+        rows: the answer with each candidate.
+        aux: the answer to aux; None if it was not read.
+        lang: the language that tells questions apart (see `analysis.select.language_column`).
+        n_layers: blocks of the model.
+        options: the strings that an answer may be; None for an open question.
+        attribution: score of each candidate by its gradient.
+    """
+    numbers: dict[str, int] = {}
+    records = [vanilla, aux or {}, *rows.values()]
+    answers = [_answer(record, options, numbers) for record in records]
+    probs = np.array([_options(record, options) for record in records])
+    probs = probs.reshape(len(records), len(options or ()))
+    steps = Steps(
+        options=shares(probs[None], np.array([len(options or ())])),
+        logprob=_numbers(records, "first_logprob"),
+        entropy=_numbers(records, "first_entropy"),
+        margin=_numbers(records, "first_margin"),
+        answer=np.array([answers], dtype=np.int64),
+    )
+    scores = None
+    if attribution is not None:
+        scores = np.array([[attribution.get(pair, np.nan) for pair in rows]])
+    return Candidates(
+        ids=("question",),
+        lang=np.array([lang]),
+        cluster=np.array(["question"]),
+        split=np.array([""]),
+        pairs=tuple(rows),
+        n_layers=n_layers,
+        vanilla=steps.at(np.s_[:, 0]),
+        steps=steps.at(np.s_[:, 2:]),
+        aux=steps.at(np.s_[:, 1]),
+        ran=np.ones((1, len(rows)), dtype=np.bool_),
+        attribution=scores,
+    )
+
+
+def _numbers(records: Sequence[Record], name: str) -> Floats:
+    values = [record.get(name) for record in records]
+    return np.array([[np.nan if value is None else float(value) for value in values]])
+
+
+def _options(record: Record, options: Sequence[str] | None) -> list[float]:
+    values = record.get("option_scores") or record.get("option_logprobs")
+    values = values or [None] * len(options or ())
+    return [np.nan if value is None else float(value) for value in values]
+
+
+def _answer(record: Record, options: Sequence[str] | None, numbers: dict[str, int]) -> int:
+    """Number of an answer within the question; see `base.Steps`."""
+    if options is not None:
+        prediction = record.get("prediction")
+        return -1 if prediction is None else list(options).index(prediction)
+    text = fold(str(record.get("output", "")))
+    return numbers.setdefault(text, len(numbers)) if text else -1

@@ -33,12 +33,12 @@ BY_PROBABILITY: Mapping[str, str] = {
 }
 """Rules that take the option with the highest number in a column of the row."""
 
-Row = Callable[["AskedPrompt"], tuple[Intervention, ...]]
+Row = Callable[["EvalPrompt"], tuple[Intervention, ...]]
 """The interventions on each question."""
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPrompt:
+class EvalPrompt:
     """One prompt that is answered under every condition.
 
     Attributes:
@@ -85,17 +85,17 @@ class EvaluationPlan:
     rule: str
     max_new_tokens: int
     chat: AsChat
-    questions: tuple[AskedPrompt, ...]
+    questions: tuple[EvalPrompt, ...]
     tokens: PromptTokens
     batch_rows: int | None = None
 
     @property
-    def targets(self) -> list[AskedPrompt]:
+    def targets(self) -> list[EvalPrompt]:
         """Questions in target languages."""
         return [each for each in self.questions if each.role == "target"]
 
     @property
-    def centrals(self) -> list[AskedPrompt]:
+    def centrals(self) -> list[EvalPrompt]:
         """Questions in the central language."""
         return [each for each in self.questions if each.role == "central"]
 
@@ -104,7 +104,7 @@ class EvaluationPlan:
         """Item -> why it could not be asked."""
         return self.tokens.failures
 
-    def scorer(self, model: Model, question: AskedPrompt) -> ItemScorer:
+    def scorer(self, model: Model, question: EvalPrompt) -> ItemScorer:
         """What judges the answers of a model to a question."""
         whole = self.rule in (LIKELIHOOD, LIKELIHOOD_MEAN)
         text_rule = self.rule if self.rule in RULES else self.task.rule
@@ -147,21 +147,21 @@ def plan(
     return EvaluationPlan(model, task, central, rule, new_tokens, chat, questions, tokens, rows)
 
 
-def questions_of(items: Iterable[Item], central: str) -> Iterator[AskedPrompt]:
+def questions_of(items: Iterable[Item], central: str) -> Iterator[EvalPrompt]:
     """Every main prompt, and every distinct counterpart in the central language once."""
     seen: set[Any] = set()
     for item in items:
         if is_in(item.lang, central):
             seen.add((item.main, tuple(shot[:2] for shot in item.shots), item.options))
-            yield AskedPrompt(item, "central", of_aux=False)
+            yield EvalPrompt(item, "central", of_aux=False)
             continue
-        yield AskedPrompt(item, "target", of_aux=False)
+        yield EvalPrompt(item, "target", of_aux=False)
         if not item.aux or not is_in(item.aux_lang, central):
             continue
         key = (item.aux, tuple(shot[2:] for shot in item.shots), item.options)
         if key not in seen:
             seen.add(key)
-            yield AskedPrompt(item.as_aux(), "central", of_aux=True)
+            yield EvalPrompt(item.as_aux(), "central", of_aux=True)
 
 
 def central_prompts(items: Iterable[Item], central: str) -> list[str]:
@@ -177,7 +177,7 @@ def central_prompts(items: Iterable[Item], central: str) -> list[str]:
 def answer(
     asking: EvaluationPlan,
     model: Model,
-    questions: Sequence[AskedPrompt],
+    questions: Sequence[EvalPrompt],
     condition: str,
     row: Row | None = None,
     variant: str | None = None,
@@ -212,7 +212,11 @@ def answer(
 
 
 def _row(
-    record: Mapping[str, Any], question: AskedPrompt, rule: str, condition: str, variant: str | None
+    record: Mapping[str, Any],
+    question: EvalPrompt,
+    rule: str,
+    condition: str,
+    variant: str | None,
 ) -> AnswerRow:
     item = question.item
     by_rule = {
@@ -253,7 +257,7 @@ def is_in(lang: str, other: str) -> bool:
     return lang == other or same_language(lang, other)
 
 
-def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[AskedPrompt]) -> None:
+def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[EvalPrompt]) -> None:
     """Refuse a rule that can judge none of the questions.
 
     Raises:
@@ -272,7 +276,7 @@ def _check_judge(tokens: PromptTokens, rule: str, questions: Sequence[AskedPromp
     )
 
 
-def _fits(tokens: PromptTokens, rule: str, question: AskedPrompt) -> bool:
+def _fits(tokens: PromptTokens, rule: str, question: EvalPrompt) -> bool:
     if rule in RULES:
         return RULES[rule].fits(question.item)
     if rule == LIKELIEST_START and not all(distinct_starts(question.spelled(tokens)).values()):

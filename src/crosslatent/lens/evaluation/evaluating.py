@@ -23,7 +23,7 @@ from crosslatent.core.specs import Chat, chat_of, right_now
 from crosslatent.interventions import condition as interventions
 from crosslatent.lens.compatibility import check_decoder
 from crosslatent.lens.evaluation import retention
-from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, plan
+from crosslatent.lens.evaluation.asking import EvalPrompt, EvaluationPlan, plan
 from crosslatent.lens.evaluation.checks import check_all
 from crosslatent.lens.evaluation.evaluated_conditions import (
     Condition,
@@ -150,7 +150,7 @@ def _evaluation(asking: EvaluationPlan, texts: HeldOut | None, seed: int) -> Eva
     )
 
 
-def _item_row(asking: EvaluationPlan, question: AskedPrompt) -> dict[str, Any]:
+def _item_row(asking: EvaluationPlan, question: EvalPrompt) -> dict[str, Any]:
     """What the table of items has of a question; a counterpart is asked as main here."""
     item, tokens = question.item, asking.tokens
     ends = tokens.ends[item.id]

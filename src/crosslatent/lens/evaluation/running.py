@@ -14,7 +14,7 @@ from crosslatent.engine import best_path, memory
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.interventions.patched import everywhere
-from crosslatent.lens.evaluation.asking import AskedPrompt, EvaluationPlan, Row, answer, is_in
+from crosslatent.lens.evaluation.asking import EvalPrompt, EvaluationPlan, Row, answer, is_in
 from crosslatent.lens.evaluation.checks import check_same_tokens, language_in, opened
 from crosslatent.lens.evaluation.evaluated_conditions import (
     Condition,
@@ -61,8 +61,8 @@ class ConditionRun:
     seconds: float = field(default=0.0, init=False)
     dtypes: set[str] = field(default_factory=set, init=False)
     _variants: list[str | None] = field(init=False)
-    _mains: list[AskedPrompt] = field(init=False)
-    _counterparts: list[AskedPrompt] = field(init=False)
+    _mains: list[EvalPrompt] = field(init=False)
+    _counterparts: list[EvalPrompt] = field(init=False)
     _tracker: Tracker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class ConditionRun:
         """The unmodified model under the condition: the questions, the central ones, the texts."""
         condition, steering = self.condition, steered_of(self.condition)
         best_path(base)  # the trial is no part of the time
-        together: dict[str | None, list[AskedPrompt]] = {}
+        together: dict[str | None, list[EvalPrompt]] = {}
         for question in self.asking.targets:
             lang = None if steering is None else question.lang
             together.setdefault(lang, []).append(question)
@@ -143,7 +143,7 @@ class ConditionRun:
     def _ask(
         self,
         model: Model,
-        questions: Sequence[AskedPrompt],
+        questions: Sequence[EvalPrompt],
         *,
         row: Row | None = None,
         variant: str | None = None,
@@ -159,7 +159,7 @@ class ConditionRun:
             self.rows += answer(self.asking, model, questions, name, row, variant, answered)
 
 
-def asked_centrally(asking: EvaluationPlan, condition: Condition) -> list[AskedPrompt]:
+def asked_centrally(asking: EvaluationPlan, condition: Condition) -> list[EvalPrompt]:
     """The central questions that are answered under a condition.
 
     A counterpart has none of its own to transplant from; a main prompt in the central language has
@@ -184,7 +184,7 @@ def variants_of(asking: EvaluationPlan, condition: Condition) -> list[str | None
     return list(dict.fromkeys(each.lang for each in asking.targets) or steering.space.targets)
 
 
-def asked_of(asking: EvaluationPlan, lang: str | None) -> list[AskedPrompt]:
+def asked_of(asking: EvaluationPlan, lang: str | None) -> list[EvalPrompt]:
     """The target questions that a model for one language is asked; None for all languages."""
     return [each for each in asking.targets if lang is None or is_in(each.lang, lang)]
 
@@ -228,7 +228,7 @@ def _edits(asking: EvaluationPlan, transplant: Transplanted | None, tracker: Tra
         vectors.prepare((item, [true]) for item in together)
         tracker.captured(done + len(together), len(items))
 
-    def row(question: AskedPrompt) -> tuple[Intervention, ...]:
+    def row(question: EvalPrompt) -> tuple[Intervention, ...]:
         layers = vectors.layers(question.item, true, component)
         return (Transplant(site, layers[source]),)
 

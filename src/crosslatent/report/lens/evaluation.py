@@ -28,7 +28,7 @@ from crosslatent.report.lens.marks import isolated, name
 from crosslatent.report.page import render
 from crosslatent.report.publish import published
 from crosslatent.report.safe import file_stem, printable
-from crosslatent.report.views import Block, Fact, Table
+from crosslatent.report.views import Fact, Passage, Table
 from crosslatent.stats import METHODS, Estimate
 
 PAGE = "evaluation.html"
@@ -61,9 +61,9 @@ class EvaluationView:
     title: str
     opening: list[str]
     verdicts: list[ConditionVerdict]
-    changes: list[Block]
+    changes: list[Passage]
     table: Table
-    by_language: Block
+    by_language: Passage
     languages: Table
     failures: Table | None
     notes: list[str]
@@ -100,7 +100,7 @@ def page_view(evaluation: Evaluation, folder: Path) -> EvaluationView:
         verdicts=[_verdict(evaluation, one) for one in evaluation.conditions],
         changes=_changes(evaluation, others, folder),
         table=condition_table(evaluation),
-        by_language=Block(figures=_by_language(evaluation, others, folder)),
+        by_language=Passage(figures=_by_language(evaluation, others, folder)),
         languages=language_table(evaluation),
         failures=_failures(evaluation),
         notes=evaluation.notes,
@@ -120,21 +120,21 @@ def _verdict(evaluation: Evaluation, one: ConditionResult) -> ConditionVerdict:
 
 def _changes(
     evaluation: Evaluation, others: Sequence[ConditionResult], folder: Path
-) -> list[Block]:
+) -> list[Passage]:
     """Two figures on one scale, the target languages and the central one; then its KL."""
-    found: list[Block] = []
+    found: list[Passage] = []
     for title, forest in changes(evaluation, others).items():
         key = ALL if not found else evaluation.central
         if forest.rows:
             stem = folder / ("changes-central" if found else "changes-target")
             drawn = draw_forest(title, forest, stem)
-            found.append(Block(_left_out(others, key), [drawn]))
+            found.append(Passage(_left_out(others, key), [drawn]))
         elif others:
-            found.append(Block([f"Nothing was asked in {title}."]))
+            found.append(Passage([f"Nothing was asked in {title}."]))
     forest = _kl(others)
     if forest.rows:
         title = f"{isolated(name(evaluation.central))} text, KL in nats per token"
-        found.append(Block(figures=[draw_forest(title, forest, folder / "kl")]))
+        found.append(Passage(figures=[draw_forest(title, forest, folder / "kl")]))
     return found
 
 

@@ -39,7 +39,7 @@ PLACES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class LanguageMark:
     """One language in figures. `colour` and `symbol`: places in `LANGUAGES` and `MARKERS`."""
 
     lang: str
@@ -50,11 +50,11 @@ class Mark:
     central: bool
 
 
-def marks(languages: Sequence[str], central: str) -> list[Mark]:
+def marks(languages: Sequence[str], central: str) -> list[LanguageMark]:
     """How each language is drawn, in their order."""
     named = len(languages) <= NAMED_LANGUAGES
     return [
-        Mark(
+        LanguageMark(
             lang=lang,
             name=name(lang),
             label=short(name(lang), LONGEST) if named else short(lang, LONGEST_CODE),

@@ -17,7 +17,7 @@ from crosslatent.report.lens.views import LayerView, layer_views
 from crosslatent.report.page import render
 from crosslatent.report.publish import published
 from crosslatent.report.safe import in_script, printable
-from crosslatent.report.views import Block, Fact, Table
+from crosslatent.report.views import Fact, Passage, Table
 from crosslatent.stats import METHODS
 
 PAGE = "probe.html"
@@ -33,9 +33,9 @@ class ProbeView:
     start: int
     facts: list[list[str]]
     layer_data: str
-    looks: list[marks.Mark]
-    layered: list[Block]
-    over_layers: Block
+    looks: list[marks.LanguageMark]
+    layered: list[Passage]
+    over_layers: Passage
     missing: list[str]
     languages: Table
     table: Table
@@ -90,7 +90,7 @@ def page_view(space: Space, views: Sequence[LayerView], figures: Sequence[Drawn]
         layer_data=_layer_data(views),
         looks=marks.marks(space.languages, space.central),
         layered=of_layers(space, views),
-        over_layers=Block(figures=figures),
+        over_layers=Passage(figures=figures),
         missing=_missing(space, views),
         languages=_languages(space),
         table=layer_table(views),

@@ -1,15 +1,14 @@
-"""A probe's figures: languages in the specific subspace, layer by layer, and over all layers."""
+"""A probe's figures: languages in the specific subspace and their angles, layer by layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from markupsafe import escape
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -18,18 +17,17 @@ from crosslatent.lens.space import Space
 from crosslatent.report import colours, formatting
 from crosslatent.report.drawing import (
     WIDTH,
+    colour_scale,
     in_page,
-    layer_axis,
     layer_name,
-    layer_places,
-    log_axis,
     save,
     styled,
     svg_of,
 )
 from crosslatent.report.figure import Drawn
 from crosslatent.report.lens import marks
-from crosslatent.report.lens.marks import Mark
+from crosslatent.report.lens.layer_figures import over_layers
+from crosslatent.report.lens.marks import LanguageMark
 from crosslatent.report.lens.probe_words import of_language
 from crosslatent.report.lens.views import (
     LayerView,
@@ -40,19 +38,12 @@ from crosslatent.report.lens.views import (
     square,
 )
 from crosslatent.report.safe import short
-from crosslatent.report.views import Block
-from crosslatent.stats import Estimate
+from crosslatent.report.views import Passage
 
 MOST_PANELS = 9
 LAST_ANGLES = 3
 LABELLED_ANGLES = 12
 """Up to so many languages the matrix has room for its numbers."""
-RULES = {
-    "linear": ("learned rule", colours.ACCENT),
-    "full": ("nearest mean, whole space", colours.LOSS),
-    "specific": ("nearest mean, specific subspace", colours.GREY),
-}
-"""Shares of texts classified correctly, with the names and colours of their lines."""
 _LETTERS = ((0.034, 0.062), (0.02, 0.045))
 """Width and height of a label's letter, as a share of the side of a small panel and a large one."""
 _MARK = 0.032
@@ -70,11 +61,11 @@ def write_figures(space: Space, views: Sequence[LayerView], folder: Path) -> lis
             save(angles(space, views), folder / "angles")
         return [
             Drawn("", in_page(save(figure, folder / name), str(escape(caption))), caption)
-            for name, caption, figure in _over_layers(space, views)
+            for name, caption, figure in over_layers(space, views)
         ]
 
 
-def of_layers(space: Space, views: Sequence[LayerView]) -> list[Block]:
+def of_layers(space: Space, views: Sequence[LayerView]) -> list[Passage]:
     """The figures of one layer at a time, for the page."""
     looks = marks.marks(space.languages, space.central)
     kinds: list[tuple[str, Callable[[Axes, LayerView], object], float]] = []
@@ -89,7 +80,9 @@ def of_layers(space: Space, views: Sequence[LayerView]) -> list[Block]:
         kinds.append((_angles_caption(space), lambda a, v: _angles(a, v, looks), _SIDE))
     with styled():
         return [
-            Block(figures=[_shown(caption, draw, view, height) for caption, draw, height in kinds])
+            Passage(
+                figures=[_shown(caption, draw, view, height) for caption, draw, height in kinds]
+            )
             for view in views
         ]
 
@@ -167,7 +160,7 @@ def languages(space: Space, views: Sequence[LayerView]) -> Figure:
 
 
 def _plane(
-    axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark], *, large: bool
+    axis: Axes, space: Space, view: LayerView, looks: Sequence[LanguageMark], *, large: bool
 ) -> None:
     centre, side = square(view)
     axis.set_xlim(centre[0] - side / 2, centre[0] + side / 2)
@@ -201,12 +194,12 @@ def axis_title(view: LayerView, axis: int) -> str:
     return f"axis {axis + 1}{of}"
 
 
-def _code(look: Mark) -> str:
+def _code(look: LanguageMark) -> str:
     """Codes: names are too long for small multiples."""
     return short(look.lang, marks.LONGEST_CODE)
 
 
-def _strip(axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark]) -> None:
+def _strip(axis: Axes, space: Space, view: LayerView, looks: Sequence[LanguageMark]) -> None:
     """One row a language; its texts spread over the row's height so that they can be seen."""
     _texts(axis, space, view, looks)
     for row, look in enumerate(looks):
@@ -224,7 +217,7 @@ def jitter(count: int) -> Floats:
     return spread
 
 
-def _texts(axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark]) -> None:
+def _texts(axis: Axes, space: Space, view: LayerView, looks: Sequence[LanguageMark]) -> None:
     if view.texts is None:
         return
     langs = np.array(drawn_langs(space))
@@ -242,7 +235,7 @@ def _texts(axis: Axes, space: Space, view: LayerView, looks: Sequence[Mark]) -> 
         )
 
 
-def _mean(axis: Axes, mean: Floats, look: Mark) -> None:
+def _mean(axis: Axes, mean: Floats, look: LanguageMark) -> None:
     axis.plot(
         mean[0],
         mean[1],
@@ -294,7 +287,7 @@ def angle_scale(languages: int, scale: Sequence[tuple[float, str]]) -> list[tupl
     return list(zip([0.0, middle / 2, middle, (1 + middle) / 2, 1.0], tones, strict=True))
 
 
-def _angles(axis: Axes, view: LayerView, looks: Sequence[Mark]) -> None:
+def _angles(axis: Axes, view: LayerView, looks: Sequence[LanguageMark]) -> None:
     """A matrix without its diagonal, where there is nothing to see."""
     cells = view.angles.copy()
     np.fill_diagonal(cells, np.nan)
@@ -314,196 +307,4 @@ def _angles(axis: Axes, view: LayerView, looks: Sequence[Mark]) -> None:
                 colour = "#fefefe" if value < 40 or value > 155 else "#111111"
                 axis.text(column + 0.5, row + 0.5, f"{value:.0f}", ha="center", va="center",
                           fontsize=6.5, color=colour, gid="mesh")  # fmt: skip
-    _scale(axis, mesh, "degrees", [0, 45, 90, 135, 180])
-
-
-def _scale(axis: Axes, mesh: QuadMesh, label: str, ticks: list[int] | None = None) -> None:
-    figure = axis.get_figure(root=True)
-    assert figure is not None
-    bar = figure.colorbar(mesh, ax=axis, location="bottom", shrink=0.6, aspect=35, ticks=ticks)
-    bar.set_label(label, fontsize=7.5)
-    bar.ax.tick_params(length=0, labelsize=7.5)
-    bar.outline.set_visible(False)
-    for part in bar.ax.collections:
-        part.set_gid("mesh")
-
-
-def _over_layers(space: Space, views: Sequence[LayerView]) -> Iterator[tuple[str, str, Figure]]:
-    """Name, caption and figure of everything that is shown over all layers."""
-    if any(view.between is not None for view in views):
-        said = "Of the variance of single texts\u2019 states, the share that lies between the "
-        yield "between", f"{said}languages\u2019 means.", between(space, views)
-    if kinds(views):
-        full_rank = space.rank == len(space.languages) - 1
-        yield "separability", _rules_caption(views, full_rank), separability(space, views)
-    if len(space.languages) == 2:
-        said = (
-            "How far the two means lie apart: the only singular value of the centred means; it "
-            "grows with the states, so compare layers with care."
-        )
-    else:
-        said = (
-            "Components of the differences: singular values of the centred means. Their squares "
-            "as shares of their sum say how many dimensions the differences between languages "
-            "take."
-        )
-        yield "explained", said, explained(space, views)
-    yield "singular-values", said, singular_values(space, views)
-
-
-def _rules_caption(views: Sequence[LayerView], full_rank: bool) -> str:
-    names = kinds(views)
-    said = ["Can a linear rule tell the languages apart?"]
-    if "linear" in names:
-        said.append(
-            "The learned rule (blue) is a ridge regression that never saw the text; it says what a "
-            "linear rule can do."
-        )
-    if "specific" in names:
-        said.append(
-            "The nearest mean of other texts, in the whole space (orange) and in the specific "
-            "subspace (grey), says what the means alone do."
-        )
-    elif "full" in names:
-        said.append("The nearest mean of other texts (orange) says what the means alone do.")
-        if full_rank:
-            said.append(
-                "It is the same in the specific subspace, which at full rank holds all differences "
-                "of the means."
-            )
-    said.append("Bands: 95\u202f% intervals; where all texts agree there is none.")
-    return " ".join(said)
-
-
-def _by_layer(space: Space, label: str, height: float = 3.0) -> tuple[Figure, Axes]:
-    """Axes over all layers, with a line at each that the page shows for the chosen one."""
-    figure = Figure(figsize=(_SIDE, height), layout="constrained")
-    axis = figure.add_subplot()
-    for number, place in enumerate(layer_places(space.layers)):
-        axis.axvline(place, color=colours.GREY, linewidth=0.0, gid=f"layer-{number}", zorder=0)
-    axis.set_ylabel(label)
-    return figure, axis
-
-
-def between(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Share of the variance of single states between languages, by layer."""
-    figure, axis = _by_layer(space, "% of variance between languages")
-    values = [math.nan if view.between is None else 100 * view.between for view in views]
-    _line(axis, layer_places(space.layers), np.array(values), colours.ACCENT, width=1.8, dots=True)
-    axis.set_ylim(bottom=0)
-    layer_axis(axis, space.layers)
-    return figure
-
-
-def kinds(views: Sequence[LayerView]) -> dict[str, str]:
-    """The shares of texts classified correctly that can be drawn, with the names of their lines.
-
-    At full rank the nearest mean is the same in the whole space and in the specific subspace, which
-    holds all differences of the means: then one line is drawn, since the two would coincide.
-    """
-    found = {kind: [_rule(view, kind) for view in views] for kind in RULES}
-    values = {
-        kind: [None if one is None else one.value for one in rules] for kind, rules in found.items()
-    }
-    names = {kind: name for kind, (name, _) in RULES.items()}
-    if values["full"] == values["specific"]:
-        names = {"linear": names["linear"], "full": "nearest mean"}
-    return {
-        kind: name
-        for kind, name in names.items()
-        if any(value is not None for value in values[kind])
-    }
-
-
-def _rule(view: LayerView, kind: str) -> Estimate | None:
-    found: Estimate | None = None
-    if view.separability is not None:
-        found = getattr(view.separability, kind)
-    return found
-
-
-def separability(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Share of held-out texts whose language a linear rule names, by layer."""
-    figure, axis = _by_layer(space, "% of held-out texts classified right", 3.3)
-    for kind, label in kinds(views).items():
-        _with_band(axis, space, [_rule(view, kind) for view in views], RULES[kind][1], label)
-    measured = [view.separability for view in views if view.separability is not None]
-    chance = 100 * measured[0].chance
-    axis.axhline(chance, color=colours.GREY, linewidth=1, linestyle=(0, (4, 3)), label="guessing")
-    axis.set_ylim(0, 104)
-    layer_axis(axis, space.layers)
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
-    return figure
-
-
-def _with_band(
-    axis: Axes, space: Space, found: Sequence[Estimate | None], colour: str, label: str
-) -> None:
-    places = layer_places(space.layers)
-    rows = [(_percent(one, "value"), _percent(one, "low"), _percent(one, "high")) for one in found]
-    values, low, high = np.array(rows).T
-    _line(axis, places, values, colour, width=1.8, dots=True, label=label)
-    axis.fill_between(places[:-1], low[:-1], high[:-1], color=colour, alpha=0.18, linewidth=0)
-    axis.vlines(places[-1], low[-1], high[-1], color=colour, linewidth=1.6)
-
-
-def _percent(one: Estimate | None, part: str) -> float:
-    value = None if one is None else getattr(one, part)
-    # No interval is drawn as one of no width: the band must not break where all texts agree.
-    if value is None and part != "value":
-        value = None if one is None else one.value
-    return math.nan if value is None else 100 * value
-
-
-def explained(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Share of the differences that each component holds, components by layers."""
-    figure, axis = _by_layer(space, "component", 3.6)
-    cells = 100 * np.array([view.explained for view in views]).T
-    scale = LinearSegmentedColormap.from_list("scale", colours.SEQUENTIAL_LIGHT)
-    places = layer_places(space.layers)
-    edges = [k - 0.5 for k in range(len(views))]
-    rows = np.arange(len(cells) + 1) + 0.5
-    top = float(np.nanmax(cells)) if np.isfinite(cells).any() else 1.0
-    mesh = axis.pcolormesh(edges, rows, cells[:, :-1], cmap=scale, vmin=0, vmax=top, gid="mesh")
-    final = [places[-1] - 0.5, places[-1] + 0.5]
-    axis.pcolormesh(final, rows, cells[:, -1:], cmap=scale, vmin=0, vmax=top, gid="mesh")
-    layer_axis(axis, space.layers)
-    axis.grid(visible=False)
-    axis.set_ylim(rows[-1], rows[0])
-    axis.set_yticks(range(1, len(cells) + 1, 1 + len(cells) // 10))
-    axis.spines[:].set_visible(False)
-    _scale(axis, mesh, "% of the differences")
-    return figure
-
-
-def singular_values(space: Space, views: Sequence[LayerView]) -> Figure:
-    """Singular values by layer."""
-    values = np.array([view.singular_values for view in views])
-    figure, axis = _by_layer(space, "singular values" if values.shape[1] > 1 else "singular value")
-    tones = LinearSegmentedColormap.from_list("tones", [colours.ACCENT, colours.PALE])
-    for component in range(values.shape[1]):
-        colour = tones(component / max(values.shape[1] - 1, 1))
-        width = 2.0 if component == 0 else 1.1
-        _line(axis, layer_places(space.layers), values[:, component], colour, width=width)
-    if (values > 0).all():
-        log_axis(axis)
-    layer_axis(axis, space.layers)
-    return figure
-
-
-def _line(
-    axis: Axes,
-    places: Sequence[float],
-    values: Floats,
-    colour: str | tuple[float, ...],
-    *,
-    width: float,
-    dots: bool = False,
-    label: str = "_",
-) -> None:
-    """A line over the blocks, and a mark apart for the state after the final norm."""
-    size = 3.5 if len(places) <= 40 else 2.2
-    marker = "o" if dots else "None"
-    axis.plot(places[:-1], values[:-1], marker=marker, markersize=size, color=colour,
-              linewidth=width, label=label, clip_on=False)  # fmt: skip
-    axis.plot(places[-1], values[-1], "o", color=colour, markersize=5, clip_on=False)
+    colour_scale(axis, mesh, "degrees", [0, 45, 90, 135, 180])

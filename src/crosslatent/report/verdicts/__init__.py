@@ -4,8 +4,6 @@ from crosslatent.report.verdicts.choosing import BEATS, RECOVERS, STRICT
 from crosslatent.report.verdicts.diagnosis import (
     CARRIED,
     CLAIM,
-    LAYERS,
-    MAP,
     SPELLED,
     TRAITS,
 )
@@ -22,11 +20,11 @@ from crosslatent.report.verdicts.family import (
     EXPLORATORY,
     FEWEST,
     Family,
-    Verdict,
+    Phrase,
     exploratory,
     points_with_interval,
 )
-from crosslatent.report.verdicts.sampled import PASS_AT_K
+from crosslatent.report.verdicts.grid_verdicts import LAYERS, MAP, PASS_AT_K
 
 FAMILIES = (
     GAIN,
@@ -71,7 +69,7 @@ __all__ = [
     "UNION",
     "WAYS",
     "Family",
-    "Verdict",
+    "Phrase",
     "exploratory",
     "points_with_interval",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crosslatent.report import formatting
-from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
+from crosslatent.report.verdicts.family import Family, Phrase, points_with_interval
 from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.selector_results import MOST_COST, SelectorEvaluation, SelectorResult
 
@@ -132,25 +132,25 @@ BEATS: Family[Choice] = Family(
     "beats",
     _values,
     {
-        "not_run": Verdict(
+        "not_run": Phrase(
             lambda one: one.pilot is None,
             "The fixed pilot pair was not run on these questions: nothing is compared with it.",
         ),
-        "better": Verdict(
+        "better": Phrase(
             lambda one: one.pilot is not None and bool(one.better),
             "Better than the fixed pilot pair, {within}: {better}.",
         ),
-        "none": Verdict(
+        "none": Phrase(
             lambda one: one.pilot is not None and not one.better,
             "No selector could be shown to beat both the fixed pilot pair and the unmodified model "
             "{within}.",
         ),
-        "pair_alone": Verdict(
+        "pair_alone": Phrase(
             lambda one: one.pilot is not None and not one.better and bool(one.harmless),
             "Better than the pair, but without a gain over the unmodified model that could be "
             "shown: {harmless}.",
         ),
-        "interval_alone": Verdict(
+        "interval_alone": Phrase(
             lambda one: one.pilot is not None and not one.better and bool(one.weak),
             "Better than the pair by the interval alone, but not after correction for "
             "{comparisons}: {weak}.",
@@ -172,32 +172,32 @@ RECOVERS: Family[Choice] = Family(
     "recovers",
     _values,
     {
-        "no_gap": Verdict(
+        "no_gap": Phrase(
             lambda one: one.gap <= 0,
             "The upper bound lies no higher than the unmodified model, so there is no gap to "
             "recover.",
         ),
-        "pilot": Verdict(_gap, "The fixed pilot pair recovers of {gap}: {pilot_share}."),
-        "over_shuffled": Verdict(
+        "pilot": Phrase(_gap, "The fixed pilot pair recovers of {gap}: {pilot_share}."),
+        "over_shuffled": Phrase(
             lambda one: _gap(one) and _compared(one),
             "Right with its vectors minus right with vectors of other questions, drawn blindly: "
             "{pilot_over}.",
         ),
-        "no_shuffled": Verdict(
+        "no_shuffled": Phrase(
             lambda one: _gap(one) and not _compared(one),
             "What vectors of other questions do at the same pair is not known: no shuffled control "
             "of it.",
         ),
-        "one_candidate": Verdict(
+        "one_candidate": Phrase(
             lambda one: _gap(one) and one.found.candidates == 1,
             "With one candidate pair there is nothing to choose.",
         ),
-        "half": Verdict(
+        "half": Phrase(
             lambda one: _gap(one) and one.found.candidates > 1 and bool(one.half),
             "Of {tried} to choose whose answers differ from it, {half} could be shown to recover "
             "more than half (not corrected for their number); the cheapest is {cheapest}.",
         ),
-        "no_half": Verdict(
+        "no_half": Phrase(
             lambda one: _gap(one) and one.found.candidates > 1 and not one.half,
             "No selector whose answers differ from it could be shown to recover more than half of "
             "{gap}, {within}.",
@@ -225,17 +225,17 @@ STRICT: Family[Choice] = Family(
     "strict",
     _strict_values,
     {
-        "room": Verdict(
+        "room": Phrase(
             _strict,
             "Strict room beside that pair: {room} of {n} questions are solved by some true pair, "
             "and neither by the fixed pilot pair nor by any pair of any control ({run}; of the "
             "shuffled one, every stratum that was run){note}.",
         ),
-        "lacking": Verdict(
+        "lacking": Phrase(
             lambda one: _strict(one) and bool(one.found.strict_missing),
             "Not run over the same pairs, so the strict room may be smaller: {lacking}.",
         ),
-        "no_control": Verdict(
+        "no_control": Phrase(
             lambda one: not one.found.strict_controls,
             "The strict room, which no control fills, is not known: no control was run over the "
             "same pairs.",

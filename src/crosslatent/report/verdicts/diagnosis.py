@@ -9,10 +9,9 @@ from crosslatent.analysis.across_runs import ModuleClaim
 from crosslatent.analysis.carried import Spelling
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.language_traits import LanguageCorrelation
-from crosslatent.analysis.layers import LayerGain
 from crosslatent.analysis.picked import ControlAtPair
 from crosslatent.report import formatting
-from crosslatent.report.verdicts.family import FEWEST, Family, Verdict, points_with_interval
+from crosslatent.report.verdicts.family import FEWEST, Family, Phrase, points_with_interval
 from crosslatent.stats import Estimate
 
 
@@ -87,7 +86,7 @@ CARRIED: Family[Carried] = Family(
     "carried",
     _carried_values,
     {
-        "symbol": Verdict(
+        "symbol": Phrase(
             lambda one: (
                 one.true.above_zero
                 and _as_symbol(one)
@@ -98,7 +97,7 @@ CARRIED: Family[Carried] = Family(
             "true counterpart does ({true}), whether their text is the same ({same}) or another "
             "one ({symbol}), and more than donors with another symbol ({other}){note}.",
         ),
-        "symbol_alone": Verdict(
+        "symbol_alone": Phrase(
             lambda one: (
                 one.true.above_zero
                 and _as_symbol(one)
@@ -109,13 +108,13 @@ CARRIED: Family[Carried] = Family(
             "donors with another symbol ({other}); that the true counterpart does more could not "
             "be shown ({over}). So a symbol is carried{note}.",
         ),
-        "symbol_in_part": Verdict(
+        "symbol_in_part": Phrase(
             lambda one: _as_symbol(one) and not _like_true(one.symbol),
             "{component}: donors with the same symbol and another text gain {symbol}, less than "
             "the true counterpart by {over}, and more than donors with another symbol ({other}). "
             "So part of what is carried is the option symbol{note}.",
         ),
-        "text_matters": Verdict(
+        "text_matters": Phrase(
             lambda one: (
                 _as_symbol(one)
                 and _like_true(one.symbol)
@@ -125,13 +124,13 @@ CARRIED: Family[Carried] = Family(
             "{component}: donors with the same symbol and another text gain {symbol}, those with "
             "the same text too {same}; the two do not agree, so what is carried stays open{note}.",
         ),
-        "symbol_or_anything": Verdict(
+        "symbol_or_anything": Phrase(
             lambda one: _repairs(one.symbol) and _many(one.other) and not _as_symbol(one),
             "{component}: donors with the same symbol and another text gain {symbol}, but that "
             "they gain more than donors with another symbol ({other}) could not be shown. So a "
             "symbol need not be what is carried{note}.",
         ),
-        "symbol_not_shown": Verdict(
+        "symbol_not_shown": Phrase(
             lambda one: _many(one.symbol) and not _repairs(one.symbol),
             "{component}: that the option symbol alone is carried could not be shown: donors with "
             "the same symbol and another text gain {symbol}{note}.",
@@ -183,25 +182,25 @@ SPELLED: Family[Spelled] = Family(
     "spelled",
     _spelled_values,
     {
-        "spelling": Verdict(
+        "spelling": Phrase(
             lambda one: one.many and one.gains and one.more and not one.found.other.gain.above_zero,
             "{component}: the spelling of the answer is carried. Where it is the same in both "
             "languages, the gain is {same}. Where it is not, it is {other}, so none could be "
             "shown. The difference is {gap}{note}.",
         ),
-        "in_part": Verdict(
+        "in_part": Phrase(
             lambda one: one.many and one.gains and one.more and one.found.other.gain.above_zero,
             "{component}: part of what is carried is the spelling of the answer. Where it is the "
             "same in both languages, the gain is {same}, where it is not {other}; the difference "
             "is {gap}{note}.",
         ),
-        "content": Verdict(
+        "content": Phrase(
             lambda one: one.many and one.found.other.gain.above_zero and not one.more,
             "{component}: more than the spelling of the answer is carried. The gain is {other} "
             "where the languages spell it differently and {same} where they spell it alike; that "
             "the latter is larger could not be shown ({gap}){note}.",
         ),
-        "open": Verdict(
+        "open": Phrase(
             lambda one: (
                 one.many
                 and not (one.gains and one.more)
@@ -211,171 +210,11 @@ SPELLED: Family[Spelled] = Family(
             "it is the same in both languages, the gain is {same}, where it is not {other}; the "
             "difference is {gap}{note}.",
         ),
-        "other_languages": Verdict(
+        "other_languages": Phrase(
             lambda one: (
                 one.many and not set(one.found.same.languages) & set(one.found.other.languages)
             ),
             "No language has questions of both kinds, so the difference may be one of languages.",
-        ),
-    },
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """The layers of one side of a grid.
-
-    Attributes:
-        side: source or target.
-        gains: of the layers that were run.
-        spread: number of layers that the gain is spread over.
-        best: the best single pair, and the lower end of its gain's interval.
-    """
-
-    side: str
-    gains: Sequence[LayerGain]
-    spread: float | None
-    best: tuple[tuple[int, int], Estimate] | None
-
-    @property
-    def gaining(self) -> list[int]:
-        """Layers whose pairs gain on average."""
-        return [one.layer for one in self.gains if one.mean.above_zero]
-
-    @property
-    def losing(self) -> list[int]:
-        """Layers whose pairs lose on average."""
-        return [one.layer for one in self.gains if one.mean.below_zero]
-
-    @property
-    def of_best(self) -> int | None:
-        """The best pair's layer on this side, if that pair gains."""
-        if self.best is None or not self.best[1].above_zero:
-            return None
-        return self.best[0][0 if self.side == "source" else 1]
-
-
-def _side_values(one: Side) -> Mapping[str, str]:
-    best = one.of_best
-    does = "loses" if best in one.losing else "could not be shown to gain"
-    return {
-        "side": one.side,
-        "other": "target" if one.side == "source" else "source",
-        "gaining": _layers(one.gaining, "gains", "gain"),
-        "losing": _layers(one.losing, "loses", "lose"),
-        "spread": f"{one.spread or 0:.1f} of {len(one.gains)}",
-        "pair": f"{one.best[0][0]}\u202f\u2192\u202f{one.best[0][1]}" if one.best else "",
-        "best": points_with_interval(one.best[1]) if one.best else "",
-        "layer": f"{one.side} layer {best}",
-        "does": does,
-    }
-
-
-LAYERS: Family[Side] = Family(
-    "layers",
-    _side_values,
-    {
-        "gain": Verdict(
-            lambda one: bool(one.gaining),
-            "As {side}, averaged over its pairs, {gaining} (uncorrected).",
-        ),
-        "lose": Verdict(
-            lambda one: bool(one.losing),
-            "As {side}, averaged over its pairs, {losing} (uncorrected).",
-        ),
-        "neither": Verdict(
-            lambda one: not one.gaining and not one.losing,
-            "No {side} layer could be shown to gain or lose, averaged over its pairs.",
-        ),
-        "best_elsewhere": Verdict(
-            lambda one: one.of_best is not None and one.of_best not in one.gaining,
-            "That is no word on single pairs: the best one, {pair}, gains {best}, while {layer} "
-            "{does} on average.",
-        ),
-        "spread": Verdict(
-            lambda one: bool(one.gaining) and one.spread is not None,
-            "The gain is spread over some {spread} {side} layers.",
-        ),
-    },
-)
-
-
-def _layers(numbers: Sequence[int], one: str, many: str) -> str:
-    """Subject and verb of a clause: ``layer 3 gains``, ``layers 1 to 4 and 7 gain``."""
-    if len(numbers) == 1:
-        return f"layer {numbers[0]} {one}"
-    return f"layers {formatting.listing(ranges(numbers))} {many}"
-
-
-def ranges(numbers: Sequence[int]) -> list[str]:
-    """Three or more neighbours as one: 1, 2, 3, 7 is ``1 to 3`` and ``7``."""
-    groups: list[list[int]] = []
-    for number in numbers:
-        if groups and groups[-1][-1] == number - 1:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return [
-        part
-        for group in groups
-        for part in ([f"{group[0]} to {group[-1]}"] if len(group) > 2 else map(str, group))
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """What the maps of a run show.
-
-    Attributes:
-        judged: cells are gains, not shares of changed answers.
-        gains, losses: some cell is above, or below, the unmodified model.
-        tuned: the split that the outlined pair was picked on; None without one.
-        tested: that pair is tested on other questions further down.
-    """
-
-    judged: bool
-    gains: bool
-    losses: bool
-    tuned: str | None
-    tested: bool
-
-
-MAP: Family[Maps] = Family(
-    "map",
-    lambda one: {"tuned": one.tuned or ""},
-    {
-        "changes": Verdict(
-            lambda one: not one.judged,
-            "Each cell is one pair: the share of answers that the transplant changes.",
-        ),
-        "cells": Verdict(
-            lambda one: one.judged,
-            "Each cell is one pair: a vector read in block \u201csource\u201d of the counterpart "
-            "replaces the one in block \u201ctarget\u201d of the question.",
-        ),
-        "gains": Verdict(
-            lambda one: one.judged and one.gains,
-            "Blue cells answer more questions right than the unmodified model.",
-        ),
-        "losses": Verdict(
-            lambda one: one.judged and one.losses,
-            "Orange cells answer fewer questions right than the unmodified model.",
-        ),
-        "flat": Verdict(
-            lambda one: one.judged and not one.gains and not one.losses,
-            "No pair answers more or fewer questions right than the unmodified model.",
-        ),
-        "outline": Verdict(
-            lambda one: one.tuned is not None,
-            "The outline marks the pair picked on the {tuned} questions.",
-        ),
-        "optimistic": Verdict(
-            lambda one: one.judged and one.gains,
-            "The best cell of a map is optimistic, since it is chosen in hindsight.",
-        ),
-        "tested": Verdict(
-            lambda one: one.judged and one.tested,
-            "The test of the outlined pair further down is on questions that it was not picked on.",
         ),
     },
 )
@@ -397,7 +236,7 @@ TRAITS: Family[Sequence[LanguageCorrelation]] = Family(
     "traits",
     _trait_values,
     {
-        "none": Verdict(
+        "none": Phrase(
             lambda found: any(one.rho is not None for one in found) and not kept(found),
             "Over {languages} languages, no trait goes with the gain or with what is left of the "
             "upper bound after Holm\u2019s correction.",
@@ -414,7 +253,7 @@ CLAIM: Family[ModuleClaim] = Family(
         "halves": formatting.listing(f"{half.verdict} for {half.type}" for half in one.halves),
     },
     {
-        "verdict": Verdict(
+        "verdict": Phrase(
             lambda one: bool(one.halves),
             "For {model}, the claim is {verdict} ({halves}). A type of task counts as confirmed if "
             "both measures favour the predicted module significantly, and as refuted if neither "

@@ -11,7 +11,7 @@ from crosslatent.analysis.data import control_name
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.other_ways import OF_OPTIONS, OF_TEXTS, OtherWay
 from crosslatent.report import formatting
-from crosslatent.report.verdicts.family import Family, Verdict, points_with_interval
+from crosslatent.report.verdicts.family import Family, Phrase, points_with_interval
 from crosslatent.stats import Estimate
 
 Conditions = Mapping[str, bool | None]
@@ -28,13 +28,13 @@ GAIN: Family[Estimate] = Family(
     "gain",
     _gain_values,
     {
-        "shown": Verdict(lambda gain: gain.above_zero, "a gain of {numbers}"),
-        "loss": Verdict(lambda gain: gain.below_zero, "a loss of {numbers}"),
-        "not_shown": Verdict(
+        "shown": Phrase(lambda gain: gain.above_zero, "a gain of {numbers}"),
+        "loss": Phrase(lambda gain: gain.below_zero, "a loss of {numbers}"),
+        "not_shown": Phrase(
             lambda gain: gain.value is not None and not (gain.above_zero or gain.below_zero),
             "no gain could be shown: {numbers}",
         ),
-        "unmeasured": Verdict(lambda gain: gain.value is None, "the gain could not be measured"),
+        "unmeasured": Phrase(lambda gain: gain.value is None, "the gain could not be measured"),
     },
 )
 """A clause, not a sentence: as plain for a bad result as for a good one."""
@@ -53,14 +53,14 @@ HEADLINE: Family[Conditions] = Family(
     "headline",
     _condition_values,
     {
-        "holds": Verdict(
+        "holds": Phrase(
             lambda found: all(found.values()), "Every condition declared beforehand holds."
         ),
-        "fails": Verdict(
+        "fails": Phrase(
             lambda found: False in found.values(),
             "Not every condition declared beforehand holds. Failing: {failed}.",
         ),
-        "open": Verdict(
+        "open": Phrase(
             lambda found: None in found.values(),
             "Of the conditions declared beforehand, {open} could not be judged.",
         ),
@@ -98,25 +98,25 @@ BOUND: Family[OverControls] = Family(
     "bound",
     _bound_values,
     {
-        "above": Verdict(
+        "above": Phrase(
             _bound_shown,
             "{component}: the upper bound lies {numbers} above the strongest control, {control}.",
         ),
-        "below": Verdict(
+        "below": Phrase(
             _bound_below,
             "{component}: the upper bound lies {numbers} below the strongest control, {control}: "
             "it is no more than luck.",
         ),
-        "not_shown": Verdict(
+        "not_shown": Phrase(
             lambda one: not _bound_shown(one) and not _bound_below(one),
             "{component}: that the upper bound beats the strongest control, {control}, could not "
             "be shown: {numbers}.",
         ),
-        "interval_alone": Verdict(
+        "interval_alone": Phrase(
             lambda one: one.strongest.difference.above_zero and not _significant(one),
             "The interval lies above zero, but the test does not confirm it.",
         ),
-        "not_run": Verdict(
+        "not_run": Phrase(
             lambda one: bool(one.not_run), "Not run, and perhaps stronger: {lacking}."
         ),
     },
@@ -164,27 +164,27 @@ UNION: Family[Union] = Family(
     "union",
     _union_values,
     {
-        "lifts": Verdict(
+        "lifts": Phrase(
             lambda one: _lifted(one) > 0,
             "{component}: counting a question{where} as solved if any of up to {tries} solves it "
             "lifts the share of right answers from {before} to {after}.",
         ),
-        "lifts_nothing": Verdict(
+        "lifts_nothing": Phrase(
             lambda one: _lifted(one) <= 0,
             "{component}: even counting a question{where} as solved if any of up to {tries} solves "
             "it, no more answers are right than unmodified: {after} against {before}.",
         ),
-        "beside": Verdict(
+        "beside": Phrase(
             lambda one: one.rival is not None,
             "With as many attempts at the same pairs, the strongest control that knows no answer "
             "({rival}) reaches {luck}, and the true counterpart {true}.",
         ),
-        "diagnosis_alone": Verdict(
+        "diagnosis_alone": Phrase(
             lambda one: one.rival is None and bool(one.others),
             "How much of that is luck is not known: of the controls, {controls} alone was run, "
             "which brings something of the answer or the question along.",
         ),
-        "no_control": Verdict(
+        "no_control": Phrase(
             lambda one: one.rival is None and not one.others,
             "No control was run, so how much of that is luck is not known.",
         ),
@@ -205,17 +205,17 @@ FOLLOW: Family[Follow] = Family(
     "follow",
     _follow_values,
     {
-        "shares": Verdict(
+        "shares": Phrase(
             lambda one: one.share.value is not None,
             "{component}: {where}, {share} of the outputs give the donor\u2019s answer; "
             "unmodified, {before} would have matched it anyway.",
         ),
-        "follows": Verdict(
+        "follows": Phrase(
             lambda one: one.difference.above_zero,
             "The output follows the donor, so part of what the vector carries is an answer, or its "
             "symbol.",
         ),
-        "not_shown": Verdict(
+        "not_shown": Phrase(
             lambda one: not one.difference.above_zero,
             "That the output follows the donor could not be shown.",
         ),
@@ -285,31 +285,31 @@ WAYS: Family[Beside] = Family(
     "ways",
     _beside_values,
     {
-        "better": Verdict(
+        "better": Phrase(
             _better,
             "{way} is right on {share}: better than any pair of layers, by {over} over the best "
             "one in hindsight ({pair}, {best}){note}.",
         ),
-        "not_worse": Verdict(
+        "not_worse": Phrase(
             lambda one: (over := _compared(one)) is not None and over >= 0 and not _better(one),
             "{way} is right on {share}; no pair of layers is right more often, the best one in "
             "hindsight ({pair}) on {best}{note}.",
         ),
-        "worse": Verdict(
+        "worse": Phrase(
             lambda one: (_compared(one) or 0.0) < 0,
             "{way} is right on {share}, the best pair of layers in hindsight ({pair}) on {best}"
             "{note}.",
         ),
-        "alone": Verdict(
+        "alone": Phrase(
             lambda one: _answers(one) and _compared(one) is None,
             "{way} is right on {share}{note}.",
         ),
-        "first_tokens": Verdict(
+        "first_tokens": Phrase(
             lambda one: one.way.name == "surer" and _by_starts(one.way) > 0,
             "How likely the two answers were is known of their first tokens alone in {starts} of "
             "{asked} questions, whose rows say no more.",
         ),
-        "preset": Verdict(
+        "preset": Phrase(
             lambda one: one.way.name == "preset",
             "The pair that the paper recommends for this type of task, {preset}: {gain}.",
         ),
@@ -343,12 +343,12 @@ PAIR: Family[PairNamed] = Family(
     "pair",
     lambda one: {"same": f"{one.same:,}", "questions": f"{one.questions:,}"},
     {
-        "whole_state": Verdict(
+        "whole_state": Phrase(
             lambda one: _copies(one) and one.same == one.questions,
             "Both prompts end in the same token here, so attention 0\u202f\u2192\u202f0 copies the "
             "whole state of the last token after the attention of block 0, not a part of it.",
         ),
-        "whole_state_of_some": Verdict(
+        "whole_state_of_some": Phrase(
             lambda one: _copies(one) and one.same < one.questions,
             "In {same} of {questions} questions both prompts end in the same token: there, "
             "attention 0\u202f\u2192\u202f0 copies the whole state of the last token after the "

@@ -24,7 +24,7 @@ EXPLORATORY = "exploratory: defined after the rows were seen"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Generic[S]):
+class Phrase(Generic[S]):
     """One sentence: when it is true of a subject, and its template, filled by the family."""
 
     when: Callable[[S], bool]
@@ -43,7 +43,7 @@ class Family(Generic[S]):
 
     name: str
     values: Callable[[S], Mapping[str, str]]
-    verdicts: Mapping[str, Verdict[S]]
+    verdicts: Mapping[str, Phrase[S]]
 
     def ids(self) -> list[str]:
         """Of all its sentences."""
