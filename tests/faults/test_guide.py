@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from crosslatent.report import build_report
+from crosslatent.report.figure import FIGURES
 from crosslatent.runs.schema import FAILURES
 from crosslatent.sweeps import run_sweep
 from support.faults import exported
@@ -27,6 +29,7 @@ def test_examples_of_reading_run(whole, block, tmp_path, monkeypatch, capsys):
     if missing := packages(block):
         pytest.skip(f"{missing[0]} is not installed")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(FIGURES, "_kinds", dict(FIGURES._kinds))
     scope = {}
     exec(compile(block.replace("RUN", str(whole[0])), "runs.md", "exec"), scope)
     printed = capsys.readouterr().out
@@ -36,6 +39,10 @@ def test_examples_of_reading_run(whole, block, tmp_path, monkeypatch, capsys):
         assert scope["rows"].num_rows == len(rows)
         assert {row["output"] for row in scope["rows"]} == {row["output"] for row in rows}
         assert scope["items"].num_rows == 8
+    elif "ways" in scope:
+        files = build_report([whole[0]], tmp_path / "report")
+        assert "-ways.csv" in " ".join(file.name for file in files.figures)
+        assert "Accuracy of every way to answer." in files.page.read_text(encoding="utf-8")
     else:
         assert "shuffled" in printed
 
