@@ -2,7 +2,7 @@
 
 A selector is one registered class in one file: a `Selector`, whose `fit` returns a `FittedSelector`
 (docs/methods.md 6). Pairs are ranked by their right answers on the tuning split, by the rules of
-`analysis.select`.
+`analysis.pair_choice`.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def ranked(
         labels: what is right there.
         most: how many at most; None = all of them.
         scope: ``all`` candidates, or ``target-first`` ones only.
-        tie: see `analysis.select.pilot_pair`.
+        tie: see `analysis.pair_choice.pilot_pair`.
         items: the items that count, shape (items,); None = all.
 
     Raises:

@@ -291,7 +291,7 @@ def was_fitted_on(selector: SavedSelector, text_keys: Iterable[int]) -> bool | N
 
     Args:
         selector: the selector.
-        text_keys: of the texts (`tasks.fingerprints.text_key`).
+        text_keys: of the texts (`tasks.task.text_key`).
     """
     if selector.seen is None:
         return None

@@ -212,7 +212,7 @@ def one_question(
         vanilla: the unmodified answer.
         rows: the answer with each candidate.
         aux: the answer to aux; None if it was not read.
-        lang: the language that tells questions apart (see `analysis.select.language_column`).
+        lang: the language that tells questions apart (see `analysis.items.language_column`).
         n_layers: blocks of the model.
         options: the strings that an answer may be; None for an open question.
         attribution: score of each candidate by its gradient.
