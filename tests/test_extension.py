@@ -21,6 +21,7 @@ import torch
 
 import crosslatent as xl
 from crosslatent.cli.app import main
+from crosslatent.core import plugins
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
 from crosslatent.core.specs import Site
@@ -463,6 +464,7 @@ def crosslatent(tmp_path, monkeypatch, capsys):
         (info / "entry_points.txt").write_text(textwrap.dedent(entries))
         with monkeypatch.context() as installed:
             installed.syspath_prepend(folder)
+            plugins._installed.cache_clear()
             capsys.readouterr()
             code = main([str(argument) for argument in arguments])
             return code, *capsys.readouterr()

@@ -20,7 +20,7 @@ from crosslatent.engine.prefix_cache import Prefix, SharedCache, SuffixLayer
 from crosslatent.engine.prefix_layout import SlotBlock, Step
 from crosslatent.engine.requests import Request
 from crosslatent.engine.shared import SharedRows
-from crosslatent.interventions import kinds
+from crosslatent.interventions.kinds import transplant
 from crosslatent.model import Model
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
 
@@ -97,12 +97,12 @@ def edits_left_out(right, rows, first):
     return {}
 
 
-@replaced(kinds, "blend")
+@replaced(transplant, "blend")
 def vectors_of_the_next_row(right, own, vector, strength):
     return right(own, vector.roll(1, 0), strength)
 
 
-@replaced(kinds, "blend")
+@replaced(transplant, "blend")
 def strength_ignored(right, own, vector, strength):
     return right(own, vector, 0.5)
 

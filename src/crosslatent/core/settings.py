@@ -1,8 +1,8 @@
 """Settings of a job: each one is declared in one place, and everything else follows from it.
 
 A group of settings is a TypedDict whose fields carry a `Setting`, or a dataclass whose fields are
-made by `setting`. Its options on the command line (`cli.command_options`), the typed keywords of the Python
-interface (``Unpack[Group]``), their docstring and docs/cli.md are made from it.
+made by `setting`. Its options on the command line (`cli.command_options`), the typed keywords of
+the Python interface (``Unpack[Group]``), their docstring and docs/cli.md are made from it.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ class SpaceRecord:
     """How a space was made; plain data.
 
     Attributes:
-        model: "name"; "identity" as `model.model.identity_of` gives it; "rounded_weights_hash", which the
-            same weights in another type of numbers share.
+        model: "name"; "identity" as `model.model.identity_of` gives it; "rounded_weights_hash",
+            which the same weights in another type of numbers share.
         pooling: "last" (the last real token of a text) or "mean" (of all its real tokens).
         chat: whether texts went through the chat template.
         chat_args: arguments that the template got, by name.

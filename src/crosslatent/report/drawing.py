@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from crosslatent.core.specs import FINAL, Layer
-from crosslatent.report import colours
+from crosslatent.report import colours, safe
 
 FORMATS = ("png", "pdf", "svg")
 WIDTH = 340.0
@@ -62,6 +63,7 @@ _PIECES = (
     (re.compile(r' id="(strong|mesh)"'), r' class="\1"'),
     (re.compile(r' id="[A-Za-z][\w.]*_\d+"'), ""),
     (re.compile(r"font: ([\d.]+px) [^;\"]*"), r"font-size: \1"),
+    (re.compile(r"font-family: [^;\"]*; ?"), ""),
 )
 """What is changed in an SVG file so that it can be a part of a page: sizes, names and fonts."""
 _MOST_TICKS = 9
@@ -140,7 +142,8 @@ def in_page(svg: str, label: str = "") -> str:
     for pattern, replacement in _PIECES:
         svg = pattern.sub(replacement, svg)
     svg = re.sub("|".join(_VARIABLES), lambda found: f"var({_VARIABLES[found[0]]})", svg)
-    return svg.replace("<svg ", f'<svg role="group" aria-label="{label}" ', 1)
+    svg = svg.replace("<svg ", f'<svg role="group" aria-label="{label}" ', 1)
+    return str(safe.in_page(svg))
 
 
 def layer_name(layer: Layer) -> str:
@@ -186,7 +189,18 @@ def colour_scale(axis: Axes, mesh: QuadMesh, label: str, ticks: list[int] | None
     """A scale of colours below the axes of a mesh."""
     figure = axis.get_figure(root=True)
     assert figure is not None
-    bar = figure.colorbar(mesh, ax=axis, location="bottom", shrink=0.6, aspect=35, ticks=ticks)
+    # Of 50 colours and more, Matplotlib makes an image, which follows neither light nor dark.
+    steps = np.linspace(mesh.norm.vmin or 0.0, mesh.norm.vmax or 1.0, 41)
+    bar = figure.colorbar(
+        mesh,
+        ax=axis,
+        location="bottom",
+        shrink=0.6,
+        aspect=35,
+        ticks=ticks,
+        boundaries=steps,
+        values=(steps[1:] + steps[:-1]) / 2,
+    )
     bar.set_label(label, fontsize=7.5)
     bar.ax.tick_params(length=0, labelsize=7.5)
     bar.outline.set_visible(False)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
-from crosslatent.report.lens import evaluation as page
+from crosslatent.report import drawing
 from crosslatent.report.lens import write_evaluation_report
 from crosslatent.report.lens.evaluation_tables import condition_table, language_table
 from crosslatent.stats import Estimate
@@ -50,7 +50,7 @@ def found():
 
 @pytest.fixture
 def page_alone(monkeypatch):
-    monkeypatch.setattr(page, "write_figures", lambda *_: None)
+    monkeypatch.setattr(drawing, "FORMATS", ())
 
 
 @pytest.mark.usefixtures("page_alone")

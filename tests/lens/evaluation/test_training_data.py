@@ -246,7 +246,7 @@ def test_every_figure_says_what_was_trained_on(model, tuned, tmp_path, capsys):
     )
     for name in ("conditions", "languages"):
         assert "were trained on" in (tmp_path / "tables" / f"{name}.tex").read_text()
-    assert "2 of 10 were trained on" in (tmp_path / "figures" / "changes.svg").read_text()
+    assert "2 of 10 were trained on" in (tmp_path / "figures" / "changes-target.svg").read_text()
     lens_eval.print_evaluation(found)
     shown = capsys.readouterr().out
     assert "target 2 of 10; en 1 of 5; KL 1 of 3" in shown
