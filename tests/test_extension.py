@@ -128,6 +128,8 @@ def ladder(axes, caption, run):
 
 
 REGISTRIES = (KINDS, CONTROL_KINDS, SELECTORS, RULES, METRICS, FIGURES)
+for figure in FIGURES.own:  # imported now, they are known when the changes of a test are undone
+    FIGURES[figure]
 
 
 @pytest.fixture(scope="module")

@@ -96,10 +96,7 @@ class Forest:
         if self.scale is not None:
             return self.scale.limits
         if self.plain:
-            seen = [
-                number for line in self.rows for mark in line.marks for number in _numbers(mark)
-            ]
-            return 0.0, 1.1 * max(seen, default=1.0)
+            return 0.0, 1.1 * (max(self._seen, default=0.0) or 1.0)
         if not self.difference:
             return 0.0, 1.0
         step = self._step
