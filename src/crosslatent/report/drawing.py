@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from crosslatent.core.specs import FINAL, Layer
 from crosslatent.report import colours, safe
@@ -185,12 +185,19 @@ def layer_axis(axis: Axes, layers: Sequence[Layer]) -> None:
     axis.set_axisbelow(True)
 
 
-def colour_scale(axis: Axes, mesh: QuadMesh, label: str, ticks: list[int] | None = None) -> None:
+def colour_scale(
+    axis: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None
+) -> None:
     """A scale of colours below the axes of a mesh."""
     figure = axis.get_figure(root=True)
     assert figure is not None
     # Of 50 colours and more, Matplotlib makes an image, which follows neither light nor dark.
-    steps = np.linspace(mesh.norm.vmin or 0.0, mesh.norm.vmax or 1.0, 41)
+    low, high = mesh.get_clim()
+    assert low is not None
+    assert high is not None
+    steps = np.linspace(low, high, 41)
+    if ticks is None:
+        ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
     bar = figure.colorbar(
         mesh,
         ax=axis,

@@ -11,6 +11,7 @@ from crosslatent.report.figure import Reported, register_figure
 from crosslatent.report.forest import SPREAD, Forest, Mark, Row, draw, sizes
 from crosslatent.report.gains import by_language
 
+_NAMES = {"translate_test": "translate-test: answers the counterpart prompt"}
 _KINDS = {"vanilla": "base", "translate_test": "reference", "majority": "majority"}
 
 
@@ -25,7 +26,7 @@ def accuracy(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
 
 def _row(lang: str, ways: dict[str, Accuracy]) -> Row:
     marks = tuple(
-        Mark(kind, formatting.control(way), ways[way].accuracy)
+        Mark(kind, _NAMES.get(way) or formatting.control(way), ways[way].accuracy)
         for way, kind in _KINDS.items()
         if way in ways
     )

@@ -59,7 +59,7 @@ def _cells(
                     *(target, source, text),
                     ha="center",
                     va="center",
-                    fontsize=6.5,
+                    fontsize=7.5,
                     color="white" if strong else colours.INK,
                     gid=f"cell-{source}-{target}-label",
                 )
