@@ -267,6 +267,25 @@ def test_text_of_a_run_cannot_break_the_page(tmp_path: Path) -> None:
     assert all(file.parent == tmp_path / "out" / "figures" for file in paths.figures)
 
 
+def test_a_long_name_of_a_task_mixes_no_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "FORMATS", ("svg",))
+    rows = [row("a", "vanilla"), row("a")]
+    names = [
+        {
+            file.name.lstrip("x")
+            for file in build_report(
+                [write_run(tmp_path / name[:9], [item("a")], rows, task={"name": name})],
+                tmp_path / f"out-{name[:9]}",
+            ).figures
+        }
+        for name in ("x", "x" * 300)
+    ]
+    assert names[0] == names[1]
+    assert len(names[0]) > 4
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("gold", [None, "(1)"])
 def test_a_bare_run_still_makes_a_report(tmp_path: Path, gold: str | None) -> None:

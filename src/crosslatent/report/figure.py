@@ -134,10 +134,10 @@ def draw_run(run: Reported, folder: Path, stem: str) -> dict[str, list[Drawn]]:
 def _parts(name: str, run: Reported, folder: Path, stem: str) -> Iterator[Drawn]:
     figure = FIGURES[name]
     for part in figure.parts(run) if figure.parts is not None else ("",):
-        named = "-".join(text for text in (stem, name.replace("_", "-"), part) if text)
+        named = file_stem("-".join(text for text in (name.replace("_", "-"), part) if text))
         try:
             drawn = _drawn(
-                partial(figure, run=replace(run, part=part)), folder / file_stem(named), part
+                partial(figure, run=replace(run, part=part)), folder / f"{stem}-{named}", part
             )
         except Exception as error:
             if name in FIGURES.own:
