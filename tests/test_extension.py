@@ -128,8 +128,10 @@ def ladder(axes, caption, run):
 
 
 REGISTRIES = (KINDS, CONTROL_KINDS, SELECTORS, RULES, METRICS, FIGURES)
-for figure in FIGURES.own:  # imported now, they are known when the changes of a test are undone
-    FIGURES[figure]
+for registry in REGISTRIES:
+    # Imported now, kinds are still known when the changes of a test are undone.
+    for kind in tuple(registry.own):
+        registry[kind]
 
 
 @pytest.fixture(scope="module")

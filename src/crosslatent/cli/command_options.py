@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, is_dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
@@ -171,7 +171,7 @@ def _option(group: type[Any], name: str, setting: Setting) -> inspect.Parameter:
         return _keyword(name, Annotated[switch, typer.Option(*flags, **look)], setting.default)
     kind: Any = list[str] if setting.repeated else str
     # Typer reads each text of several alone, but a setting reads all of them.
-    parser = partial(_parsed, setting.read) if setting.read and not setting.repeated else None
+    parser = _parser(setting.read) if setting.read and not setting.repeated else None
     option = typer.Option(*flags, parser=parser, **look)
     if setting.default is REQUIRED:
         return _keyword(name, Annotated[kind, option], inspect.Parameter.empty)
@@ -190,11 +190,16 @@ def _default(setting: Setting) -> Any:
         return None
 
 
-def _parsed(read: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return read(value)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+def _parser(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A parser for Typer; it has a name, which click 8.1 asks for."""
+
+    def value(text: Any) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return value
 
 
 def need_command(context: typer.Context) -> None:
