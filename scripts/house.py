@@ -1,7 +1,7 @@
 """The measures of the house: `python scripts/house.py`; the exit code is 1 if one is too large.
 
-Sizes are printed and limit nothing. What is counted is the Python code of src, unless it says
-otherwise; `MEASURES` has the limits.
+What is counted is the Python code of src, unless it says otherwise. `MEASURES` and `MOST` have the
+limits; the other sizes are printed alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -191,21 +190,3 @@ class Page(HTMLParser):
 
     def handle_comment(self, data: str) -> None:
         self.comments.append(data)
-
-
-def texts_in(plain: Any) -> Iterator[str]:
-    """Every text in plain data, keys included."""
-    if isinstance(plain, str):
-        yield plain
-    elif isinstance(plain, dict):
-        for key, value in plain.items():
-            yield from texts_in(key)
-            yield from texts_in(value)
-    elif isinstance(plain, list):
-        for value in plain:
-            yield from texts_in(value)
-
-
-def data_of(page: Page) -> list[Any]:
-    """The JSON that stands in a page's scripts."""
-    return [json.loads(text) for kind, text in page.scripts if kind == "application/json"]

@@ -100,6 +100,13 @@ def styled() -> Iterator[None]:
         yield
 
 
+def figure_of(axes: Axes) -> Figure:
+    """The figure that axes are drawn in."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
 def svg_of(figure: Figure) -> str:
     """A figure as an SVG file's text, see `in_page`."""
     FigureCanvasAgg(figure)
@@ -189,8 +196,7 @@ def colour_scale(
     axis: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None
 ) -> None:
     """A scale of colours below the axes of a mesh."""
-    figure = axis.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(axis)
     # Of 50 colours and more, Matplotlib makes an image, which follows neither light nor dark.
     low, high = mesh.get_clim()
     assert low is not None

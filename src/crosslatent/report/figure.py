@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, update_wrapper
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reported:
     """What a figure may show of one run.
 
@@ -55,6 +55,9 @@ class Reported:
         alone = replace(self.analysis, runs=[self.summary], modules=None, repeats=[])
         return long_table(alone, [self.choosing])
 
+
+_LONGEST_NAME = 60
+"""Bytes of a figure's name and part in the name of its files, which the task's stem is before."""
 
 Draw = Callable[[Axes, list[str], Reported], "pd.DataFrame"]
 Parts = Callable[[Reported], Sequence[str]]
@@ -127,18 +130,12 @@ def draw_run(run: Reported, folder: Path, stem: str) -> dict[str, list[Drawn]]:
     Raises:
         UsageError: a figure of another package cannot be loaded, or fails.
     """
-    drawn = {name: list(_parts(name, run, folder, stem)) for name in FIGURES}
-    return {name: parts for name, parts in drawn.items() if parts}
-
-
-def _parts(name: str, run: Reported, folder: Path, stem: str) -> Iterator[Drawn]:
-    figure = FIGURES[name]
-    for part in figure.parts(run) if figure.parts is not None else ("",):
-        named = file_stem("-".join(text for text in (name.replace("_", "-"), part) if text))
+    taken: list[str] = []
+    drawn: dict[str, list[Drawn]] = {}
+    for name in FIGURES:
+        figure = FIGURES[name]
         try:
-            drawn = _drawn(
-                partial(figure, run=replace(run, part=part)), folder / f"{stem}-{named}", part
-            )
+            drawn[name] = list(_parts(figure, name, run, folder / stem, taken))
         except Exception as error:
             if name in FIGURES.own:
                 raise
@@ -146,6 +143,19 @@ def _parts(name: str, run: Reported, folder: Path, stem: str) -> Iterator[Drawn]
                 f"The figure {name!r} of {figure.__module__} cannot be drawn "
                 f"({type(error).__name__}: {one_line(error)}): mend that package, or uninstall it."
             ) from error
+    return {name: parts for name, parts in drawn.items() if parts}
+
+
+def _parts(
+    figure: Figure, name: str, run: Reported, start: Path, taken: list[str]
+) -> Iterator[Drawn]:
+    """The drawings of a figure; their files' names begin with `start`, and none is in `taken`."""
+    for part in figure.parts(run) if figure.parts is not None else ("",):
+        run.part = part
+        plain = "-".join(text for text in (name.replace("_", "-"), part) if text)
+        taken.append(file_stem(plain, taken, _LONGEST_NAME))
+        stem = start.with_name(f"{start.name}-{taken[-1]}")
+        drawn = _drawn(partial(figure, run=run), stem, part)
         if drawn is not None:
             yield drawn
 
@@ -168,6 +178,6 @@ def _drawn(
         if not len(table):
             return None
         said = " ".join(caption)
-        svg = in_page(save(canvas, stem), str(escape(said)))
+        svg = in_page(save(canvas, stem), escape(said))
     write_csv(table, stem.with_name(f"{stem.name}.csv"))
     return Drawn(part, svg, said)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from crosslatent.report import colours, formatting, safe
-from crosslatent.report.drawing import WIDTH
+from crosslatent.report.drawing import WIDTH, figure_of
 from crosslatent.stats import Estimate
 
 _MARGIN = 8.0
@@ -168,8 +168,7 @@ def draw(axes: Axes, caption: list[str], title: str, forest: Forest) -> pd.DataF
     Returns:
         Every mark: `label`, `name`, `kind`, `value`, `low`, `high`, `n`, `clusters`, `seed`.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(axes)
     figure.set_layout_engine("none")
     axes.set_axis_off()
     axes.set_xlim(*forest.limits)

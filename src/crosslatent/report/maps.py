@@ -91,7 +91,6 @@ def _figure(grid: PairGrid, mark: Pair | None) -> go.Figure:
 class MapView:
     """What one grid shows: z in points (or percent changed), cell labels, texts on hover."""
 
-    title: str
     has_gain: bool
     z: Matrix
     labels: list[list[str]]
@@ -105,7 +104,6 @@ def map_view(grid: PairGrid) -> MapView:
     shares = grid.gain if has_gain else grid.changed
     size = len(shares)
     return MapView(
-        title=f"{formatting.first_upper(formatting.language(grid.lang))}, {_split(grid.split)}",
         has_gain=has_gain,
         z=[[None if cell is None else round(100 * cell, 2) for cell in line] for line in shares],
         labels=[[_label(cell, size, has_gain) for cell in line] for line in shares],
@@ -186,9 +184,8 @@ def payload(run: RunSummary, component: str, split: str | None) -> str:
 
 def caption_of(grid: PairGrid) -> str:
     """What a map is of, on how many questions."""
-    view = map_view(grid)
-    sizes = forest.sizes([grid.vanilla]) if view.has_gain else f"n = {grid.n}"
-    return f"{view.title}: {sizes}; unmodified {formatting.percent(grid.vanilla.value)}."
+    sizes = f"n = {grid.n}" if grid.vanilla.value is None else forest.sizes([grid.vanilla])
+    return f"{title_of(grid)}: {sizes}; unmodified {formatting.percent(grid.vanilla.value)}."
 
 
 def limit(run: RunSummary, grid: PairGrid) -> float:
@@ -233,8 +230,10 @@ def _hover(grid: PairGrid, source: int, target: int) -> str:
     return "\n".join(lines)
 
 
-def _split(name: str) -> str:
-    return "all questions" if name == ALL else f"{name} questions"
+def title_of(grid: PairGrid) -> str:
+    """The questions of a grid: their languages and split."""
+    which = "all questions" if grid.split == ALL else f"{grid.split} questions"
+    return f"{formatting.first_upper(formatting.language(grid.lang))}, {which}"
 
 
 def _axis(title: str, size: int) -> dict[str, Any]:

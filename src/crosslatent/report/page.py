@@ -231,7 +231,7 @@ def _maps(reported: Reported, figures: list[Drawn]) -> Passage:
         [maps.map_sentence(run, maps.shown_grids(run, split), split)],
         figures,
         maps=[maps.payload(run, figure.part, split) for figure in figures],
-        chooser=[maps.map_view(grid).title for grid in maps.own_grids(run, figures[0].part, split)],
+        chooser=[maps.title_of(grid) for grid in maps.own_grids(run, figures[0].part, split)],
     )
 
 

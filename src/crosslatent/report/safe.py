@@ -17,8 +17,8 @@ import pandas as pd
 
 from crosslatent.core.untrusted import json_text
 
-LONGEST_LABEL, LONGEST_TITLE = 48, 100
-"""Letters of a name beside a static figure, and of one above it."""
+LONGEST_LABEL = 48
+"""Letters of a name in a figure."""
 LONGEST_STEM = 80
 """Letters of a file's name before its ending; most file systems allow 255 bytes for all of it."""
 
@@ -46,12 +46,6 @@ def in_script(plain: Any) -> str:
     """
     # Neither "</script" nor "<!--", which would hide the end of the element from the browser.
     return json_text(plain).replace("<", "\\u003c")
-
-
-def in_plotly(text: str) -> str:
-    """Text for Plotly, which takes some tags, and places such as ``%{x}``, for its own."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return escaped.replace("%{", "&#37;{")
 
 
 def printable(text: str) -> str:
@@ -101,17 +95,18 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame.map(in_csv).to_csv(path, index=False)
 
 
-def file_stem(name: str, taken: Container[str] = ()) -> str:
+def file_stem(name: str, taken: Container[str] = (), most: int = LONGEST_STEM) -> str:
     """A name for a file, out of a name that may be anything: nothing in it leads elsewhere.
 
     Args:
         name: such as that of a task.
         taken: stems that are in use; a number is added to what would be one of them.
+        most: bytes of the stem, but for the number.
     """
     plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
     # Programs take a name that begins with a dash for an option.
     plain = plain.lstrip("-") or "run"
-    stem = plain.encode()[:LONGEST_STEM].decode(errors="ignore")
+    stem = plain.encode()[:most].decode(errors="ignore")
     number, found = 1, stem
     while found in taken:
         number += 1

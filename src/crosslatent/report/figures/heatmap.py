@@ -11,6 +11,7 @@ from crosslatent.analysis.accuracy import PairGrid
 from crosslatent.analysis.items import ALL
 from crosslatent.core.specs import Pair
 from crosslatent.report import colours, formatting, safe
+from crosslatent.report.drawing import figure_of
 from crosslatent.report.figure import Reported, components, register_figure
 from crosslatent.report.gains import pooled
 from crosslatent.report.maps import LABELLED_LAYERS, MapView, caption_of, limit, map_view, own_grids
@@ -76,8 +77,7 @@ def _outline(axes: Axes, pair: Pair) -> None:
 
 
 def _bar(axes: Axes, scale: LinearSegmentedColormap, low: float, high: float, title: str) -> None:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(axes)
     figure.set_size_inches(figure.get_figwidth(), figure.get_figwidth() * 1.12)
     bar = axes.inset_axes((0.2, -0.2, 0.6, 0.022))
     for place in range(_BAR):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
-from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def write_figures(space: Space, views: Sequence[LayerView], folder: Path) -> lis
         if len(space.languages) > 2:
             save(angles(space, views), folder / "angles")
         return [
-            Drawn("", in_page(save(figure, folder / name), str(escape(caption))), caption)
+            Drawn("", in_page(save(figure, folder / name), escape(caption)), caption)
             for name, caption, figure in over_layers(space, views)
         ]
 
@@ -92,7 +92,7 @@ def _shown(
 ) -> Drawn:
     figure = Figure(figsize=(_SIDE, height), layout="constrained")
     draw(figure.add_subplot(), view)
-    return Drawn(str(view.layer), in_page(svg_of(figure), str(escape(caption))), caption)
+    return Drawn(str(view.layer), in_page(svg_of(figure), escape(caption)), caption)
 
 
 def _strip_caption(space: Space) -> str:
