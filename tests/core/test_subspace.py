@@ -55,7 +55,7 @@ def test_equals_the_formulas_written_down_again(rank: int | None) -> None:
     assert not fit.direction("en").any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 7), d=st.integers(8, 40), data=st.data())
 def test_agnostic_is_orthogonal_to_specific(seed: int, n: int, d: int, data: st.DataObject) -> None:
     languages = tuple(f"l{place}" for place in range(n))

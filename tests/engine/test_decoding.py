@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslatent.engine.decoding import greedy, log_probabilities, top_two
@@ -24,7 +24,6 @@ def test_the_highest_logit_and_the_next(vocab, dtype):
     assert torch.equal(second.float(), expected[:, 1])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-2, 2), min_size=2, max_size=40), st.integers(2, 9))
 def test_the_lowest_id_wins_a_tie(values, width):
     token, best, second = top_two(torch.tensor([values], dtype=torch.float32), width)

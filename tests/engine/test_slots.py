@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslatent.engine.prefix_layout import Slots, select
@@ -11,7 +11,6 @@ from crosslatent.engine.prefix_layout import Slots, select
 CPU = torch.device("cpu")
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(6, 8))
 def test_rows_come_back_from_slots_of_their_own_group(groups, n_groups):
     slots = Slots.of(torch.tensor(groups), n_groups, CPU)

@@ -102,7 +102,7 @@ def test_one_cluster_has_a_value_but_no_interval() -> None:
     assert found.low is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1_000), st.randoms(use_true_random=False))
 def test_neither_side_nor_order_nor_scale_matters(seed: int, random) -> None:
     first, second = cubes(seed, items=20, side=3)

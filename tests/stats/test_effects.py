@@ -33,7 +33,7 @@ def changes(repaired: int, broken: int) -> tuple[list[int], list[int]]:
     return [1] * repaired + [0] * broken + [1], [0] * repaired + [1] * broken + [1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pairs)
 def test_h_is_that_of_statsmodels(rows: list[tuple]) -> None:
     treated, baseline, names = split(rows)
@@ -96,7 +96,7 @@ def test_agreeing_clusters_count_once_each() -> None:
     assert found.low == pytest.approx(low / (1 - low))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs)
 def test_swapping_the_sides_mirrors_every_scale(rows: list[tuple]) -> None:
     treated, baseline, names = split(rows)

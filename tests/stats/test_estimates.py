@@ -160,7 +160,7 @@ columns = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(columns, st.integers(0, 3))
 def test_columns_together_are_the_columns_one_by_one(table: list[list[float]], seed: int) -> None:
     clusters = [f"c{k // 2}" for k in range(len(table))]
@@ -175,7 +175,7 @@ def test_columns_together_are_the_columns_one_by_one(table: list[list[float]], s
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(-2, 2), min_size=1, max_size=20),
     st.integers(0, 5),

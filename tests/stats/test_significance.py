@@ -164,7 +164,7 @@ answers = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers)
 def test_swapping_the_sides_swaps_the_one_sided_tests(rows: list[tuple]) -> None:
     true, control, clusters = map(list, zip(*rows, strict=True))
@@ -178,7 +178,7 @@ def test_swapping_the_sides_swaps_the_one_sided_tests(rows: list[tuple]) -> None
     assert one.value == -other.value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers, st.randoms(use_true_random=False))
 def test_order_and_names_do_not_matter(rows: list[tuple], random) -> None:
     shuffled = random.sample(rows, len(rows))
@@ -191,7 +191,7 @@ def test_order_and_names_do_not_matter(rows: list[tuple], random) -> None:
     assert tests[0] == tests[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=12))
 def test_with_one_item_per_cluster_all_tests_are_mcnemar(change: list[float]) -> None:
     names = [str(k) for k in range(len(change))]

@@ -90,7 +90,7 @@ def test_nothing_is_missing_of_a_whole_run_and_everything_of_none():
     assert len(found) == len(set(found)) == GRID.rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_exactly_what_is_not_there_is_missing(data):
     held = everything()

@@ -124,7 +124,7 @@ PARTS = st.sampled_from(
 TEXTS = st.one_of(st.lists(PARTS, max_size=14).map("".join), st.text(max_size=40))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(TEXTS)
 def test_pieces_are_the_text(text: str) -> None:
     pieces = cut(text)
@@ -172,14 +172,14 @@ def _translated(text: str, translator: Callable[[str], str]) -> str:
     return join(cut(text), whole)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(TEXTS)
 def test_a_translator_that_changes_nothing_gives_the_same_text(text: str) -> None:
     assert _translated(text, str) == text
 
 
 @pytest.mark.parametrize("translator", TRANSLATORS, ids=lambda function: function.__name__)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(TEXTS)
 def test_structure_survives_any_translator(translator: Callable[[str], str], text: str) -> None:
     done = _translated(text, translator)

@@ -109,9 +109,9 @@ def accuracies(data: RunData, tune: str) -> list[Accuracy]:
         "translate_test": data.items.translate_test,
         "surer": surer(data),
     }
-    margin = best_margin(data, data.items.in_group(tune))
+    fitted = data.items.in_group(tune)
+    margin = best_margin(data, fitted)
     if margin is not None:
-        fitted = data.items.in_group(tune)
         everywhere["surer_calibrated"] = np.where(fitted, np.nan, surer(data, margin))
     for split, lang, mask in groups(data.items):
         for name, values in (everywhere | _majorities(data.items, mask)).items():

@@ -138,9 +138,8 @@ def attribution_cubes(data: RunData) -> dict[Component, Floats]:
     for component in data.components:
         rows = (kind == component) & (place >= 0)
         if rows.any():
-            cube = np.full((len(places), data.n_layers, data.n_layers), np.nan)
+            cube = found[component] = np.full((len(places), data.n_layers, data.n_layers), np.nan)
             cube[place[rows], source[rows], target[rows]] = score[rows]
-            found[component] = cube
     return found
 
 

@@ -196,8 +196,8 @@ def introduction() -> Iterator[str]:
     )
     for number, name in enumerate(TASKS, 1):
         task = task_of(name)
-        asked = f"{len(task.items):,} questions"
-        yield f"Task {number} of {len(TASKS)}, {name}: {task.title} ({asked})."
+        size = f"{len(task.items):,} questions"
+        yield f"Task {number} of {len(TASKS)}, {name}: {task.title} ({size})."
     yield (
         "While it runs: prompts are read once each; then items (questions) are answered, and a row "
         "is one answer with one vector copied in."

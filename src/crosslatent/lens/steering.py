@@ -80,8 +80,7 @@ def steered(model: Model, space: Space, steering: Steering) -> Iterator[None]:
     context opened first acts first: ``with steered(...), patched(...)`` replaces the steered
     output by the vector. Vectors captured while it is open are those of the steered model; capture
     them before if they are to come from the unmodified one. Every forward of ``model.hf`` runs in
-    evaluation mode, whatever mode the model is in. Hooks are gone on leaving, after an exception
-    too.
+    evaluation mode, whatever its mode. Hooks are gone on leaving, after an exception too.
 
     Args:
         model: the model.

@@ -108,10 +108,7 @@ def refusal(what: str, error: Exception, advice: str) -> RunFolderError:
             "of it, and run the same command again."
         )
     elif number == errno.EIO or isinstance(error, ConnectionError | TimeoutError):
-        advice = (
-            "what was there is kept, so run the same command again when the location can be "
-            "written."
-        )
+        advice = "what was there is kept, so run the same command again when it can be written."
     else:
         kind = RunFolderError
     return kind(f"{what} ({why(error)}): {advice}")

@@ -201,12 +201,8 @@ def _fisher_interval(
     if value is None or abs(value) >= 1 or clusters < 2:
         return None, None
     draws = cluster_draws(clusters, seed, resamples)
-    found = np.concatenate(
-        [
-            _spearman(sides[0].means(some), sides[1].means(some))
-            for some in np.split(draws, range(_AT_ONCE, resamples, _AT_ONCE))
-        ]
-    )
+    parts = np.split(draws, range(_AT_ONCE, resamples, _AT_ONCE))
+    found = np.concatenate([_spearman(*(side.means(part) for side in sides)) for part in parts])
     found = found[~np.isnan(found)]
     if len(found) < _DEFINED * resamples:
         return None, None

@@ -183,8 +183,7 @@ def _read(settings: str) -> tuple[str, str, str, float, Tokens, str]:
             "for the last token of the prompt alone."
         )
     which = form[6] or "all"
-    count = which.removeprefix("last")
-    tokens = _TOKENS[which] if which in _TOKENS else Tokens("last", int(count))
+    tokens = _TOKENS.get(which) or Tokens("last", int(which.removeprefix("last")))
     return form[1], form[2], form[3], scale, tokens, form[4]
 
 
