@@ -42,28 +42,45 @@ def prompts(model):
     return ids_of(model, MAIN), ids_of(model, AUX)
 
 
-def by_small_steps(model, main, aux, component, score, positions=1):
-    """The slope at strength 0 of every pair, from small strengths of the oracle's own edit.
+def likeliest(model, main, component, vectors):
+    """The tokens that are likeliest unmodified, or under a pair of a block and itself."""
+    edits = [Transplant(Site(component, at), vectors[at]) for at in range(model.n_layers)]
+    seen = []
+    for row in [(), *((edit,) for edit in edits)]:
+        with reading(model, main, row) as start:
+            seen.append(start.logits[0].log_softmax(-1))
+    order = torch.stack(seen).amax(0).argsort(descending=True)
+    return AttributionScore("rise", tuple((token,) for token in order[:CANDIDATES].tolist()))
 
-    Differences over two widths, so that the curvature of the score drops out.
+
+def steps(value):
+    """The slope of a function at 0, over two widths, so that its curvature drops out."""
+    near, far = (value(width) - value(-width) for width in (STEP, 2 * STEP))
+    return (8 * near - far) / (12 * STEP)
+
+
+def by_small_steps(model, main, aux, component, score, positions=1, *, removed=False):
+    """The estimate of every pair, from small strengths of the oracle's own edit.
+
+    That is the slope at strength 0; with `removed`, the lower of it and of what comes of a module
+    that writes nothing, and of the slope there.
     """
     vectors = capture_ids(model, [aux], [component], positions=positions)[component][0]
-    if score.kind == "rise" and not score.options:  # the likeliest tokens without any edit
-        with reading(model, main, ()) as start:
-            order = start.logits[0].argsort(descending=True)
-        score = AttributionScore("rise", tuple((token,) for token in order[:CANDIDATES].tolist()))
+    if score.kind == "rise" and not score.options:
+        score = likeliest(model, main, component, vectors)
 
-    def value(source, target, strength):
-        edit = Transplant(Site(component, target), vectors[source], strength)
-        with reading(model, main, (edit,)) as start:
+    def value(*edits):
+        with reading(model, main, edits) as start:
             return score.of(start.logits[0])
 
     def slope(source, target):
-        near, far = (
-            value(source, target, width) - value(source, target, -width)
-            for width in (STEP, 2 * STEP)
-        )
-        return float(((8 * near - far) / (12 * STEP)).max())
+        site, vector = Site(component, target), vectors[source]
+        found = steps(lambda width: value(Transplant(site, vector, width)))
+        if removed:
+            there = value(Transplant(site, 0 * vector)) - value()
+            nothing = there + steps(lambda width: value(Transplant(site, width * vector)))
+            found = torch.minimum(found, nothing)
+        return float(found.max())
 
     return np.array([[slope(i, j) for j in range(model.n_layers)] for i in SOURCES])
 
@@ -88,11 +105,48 @@ def test_it_is_the_slope_of_a_transplant(family, component):
     model = precise(family)
     main, aux = prompts(model)
     score = AttributionScore("rise", clear_options(model, main))
-    found = attribute(model, main, aux, [component], score=score)[component]
+    found = attribute(model, main, aux, [component], score=score, removed=False)[component]
     assert found.shape == (model.n_layers, model.n_layers)
     assert found.dtype == np.float32
     expected = by_small_steps(model, main, aux, component, score)
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_oss", "falcon"])
+@pytest.mark.parametrize("component", ["attn", "ffn", "attn_residual"])
+def test_long_steps_are_estimated_without_the_own_output_too(family, component):
+    model = precise(family)
+    main, aux = prompts(model)
+    score = AttributionScore("rise", clear_options(model, main))
+    found = attribute(model, main, aux, [component], score=score)[component]
+    expected = by_small_steps(model, main, aux, component, score, removed=True)
+    assert_close(found, expected)
+    plain = attribute(model, main, aux, [component], score=score, removed=False)[component]
+    assert np.all(found <= plain + 1e-6)
+    assert not np.allclose(found, plain)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "olmo2"])
+def test_a_module_with_a_norm_after_it_has_no_output_of_nearly_nothing(family):
+    model = precise(family)
+    main, aux = prompts(model)
+    for component in ("attn", "ffn"):
+        found = [
+            attribute(model, main, aux, [component], removed=removed)[component]
+            for removed in (True, False)
+        ]
+        assert np.array_equal(*found)
+
+
+def test_a_short_step_is_estimated_from_the_own_output_alone():
+    model = precise("llama")
+    main, aux = prompts(model)
+    for component in ("attn", "ffn", "block"):
+        found = [
+            attribute(model, main, aux, [component], strength=1e-3, removed=removed)[component]
+            for removed in (True, False)
+        ]
+        assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,7 +155,7 @@ def test_every_score_and_several_positions(kind, has_options):
     model = precise("llama")
     main, aux = prompts(model)
     score = AttributionScore(kind, clear_options(model, main) if has_options else ())
-    found = attribute(model, main, aux, ["ffn"], score=score, positions=3)["ffn"]
+    found = attribute(model, main, aux, ["ffn"], score=score, positions=3, removed=False)["ffn"]
     expected = by_small_steps(model, main, aux, "ffn", score, positions=3)
     assert_close(found, expected)
 
@@ -161,7 +215,8 @@ def test_a_prompt_beyond_the_rotary_limit_is_read_in_one_piece():
     aux = main[::-1]  # as long: dynamic embeddings stay as the longest text so far wanted them
     assert model.rotary_limit is not None
     assert len(main) > model.rotary_limit
-    found = list(attributions(model, [(main, aux)] * 2, ["attn"], scores=[AttributionScore()] * 2))
+    scores = [AttributionScore()] * 2
+    found = list(attributions(model, [(main, aux)] * 2, ["attn"], scores=scores, removed=False))
     expected = by_small_steps(model, main, aux, "attn", AttributionScore())
     for each in found:
         assert_close(each["attn"], expected)

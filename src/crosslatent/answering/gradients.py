@@ -11,42 +11,47 @@ backward give g_j and o_j of all blocks, one forward over aux gives all v_i: all
 ranked without running one of them. S says what the model is inclined to answer, never whether it is
 right, so no gold answer is needed.
 
+A vector of another block is no small step from o_j: it has nothing of it. On models whose repairing
+pairs are planted, the estimate above ranks first, for attention, pairs that take away what o_j did,
+since the gates that it held open have a slope and no end. So a second estimate starts from the
+forward in which the module writes nothing: what that loses is measured, and what v_i brings is of
+first order there (``removed``). Unless the step is short, the lower of the two counts. A module
+with a norm after it has no output that is nearly nothing: there the first estimate counts alone.
+
 Which S: the model's confidence is the obvious one, but what raises it most makes a wrong answer
 surer still, and finds fewer of the pairs that repair answers than chance does. What finds them is
-how much the pair lifts any one of the answers (``rise``).
+how much the pair lifts any one of the answers (``rise``). Where the answers are not given, they are
+looked for among those that the counterpart's own output of each block would make likely.
 
-The tokens before the edited ones are read once without gradients. Nothing that an edit changes goes
-through them, so a backward pass is over the edited tokens alone, and one for each option is cheap.
+A backward pass is over the edited tokens alone (`prompt_end`), so one for each option is cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
 
+from crosslatent.answering.prompt_end import Probe, PromptEnd, replacing, without_weights
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.specs import Component, Site
-from crosslatent.engine.prefill import read_prefix
 from crosslatent.interventions.activations import capture_ids
-from crosslatent.model import Model, PromptBatch, caches, encode_batch, rewriting
+from crosslatent.model import Model
 from crosslatent.model.modes import answering
 from crosslatent.model.prompts import check_positions
-from crosslatent.model.sites import Rewrite
 from crosslatent.model.structure import refuse_encoder
 
 Kind = Literal["rise", "likeliest", "margin", "entropy"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 CANDIDATES = 8
-"""First tokens whose rise is looked at where there are no options: the likeliest ones."""
+"""First tokens whose rise is looked at where there are no options: those that are likeliest in the
+unmodified forward, or in one of those with the output of a block of aux in the same block."""
 
 Scores = dict[Component, NDArray[np.float32]]
 """Component -> estimated change of the score (nats), N sources N targets."""
@@ -84,17 +89,13 @@ class AttributionScore:
     def of(self, logits: Tensor) -> Tensor:
         """The quantities of which a pair's largest change counts, vocab -> values.
 
-        Only ``rise`` has more than one: a log-probability for each option.
+        Only ``rise`` has more than one: a log-probability for each option, or each token.
         """
         log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         if self.options:
             log_probs = torch.stack([log_probs[list(ids)].logsumexp(0) for ids in self.options])
         if self.kind == "rise":
-            return (
-                log_probs
-                if self.options
-                else log_probs.topk(min(CANDIDATES, len(log_probs))).values
-            )
+            return log_probs
         if self.kind == "likeliest":
             return log_probs.max()[None]
         if self.kind == "margin":
@@ -113,6 +114,7 @@ def attribute(
     score: AttributionScore = AttributionScore(),
     positions: int = 1,
     strength: float = 1.0,
+    removed: bool = True,
 ) -> Scores:
     """Estimate what every (source, target) pair would do to the first step.
 
@@ -125,6 +127,8 @@ def attribute(
         score: what is estimated.
         positions: how many of the last tokens would be carried over.
         strength: alpha of the transplants.
+        removed: estimate long steps from the forward without the module's own output too, and take
+            the lower estimate. If not, it is plain attribution patching.
 
     Returns:
         For each component the estimated change of the score in nats, N sources N targets, float32.
@@ -141,6 +145,7 @@ def attribute(
         scores=[score],
         positions=positions,
         strength=strength,
+        removed=removed,
     )
     return scores
 
@@ -153,6 +158,7 @@ def attributions(
     scores: Sequence[AttributionScore],
     positions: int = 1,
     strength: float = 1.0,
+    removed: bool = True,
     batch_size: int = 16,
     advance: Callable[[int, int], None] | None = None,
 ) -> Iterator[Scores]:
@@ -165,6 +171,7 @@ def attributions(
         scores: what is estimated, one for each prompt.
         positions: how many of the last tokens would be carried over.
         strength: alpha of the transplants.
+        removed: see `attribute`.
         batch_size: prompts that run together.
         advance: called after every batch with the number of prompts done, and their total.
 
@@ -179,11 +186,14 @@ def attributions(
         part = prompts[at : at + batch_size]
         mains, auxes = [main for main, _ in part], [aux for _, aux in part]
         check_positions(positions, *mains)
-        with answering(model.hf, gradients=True):
-            slopes = _slopes(model, mains, components, scores[at : at + len(part)], positions)
         captured = capture_ids(model, auxes, components, batch_size=batch_size, positions=positions)
+        with answering(model.hf, gradients=True), without_weights(model.hf):
+            end = PromptEnd(model, mains, positions)
+            sought = _with_answers(end, captured, scores[at : at + len(part)])
+            slopes = _slopes(end, components, sought, removed=removed)
         found = {
-            kind: _largest(strength, captured[kind], *slopes[_written(kind)]) for kind in components
+            kind: _estimates(strength, captured[kind], slopes[_written(kind)])
+            for kind in components
         }
         for row in range(len(part)):
             yield {kind: values[row] for kind, values in found.items()}
@@ -211,27 +221,70 @@ def check_attribution(model: Model) -> None:
         )
 
 
-_Slope = tuple[Tensor, Tensor]
-"""Gradients, values batch layers positions d_model, and own outputs, which have one axis less; on
-the CPU."""
+@dataclass(frozen=True, slots=True)
+class _Slopes:
+    """A score and its gradients with respect to the outputs of a module, on the CPU.
+
+    Attributes:
+        own: the module's outputs, batch layers positions d_model.
+        slopes: at these, values batch layers positions d_model.
+        removed: what changes if the outputs of one layer are nothing, and the gradients there:
+            values batch layers, values batch layers positions d_model. None = not computed.
+    """
+
+    own: Tensor
+    slopes: Tensor
+    removed: tuple[Tensor, Tensor] | None
 
 
-def _largest(strength: float, vectors: Tensor, slopes: Tensor, own: Tensor) -> NDArray[np.float32]:
-    """Strength times g_j . (v_i - o_j), summed over positions; the largest of all values.
+def _estimates(strength: float, vectors: Tensor, at: _Slopes) -> NDArray[np.float32]:
+    """The largest estimated change of all values, by pair.
 
     Args:
         strength: alpha.
         vectors: captured over aux, batch layers (positions) d_model.
-        slopes: values batch layers positions d_model.
-        own: batch layers positions d_model.
+        at: slopes at the targets.
 
     Returns:
         Batch sources targets.
     """
-    g, v, o = slopes.double().flatten(3), vectors.double().flatten(2), own.double().flatten(2)
+    g, v, o = at.slopes.double().flatten(3), vectors.double().flatten(2), at.own.double().flatten(2)
     # The second term does not depend on the source: all pairs come from one product.
-    products = torch.einsum("kbjd,bid->kbij", g, v) - (g * o).sum(-1)[:, :, None]
-    return (strength * products).amax(0).float().numpy()
+    changes = strength * (torch.einsum("kbjd,bid->kbij", g, v) - (g * o).sum(-1)[:, :, None])
+    if at.removed is not None and not _has_no_scale(g, o):
+        lost, g = at.removed[0].double(), at.removed[1].double().flatten(3)
+        # What is written instead is (1 - alpha) o_j + alpha v_i, all of it beside nothing.
+        left = (1 - strength) * (g * o).sum(-1)
+        brought = strength * torch.einsum("kbjd,bid->kbij", g, v)
+        least = torch.minimum(changes, (lost + left)[:, :, None] + brought)
+        changes = torch.where(_far_from_own(strength, v, o), least, changes)
+    return changes.amax(0).float().numpy()
+
+
+def _has_no_scale(g: Tensor, o: Tensor) -> bool:
+    """Whether only the direction of outputs counts, because a norm comes after them.
+
+    By Euler's theorem no gradient has a part along its output then.
+
+    Args:
+        g: gradients, values batch targets d.
+        o: own outputs, batch targets d.
+    """
+    along = (g * o).sum(-1).abs()
+    return bool((along < 0.01 * g.norm(dim=-1) * o.norm(dim=-1)).all())
+
+
+def _far_from_own(strength: float, v: Tensor, o: Tensor) -> Tensor:
+    """Whether the step from the own output is longer than half of that, batch sources targets.
+
+    Args:
+        strength: alpha.
+        v: vectors, batch sources d.
+        o: own outputs, batch targets d.
+    """
+    exact = "donot_use_mm_for_euclid_dist"
+    steps = strength * torch.cdist(v, o, compute_mode=exact)
+    return torch.gt(steps, o.norm(dim=-1)[:, None] / 2)
 
 
 def _written(component: Component) -> Component:
@@ -239,33 +292,87 @@ def _written(component: Component) -> Component:
     return "attn" if component == "attn_residual" else component
 
 
+def _with_answers(
+    end: PromptEnd, captured: Mapping[Component, Tensor], scores: Sequence[AttributionScore]
+) -> list[AttributionScore]:
+    """The scores, with the answers that are looked at where none are given.
+
+    Args:
+        end: the prompts.
+        captured: vectors of aux, batch layers (positions) d_model.
+        scores: of each prompt.
+    """
+    open_rows = [row for row, one in enumerate(scores) if one.kind == "rise" and not one.options]
+    if not open_rows:
+        return list(scores)
+    with torch.no_grad():
+        best = end.logits({}).log_softmax(-1)
+        for kind, vectors in captured.items():
+            for layer in range(end.model.n_layers):
+                values = vectors[:, layer].reshape(len(scores), end.positions, -1)
+                site = Site(_written(kind), layer)
+                changed = end.logits({site: replacing(values)}).log_softmax(-1)
+                best = torch.maximum(best, changed)
+    tokens = best.topk(min(CANDIDATES, best.shape[-1])).indices.tolist()
+    return [
+        replace(one, options=tuple((token,) for token in tokens[row])) if row in open_rows else one
+        for row, one in enumerate(scores)
+    ]
+
+
 def _slopes(
-    model: Model,
-    mains: Sequence[Sequence[int]],
+    end: PromptEnd,
     components: Sequence[Component],
     scores: Sequence[AttributionScore],
-    positions: int,
-) -> dict[Component, _Slope]:
-    """Gradients of the scores with respect to module outputs at the last tokens of main."""
-    # Left padding puts the last tokens of all rows into the same columns.
-    batch = encode_batch(model, mains, "left")
-    layers = range(model.n_layers)
+    *,
+    removed: bool,
+) -> dict[Component, _Slopes]:
+    """Scores and gradients with respect to module outputs at the last tokens of main."""
+    layers = range(end.model.n_layers)
     kinds = dict.fromkeys(map(_written, components))
-    probes = {Site(kind, layer): _Probe(positions) for kind in kinds for layer in layers}
-    edits: dict[Site, Rewrite] = {site: probe.rewrite for site, probe in probes.items()}
-    cache, inputs = _before_the_last(model, batch, positions)
-    with _without_weights(model.hf), rewriting(model, edits):
-        logits: Tensor = caches.forward(model.hf, inputs, cache, logits_to_keep=1).logits[:, -1]
-        values = [score.of(row) for score, row in zip(scores, logits, strict=True)]
-        gradients = _gradients(values, [probe.nudge for probe in probes.values()])
-    by_site = dict(zip(probes, gradients, strict=True))
+    probes = {Site(kind, layer): Probe(end.positions) for kind in kinds for layer in layers}
+    before, by_site = _slopes_at(end, scores, probes)
     return {
-        kind: (
-            torch.stack([by_site[Site(kind, layer)] for layer in layers], 2),
+        kind: _Slopes(
             torch.stack([probes[Site(kind, layer)].own.cpu() for layer in layers], 1),
+            torch.stack([by_site[Site(kind, layer)] for layer in layers], 2),
+            # A block's whole output is no part that could be nothing.
+            _removed(end, scores, kind, before) if removed and kind != "block" else None,
         )
         for kind in kinds
     }
+
+
+def _removed(
+    end: PromptEnd, scores: Sequence[AttributionScore], kind: Component, before: Tensor
+) -> tuple[Tensor, Tensor]:
+    """See `_Slopes.removed`.
+
+    Args:
+        end: the prompts.
+        scores: of each.
+        kind: the module whose output is nothing, in one block after the other.
+        before: the scores with all of them, values batch.
+    """
+    lost, slopes = [], []
+    for layer in range(end.model.n_layers):
+        site = Site(kind, layer)
+        values, found = _slopes_at(end, scores, {site: Probe(end.positions, keep=False)})
+        lost.append(values - before)
+        slopes.append(found[site])
+    return torch.stack(lost, 2), torch.stack(slopes, 2)
+
+
+def _slopes_at(
+    end: PromptEnd, scores: Sequence[AttributionScore], probes: Mapping[Site, Probe]
+) -> tuple[Tensor, dict[Site, Tensor]]:
+    """Scores, values batch, and their gradients with respect to what probes add; on the CPU."""
+    logits = end.logits({site: probe.rewrite for site, probe in probes.items()})
+    values = [score.of(row) for score, row in zip(scores, logits, strict=True)]
+    gradients = _gradients(values, [probe.nudge for probe in probes.values()])
+    most = max(len(row) for row in values)
+    rows = [torch.cat([row, row[-1:].expand(most - len(row))]).detach().cpu() for row in values]
+    return torch.stack(rows, 1), dict(zip(probes, gradients, strict=True))
 
 
 def _gradients(values: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
@@ -288,57 +395,3 @@ def _gradients(values: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tenso
         slopes = torch.autograd.grad(total, leaves, retain_graph=which < most - 1)
         found.append([slope.cpu() for slope in slopes])
     return [torch.stack(of_leaf) for of_leaf in zip(*found, strict=True)]
-
-
-class _Probe:
-    """Adds zeros to a module's output at the last tokens: its own output stays, a slope appears.
-
-    The zeros are the leaves of the backward pass. So a module may change its output in place
-    afterwards, and no weight has to take part.
-    """
-
-    def __init__(self, positions: int) -> None:
-        self._positions = positions
-        self.own: Tensor
-        """The module's output at the last tokens, batch positions d_model."""
-        self.nudge: Tensor
-        """The added zeros, batch positions d_model."""
-
-    def rewrite(self, hidden: Tensor) -> Tensor:
-        """See `model.sites.Rewrite`."""
-        last = hidden[:, -self._positions :]
-        self.own = last.detach().clone()
-        self.nudge = torch.zeros_like(self.own, requires_grad=True)
-        return torch.cat([hidden[:, : -self._positions], last + self.nudge], 1)
-
-
-def _before_the_last(
-    model: Model, batch: PromptBatch, positions: int
-) -> tuple[Cache | None, dict[str, Any]]:
-    """Read all but the last tokens; the cache, and what the forward with gradients reads."""
-    width = batch.ids.shape[1]
-    limit = model.rotary_limit
-    # Where rotary embeddings change with the length, a prompt is read in one piece.
-    whole = width == positions or (limit is not None and width > limit)
-    tail = width if whole else positions
-    inputs = {
-        "input_ids": batch.ids[:, width - tail :],
-        "attention_mask": batch.mask,
-        "position_ids": batch.positions[:, width - tail :],
-    }
-    if whole:
-        return None, inputs
-    return read_prefix(model, PromptBatch(batch.ids[:, :-tail], batch.mask[:, :-tail])), inputs
-
-
-@contextmanager
-def _without_weights(hf: PreTrainedModel) -> Iterator[None]:
-    """While open, no weight wants a gradient, so that nothing is kept for it."""
-    wanting = [weight for weight in hf.parameters() if weight.requires_grad]
-    try:
-        for weight in wanting:
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for weight in wanting:
-            weight.requires_grad_(True)

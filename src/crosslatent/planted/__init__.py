@@ -1,0 +1,1 @@
+"""Models whose right answers are known: a circuit, its weights, and what it must answer."""

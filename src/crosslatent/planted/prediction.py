@@ -1,0 +1,186 @@
+"""What every answer of a sweep over a planted model must be, and how that compares with what it is.
+
+A prediction is a Parquet file that is written before the sweep, and never after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crosslatent.core.errors import RunFolderError
+from crosslatent.planted.logic import COMPONENTS, Edit, Logic
+from crosslatent.planted.planting import Planted
+from crosslatent.runs.reader import RunReader
+from crosslatent.tasks import Item
+
+FILE = "prediction.parquet"
+KEY = ("item", "control", "component", "source", "target")
+TRUE, SELF, VANILLA, TRANSLATE_TEST = "none", "self", "vanilla", "translate_test"
+NOWHERE = -1
+"""Source and target of answers without a pair."""
+
+Flags = NDArray[np.bool_]
+
+
+def predict(planted: Planted, logic: Logic, items: Sequence[Item]) -> pd.DataFrame:
+    """The answer to each item: unmodified, to its counterpart, and under each pair of layers.
+
+    Args:
+        planted: whose circuit is asked.
+        logic: of that circuit.
+        items: of its task.
+
+    Returns:
+        A row for each answer: the columns of `KEY` (component "", source and target -1 where there
+        is no pair; control none, self, vanilla or translate_test), the word, and whether it is
+        right.
+    """
+    mains, auxes = ([_tokens(prompt) for prompt in _prompts(items, side)] for side in (0, 1))
+    main, aux = logic.run(mains), logic.run(auxes)
+    found = [
+        _rows(items, VANILLA, "", NOWHERE, [NOWHERE], main.words),
+        _rows(items, TRANSLATE_TEST, "", NOWHERE, [NOWHERE], aux.words),
+    ]
+    targets = np.arange(planted.circuit.depth)
+    asked = [prompt for prompt in mains for _ in targets]
+    for control, given in ((TRUE, aux), (SELF, main)):
+        for component in COMPONENTS:
+            for source, values in enumerate(given.outputs[component]):
+                edit = Edit(
+                    component, np.tile(targets, len(mains)), np.repeat(values, len(targets), axis=0)
+                )
+                words = logic.run(asked, [edit]).words
+                found.append(_rows(items, control, component, source, targets.tolist(), words))
+    return pd.concat(found, ignore_index=True)
+
+
+def _prompts(items: Sequence[Item], side: int) -> list[str]:
+    return [(item.main, item.aux)[side] for item in items]
+
+
+def _tokens(prompt: str) -> list[str]:
+    return prompt.split()
+
+
+def _rows(
+    items: Sequence[Item],
+    control: str,
+    component: str,
+    source: int,
+    targets: Sequence[int],
+    words: Sequence[str],
+) -> pd.DataFrame:
+    """Rows of answers, for each item one for each target."""
+    golds = [item.aux_answer if control == TRANSLATE_TEST else item.answer for item in items]
+    gold = np.repeat(np.array(golds, dtype=object), len(targets))
+    return pd.DataFrame(
+        {
+            "item": np.repeat([item.id for item in items], len(targets)),
+            "control": control,
+            "component": component,
+            "source": source,
+            "target": np.tile(targets, len(items)),
+            "word": list(words),
+            "right": np.array(words, dtype=object) == gold,
+        }
+    )
+
+
+def write(prediction: pd.DataFrame, folder: Path) -> str:
+    """Write a prediction, and say its SHA-256.
+
+    Raises:
+        RunFolderError: the folder has one, and it is another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    if path.exists():
+        if not pd.read_parquet(path).equals(prediction):
+            raise RunFolderError(
+                f"{str(path)!r} is a prediction of something else: give another folder, since a "
+                "prediction is never written anew."
+            )
+    else:
+        prediction.to_parquet(path, index=False)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the answers under all pairs of a component compare with what was predicted.
+
+    Attributes:
+        component: attn, ffn or block.
+        control: none, or self.
+        rows: answers.
+        same_verdict: share that is right or wrong as predicted.
+        same_word: share that is word for word as predicted.
+        planted: share predicted to be right, sources targets.
+        measured: share that is right.
+    """
+
+    component: str
+    control: str
+    rows: int
+    same_verdict: float
+    same_word: float
+    planted: NDArray[np.float64]
+    measured: NDArray[np.float64]
+
+    @property
+    def largest(self) -> float:
+        """The largest difference between cells of the two maps, as a share."""
+        return float(np.abs(self.planted - self.measured).max())
+
+    @property
+    def correlation(self) -> float | None:
+        """Of the two maps' cells; None where one of them does not vary."""
+        if min(self.planted.std(), self.measured.std()) == 0:
+            return None
+        return float(np.corrcoef(self.planted.ravel(), self.measured.ravel())[0, 1])
+
+
+def compared(run: str | Path, prediction: pd.DataFrame) -> pd.DataFrame:
+    """The answers of a run that were predicted, each beside its prediction.
+
+    Returns:
+        The columns of a prediction; `output` and `correct` of the run.
+    """
+    with RunReader(run).connect() as database:
+        rows = database.sql(
+            "SELECT item, control, coalesce(component, '') AS component, "
+            f"coalesce(source, {NOWHERE}) AS source, coalesce(target, {NOWHERE}) AS target, "
+            "trim(output) AS output, correct FROM rows"
+        ).df()
+    return prediction.merge(rows, on=list(KEY), validate="one_to_one")
+
+
+def agreements(rows: pd.DataFrame) -> list[Agreement]:
+    """How well predictions hold, for each component and control that has pairs."""
+    pairs = rows[rows.component != ""]
+    return [
+        Agreement(
+            component=str(component),
+            control=str(control),
+            rows=len(group),
+            same_verdict=float((group.right == group.correct).mean()),
+            same_word=float((group.word == group.output).mean()),
+            planted=_map(group, "right"),
+            measured=_map(group, "correct"),
+        )
+        for (control, component), group in pairs.groupby(["control", "component"], sort=False)
+    ]
+
+
+def _map(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    shares = rows.assign(share=rows[column].astype(float)).pivot_table(
+        index="source", columns="target", values="share", aggfunc="mean"
+    )
+    return np.asarray(shares, dtype=np.float64)
