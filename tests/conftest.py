@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,17 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: no collection of garbage need look at it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _pdf_files_of_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PDF figures hold outlines of letters: to cut fonts for each takes half the time of a report.
+
+    `tests/report/test_figures.py` asks what users get.
+    """
+    drawing = sys.modules.get("crosslatent.report.drawing")
+    if drawing is not None:
+        monkeypatch.setitem(drawing._style(), "pdf.fonttype", 3)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,24 @@ def test_a_head_at_zero_is_a_matrix_without_its_columns(family):
     assert found.watched != answer(model, ()).watched
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_a_block_that_writes_nothing_has_its_last_matrices_all_the_same(family):
+    """As depth expansion adds blocks, and pruning leaves them: all matrices of it give the same."""
+    model, other = wrapped(family), wrapped(family)
+    with torch.no_grad():
+        for module in (model.blocks[1].attn, model.blocks[1].ffn):
+            for weight in module.parameters():
+                weight.zero_()
+    for component in ("neurons", "heads"):
+        found, usual = model.units(component)[1], other.units(component)[1]
+        assert (found.count, found.groups) == (usual.count, usual.groups)
+        names = [
+            next(name for name, each in one.hf.named_modules() if each is units.projection)
+            for one, units in ((model, found), (other, usual))
+        ]
+        assert names[0] == names[1]
+
+
 @pytest.mark.parametrize("component", ["neurons", "heads"])
 @pytest.mark.parametrize("tokens", [LAST, ALL], ids=["last", "all"])
 @pytest.mark.parametrize("family", ["llama", "opt"])

@@ -12,7 +12,7 @@ import typer
 
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
-from crosslatent.core.errors import ContractError
+from crosslatent.core.errors import ContractError, UsageError
 from crosslatent.core.settings import Setting, several
 from crosslatent.core.specs import check_component
 
@@ -157,14 +157,39 @@ def _refuse(model: str, outcomes: "list[Outcome]") -> None:
 
 @options.command
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for runs and report.")] = Path(
-        "demo-output"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for runs and report: demo-output, or planted-output with --planted.",
+        ),
+    ] = None,
+    planted: Annotated[
+        bool, typer.Option("--planted", help="A model whose right answers are known, instead.")
+    ] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What is planted, see docs/planted.md; plain by default."
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LENGTH", help="Noise in every module of the planted model, such as 0.2."
+        ),
+    ] = None,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
     options.quiet()
+    if planted:
+        planted_demo(out or Path("planted-output"), variant or "plain", noise or 0.0)
+        return
+    if (variant, noise) != (None, None):
+        raise UsageError("--variant and --noise are of planted models: add --planted.")
     from crosslatent.demo import MARKER, run_demo
 
+    out = out or Path("demo-output")
     terminal.check_output_folder(out, MARKER)
     for line in introduction():
         terminal.say(line)
@@ -176,6 +201,37 @@ def demo(
     for line in summary_lines(summary):
         print(line)
     print()
+    terminal.print_paths(outcome.report)
+
+
+def planted_demo(out: Path, variant: str, noise: float) -> None:
+    """Plant, predict, sweep and compare."""
+    from crosslatent.planted.planted_demo import MARKER, run_planted
+    from crosslatent.planted.planting import VARIANTS
+
+    terminal.check_output_folder(out, MARKER)
+    terminal.say(
+        f"Planted model, {variant}: {VARIANTS[variant].title}. Its weights are written down, not "
+        "trained, so every answer is known beforehand; the prediction is written before the sweep."
+    )
+    with terminal.stoppable(), terminal.progresses() as show:
+        outcome = run_planted(variant, out, noise=noise, progress=show)
+    print("Answers under every pair of layers, and what was predicted of them")
+    head = ("component", "vectors", "answers", "right or wrong as predicted", "largest difference")
+    rows = [
+        (
+            one.component,
+            "true" if one.control == "none" else one.control,
+            f"{one.rows:,}",
+            f"{100 * one.same_verdict:.1f} %",
+            f"{100 * one.largest:.1f} points",
+        )
+        for one in outcome.agreements
+    ]
+    terminal.print_table(head, rows, right=head[2:])
+    path, digest = outcome.prediction
+    print(f"The largest difference is that of a pair's share of right answers. Prediction: {path}")
+    print(f"(SHA-256 {digest}). Planted beside measured: {outcome.picture}")
     terminal.print_paths(outcome.report)
 
 

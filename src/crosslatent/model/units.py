@@ -97,15 +97,17 @@ def units_of(model: Model, kind: Component) -> tuple[Units, ...]:
 def _projections(model: Model, kind: Component) -> tuple[Units, ...]:
     word, owner_of = _OWNERS[kind]
     owners = [owner_of(block) for block in model.blocks]
-    # The outermost ones first: an adapter around a matrix is a part of the product.
-    inside = {owner: list(filter(has_matrix, owner.modules())) for owner in owners}
+    inside = {owner: set(filter(has_matrix, owner.modules())) for owner in owners}
     trace = Trace()
     with ExitStack() as hooks:
         trace.watch(hooks, [*owners, *chain.from_iterable(inside.values())])
         probe(model.hf)
     found = []
     for layer, owner in enumerate(owners):
-        proven = (each for each in inside[owner] if _is_projection(trace.calls, each, owner))
+        # The one that ended last: an adapter around a matrix is a part of the product, and in a
+        # block that writes nothing (pruned, or added by depth expansion) many give the same.
+        ended = [each for each in reversed(trace.calls) if each in inside[owner] - {owner}]
+        proven = (each for each in [*ended, owner] if _is_projection(trace.calls, each, owner))
         projection = next(proven, None)
         if projection is None:
             raise PairError(

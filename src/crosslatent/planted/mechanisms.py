@@ -13,7 +13,7 @@ At = Callable[[int], int]
 
 NAME, RELATION = ("flag", "name"), ("flag", "relation")
 
-Readout = Literal["bilinear", "and"]
+Readout = Literal["bilinear", "gate"]
 
 LOUD = {CENTRAL: 2.5}
 """Where two languages are to be answered in, English wins."""
@@ -113,7 +113,8 @@ def reading(world: World, block: int, kind: Readout = "bilinear") -> tuple[Unit,
         world: its names.
         block: where.
         kind: ``bilinear``: the language opens a gate that the answer passes in proportion;
-            ``and``: a gate that only both together open, closed and without a slope before.
+            ``gate``: the answer opens a gate that the language passes, closed and without a slope
+            where there is no answer.
     """
     found = []
     for number, names in enumerate(world.names):
@@ -122,7 +123,7 @@ def reading(world: World, block: int, kind: Readout = "bilinear") -> tuple[Unit,
             if kind == "bilinear":
                 found.append(Unit(block, (out,), 0.5, word, loud, answer(number)))
             else:
-                found.append(Unit(block, (answer(number), *[out] * 4), 4.35, word, loud))
+                found.append(Unit(block, (answer(number),), 0.35, word, loud, out))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from random import Random
 
+from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.planted.circuit import LAST, Circuit
 from crosslatent.planted.world import CENTRAL, RELATIONS, Fact, World
@@ -22,7 +23,7 @@ class PlantingSettings:
     Attributes:
         seed: of facts, names and splits.
         depth: blocks of the model, 8 or more; what is planted spreads over all of them.
-        entities: those that facts are about; 12 or more.
+        entities: those that facts are about, 12 to 49.
         options: questions name all possible answers.
     """
 
@@ -30,6 +31,17 @@ class PlantingSettings:
     depth: int = 8
     entities: int = 48
     options: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what the circuits have no room in.
+
+        Raises:
+            UsageError: fewer blocks than 8, or fewer than 12 or more than 49 entities.
+        """
+        if self.depth < 8:
+            raise UsageError(f"A planted model has {self.depth} blocks, but it needs 8 or more.")
+        if not 12 <= self.entities <= 49:
+            raise UsageError(f"There are {self.entities} entities, but 12 to 49 belong there.")
 
     def at(self, block: int) -> int:
         """The block that has the place of one in a model of 8 blocks."""

@@ -157,7 +157,8 @@ def compared(run: str | Path, prediction: pd.DataFrame) -> pd.DataFrame:
         rows = database.sql(
             "SELECT item, control, coalesce(component, '') AS component, "
             f"coalesce(source, {NOWHERE}) AS source, coalesce(target, {NOWHERE}) AS target, "
-            "trim(output) AS output, correct FROM rows"
+            "trim(output) AS output, correct FROM rows "
+            f"WHERE control IN {TRUE, SELF, VANILLA, TRANSLATE_TEST}"
         ).df()
     return prediction.merge(rows, on=list(KEY), validate="one_to_one")
 

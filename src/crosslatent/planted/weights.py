@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from crosslatent.core.errors import UsageError
 from crosslatent.planted.circuit import (
     END,
     FIRST,
@@ -104,12 +105,20 @@ def build(
         circuit: what it computes.
         folder: gets the model, in float32.
         family: ``llama``, or ``gemma2``, whose modules have norms after them.
-        noise: length of what the random part of each module writes, in lengths of a feature.
+        noise: length of what the random part of each module writes where it reads about as much
+            as `logic.FEATURES`, in lengths of a feature.
         seed: of directions and noise.
 
     Returns:
         The directions of its features.
+
+    Raises:
+        UsageError: `noise` is no length, or the family is none of `FAMILIES`.
     """
+    if not 0 <= noise < math.inf:
+        raise UsageError(f"The noise is {noise}, but a length belongs there: 0 or more.")
+    if family not in FAMILIES:
+        raise UsageError(f"Unknown family {family!r}: use one of {', '.join(FAMILIES)}.")
     rng = np.random.default_rng(seed)
     directions = Directions(circuit, rng)
     blocks = range(circuit.depth)
@@ -218,7 +227,7 @@ class _Writer:
             found[name][at] = self._rng.normal(size=(size, width)) * 0.3
         read, write = self._apart((size, width)), self._apart((size, width)).T
         found["v_proj"][at] = read * self._scale / math.sqrt(width)
-        found["o_proj"][:, at] = write * share / math.sqrt(size)
+        found["o_proj"][:, at] = write * share / math.sqrt(size * FEATURES)
 
     def feed_forward(self, block: int) -> dict[str, Floats]:
         """The three matrices of a block's feed-forward."""
@@ -234,7 +243,9 @@ class _Writer:
             gate[free] = self._apart((count, width)) * self._ffn_scale
             signs = self._rng.choice([-1.0, 1.0], size=(count, 1))
             up[free] = self._ffn_scale * self._one * signs
-            down[:, free] = self._apart((count, width)).T * self._noise / math.sqrt(width * count)
+            # A gate that is random lets half of the square of what it reads pass.
+            length = self._noise / math.sqrt(width * count * FEATURES / 2)
+            down[:, free] = self._apart((count, width)).T * length
         if self._norms_after:
             open_gate = 3.0
             gate[-1], up[-1] = self._ffn_scale * self._one * open_gate, self._ffn_scale * self._one

@@ -113,7 +113,7 @@ def svg_of(figure: Figure) -> str:
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         # The layout that this drawing found holds for every format: to find it takes seconds.
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)
     text = io.StringIO()
     # Without a date two reports of one thing are the same file.
     figure.savefig(text, format="svg", metadata={"Date": None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
+from crosslatent.planted.world import Known, WorldSettings, draw
 
 
 @register_variant("strong_guess")
@@ -13,6 +13,9 @@ def strong_guess(settings: PlantingSettings) -> Planted:
 
     A transplant of a weak belief repairs only where it replaces the guess too.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities))
+    drawn = draw(WorldSettings(settings.seed, settings.entities))
+    world = drawn.believing(
+        {one: Known(k.answer, 0.8 if k.strength < 1.2 else 1.6) for one, k in drawn.known.items()}
+    )
     circuit = knowledge(world, settings.depth, settings.at, guess=1.2)
     return named("strong_guess", world, circuit, settings)

@@ -1,4 +1,4 @@
-"""A readout without a slope; see `hard_and`."""
+"""A readout without a slope; see `closed_gate`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from crosslatent.planted.planting import Planted, PlantingSettings, named, regis
 from crosslatent.planted.world import WorldSettings, draw
 
 
-@register_variant("hard_and")
-def hard_and(settings: PlantingSettings) -> Planted:
-    """The readout opens for answer and language together, and has no slope before.
+@register_variant("closed_gate")
+def closed_gate(settings: PlantingSettings) -> Planted:
+    """The readout is a gate that only an answer opens, without a slope before.
 
     Transplants repair as they do in `plain`, but no gradient says so.
     """
     world = draw(WorldSettings(settings.seed, settings.entities, strength=(1.0, 1.0)))
-    circuit = knowledge(world, settings.depth, settings.at, readout="and")
-    return named("hard_and", world, circuit, settings)
+    circuit = knowledge(world, settings.depth, settings.at, readout="gate")
+    return named("closed_gate", world, circuit, settings)
