@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-contracts test-device test-lowest test-newest test-newest-part \
-	lint format bench demo-model docs models pins clean $(NEWEST)
+	lint format bench demo-model docs docs-planted models pins clean $(NEWEST)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ docs: $(VENV)/.stamp-base ## write docs/cli.md, docs/run-folder.md and docs/scal
 	$(BIN)/python -m scripts.cli_docs
 	$(BIN)/python -m scripts.scale_docs
 	$(BIN)/python -m scripts.models_docs --render
+
+docs-planted: $(VENV)/.stamp-base ## sweep all planted variants, write their part of docs/planted.md and its pictures
+	$(BIN)/python -m scripts.planted_docs
 
 models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/models.json and docs/models.md
 	$(BIN)/python -m scripts.models_docs

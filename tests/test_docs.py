@@ -15,11 +15,12 @@ from transformers import CONFIG_MAPPING
 
 from crosslatent.cli.app import app, main
 from crosslatent.core import errors
+from crosslatent.planted.planting import VARIANTS
 from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, RowsSection
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
 from crosslatent.tasks.metrics import METRICS
-from scripts import cli_docs, models_docs, released_models, scale_docs
+from scripts import cli_docs, models_docs, planted_docs, released_models, scale_docs
 from scripts.run_folder_docs import RUN_JSON, TARGET, render
 from support.families import REFUSED
 from support.models import ALL_FAMILIES
@@ -35,6 +36,14 @@ def test_run_folder_document_is_up_to_date():
 
 def test_the_document_of_the_command_line_is_up_to_date():
     assert cli_docs.TARGET.read_text(encoding="utf-8") == cli_docs.render(), "run `make docs`"
+
+
+def test_every_planted_variant_has_its_section_and_picture():
+    page = planted_docs.TARGET.read_text(encoding="utf-8")
+    for name in VARIANTS.own:
+        assert planted_docs.body(name, VARIANTS[name]) in page, "run `make docs-planted`"
+        assert (planted_docs.PICTURES / f"{name}.png").stat().st_size < 100_000
+    assert len(list(planted_docs.PICTURES.iterdir())) == len(VARIANTS.own)
 
 
 def test_scale_document_is_up_to_date():

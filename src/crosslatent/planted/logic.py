@@ -43,7 +43,7 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CircuitRun:
     """What came of some runs.
 
     Attributes:
@@ -87,7 +87,7 @@ class Logic:
         self._words = list(read)
         self._read = [self._place[feature] for feature in read.values()]
 
-    def run(self, prompts: Sequence[Sequence[str]], edits: Sequence[Edit] = ()) -> Outcome:
+    def run(self, prompts: Sequence[Sequence[str]], edits: Sequence[Edit] = ()) -> CircuitRun:
         """Answer prompts, given as tokens without the first one, that all models add.
 
         Args:
@@ -107,7 +107,7 @@ class Logic:
             state = _edited(state, edits, "block", block)
             outputs["block"].append(state)
         words = [self._words[place] for place in state[:, self._read].argmax(1)]
-        return Outcome(words, {name: np.stack(found) for name, found in outputs.items()})
+        return CircuitRun(words, {name: np.stack(found) for name, found in outputs.items()})
 
     def place(self, feature: Feature) -> int:
         """The column of a feature in states."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from crosslatent.planted.circuit import Circuit, Copied, CopyHead, Feature, Unit
-from crosslatent.planted.world import CENTRAL, RELATIONS, Fact, World
+from crosslatent.planted.world import CENTRAL, RELATIONS, PlantedFact, World
 
 At = Callable[[int], int]
 """The block of a model that has the place of one of 8 blocks."""
@@ -67,7 +67,7 @@ def said_in(world: World, block: int, strength: float = 1.0) -> CopyHead:
     return CopyHead(block, RELATION, tuple(copies))
 
 
-def by_relation(at: At) -> Callable[[Fact, str], int]:
+def by_relation(at: At) -> Callable[[PlantedFact, str], int]:
     """English knows each relation in a block of its own: 2, 3, 4. Others know all in block 3."""
     blocks = dict(zip(RELATIONS, (2, 3, 4), strict=True))
     return lambda fact, lang: at(blocks[fact.relation] if lang == CENTRAL else 3)
@@ -75,15 +75,15 @@ def by_relation(at: At) -> Callable[[Fact, str], int]:
 
 def beliefs(
     world: World,
-    block_of: Callable[[Fact, str], int],
-    write: Callable[[Fact, int], Feature] = lambda _, number: answer(number),
+    block_of: Callable[[PlantedFact, str], int],
+    write: Callable[[PlantedFact, int], Feature] = lambda _, number: answer(number),
 ) -> tuple[Unit, ...]:
     """Units of (entity AND relation) times language: what each language believes.
 
     Args:
         world: who believes what.
         block_of: the block in which a language's belief of a fact is.
-        write: the feature that stands for an answer.
+        write: the feature of an answer.
     """
     return tuple(
         Unit(
@@ -99,7 +99,7 @@ def beliefs(
 
 
 def guesses(world: World, block: int, strength: float = 0.6) -> tuple[Unit, ...]:
-    """Units that write the popular answer of a relation, whoever is asked about."""
+    """Units that write the popular answer of a relation, whatever entity is asked about."""
     return tuple(
         Unit(block, (("relation", relation),), 0.5, answer(number), strength)
         for relation, number in world.popular.items()
@@ -132,7 +132,7 @@ def knowledge(
     depth: int,
     at: At,
     *,
-    block_of: Callable[[Fact, str], int] | None = None,
+    block_of: Callable[[PlantedFact, str], int] | None = None,
     guess: float = 0.6,
     readout: Readout = "bilinear",
 ) -> Circuit:

@@ -8,33 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crosslatent.model import load
-from crosslatent.planted.logic import COMPONENTS, Logic
-from crosslatent.planted.planting import Planted, PlantingSettings, plant
+from crosslatent.planted.logic import COMPONENTS
+from crosslatent.planted.planting import PlantingSettings, plant
 from crosslatent.planted.prediction import (
     FILE,
     TRUE,
-    Agreement,
+    MapAgreement,
     agreements,
     compared,
-    predict,
+    predicted,
     write,
 )
 from crosslatent.planted.weights import Family, build
 from crosslatent.report import ReportPaths, build_report, colours, formatting
 from crosslatent.report.drawing import save, styled
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
-from crosslatent.tasks import Task
 
 TUNE, TEST = "pilot", "unseen"
 MARKER = FILE
 """What an earlier call leaves behind first; by it a folder is known as that of a planted model."""
-ENTITIES = 16
+ENTITIES = 12
 PICTURE = "planted"
 
 SPEC = SweepSpec(
@@ -60,7 +58,7 @@ class PlantedOutcome:
 
     report: ReportPaths
     prediction: tuple[Path, str]
-    agreements: list[Agreement]
+    agreements: list[MapAgreement]
     picture: Path
     rows: int
 
@@ -79,7 +77,7 @@ def run_planted(
     Args:
         variant: its name, a key of `planting.VARIANTS`.
         out: gets the model, the prediction, the run folder, the report and a picture.
-        settings: of the variant; 16 entities by default.
+        settings: of the variant; 12 entities by default.
         family: kind of model.
         noise: see `weights.build`.
         progress: called after every step of every batch, with the task's name.
@@ -111,13 +109,7 @@ def run_planted(
     )
 
 
-def predicted(planted: Planted, task: Task, family: Family) -> pd.DataFrame:
-    """What each answer to the questions of a task must be, in a model of a family."""
-    logic = Logic(planted.circuit, norms_after=family == "gemma2")
-    return predict(planted, logic, task.items)
-
-
-def draw(found: Sequence[Agreement], stem: Path) -> Path:
+def draw(found: Sequence[MapAgreement], stem: Path) -> Path:
     """Draw the planted maps beside the measured ones: PNG, PDF, SVG; true vectors alone."""
     shown = [one for one in found if one.control == TRUE]
     scale = LinearSegmentedColormap.from_list("share", list(colours.SEQUENTIAL_LIGHT))

@@ -10,7 +10,7 @@ from random import Random
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.planted.circuit import LAST, Circuit
-from crosslatent.planted.world import CENTRAL, RELATIONS, Fact, World
+from crosslatent.planted.world import CENTRAL, RELATIONS, PlantedFact, World
 from crosslatent.tasks import Item, Task
 
 SPLITS = ("pilot", "unseen", "final")
@@ -72,14 +72,14 @@ class Asked:
         strata: further groups of a question in a language.
     """
 
-    prompt: Callable[[Fact, str], str]
-    answers: Callable[[Fact, str], str]
-    options: Callable[[Fact, str], Sequence[str]] | None = None
-    labels: Callable[[Fact, str], Sequence[str]] | None = None
-    strata: Callable[[Fact, str], Mapping[str, str]] = field(default=lambda _fact, _lang: {})
+    prompt: Callable[[PlantedFact, str], str]
+    answers: Callable[[PlantedFact, str], str]
+    options: Callable[[PlantedFact, str], Sequence[str]] | None = None
+    labels: Callable[[PlantedFact, str], Sequence[str]] | None = None
+    strata: Callable[[PlantedFact, str], Mapping[str, str]] = field(default=lambda _fact, _lang: {})
 
 
-class Variant:
+class PlantedVariant:
     """A variant, as `register_variant` makes it of a function.
 
     Attributes:
@@ -97,23 +97,25 @@ class Variant:
         return self._plant(settings)
 
 
-VARIANTS: Registry[Variant] = Registry(
+VARIANTS: Registry[PlantedVariant] = Registry(
     "planted variant",
     "planted.variants",
-    "planted.planting:Variant",
+    "planted.planting:PlantedVariant",
     decorator="register_variant",
 )
 """The variants by name; other packages name theirs as entry points of the group
 ``crosslatent.variants``."""
 
 
-def register_variant(name: str) -> Callable[[Callable[[PlantingSettings], Planted]], Variant]:
+def register_variant(
+    name: str,
+) -> Callable[[Callable[[PlantingSettings], Planted]], PlantedVariant]:
     """A decorator that makes a function ``settings -> Planted`` known as a variant.
 
     Raises:
         UsageError: the name is another variant's.
     """
-    return lambda plant: VARIANTS.register(name)(Variant(plant))
+    return lambda plant: VARIANTS.register(name)(PlantedVariant(plant))
 
 
 def plant(name: str, settings: PlantingSettings) -> Planted:
@@ -150,7 +152,7 @@ def task_of(name: str, world: World, asked: Asked, settings: PlantingSettings) -
     )
 
 
-def _item(world: World, fact: Fact, lang: str, asked: Asked, split: str) -> Item:
+def _item(world: World, fact: PlantedFact, lang: str, asked: Asked, split: str) -> Item:
     name = f"{fact.relation}:{world.names[fact.entity][CENTRAL]}"
     belief = world.known.get((fact, CENTRAL))
     english = "nothing" if belief is None else "wrong"
@@ -177,10 +179,10 @@ def _item(world: World, fact: Fact, lang: str, asked: Asked, split: str) -> Item
     )
 
 
-def plain_prompt(world: World) -> Callable[[Fact, str], str]:
+def plain_prompt(world: World) -> Callable[[PlantedFact, str], str]:
     """Prompts of a name, the word of a relation, and the last token."""
 
-    def prompt(fact: Fact, lang: str) -> str:
+    def prompt(fact: PlantedFact, lang: str) -> str:
         return f"{world.names[fact.entity][lang]} {RELATIONS[fact.relation][lang]} {LAST}"
 
     return prompt
@@ -191,7 +193,7 @@ def named(
     world: World,
     circuit: Circuit,
     settings: PlantingSettings,
-    prompt: Callable[[Fact, str], str] | None = None,
+    prompt: Callable[[PlantedFact, str], str] | None = None,
 ) -> Planted:
     """A variant whose questions are answered by the name of an entity.
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from crosslatent.core.errors import RunFolderError
 from crosslatent.planted.logic import COMPONENTS, Edit, Logic
 from crosslatent.planted.planting import Planted
+from crosslatent.planted.weights import Family
 from crosslatent.runs.reader import RunReader
-from crosslatent.tasks import Item
+from crosslatent.tasks import Item, Task
 
 FILE = "prediction.parquet"
 KEY = ("item", "control", "component", "source", "target")
@@ -27,6 +28,12 @@ NOWHERE = -1
 """Source and target of answers without a pair."""
 
 Flags = NDArray[np.bool_]
+
+
+def predicted(planted: Planted, task: Task, family: Family) -> pd.DataFrame:
+    """What each answer to the questions of a task must be, in a model of a family."""
+    logic = Logic(planted.circuit, norms_after=family == "gemma2")
+    return predict(planted, logic, task.items)
 
 
 def predict(planted: Planted, logic: Logic, items: Sequence[Item]) -> pd.DataFrame:
@@ -113,7 +120,7 @@ def write(prediction: pd.DataFrame, folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class MapAgreement:
     """How the answers under all pairs of a component compare with what was predicted.
 
     Attributes:
@@ -163,11 +170,11 @@ def compared(run: str | Path, prediction: pd.DataFrame) -> pd.DataFrame:
     return prediction.merge(rows, on=list(KEY), validate="one_to_one")
 
 
-def agreements(rows: pd.DataFrame) -> list[Agreement]:
+def agreements(rows: pd.DataFrame) -> list[MapAgreement]:
     """How well predictions hold, for each component and control that has pairs."""
     pairs = rows[rows.component != ""]
     return [
-        Agreement(
+        MapAgreement(
             component=str(component),
             control=str(control),
             rows=len(group),

@@ -36,7 +36,7 @@ _SYLLABLES = {
 }
 
 
-class Fact(NamedTuple):
+class PlantedFact(NamedTuple):
     """What is asked: the friend of whom."""
 
     entity: int
@@ -94,12 +94,12 @@ class World:
     """
 
     names: tuple[Mapping[str, str], ...]
-    truth: Mapping[Fact, int]
-    known: Mapping[tuple[Fact, str], Known]
+    truth: Mapping[PlantedFact, int]
+    known: Mapping[tuple[PlantedFact, str], Known]
     popular: Mapping[str, int]
     languages: tuple[str, ...]
 
-    def believing(self, known: Mapping[tuple[Fact, str], Known]) -> World:
+    def believing(self, known: Mapping[tuple[PlantedFact, str], Known]) -> World:
         """The same world, in which languages believe something else."""
         return replace(self, known=known)
 
@@ -111,7 +111,7 @@ def draw(settings: WorldSettings) -> World:
     everybody = range(settings.entities)
     truth, known, popular = {}, {}, {}
     for relation in RELATIONS:
-        facts = [Fact(entity, relation) for entity in everybody]
+        facts = [PlantedFact(entity, relation) for entity in everybody]
         for fact in facts:
             truth[fact] = rng.choice([other for other in everybody if other != fact.entity])
         popular[relation] = rng.randrange(settings.entities)
@@ -128,7 +128,9 @@ def draw(settings: WorldSettings) -> World:
     return World(names, truth, known, popular, settings.languages)
 
 
-def _english(rng: Random, facts: Sequence[Fact], settings: WorldSettings) -> dict[Fact, bool]:
+def _english(
+    rng: Random, facts: Sequence[PlantedFact], settings: WorldSettings
+) -> dict[PlantedFact, bool]:
     """The facts of which English believes something, and whether that is right."""
     order = rng.sample(facts, len(facts))
     wrong = int(settings.english_wrong * len(facts))

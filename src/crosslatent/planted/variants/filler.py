@@ -8,7 +8,7 @@ from random import Random
 from crosslatent.planted.circuit import LAST
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import RELATIONS, Fact, WorldSettings, draw
+from crosslatent.planted.world import RELATIONS, PlantedFact, WorldSettings, draw
 
 FILLERS = tuple(f"filler{number}" for number in range(10))
 
@@ -20,7 +20,7 @@ def filler(settings: PlantingSettings) -> Planted:
     circuit = knowledge(world, settings.depth, settings.at)
     circuit = replace(circuit, tokens=circuit.tokens | {word: {} for word in FILLERS})
 
-    def prompt(fact: Fact, lang: str) -> str:
+    def prompt(fact: PlantedFact, lang: str) -> str:
         rng = Random(f"{settings.seed} {fact} {lang}")
         before, between, after = (rng.choices(FILLERS, k=rng.randrange(4)) for _ in range(3))
         name, relation = world.names[fact.entity][lang], RELATIONS[fact.relation][lang]

@@ -6,7 +6,7 @@ from random import Random
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, Fact, WorldSettings, draw
+from crosslatent.planted.world import CENTRAL, PlantedFact, WorldSettings, draw
 
 
 @register_variant("scattered")
@@ -19,7 +19,7 @@ def scattered(settings: PlantingSettings) -> Planted:
     rng = Random(f"blocks {settings.seed}")
     blocks = {fact: rng.choice((2, 3, 4)) for fact in sorted(world.truth)}
 
-    def block_of(fact: Fact, lang: str) -> int:
+    def block_of(fact: PlantedFact, lang: str) -> int:
         return settings.at(blocks[fact] if lang == CENTRAL else 3)
 
     circuit = knowledge(world, settings.depth, settings.at, block_of=block_of)

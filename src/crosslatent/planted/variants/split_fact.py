@@ -7,7 +7,7 @@ from collections.abc import Callable
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import Circuit, Unit
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, Fact, World, WorldSettings, draw
+from crosslatent.planted.world import CENTRAL, PlantedFact, World, WorldSettings, draw
 
 HALF = 7
 """Answers are numbered by two digits of this base."""
@@ -37,7 +37,7 @@ def split_fact(settings: PlantingSettings) -> Planted:
 
 
 def _beliefs(world: World, settings: PlantingSettings) -> tuple[Unit, ...]:
-    def block_of(half: int) -> Callable[[Fact, str], int]:
+    def block_of(half: int) -> Callable[[PlantedFact, str], int]:
         return lambda _, lang: settings.at((2, 4)[half] if lang == CENTRAL else 3)
 
     return tuple(

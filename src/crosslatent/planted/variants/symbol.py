@@ -14,14 +14,14 @@ from crosslatent.planted.planting import (
     register_variant,
     task_of,
 )
-from crosslatent.planted.world import RELATIONS, Fact, World, WorldSettings, draw
+from crosslatent.planted.world import RELATIONS, PlantedFact, World, WorldSettings, draw
 
 OPTIONS = ("(1)", "(2)", "(3)", "(4)")
 
 
 @register_variant("symbol")
 def symbol(settings: PlantingSettings) -> Planted:
-    """The symbol of an option is carried, whatever it stands for.
+    """The symbol of an option is carried, whatever it means.
 
     Answers are symbols of four options, in the same order in all languages. What is known of a
     fact is its symbol, so a question with the same symbol and another text repairs as well.
@@ -29,7 +29,7 @@ def symbol(settings: PlantingSettings) -> Planted:
     world = draw(WorldSettings(settings.seed, settings.entities))
     orders = {fact: _options(world, fact, settings.seed) for fact in sorted(world.truth)}
 
-    def write(fact: Fact, number: int) -> tuple[str, str]:
+    def write(fact: PlantedFact, number: int) -> tuple[str, str]:
         return ("symbol", OPTIONS[orders[fact].index(number)])
 
     circuit = Circuit(
@@ -54,7 +54,7 @@ def symbol(settings: PlantingSettings) -> Planted:
     return Planted(circuit, task_of("symbol", world, asked, settings))
 
 
-def _options(world: World, fact: Fact, seed: int) -> list[int]:
+def _options(world: World, fact: PlantedFact, seed: int) -> list[int]:
     """The true answer and what anybody believes of a fact among four, in an order of its own."""
     rng = Random(f"options {seed} {fact}")
     believed = {known.answer for (one, _), known in world.known.items() if one == fact}

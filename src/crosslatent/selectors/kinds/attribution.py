@@ -1,7 +1,7 @@
 """The candidates that a gradient ranks highest for this question, then the surest of them.
 
-One backward pass ranks all pairs for the price of about three forward passes (attribution patching:
-Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are read from
+Gradients rank all pairs for the price of about five forward passes over a prompt of 128 tokens
+(attribution patching: Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are read from
 ``attribution/`` in the run folder.
 """
 
@@ -17,8 +17,9 @@ from crosslatent.selectors.candidates import ROW_COST, Candidates, Labels
 from crosslatent.selectors.kinds.confidence import FittedConfidence, calibrated
 from crosslatent.selectors.signals import CurveKind, Measure
 
-RANKING_COST = 3.0
-"""Forward over aux, and forward and backward over main; the unmodified answer is part of it."""
+RANKING_COST = 5.0
+"""Forward over aux, forward and backward over main, and over its last token without the module of
+each block; the unmodified answer is part of it. Measured, see docs/methods.md."""
 
 
 @register_selector("attribution")

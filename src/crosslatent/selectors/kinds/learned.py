@@ -291,6 +291,7 @@ def _fit(method: Method, settings: Settings, examples: _Examples, seed: int) -> 
 
 def _boosted(settings: Settings, values: Floats, right: Floats, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
         max_depth=int(settings["max_depth"]),
@@ -298,7 +299,10 @@ def _boosted(settings: Settings, values: Floats, right: Floats, seed: int) -> Sc
         max_bins=63,
         early_stopping=False,
         random_state=seed,
-    ).fit(values, right)
+    )
+    # Tables are small: threads wait for each other longer than they work.
+    with threadpool_limits(1, "openmp"):
+        model.fit(values, right)
     return lambda rows: np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)
 
 
