@@ -10,8 +10,8 @@ from PIL import Image
 
 from crosslatent.planted.logic import Logic
 from crosslatent.planted.planted_demo import ENTITIES, draw
-from crosslatent.planted.planting import VARIANTS, PlantingSettings, Variant, plant
-from crosslatent.planted.prediction import TRUE, Agreement, agreements, compared, predict
+from crosslatent.planted.planting import VARIANTS, PlantedVariant, PlantingSettings, plant
+from crosslatent.planted.prediction import TRUE, MapAgreement, agreements, compared, predict
 from crosslatent.planted.weights import build
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,14 +20,14 @@ TARGET, PICTURES = DOCS / "planted.md", DOCS / "planted"
 BEGIN, END = "<!-- begin of what `make docs-planted` writes -->", "<!-- end -->"
 
 
-def body(name: str, variant: Variant) -> str:
+def body(name: str, variant: PlantedVariant) -> str:
     """The section of a variant, without its figures."""
     text = inspect.cleandoc(variant.__doc__ or "")
     title, _, rest = text.partition("\n\n")
     return f"### {name}\n\n{title}\n\n{rest}\n" if rest else f"### {name}\n\n{title}\n"
 
 
-def _measured(name: str) -> list[Agreement]:
+def _measured(name: str) -> list[MapAgreement]:
     """What a sweep over the pilot questions finds, and a picture of it."""
     from crosslatent.model import load
     from crosslatent.sweeps import SweepSpec, run_sweep
@@ -51,7 +51,7 @@ def _measured(name: str) -> list[Agreement]:
     return found
 
 
-def _figures(name: str, found: list[Agreement]) -> str:
+def _figures(name: str, found: list[MapAgreement]) -> str:
     said = "; ".join(
         f"{one.component} {100 * one.same_verdict:.2f} %, {100 * one.largest:.1f} points"
         for one in found

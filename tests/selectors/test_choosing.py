@@ -226,7 +226,7 @@ def test_attribution_runs_only_the_highest_and_takes_the_surest():
     choice = fitted.choose(seen).choice
     order = np.argsort(-seen.attribution, axis=1)[:, :4]
     assert all(c == ABSTAIN or c in row for c, row in zip(choice.tolist(), order, strict=True))
-    assert [Attribution(k).fit(*parts(table, "pilot")).cost for k in (4, 8)] == [7.0, 11.0]
+    assert [Attribution(k).fit(*parts(table, "pilot")).cost for k in (4, 8)] == [9.0, 13.0]
     with pytest.raises(UsageError, match="no attribution scores"):
         Attribution().fit(replace(seen, attribution=None), labels)
 

@@ -1,8 +1,8 @@
 """The candidates that a gradient ranks highest for this question, then the surest of them.
 
 Gradients rank all pairs for the price of about five forward passes over a prompt of 128 tokens
-(attribution patching: Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are read from
-``attribution/`` in the run folder.
+(attribution patching: Nanda 2023; Syed et al. 2023); only the k highest are run. The scores are
+read from ``attribution/`` in the run folder.
 """
 
 from __future__ import annotations
