@@ -9,7 +9,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from crosslatent.analysis.attribution_quality import attribution_cubes, judge_attribution
+from crosslatent.analysis.attribution_quality import (
+    _Cells,
+    _trust,
+    attribution_cubes,
+    judge_attribution,
+)
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError
 from crosslatent.runs import RunReader
@@ -159,3 +164,49 @@ def test_scores_that_know_something_are_better_and_true_ones_are_perfect(simulat
     perfect = judged(simulated, lambda cube, rng: cube + 1e-3 * rng.normal(size=cube.shape))
     assert all(one.attribution.value == 1.0 for one in perfect.found)
     assert perfect.found[0].random.value < 0.9
+
+
+def cells_of(scores, gains):
+    return _Cells(np.array(scores), {"gold_logprob": np.array(gains)})
+
+
+@pytest.mark.parametrize(("hits", "granted"), [(8, True), (6, True), (5, False), (0, False)])
+def test_a_ranking_is_trusted_if_its_first_pairs_raise_the_right_answer(hits, granted):
+    gains = np.tile(np.arange(1.0, 21.0), (8, 1))
+    scores = np.array([row if n < hits else -row for n, row in enumerate(gains)])
+    found = _trust(cells_of(scores, gains), np.ones(8, dtype=bool), seed=3)
+    assert (found.questions, found.hits, found.granted) == (8, hits, granted)
+
+
+def test_what_is_a_hit():
+    gains = np.tile(np.arange(1.0, 21.0), (8, 1))
+    third = np.where(gains == 18, 100, gains)  # two of twenty pairs raise the answer more
+    second = np.where(gains == 19, 100, gains)
+    everything = np.ones(8, dtype=bool)
+    assert _trust(cells_of(second, gains), everything, 0).hits == 8
+    assert _trust(cells_of(third, gains), everything, 0).hits == 0
+    # The first of pairs that all lower the right answer is none.
+    assert _trust(cells_of(gains, gains - 30), everything, 0).hits == 0
+    # Pairs without a score or a known gain are left out.
+    unknown = np.where(gains > 19, np.nan, gains)
+    assert _trust(cells_of(gains, unknown), everything, 0).hits == 8
+    assert _trust(cells_of(unknown, gains), everything, 0).hits == 8
+
+
+def test_a_trial_takes_eight_questions_that_are_wrong_and_the_same_each_time():
+    gains = np.tile(np.arange(1.0, 21.0), (40, 1))
+    scores = np.where(np.arange(40)[:, None] % 2, gains, -gains)
+    wrong = np.arange(40) < 30
+    one, again = (_trust(cells_of(scores, gains), wrong, seed=5) for _ in range(2))
+    assert one == again
+    assert 0 < one.hits < 8
+    few = _trust(cells_of(gains, gains), np.arange(40) < 7, seed=5)
+    assert (few.questions, few.hits, few.granted) == (7, 7, None)
+    lost = _trust(cells_of(gains, np.full_like(gains, np.nan)), wrong, seed=5)
+    assert (lost.questions, lost.granted) == (0, None)
+
+
+def test_trust_is_of_all_splits_together(tmp_path):
+    (result,) = judge_attribution(small_run(tmp_path / "run"))
+    assert result.trust is not None
+    assert result.trust.granted is None

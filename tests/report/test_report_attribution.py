@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crosslatent.analysis.attribution_quality import Agreement, AttributionResult, TopPairs
+from crosslatent.analysis.attribution_quality import Agreement, AttributionResult, TopPairs, Trust
 from crosslatent.report.attribution import attribution
 from crosslatent.stats import Estimate
 
@@ -11,9 +11,10 @@ def share(value):
     return Estimate(value, value - 0.1, value + 0.1, 20, 10, 0)
 
 
-def result(*found):
+def result(*found, trust=None):
     agreement = [Agreement("rise", "all", share(0.5))]
-    return AttributionResult("ffn", "all", 30, 20 if found else 0, (64, 64), agreement, list(found))
+    solvable = 20 if found else 0
+    return AttributionResult("ffn", "all", 30, solvable, (64, 64), agreement, list(found), trust)
 
 
 def test_what_the_highest_scores_find_stands_beside_chance():
@@ -31,3 +32,18 @@ def test_a_run_without_anything_to_find_is_said():
     ]
     assert fold.tables[0].rows == []
     assert attribution([]) == []
+
+
+def test_a_ranking_that_fails_its_trial_is_not_shown():
+    found = TopPairs(4, share(0.9), share(0.4), share(0.8), share(0.5), share(0.1))
+    lead, fold = attribution([result(found, trust=Trust(8, 5))])
+    (sentence,) = lead.sentences
+    assert "fails its trial" in sentence
+    assert "In 5 of 8 questions" in sentence
+    assert "hold a repairing one" not in sentence
+    assert fold.tables[0].rows == []
+    assert fold.tables[1].rows  # how it agrees with the sweep is shown all the same
+    lead, fold = attribution([result(found, trust=Trust(8, 6))])
+    assert "passes its trial" in lead.sentences[0]
+    assert "hold a repairing one" in lead.sentences[0]
+    assert fold.tables[0].rows

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crosslatent.analysis.across_runs import ModuleClaim, ModuleHalf
+from crosslatent.analysis.attribution_quality import AttributionResult, Trust
 from crosslatent.analysis.bounds import BoundVersus, OverControls, Rival, UpperBound, Versus
 from crosslatent.analysis.carried import Follow, SpelledGroup, Spelling
 from crosslatent.analysis.inference import Corrected
@@ -181,7 +182,16 @@ WEAK = selector("vote-3", versus_pilot=UP, p_holm=0.2, p_value=0.02)
 HARMLESS = replace(BETTER, gain=FLAT)
 OTHER = selector("vote-3", recovered=about(0.4))
 
+
+def ranked(questions: int, hits: int) -> AttributionResult:
+    trust = Trust(questions, hits)
+    return AttributionResult("ffn", "all", 80, 20, (64, 64), [], [], trust)
+
+
 CASES: dict[str, tuple[Any, Any]] = {
+    "ranking.trusted": (ranked(8, 6), ranked(8, 5)),
+    "ranking.untrusted": (ranked(8, 5), ranked(8, 6)),
+    "ranking.untried": (ranked(7, 7), ranked(8, 8)),
     "gain.shown": (UP, FLAT),
     "gain.loss": (DOWN, FLAT),
     "gain.not_shown": (FLAT, DOWN),

@@ -71,6 +71,32 @@ class TopPairs:
     over_fixed: Estimate
 
 
+TRIED_FOR_TRUST, LEAST_HITS, FIRST_SHARE = 8, 6, 0.1
+"""Questions on which a ranking is tried, and how many of them it must hit; see `Trust`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether a ranking is to be relied on, from a few questions whose pairs were run.
+
+    They are drawn by the seed from those that the unmodified model gets wrong. A hit is a question
+    in which the pair that is ranked first raises the gold answer's log-probability, and by more
+    than nine tenths of the pairs do.
+
+    Attributes:
+        questions: drawn; fewer than `TRIED_FOR_TRUST` if there are no more.
+        hits: among them.
+    """
+
+    questions: int
+    hits: int
+
+    @property
+    def granted(self) -> bool | None:
+        """Whether there are `LEAST_HITS`; None with too few questions to tell."""
+        return None if self.questions < TRIED_FOR_TRUST else self.hits >= LEAST_HITS
+
+
 @dataclass(frozen=True, slots=True)
 class AttributionResult:
     """How good the scores of one component are on one split.
@@ -83,6 +109,7 @@ class AttributionResult:
         pairs: fewest and most pairs per question that have a score and were run.
         agreement: with what the pairs did.
         found: what the k highest would have found.
+        trust: whether the ranking is to be relied on; of all splits together, else None.
     """
 
     component: Component
@@ -92,6 +119,7 @@ class AttributionResult:
     pairs: tuple[int, int]
     agreement: list[Agreement]
     found: list[TopPairs]
+    trust: Trust | None = None
 
 
 def judge_attribution(
@@ -190,7 +218,21 @@ def _judge(
         pairs=(int(counts.min()), int(counts.max())),
         agreement=_agreements(data, cells, mask, seed),
         found=_all_found(data, cells, mask, solvable, seed, tops),
+        trust=_trust(cells, mask & (data.items.vanilla == 0), seed) if split is None else None,
     )
+
+
+def _trust(cells: _Cells, wrong: Mask, seed: int) -> Trust:
+    """Try a ranking on some of the questions `wrong`."""
+    known = ~np.isnan(cells.scores) & ~np.isnan(cells.outcomes["gold_logprob"])
+    usable = np.flatnonzero(wrong & known.any(axis=1))
+    count = min(TRIED_FOR_TRUST, len(usable))
+    hits = 0
+    for item in np.random.default_rng(seed).choice(usable, count, replace=False):
+        gains = cells.outcomes["gold_logprob"][item][known[item]]
+        own = gains[cells.scores[item][known[item]].argmax()]
+        hits += bool(own > 0 and (gains > own).mean() < FIRST_SHARE)
+    return Trust(count, hits)
 
 
 def _cells(data: RunData, component: Component, scores: Floats) -> _Cells:

@@ -9,8 +9,9 @@ programs that know nothing of each other read a circuit: `planted.weights` write
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from crosslatent.core.errors import UsageError
 
@@ -27,8 +28,7 @@ SILENCE, LEAST = "?", 0.15
 """What is answered if no word is written, and how much of a word is a word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(NamedTuple):
     """A feature of another token that a head writes at the last one, times a strength."""
 
     read: Feature
@@ -91,6 +91,7 @@ class Circuit:
         units: of the feed-forwards.
         words: the feature of each word that can be answered.
         sharpness: K, of `Unit`.
+        loudness: of words that are read off with another weight than 1.
     """
 
     depth: int
@@ -99,6 +100,7 @@ class Circuit:
     units: tuple[Unit, ...]
     words: Mapping[str, Feature]
     sharpness: float = 12.0
+    loudness: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a circuit that does not fit its blocks, or reads what is never written.
@@ -114,8 +116,14 @@ class Circuit:
                 )
 
     @cached_property
+    def superposed(self) -> tuple[Feature, ...]:
+        """Features of words, each once, but for those that heads copy."""
+        copied = {feature for head in self.heads for one in head.copies for feature in one[:2]}
+        return tuple(dict.fromkeys(one for one in self.words.values() if one not in copied))
+
+    @cached_property
     def features(self) -> tuple[Feature, ...]:
-        """Every feature, each once, those that words are read off last."""
+        """Every feature, each once, those of `superposed` last."""
         named: dict[Feature, None] = dict.fromkeys([END, SINK, SILENT])
         for carried in self.tokens.values():
             named.update(dict.fromkeys(carried))
@@ -125,5 +133,5 @@ class Circuit:
         for unit in self.units:
             times = () if unit.times is None else (unit.times,)
             named.update(dict.fromkeys([*unit.reads, unit.write, *times]))
-        read = set(self.words.values())
-        return (*(one for one in named if one not in read), *dict.fromkeys(self.words.values()))
+        read = set(self.superposed)
+        return (*(one for one in named if one not in read), *self.superposed)

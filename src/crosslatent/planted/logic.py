@@ -86,6 +86,7 @@ class Logic:
         read = {SILENCE: SILENT, **circuit.words}
         self._words = list(read)
         self._read = [self._place[feature] for feature in read.values()]
+        self._loud = np.array([circuit.loudness.get(word, 1.0) for word in read])
 
     def run(self, prompts: Sequence[Sequence[str]], edits: Sequence[Edit] = ()) -> CircuitRun:
         """Answer prompts, given as tokens without the first one, that all models add.
@@ -106,7 +107,7 @@ class Logic:
                 state = state + self._normed(found)
             state = _edited(state, edits, "block", block)
             outputs["block"].append(state)
-        words = [self._words[place] for place in state[:, self._read].argmax(1)]
+        words = [self._words[place] for place in (state[:, self._read] * self._loud).argmax(1)]
         return CircuitRun(words, {name: np.stack(found) for name, found in outputs.items()})
 
     def place(self, feature: Feature) -> int:

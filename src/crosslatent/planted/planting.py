@@ -55,10 +55,12 @@ class Planted:
     Attributes:
         circuit: what the model computes.
         task: the questions, each asked in several languages.
+        texts: texts of each language that ask nothing, to probe for what languages share.
     """
 
     circuit: Circuit
     task: Task
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Directions:
 
     def __init__(self, circuit: Circuit, rng: np.random.Generator) -> None:
         """Draw them."""
-        words = list(dict.fromkeys(circuit.words.values()))
+        words = circuit.superposed
         named = [feature for feature in circuit.features if feature not in set(words)]
         # Room for words, which lie in what is left, at a third of their number or more; and in a
         # head for all that it copies.
@@ -188,7 +188,8 @@ class _Writer:
         """Directions of the words that can be answered, tokens times width."""
         found = np.zeros((len(vocabulary), self._shape.width))
         for word, feature in {SILENCE: SILENT, **self._circuit.words}.items():
-            found[vocabulary[word]] = self._directions.of[feature] * _LOUD * self._scale
+            loud = _LOUD * self._circuit.loudness.get(word, 1.0)
+            found[vocabulary[word]] = self._directions.of[feature] * loud * self._scale
         return found
 
     def attention(self, block: int) -> dict[str, Floats]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from crosslatent.analysis.attribution_quality import AttributionResult
 from crosslatent.analysis.items import ALL
 from crosslatent.report import formatting
+from crosslatent.report.verdicts import RANKING
 from crosslatent.report.views import Passage, Table
 
 _OUTCOMES = {
@@ -25,9 +26,16 @@ def attribution(results: Sequence[AttributionResult]) -> list[Passage]:
     """How good the scores are; empty if the run has none."""
     if not results:
         return []
-    tables = [_found(results), _agreement(results)]
+    failed = {one.component for one in results if one.trust and one.trust.granted is False}
+    ranked = [one for one in results if one.component not in failed]
+    tables = [_found(ranked), _agreement(results)]
+    said = [
+        [RANKING.say(one), "" if one.component in failed else _sentence(one)]
+        for one in results
+        if one.split == ALL
+    ]
     return [
-        Passage([_sentence(result) for result in results if result.split == ALL]),
+        Passage([" ".join(filter(None, parts)) for parts in said]),
         Passage(tables=tables, fold="Attribution: all pairs ranked from gradients"),
     ]
 

@@ -24,7 +24,7 @@ from crosslatent.report.verdicts.family import (
     exploratory,
     points_with_interval,
 )
-from crosslatent.report.verdicts.grid_verdicts import LAYERS, MAP, PASS_AT_K
+from crosslatent.report.verdicts.grid_verdicts import LAYERS, MAP, PASS_AT_K, RANKING
 
 FAMILIES = (
     GAIN,
@@ -44,6 +44,7 @@ FAMILIES = (
     BEATS,
     RECOVERS,
     STRICT,
+    RANKING,
 )
 """Every family; every id of theirs has a test."""
 
@@ -62,6 +63,7 @@ __all__ = [
     "MAP",
     "PAIR",
     "PASS_AT_K",
+    "RANKING",
     "RECOVERS",
     "SPELLED",
     "STRICT",

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crosslatent.analysis.attribution_quality import (
+    FIRST_SHARE,
+    LEAST_HITS,
+    TRIED_FOR_TRUST,
+    AttributionResult,
+)
 from crosslatent.analysis.layers import LayerGain
 from crosslatent.analysis.passk import PassAtK
 from crosslatent.report import formatting
@@ -229,3 +235,47 @@ MAP: Family[Maps] = Family(
         ),
     },
 )
+
+
+def _ranked_values(one: AttributionResult) -> Mapping[str, str]:
+    trust = one.trust
+    return {
+        "component": formatting.first_upper(formatting.component(one.component)),
+        "hits": str(trust.hits if trust else 0),
+        "questions": formatting.count(trust.questions if trust else 0, "question"),
+        "least": str(LEAST_HITS),
+        "wanted": str(TRIED_FOR_TRUST),
+        "first": formatting.percent(FIRST_SHARE),
+    }
+
+
+def _trusted(one: AttributionResult) -> bool | None:
+    return one.trust.granted if one.trust else None
+
+
+RANKING: Family[AttributionResult] = Family(
+    "ranking",
+    _ranked_values,
+    {
+        "trusted": Phrase(
+            lambda one: _trusted(one) is True,
+            "{component}: the ranking by attribution passes its trial. In {hits} of {questions} "
+            "drawn by the seed, the pair ranked first raises the right answer by more than all but "
+            "{first} of the pairs do; {least} were asked for.",
+        ),
+        "untrusted": Phrase(
+            lambda one: _trusted(one) is False,
+            "{component}: the ranking by attribution fails its trial, so none is shown, and what "
+            "selectors make of it is not to be relied on. In {hits} of {questions} drawn by the "
+            "seed, the pair ranked first raises the right answer by more than all but {first} of "
+            "the pairs do; {least} were asked for.",
+        ),
+        "untried": Phrase(
+            lambda one: one.trust is not None and _trusted(one) is None,
+            "{component}: the ranking by attribution could not be tried: that takes {wanted} "
+            "questions that are wrong unmodified and have a right answer whose probability is "
+            "known, and there are {questions}.",
+        ),
+    },
+)
+"""Whether attribution ranks the pairs of a component, from a trial on the run itself."""

@@ -1,0 +1,43 @@
+"""Lens repairs the planted model that it can repair, and leaves its twin as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.planted_lens import accuracy, ground, trained
+
+SETTINGS = {"lr": 3e-4, "epochs": 20}
+
+
+@pytest.fixture(scope="module")
+def fogged(tmp_path_factory):
+    return ground("fogged", tmp_path_factory.mktemp("fogged"), entities=24)
+
+
+def pilot(found):
+    return [*found.items["fitted"], *found.items["held"]]
+
+
+def test_lens_takes_the_fog_away_and_keeps_english(fogged):
+    unseen = fogged.items["unseen"]
+    assert accuracy(fogged.model, unseen).value < 0.05
+    english = accuracy(fogged.model, unseen, central=True).value
+    model = trained(fogged, pilot(fogged), **SETTINGS)
+    assert accuracy(model, unseen).value > 0.5
+    assert accuracy(model, unseen, central=True).value >= english - 0.02
+
+
+@pytest.mark.slow
+def test_without_aligning_nothing_is_repaired(fogged):
+    model = trained(fogged, pilot(fogged), **SETTINGS, align=0.0)
+    assert accuracy(model, fogged.items["unseen"]).value < 0.1
+
+
+@pytest.mark.slow
+def test_the_twin_without_fog_stays_as_it_is(tmp_path):
+    found = ground("clear", tmp_path, entities=24)
+    unseen = found.items["unseen"]
+    before = accuracy(found.model, unseen).value
+    assert before > 0.7
+    after = accuracy(trained(found, pilot(found), **SETTINGS), unseen).value
+    assert after <= before + 0.05
