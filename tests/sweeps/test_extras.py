@@ -182,9 +182,12 @@ def test_the_strength_scales_the_estimate(model):
     plan = plan_sweep(model, task_of([make_item(0)]), SPEC)
     pair = plan.tokens["q0"]
     score = AttributionScore("likeliest")
-    whole = attribute(model, *pair, ["ffn"], score=score)["ffn"]
-    half = attribute(model, *pair, ["ffn"], score=score, strength=-0.5)["ffn"]
+    whole = attribute(model, *pair, ["ffn"], score=score, removed=False)["ffn"]
+    half = attribute(model, *pair, ["ffn"], score=score, removed=False, strength=-0.5)["ffn"]
     np.testing.assert_allclose(half, -0.5 * whole, rtol=1e-5)
+    # Of short steps it is the same with the second estimate.
+    short = attribute(model, *pair, ["ffn"], score=score, strength=0.01)["ffn"]
+    np.testing.assert_allclose(short, 0.01 * whole, rtol=1e-5)
 
 
 def test_what_cannot_be_sampled_is_refused(model, task, tmp_path):
