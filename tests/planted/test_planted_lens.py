@@ -28,9 +28,13 @@ def test_lens_takes_the_fog_away_and_keeps_english(fogged):
 
 
 @pytest.mark.slow
-def test_without_aligning_nothing_is_repaired(fogged):
-    model = trained(fogged, pilot(fogged), **SETTINGS, align=0.0)
-    assert accuracy(model, fogged.items["unseen"]).value < 0.1
+def test_without_aligning_less_than_half_is_repaired(fogged):
+    unseen = fogged.items["unseen"]
+    whole, without = (
+        accuracy(trained(fogged, pilot(fogged), **SETTINGS, align=align), unseen).value
+        for align in (1.0, 0.0)
+    )
+    assert without < whole / 2
 
 
 @pytest.mark.slow
