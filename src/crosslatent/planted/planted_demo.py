@@ -38,7 +38,7 @@ PICTURE = "planted"
 SPEC = SweepSpec(
     component=COMPONENTS,
     pairs="all",
-    controls=("shuffled", "noise", "self"),
+    controls=("shuffled", "self"),
     control_splits=(TEST,),
     seed=0,
 )
