@@ -34,7 +34,7 @@ def _measured(name: str) -> list[MapAgreement]:
 
     planted = plant(name, PlantingSettings(entities=ENTITIES))
     task = planted.task.select(splits=["pilot", "unseen"])
-    prediction = predict(planted, Logic(planted.circuit), task.items)
+    prediction = predict(Logic(planted.circuit), task.items)
     with tempfile.TemporaryDirectory() as folder:
         build(planted.circuit, Path(folder) / "model")
         model = load(f"{folder}/model", device="cpu", dtype="float32")

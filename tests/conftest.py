@@ -36,7 +36,7 @@ def pytest_collection_finish() -> None:
 def _pdf_files_of_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """PDF figures hold outlines of letters: to cut fonts for each takes half the time of a report.
 
-    `tests/report/test_figures.py` asks what users get.
+    `tests/report/test_report.py` asks what users get.
     """
     drawing = sys.modules.get("crosslatent.report.drawing")
     if drawing is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.model import load
 from crosslatent.planted.circuit import Circuit, Unit
 from crosslatent.planted.logic import Logic
+from crosslatent.planted.planted_demo import run_planted
 from crosslatent.planted.planting import VARIANTS, PlantingSettings, plant
 from crosslatent.planted.prediction import agreements, compared, predict, write
 from crosslatent.planted.weights import build
@@ -32,7 +34,7 @@ def sweep(tmp_path, name, settings=SMALL, *, family="llama", noise=0.0, limit=EA
     planted = plant(name, settings)
     task = planted.task.select(splits=["pilot"], limit=limit)
     logic = Logic(planted.circuit, norms_after=family == "gemma2")
-    prediction = predict(planted, logic, task.items)
+    prediction = predict(logic, task.items)
     write(prediction, tmp_path)
     build(planted.circuit, tmp_path / "model", family=family, noise=noise, seed=settings.seed)
     model = load(str(tmp_path / "model"), device="cpu", dtype="float32")
@@ -98,7 +100,7 @@ def test_a_prediction_of_another_circuit_does_not_hold(swept):
     moved = [replace(unit, block=5) if unit.block == 2 else unit for unit in planted.circuit.units]
     other = replace(planted.circuit, units=tuple(moved))
     items = planted.task.select(splits=["pilot"], limit=EACH).items
-    wrong = predict(planted, Logic(other), items)
+    wrong = predict(Logic(other), items)
     keys = ["item", "control", "component", "source", "target"]
     both = rows.drop(columns="right").merge(wrong.drop(columns="word"), on=keys)
     found = {(one.component, one.control): one for one in agreements(both)}
@@ -214,7 +216,7 @@ def test_attribution_ranks_planted_pairs_first(tmp_path):
         for item in planted.task.items
         if item.strata["english"] == "right" and item.strata["local"] == "lacks"
     ][:24]
-    prediction = predict(planted, Logic(planted.circuit), items)
+    prediction = predict(Logic(planted.circuit), items)
     ids = [[model.tokenizer(t)["input_ids"] for t in (item.main, item.aux)] for item in items]
     scores = [
         AttributionScore(
@@ -241,7 +243,7 @@ def test_attribution_ranks_planted_pairs_first(tmp_path):
 def test_a_prediction_is_never_written_anew(tmp_path):
     planted = plant("plain", SMALL)
     items = planted.task.items[:2]
-    prediction = predict(planted, Logic(planted.circuit), items)
+    prediction = predict(Logic(planted.circuit), items)
     assert write(prediction, tmp_path) == write(prediction, tmp_path)
     with pytest.raises(RunFolderError, match="never written anew"):
         write(prediction.assign(right=True), tmp_path)
@@ -261,3 +263,16 @@ def test_what_cannot_be_planted_is_refused(tmp_path):
         build(circuit, tmp_path, noise=-1)
     with pytest.raises(UsageError, match="Unknown family 'gpt2'"):
         build(circuit, tmp_path, family="gpt2")
+
+
+def test_a_folder_of_another_planted_model_is_left_as_it_is(tmp_path):
+    out = tmp_path / "planted"
+    with pytest.raises(UsageError, match="The noise is -1"):
+        run_planted("plain", out, noise=-1)
+    assert not out.exists()
+    arguments = {"variant": "plain", "family": "llama", "noise": 0.0, **asdict(SMALL)}
+    out.mkdir()
+    (out / "planted.json").write_text(json.dumps(arguments))
+    with pytest.raises(RunFolderError, match=r"'noise': 0.0.* not .*'noise': 0.2"):
+        run_planted("plain", out, settings=SMALL, noise=0.2)
+    assert [file.name for file in out.iterdir()] == ["planted.json"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.data import RunData
@@ -396,3 +397,14 @@ def test_heatmap_is_a_figure_of_gains_in_points(tmp_path: Path) -> None:
     assert list(figure.data[0].z) == [[0.0, None], [50.0, None]]
     assert figure.layout.shapes[0].y0 == 0.5
     assert list(heatmap(reader, "ffn", lang="sw").data[0].z) == [[None, None], [100.0, None]]
+
+
+def test_pdf_figures_of_users_hold_true_type_fonts(monkeypatch, tmp_path):
+    style = drawing._style.__wrapped__()
+    assert style["pdf.fonttype"] == 42
+    monkeypatch.setattr(drawing, "_style", lambda: style)
+    with drawing.styled():
+        figure = Figure()
+        figure.add_subplot().set_title("Habari")
+        drawing.save(figure, tmp_path / "one")
+    assert b"/FontFile2" in (tmp_path / "one.pdf").read_bytes()

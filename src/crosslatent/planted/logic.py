@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.planted.circuit import END, LEAST, SILENCE, SILENT, Circuit, Feature, Unit
+from crosslatent.planted.circuit import END, LEAST, SILENCE, SILENT, Circuit, Unit
 
 Floats = NDArray[np.float64]
 
@@ -109,10 +109,6 @@ class Logic:
             outputs["block"].append(state)
         words = [self._words[place] for place in (state[:, self._read] * self._loud).argmax(1)]
         return CircuitRun(words, {name: np.stack(found) for name, found in outputs.items()})
-
-    def place(self, feature: Feature) -> int:
-        """The column of a feature in states."""
-        return self._place[feature]
 
     def _attention(self, block: int, state: Floats, prompts: Sequence[Sequence[str]]) -> Floats:
         found = np.zeros_like(state)

@@ -12,6 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.untrusted import parse_json
 from crosslatent.model import load
 from crosslatent.planted.logic import COMPONENTS
 from crosslatent.planted.planting import PlantingSettings, plant
@@ -24,13 +26,14 @@ from crosslatent.planted.prediction import (
     predicted,
     write,
 )
-from crosslatent.planted.weights import Family, build
+from crosslatent.planted.weights import Family, build, check
 from crosslatent.report import ReportPaths, build_report, colours, formatting
 from crosslatent.report.drawing import save, styled
+from crosslatent.runs.files import prepare_folder, write_json
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 
 TUNE, TEST = "pilot", "unseen"
-MARKER = FILE
+MARKER = "planted.json"
 """What an earlier call leaves behind first; by it a folder is known as that of a planted model."""
 ENTITIES = 12
 PICTURE = "planted"
@@ -87,6 +90,9 @@ def run_planted(
         RunFolderError: `out` cannot be written, or is of something else.
     """
     settings = settings or PlantingSettings(entities=ENTITIES)
+    check(family, noise)
+    arguments = {"variant": variant, "family": family, "noise": noise, **asdict(settings)}
+    _begin(out, arguments)
     planted = plant(variant, settings)
     task = planted.task.select(splits=(TUNE, TEST))
     prediction = predicted(planted, task, family)
@@ -99,7 +105,7 @@ def run_planted(
         SPEC,
         run,
         progress=None if progress is None else lambda state: progress(task.name, state),
-        requested={"variant": variant, "noise": noise, "family": family, **asdict(settings)},
+        requested=arguments,
     )
     report = build_report([run], out, seed=SPEC["seed"])
     rows = compared(run, prediction)
@@ -107,6 +113,22 @@ def run_planted(
     return PlantedOutcome(
         report, (out / FILE, digest), found, draw(found, out / PICTURE), outcome.rows
     )
+
+
+def _begin(out: Path, arguments: dict[str, Any]) -> None:
+    """Mark a folder as that of a planted model, or see that it is of the same one.
+
+    Raises:
+        RunFolderError: it is of another, or of something else.
+    """
+    if prepare_folder(out, MARKER):
+        there = parse_json((out / MARKER).read_text(encoding="utf-8"))
+        if there != arguments:
+            raise RunFolderError(
+                f"The planted model in {str(out)!r} was made with other arguments ({there}, not "
+                f"{arguments}): give another folder."
+            )
+    write_json(out / MARKER, arguments)
 
 
 def draw(found: Sequence[MapAgreement], stem: Path) -> Path:

@@ -18,6 +18,7 @@ from crosslatent.core.errors import RunFolderError
 from crosslatent.planted.logic import COMPONENTS, Edit, Logic
 from crosslatent.planted.planting import Planted
 from crosslatent.planted.weights import Family
+from crosslatent.runs.files import whole_file
 from crosslatent.runs.reader import RunReader
 from crosslatent.tasks import Item, Task
 
@@ -27,35 +28,32 @@ TRUE, SELF, VANILLA, TRANSLATE_TEST = "none", "self", "vanilla", "translate_test
 NOWHERE = -1
 """Source and target of answers without a pair."""
 
-Flags = NDArray[np.bool_]
-
 
 def predicted(planted: Planted, task: Task, family: Family) -> pd.DataFrame:
     """What each answer to the questions of a task must be, in a model of a family."""
     logic = Logic(planted.circuit, norms_after=family == "gemma2")
-    return predict(planted, logic, task.items)
+    return predict(logic, task.items)
 
 
-def predict(planted: Planted, logic: Logic, items: Sequence[Item]) -> pd.DataFrame:
+def predict(logic: Logic, items: Sequence[Item]) -> pd.DataFrame:
     """The answer to each item: unmodified, to its counterpart, and under each pair of layers.
 
     Args:
-        planted: whose circuit is asked.
-        logic: of that circuit.
-        items: of its task.
+        logic: of the circuit.
+        items: of the variant's task.
 
     Returns:
         A row for each answer: the columns of `KEY` (component "", source and target -1 where there
         is no pair; control none, self, vanilla or translate_test), the word, and whether it is
         right.
     """
-    mains, auxes = ([_tokens(prompt) for prompt in _prompts(items, side)] for side in (0, 1))
+    mains, auxes = [item.main.split() for item in items], [item.aux.split() for item in items]
     main, aux = logic.run(mains), logic.run(auxes)
     found = [
         _rows(items, VANILLA, "", NOWHERE, [NOWHERE], main.words),
         _rows(items, TRANSLATE_TEST, "", NOWHERE, [NOWHERE], aux.words),
     ]
-    targets = np.arange(planted.circuit.depth)
+    targets = np.arange(len(main.outputs["block"]))
     asked = [prompt for prompt in mains for _ in targets]
     for control, given in ((TRUE, aux), (SELF, main)):
         for component in COMPONENTS:
@@ -66,14 +64,6 @@ def predict(planted: Planted, logic: Logic, items: Sequence[Item]) -> pd.DataFra
                 words = logic.run(asked, [edit]).words
                 found.append(_rows(items, control, component, source, targets.tolist(), words))
     return pd.concat(found, ignore_index=True)
-
-
-def _prompts(items: Sequence[Item], side: int) -> list[str]:
-    return [(item.main, item.aux)[side] for item in items]
-
-
-def _tokens(prompt: str) -> list[str]:
-    return prompt.split()
 
 
 def _rows(
@@ -115,7 +105,8 @@ def write(prediction: pd.DataFrame, folder: Path) -> str:
                 "prediction is never written anew."
             )
     else:
-        prediction.to_parquet(path, index=False)
+        with whole_file(path) as temporary:
+            prediction.to_parquet(temporary, index=False)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -128,7 +119,6 @@ class MapAgreement:
         control: none, or self.
         rows: answers.
         same_verdict: share that is right or wrong as predicted.
-        same_word: share that is word for word as predicted.
         planted: share predicted to be right, sources targets.
         measured: share that is right.
     """
@@ -137,7 +127,6 @@ class MapAgreement:
     control: str
     rows: int
     same_verdict: float
-    same_word: float
     planted: NDArray[np.float64]
     measured: NDArray[np.float64]
 
@@ -179,7 +168,6 @@ def agreements(rows: pd.DataFrame) -> list[MapAgreement]:
             control=str(control),
             rows=len(group),
             same_verdict=float((group.right == group.correct).mean()),
-            same_word=float((group.word == group.output).mean()),
             planted=_map(group, "right"),
             measured=_map(group, "correct"),
         )

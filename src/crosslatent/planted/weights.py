@@ -7,7 +7,6 @@ what is left. Noise adds heads and units of random weights wherever the circuit 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -115,10 +114,7 @@ def build(
     Raises:
         UsageError: `noise` is no length, or the family is none of `FAMILIES`.
     """
-    if not 0 <= noise < math.inf:
-        raise UsageError(f"The noise is {noise}, but a length belongs there: 0 or more.")
-    if family not in FAMILIES:
-        raise UsageError(f"Unknown family {family!r}: use one of {', '.join(FAMILIES)}.")
+    check(family, noise)
     rng = np.random.default_rng(seed)
     directions = Directions(circuit, rng)
     blocks = range(circuit.depth)
@@ -148,6 +144,18 @@ def build(
     model.save_pretrained(folder)
     _tokenizer(vocabulary).save_pretrained(folder)
     return directions
+
+
+def check(family: str, noise: float) -> None:
+    """Refuse what no model can be made of.
+
+    Raises:
+        UsageError: `noise` is no length, or the family is none of `FAMILIES`.
+    """
+    if not 0 <= noise < math.inf:
+        raise UsageError(f"The noise is {noise}, but a length belongs there: 0 or more.")
+    if family not in FAMILIES:
+        raise UsageError(f"Unknown family {family!r}: use one of {', '.join(FAMILIES)}.")
 
 
 class _Writer:
@@ -330,8 +338,3 @@ def _tokenizer(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
         unk_token=_UNKNOWN,
         model_max_length=64,
     )
-
-
-def tokens_of(prompt: str) -> Sequence[str]:
-    """The tokens of a prompt without the first one, which `Logic` does not need."""
-    return prompt.split()
