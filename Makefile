@@ -45,8 +45,9 @@ test-slow: $(VENV)/.stamp-dev ## the slow tests
 test-contracts: $(VENV)/.stamp-dev ## what must hold on every model, on all families
 	$(PYTEST) -m slow tests/contracts $(PYTEST_ARGS)
 
+# With more families: make test-device PYTEST_ARGS="-m device"
 test-device: $(VENV)/.stamp-dev ## what a GPU would refuse, on a fake accelerator with two devices
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m device tests/device $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m "device and not slow" tests/device $(PYTEST_ARGS)
 
 test-lowest: $(LOWEST)/.stamp-test ## fast tests and contracts with the lowest supported versions
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python $(PROCESSES) $(PYTEST_ARGS)

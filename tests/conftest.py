@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -32,15 +32,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def _pdf_files_of_outlines(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _pdf_files_of_outlines() -> Iterator[None]:
     """PDF figures hold outlines of letters: to cut fonts for each takes half the time of a report.
 
     `tests/report/test_report.py` asks what users get.
     """
-    drawing = sys.modules.get("crosslatent.report.drawing")
-    if drawing is not None:
-        monkeypatch.setitem(drawing._style(), "pdf.fonttype", 3)
+    from crosslatent.report import drawing
+
+    with mock.patch.dict(drawing._style(), {"pdf.fonttype": 3}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -339,3 +339,17 @@ def test_prompts_that_both_end_in_a_blank_are_counted(sweep, cli, tmp_path, blan
 def test_other_ends_are_no_blanks(sweep, tmp_path, end):
     prompts = write(tmp_path / "other.jsonl", [dict(ROWS[0], main="Mji?" + end, aux="City?" + end)])
     assert "end in a blank" not in sweep("--pairs=0:1", prompts=prompts).err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--ray-workers=2"], "--ray-workers is about workers of Ray: add --ray"),
+        (["--slice-rows=9"], "--slice-rows is about workers of Ray: add --ray"),
+        (["--ray", "--ray-gpus=-1"], "-1 GPUs cannot be given: give 0 or more"),
+    ],
+)
+def test_settings_of_workers_ask_for_ray(sweep, options, says):
+    found = sweep("--pairs=0:1", *options)
+    assert found.code == 2
+    assert says in found.err

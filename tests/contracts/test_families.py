@@ -12,7 +12,7 @@ from crosslatent.contracts import CONTRACTS, Subject
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
 from crosslatent.engine import best_path
 from scripts import models_docs
-from support.families import EXPANDED
+from support.families import EXPANDED, SETTINGS
 from support.models import ALL_FAMILIES, has_type
 from support.rows import wrapped
 
@@ -22,14 +22,29 @@ FAST_TIER = ("llama", "gemma2", "opt", "bloom")
 NEWEST = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 24)
 """Earlier versions lead some models past the registry of attention functions."""
 
-LEAST_DISTINCT = 8
-"""Different answers among the 49 rows of a family: fewer would compare too little."""
+
+def kinds(model):
+    """The kinds of blocks that a model has."""
+    types = getattr(model.hf.config.get_text_config(decoder=True), "layer_types", None)
+    return {type(module).__name__ for module in model.hf.modules()} | set(types or ())
+
+
+def smallest(family):
+    """A first block, one between and a last one, if three blocks are of all kinds that four are."""
+    whole, settings = wrapped(family), SETTINGS.get(family, {})
+    names = {"num_hidden_layers", "num_layers"} & settings.keys() or {"num_hidden_layers"}
+    lists = {k: v[:3] for k, v in settings.items() if isinstance(v, list) and len(v) == 4}
+    try:
+        small = wrapped(family, **lists, **dict.fromkeys(names, 3))
+    except ValueError:
+        return whole
+    return small if small.n_layers == 3 and kinds(small) == kinds(whole) else whole
 
 
 @cache
 def outcomes(family):
     """What came of all contracts, by name, and the path that the family takes."""
-    subject = Subject.of(wrapped(family))
+    subject = Subject.of(wrapped(family) if family in FAST_TIER else smallest(family))
     return {each.contract: each for each in contracts.run_all(subject)}, best_path(subject.model)
 
 
@@ -41,8 +56,8 @@ def check(family):
         CONTRACTS, ("passed", "")
     )
     facts = found["fast-equals-oracle"].facts
-    assert facts["rows"] == 1 + 3 * 4 * 4
-    assert facts["distinct"] >= LEAST_DISTINCT
+    assert facts["rows"] in (1 + 3 * 4 * 4, 1 + 3 * 3 * 3)
+    assert facts["distinct"] >= facts["rows"] / 6
     assert facts["near_ties"] <= 1
     assert found["batch-size"].facts["near_ties"] <= 1
     assert found["generate"].facts["differing"] >= 1

@@ -35,6 +35,8 @@ FAMILIES = {
     "m2m_100": EXPANDED_CACHE,
 }
 """Families and the fastest path of each."""
+CORE = ("llama", "gemma2", "falcon-alibi", "t5")
+"""Without windows and norms after modules, with both, on the middle path, with an encoder."""
 TWO_STACKS = ("t5", "m2m_100")
 ENDS = [*range(0, 256, 9), 106]
 """End tokens by which rows end early, each at another time, in all of the families."""
@@ -129,7 +131,10 @@ EXTRAS = {"attribution": True, "samples": 2, "keep_vectors": True}
 
 
 @pytest.mark.parametrize("place", ["one", "two"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, marks=[] if one in CORE else [pytest.mark.slow]) for one in FAMILIES],
+)
 def test_the_rows_are_those_of_the_cpu(family, place, tmp_path):
     extras = EXTRAS if family in ("llama", "gemma2") else {}
     extras = extras | {"attribution": False} if place == "two" else extras

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from crosslatent import engine
-from crosslatent.core.errors import ModelError
+from crosslatent.core.errors import DeviceError, ModelError
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
 from crosslatent.engine import EnginePath, memory, oracle, shared
 from crosslatent.engine.expanded import PrefixRows
@@ -187,3 +189,28 @@ def test_rows_follow_free_memory(monkeypatch, free, rows):
 
 def test_free_memory_of_this_machine_is_known():
     assert memory.free_bytes(torch.device("cpu")) > 10**7
+
+
+def test_free_memory_of_an_accelerator_counts_what_torch_holds_unused(monkeypatch):
+    told = {
+        "mem_get_info": lambda device: (500, 1000),
+        "memory_reserved": lambda device: 80,
+        "memory_allocated": lambda device: 30,
+    }
+    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace(**told))
+    assert memory.free_bytes(torch.device("xpu")) == 550
+    del told["mem_get_info"]
+    monkeypatch.setattr(torch, "accelerator", SimpleNamespace())
+    with pytest.raises(DeviceError, match="xpu does not say how much memory is free"):
+        memory.free_bytes(torch.device("xpu"))
+
+
+def test_memory_is_given_back_once_for_each_kind_of_device(monkeypatch):
+    emptied = []
+
+    def of_kind(kind):
+        return SimpleNamespace(empty_cache=lambda: emptied.append(kind))
+
+    monkeypatch.setattr(torch, "get_device_module", of_kind)
+    memory.release(map(torch.device, ("cpu", "xpu:0", "xpu:1", "meta")))
+    assert emptied == ["xpu"]

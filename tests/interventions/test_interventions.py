@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -289,3 +291,15 @@ def test_a_kind_of_ones_own_goes_every_way(monkeypatch):
     with intervened(model, [rows[0]]), torch.no_grad():
         logits = model.hf(torch.tensor([main])).logits[0, -1].log_softmax(-1)
     assert expected[0].watched == pytest.approx([float(logits[at]) for at in WATCH], abs=1e-4)
+
+
+def test_an_ablation_that_does_nothing_is_refused_and_others_say_what_they_do():
+    site = Site("ffn", 1)
+    with pytest.raises(PairError, match="The scale of an ablation is inf"):
+        Ablate(site, scale=math.inf)
+    with pytest.raises(PairError, match="names no unit"):
+        Ablate(site, ())
+    projected = Ablate(site, directions=torch.eye(32)[:3])
+    assert re.match("3 directions of .* projected out, .*last", projected.about)
+    around = Ablate(site, (0, 1), scale=0.5, means=torch.zeros(32))
+    assert re.match("2 dimensions of .* scaled by 0.5 around their means, ", around.about)

@@ -8,16 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from crosslatent.analysis import Headline, declaration, summarise
 from crosslatent.analysis.data import RunData
-from crosslatent.report import drawing
 from crosslatent.report.page import page_view, render_report
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing
+from support.figures import of_texts
 from support.runs import Record, item, row, write_run
 
 Right = Callable[[int], bool]
@@ -45,7 +44,7 @@ def page_of(run: Path) -> str:
     """A run's page, without selectors."""
     data = [RunData(RunReader(run))]
     choosing = [Choosing("run", None, None, [])]
-    with mock.patch.object(drawing, "FORMATS", ()):
+    with of_texts():
         return render_report(page_view(summarise([run]), data, choosing, run / "figures"))
 
 

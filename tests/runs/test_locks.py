@@ -178,3 +178,24 @@ def test_sessions_are_counted_on_and_recorded(tmp_path):
     assert sessions[0]["command"] == "crosslatent sweep"
     assert sessions[0]["versions"] == {"crosslatent": "1"}
     assert {"started", "host"} < set(sessions[0])
+
+
+@pytest.mark.parametrize("error", [OSError(95, "Operation not supported"), NotImplementedError()])
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, error):
+    def refuse(self, timeout):
+        raise error
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    with pytest.raises(RunFolderError, match="Cannot lock .*on a file system that has locks"):
+        RunFolder.open(tmp_path, MANIFEST)
+
+
+def test_who_cannot_say_who_they_are_do_not_keep_the_lock(tmp_path, monkeypatch):
+    def refuse(path, what):
+        raise RunFolderError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "write_json", refuse)
+        with pytest.raises(RunFolderError, match="The disk is full"):
+            RunFolder.open(tmp_path, MANIFEST)
+    RunFolder.open(tmp_path, MANIFEST).close()

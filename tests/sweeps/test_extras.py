@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,8 +15,8 @@ from crosslatent.core.errors import RunFolderError, TaskError
 from crosslatent.runs.parts import PartTable
 from crosslatent.runs.reader import read_extra
 from crosslatent.runs.schema import ATTRIBUTION_TABLE, PART_TABLES, SAMPLES_TABLE
-from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep, sweep_run
-from crosslatent.sweeps.extras import score_of
+from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep, sweep_run, work
+from crosslatent.sweeps.extras import make_extra, score_of
 from crosslatent.tasks import RULES, Item, task_of
 from support.rows import wrapped
 
@@ -209,3 +210,20 @@ def test_the_python_interface_takes_both(model, tmp_path):
         out=out,
     )
     assert [len(read_extra(out, name)) for name in TABLES] == [model.n_layers**2, 2]
+
+
+def test_an_item_whose_gradients_fail_leaves_the_others_theirs(model, task, whole, tmp_path):
+    def fail(plan, kind, ranges):
+        items = [plan.grid.donors.items[row_range.item].id for row_range in ranges]
+        if kind == "attribution" and "q2" in items:
+            raise RuntimeError("no slope")
+        return make_extra(plan, kind, ranges)
+
+    with mock.patch.object(work, "make_extra", fail):
+        outcome = run_sweep(model, task, SPEC, tmp_path / "run")
+    assert list(outcome.failures) == ["q2"]
+    assert "no slope" in outcome.failures["q2"]
+    (some, _), (everything, _) = frames(tmp_path / "run"), frames(whole)
+    assert set(some["item"]) == {"q0", "q1", "q3", "q4"}
+    kept = everything[everything["item"] != "q2"]
+    assert len(some) == len(kept)

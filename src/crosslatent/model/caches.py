@@ -9,8 +9,8 @@ many take any argument, and leave out without a word what they do not know.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ NAMES = (_NEW, _OLD)
 @functools.cache
 def _preferred() -> tuple[str, ...]:
     """Names, the one that transformers' own `generate` hands over first."""
-    prepare = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
+    prepare = signature(GenerationMixin.prepare_inputs_for_generation)
     return NAMES if _NEW in prepare.parameters else NAMES[::-1]
 
 
@@ -36,7 +36,9 @@ def cache_name(module: nn.Module) -> str:
     Raises:
         ModelError: it takes no cache under any name that is known.
     """
-    takes = inspect.signature(module.forward).parameters
+    # An own forward, as hooks leave it, is not kept: it would keep its model.
+    own = vars(module).get("forward")
+    takes = _parameters(type(module).forward) if own is None else signature(own).parameters
     for name in _preferred():
         if name in takes:
             return name
@@ -46,6 +48,12 @@ def cache_name(module: nn.Module) -> str:
         f"The forward of {type(module).__name__} takes {', '.join(takes) or 'nothing'}, but no "
         f"cache of keys and values ({' or '.join(NAMES)}): use a model that does."
     )
+
+
+@functools.cache
+def _parameters(method: Callable[..., Any]) -> Mapping[str, Parameter]:
+    """What a method takes beside the object: asked at every step, and slow to find out."""
+    return dict([*signature(method).parameters.items()][1:])
 
 
 def forward(
@@ -106,7 +114,7 @@ def named(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The arguments of a call by their names, those without a keyword included."""
-    return dict(zip(inspect.signature(function).parameters, args, strict=False)) | dict(kwargs)
+    return dict(zip(signature(function).parameters, args, strict=False)) | dict(kwargs)
 
 
 def keep_rows(cache: Cache, rows: Tensor) -> None:
