@@ -5,7 +5,7 @@ from __future__ import annotations
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import LAST, Circuit, Copied, CopyHead, Feature
 from crosslatent.planted.planting import Planted, PlantingSettings, named
-from crosslatent.planted.world import CENTRAL, RELATIONS, World, WorldSettings, draw
+from crosslatent.planted.world import CENTRAL, RELATIONS, World
 
 FOG: Feature = ("fog",)
 DAZE = "daze"
@@ -21,15 +21,8 @@ def foggy(name: str, settings: PlantingSettings, fog: float) -> Planted:
     All languages know most facts. Texts that ask nothing have no fog, so that a probe of them finds
     it in no language.
     """
-    world = draw(
-        WorldSettings(
-            settings.seed,
-            settings.entities,
-            english_wrong=0.0,
-            english_nothing=0.05,
-            local=_KNOWN,
-            strength=(1.0, 1.2),
-        )
+    world = settings.drawn(
+        english_wrong=0.0, english_nothing=0.05, local=_KNOWN, strength=(1.0, 1.2)
     )
     at = settings.at
     tokens = parts.tokens(world)

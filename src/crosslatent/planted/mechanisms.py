@@ -98,6 +98,37 @@ def beliefs(
     )
 
 
+def spoken(
+    world: World,
+    block_of: Callable[[PlantedFact, str], int],
+    among: Callable[[PlantedFact], bool] = lambda _: True,
+) -> tuple[Unit, ...]:
+    """Units of what each language believes, written as the word of the language answered in.
+
+    Args:
+        world: who believes what.
+        block_of: the block in which a language's belief of a fact is; above `said_in`.
+        among: the facts.
+    """
+    return tuple(
+        Unit(
+            block_of(fact, lang),
+            (
+                entity(fact.entity),
+                ("relation", fact.relation),
+                *[("out", said)] * 3,  # so that a doubled entity and relation do not open it
+            ),
+            4.5,
+            ("word", world.names[known.answer][said]),
+            known.strength,
+            ("lang", lang),
+        )
+        for (fact, lang), known in world.known.items()
+        if among(fact)
+        for said in (world.languages if lang == CENTRAL else (lang,))
+    )
+
+
 def guesses(world: World, block: int, strength: float = 0.6) -> tuple[Unit, ...]:
     """Units that write the popular answer of a relation, whatever entity is asked about."""
     return tuple(

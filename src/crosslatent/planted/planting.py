@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from random import Random
+from typing import Any
 
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.planted.circuit import LAST, Circuit
-from crosslatent.planted.world import CENTRAL, RELATIONS, PlantedFact, World
+from crosslatent.planted.world import (
+    CENTRAL,
+    RELATIONS,
+    PlantedFact,
+    World,
+    WorldSettings,
+    draw,
+)
 from crosslatent.tasks import Item, Task
 
 SPLITS = ("pilot", "unseen", "final")
@@ -25,12 +33,14 @@ class PlantingSettings:
         depth: blocks of the model, 8 or more; what is planted spreads over all of them.
         entities: those that facts are about, 12 to 49.
         options: questions name all possible answers.
+        world: fields of `WorldSettings` that are others than the variant says.
     """
 
     seed: int = 0
     depth: int = 8
     entities: int = 48
     options: bool = True
+    world: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what the circuits have no room in.
@@ -42,6 +52,11 @@ class PlantingSettings:
             raise UsageError(f"A planted model has {self.depth} blocks, but it needs 8 or more.")
         if not 12 <= self.entities <= 49:
             raise UsageError(f"There are {self.entities} entities, but 12 to 49 belong there.")
+
+    def drawn(self, **usual: Any) -> World:
+        """The world of these settings, where they say nothing else with what is usual."""
+        given = {"seed": self.seed, "entities": self.entities, **usual, **self.world}
+        return draw(WorldSettings(**given))
 
     def at(self, block: int) -> int:
         """The block that has the place of one in a model of 8 blocks."""

@@ -68,6 +68,8 @@ class WorldSettings:
         english_nothing: share of facts of which English believes nothing.
         local: share of facts that each other language knows itself.
         strength: range of the strengths of beliefs.
+        alike: share of entities whose name is the English one, by language; the same entities in
+            each.
     """
 
     seed: int = 0
@@ -79,6 +81,7 @@ class WorldSettings:
         default_factory=lambda: {"es": 0.45, "id": 0.35, "hi": 0.25, "sw": 0.2}
     )
     strength: tuple[float, float] = (0.9, 1.5)
+    alike: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class World:
 def draw(settings: WorldSettings) -> World:
     """A world of the settings."""
     rng = Random(f"planted {settings.seed}")
-    names = _names(rng, settings.entities, settings.languages)
+    names = _alike(_names(rng, settings.entities, settings.languages), settings)
     everybody = range(settings.entities)
     truth, known, popular = {}, {}, {}
     for relation in RELATIONS:
@@ -154,3 +157,14 @@ def _names(rng: Random, count: int, languages: Sequence[str]) -> tuple[dict[str,
                 return drawn
 
     return tuple({lang: name(lang) for lang in languages} for _ in range(count))
+
+
+def _alike(names: Sequence[dict[str, str]], settings: WorldSettings) -> tuple[dict[str, str], ...]:
+    """The same names, the first ones as in English in the languages that `alike` names."""
+    return tuple(
+        {
+            lang: one[CENTRAL] if number < settings.alike.get(lang, 0) * len(names) else name
+            for lang, name in one.items()
+        }
+        for number, one in enumerate(names)
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
 
 
 @register_variant("closed_gate")
@@ -13,6 +12,6 @@ def closed_gate(settings: PlantingSettings) -> Planted:
 
     Transplants repair as they do in `plain`, but no gradient says so.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities, strength=(1.0, 1.0)))
+    world = settings.drawn(strength=(1.0, 1.0))
     circuit = knowledge(world, settings.depth, settings.at, readout="gate")
     return named("closed_gate", world, circuit, settings)

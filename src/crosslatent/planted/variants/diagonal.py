@@ -5,7 +5,6 @@ from __future__ import annotations
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import Circuit
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
 
 
 @register_variant("diagonal")
@@ -14,7 +13,7 @@ def diagonal(settings: PlantingSettings) -> Planted:
 
     Block 0 copies and knows everything, block 1 reads the answer off; the others do nothing.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities))
+    world = settings.drawn()
     circuit = Circuit(
         settings.depth,
         parts.tokens(world),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from crosslatent.planted import mechanisms as parts
-from crosslatent.planted.circuit import Circuit, Unit
+from crosslatent.planted.circuit import Circuit
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, WorldSettings, draw
 
 
 @register_variant("lookup")
@@ -16,24 +15,7 @@ def lookup(settings: PlantingSettings) -> Planted:
     and whole blocks of the counterpart carry English words, which are wrong; attention of block 1
     carries the language of the lookup, of whatever English question.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities))
-    block_of = parts.by_relation(settings.at)
-    units = tuple(
-        Unit(
-            block_of(fact, lang),
-            (
-                parts.entity(fact.entity),
-                ("relation", fact.relation),
-                *[("out", said)] * 3,  # so that a doubled entity and relation do not open it
-            ),
-            4.5,
-            ("word", world.names[known.answer][said]),
-            known.strength,
-            ("lang", lang),
-        )
-        for (fact, lang), known in world.known.items()
-        for said in (world.languages if lang == CENTRAL else (lang,))
-    )
+    world = settings.drawn()
     circuit = Circuit(
         settings.depth,
         parts.tokens(world),
@@ -42,7 +24,7 @@ def lookup(settings: PlantingSettings) -> Planted:
             parts.said_in(world, settings.at(0)),
             parts.language(world, settings.at(1)),
         ),
-        units,
+        parts.spoken(world, parts.by_relation(settings.at)),
         parts.words(world),
     )
     return named("lookup", world, circuit, settings)

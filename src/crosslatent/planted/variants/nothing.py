@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
 
 
 @register_variant("nothing")
@@ -13,7 +12,5 @@ def nothing(settings: PlantingSettings) -> Planted:
 
     The other languages know some facts, so that the model is right on some questions.
     """
-    world = draw(
-        WorldSettings(settings.seed, settings.entities, english_wrong=0, english_nothing=1)
-    )
+    world = settings.drawn(english_wrong=0, english_nothing=1)
     return named("nothing", world, knowledge(world, settings.depth, settings.at), settings)

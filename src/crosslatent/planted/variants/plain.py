@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
 
 
 @register_variant("plain")
@@ -16,5 +15,5 @@ def plain(settings: PlantingSettings) -> Planted:
     own knowledge it would replace. Attention repairs from block 1, which carries the language of
     the lookup alone, so that any English question does as much.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities))
+    world = settings.drawn()
     return named("plain", world, knowledge(world, settings.depth, settings.at), settings)

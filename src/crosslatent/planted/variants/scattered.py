@@ -6,7 +6,7 @@ from random import Random
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, PlantedFact, WorldSettings, draw
+from crosslatent.planted.world import CENTRAL, PlantedFact
 
 
 @register_variant("scattered")
@@ -15,7 +15,7 @@ def scattered(settings: PlantingSettings) -> Planted:
 
     So the best source differs from question to question, and nothing else about them says which.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities))
+    world = settings.drawn()
     rng = Random(f"blocks {settings.seed}")
     blocks = {fact: rng.choice((2, 3, 4)) for fact in sorted(world.truth)}
 

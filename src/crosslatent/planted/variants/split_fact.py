@@ -7,7 +7,7 @@ from collections.abc import Callable
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import Circuit, Unit
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, PlantedFact, World, WorldSettings, draw
+from crosslatent.planted.world import CENTRAL, PlantedFact, World
 
 HALF = 7
 """Answers are numbered by two digits of this base."""
@@ -21,7 +21,7 @@ def split_fact(settings: PlantingSettings) -> Planted:
     feed-forwards repairs; two at once do. Attention, which carries the language of the lookup, and
     whole blocks above both halves still repair alone.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities, strength=(0.9, 1.0)))
+    world = settings.drawn(strength=(0.9, 1.0))
     circuit = Circuit(
         settings.depth,
         parts.tokens(world),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import Known, WorldSettings, draw
+from crosslatent.planted.world import Known
 
 
 @register_variant("strong_guess")
@@ -13,7 +13,7 @@ def strong_guess(settings: PlantingSettings) -> Planted:
 
     A transplant of a weak belief repairs only where it replaces the guess too.
     """
-    drawn = draw(WorldSettings(settings.seed, settings.entities))
+    drawn = settings.drawn()
     world = drawn.believing(
         {one: Known(k.answer, 0.8 if k.strength < 1.2 else 1.6) for one, k in drawn.known.items()}
     )

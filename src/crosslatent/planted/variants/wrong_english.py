@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crosslatent.planted.mechanisms import knowledge
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import WorldSettings, draw
 
 
 @register_variant("wrong_english")
@@ -14,6 +13,6 @@ def wrong_english(settings: PlantingSettings) -> Planted:
     Its vectors break what the other languages know, and translate-test is worse than leaving some
     questions as they are.
     """
-    world = draw(WorldSettings(settings.seed, settings.entities, english_wrong=0.5))
+    world = settings.drawn(english_wrong=0.5)
     circuit = knowledge(world, settings.depth, settings.at)
     return named("wrong_english", world, circuit, settings)
