@@ -5,6 +5,7 @@ Everything is fitted and chosen on the pilot questions; the others are answered 
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -115,9 +116,9 @@ def said(one: Estimate) -> str:
 
 
 def main() -> None:
-    """Print the table of both twins."""
+    """Print the table of both twins, or of those that are named."""
     print("| model | after | target languages, unseen | English, unseen |")
-    for name in ("fogged", "clear"):
+    for name in sys.argv[1:] or ("fogged", "clear"):
         with tempfile.TemporaryDirectory() as folder:
             found = ground(name, Path(folder))
             pilot = [*found.items["fitted"], *found.items["held"]]

@@ -121,6 +121,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "sampled": Experiment(
         "plain", {"options": False, "entities": 12}, {"controls": (), "samples": 8}
     ),
+    "gate": Experiment("closed_gate", spec={"attribution": True, "controls": ()}),
     "idle": Experiment("plain", {"entities": 12}, {"pairs": ((7, 7),), "controls": ("noise",)}),
     "no gold": Experiment("plain", {"entities": 12}, {"controls": ()}, gold=False),
     "few": Experiment("plain", {"entities": 12}, {"controls": (), "attribution": True}, limit=1),
@@ -231,8 +232,8 @@ TRUTH: Mapping[str, tuple[str, str]] = {
     "map.outline": ("plain", "no gold"),
     "map.optimistic": ("plain", "nothing"),
     "map.tested": ("plain", "no gold"),
-    "ranking.trusted": ("plain/ffn", "nothing/ffn"),
-    "ranking.untrusted": ("nothing/ffn", "plain/ffn"),
+    "ranking.trusted": ("plain/ffn", "gate/ffn"),
+    "ranking.untrusted": ("gate/ffn", "plain/ffn"),
     "ranking.untried": ("few/ffn", "plain/ffn"),
     # The block of a fact is drawn for each fact, and attribution finds it.
     "beats.better": ("scattered", "nothing"),

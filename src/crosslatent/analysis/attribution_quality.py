@@ -79,9 +79,10 @@ TRIED_FOR_TRUST, LEAST_HITS, FIRST_SHARE = 8, 6, 0.1
 class Trust:
     """Whether a ranking is to be relied on, from a few questions whose pairs were run.
 
-    They are drawn by the seed from those that the unmodified model gets wrong. A hit is a question
-    in which the pair that is ranked first raises the gold answer's log-probability, and by more
-    than nine tenths of the pairs do.
+    They are drawn by the seed from those that the unmodified model gets wrong and that some pair
+    repairs: where none does, no ranking is better than another. A hit is a question in which the
+    pair that is ranked first raises the gold answer's log-probability, and by more than nine tenths
+    of the pairs do.
 
     Attributes:
         questions: drawn; fewer than `TRIED_FOR_TRUST` if there are no more.
@@ -218,14 +219,14 @@ def _judge(
         pairs=(int(counts.min()), int(counts.max())),
         agreement=_agreements(data, cells, mask, seed),
         found=_all_found(data, cells, mask, solvable, seed, tops),
-        trust=_trust(cells, mask & (data.items.vanilla == 0), seed) if split is None else None,
+        trust=_trust(cells, solvable, seed) if split is None else None,
     )
 
 
-def _trust(cells: _Cells, wrong: Mask, seed: int) -> Trust:
-    """Try a ranking on some of the questions `wrong`."""
+def _trust(cells: _Cells, solvable: Mask, seed: int) -> Trust:
+    """Try a ranking on some of the questions `solvable`."""
     known = ~np.isnan(cells.scores) & ~np.isnan(cells.outcomes["gold_logprob"])
-    usable = np.flatnonzero(wrong & known.any(axis=1))
+    usable = np.flatnonzero(solvable & known.any(axis=1))
     count = min(TRIED_FOR_TRUST, len(usable))
     hits = 0
     for item in np.random.default_rng(seed).choice(usable, count, replace=False):

@@ -260,21 +260,21 @@ RANKING: Family[AttributionResult] = Family(
         "trusted": Phrase(
             lambda one: _trusted(one) is True,
             "{component}: the ranking by attribution passes its trial. In {hits} of {questions} "
-            "drawn by the seed, the pair ranked first raises the right answer by more than all but "
-            "{first} of the pairs do; {least} were asked for.",
+            "that some pair repairs, drawn by the seed, the pair ranked first raises the right "
+            "answer by more than all but {first} of the pairs do; {least} were asked for.",
         ),
         "untrusted": Phrase(
             lambda one: _trusted(one) is False,
             "{component}: the ranking by attribution fails its trial, so none is shown, and what "
-            "selectors make of it is not to be relied on. In {hits} of {questions} drawn by the "
-            "seed, the pair ranked first raises the right answer by more than all but {first} of "
-            "the pairs do; {least} were asked for.",
+            "selectors make of it is not to be relied on. In {hits} of {questions} that some "
+            "pair repairs, drawn by the seed, the pair ranked first raises the right answer by "
+            "more than all but {first} of the pairs do; {least} were asked for.",
         ),
         "untried": Phrase(
             lambda one: one.trust is not None and _trusted(one) is None,
             "{component}: the ranking by attribution could not be tried: that takes {wanted} "
-            "questions that are wrong unmodified and have a right answer whose probability is "
-            "known, and there are {questions}.",
+            "questions that are wrong unmodified, that some pair repairs, and whose right answer "
+            "has a known probability, and there are {questions}.",
         ),
     },
 )
