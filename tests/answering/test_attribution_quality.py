@@ -193,7 +193,7 @@ def test_what_is_a_hit():
     assert _trust(cells_of(unknown, gains), everything, 0).hits == 8
 
 
-def test_a_trial_takes_eight_questions_that_are_wrong_and_the_same_each_time():
+def test_a_trial_takes_eight_of_its_questions_and_the_same_each_time():
     gains = np.tile(np.arange(1.0, 21.0), (40, 1))
     scores = np.where(np.arange(40)[:, None] % 2, gains, -gains)
     wrong = np.arange(40) < 30
@@ -210,3 +210,5 @@ def test_trust_is_of_all_splits_together(tmp_path):
     (result,) = judge_attribution(small_run(tmp_path / "run"))
     assert result.trust is not None
     assert result.trust.granted is None
+    # Of those that some pair repairs: others are wrong whatever is ranked first.
+    assert result.trust.questions == result.solvable

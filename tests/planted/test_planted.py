@@ -254,6 +254,8 @@ def test_what_cannot_be_planted_is_refused(tmp_path):
         PlantingSettings(depth=7)
     with pytest.raises(UsageError, match="12 to 49"):
         PlantingSettings(entities=50)
+    with pytest.raises(UsageError, match="A world has no setting english: use some of seed, "):
+        PlantingSettings(world={"english": 1})
     with pytest.raises(UsageError, match="Unknown planted variant 'plane'"):
         plant("plane", SMALL)
     circuit = plant("plain", SMALL).circuit

@@ -73,6 +73,11 @@ def by_relation(at: At) -> Callable[[PlantedFact, str], int]:
     return lambda fact, lang: at(blocks[fact.relation] if lang == CENTRAL else 3)
 
 
+def by_language(at: At) -> Callable[[PlantedFact, str], int]:
+    """English knows everything in block 2, the others in block 3."""
+    return lambda _, lang: at(2 if lang == CENTRAL else 3)
+
+
 def beliefs(
     world: World,
     block_of: Callable[[PlantedFact, str], int],

@@ -46,12 +46,18 @@ class PlantingSettings:
         """Refuse what the circuits have no room in.
 
         Raises:
-            UsageError: fewer blocks than 8, or fewer than 12 or more than 49 entities.
+            UsageError: fewer blocks than 8, fewer than 12 or more than 49 entities, or a setting
+                that worlds do not have.
         """
         if self.depth < 8:
             raise UsageError(f"A planted model has {self.depth} blocks, but it needs 8 or more.")
         if not 12 <= self.entities <= 49:
             raise UsageError(f"There are {self.entities} entities, but 12 to 49 belong there.")
+        known = WorldSettings.__dataclass_fields__
+        if unknown := sorted(set(self.world) - set(known)):
+            raise UsageError(
+                f"A world has no setting {', '.join(unknown)}: use some of {', '.join(known)}."
+            )
 
     def drawn(self, **usual: Any) -> World:
         """The world of these settings, where they say nothing else with what is usual."""

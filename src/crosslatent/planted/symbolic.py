@@ -8,7 +8,7 @@ from random import Random
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import Circuit, Feature, Unit
 from crosslatent.planted.planting import Asked, Planted, PlantingSettings, plain_prompt, task_of
-from crosslatent.planted.world import CENTRAL, RELATIONS, PlantedFact, World
+from crosslatent.planted.world import RELATIONS, PlantedFact, World
 
 OPTIONS = ("(1)", "(2)", "(3)", "(4)")
 
@@ -78,7 +78,7 @@ def symbolic(
         parts.tokens(world),
         (*parts.who(world, at(0)), parts.language(world, at(1))),
         (
-            *parts.beliefs(world, lambda _, lang: at(2 if lang == CENTRAL else 3), write),
+            *parts.beliefs(world, parts.by_language(at), write),
             *guesses,
             *reading,
         ),

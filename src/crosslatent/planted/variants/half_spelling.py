@@ -7,7 +7,7 @@ from random import Random
 from crosslatent.planted import mechanisms as parts
 from crosslatent.planted.circuit import Circuit
 from crosslatent.planted.planting import Planted, PlantingSettings, named, register_variant
-from crosslatent.planted.world import CENTRAL, LANGUAGES, PlantedFact
+from crosslatent.planted.world import LANGUAGES
 
 
 @register_variant("half_spelling")
@@ -22,10 +22,6 @@ def half_spelling(settings: PlantingSettings) -> Planted:
     words = frozenset(Random(f"words {settings.seed}").sample(facts, len(facts) // 2))
     contents = {one: known for one, known in world.known.items() if one[0] not in words}
     at = settings.at
-
-    def block_of(_fact: PlantedFact, lang: str) -> int:
-        return at(2 if lang == CENTRAL else 3)
-
     circuit = Circuit(
         settings.depth,
         parts.tokens(world),
@@ -35,8 +31,8 @@ def half_spelling(settings: PlantingSettings) -> Planted:
             parts.language(world, at(1)),
         ),
         (
-            *parts.spoken(world, block_of, words.__contains__),
-            *parts.beliefs(world.believing(contents), block_of),
+            *parts.spoken(world, parts.by_language(at), words.__contains__),
+            *parts.beliefs(world.believing(contents), parts.by_language(at)),
             *parts.reading(world, at(6)),
         ),
         parts.words(world),

@@ -19,7 +19,6 @@ def known_twins(settings: PlantingSettings) -> Planted:
     """
     drawn = settings.drawn()
     options = orders(drawn, settings.seed)
-
     answers = {
         fact: (drawn.truth[fact], order.index(drawn.truth[fact])) for fact, order in options.items()
     }
