@@ -24,8 +24,9 @@ SINK: Feature = ("flag", "sink")
 LAST, FIRST = ":", "<s>"
 """The tokens that carry them."""
 SILENT: Feature = ("silent",)
-SILENCE, LEAST = "?", 0.15
-"""What is answered if no word is written, and how much of a word is a word."""
+SILENCE, LEAST = "?", 0.3
+"""What is answered if no word is written, and how much of a word is a word: half a guess, so that
+noise says none."""
 
 
 class Copied(NamedTuple):
