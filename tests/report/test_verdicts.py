@@ -150,6 +150,7 @@ def selector(name: str = "pilot", **changes: Any) -> SelectorResult:
         "p_holm": None if fixed else 0.5,
         "cost": 2.0,
         "abstained": about(0.0),
+        "other": about(0.0),
         "used": [],
         "report": {},
     }

@@ -10,7 +10,7 @@ import pytest
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import SELECTORS, selectors_of
-from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN, Labels, Steps
+from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN, OTHER, Labels, Steps, always
 from crosslatent.selectors.kinds.attribution import Attribution
 from crosslatent.selectors.kinds.confidence import Confidence, highest
 from crosslatent.selectors.kinds.halving import Halving
@@ -18,6 +18,7 @@ from crosslatent.selectors.kinds.learned import Learned
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.kinds.preset import Preset
 from crosslatent.selectors.kinds.vote import Vote
+from crosslatent.selectors.kinds.ways import Ways
 from crosslatent.selectors.signals import Curve, check_kind, check_measure, fit_curve, signals
 from support.choices import PAIRS, World, parts, simulate
 
@@ -81,11 +82,13 @@ def test_a_single_candidate_or_cluster_is_no_trouble():
         attribution=seen.attribution[:, columns],
         cluster=np.full(len(seen), "one"),
     )
-    alone = Labels(labels.correct[:, columns], labels.vanilla, labels.gold_logprob[:, columns])
+    alone = Labels(
+        labels.correct[:, columns], labels.vanilla, labels.gold_logprob[:, columns], labels.aux
+    )
     for selector in selectors_of("all"):
         if "preset" not in selector.name:
             fitted = selector.fit(single, alone)
-            assert set(fitted.choose(single).choice.tolist()) <= {0, ABSTAIN}
+            assert set(fitted.choose(single).choice.tolist()) <= {0, ABSTAIN, OTHER}
             assert not any(np.isnan(value) for value in fitted.report.values())
 
 
@@ -259,6 +262,7 @@ def test_gold_answers_of_the_test_split_change_no_choice(name):
     for labels in (other.labels, *(found for _, found in other.shuffled.values())):
         labels.correct[unseen] = labels.correct[rng.permutation(unseen)]
         labels.vanilla[unseen] = labels.vanilla[rng.permutation(unseen)]
+        labels.aux[unseen] = labels.aux[rng.permutation(unseen)]
         labels.gold_logprob[unseen] = 0.0
     selector = next(one for one in selectors_of("all") if one.name == name)
     if isinstance(selector, Learned):
@@ -268,6 +272,39 @@ def test_gold_answers_of_the_test_split_change_no_choice(name):
         for one in (table, other)
     ]
     assert (choices[0] == choices[1]).all()
+
+
+def test_the_way_that_is_likeliest_right_is_taken():
+    """One of the three is nearly always right and the others seldom."""
+    poor = dict.fromkeys(range(9), 0.1)
+    worlds = {
+        ABSTAIN: World(poor, vanilla=0.95, aux=0.1, tells=4.0),
+        OTHER: World(poor, vanilla=0.1, aux=0.95, tells=4.0),
+        0: World(poor | {0: 0.95}, vanilla=0.1, aux=0.1, tells=4.0),
+    }
+    for way, world in worlds.items():
+        table = simulate(world)
+        seen, labels = parts(table, "unseen")
+        for selector in (Ways(), Ways("margin"), Learned(other=True)):
+            selection = selector.fit(*parts(table, "pilot")).choose(seen)
+            # Others may give the same answer.
+            taken = np.minimum(selection.choice, 0)
+            assert isinstance(selector, Learned) or (taken == way).mean() > 0.7
+            assert selection.outcome(labels).mean() > 0.85
+
+
+def test_the_answer_to_aux_is_judged_in_its_own_language():
+    seen, labels = parts(simulate(GOOD), "unseen")
+    labels = replace(labels, aux=np.where(np.arange(len(seen)) % 2, 1.0, 0.0))
+    assert always(OTHER, len(seen), 1.0).outcome(labels).tolist() == labels.aux.tolist()
+
+
+def test_no_answer_to_aux_is_none_to_take():
+    table = simulate(World(vanilla=0.3, aux=0.95))
+    seen, _ = parts(table, "unseen")
+    for selector in (Ways(), Learned(other=True)):
+        choice = selector.fit(*parts(table, "pilot")).choose(without_aux(seen)).choice
+        assert not (choice == OTHER).any()
 
 
 def test_curves_never_fall_and_keep_gaps():
@@ -292,7 +329,7 @@ def test_curves_never_fall_and_keep_gaps():
 def test_unknown_names_say_what_there_is():
     with pytest.raises(
         UsageError,
-        match="use attribution, confidence, halving, learned, pilot, preset, vote, oracle, all,",
+        match="use attribution, confidence, halving, learned, pilot, preset, vote, ways, oracle",
     ):
         selectors_of("magic")
     with pytest.raises(UsageError, match="use probability, entropy, margin"):

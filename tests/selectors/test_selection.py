@@ -13,7 +13,9 @@ from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.kinds.vote import FittedVote
-from crosslatent.selectors.saved import SavedSelector
+from crosslatent.selectors.kinds.ways import FittedWays
+from crosslatent.selectors.saved import SavedSelector, load, save
+from crosslatent.selectors.signals import Curve
 from support.rows import AUX, MAIN, wrapped
 
 PAIRS = tuple(TransplantSpec("ffn", s, t) for s in (0, 3) for t in (0, 2))
@@ -88,6 +90,28 @@ def test_a_vote_reads_whole_answers_and_may_leave_the_answer_unmodified():
     heavy = choose(FittedVote(PAIRS, np.array([0.0, 5.0, 0.0, 0.0]), 0.1))
     same = transplanted(PAIRS[1]).output.strip().lower() == heavy.vanilla.strip().lower()
     assert heavy.chosen == (None if same else PAIRS[1])
+
+
+@pytest.mark.parametrize("way", ["unmodified", "other", "transplant"])
+def test_one_of_three_ways_is_taken(way, tmp_path):
+    import numpy as np
+
+    def curve(high):
+        return Curve("logistic", np.array([0.0, 1.0]), np.array([9.0 if high else -9.0, 0.0]))
+
+    curves = tuple(curve(way == one) for one in ("unmodified", "other", "transplant"))
+    fitted = FittedWays(FittedConfidence("margin", PAIRS, 6.0), curves)
+    save(saved(fitted), tmp_path / "ways.json")
+    found = transplant_selected(wrapped(), load(tmp_path / "ways.json"), main=MAIN, aux=AUX)
+    assert found.way == found.to_dict()["way"] == way
+    if way == "transplant":
+        assert found.output_ids == transplanted(found.chosen).output_ids
+    else:
+        assert found.chosen is None
+    if way == "other":
+        pair, tokens = asdict(PAIRS[0]), SPEC["max_new_tokens"]
+        aux = xl.transplant(wrapped(), main=AUX, aux=MAIN, **pair, max_new_tokens=tokens)
+        assert found.output_ids == aux.vanilla_ids != found.vanilla_ids
 
 
 def test_another_model_is_refused():

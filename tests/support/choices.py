@@ -79,11 +79,11 @@ def simulate(world: World, seed: int = 0, *, null: bool = False) -> SelectorTabl
     )
     return SelectorTable(
         seen=candidates,
-        labels=judged(true, vanilla, gold, seen[2]),
+        labels=judged(true, (vanilla, aux), gold, seen[2]),
         shuffled={
             name: (
                 replace(candidates, steps=steps),
-                judged(steps.answer, vanilla, gold, steps),
+                judged(steps.answer, (vanilla, aux), gold, steps),
             )
             for name, steps in shuffled.items()
         },
@@ -101,14 +101,18 @@ def answers(rng: np.random.Generator, gold: np.ndarray, chance: np.ndarray) -> n
     return np.where(rng.random(len(gold)) < chance, gold, wrong).astype(np.int64)
 
 
-def judged(found: np.ndarray, vanilla: np.ndarray, gold: np.ndarray, steps: Steps) -> Labels:
-    """What is right of some answers."""
+def judged(
+    found: np.ndarray, without: tuple[np.ndarray, np.ndarray], gold: np.ndarray, steps: Steps
+) -> Labels:
+    """What is right of some answers; `without` a transplant, to main and to aux."""
+    vanilla, aux = ((given == gold).astype(np.float64) for given in without)
     at = np.broadcast_to(gold[:, None, None], (*found.shape, 1))
     chance = np.take_along_axis(steps.options, at, axis=-1)[..., 0]
     return Labels(
         correct=(found == gold[:, None]).astype(np.float64),
-        vanilla=(vanilla == gold).astype(np.float64),
+        vanilla=vanilla,
         gold_logprob=np.log(chance),
+        aux=aux,
     )
 
 

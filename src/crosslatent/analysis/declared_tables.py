@@ -47,7 +47,7 @@ TABLES: tuple[FigureTable, ...] = (
     FigureTable(
         "selectors",
         "tune test selector=name accuracy* gain* recovered* over_shuffled* strict_room* "
-        "difference=versus_pilot* p=p_value p_holm cost abstained~ alike=@alike",
+        "difference=versus_pilot* p=p_value p_holm cost abstained~ other~ alike=@alike",
         "evaluation > selectors|baselines",
         more="shuffled_gain* split=test",
         of="choosing",

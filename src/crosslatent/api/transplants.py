@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from crosslatent.model import Model, encode
 from crosslatent.model.chat import Prompt, open_thought, thought_note
 from crosslatent.model.continuation import context_of
 from crosslatent.model.prompts import check_positions
+from crosslatent.selectors.candidates import OTHER
 from crosslatent.selectors.kinds.confidence import FittedConfidence, highest
 from crosslatent.selectors.saved import SavedSelector, check_model, unlike_fitted, was_fitted_on
 from crosslatent.selectors.signals import Record, one_question
@@ -105,7 +106,9 @@ class Selected:
 
     Attributes:
         selector: name of the selector.
-        chosen: what was transplanted; None = the answer was left unmodified.
+        chosen: what was transplanted; None = nothing was.
+        way: ``transplant``; ``unmodified``, the answer was left; ``other``, `output` is the answer
+            to aux.
         vanilla: the unmodified answer; `output` the chosen one. Both, their ids, and the ends of
             the prompts are as in `TransplantResult`.
         candidates: pairs that were looked at.
@@ -116,6 +119,7 @@ class Selected:
 
     selector: str
     chosen: TransplantSpec | None
+    way: Literal["transplant", "unmodified", "other"]
     vanilla: str
     output: str
     vanilla_ids: tuple[int, ...]
@@ -245,7 +249,7 @@ def transplant_selected(
     aux: str,
     **options: Unpack[shared.SelectedSettings],
 ) -> Selected:
-    """Answer `main` with the pair that a saved selector chooses, or unmodified if it abstains.
+    """Answer `main` as a saved selector chooses: with a pair, unmodified, or as aux is answered.
 
     Args:
         model: the model; that which the selector was fitted on, or one with as many blocks.
@@ -279,12 +283,14 @@ def transplant_selected(
     item = Item("question", lang, asked["aux_lang"], main, aux, options=possible or None)
     check_judging(item, "the question")
     work = _Question(model, prompts, saved, item, tokens, chat)
-    chosen, looked = work.choose()
+    choice, pairs = work.choose()
+    chosen = pairs[choice] if choice >= 0 else None
     return Selected(
         selector=saved.name,
         chosen=chosen,
-        **_texts(model, *work.answers(chosen)),
-        candidates=looked,
+        way="transplant" if choice >= 0 else "other" if choice == OTHER else "unmodified",
+        **_texts(model, *work.answers(choice, chosen)),
+        candidates=len(pairs),
         cost=saved.fitted.cost,
         warnings=(*unlike_fitted(saved, item.lang, item.options), *([thought] if thought else [])),
         **prompts.ends(),
@@ -303,8 +309,8 @@ class _Question:
     tokens: int
     chat: AsChat
 
-    def choose(self) -> tuple[TransplantSpec | None, int]:
-        """The chosen pair, or None, and how many candidates were looked at."""
+    def choose(self) -> tuple[int, tuple[TransplantSpec, ...]]:
+        """The choice (see `selectors.candidates.Selection`), and the candidates it is among."""
         fitted = self.saved.fitted
         pairs, attribution = fitted.pairs, None
         blank: Record = {"output": ""}
@@ -322,15 +328,16 @@ class _Question:
             options=self.item.options,
             attribution=attribution,
         )
-        index = int(fitted.choose(seen).choice[0])
-        return None if index < 0 else seen.pairs[index], len(pairs)
+        return int(fitted.choose(seen).choice[0]), seen.pairs
 
-    def answers(self, chosen: TransplantSpec | None) -> tuple[Decoded, Decoded]:
+    def answers(self, choice: int, chosen: TransplantSpec | None) -> tuple[Decoded, Decoded]:
         """The unmodified answer and the chosen one."""
         rows = [()] if chosen is None else [(), self._row(chosen)]
         asked = [Prompted(self.prompts.main, tuple(rows))]
-        (found,) = ask(self.model, asked, max_new_tokens=self.tokens)
-        return found[0].decoded, found[-1].decoded
+        if choice == OTHER:
+            asked.append(Prompted(self.prompts.aux, ((),)))
+        found = list(ask(self.model, asked, max_new_tokens=self.tokens))
+        return found[0][0].decoded, found[-1][-1].decoded
 
     def _records(self, pairs: Sequence[TransplantSpec], tokens: int) -> _Records:
         """Unmodified, candidates' and aux answers, judged as a sweep would."""

@@ -259,7 +259,8 @@ def _print(result: "TransplantResult") -> None:
 
 
 def _print_selected(selected: "Selected") -> None:
-    what = "left unmodified" if selected.chosen is None else _pair(selected.chosen)
+    without = {"other": "the answer to aux", "unmodified": "left unmodified"}
+    what = _pair(selected.chosen) if selected.chosen else without[selected.way]
     titles = ["unmodified", f"{selected.selector}: {what}"]
     print_answers(titles, [selected.vanilla, selected.output])
     print_text(

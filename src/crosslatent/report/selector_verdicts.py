@@ -126,8 +126,11 @@ def _cost(group: Sequence[SelectorResult]) -> str:
 
 
 def _detail(group: Sequence[SelectorResult]) -> str:
-    abstained = group[0].abstained.value
-    left = f", {formatting.percent(abstained)} left unmodified" if abstained else ""
+    shares = {
+        "left unmodified": group[0].abstained.value,
+        "answered as aux is": group[0].other.value,
+    }
+    left = "".join(f", {formatting.percent(n)} {what}" for what, n in shares.items() if n)
     names = formatting.listing(found.name for found in group[1:])
     alike = f"; right on the same questions: {names}" if names else ""
     return f"cost {_cost(group)}{left}{alike}"
@@ -155,7 +158,7 @@ def versus_pilot_forest(evaluation: SelectorEvaluation) -> Forest:
 def selectors_table(evaluation: SelectorEvaluation) -> Table:
     """Every figure of every selector, then the baselines."""
     head = ["selector", "what it does", "right", "gain", "of the gap", "right \u2212 shuffled"]
-    head += ["strict room", "against pilot pair", "cost", "unmodified"]
+    head += ["strict room", "against pilot pair", "cost", "unmodified", "answer to aux"]
     rows = [_selector_cells(group) for group in groups(evaluation)]
     rows += [_baseline_cells(found) for found in evaluation.baselines]
     if evaluation.trained_on:
@@ -200,6 +203,7 @@ def _selector_cells(group: Sequence[SelectorResult]) -> list[str]:
         _difference(found.versus_pilot),
         _cost(group),
         formatting.percent(found.abstained.value),
+        formatting.percent(found.other.value),
     ]
 
 
@@ -213,7 +217,7 @@ def _baseline_cells(found: Baseline) -> list[str]:
         _share(found.strict_room),
         "\u2013",
         "\u2013" if found.cost is None else f"{found.cost:g}",
-        "\u2013",
+        *["\u2013"] * 2,
     ]
 
 

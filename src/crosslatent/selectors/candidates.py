@@ -29,6 +29,9 @@ ABSTAIN = -1
 NOT_RUN = -2
 """The choice is not known, since what it takes was not run: the question is left out."""
 
+OTHER = -3
+"""The choice that answers with what the other prompt, aux, was answered."""
+
 VANILLA_COST = AUX_COST = ROW_COST = 1.0
 """Each in unmodified answers; see the cost model above."""
 
@@ -130,15 +133,18 @@ class Labels:
         correct: of every candidate, shape (items, K): 1, 0, or NaN = not run or not known.
         vanilla: of the unmodified answer, shape (items,): 1, 0, or NaN.
         gold_logprob: log-probability (nats) of the gold answer, shape (items, K); NaN = not known.
+        aux: of the answer to aux, by the gold answer in its language, shape (items,): 1, 0, or NaN.
     """
 
     correct: Floats
     vanilla: Floats
     gold_logprob: Floats
+    aux: Floats
 
     def take(self, mask: Mask) -> Labels:
         """Those of the items in `mask`."""
-        return Labels(self.correct[mask], self.vanilla[mask], self.gold_logprob[mask])
+        parts = (self.correct, self.vanilla, self.gold_logprob, self.aux)
+        return Labels(*(part[mask] for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,8 @@ class Selection:
     """What a selector chooses for every item.
 
     Attributes:
-        choice: the candidate, `ABSTAIN` or `NOT_RUN`, shape (items,). Where a selector votes for
-            an answer, the candidate that gives this answer with most weight.
+        choice: the candidate, `ABSTAIN`, `OTHER` or `NOT_RUN`, shape (items,). Where a vote is for
+            an answer, it is the candidate that gives this answer with most weight.
         cost: forward passes spent, relative to one unmodified answer, shape (items,).
     """
 
@@ -164,6 +170,7 @@ class Selection:
         correct = labels.correct
         chosen = correct[np.arange(len(correct)), np.maximum(self.choice, 0)]
         chosen = np.where(self.choice == NOT_RUN, np.nan, chosen)
+        chosen = np.where(self.choice == OTHER, labels.aux, chosen)
         return np.where(self.abstained, labels.vanilla, chosen)
 
 

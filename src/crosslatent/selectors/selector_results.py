@@ -48,6 +48,7 @@ class SelectorResult:
             all selectors compared with it. None where no question differs.
         cost: forward passes for one question.
         abstained: share of questions whose answer was left unmodified.
+        other: share of questions that got the answer to aux.
         used: the pairs chosen most often.
         report: what fitting measured: accuracy on the tuning split (for learned selectors in
             nested cross-validation), the share of rows that halving would have used, settings.
@@ -68,6 +69,7 @@ class SelectorResult:
     p_holm: float | None
     cost: float
     abstained: Estimate
+    other: Estimate
     used: list[Used]
     report: Mapping[str, float]
     alike: list[str] = field(default_factory=list)

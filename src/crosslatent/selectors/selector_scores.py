@@ -18,9 +18,11 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import SELECTORS, FittedSelector, FixedPairs, Selector
 from crosslatent.selectors.candidates import (
+    ABSTAIN,
     AUX_COST,
     FIXED_COST,
     NOT_RUN,
+    OTHER,
     VANILLA_COST,
     Candidates,
     Mask,
@@ -175,9 +177,12 @@ class _Score:
         """One selector."""
         selection = fitted.choose(self.seen)
         right, shuffled = selection.outcome(self.labels), self._shuffled(fitted)
-        left = np.where(selection.choice == NOT_RUN, np.nan, selection.abstained)
+        left, other = (
+            np.where(selection.choice == NOT_RUN, np.nan, selection.choice == way)
+            for way in (ABSTAIN, OTHER)
+        )
         alone = selector.name == REFERENCE.name or np.isnan(self.reference).all()
-        columns = (right, left) if shuffled is None else (right, left, shuffled)
+        columns = (right, left, other) if shuffled is None else (right, left, other, shuffled)
         self.outcomes[selector.name] = tuple(np.nan_to_num(c, nan=-1).tobytes() for c in columns)
         return SelectorResult(
             name=selector.name,
@@ -199,6 +204,7 @@ class _Score:
             p_holm=None,
             cost=float(selection.cost.mean()),
             abstained=self._mean(left),
+            other=self._mean(other),
             used=self._used(selection),
             report=dict(fitted.report),
         )
@@ -310,12 +316,13 @@ def _lacking(fitted: FittedSelector, seen: Candidates) -> str | None:
     absent = [pair for pair, place in places if place < 0 or not ran[place]]
     if absent:
         return f"The questions to test on were not run with {_named(absent)}."
-    if not isinstance(fitted, FittedConfidence):
+    looking = getattr(fitted, "among", fitted)  # of several ways, the one with transplants
+    if not isinstance(looking, FittedConfidence):
         return None
     scores = seen.attribution
-    if fitted.top is not None and (scores is None or np.isnan(scores).all()):
+    if looking.top is not None and (scores is None or np.isnan(scores).all()):
         return "The questions to test on have no attribution scores."
-    if np.isnan(signals(seen, fitted.measure)[1]).all():
+    if np.isnan(signals(seen, looking.measure)[1]).all():
         return "How sure the model is of the questions to test on is not known."
     return None
 

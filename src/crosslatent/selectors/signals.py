@@ -59,9 +59,14 @@ def signals(seen: Candidates, measure: Measure) -> tuple[Floats, Floats]:
     return vanilla, np.where(seen.ran, candidates, np.nan)
 
 
+def signal_of(steps: Steps, measure: Measure) -> Floats:
+    """How sure some answers are, by themselves; NaN where there is none."""
+    return _either(steps, measure, _options_known(steps))
+
+
 def top_probability(steps: Steps) -> Floats:
     """Highest probability of an option; of the first token where options are not known."""
-    return _either(steps, "probability", _options_known(steps))
+    return signal_of(steps, "probability")
 
 
 def _options_known(steps: Steps) -> Mask:

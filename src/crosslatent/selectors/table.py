@@ -211,13 +211,18 @@ class _Rows:
             ran=ran,
             attribution=self._attribution(shape),
         )
-        return seen, replace(labels, vanilla=items.vanilla)
+        return seen, self._beside(labels)
 
     def shuffled(self, seen: Candidates, stratum: str) -> tuple[Candidates, Labels]:
         """The same items with the vectors of one stratum's donors."""
         where = f"control = 'shuffled' AND stratum = '{stratum}'"
         steps, ran, labels = self._block(where, seen.ran.shape)
-        return replace(seen, steps=steps, ran=ran), replace(labels, vanilla=self.data.items.vanilla)
+        return replace(seen, steps=steps, ran=ran), self._beside(labels)
+
+    def _beside(self, labels: Labels) -> Labels:
+        """The same with what is right of the answers without a transplant."""
+        items = self.data.items
+        return replace(labels, vanilla=items.vanilla, aux=items.translate_test)
 
     def _columns(self) -> dict[str, str]:
         """Numbers that are kept of each row; runs of older versions lack some of them."""
@@ -255,7 +260,7 @@ class _Rows:
             margin=put("margin"),
             answer=answer,
         )
-        return steps, ran, Labels(put("correct"), np.empty(0), put("gold_logprob"))
+        return steps, ran, Labels(put("correct"), np.empty(0), put("gold_logprob"), np.empty(0))
 
     def _at(
         self, rows: Mapping[str, Any], shape: tuple[int, ...]

@@ -5,20 +5,26 @@ with the highest chance is taken. Settings are chosen by cross-validation over g
 cluster stay together), and that choice is itself inside an outer one, with the pairs to look at
 ranked anew, so that the accuracy that fitting reports is not that of pairs and settings picked on
 the same items (nested cross-validation, Varma and Simon 2006). ``without_aux`` leaves out the
-answer to aux: with it, a selector can turn into translate-test.
+answer to aux: with it, a selector can turn into translate-test. With ``other``, that answer is one
+of those that can be taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import COMPONENTS, TransplantSpec
+from crosslatent.core.specs import TransplantSpec
+from crosslatent.selectors.answer_features import (
+    AnswerFeatures,
+    Scorer,
+    TakenAnswers,
+    highest_scored,
+)
 from crosslatent.selectors.base import (
     Reads,
     Selector,
@@ -35,20 +41,14 @@ from crosslatent.selectors.candidates import (
     Candidates,
     Labels,
     Mask,
-    Places,
     Selection,
-    Steps,
     always,
     looking_cost,
 )
-from crosslatent.selectors.signals import MEASURES, signals, top_probability
 from crosslatent.stats import Floats
 
 Method = Literal["logistic", "boosting"]
 Settings = Mapping[str, float]
-Scorer = Callable[[Floats], Floats]
-"""Chance of being right of one example a row, shape (n, features) -> (n,)."""
-
 _SETTINGS: Mapping[Method, Sequence[Settings]] = {
     "logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}),
     "boosting": ({"max_depth": 1, "max_iter": 60}, {"max_depth": 3, "max_iter": 40}),
@@ -65,6 +65,7 @@ class Learned(Selector):
         method: ``logistic`` or ``boosting``.
         most: candidates looked at, the best pairs of the tuning split; None = all.
         without_aux: leave out what is known of the answer to aux.
+        other: may answer with the answer to aux.
         folds: (outer, inner) of the nested cross-validation; fewer where there are few clusters.
         seed: of the boosting.
     """
@@ -72,15 +73,17 @@ class Learned(Selector):
     method: Method = "logistic"
     most: int | None = 8
     without_aux: bool = False
+    other: bool = False
     folds: tuple[int, int] = (5, 3)
     seed: int = 0
 
     @classmethod
     def variants(cls) -> Iterable[Self]:
-        """Both methods, with and without the answer to aux."""
+        """Both methods: with the answer to aux, without it, and as one of the answers."""
         for method in _SETTINGS:
             yield cls(method)
             yield cls(method, without_aux=True)
+            yield cls(method, other=True)
 
     @classmethod
     def restored(cls, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> _FittedLearned:
@@ -93,21 +96,21 @@ class Learned(Selector):
         pairs, report = restored_parts(plain, arrays["weights"], len(features), "features")
         mean, scale, weights = (arrays[name] for name in _ARRAYS)
         scorer = _Logistic(mean, scale, weights, float(plain["intercept"]))
-        return _FittedLearned(
-            pairs, tuple(plain["languages"]), features, plain["with_aux"], scorer, report
-        )
+        rows = TakenAnswers(tuple(plain["languages"]), plain["with_aux"], plain.get("other", False))
+        return _FittedLearned(pairs, rows, features, scorer, report)
 
     @property
     def name(self) -> str:
         """``learned-logistic-8-without-aux``."""
         parts = ["learned", self.method, str(self.most or "all")]
-        return "-".join(parts + ["without-aux"] * self.without_aux)
+        return "-".join(parts + ["without-aux"] * self.without_aux + ["other"] * self.other)
 
     @property
     def about(self) -> str:
         """What it does."""
         way = "logistic regression" if self.method == "logistic" else "boosted trees"
         aux = ", without the answer to aux" if self.without_aux else ""
+        aux += ", or the answer to aux" if self.other else ""
         return f"{way} over cheap features of {among(self.most)}{aux}"
 
     def fit(self, seen: Candidates, labels: Labels) -> _FittedLearned:
@@ -117,36 +120,35 @@ class Learned(Selector):
             UsageError: the split has no gold answers.
         """
         places = ranked(seen, labels, self.most)
-        languages = tuple(sorted(set(seen.lang.tolist())))
-        examples = self._examples(seen, labels, places)
+        rows = self._rows(seen)
+        examples = rows.examples(seen, places, labels)
         settings = self._settings(examples)
         scorer = _fit(self.method, settings, examples, self.seed)
         report = {f"setting_{name}": float(value) for name, value in settings.items()}
         nested = self._nested(examples, seen, labels)
         if nested is not None:
             report["pilot_accuracy"] = nested
-        pairs, with_aux = named(seen, places), not self.without_aux
-        return _FittedLearned(pairs, languages, examples.names, with_aux, scorer, report)
+        return _FittedLearned(named(seen, places), rows, examples.names, scorer, report)
 
-    def _examples(self, seen: Candidates, labels: Labels, places: Sequence[int]) -> _Examples:
-        languages = sorted(set(seen.lang.tolist()))
-        right = np.column_stack([labels.vanilla, labels.correct[:, list(places)]])
-        return _examples(seen, places, languages, with_aux=not self.without_aux, right=right)
+    def _rows(self, seen: Candidates) -> TakenAnswers:
+        languages = tuple(sorted(set(seen.lang.tolist())))
+        return TakenAnswers(languages, not self.without_aux, self.other)
 
-    def _nested(self, whole: _Examples, seen: Candidates, labels: Labels) -> float | None:
+    def _nested(self, whole: AnswerFeatures, seen: Candidates, labels: Labels) -> float | None:
         """Accuracy of what would be chosen, each fold by pairs and a fit that know it not."""
         right = np.full(len(seen), np.nan)
         for train, test in whole.folds(self.folds[0]):
             inside = np.zeros(len(seen), dtype=np.bool_)
             inside[train] = True
-            examples = self._examples(seen, labels, ranked(seen, labels, self.most, items=inside))
+            places = ranked(seen, labels, self.most, items=inside)
+            examples = self._rows(seen).examples(seen, places, labels)
             part = examples.take(train)
             scorer = _fit(self.method, self._settings(part), part, self.seed)
             unseen = examples.take(test)
             right[test] = unseen.chosen(unseen.scores(scorer))
         return mean_known(right)
 
-    def _settings(self, examples: _Examples) -> Settings:
+    def _settings(self, examples: AnswerFeatures) -> Settings:
         """The settings whose choices are right most often, in cross-validation; ties: the first."""
         splits = examples.folds(self.folds[1])
         accuracies = []
@@ -157,49 +159,6 @@ class Learned(Selector):
                 scores[test] = examples.take(test).scores(scorer)
             accuracies.append(mean_known(examples.chosen(scores)) or 0.0)
         return _SETTINGS[self.method][int(np.argmax(accuracies)) if splits else 0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Examples:
-    """Possible answers with their features; column 0 is the unmodified answer.
-
-    Attributes:
-        values: shape (items, answers, features); what is not known is 0.
-        valid: which answers there are, shape (items, answers).
-        right: what is right of them, same shape; NaN = not known.
-        cluster: of the items.
-        names: of the features.
-    """
-
-    values: Floats
-    valid: Mask
-    right: Floats
-    cluster: NDArray[np.str_]
-    names: tuple[str, ...]
-
-    def take(self, items: NDArray[np.intp]) -> _Examples:
-        parts = (self.values[items], self.valid[items], self.right[items], self.cluster[items])
-        return _Examples(*parts, self.names)
-
-    def folds(self, most: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Train and test items of each fold; none if there are too few clusters."""
-        from sklearn.model_selection import GroupKFold
-
-        number = min(most, len(set(self.cluster.tolist())))
-        if number < 2:
-            return []
-        return list(GroupKFold(number).split(self.right, groups=self.cluster))
-
-    def scores(self, scorer: Scorer) -> Floats:
-        """Chances of the answers, shape (items, answers); NaN where there is none."""
-        flat = scorer(self.values.reshape(-1, self.values.shape[-1]))
-        return np.where(self.valid, flat.reshape(self.valid.shape), np.nan)
-
-    def chosen(self, scores: Floats) -> Floats:
-        """Right or wrong of the highest-scored answers, shape (items,); NaN if none was scored."""
-        best = _highest(scores)
-        right = self.right[np.arange(len(best)), best]
-        return np.where(np.isnan(scores).all(axis=1), np.nan, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +177,11 @@ class _Logistic:
 
 @dataclass(frozen=True, slots=True)
 class _FittedLearned:
-    """A learned scorer with the names of its features, and the languages that have one."""
+    """A learned scorer, what it scores, and the names of the features."""
 
     pairs: tuple[TransplantSpec, ...]
-    languages: tuple[str, ...]
+    rows: TakenAnswers
     features: tuple[str, ...]
-    with_aux: bool
     scorer: Scorer
     report: Mapping[str, float] = field(default_factory=dict)
     reads: Reads = field(default="answers", init=False)
@@ -233,6 +191,11 @@ class _FittedLearned:
         """The unmodified answer, the run over aux, and every candidate."""
         return looking_cost(len(self.pairs))
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that it was fitted on."""
+        return self.rows.languages
+
     def choose(self, seen: Candidates) -> Selection:
         """The answer with the highest chance; the unmodified one first if several have it.
 
@@ -240,14 +203,15 @@ class _FittedLearned:
             UsageError: the features are not those that the scorer knows.
         """
         places = seen.places(self.pairs)
-        examples = _examples(seen, places, self.languages, with_aux=self.with_aux)
+        examples = self.rows.examples(seen, places)
         if examples.names != self.features:
             raise UsageError(
                 "The selector was fitted on other features than this version computes: fit it "
                 "again with `crosslatent select`."
             )
-        best = _highest(examples.scores(self.scorer))
-        return always(np.array([-1, *places], dtype=np.int64)[best], len(seen), self.cost)
+        best = highest_scored(examples.scores(self.scorer))
+        choices = np.array([*self.rows.without, *places], dtype=np.int64)
+        return always(choices[best], len(seen), self.cost)
 
     def state(self) -> SelectorState | None:
         """Weights as arrays; None for boosted trees, which scikit-learn can only pickle."""
@@ -257,17 +221,14 @@ class _FittedLearned:
             self,
             languages=list(self.languages),
             features=list(self.features),
-            with_aux=self.with_aux,
+            with_aux=self.rows.with_aux,
+            other=self.rows.other,
             intercept=self.scorer.intercept,
         )
         return SelectorState("learned", plain, {n: getattr(self.scorer, n) for n in _ARRAYS})
 
 
-def _highest(scores: Floats) -> NDArray[np.intp]:
-    return np.asarray(np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1))
-
-
-def _fit(method: Method, settings: Settings, examples: _Examples, seed: int) -> Scorer:
+def _fit(method: Method, settings: Settings, examples: AnswerFeatures, seed: int) -> Scorer:
     """Fit on every answer that is there and judged.
 
     Raises:
@@ -304,96 +265,3 @@ def _boosted(settings: Settings, values: Floats, right: Floats, seed: int) -> Sc
     with threadpool_limits(1, "openmp"):
         model.fit(values, right)
     return lambda rows: np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)
-
-
-def _examples(
-    seen: Candidates,
-    places: Sequence[int],
-    languages: Sequence[str],
-    *,
-    with_aux: bool,
-    right: Floats | None = None,
-) -> _Examples:
-    """Features of the unmodified answer and of some candidates (-1 for one that is not there).
-
-    `languages` are those with a feature of their own; `right` has shape (items, 1 + candidates).
-    """
-    columns = [max(place, 0) for place in places]
-    there = np.array([place >= 0 for place in places], dtype=np.bool_)
-    answers = np.column_stack([seen.vanilla.answer, seen.steps.answer[:, columns]])
-    valid = np.column_stack([np.ones(len(seen), np.bool_), seen.ran[:, columns] & there])
-    features: dict[str, Floats] = {}
-    for measure in MEASURES:
-        vanilla, candidates = signals(seen, measure)
-        features[measure] = np.column_stack([vanilla, candidates[:, columns]])
-        features[f"{measure}_change"] = features[measure] - vanilla[:, None]
-    features |= _agreement(seen, answers, valid)
-    features |= _of_aux(seen, answers) if with_aux else {}
-    features |= _of_pairs(seen, named(seen, columns))
-    features |= {f"lang_{lang}": _spread(seen.lang == lang, answers.shape) for lang in languages}
-    values = np.nan_to_num(np.stack(list(features.values()), axis=-1))
-    known = np.full(answers.shape, np.nan) if right is None else right
-    return _Examples(values, valid, known, seen.cluster, tuple(features))
-
-
-def _agreement(seen: Candidates, answers: Places, valid: Mask) -> dict[str, Floats]:
-    """Whether an answer names anything, and which share of the others gives it."""
-    given = answers >= 0
-    same = answers[:, :, None] == answers[:, None, :]
-    voters = (valid & given)[:, None, :]
-    share = (same & voters).sum(axis=2) / np.maximum(voters.sum(axis=2), 1)
-    return {
-        "named": given.astype(np.float64),
-        "agrees_vanilla": _equal(answers, seen.vanilla.answer),
-        "vanilla_probability": _probability(seen.vanilla, answers),
-        "agreeing": np.where(given, share, 0.0),
-    }
-
-
-def _of_aux(seen: Candidates, answers: Places) -> dict[str, Floats]:
-    """What is known of the answer to aux: with it, a selector can turn into translate-test."""
-    agrees = _equal(seen.vanilla.answer[:, None], seen.aux.answer)
-    return {
-        "agrees_aux": _equal(answers, seen.aux.answer),
-        "aux_probability": _probability(seen.aux, answers),
-        "aux_sure": _spread(top_probability(seen.aux), answers.shape),
-        "aux_agrees_vanilla": _spread(agrees[:, 0], answers.shape),
-    }
-
-
-def _of_pairs(seen: Candidates, pairs: Sequence[TransplantSpec]) -> dict[str, Floats]:
-    """Where the transplant is: relative layers and component; 0 for the unmodified answer."""
-    last = max(seen.n_layers - 1, 1)
-    rows = {
-        "unmodified": [1.0, *(0.0 for _ in pairs)],
-        "source": [0.0, *(pair.source / last for pair in pairs)],
-        "target": [0.0, *(pair.target / last for pair in pairs)],
-    }
-    for component in COMPONENTS:
-        rows[component] = [0.0, *(float(pair.component == component) for pair in pairs)]
-    for pair in pairs:
-        # How good a pair is is no line along its layers: each of the few may have its own level.
-        name = f"pair_{pair.component}_{pair.source}_{pair.target}"
-        rows[name] = [0.0, *(float(pair == other) for other in pairs)]
-    shape = (len(seen), 1 + len(pairs))
-    return {name: np.broadcast_to(np.array(row), shape) for name, row in rows.items()}
-
-
-def _equal(answers: Places, other: Places) -> Floats:
-    """Whether answers, shape (items, k), name what another one of the item names."""
-    same: Mask = (answers == other[:, None]) & (answers >= 0)
-    return same.astype(np.float64)
-
-
-def _probability(steps: Steps, answers: Places) -> Floats:
-    """Probability that a distribution over the options gives to other rows' answers."""
-    if not steps.options.shape[-1]:
-        return np.zeros(answers.shape)
-    inside = (answers >= 0) & (answers < steps.options.shape[-1])
-    values = np.take_along_axis(steps.options, np.where(inside, answers, 0), axis=1)
-    return np.where(inside, np.nan_to_num(values), 0.0)
-
-
-def _spread(values: Floats | Mask, shape: tuple[int, ...]) -> Floats:
-    """A value of each item for all of its answers."""
-    return np.broadcast_to(values[:, None].astype(np.float64), shape)
