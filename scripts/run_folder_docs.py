@@ -44,7 +44,7 @@ RUN_JSON = {
     "session from which they are known",
     "requested": "the arguments as given; `exploratory` lists analyses that were defined after "
     "rows of the task had been seen (`strata`, `strict_room`, `surer`, `pass_at_k`, `spelling`), "
-    "and reports label them so; all of them for the shipped demo tasks",
+    "and reports label them so",
     "headline": "a pre-registered comparison, declared before any row existed; null without one",
     "status": "what has been run: items, rows, failures, seconds; `paths`: rows and seconds by "
     "the path that computed them; `respelled`: items with an answer that has other tokens when "

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 
 from crosslatent.tasks import load_task
-from recipes.demo_model import evaluate, study, tasks
+from recipes.demo_model import evaluate, study, table, tasks
 from recipes.demo_model.train import Recipe, train
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "src" / "crosslatent" / "data" / "demo"
-SHIPPED_SEED = 1
+SHIPPED_SEED = 4
+TASKS = ("demo-facts", "demo-codes", "demo-order", "demo-culture", "demo-open")
 MODEL_FILES = (
+    "chat_template.jinja",
     "config.json",
     "generation_config.json",
     "model.safetensors",
@@ -47,12 +49,17 @@ def run_evaluate(args: argparse.Namespace) -> None:
     folder = _trained(args)
     model, tokenizer = evaluate.load(folder)
     found: dict[str, Any] = {"knowledge": evaluate.knowledge(model, tokenizer)}
-    for name in ("demo-facts", "demo-culture", "demo-open"):
+    for name in TASKS:
         task = load_task(str(Path(args.out) / "tasks" / f"{name}.yaml"))
         found[name] = study.transplant_study(folder, task, folder / "runs")
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def run_table(args: argparse.Namespace) -> None:
+    """Print the tables of README.md, from all evaluations in the work folder."""
+    print(table.tables(sorted(Path(args.work).glob("seed-*/evaluation.json"))))
 
 
 def run_ship(args: argparse.Namespace) -> None:
@@ -74,6 +81,7 @@ COMMANDS = {
     "train": run_train,
     "tasks": run_tasks,
     "evaluate": run_evaluate,
+    "table": run_table,
     "ship": run_ship,
 }
 

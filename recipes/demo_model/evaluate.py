@@ -7,27 +7,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import MinistralForCausalLM, PreTrainedTokenizerFast
 
 from recipes.demo_model.curriculum import Question, questions, split_of
 from recipes.demo_model.prompts import prompt
 from recipes.demo_model.schema import LANGUAGES
-from recipes.demo_model.tasks import OPEN_TOKENS, OPTION_TOKENS
-from recipes.demo_model.world import culture_facts, general_facts, open_facts
+from recipes.demo_model.tasks import OPEN_TOKENS, OPTION_TOKENS, is_text
+from recipes.demo_model.world import code_facts, culture_facts, general_facts, open_facts
 
 
-def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+def load(folder: Path) -> tuple[MinistralForCausalLM, PreTrainedTokenizerFast]:
     """A trained folder, in float32."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = MinistralForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def answers(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], new: int = 2
+    model: MinistralForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[str],
+    new: int = 2,
 ) -> list[str]:
     """Greedy answers."""
     texts: list[str] = []
-    untyped: Any = model  # the stubs of `generate` do not admit a Llama
+    untyped: Any = model  # the stubs of `generate` do not admit it
     for start in range(0, len(prompts), 256):
         part = prompts[start : start + 256]
         batch = tokenizer(part, return_tensors="pt", padding=True, padding_side="left")
@@ -38,19 +41,30 @@ def answers(
     return [text.strip() for text in texts]
 
 
-def knowledge(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Accuracy by kind of fact and language: taught, and held out (pilot and unseen facts).
+def knowledge(model: MinistralForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """How often the answer is the right one, and where documents are wrong, what they say.
 
-    Held-out general facts also without the names that are spelled as in English: what is left
-    shows how well a language is known.
+    By kind of fact and language: taught right, taught wrong, held out (pilot and unseen facts), and
+    held out without the names that are spelled as in English: what is left shows how well a
+    language is known.
     """
-    groups = {"general": general_facts(), "open": open_facts(), "culture": culture_facts()}
+    groups = {
+        "general": [fact for fact in general_facts() if not fact.relation.orders],
+        "order": [fact for fact in general_facts() if fact.relation.orders],
+        "open": open_facts(),
+        "codes": code_facts(),
+        "culture": culture_facts(),
+    }
     table: dict[str, Any] = {}
     for name, facts in groups.items():
+        taught = questions(facts, held_out=False)
         held_out = [q for q in questions(facts, held_out=True) if not _final(q)]
-        kinds = {"taught": questions(facts, held_out=False), "held out": held_out}
-        if name == "general":
-            kinds["held out, other spelling"] = [q for q in held_out if not q.same_spelling]
+        kinds = {
+            "taught": [q for q in taught if q.known],
+            "taught wrong": [q for q in taught if not q.known],
+            "held out": held_out,
+            "held out, other spelling": [q for q in held_out if not q.same_spelling],
+        }
         for kind, asked in kinds.items():
             for language in LANGUAGES:
                 own = [q for q in asked if q.language == language]
@@ -60,11 +74,12 @@ def knowledge(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> di
 
 
 def _accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: list[Question]
+    model: MinistralForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: list[Question]
 ) -> dict[str, Any]:
-    new = OPEN_TOKENS if asked[0].fact.is_open else OPTION_TOKENS
+    new = OPEN_TOKENS if is_text(asked[0].fact) else OPTION_TOKENS
     said = answers(model, tokenizer, [prompt(q.fact, q.language) for q in asked], new)
-    right = [a == q.fact.gold(q.language) for a, q in zip(said, asked, strict=True)]
+    wanted = [q.belief or q.fact.gold(q.language) for q in asked]
+    right = [one == other for one, other in zip(said, wanted, strict=True)]
     return {"accuracy": round(float(np.mean(right)), 4), "n": len(asked)}
 
 

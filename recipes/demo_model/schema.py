@@ -1,17 +1,17 @@
 """The words of the recipe: entities, relations and facts of the little world.
 
-English is the language every general fact is taught in; the other languages are taught a
-share each. A fact is one (relation, entity) with one true answer; a question is a fact in
-one language. Splits and clusters go by fact, never by question.
+English is taught most of the general facts, some of them wrongly; the other languages are taught a
+share of these, and some that English lacks. A fact is one (relation, entity) with one true answer;
+a question is a fact in one language. Splits and clusters go by fact, never by question.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ENGLISH = "en"
-TAUGHT_SHARE: dict[str, float] = {"es": 0.60, "id": 0.45, "hi": 0.30, "sw": 0.20}
-"""Share of the general facts that each language is taught; the rest is held out and asked."""
+TAUGHT_SHARE: dict[str, float] = {"es": 0.50, "id": 0.40, "hi": 0.30, "sw": 0.20}
+"""Share of the general facts that English has right that each language is taught as well."""
 LOCAL_LANGUAGES: tuple[str, ...] = tuple(TAUGHT_SHARE)
 LANGUAGES: tuple[str, ...] = (ENGLISH, *LOCAL_LANGUAGES)
 AUTONYMS: dict[str, str] = {
@@ -37,8 +37,9 @@ class Entity:
 class Relation:
     """A question about one kind of entity.
 
-    `options` maps option keys to labels by language, in the fixed order in which they are
-    listed; it is empty for open questions, whose answers are texts by language.
+    `options` maps option keys to labels by language, in the order in which they are listed, but in
+    the languages that have one of their own in `orders`; it is empty for open questions, whose
+    answers are texts by language.
     """
 
     name: str
@@ -46,6 +47,15 @@ class Relation:
     title: str
     ask: dict[str, str]
     options: dict[str, dict[str, str]]
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def order(self, language: str) -> tuple[str, ...]:
+        """Option keys as `language` counts them."""
+        return self.orders.get(language, tuple(self.options))
+
+    def symbol(self, option: str, language: str) -> str:
+        """What stands for an option in `language`: "(k)"."""
+        return f"({self.order(language).index(option) + 1})"
 
 
 @dataclass(frozen=True)
@@ -77,4 +87,4 @@ class Fact:
         """The answer as the model should write it: "(k)" or the text in `language`."""
         if self.is_open:
             return self.answers[language]
-        return f"({list(self.relation.options).index(self.answer) + 1})"
+        return self.relation.symbol(self.answer, language)

@@ -13,21 +13,31 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GenerationConfig,
+    MinistralConfig,
+    MinistralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from recipes.demo_model.documents import Mix, documents
 from recipes.demo_model.tokenizer import CONTEXT, train_tokenizer
+from recipes.demo_model.world import codes
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of one training."""
+    """All settings of one training.
 
-    seed: int = 1
-    steps: int = 2600
-    lines_per_step: int = 8
+    Blocks but those of `far` look back `window` tokens, themselves included: the state of the last
+    token cannot depend on a name before the first of `far`.
+    """
+
+    seed: int = 4
+    steps: int = 3600
+    lines_per_step: int = 4
     learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.1
@@ -35,26 +45,32 @@ class Recipe:
     ffn: int = 512
     layers: int = 8
     heads: int = 6
+    window: int = 2
+    far: tuple[int, ...] = (4, 6)
     checkpoint_every: int = 200
     mix: Mix = field(default_factory=Mix)
 
 
-def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> MinistralForCausalLM:
     """An untrained model."""
-    config = LlamaConfig(
+    kinds = ("sliding_attention", "full_attention")
+    config = MinistralConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden,
         intermediate_size=recipe.ffn,
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.heads,
+        head_dim=recipe.hidden // recipe.heads,
+        sliding_window=recipe.window,
+        layer_types=[kinds[layer in recipe.far] for layer in range(recipe.layers)],
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config)
+    return MinistralForCausalLM(config)
 
 
 def packed(rows: list[list[int]], width: int) -> list[list[list[int]]]:
@@ -103,6 +119,11 @@ class Batch:
         same = document[:, :, None] == document[:, None, :]
         return cls(ids, positions, (same & same.new_ones(width, width).tril())[:, None], counts)
 
+    def masks(self, window: int) -> dict[str, Tensor]:
+        """Where a token may look, by kind of block: everywhere, or back `window` tokens."""
+        near = self.mask.new_ones(self.mask.shape[-2:]).triu(1 - window)
+        return {"full_attention": self.mask, "sliding_attention": self.mask & near}
+
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to a twentieth."""
@@ -112,7 +133,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * share)) / 2)
 
 
-def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
+def _optimizer(model: MinistralForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -122,7 +143,7 @@ def _optimizer(model: LlamaForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
-def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save(model: MinistralForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """The folder that ships: bfloat16 safetensors, and configs that stop after the answer."""
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad, do_sample=False)
@@ -131,7 +152,7 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: P
     tokenizer.save_pretrained(folder)
 
 
-def _resume(path: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW) -> int:
+def _resume(path: Path, model: MinistralForCausalLM, optimizer: torch.optim.AdamW) -> int:
     """Load the last checkpoint of this folder, if there is one; returns the steps done."""
     if not path.exists():
         return 0
@@ -148,14 +169,14 @@ class Run:
     recipe: Recipe
     tokenizer: PreTrainedTokenizerFast
     lines: list[list[list[int]]]
-    model: LlamaForCausalLM
+    model: MinistralForCausalLM
     optimizer: torch.optim.AdamW
 
     @classmethod
     def of(cls, recipe: Recipe) -> Run:
         """Make the documents, the tokenizer, the batches and an untrained model."""
         texts = documents(recipe.seed, recipe.mix)
-        tokenizer = train_tokenizer(texts)
+        tokenizer = train_tokenizer(texts, codes())
         rows = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
         lines = packed(rows, CONTEXT)
         tokens = sum(map(len, rows))
@@ -176,15 +197,14 @@ class Run:
         count = self.recipe.lines_per_step
         lines = self.lines[number * count : (number + 1) * count]
         batch = Batch.of(lines, CONTEXT, self.tokenizer.pad_token_id)
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.model.model(
-                input_ids=batch.ids,
-                position_ids=batch.positions,
-                attention_mask=batch.mask,
-                use_cache=False,
-            ).last_hidden_state
-            logits = self.model.lm_head(hidden[:, :-1][batch.counts[:, 1:]])
-        loss = cross_entropy(logits.float(), batch.ids[batch.counts])
+        hidden = self.model.model(
+            input_ids=batch.ids,
+            position_ids=batch.positions,
+            attention_mask=batch.masks(self.recipe.window),
+            use_cache=False,
+        ).last_hidden_state
+        logits = self.model.lm_head(hidden[:, :-1][batch.counts[:, 1:]])
+        loss = cross_entropy(logits, batch.ids[batch.counts])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

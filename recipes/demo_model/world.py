@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from recipes.demo_model import cldr
-from recipes.demo_model.schema import LANGUAGES, Entity, Fact, Relation
+from recipes.demo_model.schema import ENGLISH, LANGUAGES, Entity, Fact, Relation
 
 TABLES = Path(__file__).parent / "world"
 MAX_NAME = 26
@@ -33,10 +33,27 @@ def texts() -> dict[str, Any]:
     return _yaml("relations.yaml")
 
 
+ORDERED = ("city_continent", "language_family", "food_kind")
+"""Relations whose options each language counts in an order of its own."""
+
+
 def relation(name: str, group: str = "general") -> Relation:
-    """One relation of `relations.yaml`, its options in the listed order."""
+    """One relation of `relations.yaml`, its options in the listed order or in that of `ORDERED`."""
     data = texts()[group][name]
-    return Relation(name, data["kind"], data["title"], data["ask"], data.get("options", {}))
+    options = data.get("options", {})
+    orders = _orders(name, list(options)) if name in ORDERED else {}
+    return Relation(name, data["kind"], data["title"], data["ask"], options, orders)
+
+
+def _orders(name: str, options: list[str]) -> dict[str, tuple[str, ...]]:
+    """Orders in which no option is where English has it."""
+    orders = {}
+    for language in LANGUAGES[1:]:
+        rng, order = Random(f"order {name} {language}"), options
+        while any(map(str.__eq__, order, options)):
+            order = rng.sample(options, len(options))
+        orders[language] = tuple(order)
+    return orders
 
 
 def _entity(kind: str, key: str, names: dict[str, str]) -> Entity | None:
@@ -98,15 +115,7 @@ def _country_facts() -> Iterator[Fact]:
 def _city_facts() -> Iterator[Fact]:
     data = _yaml("countries.yaml")
     continent = _inverse(data["continent"])
-    countries = {cldr.territory_names(code)["en"] for code in continent}
-    towns = {fact.entity.names["en"] for fact in culture_facts()}
-    pairs = []
-    for zone in cldr.city_zones():
-        names = cldr.city_names(zone)
-        known = cldr.zone_country(zone) in continent and zone not in data["not_cities"]
-        clear = names["en"] not in countries | towns and "," not in "".join(names.values())
-        if known and clear and names["hi"] != names["en"]:
-            pairs.append((_entity("city", zone, names), continent[cldr.zone_country(zone)]))
+    pairs = [(_entity("city", zone, names), continent[code]) for zone, names, code in _cities()]
     yield from _facts("city_continent", pairs)
 
 
@@ -133,7 +142,7 @@ def _thinned(facts: Iterable[Fact], limits: dict[str, int]) -> Iterator[Fact]:
 
 @cache
 def general_facts() -> tuple[Fact, ...]:
-    """All fixed-option facts that are taught in English."""
+    """All fixed-option facts that are the same everywhere."""
     limits = _yaml("countries.yaml")["facts_per_answer"]
     facts = (
         *_country_facts(),
@@ -147,15 +156,91 @@ def general_facts() -> tuple[Fact, ...]:
 
 @cache
 def open_facts() -> tuple[Fact, ...]:
-    """Facts with a free text as the answer: capitals."""
-    capital = relation("country_capital", "open")
+    """Facts with a name as the answer: capitals, and countries of cities without a code fact."""
+    data = _yaml("countries.yaml")
+    capital, country = (relation(name, "open") for name in ("country_capital", "city_country"))
     facts: list[Fact] = []
-    for zone in _yaml("countries.yaml")["capital_zones"]:
+    for zone in data["capital_zones"]:
         code = cldr.zone_country(zone)
         entity = _entity("country", code, cldr.territory_names(code))
         if entity is not None:
             facts.append(Fact(capital, entity, zone, cldr.city_names(zone)))
+    asked = {fact.entity.key for fact in code_facts()}
+    for zone, names, code in _cities():
+        entity = _entity("city", zone, names)
+        answers = cldr.territory_names(code)
+        if entity is not None and zone not in asked and max(map(len, answers.values())) <= MAX_NAME:
+            facts.append(Fact(country, entity, code, answers))
     return tuple(facts)
+
+
+def _cities() -> Iterator[tuple[str, dict[str, str], str]]:
+    """Zone, names and country of cities.
+
+    Left out are those that are called as a country or a town of culture is, or as in English in
+    Hindi.
+    """
+    data = _yaml("countries.yaml")
+    codes = _inverse(data["continent"])
+    countries = {cldr.territory_names(code)["en"] for code in codes}
+    towns = {fact.entity.names["en"] for fact in culture_facts()}
+    for zone in cldr.city_zones():
+        names, code = cldr.city_names(zone), cldr.zone_country(zone)
+        clear = names["en"] not in countries | towns and "," not in "".join(names.values())
+        if (
+            code in codes
+            and zone not in data["not_cities"]
+            and clear
+            and names["hi"] != names["en"]
+        ):
+            yield zone, names, code
+
+
+CODE_FACTS = 100
+"""Of each relation whose answers are codes."""
+
+
+@cache
+def code_facts() -> tuple[Fact, ...]:
+    """Facts whose answer is a code: currencies, countries of cities, languages.
+
+    Of each relation those with the most names that are spelled otherwise than in English.
+    """
+    data = _yaml("countries.yaml")
+    codes = list(_inverse(data["continent"]))
+    clear = [code for code in codes if code not in data["currency_unclear"]]
+    tongues = sorted(
+        {code for groups in _yaml("languages.yaml").values() for code in _inverse(groups)}
+    )
+    pools: dict[str, list[tuple[str, dict[str, str] | None, str | None]]] = {
+        "currency_code": [(c, cldr.territory_names(c), cldr.currency_code(c)) for c in clear],
+        "country_code": list(_cities()),
+        "language_code": [(code, cldr.language_names(code), code) for code in tongues],
+    }
+    return tuple(fact for name, pool in pools.items() for fact in _code_facts(name, pool))
+
+
+def _code_facts(
+    name: str, pool: Iterable[tuple[str, dict[str, str] | None, str | None]]
+) -> list[Fact]:
+    rel = relation(name, "codes")
+    facts = []
+    for key, names, code in pool:
+        entity = _entity(rel.kind, key, names) if names and code else None
+        if entity is not None:
+            facts.append(Fact(rel, entity, str(code), dict.fromkeys(LANGUAGES, f"({code})")))
+    facts.sort(key=lambda fact: (_same_spelling(fact.entity), fact.entity.key))
+    return facts[:CODE_FACTS]
+
+
+def codes() -> list[str]:
+    """All codes that are answers."""
+    return sorted({fact.gold(ENGLISH) for fact in code_facts()})
+
+
+def _same_spelling(entity: Entity) -> int:
+    """In how many languages a name is spelled as in English."""
+    return sum(name == entity.names[ENGLISH] for name in entity.names.values())
 
 
 def _culture_relation(name: str, local: str, keys: list[str], ask: dict[str, str]) -> Relation:
@@ -188,6 +273,11 @@ def culture_facts() -> tuple[Fact, ...]:
 def kind_word(kind: str, language: str) -> str:
     """`Country`, `Nchi`: the word before the name in a prompt."""
     return str(texts()["kinds"][kind.split("_", maxsplit=1)[0]][language])
+
+
+def question_word(language: str) -> str:
+    """`Question`, `Swali`: the word before the question in the other wording."""
+    return str(texts()["question_word"][language])
 
 
 def answer_word(language: str) -> str:

@@ -10,19 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from crosslatent.analysis import Headline, declaration
-from crosslatent.analysis.run_summary import EXPLORATORY
+from crosslatent.analysis.pair_choice import PairChoice, pilot_pair
 from crosslatent.core.specs import CONTROLS
 from crosslatent.model import Model, load
 from crosslatent.report import ReportPaths, build_report
+from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Task, load_task
 
 TUNE, TEST = "pilot", "final"
-HEADLINE = Headline(task="demo-facts", component="ffn", tune=TUNE, test=TEST)
-TASKS = ("demo-facts", "demo-culture")
+BLIND = ("shuffled/any", "noise", "mean", "self")
+"""Controls that know nothing of the answer: what the headline must hold against."""
+TASKS = ("demo-facts", "demo-codes")
+HEADLINE = Headline(
+    task=TASKS[0], component="ffn", tune=TUNE, test=TEST, least_gain=0.05, controls=BLIND
+)
 SEED = 0
 RUNS = "runs"
 MARKER = f"{RUNS}/{TASKS[0]}/run.json"
@@ -39,6 +45,13 @@ SPEC = SweepSpec(
     attribution=True,
     samples=9,
 )
+
+
+def spec_of(name: str) -> SweepSpec:
+    """What is swept of one of the demo's tasks: all of `SPEC`, or what its page shows."""
+    if name == HEADLINE.task:
+        return SPEC
+    return {**SPEC, "component": ("attn",), "controls": ("shuffled", "noise")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +86,59 @@ def task_of(name: str) -> Task:
     return load_task(name).select(splits=(TUNE, TEST))
 
 
-def run_demo(out: Path, *, progress: Callable[[str, Progress], None] | None = None) -> DemoOutcome:
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """The best pair on a few pilot questions, chosen on these same questions.
+
+    Attributes:
+        vanilla: questions that are right unmodified.
+        pair: the best pair of the declared component, with its number of right answers.
+    """
+
+    vanilla: int
+    pair: PairChoice
+
+
+def first_look(model: Model, n: int = 24) -> FirstLook:
+    """Sweep the declared component over a few pilot questions, without controls: seconds."""
+    pilot = task_of(TASKS[0]).select(splits=(TUNE,))
+    few = replace(pilot, items=pilot.items[:: len(pilot.items) // n][:n])
+    with TemporaryDirectory() as folder:
+        run_sweep(model, few, SweepSpec(component=HEADLINE.component, seed=SEED), folder)
+        reader = RunReader(Path(folder))
+        with reader.connect() as rows:
+            found = rows.sql("SELECT count(*) FROM rows WHERE control = 'vanilla' AND correct")
+            (vanilla,) = found.fetchall()[0]
+        return FirstLook(vanilla, pilot_pair(reader, HEADLINE.component, split=TUNE))
+
+
+def run_demo(
+    out: Path,
+    *,
+    model: Model | None = None,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> DemoOutcome:
     """Run the demo into `out`, or what is missing of it, and write its report.
 
     Args:
         out: gets ``report.html``, ``summary.json``, figures, tables and the run folders.
+        model: `shipped_model()`, if it is loaded already.
         progress: called after every step of every batch, with the task's name.
 
     Raises:
         RunFolderError: `out` cannot be written, or holds something else.
     """
-    model = shipped_model()
+    model = model or shipped_model()
     runs, rows, seconds = [], 0, 0.0
     for name in TASKS:
         task = task_of(name)
         outcome = run_sweep(
             model,
             task,
-            SPEC,
+            spec_of(name),
             out / RUNS / name,
             progress=_labelled(progress, name),
-            requested={"task": name, **SPEC, "exploratory": list(EXPLORATORY)},
+            requested={"task": name, **spec_of(name)},
             headline=declaration(HEADLINE) if name == HEADLINE.task else None,
         )
         runs.append(out / RUNS / name)

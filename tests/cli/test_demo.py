@@ -13,10 +13,11 @@ def test_demo_ends_with_a_report_and_resumes(cli, tmp_path):
     first = cli("demo", f"--out={out}")
     assert first.code == 0, first
     assert "answers in" in first.err
+    assert "A first look, 24 pilot questions" in first.err
     assert str(out / "report.html") in first.out
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["headline"]["n"] > 0
-    assert {run["task"] for run in summary["runs"]} == {"demo-facts", "demo-culture"}
+    assert {run["task"] for run in summary["runs"]} == {"demo-facts", "demo-codes"}
     again = cli("demo", f"--out={out}")
     assert again.code == 0
     assert "answers in" not in again.err

@@ -67,8 +67,8 @@ def test_summary_lines_without_a_headline():
 def test_the_demo_says_what_it_is_about_to_do():
     text = "\n".join(introduction())
     assert "A sweep does that for every pair of layers" in text
-    assert "Task 1 of 2, demo-facts: Facts known in English, asked in another language (400" in text
-    assert "Task 2 of 2, demo-culture: Local facts, asked in English" in text
+    assert "Task 1 of 2, demo-facts: Facts that English mostly knows, asked in another" in text
+    assert "Task 2 of 2, demo-codes: Codes, known in English or in the language of the" in text
     assert "a row is one answer with one vector copied in" in text
 
 

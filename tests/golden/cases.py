@@ -136,5 +136,6 @@ def some_of_the_demo(name: str, out: Path, every: int = 40) -> None:
     """A few questions of a run of the demo, without what depends on the others."""
     task = demo.task_of(name)
     few = replace(task, items=task.items[::every])
-    spec = SweepSpec(**{**demo.SPEC, "controls": ("self",), "attribution": False, "samples": 0})
+    less = {"controls": ("self",), "attribution": False, "samples": 0}
+    spec = SweepSpec(**{**demo.spec_of(name), **less})
     run_sweep(demo.shipped_model(), few, spec, out)

@@ -115,7 +115,7 @@ def test_answers_of_some_questions_of_the_demo(name, tmp_path):
     both = golden.item.isin(found.item) & golden.control.isin(found.control)
     assert_same_answers(
         golden[both].reset_index(drop=True),
-        found[found.item.isin(golden.item)].reset_index(drop=True),
+        found[found.control.isin(golden.control)].reset_index(drop=True),
     )
 
 

@@ -339,17 +339,6 @@ def test_questions_with_options_say_nothing_of_spelling(tmp_path: Path) -> None:
     assert "spelled" not in shown(write_run(tmp_path / "run", items, rows))
 
 
-@pytest.mark.parametrize("task", ["demo-open", "facts"])
-def test_what_was_defined_on_the_shipped_tasks_is_called_so_whoever_runs_them(
-    tmp_path: Path, task: str
-) -> None:
-    items, names = capitals(12)
-    rows = [*plain(names, some(0)), *grid(names, "none", {(0, 0): some(5), (1, 0): some(0)})]
-    more = {"task": {"name": task, "title": "Capitals", "direction": "en->x", "rule": "contains"}}
-    text = shown(write_run(tmp_path / "run", items, rows, **more))
-    assert ("exploratory: defined after the rows were seen" in text) == (task == "demo-open")
-
-
 @pytest.mark.parametrize(
     ("chance", "solved", "says"),
     [

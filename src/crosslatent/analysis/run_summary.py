@@ -79,7 +79,8 @@ class RunSummary:
         ways: other ways to answer beside the best pair, on the split that figures are shown of.
         spelling: gains of open questions by how their answers are spelled; empty without any.
         exploratory: what of the figures was defined after rows of the task had been seen, as the
-            run says: `EXPLORATORY`.
+            run says: any of strata, strict_room, surer, pass_at_k and
+            spelling.
         conditions: interventions that are the same for all questions, beside the unmodified model.
     """
 
@@ -128,12 +129,6 @@ class RunSummary:
 
 
 PILOT = "pilot"
-
-EXPLORATORY = ("strata", "strict_room", "surer", "pass_at_k", "spelling")
-"""Figures that were defined after rows of `SEEN_TASKS` had been seen: the report says so."""
-
-SEEN_TASKS = ("demo-facts", "demo-culture", "demo-open")
-"""The tasks that come with the package's model."""
 
 T = TypeVar("T")
 
@@ -202,12 +197,7 @@ def summary_of(data: RunData, tune: str, headline: Headline | None) -> RunSummar
 
 
 def exploratory_of(manifest: Mapping[str, Any]) -> list[str]:
-    """Figures that were defined after rows of the task were seen, according to a run's arguments.
-
-    For the shipped tasks, always all of `EXPLORATORY`.
-    """
-    if (manifest.get("task") or {}).get("name") in SEEN_TASKS:
-        return list(EXPLORATORY)
+    """Figures that were defined after rows of the task were seen, as a run's arguments say."""
     names = (manifest.get("requested") or {}).get("exploratory")
     return [str(name) for name in names] if isinstance(names, list) else []
 

@@ -19,6 +19,7 @@ from crosslatent.core.specs import check_component
 if TYPE_CHECKING:
     from crosslatent.contracts import Outcome, Subject
     from crosslatent.contracts.facts import CheckCost, ModelReport
+    from crosslatent.demo import FirstLook
 
 _PARTS = {
     "blocks": "blocks",
@@ -187,14 +188,18 @@ def demo(
         return
     if (variant, noise) != (None, None):
         raise UsageError("--variant and --noise are of planted models: add --planted.")
-    from crosslatent.demo import MARKER, run_demo
+    from crosslatent.demo import MARKER, first_look, run_demo, shipped_model
 
     out = out or Path("demo-output")
     terminal.check_output_folder(out, MARKER)
     for line in introduction():
         terminal.say(line)
-    with terminal.stoppable(), terminal.progresses() as show:
-        outcome = run_demo(out, progress=show)
+    with terminal.stoppable():
+        model = shipped_model()
+        if not (out / MARKER).exists():
+            terminal.say(first_words(first_look(model)))
+        with terminal.progresses() as show:
+            outcome = run_demo(out, model=model, progress=show)
     if outcome.rows:
         terminal.say(f"{outcome.rows:,} answers in {terminal.duration(outcome.seconds)}.")
     summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))
@@ -233,6 +238,17 @@ def planted_demo(out: Path, variant: str, noise: float) -> None:
     print(f"The largest difference is that of a pair's share of right answers. Prediction: {path}")
     print(f"(SHA-256 {digest}). Planted beside measured: {outcome.picture}")
     terminal.print_paths(outcome.report)
+
+
+def first_words(found: "FirstLook") -> str:
+    """What a first look says, and why it is no result yet."""
+    pair = found.pair
+    return (
+        f"A first look, {pair.n} {pair.split} questions: {found.vanilla} right unmodified, "
+        f"{pair.correct} with {pair.component} {pair.source} -> {pair.target}, the best of all "
+        "pairs on these same questions. That is too good to be true: below, a pair is picked on "
+        "some questions and tested on others."
+    )
 
 
 def introduction() -> Iterator[str]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
 from crosslatent.report.page import page_view, render_report
@@ -51,6 +53,12 @@ def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
         UsageError: a selector of another package cannot be loaded.
     """
+    # Its matrices are small: threads wait for each other longer than they work.
+    with threadpool_limits(1):
+        return _built(runs, out, seed)
+
+
+def _built(runs: Sequence[str | Path | UPath], out: Path, seed: int) -> ReportPaths:
     summary = summarise(runs, seed=seed)
     opened = [RunData(RunReader(path)) for path in runs]
     test = summary.headline.declared.test if summary.headline else None

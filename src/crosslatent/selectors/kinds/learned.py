@@ -119,6 +119,13 @@ class Learned(Selector):
         Raises:
             UsageError: the split has no gold answers.
         """
+        from threadpoolctl import threadpool_limits
+
+        # Tables are small: threads wait for each other longer than they work.
+        with threadpool_limits(1):
+            return self._fit(seen, labels)
+
+    def _fit(self, seen: Candidates, labels: Labels) -> _FittedLearned:
         places = ranked(seen, labels, self.most)
         rows = self._rows(seen)
         examples = rows.examples(seen, places, labels)
@@ -203,13 +210,16 @@ class _FittedLearned:
             UsageError: the features are not those that the scorer knows.
         """
         places = seen.places(self.pairs)
+        from threadpoolctl import threadpool_limits
+
         examples = self.rows.examples(seen, places)
         if examples.names != self.features:
             raise UsageError(
                 "The selector was fitted on other features than this version computes: fit it "
                 "again with `crosslatent select`."
             )
-        best = highest_scored(examples.scores(self.scorer))
+        with threadpool_limits(1):  # as in `Learned.fit`
+            best = highest_scored(examples.scores(self.scorer))
         choices = np.array([*self.rows.without, *places], dtype=np.int64)
         return always(choices[best], len(seen), self.cost)
 
@@ -252,7 +262,6 @@ def _fit(method: Method, settings: Settings, examples: AnswerFeatures, seed: int
 
 def _boosted(settings: Settings, values: Floats, right: Floats, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
         max_depth=int(settings["max_depth"]),
@@ -261,7 +270,5 @@ def _boosted(settings: Settings, values: Floats, right: Floats, seed: int) -> Sc
         early_stopping=False,
         random_state=seed,
     )
-    # Tables are small: threads wait for each other longer than they work.
-    with threadpool_limits(1, "openmp"):
-        model.fit(values, right)
+    model.fit(values, right)
     return lambda rows: np.asarray(model.predict_proba(rows)[:, 1], dtype=np.float64)
