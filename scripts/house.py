@@ -203,7 +203,12 @@ def sweep_options() -> list[str]:
     from crosslatent.sweeps.spec import SweepSpec
 
     passing = tuple(f"crosslatent.{name}" for name in PASSING)
-    modules = [one for one in MODULES if one.name.startswith(passing)]
+    # `api.transplants` and `api.choosers` answer questions by settings of their own.
+    modules = [
+        one
+        for one in MODULES
+        if one.name.startswith(passing) and not one.name.startswith("crosslatent.api.")
+    ]
     named = {one.name: _passed(one) for one in modules}
     return max(
         (

@@ -18,6 +18,7 @@ from crosslatent.core import __version__
 if TYPE_CHECKING:
     from crosslatent import lens
     from crosslatent.api import Run, sweep
+    from crosslatent.api.choosers import Chooser, load_chooser
     from crosslatent.api.transplants import TransplantResult, transplant
     from crosslatent.contracts import Outcome, check
     from crosslatent.core.errors import CrosslatentError
@@ -43,16 +44,17 @@ if TYPE_CHECKING:
     from crosslatent.tasks.rules import register_rule
 
 __all__ = [
-    "ALL", "LAST", "PROMPT", "Ablate", "Control", "CrosslatentError", "Intervention", "Item",
-    "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
+    "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Control", "CrosslatentError", "Intervention",
+    "Item", "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
     "TransplantResult", "Verdict", "__version__", "capture", "check", "intervened", "lens",
-    "load", "load_prompts", "load_task", "patched", "register_control", "register_figure",
-    "register_intervention",
+    "load", "load_chooser", "load_prompts", "load_task", "patched", "register_control",
+    "register_figure", "register_intervention",
     "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 
 _NAMES = {
     "api": ("Run", "sweep"),
+    "api.choosers": ("Chooser", "load_chooser"),
     "api.transplants": ("TransplantResult", "transplant"),
     "contracts": ("Outcome", "check"),
     "core.errors": ("CrosslatentError",),

@@ -59,12 +59,12 @@ def test_what_is_not_given_comes_from_the_run(monkeypatch, tokens, chat):
         def to_dict(self):
             return {}
 
-    def answer(model, saved, **given):
-        seen.update(given)
-        return Found()
+    class Reading:
+        def answer(self, model, items, **given):
+            seen.update(given)
+            return [Found()]
 
-    monkeypatch.setattr("crosslatent.api.transplants.transplant_selected", answer)
-    monkeypatch.setattr("crosslatent.selectors.saved.load", lambda file: file)
+    monkeypatch.setattr("crosslatent.api.choosers.load_chooser", lambda file: Reading())
     monkeypatch.setattr(transplanting, "print_json", lambda data: None)
     answer = complete(AnswerSettings, {"max_new_tokens": tokens, "chat": chat})
     transplant_by(FILE, None, "m", "a", complete(AboutSettings, {}), answer, as_json=True)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 import pytest
 
 import crosslatent as xl
-from crosslatent.api.transplants import transplant_selected
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import FixedPairs
@@ -16,6 +15,7 @@ from crosslatent.selectors.kinds.vote import FittedVote
 from crosslatent.selectors.kinds.ways import FittedWays
 from crosslatent.selectors.saved import SavedSelector, load, save
 from crosslatent.selectors.signals import Curve
+from support.choosing import answered
 from support.rows import AUX, MAIN, wrapped
 
 PAIRS = tuple(TransplantSpec("ffn", s, t) for s in (0, 3) for t in (0, 2))
@@ -27,9 +27,10 @@ def saved(fitted, **changes):
     return SavedSelector("mine", "about", fitted, origin)
 
 
-def choose(fitted, **changes):
-    arguments = {"main": MAIN, "aux": AUX} | changes
-    return transplant_selected(wrapped(), saved(fitted), **arguments)
+def choose(fitted, options=None, **changes):
+    about = {} if options is None else {"options": list(options)}
+    arguments = {"main": MAIN, "aux": AUX, "about": about} | changes
+    return answered(wrapped(), saved(fitted), **arguments)
 
 
 def transplanted(pair):
@@ -78,7 +79,7 @@ def test_options_are_no_matter_of_a_pair_that_is_fixed():
 )
 def test_pairs_that_the_model_does_not_have_are_refused(fitted, says):
     with pytest.raises(UsageError, match=says):
-        transplant_selected(wrapped(), saved(fitted, model=None), main=MAIN, aux=AUX)
+        answered(wrapped(), saved(fitted, model=None), main=MAIN, aux=AUX)
 
 
 def test_a_vote_reads_whole_answers_and_may_leave_the_answer_unmodified():
@@ -102,7 +103,7 @@ def test_one_of_three_ways_is_taken(way, tmp_path):
     curves = tuple(curve(way == one) for one in ("unmodified", "other", "transplant"))
     fitted = FittedWays(FittedConfidence("margin", PAIRS, 6.0), curves)
     save(saved(fitted), tmp_path / "ways.json")
-    found = transplant_selected(wrapped(), load(tmp_path / "ways.json"), main=MAIN, aux=AUX)
+    found = answered(wrapped(), load(tmp_path / "ways.json"), main=MAIN, aux=AUX)
     assert found.way == found.to_dict()["way"] == way
     if way == "transplant":
         assert found.output_ids == transplanted(found.chosen).output_ids
@@ -117,4 +118,4 @@ def test_one_of_three_ways_is_taken(way, tmp_path):
 def test_another_model_is_refused():
     other = saved(FixedPairs(PAIRS[0]), model={"n_layers": 12})
     with pytest.raises(UsageError, match="12 blocks, but this one has 4"):
-        transplant_selected(wrapped(), other, main=MAIN, aux=AUX)
+        answered(wrapped(), other, main=MAIN, aux=AUX)

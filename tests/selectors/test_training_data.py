@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from crosslatent.api.transplants import transplant_selected
 from crosslatent.cli.app import app
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.seen import Seen
@@ -17,6 +16,7 @@ from crosslatent.selectors import evaluate_run
 from crosslatent.selectors.kinds.pilot import Pilot
 from crosslatent.selectors.saved import load, save
 from crosslatent.tasks.task import text_key
+from support.choosing import answered
 from support.rows import wrapped
 from support.runs import item, row, write_run
 
@@ -119,12 +119,12 @@ def test_a_saved_selector_knows_its_questions(fitted, tmp_path):
         ("Kitu?", "QUESTION 5?", True),
         ("Kitu?", "Something else?", False),
     ):
-        found = transplant_selected(model, load(file), main=main, aux=aux, max_new_tokens=2)
+        found = answered(model, load(file), main=main, aux=aux, max_new_tokens=2)
         assert found.trained_on is known
     old = replace(load(file), seen=None)
     save(old, file)
     assert load(file).seen is None
-    assert transplant_selected(model, old, main="a", aux="b", max_new_tokens=1).trained_on is None
+    assert answered(model, old, main="a", aux="b", max_new_tokens=1).trained_on is None
     content = json.loads(file.read_text())
     del content["seen"]
     file.write_text(json.dumps(content))

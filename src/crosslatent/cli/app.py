@@ -25,7 +25,7 @@ from crosslatent.cli.first_steps import check, demo
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
 from crosslatent.cli.lens_train import train
-from crosslatent.cli.selecting import select
+from crosslatent.cli.selecting import answer, select
 from crosslatent.cli.sweeping import RayCommand, sweep
 from crosslatent.cli.terminal import INTERRUPTED, check_output_folder, print_paths, say
 from crosslatent.cli.transplanting import transplant
@@ -107,7 +107,7 @@ app = typer.Typer(
 for _function in (demo, transplant, check):
     app.command()(_function)
 app.command(cls=RayCommand)(sweep)
-for _function in (export, select, report):
+for _function in (export, select, answer, report):
     app.command()(_function)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(lens_app, name="lens")

@@ -1,24 +1,34 @@
-"""``crosslatent select``: choose a layer pair for each question without its answer, and test it."""
+"""``crosslatent select`` and ``answer``: a pair for each question without its answer, used."""
 
 # Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
+import json as json_format
+import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypedDict
 
 import typer
 
 from crosslatent.cli import command_options as options
+from crosslatent.cli import terminal
 from crosslatent.cli.terminal import print_json, print_table, print_text, say
+from crosslatent.core import shared_settings as shared
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import Setting, path
 from crosslatent.core.shared_settings import SelectSettings
+from crosslatent.core.specs import canonical_hash
 
 if TYPE_CHECKING:
+    from crosslatent.api.transplants import Selected
     from crosslatent.core.seen import Seen
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import FittedSelector, Selector, SelectorEvaluation, SelectorResult
+    from crosslatent.tasks import Item
 
+_WAYS = {"transplant": "with a transplant", "unmodified": "unmodified", "other": "as aux is"}
 _WIDTH = 240
 """Columns that the table of selectors needs to stand on single lines."""
 
@@ -183,3 +193,111 @@ def _pairs_of(group: "list[SelectorResult]") -> dict[str, str]:
         )
         by_pairs.setdefault(pairs or "no pair", []).append(found.name)
     return {", ".join(names): pairs for pairs, names in by_pairs.items()}
+
+
+@options.command
+def answer(
+    model: options.ModelSettings,
+    answers: shared.AnswerSettings,
+    chooser: Annotated[
+        Path, typer.Option(metavar="FILE", help="What 'crosslatent select --save' kept.")
+    ],
+    prompts: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="JSON Lines with main, aux, and options if any."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="JSON Lines of answers; repeat to resume.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Take another model than that it was fitted on.")
+    ] = False,
+) -> None:
+    """Answer every question as a chooser chooses: unmodified, as aux is, or with a transplant."""
+    from crosslatent.api.choosers import load_chooser
+    from crosslatent.tasks import load_prompts
+
+    if answers["chat"] is not None:
+        options.check_chat(answers)
+    choosing, items = load_chooser(chooser), load_prompts(prompts).items
+    known = canonical_hash({"chooser": chooser.read_text("utf-8"), "answers": dict(answers)})
+    done, started = _done(out, items, known), time.monotonic()
+    ways = Counter(line["way"] for line in done)
+    if len(done) < len(items):
+        loaded = options.load_model(model)
+        with terminal.stoppable(), out.open("a", encoding="utf-8") as file:
+            found = choosing.answers(loaded, items[len(done) :], force=force, **answers)
+            for number, one in enumerate(found, len(done)):
+                _write(file, items[number], one, known)
+                ways[one.way] += 1
+                _say(number + 1, len(items), one.warnings if number == len(done) else ())
+    said = ", ".join(f"{n:,} {_WAYS[way]}" for way, n in ways.most_common())
+    spent = terminal.duration(time.monotonic() - started)
+    new = len(items) - len(done)
+    print(f"{len(items):,} answers in {out}, {new:,} of them now ({spent}): {said}.")
+
+
+def _say(number: int, of: int, warnings: Sequence[str]) -> None:
+    for text in warnings:
+        terminal.warn(text)
+    if number % 100 == 0:
+        say(f"{number:,} of {of:,} questions")
+
+
+def _write(file: TextIO, item: "Item", found: "Selected", known: str) -> None:
+    """Append one answer, and let nothing of it wait."""
+    plain = found.to_dict()
+    kept = ("output", "vanilla", "way", "chosen", "trained_on", "warnings")
+    line = {"id": item.id, "key": _key(item, known), **{name: plain[name] for name in kept}}
+    file.write(json_format.dumps(line, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+def _key(item: "Item", known: str) -> str:
+    """What an answer is of: the question, the chooser, and how it answered."""
+    options_of = list(item.options or ())
+    return canonical_hash([item.main, item.aux, item.lang, options_of, known])
+
+
+def _done(out: Path, items: "Sequence[Item]", known: str) -> list[dict[str, Any]]:
+    """The answers that are there; a line that an interruption cut short is taken away.
+
+    Raises:
+        UsageError: the file cannot be read or written, or holds answers of something else.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("ab+") as file:
+            file.seek(0)
+            whole = file.read()
+            found = _lines(whole)
+            keys = [line["key"] for line in found]
+            if keys != [_key(item, known) for item in items[: len(keys)]]:
+                raise UsageError(
+                    f"{str(out)!r} holds answers to other questions, or by another chooser or "
+                    "other settings: give another file, or remove it."
+                )
+            file.truncate(whole.rfind(b"\n") + 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"Cannot go on with {str(out)!r} ({error}): give a file that can be written, or that "
+            "this command began."
+        ) from error
+    return found
+
+
+_BEGINS = b'{"id": '
+"""How a line of answers begins."""
+
+
+def _lines(whole: bytes) -> list[Any]:
+    """The answers of a file, without one that an interruption cut short.
+
+    Raises:
+        ValueError: it is no file of answers.
+    """
+    end = whole.rfind(b"\n") + 1
+    rest = whole[end:]
+    if not (rest.startswith(_BEGINS) or _BEGINS.startswith(rest)):
+        raise ValueError(f"its last line begins with {rest[:20].decode(errors='replace')!r}")
+    return [json_format.loads(line) for line in whole[:end].decode().splitlines()]

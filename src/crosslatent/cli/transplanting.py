@@ -12,6 +12,7 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import print_answers, print_json, print_text, warn
 from crosslatent.core import shared_settings as shared
 from crosslatent.core.errors import PairError, PromptError
+from crosslatent.core.languages import UNKNOWN
 from crosslatent.core.settings import Setting, settings_of
 from crosslatent.core.specs import AsChat, TransplantSpec, chat_of, right_now
 
@@ -137,12 +138,14 @@ def transplant_by(
         UsageError: the selector cannot be read, or was fitted on another kind of model.
         PromptError: a prompt is empty, or longer than the context.
     """
-    from crosslatent.api import transplants
-    from crosslatent.selectors.saved import load
+    from crosslatent.api.choosers import load_chooser
+    from crosslatent.tasks import Item
+    from crosslatent.tasks.item import check_judging
 
-    selected = transplants.transplant_selected(
-        model, load(selector), main=main, aux=aux, **about, **answer
-    )
+    lang, possible = about["lang"] or UNKNOWN, tuple(about["options"] or ())
+    item = Item("question", lang, about["aux_lang"], main, aux, options=possible or None)
+    check_judging(item, "the question")
+    (selected,) = load_chooser(selector).answer(model, [item], force=True, **answer)
     for text in selected.warnings:
         warn(text)
     if selected.trained_on:

@@ -126,10 +126,6 @@ class AboutSettings(TypedDict, total=False):
     ]
 
 
-class SelectedSettings(AboutSettings, AnswerSettings, total=False):
-    """The settings of `api.transplants.transplant_selected`."""
-
-
 class SelectSettings(TypedDict, total=False):
     """On what selectors are fitted and tested."""
 

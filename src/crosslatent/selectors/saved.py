@@ -263,6 +263,27 @@ def check_model(selector: SavedSelector, blocks: int) -> None:
         ) from error
 
 
+def other_model(selector: SavedSelector, identity: Mapping[str, Any]) -> str | None:
+    """A sentence if a model is another than the one that a selector was fitted on.
+
+    Args:
+        selector: the selector; older ones do not say which model that was.
+        identity: of the model; see `model.Model.identity`. A type of numbers of its own makes no
+            other model.
+    """
+    fitted = selector.fitted_on.get("model") or {}
+    names = ["config_hash", "tokenizer_hash"]
+    names += ["weights_hash"] if fitted.get("dtype") == identity.get("dtype") else []
+    differ = [n for n in names if n in fitted and fitted[n] != identity.get(n)]
+    if not differ:
+        return None
+    parts = ", ".join(name.removesuffix("_hash") for name in differ)
+    return (
+        f"The selector {selector.name!r} was fitted on another model "
+        f"({fitted.get('name') or 'unnamed'}; other {parts})"
+    )
+
+
 def unlike_fitted(selector: SavedSelector, lang: str, options: Sequence[str] | None) -> list[str]:
     """How a question differs from those that the selector was fitted on, in sentences.
 

@@ -5,6 +5,7 @@ from crosslatent.tasks.rules import RULES, Rule, Verdict
 from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
 from crosslatent.tasks.task_loading import (
     TaskSummary,
+    items_of,
     list_tasks,
     load_prompts,
     load_task,
@@ -22,6 +23,7 @@ __all__ = [
     "TaskSummary",
     "TaskType",
     "Verdict",
+    "items_of",
     "list_tasks",
     "load_prompts",
     "load_task",

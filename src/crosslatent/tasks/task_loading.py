@@ -203,7 +203,17 @@ def is_prompts(name: str | Path) -> bool:
 
 
 def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> Task:
-    """Make a task of items in memory: `Item`, or mappings with the same fields as in a file.
+    """Make a task of items in memory; see `items_of`.
+
+    Raises:
+        TaskError: see `items_of`; or some items have options and some have not.
+    """
+    checked = items_of(items)
+    return _task(checked, name, f"{len(checked)} items")
+
+
+def items_of(items: Iterable[Item | Mapping[str, Any]]) -> tuple[Item, ...]:
+    """Items in memory: `Item`, or mappings with the same fields as in a file.
 
     Raises:
         TaskError: there are no items, an id appears twice, or an item has a mistake; the message
@@ -223,7 +233,7 @@ def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> T
         checked[item.id] = item
     if not checked:
         raise TaskError("There are no items: give one or more.")
-    return _task(tuple(checked.values()), name, f"{len(checked)} items")
+    return tuple(checked.values())
 
 
 def _task(items: tuple[Item, ...], name: str, title: str) -> Task:
