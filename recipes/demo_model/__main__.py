@@ -18,7 +18,6 @@ from recipes.demo_model.train import Recipe, train
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "src" / "crosslatent" / "data" / "demo"
 SHIPPED_SEED = 4
-TASKS = ("demo-facts", "demo-codes", "demo-order", "demo-culture", "demo-open")
 MODEL_FILES = (
     "chat_template.jinja",
     "config.json",
@@ -49,7 +48,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     folder = _trained(args)
     model, tokenizer = evaluate.load(folder)
     found: dict[str, Any] = {"knowledge": evaluate.knowledge(model, tokenizer)}
-    for name in TASKS:
+    for name in (task.header["name"] for task in tasks.all_tasks()):
         task = load_task(str(Path(args.out) / "tasks" / f"{name}.yaml"))
         found[name] = study.transplant_study(folder, task, folder / "runs")
     text = json.dumps(found, indent=1, ensure_ascii=False)

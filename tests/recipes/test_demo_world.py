@@ -24,7 +24,7 @@ from recipes.demo_model.curriculum import (
 )
 from recipes.demo_model.prompts import prompt
 from recipes.demo_model.schema import ENGLISH, LANGUAGES, LOCAL_LANGUAGES, SPLITS, TAUGHT_SHARE
-from recipes.demo_model.world import code_facts, culture_facts, general_facts, open_facts
+from recipes.demo_model.world import TABLES, code_facts, culture_facts, general_facts, open_facts
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,9 @@ def test_what_was_final_in_the_world_before_is_not_tested_again():
             opened += split == "final"
             assert split != "final" or splits[cluster] == "pilot"
     assert opened > 350
+    asked = (TABLES / "opened.txt").read_text(encoding="utf-8").splitlines()
+    assert len(asked) == 252
+    assert {splits[cluster] for cluster in asked if cluster in splits} == {"pilot"}
 
 
 def test_strata_say_what_was_taught(all_tasks):
