@@ -135,5 +135,7 @@ def test_another_model_is_refused_or_marked():
     other = wrapped(seed=1)
     with pytest.raises(UsageError, match=r"another model \(mine; other weights\).*--force"):
         chooser.answer(other, ITEMS[:1])
+    with pytest.raises(UsageError, match="another model"):
+        chooser.generate(other, (ITEMS[0]["main"], ITEMS[0]["aux"]))
     (found,) = chooser.answer(other, ITEMS[:1], force=True)
     assert "another model (mine; other weights)" in found.warnings[0]

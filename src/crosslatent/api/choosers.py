@@ -86,15 +86,8 @@ class Chooser:
             PromptError: a prompt is empty, or longer than the context.
             TaskError: a question has a mistake, or options that cannot be distinguished.
         """
-        files.check_model(self.saved, model.n_layers)
-        other = files.other_model(self.saved, model.identity)
-        if other and not force:
-            raise UsageError(
-                f"{other}: fit one on this model with `crosslatent select --save`, or pass --force "
-                "(force=True in Python) to have every answer say so."
-            )
-        setting = _Setting.of(model, self.saved, complete(shared.AnswerSettings, options))
-        items = _items(prompts)
+        asked = complete(shared.AnswerSettings, options)
+        setting, items = _Setting.of(model, self.saved, asked, force=force), _items(prompts)
         return (
             answer
             for start in range(0, len(items), CHUNK)
@@ -134,8 +127,8 @@ class Chooser:
         Raises:
             UsageError, PromptError: see `answers`.
         """
-        files.check_model(self.saved, model.n_layers)
-        setting = _Setting.of(model, self.saved, complete(shared.AnswerSettings, {}))
+        asked = complete(shared.AnswerSettings, {})
+        setting = _Setting.of(model, self.saved, asked, force=False)
         if (setting.positions, setting.strength, setting.chat) != (1, 1.0, False):
             raise UsageError(
                 "The selector was fitted with another strength, several positions or a chat "
@@ -180,7 +173,10 @@ def _items(prompts: Prompts) -> tuple[Item, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """How questions are asked: as in the run that the selector was fitted on, or otherwise."""
+    """How questions are asked: as in the run that the selector was fitted on, or otherwise.
+
+    `other` is a sentence if the model is another than that run's.
+    """
 
     model: Model
     saved: SavedSelector
@@ -188,9 +184,19 @@ class _Setting:
     chat: AsChat
     strength: float
     positions: int
+    other: str | None
 
     @classmethod
-    def of(cls, model: Model, saved: SavedSelector, asked: shared.AnswerSettings) -> _Setting:
+    def of(
+        cls, model: Model, saved: SavedSelector, asked: shared.AnswerSettings, *, force: bool
+    ) -> _Setting:
+        files.check_model(saved, model.n_layers)
+        other = files.other_model(saved, model.identity)
+        if other and not force:
+            raise UsageError(
+                f"{other}: fit one on this model with `crosslatent select --save`, or pass --force "
+                "(force=True in Python) to have every answer say so."
+            )
         run = saved.fitted_on.get("spec") or {}
         as_run, arguments = asked["chat"] is None, asked["chat_args"]
         if as_run and arguments is None:
@@ -203,6 +209,7 @@ class _Setting:
             specs.chat_of(chat, arguments, specs.right_now()),
             float(run.get("strength") or 1.0),
             int(run.get("positions") or 1),
+            other,
         )
 
     def encoded(self, texts: Sequence[str], role: str) -> list[tuple[int, ...]]:
@@ -354,8 +361,7 @@ class _Chunk:
             role="main",
             new_tokens=setting.tokens,
         )
-        other = files.other_model(setting.saved, self._model.identity)
-        unlike = [f"{other}."] if other else []
+        unlike = [f"{setting.other}."] if setting.other else []
         unlike += files.unlike_fitted(setting.saved, item.lang, item.options)
         return Selected(
             selector=setting.saved.name,

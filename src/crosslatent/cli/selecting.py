@@ -220,7 +220,9 @@ def answer(
     if answers["chat"] is not None:
         options.check_chat(answers)
     choosing, items = load_chooser(chooser), load_prompts(prompts).items
-    known = canonical_hash({"chooser": chooser.read_text("utf-8"), "answers": dict(answers)})
+    # A chooser knows its model; with --force any may answer, but one file has the answers of one.
+    by = {"chooser": chooser.read_text("utf-8"), "model": model["model"] if force else None}
+    known = canonical_hash({**by, "answers": dict(answers)})
     done, started = _done(out, items, known), time.monotonic()
     ways = Counter(line["way"] for line in done)
     if len(done) < len(items):
@@ -267,8 +269,9 @@ def _done(out: Path, items: "Sequence[Item]", known: str) -> list[dict[str, Any]
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("ab+") as file:
-            file.seek(0)
+        if not out.exists():
+            return []
+        with out.open("rb+") as file:
             whole = file.read()
             found = _lines(whole)
             keys = [line["key"] for line in found]
