@@ -38,18 +38,19 @@ if TYPE_CHECKING:
     from crosslatent.model import Model, load, wrap
     from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
+    from crosslatent.studies import Improvement, improve
     from crosslatent.sweeps.control import Control, register_control
     from crosslatent.tasks import Item, Task, Verdict, load_prompts, load_task
     from crosslatent.tasks.metrics import register_metric
     from crosslatent.tasks.rules import register_rule
 
 __all__ = [
-    "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Control", "CrosslatentError", "Intervention",
-    "Item", "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
-    "TransplantResult", "Verdict", "__version__", "capture", "check", "intervened", "lens",
-    "load", "load_chooser", "load_prompts", "load_task", "patched", "register_control",
-    "register_figure", "register_intervention",
-    "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
+    "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Control", "CrosslatentError", "Improvement",
+    "Intervention", "Item", "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens",
+    "Transplant", "TransplantResult", "Verdict", "__version__", "capture", "check", "improve",
+    "intervened", "lens", "load", "load_chooser", "load_prompts", "load_task", "patched",
+    "register_control", "register_figure", "register_intervention", "register_metric",
+    "register_rule", "register_selector", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 
 _NAMES = {
@@ -74,6 +75,7 @@ _NAMES = {
     "model": ("Model", "load", "wrap"),
     "report.figure": ("register_figure",),
     "selectors": ("Selector", "register_selector"),
+    "studies": ("Improvement", "improve"),
     "sweeps.control": ("Control", "register_control"),
     "tasks": ("Item", "Task", "Verdict", "load_prompts", "load_task"),
     "tasks.metrics": ("register_metric",),

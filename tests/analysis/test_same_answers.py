@@ -10,8 +10,9 @@ from crosslatent.analysis.carried import _vanilla_gives_donor_answer
 from crosslatent.analysis.data import Arm, RunData
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.runs.reader import RunReader
+from crosslatent.selectors.evaluating import sampled_majorities
 from crosslatent.selectors.signals import one_question
-from crosslatent.selectors.table import read_table, sampled_majorities
+from crosslatent.selectors.table import read_table
 from support.runs import item, row, write_run
 
 OTHER = Arm("ffn", "shuffled", "different_answer")

@@ -22,7 +22,13 @@ from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Spelled
 from crosslatent.report.verdicts.effects import Beside, PairNamed, Union
 from crosslatent.report.verdicts.grid_verdicts import Maps, Sampled, Side
-from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
+from crosslatent.selectors.findings import Alternative, Finding
+from crosslatent.selectors.selector_results import (
+    Baseline,
+    SelectorEvaluation,
+    SelectorResult,
+    Used,
+)
 from crosslatent.stats import Estimate, cluster_permutation
 
 
@@ -189,6 +195,48 @@ def ranked(questions: int, hits: int) -> AttributionResult:
     return AttributionResult("ffn", "all", 80, 20, (64, 64), [], [], trust)
 
 
+def alternative(
+    name: str, over: Estimate, gain: Estimate = FLAT, p: float | None = None
+) -> Alternative:
+    return Alternative(name, about(0.5), gain, over, p)
+
+
+def finding(gain: Estimate, p: float | None, **changes: Any) -> Finding:
+    usual: dict[str, Any] = {
+        "kind": "dealt",
+        "names": ("pilot", "unseen"),
+        "chosen_on": 40,
+        "rule": "pilot",
+        "about": "the best pair",
+        "fixed": True,
+        "pair": Used("ffn", 12, 14, 80),
+        "pairs": 1,
+        "used": [Used("ffn", 12, 14, 80)],
+        "left": 0.0,
+        "other": 0.0,
+        "main_lang": "sw",
+        "aux_lang": "en",
+        "vanilla": about(0.4),
+        "accuracy": about(0.6),
+        "gain": gain,
+        "p_value": p,
+        "repaired": 20,
+        "broken": 4,
+        "controls": [alternative(name, UP) for name in ("shuffled", "noise", "self")],
+        "plain": [alternative("surer", UP, FLAT, 0.4)],
+        "uncovered": [],
+    }
+    return Finding(**{**usual, **changes})
+
+
+LIFTS = finding(UP, 0.01)
+NO_GAIN = finding(FLAT, 0.6)
+RATHER = finding(UP, 0.01, plain=[Alternative("surer", about(0.9), UP, DOWN, 0.001)])
+PLAINLY = finding(FLAT, 0.6, plain=RATHER.plain)
+LUCKY = finding(UP, 0.01, controls=[alternative("noise", FLAT)])
+UNPROVEN = finding(UP, 0.01, uncovered=["noise"])
+HARMS = finding(DOWN, 0.01)
+
 CASES: dict[str, tuple[Any, Any]] = {
     "ranking.trusted": (ranked(8, 6), ranked(8, 5)),
     "ranking.untrusted": (ranked(8, 5), ranked(8, 6)),
@@ -266,6 +314,14 @@ CASES: dict[str, tuple[Any, Any]] = {
         claim(ModuleHalf("understanding", "attn", ["run"], [], "confirmed")),
         claim(),
     ),
+    "finding.lifts": (LIFTS, LUCKY),
+    "finding.unproven": (UNPROVEN, LIFTS),
+    "finding.luck": (LUCKY, LIFTS),
+    "finding.plain": (PLAINLY, RATHER),
+    "finding.harms": (HARMS, NO_GAIN),
+    "finding.nothing": (NO_GAIN, LIFTS),
+    "finding.transplant": (LIFTS, RATHER),
+    "finding.rather": (RATHER, LIFTS),
     "beats.not_run": (choice(OTHER), choice(selector())),
     "beats.better": (choice(selector(), BETTER), choice(selector(), WEAK)),
     "beats.none": (choice(selector(), OTHER), choice(selector(), BETTER)),
@@ -347,6 +403,10 @@ MORE_WITHOUT = {
     "bound.above": [over(UP, None), over(DOWN, 0.001), over(about(0.2, None), 0.06)],
     "bound.below": [over(UP, 0.001), over(FLAT, 0.001), over(DOWN, None)],
     "headline.holds": [{"a": False}, {"a": True, "b": False}, {"a": None}],
+    "finding.lifts": [UNPROVEN, PLAINLY, HARMS, NO_GAIN, finding(UP, 0.06), finding(UP, None)],
+    "finding.nothing": [PLAINLY, HARMS, LUCKY],
+    "finding.transplant": [LUCKY, PLAINLY, NO_GAIN, finding(UP, 0.01, plain=[])],
+    "finding.rather": [PLAINLY, NO_GAIN, LUCKY],
     "beats.better": [choice(BETTER), choice(selector(), replace(BETTER, cost=11.0))],
     "recovers.half": [
         choice(selector(), replace(BETTER, recovered=about(0.52))),
@@ -433,6 +493,17 @@ def test_a_sentence_appears_where_it_is_true_and_nowhere_else(identity: str) -> 
                 for gap in (UP, FLAT, DOWN)
                 for over in (None, UP, FLAT)
             ],
+        ),
+        (
+            (
+                "finding.lifts",
+                "finding.unproven",
+                "finding.luck",
+                "finding.plain",
+                "finding.harms",
+                "finding.nothing",
+            ),
+            [LIFTS, UNPROVEN, LUCKY, PLAINLY, HARMS, NO_GAIN],
         ),
         (("beats.better", "beats.none", "beats.not_run"), [CASES["beats.better"][0]]),
     ],

@@ -182,7 +182,7 @@ def test_blanks_of_every_kind_at_the_ends_make_no_other_answer(tmp_path):
 
 
 def test_blanks_make_no_other_sample(tmp_path):
-    from crosslatent.selectors.table import sampled_majorities
+    from crosslatent.selectors.evaluating import sampled_majorities
 
     rows = [row("q", "vanilla", output="Pisa", prediction=None)]
     rows.append(row("q", output="Roma", prediction=None))

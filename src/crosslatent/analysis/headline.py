@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.analysis.data import control_name
 from crosslatent.analysis.items import ALL
 from crosslatent.analysis.picked import ControlAtPair, PairTest, Picked
-from crosslatent.core.errors import RunFolderError
+from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.settings import real
 from crosslatent.core.specs import Component, check_component
 from crosslatent.stats import Estimate, PairedMethod
 
@@ -127,6 +128,54 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
 def declaration(headline: Headline) -> dict[str, Any]:
     """The headline as it goes into ``run.json`` under the key ``headline``."""
     return asdict(headline)
+
+
+BLIND = ("shuffled", "noise", "mean", "self")
+"""Controls that know nothing of the answer; a declared gain must hold against them."""
+
+
+def declared(
+    text: str,
+    task: str,
+    components: Sequence[str],
+    splits: Sequence[str],
+    controls: Sequence[str],
+) -> Headline:
+    """The comparison that ``--declare`` names.
+
+    Args:
+        text: component and gain aimed at, such as ``ffn,0.05``.
+        task: name of the task.
+        components: what is swept.
+        splits: of the questions that have one.
+        controls: that are run.
+
+    Raises:
+        UsageError: it cannot be read, is of a component that is not swept, or cannot be judged.
+    """
+    name, _, aim = text.partition(",")
+    try:
+        component, least = check_component(name.strip()), real(aim)
+    except ValueError as error:
+        raise UsageError(
+            f"--declare is {text!r}, but a component and the gain aimed at belong there, as a "
+            "share: ffn,0.05 is 5 points."
+        ) from error
+    test = next((one for one in ("final", "unseen", *splits) if one in splits), "pilot")
+    lacking = ", ".join(one for one in BLIND if one not in controls)
+    if component not in components:
+        wrong = f"{component} is not swept: give --component {component} too"
+    elif "pilot" not in splits or test == "pilot":
+        there = ", ".join(sorted(set(splits))) or "none"
+        wrong = f"it needs questions of the split 'pilot' and of another one, but there is {there}"
+    elif lacking:
+        wrong = (
+            f"{lacking} is not run, beside which it is judged: give --controls {','.join(BLIND)}"
+        )
+    else:
+        blind = (control_name(BLIND[0], "any"), *BLIND[1:])
+        return Headline(component, "pilot", test, task, least, blind)
+    raise UsageError(f"--declare is {text!r}, but {wrong}.")
 
 
 def _pooled(declared: Headline, run: RunSummary) -> Picked | None:

@@ -150,12 +150,17 @@ class Chooser:
 
 
 def load_chooser(path: str | Path) -> Chooser:
-    """Read a chooser: the file that `crosslatent select --save` wrote.
+    """Read a chooser: the file that `improve` or `crosslatent select --save` wrote.
+
+    Args:
+        path: the JSON file; its name may lack ``.json``.
 
     Raises:
         UsageError: the file is not there, is none of ours, or is damaged.
     """
-    return Chooser(files.load(Path(path)))
+    file = Path(path)
+    named = file.with_name(f"{file.name}.json")
+    return Chooser(files.load(named if named.is_file() and not file.is_file() else file))
 
 
 def _items(prompts: Prompts) -> tuple[Item, ...]:

@@ -22,6 +22,7 @@ import typer
 from crosslatent.cli import command_options as options
 from crosslatent.cli import tasks
 from crosslatent.cli.first_steps import check, demo
+from crosslatent.cli.improving import improve
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
 from crosslatent.cli.lens_train import train
@@ -107,7 +108,7 @@ app = typer.Typer(
 for _function in (demo, transplant, check):
     app.command()(_function)
 app.command(cls=RayCommand)(sweep)
-for _function in (export, select, answer, report):
+for _function in (improve, export, select, answer, report):
     app.command()(_function)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(lens_app, name="lens")

@@ -54,9 +54,12 @@ def select(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
     how: StrategySettings,
     settings: SelectSettings,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print the table of all selectors and baselines, too.")
+    ] = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Choose layer pairs on one split, and test the choice on another."""
+    """Choose layer pairs on some questions, and test the choice on others."""
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import evaluate_run, selectors_of
     from crosslatent.tasks.task import text_key
@@ -75,10 +78,14 @@ def select(
     )
     files = [] if save is None else _save(save, selectors[0], fitted, reader, evaluation)
     sentences = _verdict(reader, evaluation)
+    first = _advice(evaluation, selectors)
     if json:
-        print_json(_plain(evaluation, fitted, strategy, files, sentences))
+        plain = _plain(evaluation, fitted, strategy, files, sentences)
+        print_json({"advice": first, **plain})
     else:
-        _print(evaluation, sentences)
+        if first:
+            print_text(first)
+        _print(evaluation, sentences, table=everything or not first)
         for file in files:
             say(f"Saved to {file}")
 
@@ -115,18 +122,13 @@ def _save(
 
 def _seen(reader: "RunReader", split: str) -> "Seen":
     """Hashes of the questions of a split of a run: what a selector is fitted on."""
-    from crosslatent.core.seen import Seen
-    from crosslatent.tasks.task import fact_key, text_key
+    from crosslatent.tasks.task import seen_of
 
     task = (reader.manifest.get("task") or {}).get("name")
     rows = reader.connect().execute(
         "SELECT item, cluster, main, aux FROM items WHERE split = $split", {"split": split}
     )
-    found = rows.fetchall()
-    return Seen.of(
-        texts=(text_key(text) for *_, main, aux in found for text in (main, aux)),
-        facts=(fact_key(fact, task) for item, fact, *_ in found if fact != item),
-    )
+    return seen_of(rows.fetchall(), task)
 
 
 def _plain(
@@ -163,7 +165,23 @@ def _verdict(reader: "RunReader", evaluation: "SelectorEvaluation") -> list[str]
     return verdict(evaluation, exploratory_of(reader.manifest))
 
 
-def _print(evaluation: "SelectorEvaluation", sentences: list[str]) -> None:
+def _advice(evaluation: "SelectorEvaluation", selectors: "list[Selector]") -> str:
+    """What to use, of a strategy's first selector, which is the one that --save keeps."""
+    from crosslatent.report.selector_verdicts import advice
+
+    return advice(evaluation, selectors[0].name) if selectors else ""
+
+
+def _print(evaluation: "SelectorEvaluation", sentences: list[str], *, table: bool) -> None:
+    if table:
+        _print_table(evaluation)
+    for sentence in sentences:
+        print_text(sentence)
+    for sentence in evaluation.missing:
+        print_text(sentence, style="dim")
+
+
+def _print_table(evaluation: "SelectorEvaluation") -> None:
     from crosslatent.report.selector_verdicts import selectors_table
     from crosslatent.report.verdicts.choosing import groups
 
@@ -178,10 +196,6 @@ def _print(evaluation: "SelectorEvaluation", sentences: list[str]) -> None:
     for group in groups(evaluation):
         for name, pairs in _pairs_of(group).items():
             print_text(f"{name}: {pairs}", style="dim")
-    for sentence in sentences:
-        print_text(sentence)
-    for sentence in evaluation.missing:
-        print_text(sentence, style="dim")
 
 
 def _pairs_of(group: "list[SelectorResult]") -> dict[str, str]:

@@ -14,16 +14,21 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import check_output_folder, duration, progress, say, stoppable, warn
 from crosslatent.cli.validation import blank_ends, not_judged
 from crosslatent.core import costs, specs
-from crosslatent.core.errors import UsageError
+from crosslatent.core.errors import CrosslatentError, UsageError
 from crosslatent.core.settings import kept, unique
 from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec, chat_settings
 
 if TYPE_CHECKING:
     from crosslatent.distributed import Cluster
+    from crosslatent.model import Model
     from crosslatent.sweeps import SweepOutcome, SweepPlan
     from crosslatent.tasks import Item, Task
 
+_DECLARE = typer.Option(
+    metavar="C,GAIN",
+    help="Declare before answers exist: component and gain aimed at, such as ffn,0.05.",
+)
 _FLAG, _LOCAL = "--ray", "local"
 _SHOWN = 10
 """Items that are named one by one; the others are in the run folder."""
@@ -43,6 +48,7 @@ def sweep(
     spec: SweepSpec,
     running: RunSettings,
     ray: RaySettings,
+    declare: Annotated[str | None, _DECLARE] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
     ] = False,
@@ -75,18 +81,19 @@ def sweep(
     )
     if counterparts["save_parallel"] is not None and not dry_run:
         questions.save_parallel(task, counterparts["save_parallel"])
-    # A template ends otherwise, and what an encoder reads is not what is edited.
-    alone = not spec["chat"] and not (loaded is not None and loaded.has_encoder)
-    notes = tuple(blank_ends(task.items)) if alone else ()
+    headline = _declared(declare, task, spec)
+    notes = _end_notes(task, spec, loaded)
     if dry_run:
         _dry_run(loaded, task, spec, failures, notes)
         return
     requested = {
-        **kept(options.ModelSettings, model),
-        **kept(questions.QuestionSettings, asked),
-        **kept(questions.CounterpartSettings, counterparts),
-        **kept(SweepSpec, spec),
-        **kept(RunSettings, running),
+        **_kept(
+            (options.ModelSettings, model),
+            (questions.QuestionSettings, asked),
+            (questions.CounterpartSettings, counterparts),
+            (SweepSpec, spec),
+            (RunSettings, running),
+        ),
         **maker.to_dict(),
     }
     with stoppable(), progress(task.name) as show:
@@ -95,17 +102,38 @@ def sweep(
             assert loaded is not None
             from crosslatent.sweeps import run_sweep
 
-            how |= {"requested": requested, "failures": failures}
+            how |= {"requested": requested, "failures": failures, "headline": headline}
             outcome = run_sweep(loaded, task, spec, location, **how, **running)
         else:
             from crosslatent.distributed import SweepJob, run_on_ray
 
-            source, where = options.source_of(model), str(location.absolute())
-            job = SweepJob(source, task, spec, where, failures, requested, running=running)
+            where, more = str(location.absolute()), (failures, requested, headline, running)
+            job = SweepJob(options.source_of(model), task, spec, where, *more)
             how |= {"slice_rows": ray["slice_rows"], "tell": say}
             outcome = run_on_ray(job, cluster, **how)
     _note(task.items)
     _report(outcome, notes)
+
+
+def _kept(*groups: tuple[type[Any], Any]) -> dict[str, Any]:
+    """Settings of several groups as run.json keeps them."""
+    return {name: value for group in groups for name, value in kept(*group).items()}
+
+
+def _end_notes(task: Task, spec: SweepSpec, model: Model | None) -> tuple[str, ...]:
+    """On prompts that end in blanks; a template ends otherwise, and an encoder is not edited."""
+    alone = not spec["chat"] and not (model is not None and model.has_encoder)
+    return tuple(blank_ends(task.items)) if alone else ()
+
+
+def _declared(text: str | None, task: Task, spec: SweepSpec) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    from crosslatent.analysis.headline import declaration, declared
+
+    components = unique(spec["component"]) or ("attn",)
+    splits = [item.split for item in task.items if item.split]
+    return declaration(declared(text, task.name, components, splits, spec["controls"]))
 
 
 def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
@@ -127,11 +155,32 @@ def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
         say("Nothing was missing.")
     _say_respelled(outcome.status)
     _say_near_ties(outcome.status)
+    for line in _concluded(outcome):
+        say(line)
     print(outcome.path)
     if faults:
         for line in faults.lines():
             say(f"Failed: {line}")
         raise typer.Exit(1)
+
+
+def _concluded(outcome: SweepOutcome) -> Iterator[str]:
+    """What the run shows on questions that no choice was made on, and what to do next."""
+    from crosslatent.analysis.data import RunData
+    from crosslatent.report.verdicts import outcome as said
+    from crosslatent.runs.reader import RunReader
+    from crosslatent.selectors.findings import find
+
+    try:
+        data = RunData(RunReader(outcome.path))
+        found, why = find(data)
+    except CrosslatentError as error:
+        found, why = None, str(error)
+    if found is None:
+        yield f"No pair is picked and tested. {why}"
+    else:
+        yield from said.in_three_lines(found, data.mean(data.items.vanilla))
+    yield f"Next: crosslatent report {outcome.path} --out DIR"
 
 
 def _warnings(outcome: SweepOutcome) -> Iterator[str]:

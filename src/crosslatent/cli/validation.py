@@ -107,15 +107,11 @@ def _notes(task: Task, groups: Sequence[Group]) -> Iterator[str]:
     if lacking:
         yield f"{lacking} items have no counterpart yet: --aux auto translates them."
     yield from not_judged(task.items)
-    unlike = [item for item in task.items if item.aux and item.main[-1:] != item.aux[-1:]]
-    if unlike:
-        one = unlike[0]
-        yield (
-            f"{len(unlike)} items end in another character in main than in aux (such as {one.id!r}:"
-            f" {one.main[-1:]!r} and {one.aux[-1:]!r}); a transplant happens at the last tokens, "
-            "so prompts that end alike compare better."
-        )
+    from crosslatent.tasks.counterpart_checks import leaks, unlike_ends
+
+    yield from unlike_ends(task.items)
     yield from blank_ends(task.items)
+    yield from leaks(task.items)
     strong = [group for group in groups if (group.majority_share or 0) > STRONG_MAJORITY]
     for group in strong:
         yield (

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict
 from crosslatent.core.errors import PairError
 from crosslatent.core.settings import Setting, count, positive, real, repeated, several, whole
 from crosslatent.core.specs import (
+    CHAT,
     CHAT_ARGS,
     Component,
     TransplantSpec,
@@ -168,3 +169,30 @@ def transplant_of(carried: CarriedSettings | TransplantSettings) -> TransplantSp
     if component is None or source is None or target is None:
         raise PairError(f"What to transplant is not clear without {', '.join(absent)}: {_WHAT}.")
     return TransplantSpec(check_component(component), source, target)
+
+
+IMPROVE_MARKER = "improve.json"
+"""What an earlier `improve` leaves behind first: its settings, and which questions and model."""
+CHOOSER = "chooser.json"
+"""What it keeps at last."""
+
+
+class ImproveSettings(TypedDict, total=False):
+    """What is tried, and how questions are answered."""
+
+    component: Annotated[
+        str | Sequence[str],
+        several("What is carried across: attn and ffn by default.", "C,C", python="Or one."),
+    ]
+    seed: Annotated[
+        int, Setting("Of the split, donors, noise and intervals.", "N", default=0, read=whole)
+    ]
+    max_new_tokens: Annotated[
+        int | None, count(f"Most new tokens; the task's by default, {NEW_TOKENS} for prompts.", "T")
+    ]
+    score_options: Annotated[bool, Setting("Score whole options, beside decoding.", default=False)]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
+    anyway: Annotated[
+        bool, Setting("Try pairs even where the model does not know the answers.", default=False)
+    ]

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
+from crosslatent.report.first import Lead
 from crosslatent.report.page import page_view, render_report
 from crosslatent.report.publish import published
 from crosslatent.report.table_files import write_tables
@@ -38,7 +39,9 @@ class ReportPaths:
 
 
 @readable()
-def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0) -> ReportPaths:
+def build_report(
+    runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0, lead: Lead | None = None
+) -> ReportPaths:
     """Analyse run folders and write their report.
 
     Everything is written under a temporary name in `out` first and then renamed, so a crash leaves
@@ -48,6 +51,7 @@ def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0
         runs: one or more run folders, or their URLs; no model is needed.
         out: folder for the report, made if it is not there.
         seed: of the intervals.
+        lead: what the page starts with, if the runs declare no headline; see `page.page_view`.
 
     Raises:
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
@@ -55,10 +59,12 @@ def build_report(runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0
     """
     # Its matrices are small: threads wait for each other longer than they work.
     with threadpool_limits(1):
-        return _built(runs, out, seed)
+        return _built(runs, out, seed, lead)
 
 
-def _built(runs: Sequence[str | Path | UPath], out: Path, seed: int) -> ReportPaths:
+def _built(
+    runs: Sequence[str | Path | UPath], out: Path, seed: int, lead: Lead | None
+) -> ReportPaths:
     summary = summarise(runs, seed=seed)
     opened = [RunData(RunReader(path)) for path in runs]
     test = summary.headline.declared.test if summary.headline else None
@@ -69,7 +75,7 @@ def _built(runs: Sequence[str | Path | UPath], out: Path, seed: int) -> ReportPa
         for data in opened
     ]
     with published(out, PAGE) as (draft, written):
-        _write(summary, opened, choosing, draft)
+        _write(summary, opened, choosing, draft, lead)
     return ReportPaths(
         page=out / PAGE,
         summary=out / SUMMARY,
@@ -79,10 +85,14 @@ def _built(runs: Sequence[str | Path | UPath], out: Path, seed: int) -> ReportPa
 
 
 def _write(
-    summary: Summary, opened: Sequence[RunData], choosing: Sequence[Choosing], draft: Path
+    summary: Summary,
+    opened: Sequence[RunData],
+    choosing: Sequence[Choosing],
+    draft: Path,
+    lead: Lead | None,
 ) -> None:
     (draft / FIGURES).mkdir()
-    page = page_view(summary, opened, choosing, draft / FIGURES)
+    page = page_view(summary, opened, choosing, draft / FIGURES, lead)
     (draft / PAGE).write_text(render_report(page), encoding="utf-8")
     plain = [asdict(one) for one in choosing]
     (draft / SUMMARY).write_text(to_json(summary, choosing=plain), encoding="utf-8")

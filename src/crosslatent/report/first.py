@@ -1,15 +1,22 @@
-"""The first card: the declared headline, and the figures reported beside every transplant."""
+"""The first card: the declared headline, else what was found on questions not chosen on.
+
+And the figures that are reported beside every transplant.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crosslatent.analysis.data import control_name
 from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.report import formatting, gains, verdicts
 from crosslatent.report.verdicts.effects import Beside
+from crosslatent.report.verdicts.outcome import FINDING, OTHERS, copied, method, use
 from crosslatent.report.views import Declared, HeadlineView
+from crosslatent.selectors import Choosing
+from crosslatent.selectors.findings import Finding
 
 _CONDITIONS = {
     "tested_on_another_split": "tested on questions that had no part in choosing the pair",
@@ -19,6 +26,91 @@ _CONDITIONS = {
     "true_minus_each_control_above_zero": "true minus each control lies above zero",
     "upper_bound_beside_every_control": "the upper bound is shown beside every control",
 }
+
+EXPLORATORY = (
+    "Exploratory: nothing was declared before the answers existed (crosslatent sweep --declare)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What a page starts with where no comparison was declared.
+
+    Attributes:
+        sentence: what was found.
+        finding: its figures; None if nothing could be tried.
+        advice: what to do now.
+        notes: how questions were split, and what the figures must be read with.
+    """
+
+    sentence: str
+    finding: Finding | None
+    advice: str
+    notes: Sequence[str]
+
+
+def lead_of(choosing: Sequence[Choosing]) -> Lead | None:
+    """The finding of the first run that has one; None if none has."""
+    for one in choosing:
+        if one.finding is not None:
+            found = one.finding
+            return Lead(FINDING.say(found), found, use(found), [one.divided])
+    return None
+
+
+def lead_view(lead: Lead) -> HeadlineView:
+    """The card of a finding."""
+    found = lead.finding
+    if found is None:
+        said = [lead.sentence, *filter(None, lead.notes)]
+        return HeadlineView("\u2013", False, "not tried", said, [], [], lead.advice)
+    gain = found.gain
+    return HeadlineView(
+        number=formatting.points(gain.value),
+        loss=(gain.value or 0.0) < 0,
+        unit=f"points, {formatting.interval(gain, difference=True)}",
+        sentences=[lead.sentence, *filter(None, lead.notes), EXPLORATORY],
+        beside=[
+            f"{formatting.first_upper(method(found, way.name))}: "
+            f"{formatting.with_interval(way.accuracy, difference=False)}, against the unmodified "
+            f"model {formatting.with_interval(way.gain, difference=True)}."
+            for way in found.plain
+        ],
+        conditions=[
+            Declared("the gain lies above zero", _state(found.changes), ""),
+            *(
+                Declared(
+                    f"better than with {OTHERS[each.name]}: "
+                    f"{formatting.with_interval(each.over, difference=True)}",
+                    _state(each.over.above_zero),
+                    "",
+                )
+                for each in found.controls
+            ),
+            *(
+                Declared(f"better than with {OTHERS[name]}", _state(None), "not run")
+                for name in found.uncovered
+            ),
+        ],
+        verdict=lead.advice,
+    )
+
+
+def lead_title(lead: Lead) -> str:
+    """The page's title: what was done, and from what to what."""
+    found = lead.finding
+    if found is None or found.verdict == "nothing":
+        return "Nothing that was tried is better than chance" if found else "Nothing was tried"
+    done = copied(found)
+    if found.verdict == "plain" and found.best_plain is not None:
+        done, after = method(found, found.best_plain.name), found.best_plain.accuracy
+    else:
+        after = found.accuracy
+    before = formatting.percent(found.vanilla.value)
+    return (
+        f"{formatting.first_upper(done)}: {before} \u2192 {formatting.percent(after.value)} on "
+        f"{found.gain.n:,} questions"
+    )
 
 
 def beside(run: RunSummary) -> list[str]:

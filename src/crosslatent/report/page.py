@@ -30,7 +30,7 @@ from crosslatent.report import (
 from crosslatent.report.attribution import attribution
 from crosslatent.report.examples import Example, ExampleSite, examples, site_of
 from crosslatent.report.figure import FIGURES, Drawn, Reported, draw_run
-from crosslatent.report.views import Fact, PageView, Passage, RunView, Section
+from crosslatent.report.views import Fact, HeadlineView, PageView, Passage, RunView, Section
 from crosslatent.selectors import Choosing
 from crosslatent.stats import METHODS
 
@@ -77,7 +77,11 @@ def render_report(page: PageView) -> str:
 
 
 def page_view(
-    summary: Summary, data: Sequence[RunData], choosing: Sequence[Choosing], folder: Path
+    summary: Summary,
+    data: Sequence[RunData],
+    choosing: Sequence[Choosing],
+    folder: Path,
+    lead: first.Lead | None = None,
 ) -> PageView:
     """Everything the page shows.
 
@@ -86,8 +90,12 @@ def page_view(
         data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
         choosing: how pairs were chosen in each run, in the same order.
         folder: gets the figures.
+        lead: what the page starts with if no headline was declared; by default what was found in
+            the first run that can say something.
     """
     headline = summary.headline
+    declares = headline is not None or any(one.manifest.get("headline") for one in data)
+    lead = None if declares else lead or first.lead_of(choosing)
     declared = headline.declared if headline is not None else None
     reported = [
         Reported(summary, run, gains.judged_split(run, declared.test if declared else None), chosen)
@@ -98,11 +106,12 @@ def page_view(
         stems.append(safe.file_stem(run.task, stems))
     drawn = [draw_run(*one) for one in zip(reported, [folder] * len(stems), stems, strict=True)]
     return PageView(
-        title=_title(headline, summary.runs),
+        title=_title(headline, summary.runs) if lead is None else first.lead_title(lead),
         carries=_carries(summary.runs),
         models=formatting.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
-        headline=first.headline_view(headline, summary.runs) if headline is not None else None,
-        headline_missing=summary.headline_missing,
+        headline=_first_card(headline, lead, summary.runs),
+        headline_missing=summary.headline_missing if declares else None,
+        declared=headline is not None,
         beside=[
             (run.title, sentences)
             for run in summary.runs
@@ -120,6 +129,14 @@ def page_view(
         across=across.sections(summary, folder),
         method=_method(summary),
     )
+
+
+def _first_card(
+    headline: HeadlineResult | None, lead: first.Lead | None, runs: Sequence[RunSummary]
+) -> HeadlineView | None:
+    if headline is not None:
+        return first.headline_view(headline, runs)
+    return None if lead is None else first.lead_view(lead)
 
 
 def run_view(

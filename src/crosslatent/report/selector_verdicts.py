@@ -8,6 +8,7 @@ from crosslatent.analysis.pair_choice import ENOUGH_PILOT_ITEMS
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.forest import SPREAD, Forest, Row, row, sizes
 from crosslatent.report.verdicts.choosing import Choice, groups
+from crosslatent.report.verdicts.outcome import spread, whole
 from crosslatent.report.views import Table
 from crosslatent.selectors import Choosing
 from crosslatent.selectors.selector_results import Baseline, SelectorEvaluation, SelectorResult
@@ -50,6 +51,30 @@ def verdict(evaluation: SelectorEvaluation, new: Sequence[str] = ()) -> list[str
     return [sentence for sentence in sentences if sentence]
 
 
+def advice(evaluation: SelectorEvaluation, name: str) -> str:
+    """What to use, in one line: a selector if it is shown to help, or none.
+
+    Args:
+        evaluation: on questions that were not fitted on.
+        name: of the selector.
+    """
+    found = next((one for one in evaluation.selectors if one.name == name), None)
+    if found is None or evaluation.trained_on:
+        return ""
+    used = [f"{one.component} {one.source} -> {one.target}" for one in found.used]
+    what = used[0] if len(used) == 1 and not found.other.value else f"{name} ({found.about})"
+    before = evaluation.baseline("vanilla")
+    from_to = f"{whole(before.accuracy)} -> {whole(found.accuracy)}" if before else ""
+    held = "held-out" if evaluation.divided and evaluation.tune_items >= evaluation.items else ""
+    tested = f"{held or evaluation.test} questions"
+    figures = f"{from_to} on {evaluation.items:,} {tested} ({spread(found.gain)})"
+    if not found.gain.above_zero:
+        return f"Leave the answers as they are: {what} is not shown to help, {figures}."
+    if found.over_shuffled is not None and not found.over_shuffled.above_zero:
+        return f"Use {what} with care: {figures}, but not shown to be more than other vectors do."
+    return f"Use {what}: {figures}."
+
+
 def _other(evaluation: SelectorEvaluation, name: str, new: Sequence[str]) -> str:
     found = evaluation.baseline(name)
     if found is None:
@@ -70,12 +95,16 @@ def _setting(evaluation: SelectorEvaluation) -> str:
     few = ""
     if evaluation.tune_items < ENOUGH_PILOT_ITEMS:
         few = f" Below about {ENOUGH_PILOT_ITEMS} tuning questions a choice is close to noise."
+    fitted = (
+        f"Fitted on {formatting.count(evaluation.tune_items, evaluation.tune + ' question')}; "
+        f"tested on {evaluation.items:,} {evaluation.test} ones about {evaluation.clusters:,} "
+        f"facts{left}."
+    )
     return (
         f"{formatting.count(number, 'selector')}{ways} {'choose' if number > 1 else 'chooses'} "
         "among "
-        f"{formatting.count(evaluation.candidates, 'candidate pair')} ({what}). Fitted on "
-        f"{formatting.count(evaluation.tune_items, evaluation.tune + ' question')}; tested on "
-        f"{evaluation.items:,} {evaluation.test} ones about {evaluation.clusters:,} facts{left}."
+        f"{formatting.count(evaluation.candidates, 'candidate pair')} ({what}). "
+        f"{evaluation.divided or fitted}"
         f"{few}"
     )
 

@@ -104,6 +104,8 @@ class PageView:
     """Whether any run has transplants, and not conditions alone."""
     models: str
     headline: HeadlineView | None
+    """The first card: of what was declared, else of what was found."""
+    declared: bool
     headline_missing: str | None
     beside: list[tuple[str, list[str]]]
     """Title of each run that the headline is not of, and the other ways to answer its questions."""

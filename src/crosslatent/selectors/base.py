@@ -152,10 +152,12 @@ def selectors_of(strategy: str) -> list[Selector]:
     """
     if strategy == ORACLE:
         return []
-    known = SELECTORS.names()
+    variants = {name: list(SELECTORS[name].variants()) for name in SELECTORS.names()}
+    # What has no variants is a baseline of every evaluation, and no strategy.
+    known = {name: own for name, own in variants.items() if own}
     if strategy in known:
-        return list(SELECTORS[strategy].variants())
-    every = [selector for name in known for selector in SELECTORS[name].variants()]
+        return known[strategy]
+    every = [selector for own in known.values() for selector in own]
     named = [selector for selector in every if strategy in (ALL, selector.name)]
     if not named:
         names = ", ".join([*known, ORACLE, ALL])

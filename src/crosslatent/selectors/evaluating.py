@@ -16,12 +16,14 @@ import numpy as np
 from crosslatent.analysis import other_ways
 from crosslatent.analysis.attribution_quality import AttributionResult, judge_attribution
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.items import Mask
+from crosslatent.analysis.items import Mask, keep_folded
 from crosslatent.core.errors import RunFolderError, UsageError
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.shared_settings import SelectSettings
 from crosslatent.runs.contents import readable
 from crosslatent.selectors.base import ALL, FittedSelector, Selector, selectors_of
+from crosslatent.selectors.division import ENOUGH, PILOT, Division
+from crosslatent.selectors.findings import Finding, among, division_of, find
 from crosslatent.selectors.selector_results import MOST_COST, SelectorEvaluation
 from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.selectors.table import (
@@ -29,12 +31,26 @@ from crosslatent.selectors.table import (
     TableSplit,
     prompts_of,
     read_table,
-    sampled_majorities,
 )
 from crosslatent.stats import Floats
 
 if TYPE_CHECKING:
     from crosslatent.runs.reader import RunReader
+
+# An answer is the option it names, or its text; ties go to the answer that was sampled first.
+_MAJORITY = """
+WITH drawn AS (
+    SELECT s.item, s.correct,
+           CASE WHEN i.options IS NULL THEN t.folded ELSE s.prediction END AS answer,
+           row_number() OVER (PARTITION BY s.item ORDER BY s.number) AS place
+    FROM sampled s JOIN items i USING (item) LEFT JOIN drawn_texts t ON t.output = s.output
+), tallied AS (
+    SELECT item, answer, count(answer) AS votes, min(place) AS first,
+           arg_min(correct, place)::DOUBLE AS correct
+    FROM drawn WHERE place <= {most} GROUP BY item, answer
+)
+SELECT item, arg_min(correct, -votes * 1000000 + first) FROM tallied GROUP BY item
+"""
 
 Key = Callable[[str], int]
 """A text -> what it is known again by, however it is written; 0 for a text that is empty."""
@@ -75,6 +91,8 @@ def evaluate_run(
     own_name, name = data.reader.path.name, tested.reader.path.name
     _check_same_setting(data.manifest, tested.manifest, name)
     table = read_table(data, components)
+    if other is None and asked["tune"] == PILOT and not any(table.seen.split.tolist()):
+        return _divided(data, table, selectors, asked["seed"])
     there = table if tested is data else read_table(tested, components)
     tuning = split_to_tune(table, tune, own_name)
     splits = [test] if test else [split for split in tested.items.splits if split != tune]
@@ -112,6 +130,48 @@ def evaluate_run(
     )
 
 
+def _divided(
+    data: RunData, table: SelectorTable, selectors: Sequence[Selector], seed: int
+) -> tuple[SelectorEvaluation, dict[str, FittedSelector]]:
+    """`evaluate_run` on a run without splits: its questions are divided here."""
+    division = division_of(table, seed=seed)
+    masks = (among(table.seen.ids, ids) for ids in (division.chosen_on, division.tested_on))
+    tuning, testing = (TableSplit(table, mask) for mask in masks)
+    evaluation, fitted = evaluate(
+        tuning,
+        testing,
+        selectors,
+        seed=seed,
+        samples=sampled_majorities(data, within=int(MOST_COST)),
+        surer=_surer_of(data, division),
+        division=division,
+    )
+    name, (tune, test) = data.reader.path.name, division.names
+    return (
+        replace(
+            evaluation,
+            tuned_on=name,
+            tested_on=name,
+            tune=tune,
+            test=test,
+            divided=division.sentence,
+            missing=[*evaluation.missing, *other_ways.missing(data)],
+        ),
+        fitted,
+    )
+
+
+def _surer_of(data: RunData, division: Division) -> dict[str, Floats]:
+    """`_surer` where questions are divided: each part's margin is fitted on its own questions."""
+    calibrated = np.full(len(data.items.ids), np.nan)
+    for tune, test in division.parts:
+        margin = other_ways.best_margin(data, among(data.items.ids, tune))
+        if margin is not None:
+            mask = among(data.items.ids, test)
+            calibrated[mask] = other_ways.surer(data, margin)[mask]
+    return {"surer": other_ways.surer(data), "surer_calibrated": calibrated}
+
+
 def evaluation_of(
     data: RunData, *, tune: str = "pilot", test: str | None = None, seed: int = 0
 ) -> tuple[SelectorEvaluation | None, str | None]:
@@ -128,6 +188,12 @@ def evaluation_of(
     selectors = selectors_of(ALL)
     if not data.components:
         return None, None
+    asked, judged = len(data.items.ids), ~np.isnan(data.items.vanilla)
+    if not any(data.items.split.tolist()) and judged.sum() < ENOUGH:
+        return None, (
+            f"{asked:,} questions are too few to compare selectors on one division; by "
+            "cross-validation it takes longer: crosslatent select RUN --strategy all --all."
+        )
     try:
         return evaluate_run(data, selectors, tune=tune, test=test, seed=seed)[0], None
     except UsageError as error:
@@ -145,12 +211,16 @@ class Choosing:
         evaluation: selectors fitted on the pilot split and tested on another; None if there is
             none, and `missing` says why.
         attribution: how good the attribution scores are; empty if the run has none.
+        finding: what one pair is worth on questions that it was not picked on; None if the run does
+            not say, and `divided` is how questions were divided for it.
     """
 
     run: str
     evaluation: SelectorEvaluation | None
     missing: str | None
     attribution: list[AttributionResult]
+    finding: Finding | None = None
+    divided: str = ""
 
 
 def summarise_choosing(data: RunData, *, test: str | None = None, seed: int = 0) -> Choosing:
@@ -161,7 +231,9 @@ def summarise_choosing(data: RunData, *, test: str | None = None, seed: int = 0)
         UsageError: a selector of another package cannot be loaded.
     """
     evaluation, missing = evaluation_of(data, test=test, seed=seed)
-    return Choosing(data.reader.path.name, evaluation, missing, judge_attribution(data, seed=seed))
+    finding, divided = find(data, test=test, seed=seed)
+    attribution = judge_attribution(data, seed=seed)
+    return Choosing(data.reader.path.name, evaluation, missing, attribution, finding, divided)
 
 
 def split_to_tune(table: SelectorTable, name: str, run: str) -> TableSplit:
@@ -278,3 +350,33 @@ def _check_same_setting(mine: Mapping[str, Any], other: Mapping[str, Any], run: 
                     f"The run {run!r} has the {part} {name} {b!r}, but selectors are fitted on "
                     f"{a!r}: test on a run of the same model, direction and rule."
                 )
+
+
+def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
+    """Majority votes of samples, by how many: as many as there are, and `within` of them.
+
+    Args:
+        data: the run folder.
+        within: the number of samples that has the cost to compare with; they are in ``samples/``.
+
+    Returns:
+        Number of samples -> right or wrong of each item, shape (items,), NaN = no samples. Empty if
+        the run has none.
+
+    Raises:
+        RunFolderError: they cannot be read.
+    """
+    table = data.reader.samples()
+    if table is None:
+        return {}
+    data.con.register("sampled", table)
+    keep_folded(data.con, "drawn_texts", "sampled")
+    ((most,),) = data.con.execute(
+        "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM sampled GROUP BY item)"
+    ).fetchall()
+    majorities = {}
+    for number in sorted({min(within, most), most} - {0}):
+        right = dict(data.con.execute(_MAJORITY.format(most=number)).fetchall())
+        values = [right.get(item) for item in data.items.ids]
+        majorities[number] = np.array([np.nan if v is None else v for v in values])
+    return majorities

@@ -27,6 +27,7 @@ from crosslatent.core.seen import Seen, among
 from crosslatent.core.untrusted import parse_json
 from crosslatent.runs.files import whole_file
 from crosslatent.selectors.base import FIXED, SELECTORS, FittedSelector, FixedPairs
+from crosslatent.selectors.kinds.untransplanted import FittedPlain
 
 FORMAT = "crosslatent-selector"
 VERSION = 1
@@ -229,7 +230,7 @@ def _check(selector: SavedSelector) -> None:
 def _check_pairs(selector: SavedSelector, blocks: int | None) -> None:
     """ValueError if there are no pairs, or a layer is none of the model's, if it is known."""
     pairs = selector.fitted.pairs
-    if not pairs:
+    if not pairs and not isinstance(selector.fitted, FittedPlain):
         raise ValueError("it has no pairs to choose among")
     layers = [layer for pair in pairs for layer in (pair.source, pair.target)]
     wrong = [layer for layer in layers if layer < 0 or (blocks is not None and layer >= blocks)]

@@ -153,6 +153,7 @@ class SelectorEvaluation:
             they were not left out: then nothing is concluded.
         strict_controls: controls that `strict_room` takes into account: those that were run over
             the same pairs. `strict_missing`: the others.
+        divided: how questions were divided where the run has no splits; else empty.
     """
 
     tuned_on: str
@@ -172,6 +173,7 @@ class SelectorEvaluation:
     trained_on: int = 0
     strict_controls: list[str] = field(default_factory=list)
     strict_missing: list[str] = field(default_factory=list)
+    divided: str = ""
 
     def baseline(self, name: str) -> Baseline | None:
         """A baseline by its name."""

@@ -28,6 +28,8 @@ from crosslatent.selectors.candidates import (
     Mask,
     Selection,
 )
+from crosslatent.selectors.crossfit import CrossFitted, choose
+from crosslatent.selectors.division import Division
 from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.selector_results import (
@@ -37,7 +39,7 @@ from crosslatent.selectors.selector_results import (
     Used,
 )
 from crosslatent.selectors.signals import signals
-from crosslatent.selectors.table import CONTROLS, TableSplit
+from crosslatent.selectors.table import CONTROLS, SelectorTable, TableSplit
 from crosslatent.stats import (
     RESAMPLES,
     Estimate,
@@ -66,6 +68,7 @@ def evaluate(
     resamples: int = RESAMPLES,
     samples: Mapping[int, Floats] | None = None,
     surer: Mapping[str, Floats] | None = None,
+    division: Division | None = None,
 ) -> tuple[SelectorEvaluation, dict[str, FittedSelector]]:
     """Fit selectors on one split and score them on another.
 
@@ -78,6 +81,8 @@ def evaluate(
         samples: right or wrong of majorities of samples, by their number, (items of the table,).
         surer: right or wrong of the surer of both prompts, raw and calibrated, (items of the
             table,).
+        division: of folds, selectors are tested as fitted on the other folds, and returned as
+            fitted on all.
 
     Raises:
         UsageError: two selectors have the same name, or no pilot pair can be fitted.
@@ -91,10 +96,14 @@ def evaluate(
                 f"{SELECTORS.name_of(type(selector))}): give one of them another name."
             )
     fitted, missing = _fit_all(tuning, list(wanted.values()))
-    score = _Score(testing, fitted[REFERENCE.name], seed, resamples)
-    reasons = {name: _lacking(fit, score.seen) for name, fit in fitted.items()}
+    tried: Mapping[str, FittedSelector] = fitted
+    if division is not None and division.kind == "folds":
+        tried, absent = _cross_fitted(tuning.table, wanted, division)
+        missing += absent
+    score = _Score(testing, tried[REFERENCE.name], seed, resamples)
+    reasons = {name: _lacking(fit, score.seen) for name, fit in tried.items()}
     missing += [f"{name}: {reason}" for name, reason in reasons.items() if reason]
-    results = [score.of(wanted[name], fit) for name, fit in fitted.items() if not reasons[name]]
+    results = [score.of(wanted[name], fit) for name, fit in tried.items() if not reasons[name]]
     corrected = holm([result.p_value for result in results]).adjusted
     missing += _without_controls(testing, results, score)
     if not samples:
@@ -135,6 +144,19 @@ def _fit_all(
                 raise
             missing.append(f"{selector.name}: {error}")
     return fitted, missing
+
+
+def _cross_fitted(
+    table: SelectorTable, wanted: Mapping[str, Selector], division: Division
+) -> tuple[dict[str, FittedSelector], list[str]]:
+    """Every selector as fitted on each part's other folds."""
+    found, missing = dict[str, FittedSelector](), list[str]()
+    for name, selector in wanted.items():
+        try:
+            found[name] = choose(table, division, (selector,)).tested
+        except UsageError as error:
+            missing.append(f"{name}: {error}")
+    return found, missing
 
 
 def _without_controls(
@@ -222,7 +244,7 @@ class _Score:
             right = fitted.choose(part).outcome(labels.take(self.mask))
             # Without a donor there is nothing to choose from: that is missing, and no abstention.
             values = np.full(len(self.mask), np.nan)
-            values[self.mask] = np.where(_covered(fitted, self.seen, part), right, np.nan)
+            values[self.mask] = np.where(covered(fitted, self.seen, part), right, np.nan)
             by_stratum[stratum] = values
         blind = self.table.blind(by_stratum)
         return None if blind is None else blind[self.mask]
@@ -327,8 +349,13 @@ def _lacking(fitted: FittedSelector, seen: Candidates) -> str | None:
     return None
 
 
-def _covered(fitted: FittedSelector, true: Candidates, other: Candidates) -> Mask:
+def covered(fitted: FittedSelector, true: Candidates, other: Candidates) -> Mask:
     """Items of which `other` has every row that the selector looks at in `true`, shape (items,)."""
+    if isinstance(fitted, CrossFitted):
+        found = np.zeros(len(true), dtype=np.bool_)
+        for mask, one in zip(fitted.masks(true), fitted.fitted, strict=True):
+            found[mask] = covered(one, true.take(mask), other.take(mask))
+        return found
     if isinstance(fitted, FittedConfidence):
         looked = fitted.allowed(true)
     elif isinstance(fitted, FixedPairs):

@@ -1,7 +1,6 @@
 """The rows of a run folder as `Candidates` and `Labels`; the only file here that reads rows.
 
-Also which questions the controls solve, and the baseline of the same cost: the majority of several
-samples, from ``samples/`` of a run folder (item, number, output, prediction, correct).
+Also which questions the controls solve.
 """
 
 from __future__ import annotations
@@ -16,9 +15,15 @@ from numpy.typing import NDArray
 
 from crosslatent.analysis import bounds
 from crosslatent.analysis.data import RunData, solved_by_any, weigh
-from crosslatent.analysis.items import Items, keep_folded
+from crosslatent.analysis.items import Items
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import STRATA, Component, TransplantSpec, check_component
+from crosslatent.core.specs import (
+    IDENTITY_COMPONENTS,
+    STRATA,
+    Component,
+    TransplantSpec,
+    check_component,
+)
 from crosslatent.selectors.candidates import Candidates, Labels, Mask, Places, Steps
 from crosslatent.stats import Floats
 
@@ -39,7 +44,7 @@ END)::INTEGER AS answer
 FROM rows r JOIN items i USING (item) JOIN places p USING (item) {texts}
 LEFT JOIN candidates c
     ON c.component = r.component AND c.source = r.source AND c.target = r.target
-WHERE r.control IN ('vanilla', 'translate_test', 'none', 'shuffled')
+WHERE list_contains($controls::VARCHAR[], r.control)
 """
 _CANDIDATES = """
 CREATE OR REPLACE TEMP TABLE candidates AS
@@ -48,21 +53,7 @@ FROM (SELECT DISTINCT component, source, target FROM rows
       WHERE control = 'none' AND list_contains($names::VARCHAR[], component))
 """
 
-# An answer is the option it names, or its text; ties go to the answer that was sampled first.
-_MAJORITY = """
-WITH drawn AS (
-    SELECT s.item, s.correct,
-           CASE WHEN i.options IS NULL THEN t.folded ELSE s.prediction END AS answer,
-           row_number() OVER (PARTITION BY s.item ORDER BY s.number) AS place
-    FROM sampled s JOIN items i USING (item) LEFT JOIN drawn_texts t ON t.output = s.output
-), tallied AS (
-    SELECT item, answer, count(answer) AS votes, min(place) AS first,
-           arg_min(correct, place)::DOUBLE AS correct
-    FROM drawn WHERE place <= {most} GROUP BY item, answer
-)
-SELECT item, arg_min(correct, -votes * 1000000 + first) FROM tallied GROUP BY item
-"""
-
+_READ = ("vanilla", "translate_test", "none", "shuffled")
 CONTROLS = ("shuffled", "noise", "mean", "self")
 """Controls that know nothing of the answer; of the shuffled one, all strata together."""
 
@@ -79,6 +70,7 @@ class SelectorTable:
         donor_shares: by stratum, its share of the donors that an item may have, (items,).
         items: the same items with their gold answers, for the baselines.
         controls: by control, which items any of its pairs solves (`solved_by_controls`).
+        others: as `shuffled`, of each other control, by its name; only where they were asked for.
     """
 
     seen: Candidates
@@ -87,6 +79,7 @@ class SelectorTable:
     donor_shares: Mapping[str, Floats]
     items: Items
     controls: Mapping[str, Floats] = field(default_factory=dict)
+    others: Mapping[str, tuple[Candidates, Labels]] = field(default_factory=dict)
 
     def blind(self, by_stratum: Mapping[str, Floats]) -> Floats | None:
         """What a donor drawn without a look at its answer gives, shape (items,).
@@ -121,18 +114,22 @@ class TableSplit:
         return int(self.mask.sum())
 
 
-def read_table(data: RunData, components: Sequence[Component] | None = None) -> SelectorTable:
+def read_table(
+    data: RunData, components: Sequence[Component] | None = None, *, others: bool = False
+) -> SelectorTable:
     """Everything that selectors need of a run folder.
 
     Args:
         data: the run folder, opened.
         components: candidates carry one of these; None = every component of the run.
+        others: read the rows of the other controls, too.
 
     Raises:
         RunFolderError: the run has no true transplants of them, or its scores cannot be read.
     """
     wanted = tuple(data.components if components is None else components)
-    reader = _Rows(data, wanted)
+    more = CONTROLS[1:] if others else ()
+    reader = _Rows(data, wanted, (*_READ, *more))
     if not reader.pairs:
         of = f" of {', '.join(wanted)}" if wanted else ""
         raise RunFolderError(
@@ -142,10 +139,13 @@ def read_table(data: RunData, components: Sequence[Component] | None = None) -> 
     return SelectorTable(
         seen=seen,
         labels=labels,
-        shuffled={stratum: reader.shuffled(seen, stratum) for stratum in reader.strata},
+        shuffled={one: reader.control(seen, "shuffled", one) for one in reader.strata},
         donor_shares=data.donor_shares,
         items=data.items,
         controls=solved_by_controls(data, wanted),
+        others={
+            one: reader.control(seen, one) for one in more if one in data.spec.get("controls", ())
+        },
     )
 
 
@@ -159,7 +159,9 @@ def prompts_of(data: RunData) -> list[tuple[str, str]]:
 class _Rows:
     """Rows of some components as arrays, by item and candidate."""
 
-    def __init__(self, data: RunData, components: tuple[Component, ...]) -> None:
+    def __init__(
+        self, data: RunData, components: tuple[Component, ...], controls: Sequence[str]
+    ) -> None:
         self.data = data
         self.con: duckdb.DuckDBPyConnection = data.con
         self.counts = np.array(
@@ -183,7 +185,8 @@ class _Rows:
         if (self.counts == 0).any():
             data.fold_outputs()
             of_texts, texts = _OPEN, "LEFT JOIN texts t ON t.output = r.output"
-        self.con.execute(_ANSWERS.format(columns=", ".join(chosen), open=of_texts, texts=texts))
+        query = _ANSWERS.format(columns=", ".join(chosen), open=of_texts, texts=texts)
+        self.con.execute(query, {"controls": list(controls)})
 
     @property
     def strata(self) -> list[str]:
@@ -213,11 +216,26 @@ class _Rows:
         )
         return seen, self._beside(labels)
 
-    def shuffled(self, seen: Candidates, stratum: str) -> tuple[Candidates, Labels]:
-        """The same items with the vectors of one stratum's donors."""
-        where = f"control = 'shuffled' AND stratum = '{stratum}'"
+    def control(
+        self, seen: Candidates, name: str, stratum: str | None = None
+    ) -> tuple[Candidates, Labels]:
+        """The same items with the vectors of a control, or of one stratum's donors."""
+        where = f"control = '{name}' AND stratum IS NOT DISTINCT FROM "
+        where += "NULL" if stratum is None else f"'{stratum}'"
         steps, ran, labels = self._block(where, seen.ran.shape)
+        if name == "self":
+            ran = ran | self._identities(seen, steps, labels)
         return replace(seen, steps=steps, ran=ran), self._beside(labels)
+
+    def _identities(self, seen: Candidates, steps: Steps, labels: Labels) -> Mask:
+        """Give pairs at which the prompt's own vector changes nothing the unmodified answer."""
+        same = [p.source == p.target and p.component in IDENTITY_COMPONENTS for p in seen.pairs]
+        there = np.asarray(np.array(same, dtype=np.bool_) & seen.ran)
+        place = np.nonzero(there)
+        for values, plain in zip(steps, seen.vanilla, strict=True):
+            values[place] = plain[place[0]]
+        labels.correct[place] = self.data.items.vanilla[place[0]]
+        return there
 
     def _beside(self, labels: Labels) -> Labels:
         """The same with what is right of the answers without a transplant."""
@@ -317,36 +335,6 @@ def solved_by_controls(data: RunData, components: Sequence[Component]) -> dict[s
         if covered.any():
             by_control[control] = np.where(covered, solved.astype(np.float64), np.nan)
     return by_control
-
-
-def sampled_majorities(data: RunData, *, within: int) -> dict[int, Floats]:
-    """Majority votes of samples, by how many: as many as there are, and `within` of them.
-
-    Args:
-        data: the run folder.
-        within: the number of samples that has the cost to compare with.
-
-    Returns:
-        Number of samples -> right or wrong of each item, shape (items,), NaN = no samples. Empty if
-        the run has none.
-
-    Raises:
-        RunFolderError: they cannot be read.
-    """
-    table = data.reader.samples()
-    if table is None:
-        return {}
-    data.con.register("sampled", table)
-    keep_folded(data.con, "drawn_texts", "sampled")
-    ((most,),) = data.con.execute(
-        "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM sampled GROUP BY item)"
-    ).fetchall()
-    majorities = {}
-    for number in sorted({min(within, most), most} - {0}):
-        right = dict(data.con.execute(_MAJORITY.format(most=number)).fetchall())
-        values = [right.get(item) for item in data.items.ids]
-        majorities[number] = np.array([np.nan if v is None else v for v in values])
-    return majorities
 
 
 def shares(logprobs: Floats, counts: NDArray[Any]) -> Floats:

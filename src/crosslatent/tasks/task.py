@@ -16,7 +16,7 @@ from typing import Literal
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.normal import unspaced
-from crosslatent.core.seen import Keys, among, hash_of
+from crosslatent.core.seen import Keys, Seen, among, hash_of
 from crosslatent.core.specs import ACCURACY, canonical_hash
 from crosslatent.tasks.item import Item, Shot
 
@@ -236,6 +236,20 @@ def text_key(text: str) -> int:
 def fact_key(cluster: str, task: str | None = None) -> int:
     """Hash of a fact: a cluster of a task, or of a task whose name is not known."""
     return hash_of(json.dumps([task, cluster]).encode())
+
+
+def seen_of(questions: Iterable[tuple[str, str, str, str]], task: str | None) -> Seen:
+    """What something was fitted on, from id, cluster, main and aux of each question.
+
+    Args:
+        questions: rows of a run folder.
+        task: the name of their task, as its run folder has it.
+    """
+    rows = list(questions)
+    return Seen.of(
+        texts=(text_key(text) for *_, main, aux in rows for text in (main, aux)),
+        facts=(fact_key(fact, task) for item, fact, *_ in rows if fact != item),
+    )
 
 
 def fact_of(item: Item) -> str | None:

@@ -25,6 +25,7 @@ from crosslatent.report.verdicts.family import (
     points_with_interval,
 )
 from crosslatent.report.verdicts.grid_verdicts import LAYERS, MAP, PASS_AT_K, RANKING
+from crosslatent.report.verdicts.outcome import FINDING
 
 FAMILIES = (
     GAIN,
@@ -45,6 +46,7 @@ FAMILIES = (
     RECOVERS,
     STRICT,
     RANKING,
+    FINDING,
 )
 """Every family; every id of theirs has a test."""
 
@@ -56,6 +58,7 @@ __all__ = [
     "EXPLORATORY",
     "FAMILIES",
     "FEWEST",
+    "FINDING",
     "FOLLOW",
     "GAIN",
     "HEADLINE",

@@ -1,0 +1,360 @@
+"""From questions to a chooser and one sentence: split, sweep, choose, test with controls, report.
+
+Three sweeps, each of which resumes: the unmodified answers to both prompts (what the model knows),
+all pairs on the questions to choose on, and what was chosen, with controls, on the questions to
+test on. The choice never sees the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from crosslatent.analysis.data import RunData
+from crosslatent.core.errors import RunFolderError, TaskError
+from crosslatent.core.languages import name_of
+from crosslatent.core.normal import fold
+from crosslatent.core.settings import complete, documented, part, unique
+from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
+from crosslatent.core.specs import canonical_hash
+from crosslatent.core.untrusted import parse_json
+from crosslatent.model import Model
+from crosslatent.report import ReportPaths, build_report
+from crosslatent.report.first import Lead
+from crosslatent.report.verdicts.outcome import FINDING, use
+from crosslatent.report.verdicts.outcome import whole as percent
+from crosslatent.runs.files import prepare_folder, write_json
+from crosslatent.runs.reader import RunReader
+from crosslatent.selectors import saved
+from crosslatent.selectors.crossfit import TestedChoice, choose
+from crosslatent.selectors.division import FEWEST, PILOT, UNSEEN, Division, divide
+from crosslatent.selectors.findings import Finding, judge, language_of
+from crosslatent.selectors.table import read_table
+from crosslatent.stats import Estimate
+from crosslatent.sweeps import Progress, SweepSpec, run_sweep
+from crosslatent.tasks import Item, Task, task_of
+from crosslatent.tasks.counterpart_checks import leaks, unlike_ends
+from crosslatent.tasks.task import seen_of
+
+RESULT = "improvement.json"
+RUNS = "runs"
+KNOWN, SWEPT, TESTED = "unmodified", "pairs", "tested"
+"""The three run folders."""
+CONTROLS = ("shuffled", "noise", "self")
+"""What decides, beside the gain: all of them know nothing of the answer."""
+LEAST_KNOWN = 0.1
+"""Below this share of right open answers, in both languages, a model does not know the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """What came of it.
+
+    Attributes:
+        sentence: the result, for anybody.
+        use: what to do now.
+        finding: the figures; None if nothing was tried.
+        division: how questions were split, in a sentence; empty if nothing was tried.
+        warnings: what the result must be read with.
+        report: the page.
+        chooser: the saved selector, for `load_chooser`; None if nothing was tried.
+        runs: the run folders.
+    """
+
+    sentence: str
+    use: str
+    finding: Finding | None
+    division: str
+    warnings: tuple[str, ...]
+    report: Path
+    chooser: Path | None
+    runs: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; paths are below the output folder."""
+        data = asdict(self)
+        data["report"] = self.report.name
+        data["chooser"] = None if self.chooser is None else self.chooser.name
+        data["runs"] = [f"{RUNS}/{path.name}" for path in self.runs]
+        if self.finding is not None:
+            data["finding"] |= {
+                "verdict": self.finding.verdict,
+                "recommended": self.finding.recommended,
+            }
+        return data
+
+
+@documented(ImproveSettings)
+def improve(
+    model: Model,
+    items: Task | Sequence[Item | Mapping[str, Any]],
+    *,
+    out: str | Path,
+    progress: Callable[[str, Progress], None] | None = None,
+    warned: Callable[[str], None] | None = None,
+    failures: Mapping[str, str] | None = None,
+    **options: Unpack[ImproveSettings],
+) -> Improvement:
+    """Find out whether a transplant answers one's questions better, and keep how.
+
+    Questions are split here unless they name splits: from 50 on, a third to choose on; below that,
+    cross-validation. The sentence is about questions that the choice has not seen.
+
+    Args:
+        model: the model.
+        items: a task, or items, or objects with `main`, `aux`, `answer` and what else
+            `tasks.Item` has; 12 or more with gold answers.
+        out: a folder for runs, report and chooser; the same call again resumes.
+        progress: called after every step of every batch, with the name of what is being done.
+        warned: gets warnings as they arise.
+        failures: item -> why it cannot be asked, as far as that is known already.
+        {settings}
+
+    Raises:
+        UsageError: too few questions with gold answers; one answer for all of them; something in
+            the arguments does not fit the model.
+        SweepError: one item after another fails.
+        RunFolderError: `out` cannot be written, or holds something else.
+    """
+    asked = complete(ImproveSettings, options)
+    task = answered(items if isinstance(items, Task) else task_of(items), failures or {})
+    _begin(Path(out), model, task, asked)
+    work = _Work(model, Path(out), asked, progress, warned)
+    found = work.done(task)
+    write_json(Path(out) / RESULT, found.to_dict())
+    return found
+
+
+def answered(task: Task, failures: Mapping[str, str]) -> Task:
+    """The questions of a task that can be judged.
+
+    Raises:
+        TaskError: they are too few, or all have the same gold answer.
+    """
+    asked = [item for item in task.items if item.id not in failures]
+    known = tuple(item for item in asked if item.answer is not None)
+    if len(known) < FEWEST:
+        raise TaskError(
+            f"{len(known)} of {len(asked)} questions have a gold answer, without which nothing can "
+            f"be judged: add the field 'answer' to {FEWEST} questions or more."
+        )
+    if len({item.cluster for item in known}) == 1:
+        raise TaskError(
+            f"All {len(known)} questions are about one fact (the cluster {known[0].cluster!r}), so "
+            "nothing would be left to test on: add questions about others."
+        )
+    if len({tuple(sorted(map(fold, item.golds))) for item in known}) == 1:
+        raise TaskError(
+            f"All {len(known)} questions have the answer {known[0].answer!r}: a model that always "
+            "says that would be right, so add questions with other answers."
+        )
+    return replace(task, items=known)
+
+
+def _begin(out: Path, model: Model, task: Task, asked: ImproveSettings) -> None:
+    """Mark the folder as that of this job, or see that it is.
+
+    Raises:
+        RunFolderError: it is of another one, or of something else.
+    """
+    questions = canonical_hash([task.rule, *(item.to_dict() for item in task.items)])
+    known = {name: value for name, value in model.identity.items() if name.endswith("_hash")}
+    settings = {name: _plain(value) for name, value in asked.items()}
+    arguments = {"questions": questions, "model": known, "settings": settings}
+    if prepare_folder(out, IMPROVE_MARKER):
+        there = parse_json((out / IMPROVE_MARKER).read_text(encoding="utf-8"))
+        differs = [name for name in arguments if there.get(name) != arguments[name]]
+        if differs:
+            raise RunFolderError(
+                f"{str(out)!r} holds the result for other {' and '.join(differs)}: give another "
+                "folder, or the same arguments to go on."
+            )
+    write_json(out / IMPROVE_MARKER, arguments)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class _Work:
+    """One call at work."""
+
+    def __init__(
+        self,
+        model: Model,
+        out: Path,
+        asked: ImproveSettings,
+        progress: Callable[[str, Progress], None] | None,
+        warned: Callable[[str], None] | None,
+    ) -> None:
+        self.model, self.out, self.asked = model, out, asked
+        self.progress, self.warned = progress, warned
+        self.seed = asked["seed"]
+        self.components = unique(asked["component"]) or ("attn", "ffn")
+        self.warnings: list[str] = []
+        self.runs: list[Path] = []
+
+    def warn(self, *sentences: str) -> None:
+        """Keep and hand on what the result must be read with."""
+        for one in sentences:
+            if one not in self.warnings:
+                self.warnings.append(one)
+                if self.warned is not None:
+                    self.warned(one)
+
+    def done(self, task: Task) -> Improvement:
+        """All steps."""
+        self.warn(*leaks(task.items), *(() if self.asked["chat"] else unlike_ends(task.items)))
+        whole_task = replace(task, items=tuple(replace(one, split=None) for one in task.items))
+        known = self.swept(KNOWN, whole_task, pairs="none")
+        ran = set(known.items.ids)
+        task = answered(replace(task, items=tuple(i for i in task.items if i.id in ran)), {})
+        lacking = self.knowledge(known, task)
+        if lacking and not self.asked["anyway"]:
+            return self.reported(lacking, _NOT_TRIED, None, None, None)
+        division = divide(
+            [item.id for item in task.items],
+            [item.cluster for item in task.items],
+            [item.split or "" for item in task.items],
+            seed=self.seed,
+        )
+        return self.tested(task, division)
+
+    def swept(self, name: str, task: Task, **spec: Any) -> RunData:
+        """One of the three sweeps, or what is missing of it."""
+        path = self.out / RUNS / name
+        asked: SweepSpec = {
+            **part(SweepSpec, self.asked),
+            "component": (),
+            **spec,  # type: ignore[typeddict-item]
+        }
+        show = None if self.progress is None else (lambda one, to=self.progress: to(name, one))
+        outcome = run_sweep(self.model, task, asked, path, progress=show)
+        self.warn(*(f"{item!r} was left out: {why}" for item, why in outcome.failures.items()))
+        self.runs.append(path)
+        return RunData(RunReader(path), seed=self.seed)
+
+    def knowledge(self, known: RunData, task: Task) -> str:
+        """A sentence if the model does not know the answers; warnings if little is to be gained."""
+        vanilla = known.mean(known.items.vanilla)
+        aux = known.mean(known.items.translate_test)
+        other = _language(task)
+        floor, chance = _guessing(task)
+        if aux.value is None:
+            self.warn(
+                f"Whether the model knows the answers in {other} is not known: they are open "
+                f"questions without a gold answer in {other} (aux_answer)."
+            )
+            return ""
+        both = f"{percent(vanilla)} unmodified and {percent(aux)} in {other}"
+        if max(vanilla.value or 0.0, aux.value) <= floor:
+            return (
+                f"Nothing can be repaired: the model is right on {both}{chance}, so it does not "
+                f"know the answers to these {vanilla.n:,} questions (or not in this form)."
+            )
+        if aux.value <= (vanilla.value or 0.0):
+            self.warn(
+                f"{other} is no better than the language itself ({both}): what is carried over is "
+                "what the model knows in the other prompt, so expect little."
+            )
+        return ""
+
+    def tested(self, task: Task, division: Division) -> Improvement:
+        """Choose, test, save and report."""
+        apart = len(division.parts) == 1
+        names = {PILOT: division.chosen_on, UNSEEN: division.tested_on} if apart else {}
+        split_of = {one: name for name, ids in names.items() for one in ids}
+        items = tuple(
+            replace(one, split=split_of.get(one.id))
+            for one in task.items
+            if one.id in split_of or not apart
+        )
+        tuning = replace(task, items=tuple(i for i in items if i.split in (None, PILOT)))
+        testing = replace(task, items=tuple(i for i in items if i.split in (None, UNSEEN)))
+        tuning = replace(tuning, title=f"{task.title}: every pair, on the questions to choose on")
+        testing = replace(testing, title=f"{task.title}: what was chosen, on those to test on")
+        swept = self.swept(SWEPT, tuning, component=self.components, pairs="all")
+        choice = choose(read_table(swept), division, seed=self.seed)
+        pairs = choice.tested.pairs
+        tested = self.swept(
+            TESTED,
+            testing,
+            component=tuple(dict.fromkeys(one.component for one in pairs)),
+            pairs=tuple(sorted({(one.source, one.target) for one in pairs})),
+            controls=CONTROLS,
+        )
+        finding = judge(
+            choice,
+            read_table(tested, others=True),
+            languages=language_of(tested),
+            seed=self.seed,
+        )
+        chooser = self.saved(choice, swept, finding)
+        return self.reported(FINDING.say(finding), use(finding), finding, division, chooser)
+
+    def saved(self, choice: TestedChoice, swept: RunData, finding: Finding) -> Path:
+        """Write what is recommended, or else what was tried: fitted on what, and worth what."""
+        rule = choice.plain.get(finding.recommended or "", (choice.kept,))[0]
+        split = PILOT if len(choice.division.parts) == 1 else ""
+        reader, n = swept.reader, len(choice.division.chosen_on)
+        origin = saved.fitted_on(reader.manifest, reader.path.name, split, n)
+        origin["measured"] = {
+            "sentence": FINDING.say(finding),
+            "vanilla": _share(finding.vanilla),
+            "accuracy": _share(finding.accuracy),
+            "gain": _share(finding.gain),
+        }
+        rows = swept.con.execute("SELECT item, cluster, main, aux FROM items").fetchall()
+        seen = seen_of(rows, (reader.manifest.get("task") or {}).get("name"))
+        about = rule.selector.about
+        found = saved.SavedSelector(rule.selector.name, about, rule.fitted, origin, seen)
+        saved.save(found, self.out / CHOOSER)
+        return self.out / CHOOSER
+
+    def reported(
+        self,
+        sentence: str,
+        advice: str,
+        finding: Finding | None,
+        division: Division | None,
+        chooser: Path | None,
+    ) -> Improvement:
+        """Write the page."""
+        divided = "" if division is None else division.sentence
+        lead = Lead(sentence, finding, advice, [divided, *self.warnings])
+        page: ReportPaths = build_report(self.runs[-2:], self.out, seed=self.seed, lead=lead)
+        return Improvement(
+            sentence,
+            advice,
+            finding,
+            divided,
+            tuple(self.warnings),
+            page.page,
+            chooser,
+            tuple(self.runs),
+        )
+
+
+_NOT_TRIED = "No pair was tried: --anyway (anyway=True) tries all the same."
+
+
+def _guessing(task: Task) -> tuple[float, str]:
+    """The share of right answers from which on a model knows something, and why, as a clause."""
+    options = [len(item.options) for item in task.items if item.options]
+    if not options:
+        return LEAST_KNOWN, ""
+    floor = float(np.mean([1 / n for n in options]))
+    return floor, f", where guessing gives {100 * floor:.0f} %"
+
+
+def _language(task: Task) -> str:
+    names = {item.aux_lang for item in task.items}
+    return name_of(names.pop()) if len(names) == 1 else "the other language"
+
+
+def _share(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "interval": [estimate.low, estimate.high], "n": estimate.n}

@@ -1,0 +1,187 @@
+"""`improve`: on planted models whose right conclusion is known, resumed, and refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import crosslatent as xl
+from crosslatent.core.errors import RunFolderError, TaskError
+from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER
+from crosslatent.model import load
+from crosslatent.planted.planting import PlantingSettings, plant
+from crosslatent.planted.weights import build
+from crosslatent.report import ReportPaths
+from crosslatent.studies import improvement
+from crosslatent.sweeps import run_sweep
+
+N = 60
+
+
+def planted(folder, variant, n=N):
+    """A planted model with some of its questions, which have no split."""
+    found = plant(variant, PlantingSettings(entities=24))
+    build(found.circuit, folder, family="llama", noise=0.0, seed=0)
+    items = tuple(replace(item, split=None) for item in found.task.items[:n])
+    return load(str(folder), device="cpu", dtype="float32"), replace(found.task, items=items)
+
+
+@pytest.fixture(scope="module")
+def diagonal(tmp_path_factory):
+    """A model in which the answer of the English prompt is carried by attention 0 -> 0 alone."""
+    return planted(tmp_path_factory.mktemp("models") / "diagonal", "diagonal")
+
+
+@pytest.fixture(scope="module")
+def improved(diagonal, tmp_path_factory):
+    out = tmp_path_factory.mktemp("improved") / "out"
+    warned = []
+    return xl.improve(*diagonal, out=out, component="attn", warned=warned.append), out, warned
+
+
+def test_the_planted_pair_is_found_tested_and_kept(diagonal, improved):
+    found, out, warned = improved
+    assert found.finding is not None
+    assert found.finding.verdict == "lifts"
+    assert found.finding.recommended == "choice"
+    pair = found.finding.pair
+    assert (pair.component, pair.source, pair.target) == ("attn", 0, 0)
+    assert found.finding.gain.n == 40
+    assert found.sentence.startswith("Copying attention 0 of the English prompt into 0 lifts ")
+    assert found.use == "Use: copy attention 0 of the English prompt into 0."
+    assert "20 to choose on (pilot), 40 to test on (unseen)" in found.division
+    assert list(found.warnings) == warned
+    page = found.report.read_text(encoding="utf-8")
+    assert found.sentence in page.replace("&#39;", "'")
+    stored = json.loads((out / improvement.RESULT).read_text(encoding="utf-8"))
+    assert stored["sentence"] == found.sentence
+    assert stored["finding"]["verdict"] == "lifts"
+    model, task = diagonal
+    chooser = xl.load_chooser(out / "chooser")
+    assert chooser.saved.fitted_on["measured"]["sentence"] == found.sentence
+    answers = chooser.answer(model, task.items[:5])
+    assert [one.way for one in answers] == ["transplant"] * 5
+    assert all(one.trained_on is not None for one in answers)
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Pages take most of the time; one with every figure is made for `improved`."""
+
+    def write(runs, out, *, seed, lead):
+        page = out / "report.html"
+        page.write_text(lead.sentence, encoding="utf-8")
+        return ReportPaths(page, page, (), ())
+
+    monkeypatch.setattr(improvement, "build_report", write)
+
+
+def stopping_at(last):
+    """`run_sweep`, interrupted when it is called for the `last` time."""
+    calls = []
+
+    def sweep(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        return run_sweep(*arguments, **options)
+
+    return sweep
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_call_that_was_cut_goes_on_to_the_same_choice(diagonal, improved, tmp_path, monkeypatch):
+    found, first, _ = improved
+    out = tmp_path / "out"
+    for last in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(improvement, "run_sweep", stopping_at(last))
+            with pytest.raises(KeyboardInterrupt):
+                xl.improve(*diagonal, out=out, component="attn")
+        assert not (out / CHOOSER).exists()
+        assert not (out / improvement.RESULT).exists()
+    again = xl.improve(*diagonal, out=out, component="attn")
+    assert again.sentence == found.sentence
+    assert (out / CHOOSER).read_bytes() == (first / CHOOSER).read_bytes()
+    rows = [sorted(path.name for path in (one / "runs").iterdir()) for one in (out, first)]
+    assert rows == [["pairs", "tested", "unmodified"]] * 2
+
+
+def test_another_job_does_not_mix_with_what_is_there(diagonal, improved, tmp_path):
+    model, task = diagonal
+    _, out, _ = improved
+    with pytest.raises(RunFolderError, match="the result for other settings"):
+        xl.improve(model, task, out=out, component="ffn")
+    with pytest.raises(RunFolderError, match="the result for other questions"):
+        xl.improve(model, replace(task, items=task.items[:20]), out=out, component="attn")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="holds something else"):
+        xl.improve(model, task, out=tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.usefixtures("no_page")
+def test_where_nothing_is_planted_nothing_is_found(tmp_path):
+    model, task = planted(tmp_path / "model", "nothing")
+    found = xl.improve(model, task, out=tmp_path / "out", component="attn")
+    assert found.finding is not None
+    assert found.finding.verdict == "nothing"
+    assert found.sentence.startswith("Nothing that was tried is better than chance: ")
+    assert found.use == "Leave the answers as they are."
+    assert any("English is no better" in one for one in found.warnings)
+
+
+@pytest.mark.usefixtures("no_page")
+def test_few_questions_are_cross_validated(diagonal, tmp_path):
+    model, task = diagonal
+    few = replace(task, items=task.items[:36])
+    found = xl.improve(model, few, out=tmp_path / "out", component="attn")
+    assert found.finding is not None
+    assert (found.finding.kind, found.finding.gain.n) == ("folds", 36)
+    assert "cross-validation" in found.division
+    assert "36 held-out questions" in found.sentence
+    assert found.finding.verdict == "lifts"
+
+
+def test_a_model_that_does_not_know_is_not_swept(diagonal, tmp_path, request):
+    model, task = diagonal
+    items = [
+        {"main": f"{item.main}", "aux": item.aux, "answer": f"zzz{k}", "aux_answer": "yyy"}
+        for k, item in enumerate(task.items[:20])
+    ]
+    out = tmp_path / "out"
+    found = xl.improve(model, items, out=out)
+    assert found.sentence.startswith("Nothing can be repaired: the model is right on 0")
+    assert (found.finding, found.chooser) == (None, None)
+    assert [path.name for path in (out / "runs").iterdir()] == ["unmodified"]
+    assert "Nothing was tried" in found.report.read_text(encoding="utf-8")
+    request.getfixturevalue("no_page")
+    tried = xl.improve(model, items, out=tmp_path / "anyway", anyway=True, component="attn")
+    assert tried.finding is not None
+    assert tried.finding.verdict == "nothing"
+
+
+@pytest.mark.usefixtures("no_page")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"answer": None}, "0 of 20 questions have a gold answer"),
+        ({"answer": "Nairobi"}, "All 20 questions have the answer 'Nairobi'"),
+        ({"main": ""}, "every item needs both"),
+        ({"aux": ""}, "every item needs both"),
+        ({"cluster": "one"}, "about one fact"),
+    ],
+)
+def test_questions_that_decide_nothing_are_refused(diagonal, tmp_path, change, says):
+    model, _ = diagonal
+    items = [
+        {"main": f"Swali {k}? Jibu:", "aux": f"Question {k}? Answer:", "answer": f"a{k}"} | change
+        for k in range(20)
+    ]
+    with pytest.raises((TaskError, xl.CrosslatentError), match=says):
+        xl.improve(model, items, out=tmp_path / "out", anyway=True)
+    assert not (tmp_path / "out" / CHOOSER).exists()
+    assert not (tmp_path / "out" / IMPROVE_MARKER).exists()
