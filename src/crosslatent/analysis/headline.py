@@ -161,11 +161,11 @@ def declared(
             f"--declare is {text!r}, but a component and the gain aimed at belong there, as a "
             "share: ffn,0.05 is 5 points."
         ) from error
-    test = next((one for one in ("final", "unseen", *splits) if one in splits), "pilot")
+    others = [one for one in ("final", "unseen", *splits) if one in splits and one != "pilot"]
     lacking = ", ".join(one for one in BLIND if one not in controls)
     if component not in components:
         wrong = f"{component} is not swept: give --component {component} too"
-    elif "pilot" not in splits or test == "pilot":
+    elif "pilot" not in splits or not others:
         there = ", ".join(sorted(set(splits))) or "none"
         wrong = f"it needs questions of the split 'pilot' and of another one, but there is {there}"
     elif lacking:
@@ -174,7 +174,7 @@ def declared(
         )
     else:
         blind = (control_name(BLIND[0], "any"), *BLIND[1:])
-        return Headline(component, "pilot", test, task, least, blind)
+        return Headline(component, "pilot", others[0], task, least, blind)
     raise UsageError(f"--declare is {text!r}, but {wrong}.")
 
 
