@@ -534,7 +534,9 @@ def test_a_package_brings_ways_to_judge_and_to_choose(crosslatent, tmp_path, tin
     for _, output, correct, _, scores in judgements_of(tmp_path / "run"):
         assert correct == (not output)
         assert scores["length"] == pytest.approx(1 / (1 + len(output)))
-    code, shown, told = crosslatent(JUDGING, "select", tmp_path / "run", "--strategy", "first")
+    code, shown, told = crosslatent(
+        JUDGING, "select", tmp_path / "run", "--strategy", "first", "--all"
+    )
     assert code == 0, told
     assert "first" in shown
     code, _, told = crosslatent(JUDGING, "report", tmp_path / "run", "--out", tmp_path / "report")

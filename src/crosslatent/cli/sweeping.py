@@ -82,7 +82,7 @@ def sweep(
     if counterparts["save_parallel"] is not None and not dry_run:
         questions.save_parallel(task, counterparts["save_parallel"])
     headline = _declared(declare, task, spec)
-    notes = _end_notes(task, spec, loaded)
+    notes = _prompt_notes(task, spec, loaded)
     if dry_run:
         _dry_run(loaded, task, spec, failures, notes)
         return
@@ -120,10 +120,15 @@ def _kept(*groups: tuple[type[Any], Any]) -> dict[str, Any]:
     return {name: value for group in groups for name, value in kept(*group).items()}
 
 
-def _end_notes(task: Task, spec: SweepSpec, model: Model | None) -> tuple[str, ...]:
-    """On prompts that end in blanks; a template ends otherwise, and an encoder is not edited."""
+def _prompt_notes(task: Task, spec: SweepSpec, model: Model | None) -> tuple[str, ...]:
+    """On counterparts that are none, and on prompts that end in blanks.
+
+    A template ends otherwise, and an encoder is not edited.
+    """
+    from crosslatent.tasks.counterpart_checks import leaks
+
     alone = not spec["chat"] and not (model is not None and model.has_encoder)
-    return tuple(blank_ends(task.items)) if alone else ()
+    return (*leaks(task.items), *(blank_ends(task.items) if alone else ()))
 
 
 def _declared(text: str | None, task: Task, spec: SweepSpec) -> dict[str, Any] | None:

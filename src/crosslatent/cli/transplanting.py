@@ -188,6 +188,7 @@ def _translated(
     """
     from crosslatent.core.languages import UNKNOWN, identify
     from crosslatent.tasks import Item
+    from crosslatent.tasks.counterpart_checks import leaks
 
     spoken = lang or identify(main)
     if spoken is None:
@@ -201,6 +202,8 @@ def _translated(
         from crosslatent.translate import write_parallel
 
         write_parallel([made], save)
+    for sentence in leaks([made]):
+        warn(sentence)
     return made.aux
 
 
