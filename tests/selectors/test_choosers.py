@@ -13,6 +13,7 @@ from crosslatent.core.errors import PromptError, TaskError, UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.kinds.confidence import FittedConfidence
+from crosslatent.selectors.kinds.untransplanted import ALWAYS, FittedPlain
 from crosslatent.selectors.kinds.vote import FittedVote
 from crosslatent.selectors.kinds.ways import FittedWays
 from crosslatent.selectors.saved import SavedSelector, save
@@ -45,6 +46,8 @@ FITTED = {
     "ways": FittedWays(
         FittedConfidence("margin", PAIRS, 6.0), (curve(1.0), curve(1.1), curve(0.9))
     ),
+    "surer": FittedPlain(0.0),
+    "aux": FittedPlain(ALWAYS),
 }
 
 
@@ -64,7 +67,9 @@ def test_many_questions_are_answered_as_each_alone(name, monkeypatch):
         one = answered(model, saved(name), main=item["main"], aux=item["aux"], about=about)
         alone.append(one)
     assert found == alone
-    if name == "ways":
+    if name == "aux":
+        assert {one.way for one in found} == {"other"}
+    if name in ("ways", "surer"):
         assert len({one.way for one in found}) > 1
 
 
