@@ -121,6 +121,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "sampled": Experiment(
         "plain", {"options": False, "entities": 12}, {"controls": (), "samples": 8}
     ),
+    "alone": Experiment("diagonal", {"world": KNOWING}, {"component": "attn"}),
+    "alone, noise": Experiment(
+        "diagonal", {"world": KNOWING}, {"component": "attn", "controls": ("noise",)}
+    ),
+    "switch": Experiment("lookup", spec={"component": "attn"}),
+    "unknown": Experiment("nothing"),
+    "split, controls": Experiment("split_fact"),
     "gate": Experiment("closed_gate", spec={"attribution": True, "controls": ()}),
     "idle": Experiment("plain", {"entities": 12}, {"pairs": ((7, 7),), "controls": ("noise",)}),
     "no gold": Experiment("plain", {"entities": 12}, {"controls": ()}, gold=False),
@@ -248,6 +255,15 @@ TRUTH: Mapping[str, tuple[str, str]] = {
     "strict.room": ("plain", "split"),
     "strict.lacking": ("wrong English", "plain"),
     "strict.no_control": ("split", "plain"),
+    # Of pages without a declared headline: what the picked pair is worth on unseen questions.
+    "finding.lifts": ("alone", "unknown"),
+    "finding.unproven": ("alone, noise", "alone"),
+    # Any English question carries the switch as well as this one.
+    "finding.luck": ("switch", "alone"),
+    "finding.plain": ("split, controls", "unknown"),
+    "finding.nothing": ("unknown", "alone"),
+    "finding.transplant": ("alone", "switch"),
+    "finding.rather": ("switch", "alone"),
 }
 """By the id of a sentence: an experiment in which it must be said, and one in which it must not; of
 components, other ways to answer, and sides of the maps apart."""
@@ -260,6 +276,7 @@ NOT_PLANTED: Mapping[str, str] = {
     "beats.not_run": "rows of the picked pair that are missing",
     "beats.pair_alone": "a pilot pair that harms, by more than chance",
     "beats.interval_alone": "an interval and a corrected test that disagree",
+    "finding.harms": "a pair that helps on pilot questions and harms others",
     "traits.none": "more languages",
     "claim.verdict": "runs of two types of tasks",
 }

@@ -16,6 +16,7 @@ from crosslatent.planted.weights import build
 from crosslatent.report import ReportPaths
 from crosslatent.studies import improvement
 from crosslatent.sweeps import run_sweep
+from support.rows import wrapped
 
 N = 60
 
@@ -185,3 +186,23 @@ def test_questions_that_decide_nothing_are_refused(diagonal, tmp_path, change, s
         xl.improve(model, items, out=tmp_path / "out", anyway=True)
     assert not (tmp_path / "out" / CHOOSER).exists()
     assert not (tmp_path / "out" / IMPROVE_MARKER).exists()
+
+
+@pytest.mark.usefixtures("no_page")
+def test_prompts_and_options_that_mislead_are_warned_of(tmp_path):
+    items = [
+        {
+            "main": f"Swali {k} ni nini hapa? Jibu:",
+            "aux": "What?" if k else f"Question {k}, what is it here? Answer:",
+            "answer": f"same{k % 2}",
+            "options": ["same0", "same1"],
+        }
+        for k in range(12)
+    ]
+    warned = []
+    xl.improve(wrapped(), items, out=tmp_path / "out", warned=warned.append, max_new_tokens=2)
+    said = " ".join(warned)
+    assert "11 of 12 counterparts are much shorter" in said
+    assert "11 of 12 questions end in another token" in said
+    assert "In 12 of 12 questions options begin with the same token" in said
+    assert len(warned) == len(set(warned))

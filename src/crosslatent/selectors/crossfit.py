@@ -58,14 +58,15 @@ def fit_best(
         UsageError: the first cannot be fitted.
     """
     best, accuracy = selectors[0], dict[str, float]()
-    if len(selectors) > 1 and len(set(seen.cluster.tolist())) > 1:
-        folds = fold_masks(seen.cluster.tolist(), seed)
+    clusters: list[str] = seen.cluster.tolist()
+    if len(selectors) > 1 and len(set(clusters)) > 1:
+        folds = fold_masks(clusters, seed)
         right = {one: _held_out(one, seen, labels, folds) for one in selectors}
         accuracy = {one.name: float(np.nanmean(v)) for one, v in right.items() if v is not None}
         first = right[best]
-        for one, values in right.items():
-            if values is not None and first is not None and _clearly(values - first):
-                best = one if accuracy[one.name] > accuracy[best.name] else best
+        known = {} if first is None else {one: v for one, v in right.items() if v is not None}
+        better = [one for one, values in known.items() if _clearly(values - first)]
+        best = max([best, *better], key=lambda one: accuracy.get(one.name, 0.0))
     return Taken(best, best.fit(seen, labels), accuracy)
 
 
@@ -137,7 +138,7 @@ class CrossFitted:
 
 
 @dataclass(frozen=True, slots=True)
-class TestedChoice:
+class DividedChoice:
     """What was chosen on a division's questions.
 
     Attributes:
@@ -157,26 +158,24 @@ def choose(
     division: Division,
     selectors: Sequence[Selector] = RULES,
     *,
-    plain: Sequence[Selector] = PLAIN,
     seed: int = 0,
-) -> TestedChoice:
-    """Fit the best of some selectors on each part of a division.
+) -> DividedChoice:
+    """Fit the best of some selectors, and the plain methods, on each part of a division.
 
     Args:
         table: rows of the questions to choose on.
         division: which questions these are.
         selectors: the simplest first.
-        plain: methods to compare with; those that cannot be fitted are left out.
         seed: by which a part's own questions are dealt into folds.
 
     Raises:
         UsageError: no pair was run on them with gold answers.
     """
     beside = {}
-    for method in plain:
+    for method in PLAIN:
         with suppress(UsageError):
             beside[method.name] = _fitted(table, division, (method,), seed)
-    return TestedChoice(division, *_fitted(table, division, selectors, seed), beside)
+    return DividedChoice(division, *_fitted(table, division, selectors, seed), beside)
 
 
 def _fitted(

@@ -19,7 +19,7 @@ from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import UsageError
 from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.candidates import ABSTAIN, OTHER, Candidates, Labels, Mask
-from crosslatent.selectors.crossfit import TestedChoice, choose
+from crosslatent.selectors.crossfit import DividedChoice, choose
 from crosslatent.selectors.division import PILOT, Division, divide
 from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.selector_results import Used
@@ -188,7 +188,7 @@ def among(ids: Sequence[str], wanted: frozenset[str]) -> Mask:
 
 
 def judge(
-    choice: TestedChoice,
+    choice: DividedChoice,
     table: SelectorTable,
     *,
     languages: tuple[str | None, str | None] = (None, None),
@@ -211,7 +211,7 @@ def judge(
 class _Judge:
     """A choice, the questions to test it on, and what their answers are by each way."""
 
-    def __init__(self, choice: TestedChoice, table: SelectorTable, seed: int) -> None:
+    def __init__(self, choice: DividedChoice, table: SelectorTable, seed: int) -> None:
         self.choice, self.table, self.seed = choice, table, seed
         asked = table.usable & among(table.seen.ids, choice.division.tested_on)
         right = choice.tested.choose(table.seen).outcome(table.labels)

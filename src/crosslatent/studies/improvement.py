@@ -7,7 +7,7 @@ test on. The choice never sees the latter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -30,14 +30,14 @@ from crosslatent.report.verdicts.outcome import whole as percent
 from crosslatent.runs.files import prepare_folder, write_json
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import saved
-from crosslatent.selectors.crossfit import TestedChoice, choose
+from crosslatent.selectors.crossfit import DividedChoice, choose
 from crosslatent.selectors.division import FEWEST, PILOT, UNSEEN, Division, divide
 from crosslatent.selectors.findings import Finding, judge, language_of
 from crosslatent.selectors.table import read_table
 from crosslatent.stats import Estimate
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
-from crosslatent.tasks.counterpart_checks import leaks, unlike_ends
+from crosslatent.tasks.counterpart_checks import leaks
 from crosslatent.tasks.task import seen_of
 
 RESULT = "improvement.json"
@@ -142,6 +142,12 @@ def answered(task: Task, failures: Mapping[str, str]) -> Task:
             f"{len(known)} of {len(asked)} questions have a gold answer, without which nothing can "
             f"be judged: add the field 'answer' to {FEWEST} questions or more."
         )
+    _check_variety(known)
+    return replace(task, items=known)
+
+
+def _check_variety(known: Sequence[Item]) -> None:
+    """TaskError if all questions are about one fact, or have one answer."""
     if len({item.cluster for item in known}) == 1:
         raise TaskError(
             f"All {len(known)} questions are about one fact (the cluster {known[0].cluster!r}), so "
@@ -152,7 +158,6 @@ def answered(task: Task, failures: Mapping[str, str]) -> Task:
             f"All {len(known)} questions have the answer {known[0].answer!r}: a model that always "
             "says that would be right, so add questions with other answers."
         )
-    return replace(task, items=known)
 
 
 def _begin(out: Path, model: Model, task: Task, asked: ImproveSettings) -> None:
@@ -208,9 +213,10 @@ class _Work:
 
     def done(self, task: Task) -> Improvement:
         """All steps."""
-        self.warn(*leaks(task.items), *(() if self.asked["chat"] else unlike_ends(task.items)))
+        self.warn(*leaks(task.items))
         whole_task = replace(task, items=tuple(replace(one, split=None) for one in task.items))
         known = self.swept(KNOWN, whole_task, pairs="none")
+        self.warn(*_odd_prompts(known))
         ran = set(known.items.ids)
         task = answered(replace(task, items=tuple(i for i in task.items if i.id in ran)), {})
         lacking = self.knowledge(known, task)
@@ -296,7 +302,7 @@ class _Work:
         chooser = self.saved(choice, swept, finding)
         return self.reported(FINDING.say(finding), use(finding), finding, division, chooser)
 
-    def saved(self, choice: TestedChoice, swept: RunData, finding: Finding) -> Path:
+    def saved(self, choice: DividedChoice, swept: RunData, finding: Finding) -> Path:
         """Write what is recommended, or else what was tried: fitted on what, and worth what."""
         rule = choice.plain.get(finding.recommended or "", (choice.kept,))[0]
         split = PILOT if len(choice.division.parts) == 1 else ""
@@ -340,6 +346,31 @@ class _Work:
 
 
 _NOT_TRIED = "No pair was tried: --anyway (anyway=True) tries all the same."
+
+
+_ODD = """
+SELECT count(*), count(*) FILTER (i.main_token <> i.aux_token),
+       min_by([i.item, i.main_token, i.aux_token], i.item) FILTER (i.main_token <> i.aux_token),
+       count(*) FILTER (len(i.options) > coalesce(list_count(r.option_logprobs), 0))
+FROM items i JOIN rows r USING (item) WHERE r.control = 'vanilla'
+"""
+
+
+def _odd_prompts(known: RunData) -> Iterator[str]:
+    """Sentences on prompts that end in different tokens, and on options that begin alike."""
+    ((items, ends, example, alike),) = known.con.execute(_ODD).fetchall()
+    if ends:
+        name, main, aux = example
+        yield (
+            f"{ends} of {items} questions end in another token than their counterpart (such as "
+            f"{name!r}: {main!r} and {aux!r}): what is copied is read and put at the last tokens, "
+            "so let both prompts end alike."
+        )
+    if alike:
+        yield (
+            f"In {alike} of {items} questions options begin with the same token, so the first step "
+            "does not say how sure the model is of each: --score-options reads them whole."
+        )
 
 
 def _guessing(task: Task) -> tuple[float, str]:
