@@ -63,10 +63,10 @@ def fit_best(
         folds = fold_masks(clusters, seed)
         right = {one: _held_out(one, seen, labels, folds) for one in selectors}
         accuracy = {one.name: float(np.nanmean(v)) for one, v in right.items() if v is not None}
-        first = right[best]
-        known = {} if first is None else {one: v for one, v in right.items() if v is not None}
-        better = [one for one, values in known.items() if _clearly(values - first)]
-        best = max([best, *better], key=lambda one: accuracy.get(one.name, 0.0))
+        if (first := right[best]) is not None:
+            known = [(one, v) for one, v in right.items() if v is not None]
+            better = [one for one, values in known if _clearly(values - first)]
+            best = max([best, *better], key=lambda one: accuracy[one.name])
     return Taken(best, best.fit(seen, labels), accuracy)
 
 
@@ -171,11 +171,19 @@ def choose(
     Raises:
         UsageError: no pair was run on them with gold answers.
     """
-    beside = {}
+    kept, tested = _fitted(table, division, selectors, seed)
+    return DividedChoice(division, kept, tested, _plain_methods(table, division, seed))
+
+
+def _plain_methods(
+    table: SelectorTable, division: Division, seed: int
+) -> dict[str, tuple[Taken, CrossFitted]]:
+    """Each plain method that can be fitted."""
+    found = {}
     for method in PLAIN:
         with suppress(UsageError):
-            beside[method.name] = _fitted(table, division, (method,), seed)
-    return DividedChoice(division, *_fitted(table, division, selectors, seed), beside)
+            found[method.name] = _fitted(table, division, (method,), seed)
+    return found
 
 
 def _fitted(
