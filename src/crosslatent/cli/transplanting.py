@@ -43,8 +43,10 @@ def transplant(
     selector: Annotated[
         Path | None,
         typer.Option(
+            "--chooser",
+            "--selector",
             metavar="FILE",
-            help="Instead of component, layers and preset: what 'crosslatent select --save' kept.",
+            help="Instead of component, layers and preset: what 'improve' or 'select --save' kept.",
         ),
     ] = None,
     json: options.JsonOption = False,
@@ -270,8 +272,8 @@ def _print_selected(selected: "Selected") -> None:
     titles = ["unmodified", f"{selected.selector}: {what}"]
     print_answers(titles, [selected.vanilla, selected.output])
     print_text(
-        f"chosen out of {selected.candidates} pairs, for {selected.cost:g} times the cost of an "
-        "unmodified answer",
+        f"chosen out of {selected.candidates or 'no'} pairs, for {selected.cost:g} times the cost "
+        "of an unmodified answer",
         style="dim",
     )
     if selected.trained_on is None:
