@@ -84,3 +84,20 @@ def test_a_folder_or_another_file_is_no_place_for_answers(cli, files, tmp_path):
         assert refused.code == 2
         assert "or that this command began" in " ".join(refused.err.split())
         assert notes.read_text() == text
+
+
+def test_counterparts_are_made_where_they_are_asked_for(cli, files, tmp_path):
+    lines = [{"main": f"Swali la {n} ni gani", "lang": "sw"} for n in range(3)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "mine.jsonl").write_text(text, encoding="utf-8")
+    refused = run(cli, files)
+    assert refused.code == 2
+    assert "--aux auto" in refused.err
+    more = ["--aux=auto", f"--translation-cache={tmp_path / 'cache'}"]
+    done = run(cli, files, *more, **{"save-parallel": tmp_path / "both.jsonl"})
+    if done.code:  # what a model with random weights says may be no translation
+        assert "cannot be translated" in done.err
+        assert not files["--out"].exists()
+    else:
+        assert len(files["--out"].read_text().splitlines()) == 3
+        assert (tmp_path / "both.jsonl").is_file()

@@ -144,3 +144,25 @@ def test_another_model_is_refused_or_marked():
         chooser.generate(other, (ITEMS[0]["main"], ITEMS[0]["aux"]))
     (found,) = chooser.answer(other, ITEMS[:1], force=True)
     assert "another model (mine; other weights)" in found.warnings[0]
+
+
+class Reversing:
+    """A translator that turns texts round."""
+
+    name, identity = "reversing", {"kind": "test"}
+
+    def translate(self, texts, source, target):
+        assert (source, target) == ("sw", "en")
+        return [text[::-1] for text in texts]
+
+
+def test_counterparts_that_questions_lack_are_made():
+    model, lacking = wrapped(), [{"main": f"Swali {n} gani", "lang": "sw"} for n in range(3)]
+    chooser = xl.Chooser(saved("fixed"))
+    with pytest.raises(TaskError, match="'aux'"):
+        chooser.answer(model, lacking)
+    given = [one | {"aux": one["main"][::-1], "aux_lang": "en"} for one in lacking]
+    found = chooser.answer(model, lacking, translator=Reversing())
+    assert [one.output for one in found] == [one.output for one in chooser.answer(model, given)]
+    with pytest.raises(TaskError, match="1 questions cannot be translated"):
+        chooser.answer(model, [{"main": "Hello there", "lang": "en"}], translator=Reversing())

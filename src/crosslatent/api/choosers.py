@@ -39,6 +39,7 @@ from crosslatent.selectors.saved import SavedSelector
 from crosslatent.selectors.signals import Record, one_question
 from crosslatent.tasks import RULES, Item, Task, items_of
 from crosslatent.tasks.task import text_key
+from crosslatent.translate import Translator, all_translated
 
 CHUNK = 64
 """Questions that are answered together."""
@@ -71,6 +72,7 @@ class Chooser:
         prompts: Prompts,
         *,
         force: bool = False,
+        translator: Translator | None = None,
         **options: Unpack[shared.AnswerSettings],
     ) -> Iterator[Selected]:
         """Answer questions, one after the other, as they are done.
@@ -79,6 +81,8 @@ class Chooser:
             model: that which the selector was fitted on.
             prompts: the questions, each with its counterpart; gold answers are not looked at.
             force: take another model with as many blocks too; each answer's warnings say so.
+            translator: makes the counterparts of questions that have none, such as
+                ``OwnTranslator(model)`` of `crosslatent.translate`; None: each has its own.
             {settings}
 
         Raises:
@@ -87,7 +91,8 @@ class Chooser:
             TaskError: a question has a mistake, or options that cannot be distinguished.
         """
         asked = complete(shared.AnswerSettings, options)
-        setting, items = _Setting.of(model, self.saved, asked, force=force), _items(prompts)
+        setting = _Setting.of(model, self.saved, asked, force=force)
+        items = _items(prompts, translator)
         return (
             answer
             for start in range(0, len(items), CHUNK)
@@ -101,6 +106,7 @@ class Chooser:
         prompts: Prompts,
         *,
         force: bool = False,
+        translator: Translator | None = None,
         **options: Unpack[shared.AnswerSettings],
     ) -> list[Selected]:
         """`answers` of all questions at once.
@@ -109,9 +115,10 @@ class Chooser:
             model: see `answers`.
             prompts: see `answers`.
             force: see `answers`.
+            translator: see `answers`.
             {settings}
         """
-        return list(self.answers(model, prompts, force=force, **options))
+        return list(self.answers(model, prompts, force=force, translator=translator, **options))
 
     def generate(self, model: Model, prompt: tuple[str, str], **arguments: Any) -> Any:
         """Choose for one question, then call the model's own `generate` as the choice says.
@@ -158,22 +165,22 @@ def load_chooser(path: str | Path) -> Chooser:
     Raises:
         UsageError: the file is not there, is none of ours, or is damaged.
     """
-    file = Path(path)
-    named = file.with_name(f"{file.name}.json")
+    file, named = Path(path), Path(f"{path}.json")
     return Chooser(files.load(named if named.is_file() and not file.is_file() else file))
 
 
-def _items(prompts: Prompts) -> tuple[Item, ...]:
-    """Questions as items.
+def _items(prompts: Prompts, translator: Translator | None = None) -> tuple[Item, ...]:
+    """Questions as items, each with its counterpart.
 
     Raises:
-        TaskError: there are none, or one has a mistake.
+        TaskError: there are none, one has a mistake, or one cannot be translated.
     """
     if isinstance(prompts, Task):
-        return prompts.items
-    return items_of(
-        {"main": one[0], "aux": one[1]} if isinstance(one, tuple) else one for one in prompts
-    )
+        items = prompts.items
+    else:
+        given = [{"main": o[0], "aux": o[1]} if isinstance(o, tuple) else o for o in prompts]
+        items = items_of(given, counterparts=translator is None)
+    return items if translator is None else all_translated(items, translator)
 
 
 @dataclass(frozen=True, slots=True)

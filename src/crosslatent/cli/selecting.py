@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypedDict
 
 import typer
 
+from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.terminal import print_json, print_table, print_text, say
 from crosslatent.core import shared_settings as shared
-from crosslatent.core.errors import UsageError
+from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.settings import Setting, path
 from crosslatent.core.shared_settings import SelectSettings
-from crosslatent.core.specs import canonical_hash
+from crosslatent.core.specs import canonical_hash, chat_of, right_now
 
 if TYPE_CHECKING:
     from crosslatent.api.transplants import Selected
     from crosslatent.core.seen import Seen
+    from crosslatent.model import Model
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import FittedSelector, Selector, SelectorEvaluation, SelectorResult
-    from crosslatent.tasks import Item
+    from crosslatent.tasks import Item, Task
 
 _WAYS = {"transplant": "with a transplant", "unmodified": "unmodified", "other": "as aux is"}
 _WIDTH = 240
@@ -213,8 +215,9 @@ def _pairs_of(group: "list[SelectorResult]") -> dict[str, str]:
 def answer(
     model: options.ModelSettings,
     answers: shared.AnswerSettings,
+    counterparts: questions.CounterpartSettings,
     chooser: Annotated[
-        Path, typer.Option(metavar="FILE", help="What 'crosslatent select --save' kept.")
+        Path, typer.Option(metavar="FILE", help="What 'improve' or 'select --save' kept.")
     ],
     prompts: Annotated[
         Path,
@@ -233,14 +236,20 @@ def answer(
 
     if answers["chat"] is not None:
         options.check_chat(answers)
-    choosing, items = load_chooser(chooser), load_prompts(prompts).items
+    auto = counterparts["aux"] is not None
+    questions.check_parallel(counterparts["save_parallel"], auto, prompts)
+    choosing, task = load_chooser(chooser), load_prompts(prompts, counterparts=not auto)
+    loaded = options.load_model(model) if auto else None
+    if loaded is not None:
+        task = _translated(task, loaded, counterparts, model, answers)
+    items = task.items
     # A chooser knows its model; with --force any may answer, but one file has the answers of one.
     by = {"chooser": chooser.read_text("utf-8"), "model": model["model"] if force else None}
     known = canonical_hash({**by, "answers": dict(answers)})
     done, started = _done(out, items, known), time.monotonic()
     ways = Counter(line["way"] for line in done)
     if len(done) < len(items):
-        loaded = options.load_model(model)
+        loaded = loaded or options.load_model(model)
         with terminal.stoppable(), out.open("a", encoding="utf-8") as file:
             found = choosing.answers(loaded, items[len(done) :], force=force, **answers)
             for number, one in enumerate(found, len(done)):
@@ -251,6 +260,28 @@ def answer(
     spent = terminal.duration(time.monotonic() - started)
     new = len(items) - len(done)
     print(f"{len(items):,} answers in {out}, {new:,} of them now ({spent}): {said}.")
+
+
+def _translated(
+    task: "Task",
+    model: "Model",
+    counterparts: questions.CounterpartSettings,
+    loading: options.ModelSettings,
+    answers: shared.AnswerSettings,
+) -> "Task":
+    """The questions with the counterparts that they lack; TaskError if one cannot be made."""
+    from crosslatent.tasks.counterpart_checks import leaks
+
+    chat = chat_of(bool(answers["chat"]), answers["chat_args"], right_now())
+    maker = questions.CounterpartMaker(model, counterparts, loading, chat=chat)
+    made, failures = questions.prepare_questions(task, maker)
+    for reason in failures.values():
+        raise TaskError(f"{len(failures)} questions cannot be translated; the first: {reason}")
+    for sentence in leaks(made.items):
+        terminal.warn(sentence)
+    if counterparts["save_parallel"] is not None:
+        questions.save_parallel(made, counterparts["save_parallel"])
+    return made
 
 
 def _say(number: int, of: int, warnings: Sequence[str]) -> None:

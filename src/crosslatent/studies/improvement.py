@@ -246,10 +246,8 @@ class _Work:
 
     def knowledge(self, known: RunData, task: Task) -> str:
         """A sentence if the model does not know the answers; warnings if little is to be gained."""
-        vanilla = known.mean(known.items.vanilla)
-        aux = known.mean(known.items.translate_test)
-        other = _language(task)
-        floor, chance = _guessing(task)
+        vanilla, aux = map(known.mean, (known.items.vanilla, known.items.translate_test))
+        other, (floor, chance) = _language(task), _guessing(task)
         if aux.value is None:
             self.warn(
                 f"Whether the model knows the answers in {other} is not known: they are open "

@@ -212,8 +212,14 @@ def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> T
     return _task(checked, name, f"{len(checked)} items")
 
 
-def items_of(items: Iterable[Item | Mapping[str, Any]]) -> tuple[Item, ...]:
+def items_of(
+    items: Iterable[Item | Mapping[str, Any]], *, counterparts: bool = True
+) -> tuple[Item, ...]:
     """Items in memory: `Item`, or mappings with the same fields as in a file.
+
+    Args:
+        items: the items.
+        counterparts: whether every item must have its aux prompt.
 
     Raises:
         TaskError: there are no items, an id appears twice, or an item has a mistake; the message
@@ -227,7 +233,7 @@ def items_of(items: Iterable[Item | Mapping[str, Any]]) -> tuple[Item, ...]:
             raise TaskError(
                 f"{where}: an Item, or a mapping of its fields, belongs here, not {fields!r}."
             )
-        item = item_from_dict(fields, where, str(number))
+        item = item_from_dict(fields, where, str(number), counterparts=counterparts)
         if item.id in checked:
             raise TaskError(f"{where}: the id {item.id!r} appears a second time.")
         checked[item.id] = item

@@ -8,6 +8,7 @@ from __future__ import annotations
 from crosslatent.translate.counterpart_prompts import (
     TranslatedItems,
     add_counterparts,
+    all_translated,
     parallel_line,
     write_parallel,
     write_task,
@@ -27,6 +28,7 @@ __all__ = [
     "TranslationCache",
     "Translator",
     "add_counterparts",
+    "all_translated",
     "default_path",
     "load_translator",
     "parallel_line",

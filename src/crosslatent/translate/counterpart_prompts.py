@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from crosslatent.core.errors import CrosslatentError
+from crosslatent.core.errors import CrosslatentError, TaskError
 from crosslatent.core.languages import ENGLISH, UNKNOWN, identify, name_of, same_language
 from crosslatent.runs.files import whole_file
 from crosslatent.tasks import Item, Task
@@ -83,6 +83,18 @@ def add_counterparts(
         made=sum(lookup.made for lookup in lookups),
         cached=sum(lookup.cached for lookup in lookups),
     )
+
+
+def all_translated(items: Sequence[Item], translator: Translator) -> tuple[Item, ...]:
+    """`add_counterparts` where no item may be left out.
+
+    Raises:
+        TaskError: an item has no counterpart, and none can be made.
+    """
+    made = add_counterparts(items, translator)
+    for reason in made.failures.values():
+        raise TaskError(f"{len(made.failures)} questions cannot be translated; the first: {reason}")
+    return made.items
 
 
 def parallel_line(item: Item) -> dict[str, Any]:
