@@ -42,7 +42,7 @@ CASES = {
     "few gold answers": ([*lines(11), line(11, answer=None)], [], ["11 of 12 questions"]),
     "few questions": (lines(3), [], ["3 of 3 questions", "12"]),
     "one answer": (lines(answer="Ndiyo"), [], ["All 12 questions", "'Ndiyo'"]),
-    "one fact": (lines(cluster="f"), [], ["about one fact", "'f'"]),
+    "one fact": (lines(cluster="f"), [], ["about 1 facts", "6 are the fewest"]),
     "no counterparts": (lines(aux=None), [], ["'aux'", "--aux auto"]),
     "empty question": (lines(main=" "), [], ["'main'"]),
     "unknown field": (lines(question="?"), [], ["unknown field 'question'"]),
@@ -66,6 +66,11 @@ CASES = {
     "no template": (lines(), ["--chat"], ["chat template"]),
     "a task beside prompts": (lines(), ["--task=demo-facts"], ["both are given"]),
     "too long": ([line(k, main=f"{k} {'x' * CONTEXT}") for k in range(12)], [], [f"{CONTEXT}"]),
+    "too long, some": (
+        [*lines(), line(12, main="x" * CONTEXT)][1:],
+        [],
+        ["11 of 12 questions could be"],
+    ),
     "no tokens": (lines(), ["--max-new-tokens=0"], ["1 or more"]),
 }
 
@@ -100,12 +105,13 @@ def test_the_last_line_is_the_sentence(improve, tmp_path):
     done = improve("--anyway", "--component=ffn", "--max-new-tokens=2")
     assert done.code == 0, done
     assert len(done.out.splitlines()) == 1
-    assert done.out.startswith("Nothing that was tried is better than chance: ")
+    assert done.out.startswith("Nothing that was tried is shown to be better than chance: ")
     assert "cross-validation in 5 folds" in done.err
     again = improve("--anyway", "--component=ffn", "--max-new-tokens=2", "--json")
     assert again.json["sentence"] in done.out.strip()
     assert again.json["finding"]["verdict"] == "nothing"
-    assert again.json["chooser"] == "chooser.json"
+    assert again.json["chooser"] is None
+    assert not (tmp_path / "out" / "chooser.json").exists()
     refused = improve("--anyway", "--component=attn", "--max-new-tokens=2")
     assert refused.code == 2
     assert "the result for other settings" in " ".join(refused.err.split())

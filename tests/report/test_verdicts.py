@@ -209,6 +209,8 @@ def finding(gain: Estimate, p: float | None, **changes: Any) -> Finding:
         "rule": "pilot",
         "about": "the best pair",
         "fixed": True,
+        "mixed": False,
+        "kept": 1,
         "pair": Used("ffn", 12, 14, 80),
         "pairs": 1,
         "used": [Used("ffn", 12, 14, 80)],

@@ -116,7 +116,7 @@ def test_another_job_does_not_mix_with_what_is_there(diagonal, improved, tmp_pat
     with pytest.raises(RunFolderError, match="the result for other settings"):
         xl.improve(model, task, out=out, component="ffn")
     with pytest.raises(RunFolderError, match="the result for other questions"):
-        xl.improve(model, replace(task, items=task.items[:20]), out=out, component="attn")
+        xl.improve(model, replace(task, items=task.items[:40]), out=out, component="attn")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(RunFolderError, match="holds something else"):
@@ -130,7 +130,7 @@ def test_where_nothing_is_planted_nothing_is_found(tmp_path):
     found = xl.improve(model, task, out=tmp_path / "out", component="attn")
     assert found.finding is not None
     assert found.finding.verdict == "nothing"
-    assert found.sentence.startswith("Nothing that was tried is better than chance: ")
+    assert found.sentence.startswith("Nothing that was tried is shown to be better than chance: ")
     assert found.use == "Leave the answers as they are."
     assert any("English is no better" in one for one in found.warnings)
 
@@ -173,7 +173,7 @@ def test_a_model_that_does_not_know_is_not_swept(diagonal, tmp_path, request):
         ({"answer": "Nairobi"}, "All 20 questions have the answer 'Nairobi'"),
         ({"main": ""}, "every item needs both"),
         ({"aux": ""}, "every item needs both"),
-        ({"cluster": "one"}, "about one fact"),
+        ({"cluster": "one"}, "about 1 facts"),
     ],
 )
 def test_questions_that_decide_nothing_are_refused(diagonal, tmp_path, change, says):
@@ -206,3 +206,57 @@ def test_prompts_and_options_that_mislead_are_warned_of(tmp_path):
     assert "11 of 12 questions end in another token" in said
     assert "In 12 of 12 questions options begin with the same token" in said
     assert len(warned) == len(set(warned))
+
+
+@pytest.mark.usefixtures("no_page")
+def test_what_is_kept_is_what_is_recommended_and_worth_that(tmp_path):
+    model, task = planted(tmp_path / "model", "split_fact")
+    found = xl.improve(model, task, out=tmp_path / "out", component="attn")
+    assert found.finding is not None
+    assert found.finding.recommended in ("translate_test", "surer")
+    plain = found.finding.best_plain
+    assert plain is not None
+    saved = xl.load_chooser(tmp_path / "out" / "chooser").saved
+    assert saved.name == found.finding.recommended == plain.name
+    assert saved.fitted_on["measured"]["accuracy"]["value"] == plain.accuracy.value
+    nothing = planted(tmp_path / "other", "nothing")
+    found = xl.improve(*nothing, out=tmp_path / "none", component="attn")
+    assert found.chooser is None
+    assert not (tmp_path / "none" / CHOOSER).exists()
+
+
+@pytest.mark.usefixtures("no_page")
+def test_an_item_that_failed_once_stays_left_out(diagonal, tmp_path, monkeypatch):
+    model, task = diagonal
+    out = tmp_path / "out"
+
+    def failing(model, task, spec, path, **options):
+        if path.name == improvement.SWEPT:
+            raise KeyboardInterrupt
+        items = tuple(item for item in task.items if item.id != task.items[3].id)
+        return run_sweep(model, replace(task, items=items), spec, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(improvement, "run_sweep", failing)
+        with pytest.raises(KeyboardInterrupt):
+            xl.improve(model, task, out=out, component="attn")
+    kept = json.loads((out / IMPROVE_MARKER).read_text(encoding="utf-8"))["asked"]
+    assert len(kept) == len(task.items) - 1
+    assert task.items[3].id not in kept
+
+
+def test_plain_methods_that_are_known_of_few_questions_are_not_compared(diagonal, tmp_path):
+    model, task = diagonal
+    items = [replace(i, options=None, labels=None, aux_labels=None) for i in task.items]
+    items = [replace(i, aux_answer=None if k % 2 else i.aux_answer) for k, i in enumerate(items)]
+    warned = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(improvement, "build_report", lambda *a, **k: ReportPaths(a[1], a[1], (), ()))
+        open_task = replace(task, items=tuple(items), rule="contains")
+        found = xl.improve(
+            model, open_task, out=tmp_path / "out", component="attn", warned=warned.append,
+            anyway=True,
+        )  # fmt: skip
+    assert any("30 of 60 questions have no gold answer in English" in one for one in warned)
+    assert found.finding is not None
+    assert [one.name for one in found.finding.plain] == []

@@ -28,8 +28,8 @@ def improve(
     json: options.JsonOption = False,
 ) -> None:
     """Split your questions, find what answers them better, test it on the rest, and keep it."""
-    from crosslatent.studies.improvement import answered
     from crosslatent.studies.improvement import improve as run
+    from crosslatent.studies.questions import answered
 
     options.check_chat(tried)
     options.check_seed(tried)

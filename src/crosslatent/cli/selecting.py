@@ -117,20 +117,27 @@ def _save(
         reasons = [text for text in evaluation.missing if text.startswith(f"{selector.name}:")]
         raise UsageError(f"There is nothing to save: {' '.join(reasons)}")
     origin = fitted_on(reader.manifest, evaluation.tuned_on, evaluation.tune, evaluation.tune_items)
-    seen = _seen(reader, evaluation.tune)
+    seen = _seen(reader, evaluation)
     kept = SavedSelector(selector.name, selector.about, fitted[selector.name], origin, seen)
     return save(kept, file)
 
 
-def _seen(reader: "RunReader", split: str) -> "Seen":
-    """Hashes of the questions of a split of a run: what a selector is fitted on."""
+def _seen(reader: "RunReader", evaluation: "SelectorEvaluation") -> "Seen":
+    """Hashes of the questions of a run that selectors were fitted on."""
     from crosslatent.tasks.task import seen_of
 
     task = (reader.manifest.get("task") or {}).get("name")
-    rows = reader.connect().execute(
-        "SELECT item, cluster, main, aux FROM items WHERE split = $split", {"split": split}
-    )
-    return seen_of(rows.fetchall(), task)
+    query = "SELECT item, cluster, main, aux FROM items WHERE split = $split OR $split IS NULL"
+    split = None if evaluation.divided else evaluation.tune
+    rows = reader.connect().execute(query, {"split": split}).fetchall()
+    if evaluation.divided:
+        from crosslatent.analysis.data import RunData
+        from crosslatent.selectors.findings import division_of
+        from crosslatent.selectors.table import read_table
+
+        fitted = division_of(read_table(RunData(reader)), seed=evaluation.seed).chosen_on
+        rows = [row for row in rows if row[0] in fitted]
+    return seen_of(rows, task)
 
 
 def _plain(

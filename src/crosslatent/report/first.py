@@ -64,7 +64,8 @@ def lead_view(lead: Lead) -> HeadlineView:
     if found is None:
         said = [lead.sentence, *filter(None, lead.notes)]
         return HeadlineView("\u2013", False, "not tried", said, [], [], lead.advice)
-    gain = found.gain
+    plain = found.best_plain if found.verdict == "plain" else None
+    gain = found.gain if plain is None else plain.gain
     return HeadlineView(
         number=formatting.points(gain.value),
         loss=(gain.value or 0.0) < 0,
@@ -76,40 +77,44 @@ def lead_view(lead: Lead) -> HeadlineView:
             f"model {formatting.with_interval(way.gain, difference=True)}."
             for way in found.plain
         ],
-        conditions=[
-            Declared("the gain lies above zero", _state(found.changes), ""),
-            *(
-                Declared(
-                    f"better than with {OTHERS[each.name]}: "
-                    f"{formatting.with_interval(each.over, difference=True)}",
-                    _state(each.over.above_zero),
-                    "",
-                )
-                for each in found.controls
-            ),
-            *(
-                Declared(f"better than with {OTHERS[name]}", _state(None), "not run")
-                for name in found.uncovered
-            ),
-        ],
+        conditions=_of_transplant(found) if plain is None else [],
         verdict=lead.advice,
     )
+
+
+def _of_transplant(found: Finding) -> list[Declared]:
+    """What a transplant must be better than."""
+    shown = [
+        Declared(
+            f"better than with {OTHERS[each.name]}: "
+            f"{formatting.with_interval(each.over, difference=True)}",
+            _state(each.over.above_zero),
+            "",
+        )
+        for each in found.controls
+    ]
+    open_ = [
+        Declared(f"better than with {OTHERS[name]}", _state(None), "not run")
+        for name in found.uncovered
+    ]
+    return [Declared("the gain lies above zero", _state(found.changes), ""), *shown, *open_]
 
 
 def lead_title(lead: Lead) -> str:
     """The page's title: what was done, and from what to what."""
     found = lead.finding
     if found is None or found.verdict == "nothing":
-        return "Nothing that was tried is better than chance" if found else "Nothing was tried"
+        return "Nothing that was tried is shown to help" if found else "Nothing was tried"
     done = copied(found)
     if found.verdict == "plain" and found.best_plain is not None:
         done, after = method(found, found.best_plain.name), found.best_plain.accuracy
     else:
         after = found.accuracy
     before = formatting.percent(found.vanilla.value)
+    luck = ", and so may other vectors" if found.verdict == "luck" else ""
     return (
         f"{formatting.first_upper(done)}: {before} \u2192 {formatting.percent(after.value)} on "
-        f"{found.gain.n:,} questions"
+        f"{found.gain.n:,} questions{luck}"
     )
 
 

@@ -65,14 +65,25 @@ def advice(evaluation: SelectorEvaluation, name: str) -> str:
     what = used[0] if len(used) == 1 and not found.other.value else f"{name} ({found.about})"
     before = evaluation.baseline("vanilla")
     from_to = f"{whole(before.accuracy)} -> {whole(found.accuracy)}" if before else ""
-    held = "held-out" if evaluation.divided and evaluation.tune_items >= evaluation.items else ""
-    tested = f"{held or evaluation.test} questions"
-    figures = f"{from_to} on {evaluation.items:,} {tested} ({spread(found.gain)})"
+    tested = f"{evaluation.items:,} {evaluation.test} questions"
+    figures = f"{from_to} on {tested} ({spread(found.gain)})"
     if not found.gain.above_zero:
         return f"Leave the answers as they are: {what} is not shown to help, {figures}."
     if found.over_shuffled is not None and not found.over_shuffled.above_zero:
         return f"Use {what} with care: {figures}, but not shown to be more than other vectors do."
-    return f"Use {what}: {figures}."
+    unproven = "" if found.over_shuffled is not None else " Other vectors were not run there."
+    return f"Use {what}: {figures}.{unproven}{_better(evaluation, found)}"
+
+
+def _better(evaluation: SelectorEvaluation, found: SelectorResult) -> str:
+    """A way without a transplant that is right more often, and better than the unmodified model."""
+    ways = [evaluation.baseline(name) for name in ("translate_test", "surer")]
+    least = found.accuracy.value or 0.0
+    higher = [w for w in ways if w and w.gain.above_zero and (w.accuracy.value or 0.0) > least]
+    if not higher:
+        return ""
+    best = max(higher, key=lambda way: way.accuracy.value or 0.0)
+    return f" {_label(best)} is right more often ({whole(best.accuracy)}), without a transplant."
 
 
 def _other(evaluation: SelectorEvaluation, name: str, new: Sequence[str]) -> str:

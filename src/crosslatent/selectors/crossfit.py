@@ -171,7 +171,7 @@ def choose(
     Raises:
         UsageError: no pair was run on them with gold answers.
     """
-    kept, tested = _fitted(table, division, selectors, seed)
+    kept, tested = fitted_and_tested(table, division, selectors, seed)
     return DividedChoice(division, kept, tested, _plain_methods(table, division, seed))
 
 
@@ -182,12 +182,12 @@ def _plain_methods(
     found = {}
     for method in PLAIN:
         with suppress(UsageError):
-            found[method.name] = _fitted(table, division, (method,), seed)
+            found[method.name] = fitted_and_tested(table, division, (method,), seed)
     return found
 
 
-def _fitted(
-    table: SelectorTable, division: Division, selectors: Sequence[Selector], seed: int
+def fitted_and_tested(
+    table: SelectorTable, division: Division, selectors: Sequence[Selector], seed: int = 0
 ) -> tuple[Taken, CrossFitted]:
     """The best of some selectors as it is kept, and as it is tested."""
     rules = [_fitted_on(table, tune, selectors, seed) for tune, _ in division.parts]

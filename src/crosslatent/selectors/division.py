@@ -20,6 +20,8 @@ ENOUGH = 50
 """Questions from which on one division is enough."""
 FEWEST = 12
 """With fewer questions than this nothing can be shown."""
+FEWEST_FACTS = 6
+"""With fewer clusters no test can show anything: 2 * 0.5 ** 5 is above 5 %."""
 FOLDS = 5
 PILOT, UNSEEN = "pilot", "unseen"
 _SHARES = (1 / 3, 2 / 3)
@@ -71,7 +73,9 @@ class Division:
 
 
 def deal(clusters: Sequence[str], shares: Sequence[float], seed: int) -> Places:
-    """Deal whole clusters, in a seeded order, to the part that lacks most of its share.
+    """Deal whole clusters, in a seeded order, to the part that lacks the largest part of its share.
+
+    So no part stays empty where there are as many clusters as parts.
 
     Args:
         clusters: of each question.
@@ -84,26 +88,18 @@ def deal(clusters: Sequence[str], shares: Sequence[float], seed: int) -> Places:
     names, places, sizes = np.unique(
         np.asarray(clusters, dtype=np.str_), return_inverse=True, return_counts=True
     )
-    lacking = np.asarray(shares, dtype=np.float64) * len(clusters)
+    wanted = np.asarray(shares, dtype=np.float64) * len(clusters)
+    dealt = np.zeros(len(wanted))
     part_of = np.zeros(len(names), dtype=np.int64)
     for one in np.random.default_rng(seed).permutation(len(names)):
-        part_of[one] = int(lacking.argmax())
-        lacking[part_of[one]] -= sizes[one]
+        part_of[one] = int((dealt / wanted).argmin())
+        dealt[part_of[one]] += sizes[one]
     return np.asarray(part_of[places], dtype=np.int64)
 
 
 def fold_masks(clusters: Sequence[str], seed: int) -> list[Mask]:
-    """`FOLDS` folds of whole clusters, or as many as there are clusters, shape (questions,) each.
-
-    Raises:
-        UsageError: there is one cluster.
-    """
+    """`FOLDS` folds of whole clusters, at most one for each cluster; shape (questions,) each."""
     folds = min(FOLDS, len(set(clusters)))
-    if folds < 2:
-        raise UsageError(
-            "All questions are about one fact (one cluster): nothing is left to test on. Add "
-            "questions about others."
-        )
     dealt = deal(clusters, [1 / folds] * folds, seed)
     return [dealt == fold for fold in range(folds)]
 
@@ -128,12 +124,17 @@ def divide(
         seed: by which questions are dealt.
 
     Raises:
-        UsageError: there are too few questions, or a split to choose on or to test on lacks.
+        UsageError: too few questions or facts, or no split to choose on or to test on.
     """
     if len(ids) < FEWEST:
         raise UsageError(
             f"There are {len(ids)} questions with a gold answer, and {FEWEST} are the fewest of "
             "which anything can be said: add more."
+        )
+    if (facts := len(set(clusters))) < FEWEST_FACTS:
+        raise UsageError(
+            f"The {len(ids)} questions with a gold answer are about {facts} facts (clusters), and "
+            f"{FEWEST_FACTS} are the fewest of which anything can be shown: add others."
         )
     if any(splits):
         return _given(ids, clusters, splits, (tune, test), seed)

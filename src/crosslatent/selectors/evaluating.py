@@ -92,6 +92,11 @@ def evaluate_run(
     _check_same_setting(data.manifest, tested.manifest, name)
     table = read_table(data, components)
     if other is None and asked["tune"] == PILOT and not any(table.seen.split.tolist()):
+        if asked["test"]:
+            raise UsageError(
+                f"--test is {asked['test']!r}, but the run {own_name!r} has no splits: leave it "
+                "out, and questions are divided here."
+            )
         return _divided(data, table, selectors, asked["seed"])
     there = table if tested is data else read_table(tested, components)
     tuning = split_to_tune(table, tune, own_name)
@@ -191,8 +196,9 @@ def evaluation_of(
     asked, judged = len(data.items.ids), ~np.isnan(data.items.vanilla)
     if not any(data.items.split.tolist()) and judged.sum() < ENOUGH:
         return None, (
-            f"{asked:,} questions are too few to compare selectors on one division; by "
-            "cross-validation it takes longer: crosslatent select RUN --strategy all --all."
+            f"The {asked:,} questions of the run {data.reader.path.name!r} are too few to compare "
+            "selectors on one division; by cross-validation it takes longer: crosslatent select "
+            "RUN --strategy all --all."
         )
     try:
         return evaluate_run(data, selectors, tune=tune, test=test, seed=seed)[0], None

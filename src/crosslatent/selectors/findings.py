@@ -29,6 +29,8 @@ from crosslatent.stats import Estimate, Floats, clustered_mean, holm, paired_dif
 
 LEVEL = 0.05
 SHUFFLED = "shuffled"
+COVERED = 0.9
+"""Of the tested questions, the share that a control or plain method must be known of."""
 
 Verdict = Literal["lifts", "luck", "unproven", "plain", "harms", "nothing"]
 
@@ -67,9 +69,10 @@ class Finding:
         names: of the questions chosen on, and tested on.
         chosen_on: how many the choice was made on.
         rule: name of the selector that was taken; `about`: what it does.
-        fixed: one pair for all questions.
+        fixed: one pair for all questions, in every fold; `mixed`: in some folds.
         pair: of the chooser that is kept: its pair, or the first of those that it looks at.
-        pairs: how many pairs the tested choice looks at.
+        kept: how many pairs that chooser looks at; 1 = the same for all questions.
+        pairs: how many pairs the tested choice looks at for a question, at most.
         used: pairs by how many of the tested questions got them, most first.
         left: share of the tested questions left unmodified; `other`: answered as aux is.
         main_lang, aux_lang: the languages, where all questions are in one.
@@ -77,7 +80,7 @@ class Finding:
         p_value: of the gain (`stats.paired_test`); None if no answer changed.
         repaired, broken: wrong -> right and right -> wrong.
         controls, plain: the other ways.
-        uncovered: controls that were not run at this choice.
+        uncovered: controls that were not run at this choice, or not for nearly all questions.
     """
 
     kind: Literal["given", "dealt", "folds"]
@@ -86,7 +89,9 @@ class Finding:
     rule: str
     about: str
     fixed: bool
+    mixed: bool
     pair: Used
+    kept: int
     pairs: int
     used: list[Used]
     left: float
@@ -208,6 +213,10 @@ def judge(
     return _Judge(choice, table, seed).finding(languages)
 
 
+def _is_covered(right: Floats) -> bool:
+    return bool((~np.isnan(right)).mean() >= COVERED)
+
+
 class _Judge:
     """A choice, the questions to test it on, and what their answers are by each way."""
 
@@ -231,8 +240,8 @@ class _Judge:
         kept = self.choice.kept
         chosen = tested.choose(self.seen).choice
         controls = self._controls()
-        known = {name: right for name, right in controls.items() if not np.isnan(right).all()}
-        first = kept.fitted.pairs[0]
+        known = {name: right for name, right in controls.items() if _is_covered(right)}
+        first, fixed = kept.fitted.pairs[0], [isinstance(o, FixedPairs) for o in tested.fitted]
         n = sum(used.n for used in self._used(chosen))
         return Finding(
             kind=division.kind,
@@ -240,9 +249,11 @@ class _Judge:
             chosen_on=len(division.chosen_on),
             rule=kept.selector.name,
             about=kept.selector.about,
-            fixed=all(isinstance(one, FixedPairs) for one in tested.fitted),
+            fixed=all(fixed),
+            mixed=any(fixed) and not all(fixed),
             pair=Used(first.component, first.source, first.target, n),
-            pairs=len(tested.pairs),
+            kept=len(kept.fitted.pairs),
+            pairs=max(len(one.pairs) for one in tested.fitted),
             used=self._used(chosen),
             left=float((chosen == ABSTAIN).mean()),
             other=float((chosen == OTHER).mean()),
@@ -290,7 +301,7 @@ class _Judge:
             for name, (_, tested) in self.choice.plain.items()
         }
         # What is known of some questions only is not compared: it would be on other questions.
-        known = {name: right for name, right in known.items() if not np.isnan(right).any()}
+        known = {name: right for name, right in known.items() if _is_covered(right)}
         values = [self._p(right) for right in known.values()]
         corrected = holm(values).adjusted
         return [

@@ -28,7 +28,7 @@ from crosslatent.selectors.candidates import (
     Mask,
     Selection,
 )
-from crosslatent.selectors.crossfit import CrossFitted, choose
+from crosslatent.selectors.crossfit import CrossFitted, fitted_and_tested
 from crosslatent.selectors.division import Division
 from crosslatent.selectors.kinds.confidence import FittedConfidence
 from crosslatent.selectors.kinds.pilot import REFERENCE
@@ -153,7 +153,7 @@ def _cross_fitted(
     found, missing = dict[str, FittedSelector](), list[str]()
     for name, selector in wanted.items():
         try:
-            found[name] = choose(table, division, (selector,)).tested
+            found[name] = fitted_and_tested(table, division, (selector,))[1]
         except UsageError as error:
             missing.append(f"{name}: {error}")
     return found, missing

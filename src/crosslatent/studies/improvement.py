@@ -7,20 +7,16 @@ test on. The choice never sees the latter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
-
 from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import RunFolderError, TaskError
-from crosslatent.core.languages import name_of
-from crosslatent.core.normal import fold
 from crosslatent.core.settings import complete, documented, part, unique
 from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
-from crosslatent.core.specs import canonical_hash
+from crosslatent.core.specs import canonical_hash, check_component
 from crosslatent.core.untrusted import parse_json
 from crosslatent.model import Model
 from crosslatent.report import ReportPaths, build_report
@@ -31,10 +27,17 @@ from crosslatent.runs.files import prepare_folder, write_json
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import saved
 from crosslatent.selectors.crossfit import DividedChoice, choose
-from crosslatent.selectors.division import FEWEST, PILOT, UNSEEN, Division, divide
-from crosslatent.selectors.findings import Finding, judge, language_of
+from crosslatent.selectors.division import FEWEST, PILOT, UNSEEN, Division
+from crosslatent.selectors.findings import Alternative, Finding, judge, language_of
 from crosslatent.selectors.table import read_table
 from crosslatent.stats import Estimate
+from crosslatent.studies.questions import (
+    answered,
+    division_of,
+    guessing,
+    language_of_aux,
+    odd_prompts,
+)
 from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 from crosslatent.tasks.counterpart_checks import leaks
@@ -46,8 +49,6 @@ KNOWN, SWEPT, TESTED = "unmodified", "pairs", "tested"
 """The three run folders."""
 CONTROLS = ("shuffled", "noise", "self")
 """What decides, beside the gain: all of them know nothing of the answer."""
-LEAST_KNOWN = 0.1
-"""Below this share of right open answers, in both languages, a model does not know the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Improvement:
         division: how questions were split, in a sentence; empty if nothing was tried.
         warnings: what the result must be read with.
         report: the page.
-        chooser: the saved selector, for `load_chooser`; None if nothing was tried.
+        chooser: what is recommended, for `load_chooser`; None if nothing is.
         runs: the run folders.
     """
 
@@ -115,49 +116,21 @@ def improve(
         {settings}
 
     Raises:
-        UsageError: too few questions with gold answers; one answer for all of them; something in
-            the arguments does not fit the model.
+        UsageError: too few questions with gold answers, or facts; one answer for all of them;
+            something in the arguments does not fit the model.
         SweepError: one item after another fails.
         RunFolderError: `out` cannot be written, or holds something else.
     """
     asked = complete(ImproveSettings, options)
     task = answered(items if isinstance(items, Task) else task_of(items), failures or {})
+    for name in unique(asked["component"]):
+        model.check_component(check_component(name))
+    division_of(task, asked["seed"])
     _begin(Path(out), model, task, asked)
     work = _Work(model, Path(out), asked, progress, warned)
     found = work.done(task)
     write_json(Path(out) / RESULT, found.to_dict())
     return found
-
-
-def answered(task: Task, failures: Mapping[str, str]) -> Task:
-    """The questions of a task that can be judged.
-
-    Raises:
-        TaskError: they are too few, or all have the same gold answer.
-    """
-    asked = [item for item in task.items if item.id not in failures]
-    known = tuple(item for item in asked if item.answer is not None)
-    if len(known) < FEWEST:
-        raise TaskError(
-            f"{len(known)} of {len(asked)} questions have a gold answer, without which nothing can "
-            f"be judged: add the field 'answer' to {FEWEST} questions or more."
-        )
-    _check_variety(known)
-    return replace(task, items=known)
-
-
-def _check_variety(known: Sequence[Item]) -> None:
-    """TaskError if all questions are about one fact, or have one answer."""
-    if len({item.cluster for item in known}) == 1:
-        raise TaskError(
-            f"All {len(known)} questions are about one fact (the cluster {known[0].cluster!r}), so "
-            "nothing would be left to test on: add questions about others."
-        )
-    if len({tuple(sorted(map(fold, item.golds))) for item in known}) == 1:
-        raise TaskError(
-            f"All {len(known)} questions have the answer {known[0].answer!r}: a model that always "
-            "says that would be right, so add questions with other answers."
-        )
 
 
 def _begin(out: Path, model: Model, task: Task, asked: ImproveSettings) -> None:
@@ -178,7 +151,8 @@ def _begin(out: Path, model: Model, task: Task, asked: ImproveSettings) -> None:
                 f"{str(out)!r} holds the result for other {' and '.join(differs)}: give another "
                 "folder, or the same arguments to go on."
             )
-    write_json(out / IMPROVE_MARKER, arguments)
+    else:
+        write_json(out / IMPROVE_MARKER, arguments)
 
 
 def _plain(value: Any) -> Any:
@@ -216,19 +190,31 @@ class _Work:
         self.warn(*leaks(task.items))
         whole_task = replace(task, items=tuple(replace(one, split=None) for one in task.items))
         known = self.swept(KNOWN, whole_task, pairs="none")
-        self.warn(*_odd_prompts(known))
-        ran = set(known.items.ids)
-        task = answered(replace(task, items=tuple(i for i in task.items if i.id in ran)), {})
+        self.warn(*odd_prompts(known, scored=self.asked["score_options"]))
+        task = self.asked_of(task, known)
         lacking = self.knowledge(known, task)
         if lacking and not self.asked["anyway"]:
             return self.reported(lacking, _NOT_TRIED, None, None, None)
-        division = divide(
-            [item.id for item in task.items],
-            [item.cluster for item in task.items],
-            [item.split or "" for item in task.items],
-            seed=self.seed,
-        )
-        return self.tested(task, division)
+        self.warn(*([lacking] if lacking else []))
+        return self.tested(task, division_of(task, self.seed))
+
+    def asked_of(self, task: Task, known: RunData) -> Task:
+        """The questions that could be asked: those of the first call, also where it was cut.
+
+        Raises:
+            TaskError: they are too few.
+        """
+        marker = self.out / IMPROVE_MARKER
+        there = parse_json(marker.read_text(encoding="utf-8"))
+        ran = there.setdefault(_ASKED, list(known.items.ids))
+        write_json(marker, there)
+        left = tuple(item for item in task.items if item.id in set(ran))
+        if len(left) < FEWEST:
+            raise TaskError(
+                f"{len(left)} of {len(task.items)} questions could be asked, and {FEWEST} are the "
+                f"fewest of which anything can be said: {' '.join(self.warnings[:1])}"
+            )
+        return replace(task, items=left)
 
     def swept(self, name: str, task: Task, **spec: Any) -> RunData:
         """One of the three sweeps, or what is missing of it."""
@@ -247,13 +233,18 @@ class _Work:
     def knowledge(self, known: RunData, task: Task) -> str:
         """A sentence if the model does not know the answers; warnings if little is to be gained."""
         vanilla, aux = map(known.mean, (known.items.vanilla, known.items.translate_test))
-        other, (floor, chance) = _language(task), _guessing(task)
+        other, (floor, chance) = language_of_aux(task), guessing(task)
         if aux.value is None:
             self.warn(
                 f"Whether the model knows the answers in {other} is not known: they are open "
                 f"questions without a gold answer in {other} (aux_answer)."
             )
             return ""
+        if silent := vanilla.n - aux.n:
+            self.warn(
+                f"{silent} of {vanilla.n} questions have no gold answer in {other} (aux_answer): "
+                "what needs no transplant is compared on the others, or not at all."
+            )
         both = f"{percent(vanilla)} unmodified and {percent(aux)} in {other}"
         if max(vanilla.value or 0.0, aux.value) <= floor:
             return (
@@ -297,20 +288,23 @@ class _Work:
             languages=language_of(tested),
             seed=self.seed,
         )
-        chooser = self.saved(choice, swept, finding)
+        chooser = None if finding.recommended is None else self.saved(choice, swept, finding)
         return self.reported(FINDING.say(finding), use(finding), finding, division, chooser)
 
     def saved(self, choice: DividedChoice, swept: RunData, finding: Finding) -> Path:
-        """Write what is recommended, or else what was tried: fitted on what, and worth what."""
-        rule = choice.plain.get(finding.recommended or "", (choice.kept,))[0]
+        """Write what is recommended: what it was fitted on, and what it is worth."""
+        rule = choice.kept
+        worth: Finding | Alternative = finding
+        if (plain := finding.best_plain) is not None and finding.recommended == plain.name:
+            rule, worth = choice.plain[plain.name][0], plain
         split = PILOT if len(choice.division.parts) == 1 else ""
         reader, n = swept.reader, len(choice.division.chosen_on)
         origin = saved.fitted_on(reader.manifest, reader.path.name, split, n)
         origin["measured"] = {
             "sentence": FINDING.say(finding),
             "vanilla": _share(finding.vanilla),
-            "accuracy": _share(finding.accuracy),
-            "gain": _share(finding.gain),
+            "accuracy": _share(worth.accuracy),
+            "gain": _share(worth.gain),
         }
         rows = swept.con.execute("SELECT item, cluster, main, aux FROM items").fetchall()
         seen = seen_of(rows, (reader.manifest.get("task") or {}).get("name"))
@@ -343,46 +337,9 @@ class _Work:
         )
 
 
+_ASKED = "asked"
+"""In the marker: ids of the questions that could be asked."""
 _NOT_TRIED = "No pair was tried: --anyway (anyway=True) tries all the same."
-
-
-_ODD = """
-SELECT count(*), count(*) FILTER (i.main_token <> i.aux_token),
-       min_by([i.item, i.main_token, i.aux_token], i.item) FILTER (i.main_token <> i.aux_token),
-       count(*) FILTER (len(i.options) > coalesce(list_count(r.option_logprobs), 0))
-FROM items i JOIN rows r USING (item) WHERE r.control = 'vanilla'
-"""
-
-
-def _odd_prompts(known: RunData) -> Iterator[str]:
-    """Sentences on prompts that end in different tokens, and on options that begin alike."""
-    ((items, ends, example, alike),) = known.con.execute(_ODD).fetchall()
-    if ends:
-        name, main, aux = example
-        yield (
-            f"{ends} of {items} questions end in another token than their counterpart (such as "
-            f"{name!r}: {main!r} and {aux!r}): what is copied is read and put at the last tokens, "
-            "so let both prompts end alike."
-        )
-    if alike:
-        yield (
-            f"In {alike} of {items} questions options begin with the same token, so the first step "
-            "does not say how sure the model is of each: --score-options reads them whole."
-        )
-
-
-def _guessing(task: Task) -> tuple[float, str]:
-    """The share of right answers from which on a model knows something, and why, as a clause."""
-    options = [len(item.options) for item in task.items if item.options]
-    if not options:
-        return LEAST_KNOWN, ""
-    floor = float(np.mean([1 / n for n in options]))
-    return floor, f", where guessing gives {100 * floor:.0f} %"
-
-
-def _language(task: Task) -> str:
-    names = {item.aux_lang for item in task.items}
-    return name_of(names.pop()) if len(names) == 1 else "the other language"
 
 
 def _share(estimate: Estimate) -> dict[str, Any]:

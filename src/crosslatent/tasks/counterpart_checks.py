@@ -19,6 +19,8 @@ _SHORT = 0.5
 """A counterpart with less than this share of its question's letters is much shorter."""
 _FEWEST = 12
 """Of letters in the question, below which lengths say nothing."""
+_WORD = 3
+"""Options of so few letters are ordinary words."""
 _TAIL = 2
 """So many more words after the question mark than in the question itself are an answer."""
 _DENSE = {"W": 3.0, "F": 3.0}
@@ -74,7 +76,9 @@ def _holds_answer(item: Item) -> bool:
         golds = {fold(gold) for gold in (*item.golds, *item.aux_golds)}
         return any(_has(aux, gold) and not _has(main, gold) for gold in golds if gold)
     for texts in (item.options, item.aux_labels or item.labels or ()):
-        named = [text for text in map(fold, texts) if _has(aux, text)]
+        # Letters, and words such as "no", are in many questions.
+        said = [text for text in map(fold, texts) if len(text) > _WORD or not text.isalpha()]
+        named = [text for text in said if _has(aux, text)]
         if len(named) == 1 and not _has(main, named[0]):
             return True
     return False
@@ -82,9 +86,13 @@ def _holds_answer(item: Item) -> bool:
 
 def _has(text: str, part: str) -> bool:
     """Whether a text has a part that is not inside a longer word."""
-    ends = ("" if one.isalnum() is False else r"\b" for one in (part[:1], part[-1:]))
-    before, after = ends
+    before, after = (r"\b" if _is_spaced(one) else "" for one in (part[:1], part[-1:]))
     return re.search(f"{before}{re.escape(part)}{after}", text) is not None
+
+
+def _is_spaced(letter: str) -> bool:
+    """A letter of a script that sets blanks between words."""
+    return letter.isalnum() and unicodedata.east_asian_width(letter) not in _DENSE
 
 
 def _goes_on(item: Item) -> bool:

@@ -8,6 +8,7 @@ from crosslatent.core.languages import UNKNOWN
 from crosslatent.report import formatting
 from crosslatent.report.verdicts.family import Family, Phrase
 from crosslatent.selectors.findings import Alternative, Finding
+from crosslatent.selectors.selector_results import Used
 from crosslatent.stats import Estimate
 
 OTHERS = {
@@ -39,20 +40,30 @@ def _prompt(one: Finding) -> str:
 
 
 def copied(one: Finding) -> str:
-    """What is done to the model: one pair, one in each fold, or one of several for each question.
+    """What was tested: one pair, one in each fold, or one of several for each question.
 
     ``copying feed-forward 12 of the English prompt into 14``.
     """
-    if not one.fixed:
+    if one.mixed:
         return (
-            f"copying, for each question, the surest of {one.pairs} layer pairs of {_prompt(one)}, "
-            "or none"
+            f"copying what was best in each fold (one layer pair of {_prompt(one)}, or the surest "
+            f"of {one.pairs} for each question, or none)"
         )
+    if not one.fixed:
+        return f"copying{_surest(one, one.pairs)}"
     pair = one.used[0] if one.used else one.pair
-    name = formatting.component(pair.component)
-    what = f"copying {name} {pair.source} of {_prompt(one)} into {pair.target}"
     more = len(one.used) - 1
-    return what if not more else f"{what} ({formatting.count(more, 'other pair')} in some folds)"
+    others = f" ({formatting.count(more, 'other pair')} in some folds)" if more > 0 else ""
+    return f"copying{_one_pair(one, pair)}{others}"
+
+
+def _surest(one: Finding, pairs: int) -> str:
+    return f", for each question, the surest of {pairs} layer pairs of {_prompt(one)}, or none"
+
+
+def _one_pair(one: Finding, pair: Used) -> str:
+    name = formatting.component(pair.component)
+    return f" {name} {pair.source} of {_prompt(one)} into {pair.target}"
 
 
 def method(one: Finding, name: str) -> str:
@@ -88,6 +99,10 @@ def in_three_lines(one: Finding, everywhere: Estimate) -> Iterator[str]:
     )
 
 
+def _is_higher(best: Alternative | None, one: Finding) -> bool:
+    return best is not None and (best.accuracy.value or 0.0) > (one.accuracy.value or 0.0)
+
+
 def _controls(one: Finding) -> str:
     top = strongest(one)
     if top is None:
@@ -120,6 +135,7 @@ def _values(one: Finding) -> Mapping[str, str]:
         "best": "" if best is None else method(one, best.name),
         "Best": "" if best is None else formatting.first_upper(method(one, best.name)),
         "best_share": "" if best is None else whole(best.accuracy),
+        "still": "better still," if _is_higher(best, one) else "shown to help too,",
         "best_spread": "" if best is None else spread(best.gain),
     }
 
@@ -149,13 +165,13 @@ FINDING: Family[Finding] = Family(
         ),
         "harms": Phrase(
             lambda one: one.verdict == "harms",
-            "Nothing that was tried is better than chance, and {what} does harm: {before} falls to "
-            "{after} on {questions} ({spread}); {plain}.",
+            "Nothing that was tried is shown to be better than chance, and {what} does harm: "
+            "{before} falls to {after} on {questions} ({spread}); {plain}.",
         ),
         "nothing": Phrase(
             lambda one: one.verdict == "nothing",
-            "Nothing that was tried is better than chance: {what} is right on {after} of "
-            "{questions}, the unmodified model on {before} ({spread}); {plain}.",
+            "Nothing that was tried is shown to be better than chance: {what} is right on {after} "
+            "of {questions}, the unmodified model on {before} ({spread}); {plain}.",
         ),
         "transplant": Phrase(
             lambda one: one.recommended == "choice" and bool(one.plain),
@@ -167,7 +183,7 @@ FINDING: Family[Finding] = Family(
                 and one.best_plain is not None
                 and one.recommended != "choice"
             ),
-            "{Best} is better still, {best_share}, and needs no transplant.",
+            "{Best} is {still} {best_share}, and needs no transplant.",
         ),
     },
 )
@@ -179,7 +195,8 @@ def use(one: Finding) -> str:
     if name is None:
         return "Leave the answers as they are."
     if name == "choice":
-        return f"Use: {copied(one).replace('copying', 'copy', 1)}."
+        what = _one_pair(one, one.pair) if one.kept == 1 else _surest(one, one.kept)
+        return f"Use: copy{what}."
     too = (
         "answer the other prompt instead"
         if name == "translate_test"
