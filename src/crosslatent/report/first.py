@@ -113,8 +113,8 @@ def lead_title(lead: Lead) -> str:
     before = formatting.percent(found.vanilla.value)
     luck = ", and so may other vectors" if found.verdict == "luck" else ""
     return (
-        f"{formatting.first_upper(done)}: {before} \u2192 {formatting.percent(after.value)} on "
-        f"{found.gain.n:,} questions{luck}"
+        f"{formatting.first_upper(done).rstrip(',')}: {before} \u2192 "
+        f"{formatting.percent(after.value)} on {found.gain.n:,} questions{luck}"
     )
 
 

@@ -50,7 +50,7 @@ def copied(one: Finding) -> str:
             f"of {one.pairs} for each question, or none)"
         )
     if not one.fixed:
-        return f"copying{_surest(one, one.pairs)}"
+        return f"copying{_surest(one, one.pairs)},"
     pair = one.used[0] if one.used else one.pair
     more = len(one.used) - 1
     others = f" ({formatting.count(more, 'other pair')} in some folds)" if more > 0 else ""
@@ -88,7 +88,7 @@ def in_three_lines(one: Finding, everywhere: Estimate) -> Iterator[str]:
     """
     yield f"Unmodified, {whole(everywhere)} of {everywhere.n:,} questions are right."
     yield (
-        f"Picked on some and tested on {one.gain.n:,} others, {copied(one)}: {whole(one.vanilla)} "
+        f"Picked on some and tested on {one.gain.n:,} others, {copied(one).rstrip(',')}: {whole(one.vanilla)} "
         f"-> {whole(one.accuracy)} ({spread(one.gain)})."
     )
     top = strongest(one)
