@@ -88,7 +88,7 @@ def in_three_lines(one: Finding, everywhere: Estimate) -> Iterator[str]:
     """
     yield f"Unmodified, {whole(everywhere)} of {everywhere.n:,} questions are right."
     yield (
-        f"Picked on some and tested on {one.gain.n:,} others, {copied(one).rstrip(',')}: {whole(one.vanilla)} "
+        f"Picked on some and tested on {one.gain.n:,} others, {copied(one)}: {whole(one.vanilla)} "
         f"-> {whole(one.accuracy)} ({spread(one.gain)})."
     )
     top = strongest(one)
