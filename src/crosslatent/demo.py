@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from crosslatent.analysis import Headline, declaration
+from crosslatent.analysis.headline import BLIND
 from crosslatent.analysis.pair_choice import PairChoice, pilot_pair
 from crosslatent.core.specs import CONTROLS
 from crosslatent.model import Model, load
@@ -23,8 +24,6 @@ from crosslatent.sweeps import Progress, SweepSpec, run_sweep
 from crosslatent.tasks import Task, load_task
 
 TUNE, TEST = "pilot", "final"
-BLIND = ("shuffled/any", "noise", "mean", "self")
-"""Controls that know nothing of the answer: what the headline must hold against."""
 TASKS = ("demo-facts", "demo-codes")
 HEADLINE = Headline(
     task=TASKS[0], component="ffn", tune=TUNE, test=TEST, least_gain=0.05, controls=BLIND

@@ -86,18 +86,31 @@ def test_a_folder_or_another_file_is_no_place_for_answers(cli, files, tmp_path):
         assert notes.read_text() == text
 
 
-def test_counterparts_are_made_where_they_are_asked_for(cli, files, tmp_path):
+def test_counterparts_are_made_where_they_are_asked_for(cli, files, tmp_path, monkeypatch):
+    from crosslatent.translate import OwnTranslator
+
     lines = [{"main": f"Swali la {n} ni gani", "lang": "sw"} for n in range(3)]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "mine.jsonl").write_text(text, encoding="utf-8")
     refused = run(cli, files)
     assert refused.code == 2
     assert "--aux auto" in refused.err
-    more = ["--aux=auto", f"--translation-cache={tmp_path / 'cache'}"]
-    done = run(cli, files, *more, **{"save-parallel": tmp_path / "both.jsonl"})
-    if done.code:  # what a model with random weights says may be no translation
-        assert "cannot be translated" in done.err
-        assert not files["--out"].exists()
-    else:
-        assert len(files["--out"].read_text().splitlines()) == 3
-        assert (tmp_path / "both.jsonl").is_file()
+    cache = f"--translation-cache={tmp_path / 'cache'}"
+    said = {"Swali": "Question"}
+
+    def translate(self, texts, source, target):
+        return [" ".join(said.get(word, word) for word in text.split()) for text in texts]
+
+    monkeypatch.setattr(OwnTranslator, "translate", translate)
+    both = tmp_path / "both.jsonl"
+    done = run(cli, files, "--aux=auto", cache, **{"save-parallel": both})
+    assert done.code == 0, done
+    assert len(files["--out"].read_text().splitlines()) == 3
+    made = [json.loads(line) for line in both.read_text(encoding="utf-8").splitlines()]
+    assert [line["aux"] for line in made] == [f"Question la {n} ni gani" for n in range(3)]
+    monkeypatch.setattr(OwnTranslator, "translate", lambda *given: [""] * len(given[1]))
+    failed = run(cli, files, "--aux=auto", out=tmp_path / "other.jsonl",
+                 **{"translation-cache": tmp_path / "empty"})  # fmt: skip
+    assert failed.code == 2
+    assert "3 questions cannot be translated" in failed.err
+    assert not (tmp_path / "other.jsonl").exists()

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import crosslatent as xl
+from crosslatent.analysis.other_ways import ALWAYS
 from crosslatent.api import choosers
 from crosslatent.core.errors import PromptError, TaskError, UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import FixedPairs
 from crosslatent.selectors.kinds.confidence import FittedConfidence
-from crosslatent.selectors.kinds.untransplanted import ALWAYS, FittedPlain
+from crosslatent.selectors.kinds.untransplanted import FittedPlain
 from crosslatent.selectors.kinds.vote import FittedVote
 from crosslatent.selectors.kinds.ways import FittedWays
 from crosslatent.selectors.saved import SavedSelector, save

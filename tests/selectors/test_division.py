@@ -134,9 +134,9 @@ def test_plain_methods_answer_one_prompt_or_the_other():
 
 
 def judged(world, seed, **changes):
-    """What is found in simulated questions; `shuffled` stands in for noise and self."""
+    """What is found in simulated questions; donors with other answers do as noise and self."""
     table = without_splits(simulate(world, seed=seed))
-    other = next(iter(table.shuffled.values()))
+    other = table.shuffled["different_answer"]
     table = replace(table, others={"noise": other, "self": other}, **changes)
     choice = choose(table, division_of(table, seed=seed), seed=seed)
     return judge(choice, table, seed=seed)
@@ -144,7 +144,7 @@ def judged(world, seed, **changes):
 
 def test_a_pair_that_works_is_found_and_tested():
     found = judged(RIGHT, 4)
-    assert found.verdict in ("lifts", "luck")
+    assert found.verdict == "lifts"
     assert (found.pair.source, found.pair.target) == (1, 1)
     assert found.changes
     assert found.gain.n == 80  # two thirds of 120

@@ -14,6 +14,7 @@ from crosslatent.model import load
 from crosslatent.planted.planting import PlantingSettings, plant
 from crosslatent.planted.weights import build
 from crosslatent.report import ReportPaths
+from crosslatent.runs.reader import RunReader
 from crosslatent.studies import improvement
 from crosslatent.sweeps import run_sweep
 from support.rows import wrapped
@@ -229,20 +230,23 @@ def test_what_is_kept_is_what_is_recommended_and_worth_that(tmp_path):
 def test_an_item_that_failed_once_stays_left_out(diagonal, tmp_path, monkeypatch):
     model, task = diagonal
     out = tmp_path / "out"
-
-    def failing(model, task, spec, path, **options):
-        if path.name == improvement.SWEPT:
-            raise KeyboardInterrupt
-        items = tuple(item for item in task.items if item.id != task.items[3].id)
-        return run_sweep(model, replace(task, items=items), spec, path, **options)
-
     with monkeypatch.context() as patch:
-        patch.setattr(improvement, "run_sweep", failing)
+        patch.setattr(improvement, "run_sweep", stopping_at(2))
         with pytest.raises(KeyboardInterrupt):
             xl.improve(model, task, out=out, component="attn")
-    kept = json.loads((out / IMPROVE_MARKER).read_text(encoding="utf-8"))["asked"]
-    assert len(kept) == len(task.items) - 1
-    assert task.items[3].id not in kept
+    marker = out / IMPROVE_MARKER
+    kept = json.loads(marker.read_text(encoding="utf-8"))
+    assert sorted(kept["asked"]) == sorted(item.id for item in task.items)
+    # As if the first call could not ask four of them.
+    lost = [item.id for item in task.items[:4]]
+    kept["asked"] = [one for one in kept["asked"] if one not in lost]
+    marker.write_text(json.dumps(kept), encoding="utf-8")
+    xl.improve(model, task, out=out, component="attn")
+    swept = set()
+    for name in (improvement.SWEPT, improvement.TESTED):
+        with RunReader(out / "runs" / name).connect() as rows:
+            swept |= {one for (one,) in rows.execute("SELECT item FROM items").fetchall()}
+    assert swept == set(kept["asked"])
 
 
 def test_plain_methods_that_are_known_of_few_questions_are_not_compared(diagonal, tmp_path):

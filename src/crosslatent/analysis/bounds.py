@@ -20,6 +20,7 @@ from crosslatent.analysis.data import (
     strata_arms,
     weigh,
 )
+from crosslatent.analysis.headline import BLIND
 from crosslatent.analysis.inference import Corrected, corrected
 from crosslatent.analysis.items import Mask
 from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
@@ -275,13 +276,6 @@ def _attempts(tried: Mask) -> tuple[int, int]:
     counts = tried.sum(axis=(1, 2))
     counts = counts[counts > 0]
     return int(counts.min()), int(counts.max())
-
-
-BLIND = ("shuffled/any", "noise", "mean", "self")
-"""Controls that know nothing of the gold answer: those that an upper bound has to beat. A donor
-with the same answer brings the answer along, and a paraphrase the question: they tell what is
-carried, and are no rivals. Controls of other packages come after these, unless they say that they
-know the answer."""
 
 
 def over_controls(data: RunData, component: Component) -> OverControls | None:

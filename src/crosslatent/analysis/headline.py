@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from crosslatent.analysis.run_summary import RunSummary
 
 EVERY_CONTROL = ("shuffled/same_answer", "shuffled/different_answer", "noise", "mean", "self")
+BLIND = ("shuffled/any", "noise", "mean", "self")
+"""Controls that know nothing of the gold answer: those that an upper bound has to beat. A donor
+with the same answer brings the answer along, and a paraphrase the question: they tell what is
+carried, and are no rivals. Controls of other packages come after these, unless they say that they
+know the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +135,6 @@ def declaration(headline: Headline) -> dict[str, Any]:
     return asdict(headline)
 
 
-BLIND = ("shuffled", "noise", "mean", "self")
-"""Controls that know nothing of the answer; a declared gain must hold against them."""
-
-
 def declared(
     text: str,
     task: str,
@@ -162,7 +163,8 @@ def declared(
             "share: ffn,0.05 is 5 points."
         ) from error
     others = [one for one in ("final", "unseen", *splits) if one in splits and one != "pilot"]
-    lacking = ", ".join(one for one in BLIND if one not in controls)
+    needed = [one.partition("/")[0] for one in BLIND]
+    lacking = ", ".join(one for one in needed if one not in controls)
     if component not in components:
         wrong = f"{component} is not swept: give --component {component} too"
     elif "pilot" not in splits or not others:
@@ -170,11 +172,10 @@ def declared(
         wrong = f"it needs questions of the split 'pilot' and of another one, but there is {there}"
     elif lacking:
         wrong = (
-            f"{lacking} is not run, beside which it is judged: give --controls {','.join(BLIND)}"
+            f"{lacking} is not run, beside which it is judged: give --controls {','.join(needed)}"
         )
     else:
-        blind = (control_name(BLIND[0], "any"), *BLIND[1:])
-        return Headline(component, "pilot", others[0], task, least, blind)
+        return Headline(component, "pilot", others[0], task, least, BLIND)
     raise UsageError(f"--declare is {text!r}, but {wrong}.")
 
 

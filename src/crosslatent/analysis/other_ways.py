@@ -172,12 +172,27 @@ def best_margin(data: RunData, mask: Mask) -> float | None:
     mask = mask & ~np.isnan(_kept(data, known, 0.0))
     if not mask.any():
         return None
-    gaps = np.unique((known.aux - known.main)[mask])
-    # Between two neighbours, and beyond both ends: certainties differ by 1 at most.
-    margins = [-2.0, *((gaps[1:] + gaps[:-1]) / 2).tolist(), 2.0, 0.0]
+    main, aux = data.items.vanilla[mask], data.items.translate_test[mask]
+    return fitted_margin((known.aux - known.main)[mask], main, aux)
+
+
+ALWAYS, NEVER = -2.0, 2.0
+"""Margins that every answer to aux exceeds, and none: certainties differ by 1 at most."""
+
+
+def fitted_margin(gaps: Floats, main: Floats, aux: Floats) -> float:
+    """By how much aux must be surer than main, so that most answers are right.
+
+    Args:
+        gaps: how much surer aux is, shape (items,), without gaps.
+        main: right or wrong of the answers to main, the same shape.
+        aux: of those to aux.
+    """
+    steps = np.unique(gaps)
+    margins = [ALWAYS, *((steps[1:] + steps[:-1]) / 2).tolist(), NEVER, 0.0]
 
     def right(least: float) -> float:
-        return float(_kept(data, known, least)[mask].mean())
+        return float(np.where(gaps > least, aux, main).mean())
 
     best: float = max(margins, key=lambda one: (right(one), -abs(one)))
     return best

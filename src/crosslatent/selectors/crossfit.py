@@ -16,7 +16,7 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import FittedSelector, Reads, Selector, SelectorState
 from crosslatent.selectors.candidates import NOT_RUN, Candidates, Labels, Mask, Selection
-from crosslatent.selectors.division import Division, fold_masks
+from crosslatent.selectors.division import Division, among, fold_masks
 from crosslatent.selectors.kinds.confidence import Confidence
 from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.kinds.untransplanted import Plain
@@ -35,7 +35,7 @@ class Taken:
     """A selector that was taken, and fitted.
 
     Attributes:
-        accuracy: of each selector that competed, in cross-validation; None alone.
+        accuracy: of each selector that competed, in cross-validation; empty of one alone.
     """
 
     selector: Selector
@@ -200,5 +200,5 @@ def fitted_and_tested(
 def _fitted_on(
     table: SelectorTable, ids: frozenset[str], selectors: Sequence[Selector], seed: int
 ) -> Taken:
-    mask = table.usable & np.array([one in ids for one in table.seen.ids], dtype=np.bool_)
+    mask = table.usable & among(table.seen.ids, ids)
     return fit_best(selectors, table.seen.take(mask), table.labels.take(mask), seed=seed)

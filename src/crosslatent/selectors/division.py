@@ -72,6 +72,11 @@ class Division:
         )
 
 
+def among(ids: Sequence[str], wanted: frozenset[str]) -> Mask:
+    """Which ids are wanted, shape (ids,)."""
+    return np.array([one in wanted for one in ids], dtype=np.bool_)
+
+
 def deal(clusters: Sequence[str], shares: Sequence[float], seed: int) -> Places:
     """Deal whole clusters, in a seeded order, to the part that lacks the largest part of its share.
 

@@ -22,8 +22,8 @@ from crosslatent.core.settings import complete, documented
 from crosslatent.core.shared_settings import SelectSettings
 from crosslatent.runs.contents import readable
 from crosslatent.selectors.base import ALL, FittedSelector, Selector, selectors_of
-from crosslatent.selectors.division import ENOUGH, PILOT, Division
-from crosslatent.selectors.findings import Finding, among, division_of, find
+from crosslatent.selectors.division import ENOUGH, PILOT, Division, among
+from crosslatent.selectors.findings import Finding, division_of, find
 from crosslatent.selectors.selector_results import MOST_COST, SelectorEvaluation
 from crosslatent.selectors.selector_scores import evaluate
 from crosslatent.selectors.table import (

@@ -9,28 +9,32 @@ their number (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from crosslatent.analysis.data import RunData
+from crosslatent.analysis.inference import LEVEL
 from crosslatent.core.errors import UsageError
 from crosslatent.selectors.base import FixedPairs
-from crosslatent.selectors.candidates import ABSTAIN, OTHER, Candidates, Labels, Mask
+from crosslatent.selectors.candidates import Candidates, Labels
 from crosslatent.selectors.crossfit import DividedChoice, choose
-from crosslatent.selectors.division import PILOT, Division, divide
+from crosslatent.selectors.division import PILOT, Division, among, divide
 from crosslatent.selectors.kinds.pilot import REFERENCE
 from crosslatent.selectors.selector_results import Used
 from crosslatent.selectors.selector_scores import covered
 from crosslatent.selectors.table import SelectorTable, read_table
 from crosslatent.stats import Estimate, Floats, clustered_mean, holm, paired_difference, paired_test
 
-LEVEL = 0.05
 SHUFFLED = "shuffled"
 COVERED = 0.9
 """Of the tested questions, the share that a control or plain method must be known of."""
+
+
+def _is_shown(p_value: float | None) -> bool:
+    return p_value is not None and p_value < LEVEL
+
 
 Verdict = Literal["lifts", "luck", "unproven", "plain", "harms", "nothing"]
 
@@ -56,8 +60,7 @@ class Alternative:
     @property
     def is_better(self) -> bool:
         """A plain method that is shown to be better than the unmodified model."""
-        shown = self.p_value is not None and self.p_value < LEVEL
-        return shown and self.gain.above_zero
+        return _is_shown(self.p_value) and self.gain.above_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,7 @@ class Finding:
         kept: how many pairs that chooser looks at; 1 = the same for all questions.
         pairs: how many pairs the tested choice looks at for a question, at most.
         used: pairs by how many of the tested questions got them, most first.
-        left: share of the tested questions left unmodified; `other`: answered as aux is.
-        main_lang, aux_lang: the languages, where all questions are in one.
+        aux_lang: the language of aux, where all questions have one.
         vanilla, accuracy: right unmodified, and by the choice; `gain`: their difference.
         p_value: of the gain (`stats.paired_test`); None if no answer changed.
         repaired, broken: wrong -> right and right -> wrong.
@@ -94,9 +96,6 @@ class Finding:
     kept: int
     pairs: int
     used: list[Used]
-    left: float
-    other: float
-    main_lang: str | None
     aux_lang: str | None
     vanilla: Estimate
     accuracy: Estimate
@@ -111,8 +110,7 @@ class Finding:
     @property
     def changes(self) -> bool:
         """The gain is shown: by its interval, and by its test."""
-        shown = self.p_value is not None and self.p_value < LEVEL
-        return shown and self.gain.above_zero
+        return _is_shown(self.p_value) and self.gain.above_zero
 
     @property
     def lucky(self) -> list[Alternative]:
@@ -134,8 +132,7 @@ class Finding:
             return "unproven" if self.uncovered else "lifts"
         if self.best_plain is not None:
             return "plain"
-        shown = self.p_value is not None and self.p_value < LEVEL
-        return "harms" if shown and self.gain.below_zero else "nothing"
+        return "harms" if _is_shown(self.p_value) and self.gain.below_zero else "nothing"
 
     @property
     def recommended(self) -> str | None:
@@ -171,32 +168,23 @@ def find(
     try:
         division = division_of(table, tune=tune, test=test, seed=seed)
         choice = choose(table, division, (REFERENCE,), seed=seed)
-        found = judge(choice, table, languages=language_of(data), seed=seed)
+        found = judge(choice, table, aux_lang=aux_language(data), seed=seed)
     except UsageError as error:
         return None, str(error)
     return found, division.sentence
 
 
-def language_of(data: RunData) -> tuple[str | None, str | None]:
-    """The languages of main and of aux, where all questions of a run are in one."""
-    rows = data.con.execute("SELECT DISTINCT lang, aux_lang FROM items").fetchall()
-    main, aux = ({row[side] for row in rows} for side in (0, 1))
-    return (
-        main.pop() if len(main) == 1 else None,
-        aux.pop() if len(aux) == 1 else None,
-    )
-
-
-def among(ids: Sequence[str], wanted: frozenset[str]) -> Mask:
-    """Which ids are wanted, shape (ids,)."""
-    return np.array([one in wanted for one in ids], dtype=np.bool_)
+def aux_language(data: RunData) -> str | None:
+    """The language of aux, where all questions of a run have one."""
+    names = data.con.execute("SELECT DISTINCT aux_lang FROM items").fetchall()
+    return str(names[0][0]) if len(names) == 1 else None
 
 
 def judge(
     choice: DividedChoice,
     table: SelectorTable,
     *,
-    languages: tuple[str | None, str | None] = (None, None),
+    aux_lang: str | None = None,
     seed: int = 0,
 ) -> Finding:
     """Test a choice on its division's questions.
@@ -204,13 +192,13 @@ def judge(
     Args:
         choice: what was chosen.
         table: rows of the questions to test on, with the controls' (`read_table` with `others`).
-        languages: of main and aux, where all questions are in one.
+        aux_lang: the language of aux, for sentences.
         seed: of the intervals.
 
     Raises:
         UsageError: none of these questions has rows of the pairs that were chosen.
     """
-    return _Judge(choice, table, seed).finding(languages)
+    return _Judge(choice, table, seed).finding(aux_lang)
 
 
 def _is_covered(right: Floats) -> bool:
@@ -234,7 +222,7 @@ class _Judge:
         self.clusters: list[str] = self.seen.cluster.tolist()
         self.right, self.vanilla = right[self.mask], table.labels.vanilla[self.mask]
 
-    def finding(self, languages: tuple[str | None, str | None]) -> Finding:
+    def finding(self, aux_lang: str | None) -> Finding:
         """Everything."""
         tested, division = self.choice.tested, self.choice.division
         kept = self.choice.kept
@@ -255,10 +243,7 @@ class _Judge:
             kept=len(kept.fitted.pairs),
             pairs=max(len(one.pairs) for one in tested.fitted),
             used=self._used(chosen),
-            left=float((chosen == ABSTAIN).mean()),
-            other=float((chosen == OTHER).mean()),
-            main_lang=languages[0],
-            aux_lang=languages[1],
+            aux_lang=aux_lang,
             vanilla=self._mean(self.vanilla),
             accuracy=self._mean(self.right),
             gain=self._difference(self.right, self.vanilla),
@@ -282,11 +267,9 @@ class _Judge:
         blind = self.table.blind(strata)
         nothing = np.full(len(self.mask), np.nan)
         every = {SHUFFLED: nothing if blind is None else blind}
-        for name in ("noise", "self"):
-            rows = self.table.others.get(name)
-            every[name] = nothing if rows is None else self._with(*rows)
-        if rows := self.table.others.get("mean"):
-            every["mean"] = self._with(*rows)
+        # The mean counts where it was run; the others must be.
+        every |= dict.fromkeys(("noise", "self"), nothing)
+        every |= {name: self._with(*rows) for name, rows in self.table.others.items()}
         return {name: right[self.mask] for name, right in every.items()}
 
     def _with(self, other: Candidates, labels: Labels) -> Floats:

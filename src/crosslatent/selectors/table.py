@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crosslatent.analysis import bounds
 from crosslatent.analysis.data import RunData, solved_by_any, weigh
+from crosslatent.analysis.headline import BLIND
 from crosslatent.analysis.items import Items
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import (
@@ -54,7 +55,7 @@ FROM (SELECT DISTINCT component, source, target FROM rows
 """
 
 _READ = ("vanilla", "translate_test", "none", "shuffled")
-CONTROLS = ("shuffled", "noise", "mean", "self")
+CONTROLS = tuple(name.partition("/")[0] for name in BLIND)
 """Controls that know nothing of the answer; of the shuffled one, all strata together."""
 
 

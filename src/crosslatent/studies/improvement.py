@@ -28,7 +28,7 @@ from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import saved
 from crosslatent.selectors.crossfit import DividedChoice, choose
 from crosslatent.selectors.division import FEWEST, PILOT, UNSEEN, Division
-from crosslatent.selectors.findings import Alternative, Finding, judge, language_of
+from crosslatent.selectors.findings import Alternative, Finding, aux_language, judge
 from crosslatent.selectors.table import read_table
 from crosslatent.stats import Estimate
 from crosslatent.studies.questions import (
@@ -176,6 +176,7 @@ class _Work:
         self.components = unique(asked["component"]) or ("attn", "ffn")
         self.warnings: list[str] = []
         self.runs: list[Path] = []
+        self.failed = ""
 
     def warn(self, *sentences: str) -> None:
         """Keep and hand on what the result must be read with."""
@@ -212,7 +213,7 @@ class _Work:
         if len(left) < FEWEST:
             raise TaskError(
                 f"{len(left)} of {len(task.items)} questions could be asked, and {FEWEST} are the "
-                f"fewest of which anything can be said: {' '.join(self.warnings[:1])}"
+                f"fewest of which anything can be said; the first that could not: {self.failed}"
             )
         return replace(task, items=left)
 
@@ -226,7 +227,9 @@ class _Work:
         }
         show = None if self.progress is None else (lambda one, to=self.progress: to(name, one))
         outcome = run_sweep(self.model, task, asked, path, progress=show)
-        self.warn(*(f"{item!r} was left out: {why}" for item, why in outcome.failures.items()))
+        for item, why in outcome.failures.items():
+            self.failed = self.failed or why
+            self.warn(f"{item!r} was left out: {why}")
         self.runs.append(path)
         return RunData(RunReader(path), seed=self.seed)
 
@@ -285,7 +288,7 @@ class _Work:
         finding = judge(
             choice,
             read_table(tested, others=True),
-            languages=language_of(tested),
+            aux_lang=aux_language(tested),
             seed=self.seed,
         )
         chooser = None if finding.recommended is None else self.saved(choice, swept, finding)

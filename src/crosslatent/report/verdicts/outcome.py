@@ -197,9 +197,6 @@ def use(one: Finding) -> str:
     if name == "choice":
         what = _one_pair(one, one.pair) if one.kept == 1 else _surest(one, one.kept)
         return f"Use: copy{what}."
-    too = (
-        "answer the other prompt instead"
-        if name == "translate_test"
-        else ("answer both prompts and keep the surer answer")
-    )
-    return f"Use: {too.replace('the other prompt', _prompt(one))}."
+    if name == "translate_test":
+        return f"Use: answer {_prompt(one)} instead."
+    return "Use: answer both prompts and keep the surer answer."

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from crosslatent.analysis.other_ways import ALWAYS, fitted_margin
 from crosslatent.core.errors import UsageError
 from crosslatent.core.specs import TransplantSpec
 from crosslatent.selectors.base import (
@@ -36,8 +37,6 @@ from crosslatent.selectors.signals import signal_of
 from crosslatent.stats import Floats
 
 Method = Literal["translate_test", "surer"]
-ALWAYS = -2.0
-"""A margin that every answer to aux exceeds."""
 
 
 @register_selector("untransplanted")
@@ -82,14 +81,8 @@ class Plain(Selector):
         known = ~np.isnan(gaps + labels.vanilla + labels.aux)
         if not known.any():
             raise UsageError("No question says how sure, and how right, both of its answers are.")
-        steps = np.unique(gaps[known])
-        margins = [*((steps[1:] + steps[:-1]) / 2).tolist(), ALWAYS, -ALWAYS, 0.0]
-        right = {
-            one: float(np.where(gaps > one, labels.aux, labels.vanilla)[known].sum())
-            for one in margins
-        }
-        best = max(margins, key=lambda one: (right[one], -abs(one)))
-        return with_report(FittedPlain(best), seen, labels)
+        margin = fitted_margin(gaps[known], labels.vanilla[known], labels.aux[known])
+        return with_report(FittedPlain(margin), seen, labels)
 
 
 def _gaps(seen: Candidates) -> Floats:
