@@ -21,7 +21,7 @@ from crosslatent.planted.planting import PlantingSettings, plant
 from crosslatent.planted.weights import build
 from crosslatent.planted.world import LANGUAGES
 from crosslatent.report import drawing
-from crosslatent.report.page import page_view
+from crosslatent.report.build import pages_of
 from crosslatent.report.verdicts import Family
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import summarise_choosing
@@ -179,7 +179,7 @@ def said(experiment: Experiment, folder: Path) -> dict[str, list[str]]:
     summary = summarise([folder / "run"], seed=0)
     choosing = summarise_choosing(data, test=None, seed=0)
     with mock.patch.object(drawing, "FORMATS", ()), mock.patch.object(Family, "say", recorded):
-        page_view(summary, [data], [choosing], folder / "figures")
+        pages_of(summary, [data], [choosing], folder / "figures")
     return found
 
 

@@ -197,8 +197,8 @@ def test_guide_of_lens_has_an_example_of_each_of_its_commands():
     assert {("lens", name) for name in commands} <= shown
 
 
-def blocks(language):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def blocks(language, guide="README.md"):
+    text = (ROOT / guide).read_text(encoding="utf-8")
     return "".join(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL))
 
 
@@ -213,9 +213,20 @@ def test_transplant_of_the_readme_repairs_what_it_says(capsys, monkeypatch):
     assert (result["vanilla"].strip(), result["output"].strip()) == claim.groups()
 
 
-def test_python_of_the_readme_runs(capsys):
+def test_the_readme_is_a_screen_that_begins_with_python_that_runs(capsys):
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert lines.index("```python") < 20
+    assert len(blocks("python").split()) < 60
     scope = {}
     exec(compile(blocks("python"), "README.md", "exec"), scope)
+    before, after = capsys.readouterr().out.split("->")
+    assert f"# {before.strip()} -> {after.strip()}: " in blocks("python")
+
+
+def test_python_of_the_tour_runs(capsys):
+    scope = {}
+    exec(compile(blocks("python", "docs/tour.md"), "tour.md", "exec"), scope)
     printed = capsys.readouterr().out
     assert f"{scope['one'].vanilla} -> {scope['one'].output}" in printed
     assert "correct" in printed

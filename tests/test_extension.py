@@ -36,6 +36,7 @@ from crosslatent.selectors.candidates import always, looking_cost
 from crosslatent.selectors.saved import load
 from crosslatent.tasks.metrics import METRICS
 from crosslatent.tasks.rules import RULES
+from support.pages import text_of
 from support.rows import ids_of, wrapped
 
 NEW_TOKENS = 3
@@ -294,7 +295,7 @@ def test_the_report_shows_both(run, tmp_path):
         assert told["repaired"] == int((mine > vanilla).sum())
         assert told["broken"] == int((mine < vanilla).sum())
     assert {lang for _, _, lang in figures} == {"all", "sw", "es"}
-    page = files.page.read_text()
+    page = text_of(files.page)
     assert "Under conditions" in page
     assert "none of 40" in page
     assert "Rolled" in page
@@ -361,7 +362,7 @@ def test_the_report_has_all_of_them(judged, registered, tmp_path):
     assert (run["rule"], run["metric"]) == ("parity", "brevity")
     assert "brevity" in {one["metric"] for one in run["scores"]}
     assert "boldest" in {one["name"] for one in choosing["evaluation"]["selectors"]}
-    page = files.page.read_text()
+    page = text_of(files.page)
     assert "The answer rule is \u201cparity\u201d." in page
     assert "boldest" in page
     assert "Figures of other packages" in page
@@ -500,7 +501,7 @@ def test_a_package_brings_kinds_by_entry_points(crosslatent, tmp_path, tiny_fold
     assert counts["condition"] == 16
     # Whoever has not got the package can still read the run.
     build_report([tmp_path / "run"], tmp_path / "report")
-    page = (tmp_path / "report" / "report.html").read_text()
+    page = text_of(tmp_path / "report" / "report.html")
     assert "Negative" in page
     assert "twice" in page
 

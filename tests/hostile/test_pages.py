@@ -26,17 +26,19 @@ from support.hostile import BAD, HOST, Page, bad
 _ELEMENTS = """
     html head meta title style body main header section nav article figure figcaption div p span
     h1 h2 h3 h4 a ul li dl dt dd table thead tbody tr th td details summary select option label
-    input script i em strong mark code bdi
+    input script i em strong mark code bdi pre form button noscript img
     svg g defs path clippath use text rect polygon
 """
 ELEMENTS = frozenset(_ELEMENTS.split())
 _ATTRIBUTES = """
     class id lang role title style charset name content value type href for min max step
     aria-label aria-hidden aria-live aria-valuetext hidden tabindex data-cell data-layer
+    data-component data-answers dir src alt loading autocomplete
     id xmlns xmlns:xlink xlink:href version viewbox d transform clip-path x y width height
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e]")
+ADDRESS = re.compile(r"#[\w-]+|(\.\./|pages/)?[\w%.-]+\.(html|js|png|pdf|svg|csv)")
 STYLE = re.compile(r"color:var\(--lang-\d\)|[\w-]+: [\w#.,() -]+(; [\w-]+: [\w#.,() -]+)*;? ?")
 
 
@@ -48,7 +50,7 @@ def check(page: Path, plain_scripts: int) -> Page:
     assert found.comments == []
     assert found.elements <= ELEMENTS
     assert {name for _, name in found.attributes} <= ATTRIBUTES
-    assert all(re.fullmatch(r"#[\w-]+", address) for address in found.addresses)
+    assert all(map(ADDRESS.fullmatch, found.addresses))
     scripts = [script for kind, script in found.scripts if kind is None]
     assert len(scripts) == plain_scripts
     for script in scripts:
@@ -58,8 +60,15 @@ def check(page: Path, plain_scripts: int) -> Page:
 
 
 def test_the_report_of_a_hostile_run_shows_text(report: ReportPaths) -> None:
-    page = check(report.page, plain_scripts=1)
-    shown = "".join(page.texts)
+    pages = [page for page in report.pages if page.suffix == ".html"]
+    assert len(pages) == 5
+    check(report.page.parent / "figures" / "index.html", plain_scripts=0)
+    # Of a browser of answers, one script is its own and one the data beside it.
+    found = [
+        check(page, 2 if page.stem.endswith("-answers") else page.stem != "together")
+        for page in (report.page, *pages)
+    ]
+    shown = "".join(text for page in found for text in page.texts)
     assert shown.count("window.pwned=1") > 50, "it is shown, and not left out"
     assert "<img src=http://pwned.invalid/x onerror=window.pwned=1>" in shown
     assert "{{7*7}}" in shown
@@ -67,6 +76,19 @@ def test_the_report_of_a_hostile_run_shows_text(report: ReportPaths) -> None:
     unknown = {style for style in styles if not STYLE.fullmatch(style) and "pwned" not in style}
     assert not unknown
     assert not any("pwned" in style for style in styles)
+
+
+def test_the_data_of_answers_is_one_value_that_ends_no_script(report: ReportPaths) -> None:
+    files = [page for page in report.pages if page.suffix == ".js"]
+    assert len(files) == 2
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        start, _, value = text.partition(" = ")
+        assert start == "window.crosslatentAnswers"
+        assert not STEERING.search(text)
+        assert not re.search("[<\u2028\u2029]", text)
+        items = json.loads(value.rstrip().removesuffix(";"))["items"]
+        assert any("window.pwned=1" in "".join(one["main"]) for one in items), "nothing is lost"
 
 
 def test_the_summary_is_json_that_a_terminal_can_show(report: ReportPaths) -> None:
@@ -89,8 +111,10 @@ def test_figures_are_drawn_without_formulas_or_elements(report: ReportPaths) -> 
 
 def test_tables_neither_compute_nor_run_commands(report: ReportPaths) -> None:
     kinds = {file.suffix for file in report.tables}
-    assert kinds == {".csv", ".tex"}
-    for file in report.tables:
+    assert kinds == {".csv"}
+    tex = [file for file in report.paper if file.suffix == ".tex"]
+    assert tex
+    for file in (*report.tables, *tex):
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".tex":
             assert not re.search(
@@ -232,7 +256,12 @@ addEventListener("load", function () { setTimeout(function () {
 
 @pytest.mark.parametrize(
     "name",
-    ["report", *(pytest.param(name, marks=pytest.mark.slow) for name in ("probe", "evaluation"))],
+    [
+        "report",
+        "run",
+        "answers",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("probe", "evaluation")),
+    ],
 )
 def test_a_browser_finds_nothing_to_run(
     name: str, report: ReportPaths, lens_pages: Mapping[str, Path], tmp_path: Path
@@ -240,8 +269,13 @@ def test_a_browser_finds_nothing_to_run(
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium here")
-    page = tmp_path / "page.html"
-    source = report.page if name == "report" else lens_pages[name]
+    of_report = {"report": report.page}
+    for page in report.pages:
+        if page.suffix == ".html" and page.stem != "together":
+            of_report["answers" if page.stem.endswith("-answers") else "run"] = page
+    source = {**of_report, **lens_pages}[name]
+    # Beside its data.
+    page = source.with_name("driven.html")
     page.write_text(source.read_text(encoding="utf-8") + DRIVER, encoding="utf-8")
     log = tmp_path / "net.json"
     done = subprocess.run(
@@ -261,7 +295,8 @@ def test_a_browser_finds_nothing_to_run(
     told = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     assert any("pwned: no" in line for line in told), told or done.stderr[-2000:]
     said = next((line for line in told if "driven: " in line), "")
-    assert ("driven: 0 cells, true" in said) == (name != "report"), told
+    page.unlink()
+    assert ("driven: 0 cells, true" in said) == (name not in of_report), told
     assert len(told) == 2, told
     assert f"//{HOST}" not in log.read_text(encoding="utf-8", errors="replace"), (
         "it asks for nothing"

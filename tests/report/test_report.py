@@ -22,6 +22,7 @@ from crosslatent.report.forest import row as line
 from crosslatent.report.verdicts import GAIN
 from crosslatent.runs.reader import RunReader
 from crosslatent.stats import Estimate
+from support import pages
 from support.runs import item, row, write_run
 from support.simulated import simulate
 
@@ -73,12 +74,11 @@ class Page(HTMLParser):
 
 
 def text_of(paths: ReportPaths) -> str:
-    return paths.page.read_text(encoding="utf-8")
+    return pages.text_of(paths.page)
 
 
 def visible(paths: ReportPaths) -> str:
-    """The page without its scripts and styles."""
-    return re.sub(r"<(script|style)\b.*?</\1>", "", text_of(paths), flags=re.DOTALL)
+    return pages.visible(paths.page)
 
 
 def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
@@ -86,14 +86,23 @@ def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
     out = folder / "out"
     assert sorted(entry.name for entry in out.iterdir()) == [
         "figures",
+        "pages",
+        "paper",
         "report.html",
         "summary.json",
         "tables",
     ]
-    kinds = {file.suffix for file in paths.figures}
-    assert kinds == {".png", ".pdf", ".svg", ".csv"}
-    stems = {file.stem for file in paths.figures}
-    assert len(stems) * 4 == len(paths.figures)
+    assert {file.name for file in paths.pages} == {
+        "together.html",
+        *(f"{run}{end}" for run in ("world", "culture") for end in (".html", "-answers.html")),
+        *(f"{run}-answers.js" for run in ("world", "culture")),
+    }
+    index = (out / "figures" / "index.html").read_text(encoding="utf-8")
+    drawn = [file for file in paths.figures if file.name != "index.html"]
+    assert {file.suffix for file in drawn} == {".png", ".pdf", ".svg", ".csv"}
+    stems = {file.stem for file in drawn}
+    assert len(stems) * 4 == len(drawn)
+    assert all(f'<img src="{stem}.png"' in index for stem in stems)
     assert stems >= {
         "world-accuracy",
         "world-gain-ffn",
@@ -105,11 +114,12 @@ def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
     assert json.loads(paths.summary.read_text(encoding="utf-8"))["headline"]["task"] == "world"
 
 
-def test_page_is_one_well_formed_file_that_fetches_nothing(
+def test_pages_are_well_formed_and_fetch_nothing_but_the_data_beside_them(
     built: tuple[Path, ReportPaths],
 ) -> None:
     page = Page(text_of(built[1]))
-    assert page.fetched == []
+    assert page.fetched == ["culture-answers.js", "world-answers.js"]
+    assert Page(built[1].page.read_text(encoding="utf-8")).fetched == []
     assert page.open == []
     assert "@import" not in text_of(built[1]).split("</style>")[0]
     assert "url(" not in text_of(built[1]).split("</style>")[0]
@@ -120,6 +130,7 @@ def test_page_tells_the_whole_story_of_each_run(built: tuple[Path, ReportPaths])
     headings = Page(text_of(built[1])).headings
     for heading in (
         "What was asked",
+        "Beside other ways of answering",
         "What the unmodified model knows",
         "Every pair of layers",
         "The upper bound, and how much of it is luck",
@@ -133,8 +144,7 @@ def test_page_tells_the_whole_story_of_each_run(built: tuple[Path, ReportPaths])
         "What it cost",
     ):
         assert headings.count(heading) == 2, heading
-    assert headings.count("Across runs") == 1
-    assert "How to read this" in headings
+    assert headings.count("How to read this") == 2
 
 
 def test_figures_in_the_text_are_those_of_the_summary(built: tuple[Path, ReportPaths]) -> None:
@@ -150,9 +160,9 @@ def test_figures_in_the_text_are_those_of_the_summary(built: tuple[Path, ReportP
 def test_heat_maps_carry_the_grids_of_one_split_each_the_test_split_first(
     built: tuple[Path, ReportPaths],
 ) -> None:
-    text = text_of(built[1])
+    text = (built[1].page.parent / "pages" / "world.html").read_text(encoding="utf-8")
     maps = re.findall(r'class="map-data">(.*?)</script>', text, flags=re.DOTALL)
-    assert len(maps) == 4, "two components of two runs"
+    assert len(maps) == 2, "two components"
     payload = json.loads(maps[1])
     run = json.loads(built[1].summary.read_text(encoding="utf-8"))["runs"][0]
     grids = {(g["split"], g["lang"]): g for g in run["grids"] if g["component"] == "ffn"}
@@ -165,7 +175,8 @@ def test_heat_maps_carry_the_grids_of_one_split_each_the_test_split_first(
     first = grids["final", "all"]["gain"]
     assert payload["views"][0]["z"] == [[round(100 * cell, 2) for cell in line] for line in first]
     assert payload["diverging"], "the colour scale is centred on the unmodified accuracy"
-    assert len(re.findall(r'data-cell="\d-\d"', text)) == 4 * 9
+    assert len(re.findall(r'data-cell="\d-\d"', text)) == 2 * 9
+    assert text.count('data-answers="world-answers.html"') == 2
     assert "source 0 → target 0" in payload["views"][0]["hover"][0][0]
 
 
@@ -176,7 +187,9 @@ def test_examples_mark_the_touched_token_and_say_the_options_words(
     marks = re.findall(r"<mark[^>]*>(.*?)</mark>", shown)
     assert marks
     assert set(marks) == {":"}
-    assert re.search(r"\(\d\) (Asia|Ulaya|Europa|Eropa|एशिया|Afrika)", shown)
+    assert re.search(
+        r"\(\d\)</bdi> <bdi lang=\"\w+\">(Asia|Ulaya|Europa|Eropa|एशिया|Afrika)", shown
+    )
     assert 'lang="hi"' in shown
 
 
@@ -197,14 +210,27 @@ def test_examples_go_through_languages_and_kinds_of_questions(tmp_path: Path) ->
 def test_latex_tables_hold_no_characters_that_pdflatex_refuses(
     built: tuple[Path, ReportPaths],
 ) -> None:
-    tables = [file for file in built[1].tables if file.suffix == ".tex"]
-    assert tables
+    paper = {file.name: file for file in built[1].paper}
+    assert {"heatmap.pdf", "luck.pdf", "compared.pdf"} <= set(paper)
+    tables = [file for file in built[1].paper if file.suffix == ".tex"]
+    assert {file.stem for file in tables} == {"results", "bounds", "ways"}
     for file in tables:
-        assert file.read_text(encoding="utf-8").isascii(), file.name
+        text = file.read_text(encoding="utf-8")
+        assert text.isascii(), file.name
+        assert rf"\label{{tab:{file.stem}}}" in text
+        assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+        assert r"\caption{" in text
+        assert "0.000000" not in text
+    results = paper["results.tex"].read_text(encoding="utf-8")
+    gain = built_gain(built[1])
+    assert f"{abs(100 * gain):.1f} (" in results
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.usefixtures("quick")
+def built_gain(paths: ReportPaths) -> float:
+    headline = json.loads(paths.summary.read_text(encoding="utf-8"))["headline"]
+    return float(headline["gain"]["value"])
+
+
 @pytest.mark.usefixtures("quick")
 def test_rebuilding_gives_the_same_page_and_spares_other_files(
     built: tuple[Path, ReportPaths],
@@ -297,6 +323,7 @@ def test_a_bare_run_still_makes_a_report(tmp_path: Path, gold: str | None) -> No
     shown = visible(paths)
     assert "Every pair of layers" in shown
     assert "What was asked" in shown
+    assert "Before and after" in shown
     assert ("No accuracy: no question has a gold answer" in shown) == (gold is None)
     assert "the best pair in hindsight" in shown
 
@@ -304,8 +331,8 @@ def test_a_bare_run_still_makes_a_report(tmp_path: Path, gold: str | None) -> No
 def test_a_run_of_the_unmodified_model_alone_needs_no_plots(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [item("a")], [row("a", "vanilla")])
     paths = build_report([run], tmp_path / "out")
-    assert "map-data" not in text_of(paths)
-    assert "<script" not in text_of(paths)
+    assert "map-data" not in visible(paths)
+    assert "<script" not in paths.page.read_text(encoding="utf-8")
     assert "No transplants: the run holds no rows of any component." in visible(paths)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from crosslatent.analysis import Headline, declaration, summarise
 from crosslatent.analysis.data import RunData
-from crosslatent.report.page import page_view, render_report
+from crosslatent.report.build import pages_of
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing
 from support.figures import of_texts
@@ -45,7 +45,7 @@ def page_of(run: Path) -> str:
     data = [RunData(RunReader(run))]
     choosing = [Choosing("run", None, None, [])]
     with of_texts():
-        return render_report(page_view(summarise([run]), data, choosing, run / "figures"))
+        return "".join(pages_of(summarise([run]), data, choosing, run / "figures").values())
 
 
 def grid(
@@ -121,7 +121,8 @@ def test_gains_do_not_have_the_colour_of_losses(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", items, rows, headline=declaration(Headline()))
     assert colours(run, "+20.0") - {"var(--ink)"} == {"var(--accent)"}
     assert "loss" not in re.sub(r"gained or lost", "", shown(run))
-    assert "var(--loss)" not in page_of(run).split("</style>")[1]
+    pages = re.sub(r"<(script|style)\b.*?</\1>", "", page_of(run), flags=re.DOTALL)
+    assert "var(--loss)" not in pages
 
 
 @pytest.mark.parametrize("splits", [("pilot", "final"), ("final",), ("final", "unseen")])
@@ -133,9 +134,9 @@ def test_what_is_not_outlined_or_tested_is_not_announced(
     rows = [*plain(names, some(2)), *grid(names, "none", ALL_PAIRS)]
     text = shown(write_run(tmp_path / "run", items, rows))
     assert ("The outline marks the pair picked on the pilot" in text) == ("pilot" in splits)
-    assert ("The test of the outlined pair" in text) == ("pilot" in splits)
-    assert "Blue cells" in text
-    assert "Orange cells" not in text
+    assert ("The outlined pair is tested" in text) == ("pilot" in splits)
+    assert "Blue: more right answers" in text
+    assert "Orange: fewer right" not in text
     assert "only the headline was declared" not in text
 
 
@@ -164,7 +165,7 @@ def test_prose_on_layers_agrees_with_the_map(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("declared", [True, False])
-def test_the_first_card_says_where_translate_test_is_better(
+def test_a_run_says_where_translate_test_is_better(
     tmp_path: Path, aux: int | None, says: str, declared: bool
 ) -> None:
     items = questions()
@@ -173,17 +174,20 @@ def test_the_first_card_says_where_translate_test_is_better(
     rows += grid(names, "none", {(0, 0): some(9), (1, 0): some(1)})
     more = {"headline": declaration(Headline())} if declared else {}
     text = shown(write_run(tmp_path / "run", items, rows, **more))
-    head = text[: text.index("What was asked")]
-    assert says in head
-    assert ("translate-test, without any transplant" in head) == (aux is not None)
-    assert head.count("better than any pair") == (aux == 10)
+    page = text[text.index("What was asked") :]
+    assert says in page
+    assert ("translate-test, without any transplant" in page) == (aux is not None)
+    assert page.count("better than any pair") == (aux == 10)
+    first = text[: text.index("What was asked")]
+    assert (says in first) == (aux is None or not declared)
+    assert ("Translate-test" in first) == (aux is not None and declared)
 
 
 @pytest.mark.parametrize(
     ("kind", "pair", "component"),
     [("understanding", (1, 0), "attn"), ("generation", (0, 0), "ffn"), ("culture", (0, 0), "ffn")],
 )
-def test_the_first_card_says_what_the_paper_s_own_pair_does(
+def test_a_run_says_what_the_paper_s_own_pair_does(
     tmp_path: Path, kind: str, pair: tuple[int, int], component: str
 ) -> None:
     items = questions()
@@ -195,9 +199,10 @@ def test_the_first_card_says_what_the_paper_s_own_pair_does(
         rows += grid(names, "none", pairs, component=one)
     run = write_run(tmp_path / "run", items, rows, task=task, headline=declaration(Headline()))
     text = shown(run)
-    head = text[: text.index("What was asked")]
-    assert "The pair that the paper recommends for this type of task" in head
-    assert "a loss of −40.0 points" in head
+    page = text[text.index("What was asked") :]
+    assert "The pair that the paper recommends for this type of task" in page
+    assert "a loss of −40.0 points" in page
+    assert "The pair that the paper recommends" in text[: text.index("What was asked")]
     run = write_run(tmp_path / "custom", items, rows, task=task | {"type": "custom"})
     assert "the paper recommends" not in shown(run)
 

@@ -75,7 +75,7 @@ def no_page(monkeypatch):
     def write(runs, out, *, seed, lead):
         page = out / "report.html"
         page.write_text(lead.sentence, encoding="utf-8")
-        return ReportPaths(page, page, (), ())
+        return ReportPaths(page, page)
 
     monkeypatch.setattr(improvement, "build_report", write)
 
@@ -255,7 +255,7 @@ def test_plain_methods_that_are_known_of_few_questions_are_not_compared(diagonal
     items = [replace(i, aux_answer=None if k % 2 else i.aux_answer) for k, i in enumerate(items)]
     warned = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(improvement, "build_report", lambda *a, **k: ReportPaths(a[1], a[1], (), ()))
+        patch.setattr(improvement, "build_report", lambda *a, **k: ReportPaths(a[1], a[1]))
         open_task = replace(task, items=tuple(items), rule="contains")
         found = xl.improve(
             model, open_task, out=tmp_path / "out", component="attn", warned=warned.append,

@@ -30,7 +30,6 @@ class FigureTable:
             each run (`selectors.Choosing`), or the summary of all runs.
         given_by: what gave the answers, unless a column says so; empty = nothing did.
         in_report: a report has it as a wide table.
-        in_papers: it is written as LaTeX, too; tables with a row for every layer or pair are not.
     """
 
     name: str
@@ -40,7 +39,6 @@ class FigureTable:
     of: Literal["run", "choosing", "summary"] = "run"
     given_by: str = "none"
     in_report: bool = True
-    in_papers: bool = True
 
 
 TABLES: tuple[FigureTable, ...] = (
@@ -72,7 +70,6 @@ TABLES: tuple[FigureTable, ...] = (
         "component split lang source target accuracy gain gain_low gain_high changed "
         "n clusters seed",
         "grids > @cells",
-        in_papers=False,
     ),
     FigureTable("grid", "component split lang vanilla*", "grids", in_report=False),
     FigureTable(
@@ -89,7 +86,6 @@ TABLES: tuple[FigureTable, ...] = (
         "bounds_by_layer",
         f"component control=@control side=@side layer=@layer {_VERSUS}",
         "bounds_versus > by_source|by_target",
-        in_papers=False,
     ),
     FigureTable(
         "upper_bounds",
@@ -147,13 +143,12 @@ TABLES: tuple[FigureTable, ...] = (
         "odds_ratio^ detectable=detectable.value",
         "significance > overall|by_language|shared.without",
     ),
-    FigureTable("layer_tests", "component control side layer difference* test!", in_papers=False),
+    FigureTable("layer_tests", "component control side layer difference* test!"),
     FigureTable(
         "layers",
         "component side=@side layer mean_gain=mean* margin* effective_layers=@effective "
         "share_of_variance=@share",
         "layers > by_source|by_target",
-        in_papers=False,
     ),
     FigureTable(
         "stability",

@@ -51,6 +51,18 @@ def script_of(code: str) -> str | None:
     return None if language is None else language.maximize().script
 
 
+RIGHT_TO_LEFT = frozenset({"Adlm", "Arab", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"})
+"""Scripts that are written from right to left, by their ISO 15924 codes (Unicode, UAX 9)."""
+
+
+def direction(code: str) -> str:
+    """How HTML is to lay out text of a language: ``rtl``, ``ltr``, or ``auto`` if not known."""
+    script = script_of(code)
+    if script is None:
+        return "auto"
+    return "rtl" if script in RIGHT_TO_LEFT else "ltr"
+
+
 def same_language(first: str, second: str) -> bool:
     """Whether two codes name one language, whatever its region or script: "zh-CN" and "zh".
 

@@ -1,8 +1,8 @@
-"""`build_report`: run folders in; one HTML page, summary.json, figures and tables out."""
+"""`build_report`: run folders in; HTML pages, summary.json, figures and tables out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,17 @@ from threadpoolctl import threadpool_limits
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
-from crosslatent.report.first import Lead
-from crosslatent.report.page import page_view, render_report
+from crosslatent.report import across, safe
+from crosslatent.report.answers import answers
+from crosslatent.report.figure import Drawn, Reported, draw_run
+from crosslatent.report.front import BIBTEX, Lead, front_view
+from crosslatent.report.gains import judged_split
+from crosslatent.report.maps import heat_maps
+from crosslatent.report.page import render, run_view
+from crosslatent.report.paper import write_paper
 from crosslatent.report.publish import published
 from crosslatent.report.table_files import write_tables
+from crosslatent.report.views import RunView, Section
 from crosslatent.runs.contents import readable
 from crosslatent.runs.reader import RunReader
 from crosslatent.selectors import Choosing, summarise_choosing
@@ -26,6 +33,9 @@ PAGE = "report.html"
 SUMMARY = "summary.json"
 FIGURES = "figures"
 TABLES = "tables"
+PAPER = "paper"
+PAGES = "pages"
+STYLE, SCRIPT = ["report.css"], ["report.js"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,12 @@ class ReportPaths:
 
     page: Path
     summary: Path
-    figures: tuple[Path, ...]
-    tables: tuple[Path, ...]
+    figures: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
+    pages: tuple[Path, ...] = ()
+    """Of each run: its figures, and its answers with their data."""
+    paper: tuple[Path, ...] = ()
+    """Figures and tables of the run that the first page is about; see `paper`."""
 
 
 @readable()
@@ -51,7 +65,7 @@ def build_report(
         runs: one or more run folders, or their URLs; no model is needed.
         out: folder for the report, made if it is not there.
         seed: of the intervals.
-        lead: what the page starts with, if the runs declare no headline; see `page.page_view`.
+        lead: what the page starts with, if the runs declare no headline; see `front.front_view`.
 
     Raises:
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
@@ -79,8 +93,10 @@ def _built(
     return ReportPaths(
         page=out / PAGE,
         summary=out / SUMMARY,
-        figures=tuple(file for file in written if file.parent == out / FIGURES),
-        tables=tuple(file for file in written if file.parent == out / TABLES),
+        **{
+            name: tuple(file for file in written if file.parent == out / name)
+            for name in (FIGURES, PAGES, PAPER, TABLES)
+        },
     )
 
 
@@ -91,10 +107,80 @@ def _write(
     draft: Path,
     lead: Lead | None,
 ) -> None:
-    (draft / FIGURES).mkdir()
-    page = page_view(summary, opened, choosing, draft / FIGURES, lead)
-    (draft / PAGE).write_text(render_report(page), encoding="utf-8")
+    for name in (FIGURES, PAGES, PAPER, TABLES):
+        (draft / name).mkdir()
+    made = pages_of(summary, opened, choosing, draft / FIGURES, lead, draft / PAPER)
+    for name, text in made.items():
+        (draft / name).write_text(text, encoding="utf-8")
     plain = [asdict(one) for one in choosing]
     (draft / SUMMARY).write_text(to_json(summary, choosing=plain), encoding="utf-8")
-    (draft / TABLES).mkdir()
     write_tables(summary, choosing, draft / TABLES)
+
+
+def pages_of(
+    summary: Summary,
+    data: Sequence[RunData],
+    choosing: Sequence[Choosing],
+    folder: Path,
+    lead: Lead | None = None,
+    paper: Path | None = None,
+) -> dict[str, str]:
+    """All pages: their names in the report's folder, and their texts.
+
+    Args:
+        summary: the analysis.
+        data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
+        choosing: how pairs were chosen in each run, in the same order.
+        folder: gets the figures.
+        lead: see `front.front_view`.
+        paper: gets figures and tables for a paper; None = they are not made.
+    """
+    headline = summary.headline
+    test = headline.declared.test if headline is not None else None
+    reported = [
+        Reported(summary, run, judged_split(run, test), chosen)
+        for run, chosen in zip(summary.runs, choosing, strict=True)
+    ]
+    names: list[str] = []
+    for run in summary.runs:
+        names.append(safe.file_stem(run.task, names))
+    drawn = [draw_run(*one) for one in zip(reported, [folder] * len(names), names, strict=True)]
+    views = [run_view(*one) for one in zip(reported, data, drawn, names, strict=True)]
+    declares = headline is not None or any(one.manifest.get("headline") for one in data)
+    together = across.sections(summary, folder)
+    front = front_view(reported, views, drawn, together, declares=declares, lead=lead)
+    script = SCRIPT if any(block.maps for block in front.blocks) else []
+    found = {PAGE: render("report.html.j2", front, STYLE, script, bibtex=BIBTEX)}
+    if paper is not None:
+        at = views.index(front.run)
+        shown = [one.part for block in front.blocks for one in block.figures]
+        write_paper(reported[at], drawn[at], "".join(shown[:1]), paper)
+    found[f"{FIGURES}/index.html"] = _index(drawn, together)
+    if together:
+        found[f"{PAGES}/together.html"] = render("together.html.j2", front, STYLE, [])
+    for one in zip(reported, data, drawn, views, strict=True):
+        found |= _pages_of_run(*one)
+    return found
+
+
+def _index(drawn: Sequence[Mapping[str, list[Drawn]]], together: Sequence[Section]) -> str:
+    """The list of all figures."""
+    shown = [one for run in drawn for parts in run.values() for one in parts]
+    shown += [one for part in together for block in part.blocks for one in block.figures]
+    page = {"title": "Figures", "figures": shown}
+    return render("figures.html.j2", page, STYLE, [])
+
+
+def _pages_of_run(
+    reported: Reported, data: RunData, drawn: Mapping[str, list[Drawn]], view: RunView
+) -> dict[str, str]:
+    """The page of a run's figures, and the browser of its answers with its data."""
+    start = f"{PAGES}/{view.name}"
+    maps = heat_maps(reported, drawn.get("heatmap", []))
+    page, script = answers(data, reported.summary, reported.split, view.name, maps)
+    scripts = [*SCRIPT, "answers.js"]
+    return {
+        f"{start}.html": render("run.html.j2", view, STYLE, SCRIPT if maps else []),
+        f"{start}-answers.html": render("answers.html.j2", page, STYLE, scripts),
+        f"{start}-answers.js": script,
+    }

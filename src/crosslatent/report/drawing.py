@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -66,6 +67,8 @@ _PIECES = (
     (re.compile(r"font-family: [^;\"]*; ?"), ""),
 )
 """What is changed in an SVG file so that it can be a part of a page: sizes, names and fonts."""
+_SHARED = re.compile(r"(?<=[\"#])[mp][0-9a-f]{10}\b")
+"""Names of marks and clips: Matplotlib's are of what they look like."""
 _MOST_TICKS = 9
 
 
@@ -107,6 +110,11 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
+def width_of(axes: Axes) -> float:
+    """Width of the figure that axes are drawn in, in points."""
+    return 72 * figure_of(axes).get_figwidth()
+
+
 def svg_of(figure: Figure) -> str:
     """A figure as an SVG file's text, see `in_page`."""
     FigureCanvasAgg(figure)
@@ -146,8 +154,11 @@ def in_page(svg: str, label: str = "") -> str:
         svg: as `save` gives it.
         label: what the figure shows, for those who do not see it; escaped already.
     """
+    # Figures of a page that share a mark would all lose it where the first of them is not shown.
+    own = f"{zlib.crc32(svg.encode(errors='replace')):08x}"
     for pattern, replacement in _PIECES:
         svg = pattern.sub(replacement, svg)
+    svg = _SHARED.sub(rf"\g<0>-{own}", svg)
     svg = re.sub("|".join(_VARIABLES), lambda found: f"var({_VARIABLES[found[0]]})", svg)
     svg = svg.replace("<svg ", f'<svg role="group" aria-label="{label}" ', 1)
     return str(safe.in_page(svg))

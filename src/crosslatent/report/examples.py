@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,37 +150,45 @@ def _kind(record: dict[str, Any]) -> str:
 def _example(record: dict[str, Any]) -> Example:
     return Example(
         outcome=_outcome(record),
-        main=_prompt(record["lang"], record["main"], record["main_token"]),
-        aux=_prompt(record["aux_lang"], record["aux"], record["aux_token"]),
-        gold=_label(record, record["answer"]) or _golds(record),
+        main=prompt_of(record, "main"),
+        aux=prompt_of(record, "aux"),
+        gold=gold_of(record),
         before=_answer(record, "before"),
         after=_answer(record, "after"),
     )
 
 
-def _golds(record: dict[str, Any]) -> str:
+def gold_of(record: Mapping[str, Any]) -> str:
+    """What is right: the label of the option, else all that counts as right."""
     golds = (record["answer"], *(record["other_answers"] or ()))
-    return ", or ".join(filter(None, golds))
+    return label_of(record, record["answer"]) or ", or ".join(filter(None, golds))
 
 
 def _answer(record: dict[str, Any], when: str) -> Answer:
     return Answer(
         output=record[when].strip() or "(nothing)",
-        label=_label(record, record[f"{when}_prediction"]),
+        label=label_of(record, record[f"{when}_prediction"]),
         correct=record[f"{when}_correct"],
     )
 
 
-def _label(record: dict[str, Any], option: str | None) -> str:
+def label_of(record: Mapping[str, Any], option: str | None) -> str:
     """What an option says; empty if there is no option or the options speak for themselves."""
     named = dict(zip(record["options"] or (), record["labels"] or (), strict=False))
     return "" if option is None else str(named.get(option) or "")
 
 
-def _prompt(lang: str, text: str, token: str) -> ShownPrompt:
-    """Cut off the last token, if the text visibly ends with it."""
-    shown = text if len(text) <= LONGEST_PROMPT else "\u2026" + text[-LONGEST_PROMPT:]
-    visible = token.strip()
+def prompt_of(record: Mapping[str, Any], which: str, most: int = LONGEST_PROMPT) -> ShownPrompt:
+    """A question's prompt, with its last token cut off, if the text visibly ends with it.
+
+    Args:
+        record: a row of the table of items.
+        which: ``main`` or ``aux``.
+        most: characters of its end that are shown.
+    """
+    lang = record["lang" if which == "main" else "aux_lang"]
+    text, visible = record[which], (record[f"{which}_token"] or "").strip()
+    shown = text if len(text) <= most else "\u2026" + text[-most:]
     if visible and shown.rstrip().endswith(visible):
         return ShownPrompt(lang, shown.rstrip().removesuffix(visible), visible)
     return ShownPrompt(lang, shown, "")

@@ -109,11 +109,19 @@ def components(run: Reported) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure on a page. `svg` is a part of the page already, `caption` plain text."""
+    """A figure on a page.
+
+    Attributes:
+        part: what it is of, see `Reported.part`.
+        svg: a part of the page already.
+        caption: plain text.
+        stem: name of its files, without the ending; empty if it has none.
+    """
 
     part: str
     svg: str
     caption: str
+    stem: str = ""
 
 
 def draw_run(run: Reported, folder: Path, stem: str) -> dict[str, list[Drawn]]:
@@ -160,6 +168,11 @@ def _parts(
             yield drawn
 
 
+def draw_one(name: str, run: Reported, stem: Path, width: float) -> Drawn | None:
+    """Draw one registered figure of ``run.part``, `width` points wide; None if it has no rows."""
+    return _drawn(partial(FIGURES[name], run=run), stem, run.part, width)
+
+
 def draw_forest(title: str, rows: Forest, stem: Path) -> Drawn:
     """Draw a forest and write its files."""
     drawn = _drawn(lambda axes, caption: draw(axes, caption, title, rows), stem)
@@ -168,16 +181,19 @@ def draw_forest(title: str, rows: Forest, stem: Path) -> Drawn:
 
 
 def _drawn(
-    draw: Callable[[Axes, list[str]], pd.DataFrame], stem: Path, part: str = ""
+    draw: Callable[[Axes, list[str]], pd.DataFrame],
+    stem: Path,
+    part: str = "",
+    width: float = WIDTH,
 ) -> Drawn | None:
     """Draw one figure and write its files; None if it has no rows."""
     caption: list[str] = []
     with styled():
-        canvas = Canvas(figsize=(WIDTH / 72, 3.4), layout="constrained")
+        canvas = Canvas(figsize=(width / 72, 3.4), layout="constrained")
         table = draw(canvas.add_subplot(), caption)
         if not len(table):
             return None
         said = " ".join(caption)
         svg = in_page(save(canvas, stem), escape(said))
     write_csv(table, stem.with_name(f"{stem.name}.csv"))
-    return Drawn(part, svg, said)
+    return Drawn(part, svg, said, stem.name)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from crosslatent.report import colours, formatting, safe
-from crosslatent.report.drawing import WIDTH, figure_of
+from crosslatent.report.drawing import WIDTH, figure_of, width_of
 from crosslatent.stats import Estimate
 
 _MARGIN = 8.0
@@ -179,8 +179,9 @@ def draw(axes: Axes, caption: list[str], title: str, forest: Forest) -> pd.DataF
         axes.text(value, y + 1, text, ha="center", va="top", fontsize=8, color=colours.SOFT)
     height = y + 14
     axes.set_ylim(height, 0)
-    figure.set_size_inches(WIDTH / 72, height / 72)
-    axes.set_position((_MARGIN / WIDTH, 0, 1 - 2 * _MARGIN / WIDTH, 1))
+    width = width_of(axes)
+    figure.set_size_inches(width / 72, height / 72)
+    axes.set_position((_MARGIN / width, 0, 1 - 2 * _MARGIN / width, 1))
     caption.append(forest.caption)
     return pd.DataFrame.from_records(
         [
@@ -238,7 +239,8 @@ def _line(axes: Axes, forest: Forest, line: Row, y: float) -> float:
 def _write(axes: Axes, text: str, y: float, *, size: float, letters: int, **look: Any) -> float:
     """Text from the left edge, on as many lines as it needs; how far down it reaches."""
     transform, left = axes.get_yaxis_transform(), look.pop("left", 0.0)
-    for part in textwrap.wrap(safe.in_figure(text), letters)[:_MOST_LINES]:
+    fitting = int(letters * width_of(axes) / WIDTH)
+    for part in textwrap.wrap(safe.in_figure(text), fitting)[:_MOST_LINES]:
         axes.text(left, y, part, transform=transform, va="top", fontsize=size, **look)
         y += 1.35 * size
     return y

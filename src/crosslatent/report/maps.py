@@ -15,11 +15,13 @@ from crosslatent.core.specs import Component, Pair
 from crosslatent.report import colours, forest, formatting, gains, verdicts
 from crosslatent.report.safe import in_script
 from crosslatent.report.verdicts.grid_verdicts import Maps
+from crosslatent.report.views import Passage
 from crosslatent.runs.contents import readable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from crosslatent.report.figure import Drawn, Reported
     from crosslatent.runs.reader import RunReader
 
 LABELLED_LAYERS = 12
@@ -158,9 +160,29 @@ def map_sentence(run: RunSummary, grids: Sequence[PairGrid], split: str | None) 
     )
 
 
-def payload(run: RunSummary, component: str, split: str | None) -> str:
+def heat_maps(reported: Reported, figures: Sequence[Drawn], *, alone: bool = False) -> Passage:
+    """Drawn heat maps, with the data of their views.
+
+    Args:
+        reported: the run.
+        figures: the maps, of a component each.
+        alone: each with a scale of its own, and of the questions that gains are shown on; else
+            with one scale, so that they can be compared, and a choice of questions.
+    """
+    run, split = reported.summary, reported.split
+    if not figures:
+        return Passage()
+    shown = [own_grids(run, figure.part, split)[: 1 if alone else None] for figure in figures]
+    return Passage(
+        [map_sentence(run, shown_grids(run, split), split)],
+        figures,
+        maps=[_payload(run, grids, alone=alone) for grids in shown],
+        chooser=[title_of(grid) for grid in shown[0]],
+    )
+
+
+def _payload(run: RunSummary, grids: Sequence[PairGrid], *, alone: bool) -> str:
     """The views to switch between, and the colours for light and dark, as JSON in a page."""
-    grids = own_grids(run, component, split)
     views = [map_view(grid) for grid in grids]
     gains_shown = views[0].has_gain
     return in_script(
@@ -170,7 +192,7 @@ def payload(run: RunSummary, component: str, split: str | None) -> str:
                     "z": view.z,
                     "text": view.labels,
                     "hover": view.hover,
-                    "limit": 100 * limit(run, grid),
+                    "limit": 100 * (_largest_gain([grid]) if alone else limit(run, grid)),
                     "note": caption_of(grid),
                 }
                 for view, grid in zip(views, grids, strict=True)

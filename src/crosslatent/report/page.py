@@ -1,22 +1,20 @@
-"""The HTML page: sections from summaries and figures, and the template filled in."""
+"""The page of one run: sections from its summary and figures; and how templates are filled in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from crosslatent.analysis import Summary
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.analysis.run_summary import RunSummary
+from crosslatent.core.languages import direction
 from crosslatent.report import (
-    across,
     evidence,
-    first,
     formatting,
     gains,
     graded,
@@ -28,17 +26,21 @@ from crosslatent.report import (
     verdicts,
 )
 from crosslatent.report.attribution import attribution
-from crosslatent.report.examples import Example, ExampleSite, examples, site_of
-from crosslatent.report.figure import FIGURES, Drawn, Reported, draw_run
-from crosslatent.report.views import Fact, HeadlineView, PageView, Passage, RunView, Section
-from crosslatent.selectors import Choosing
+from crosslatent.report.examples import ExampleSite, examples, site_of
+from crosslatent.report.figure import FIGURES, Drawn, Reported
+from crosslatent.report.front import beside, carries
+from crosslatent.report.views import Fact, Passage, RunView, Section
 from crosslatent.stats import METHODS
 
 _TEMPLATES = files("crosslatent.report") / "templates"
 
 
 def render(
-    template: str, page: Any, styles: Sequence[str], scripts: Sequence[str], **names: Sequence[str]
+    template: str,
+    page: Any,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    **names: str | Sequence[str],
 ) -> str:
     """A page as one self-contained HTML text.
 
@@ -57,7 +59,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(names, formatting=formatting)
+    environment.globals.update(names, formatting=formatting, direction=direction, address=quote)
     return environment.get_template(template).render(
         page=page, css="".join(map(_text, styles)), script="".join(map(_text, scripts))
     )
@@ -70,91 +72,28 @@ def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def render_report(page: PageView) -> str:
-    """The page of a report as one self-contained HTML text."""
-    mapped = any(b.maps for run in page.runs for s in run.sections for b in s.blocks)
-    return render("report.html.j2", page, ["report.css"], ["report.js"] if mapped else [])
-
-
-def page_view(
-    summary: Summary,
-    data: Sequence[RunData],
-    choosing: Sequence[Choosing],
-    folder: Path,
-    lead: first.Lead | None = None,
-) -> PageView:
-    """Everything the page shows.
+def run_view(
+    reported: Reported, data: RunData, drawn: Mapping[str, list[Drawn]], name: str
+) -> RunView:
+    """The page of one run folder.
 
     Args:
-        summary: the analysis.
-        data: the opened run folders, in the order of `summary.runs`: examples come from their rows.
-        choosing: how pairs were chosen in each run, in the same order.
-        folder: gets the figures.
-        lead: what the page starts with if no headline was declared; by default what was found in
-            the first run that can say something.
+        reported: its analysis.
+        data: the opened run folder: examples come from its rows.
+        drawn: its figures.
+        name: what its files begin with.
     """
-    headline = summary.headline
-    declares = headline is not None or any(one.manifest.get("headline") for one in data)
-    lead = None if declares else lead or first.lead_of(choosing)
-    declared = headline.declared if headline is not None else None
-    reported = [
-        Reported(summary, run, gains.judged_split(run, declared.test if declared else None), chosen)
-        for run, chosen in zip(summary.runs, choosing, strict=True)
-    ]
-    stems: list[str] = []
-    for run in summary.runs:
-        stems.append(safe.file_stem(run.task, stems))
-    drawn = [draw_run(*one) for one in zip(reported, [folder] * len(stems), stems, strict=True)]
-    return PageView(
-        title=_title(headline, summary.runs) if lead is None else first.lead_title(lead),
-        carries=_carries(summary.runs),
-        models=formatting.listing(dict.fromkeys(run.model for run in summary.runs if run.model)),
-        headline=_first_card(headline, lead, summary.runs),
-        headline_missing=summary.headline_missing if declares else None,
-        declared=headline is not None,
-        beside=[
-            (run.title, sentences)
-            for run in summary.runs
-            if (headline is None or run.name != headline.run) and (sentences := first.beside(run))
-        ],
-        bounds=[
-            (run.title, [verdicts.BOUND.say(one) for one in run.over_controls])
-            for run in summary.runs
-            if run.over_controls
-        ],
-        runs=[
-            run_view(one, opened, headline, figures, f"run-{place}")
-            for place, (one, opened, figures) in enumerate(zip(reported, data, drawn, strict=True))
-        ],
-        across=across.sections(summary, folder),
-        method=_method(summary),
-    )
-
-
-def _first_card(
-    headline: HeadlineResult | None, lead: first.Lead | None, runs: Sequence[RunSummary]
-) -> HeadlineView | None:
-    if headline is not None:
-        return first.headline_view(headline, runs)
-    return None if lead is None else first.lead_view(lead)
-
-
-def run_view(
-    reported: Reported,
-    data: RunData,
-    headline: HeadlineResult | None,
-    drawn: Mapping[str, list[Drawn]],
-    anchor: str,
-) -> RunView:
-    """One run folder's part of the page."""
     run = reported.summary
+    headline = reported.analysis.headline
     declared = headline.declared if headline is not None else None
     component = declared.component if declared and declared.component in run.components else None
     site = site_of(run, component, reported.split)
     return RunView(
-        anchor=anchor,
+        name=name,
         title=run.title,
         intro=_intro(run),
+        carries=carries([run]),
+        declared=headline is not None,
         missing=[*run.missing, *selector_verdicts.missing(reported.choosing)],
         site_sentence=_site_sentence(site, run) if site is not None else "",
         examples=examples(data, site) if site is not None else [],
@@ -165,6 +104,7 @@ def run_view(
         ],
         cost=sections.cost_facts(run),
         notes=[*sections.notes(run), *graded.notes(run)],
+        method=_method(reported.analysis),
     )
 
 
@@ -185,10 +125,12 @@ def _sections(
     if own_score:
         yield scores
     yield "What the unmodified model knows", _known(run, figures("accuracy"))
+    ways = Passage(beside(run), figures("compared"))
+    yield "Beside other ways of answering", [ways]
     if "conditions" in drawn:
         said = "Every condition is compared with the unmodified model, on the same questions."
         yield "Under conditions", [Passage([said], figures("conditions"))]
-    yield "Every pair of layers", [_maps(reported, figures("heatmap"))]
+    yield "Every pair of layers", [maps.heat_maps(reported, figures("heatmap"))]
     yield (
         "Which layers matter",
         [
@@ -210,7 +152,7 @@ def _sections(
     yield (
         "Picked on some questions, tested on others" if "gain" in drawn else "",
         [
-            Passage(gains.gain_sentences(run, split), figures("gain", "compared"))
+            Passage(gains.gain_sentences(run, split), figures("gain"))
             if "gain" in drawn
             else Passage(),
             Passage(tables=[table] if table else [], fold="Every pick on every split"),
@@ -238,18 +180,6 @@ def _known(run: RunSummary, figures: list[Drawn]) -> list[Passage]:
         Passage(sections.accuracy_sentences(run), figures),
         Passage(tables=[rules] if rules else [], fold="What depends on the answer rule"),
     ]
-
-
-def _maps(reported: Reported, figures: list[Drawn]) -> Passage:
-    run, split = reported.summary, reported.split
-    if not figures:
-        return Passage()
-    return Passage(
-        [maps.map_sentence(run, maps.shown_grids(run, split), split)],
-        figures,
-        maps=[maps.payload(run, figure.part, split) for figure in figures],
-        chooser=[maps.title_of(grid) for grid in maps.own_grids(run, figures[0].part, split)],
-    )
 
 
 def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, list[Passage]]]:
@@ -300,22 +230,6 @@ def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, li
         [Passage(sections.follow_sentences(run, split), follow)]
         if (follow := figures("follow"))
         else [],
-    )
-
-
-def _carries(runs: Sequence[RunSummary]) -> bool:
-    return any(run.components for run in runs) or not any(run.conditions for run in runs)
-
-
-def _title(headline: HeadlineResult | None, runs: Sequence[RunSummary]) -> str:
-    if headline is None and not _carries(runs):
-        return "A model under conditions"
-    if headline is None:
-        return "Carrying one activation from one language to another"
-    return (
-        f"Carrying one activation across: {formatting.count(headline.repaired, 'answer')} "
-        "repaired, "
-        f"{headline.broken} broken"
     )
 
 
@@ -372,4 +286,4 @@ def _method(summary: Summary) -> list[Fact]:
     ]
 
 
-__all__ = ["Example", "page_view", "render", "run_view"]
+__all__ = ["render", "run_view"]

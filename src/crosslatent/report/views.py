@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from crosslatent.report.examples import Example
 from crosslatent.report.figure import Drawn
@@ -82,35 +82,73 @@ class HeadlineView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run folder's part of the page."""
+    """The page of one run folder: everything that its rows say.
 
-    anchor: str
+    Attributes:
+        name: what the run's files begin with, see `safe.file_stem`.
+        carries: whether it has transplants, and not conditions alone.
+        declared: whether a comparison of the report was declared beforehand.
+    """
+
+    name: str
     title: str
     intro: str
+    carries: bool
+    declared: bool
     missing: list[str]
     site_sentence: str
     examples: list[Example]
     sections: list[Section]
     cost: list[Fact]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
+    method: list[Fact]
+
+    @property
+    def anchors(self) -> list[tuple[str, str]]:
+        """An anchor for each heading, for the list of contents."""
+        return [(f"part-{k}", part.title) for k, part in enumerate(self.sections) if part.title]
 
 
 @dataclass(frozen=True, slots=True)
-class PageView:
-    """The whole page."""
+class OtherRun:
+    """A run of a report beside the one that its first page is about.
+
+    Attributes:
+        name: see `RunView`.
+        sentences: its finding, else what is left of its upper bounds, and other ways to answer.
+    """
+
+    name: str
+    title: str
+    sentences: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontView:
+    """The first page: the finding, an example, a map, luck, other ways, and what it costs.
+
+    Attributes:
+        run: the run that it is about.
+        headline: the first card: of what was declared, else of what was found.
+        said: where there is no such card, what the run says in a few sentences.
+        headline_missing: why what was declared could not be judged.
+        example: one question that was repaired, and one that was not.
+        ways: the figure of other ways to answer, if there is one.
+        blocks: other figures of `run`; the first may be a heat map.
+        missing: by run, what was not run, and how to get it.
+        others: all other runs.
+        across: what the runs say together; it has a page of its own.
+    """
 
     title: str
-    carries: bool
-    """Whether any run has transplants, and not conditions alone."""
     models: str
+    run: RunView
     headline: HeadlineView | None
-    """The first card: of what was declared, else of what was found."""
-    declared: bool
+    said: list[str]
     headline_missing: str | None
-    beside: list[tuple[str, list[str]]]
-    """Title of each run that the headline is not of, and the other ways to answer its questions."""
-    bounds: list[tuple[str, list[str]]]
-    """Title of each run, and what is left of its upper bound above the strongest control."""
-    runs: list[RunView]
+    example: list[Example]
+    ways: Passage
+    blocks: list[Passage]
+    missing: list[tuple[str, list[str]]]
+    others: list[OtherRun]
     across: list[Section]
-    method: list[Fact]

@@ -20,7 +20,7 @@ from crosslatent.core.specs import canonical_hash, check_component
 from crosslatent.core.untrusted import parse_json
 from crosslatent.model import Model
 from crosslatent.report import ReportPaths, build_report
-from crosslatent.report.first import Lead
+from crosslatent.report.front import Lead
 from crosslatent.report.verdicts.outcome import FINDING, use
 from crosslatent.report.verdicts.outcome import whole as percent
 from crosslatent.runs.files import prepare_folder, write_json

@@ -40,6 +40,7 @@ def compared(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
             for component, test in tests.items()
             if test is not None
         ),
+        *_preset(run),
         *(_row(way, "reference", ways, run.summary.exploratory) for way in _OTHER_WAYS),
     ]
     text = (
@@ -47,6 +48,20 @@ def compared(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
     )
     kept = tuple(line for line in rows if line is not None)
     return draw(axes, caption, "Beside other ways of answering", Forest(kept, False, text))
+
+
+def _preset(run: Reported) -> list[Row]:
+    """The paper's own pair for tasks of this type, if it was run on these questions."""
+    return [
+        row(
+            "The pair that the paper recommends",
+            "true",
+            way.accuracy,
+            f"{formatting.component(way.pair[0])} {way.pair[1]} \u2192 {way.pair[2]}",
+        )
+        for way in run.summary.ways
+        if way.pair is not None and way.split == run.split
+    ]
 
 
 def _row(way: str, kind: str, ways: dict[str, Estimate], new: Sequence[str] = ()) -> Row | None:

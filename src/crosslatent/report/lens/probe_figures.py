@@ -60,7 +60,7 @@ def write_figures(space: Space, views: Sequence[LayerView], folder: Path) -> lis
         if len(space.languages) > 2:
             save(angles(space, views), folder / "angles")
         return [
-            Drawn("", in_page(save(figure, folder / name), escape(caption)), caption)
+            Drawn("", in_page(save(figure, folder / name), escape(caption)), caption, name)
             for name, caption, figure in over_layers(space, views)
         ]
 

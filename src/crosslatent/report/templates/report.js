@@ -79,11 +79,25 @@
       var cell = event.target.closest("[data-cell]");
       var at = cell && /^(\d+)-(\d+)/.exec(cell.dataset.cell);
       if (at) say([Number(at[1]), Number(at[2])]);
+      return Boolean(at);
+    }
+
+    function pick() {
+      figure.dispatchEvent(new CustomEvent("pick", { detail: chosen.join("-") }));
     }
 
     drawn.addEventListener("mouseover", place);
-    drawn.addEventListener("click", place);
+    drawn.addEventListener("click", function (event) {
+      if (place(event)) pick();
+    });
+    figure.addEventListener("show", function (event) {
+      if (/^\d+-\d+$/.test(event.detail)) say(event.detail.split("-").map(Number));
+    });
+    if (figure.dataset.answers) figure.addEventListener("pick", function (event) {
+      window.location.href = figure.dataset.answers + "#" + figure.dataset.component + "-" + event.detail;
+    });
     drawn.addEventListener("keydown", function (event) {
+      if (event.key === "Enter" && chosen) pick();
       var step = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       if (!step) return;
       event.preventDefault();
@@ -97,10 +111,14 @@
     return function (number) { view = payload.views[number]; draw(); };
   }
 
-  document.querySelectorAll(".block").forEach(function (block) {
-    var maps = Array.prototype.filter.call(block.querySelectorAll("figure"), function (figure) {
-      return figure.querySelector(".map-data");
-    }).map(Heatmap);
+  // Maps that stand together have one choice of questions.
+  var shows = new Map();
+  document.querySelectorAll("figure").forEach(function (figure) {
+    if (!figure.querySelector(".map-data")) return;
+    var block = figure.closest(".block") || figure;
+    shows.set(block, (shows.get(block) || []).concat(Heatmap(figure)));
+  });
+  shows.forEach(function (maps, block) {
     var select = block.querySelector("select");
     if (select) select.addEventListener("change", function () {
       maps.forEach(function (show) { show(Number(select.value)); });

@@ -186,7 +186,7 @@ class Maps:
         judged: cells are gains, not shares of changed answers.
         gains, losses: some cell is above, or below, the unmodified model.
         tuned: the split that the outlined pair was picked on; None without one.
-        tested: that pair is tested on other questions further down.
+        tested: that pair is tested on other questions.
     """
 
     judged: bool
@@ -206,16 +206,15 @@ MAP: Family[Maps] = Family(
         ),
         "cells": Phrase(
             lambda one: one.judged,
-            "Each cell is one pair: a vector read in block \u201csource\u201d of the counterpart "
-            "replaces the one in block \u201ctarget\u201d of the question.",
+            "Each cell is one pair of layers: where the vector is read, and where it lands.",
         ),
         "gains": Phrase(
             lambda one: one.judged and one.gains,
-            "Blue cells answer more questions right than the unmodified model.",
+            "Blue: more right answers than unmodified.",
         ),
         "losses": Phrase(
             lambda one: one.judged and one.losses,
-            "Orange cells answer fewer questions right than the unmodified model.",
+            "Orange: fewer right answers than unmodified.",
         ),
         "flat": Phrase(
             lambda one: one.judged and not one.gains and not one.losses,
@@ -227,11 +226,11 @@ MAP: Family[Maps] = Family(
         ),
         "optimistic": Phrase(
             lambda one: one.judged and one.gains,
-            "The best cell of a map is optimistic, since it is chosen in hindsight.",
+            "The best cell is optimistic, since it is chosen in hindsight.",
         ),
         "tested": Phrase(
             lambda one: one.judged and one.tested,
-            "The test of the outlined pair further down is on questions that it was not picked on.",
+            "The outlined pair is tested on other questions.",
         ),
     },
 )

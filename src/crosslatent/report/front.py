@@ -1,20 +1,31 @@
-"""The first card: the declared headline, else what was found on questions not chosen on.
+"""The first page: what was found, an example, one heat map, how much is luck, and what it costs.
 
-And the figures that are reported beside every transplant.
+Its card is of the declared headline, else of what was found on questions not chosen on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crosslatent.analysis.data import control_name
 from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.analysis.run_summary import RunSummary
-from crosslatent.report import formatting, gains, verdicts
+from crosslatent.core import __version__
+from crosslatent.report import formatting, gains, maps, verdicts
+from crosslatent.report.examples import Example
+from crosslatent.report.figure import Drawn, Reported
 from crosslatent.report.verdicts.effects import Beside
 from crosslatent.report.verdicts.outcome import FINDING, OTHERS, copied, method, use
-from crosslatent.report.views import Declared, HeadlineView
+from crosslatent.report.views import (
+    Declared,
+    FrontView,
+    HeadlineView,
+    OtherRun,
+    Passage,
+    RunView,
+    Section,
+)
 from crosslatent.selectors import Choosing
 from crosslatent.selectors.findings import Finding
 
@@ -32,6 +43,16 @@ EXPLORATORY = (
 )
 
 
+BIBTEX = f"""@software{{crosslatent,
+  author  = {{{{The crosslatent authors}}}},
+  title   = {{crosslatent: transplanting activations across languages}},
+  version = {{{__version__}}},
+  year    = {{2026}},
+  note    = {{The transplant is that of XTransplant, arXiv:2412.12686}},
+}}"""
+"""How to cite the package; CITATION.cff says the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lead:
     """What a page starts with where no comparison was declared.
@@ -47,6 +68,122 @@ class Lead:
     finding: Finding | None
     advice: str
     notes: Sequence[str]
+
+
+def front_view(
+    reported: Sequence[Reported],
+    runs: Sequence[RunView],
+    drawn: Sequence[Mapping[str, list[Drawn]]],
+    across: list[Section],
+    *,
+    declares: bool,
+    lead: Lead | None = None,
+) -> FrontView:
+    """The first page.
+
+    Args:
+        reported: the runs.
+        runs: their pages, in the same order.
+        drawn: their figures, in the same order.
+        across: what the runs say together.
+        declares: whether any run declares a headline, be it that it could not be judged.
+        lead: what the page starts with if none is declared; by default what was found in
+            the first run that can say something.
+    """
+    summary = reported[0].analysis
+    headline = summary.headline
+    chosen = [one.choosing for one in reported]
+    lead = None if declares else lead or lead_of(chosen)
+    place = _place(reported, headline, lead)
+    summaries = [one.summary for one in reported]
+    return FrontView(
+        title=_title(headline, summaries) if lead is None else lead_title(lead),
+        models=formatting.listing(dict.fromkeys(run.model for run in summaries if run.model)),
+        run=runs[place],
+        headline=(card := _card(headline, lead, summaries)),
+        said=[] if card else _said(reported[place]),
+        headline_missing=summary.headline_missing if declares else None,
+        example=_example(runs[place].examples),
+        ways=Passage(figures=drawn[place].get("compared", [])),
+        blocks=_blocks(reported[place], drawn[place], _component(headline, lead)),
+        missing=[(run.title, run.missing) for run in runs if run.missing],
+        others=[
+            OtherRun(run.name, run.title, _said(one))
+            for k, (run, one) in enumerate(zip(runs, reported, strict=True))
+            if k != place
+        ],
+        across=across,
+    )
+
+
+def _place(reported: Sequence[Reported], headline: HeadlineResult | None, lead: Lead | None) -> int:
+    """The run that the page is about: the headline's, else that of the finding, else the first."""
+    for place, one in enumerate(reported):
+        if headline is not None and one.summary.name == headline.run:
+            return place
+        found = one.choosing.finding
+        if headline is None and lead is not None and found is not None and found == lead.finding:
+            return place
+    return 0
+
+
+def _component(headline: HeadlineResult | None, lead: Lead | None) -> str | None:
+    """The component that the card is about; None if it names none."""
+    if headline is not None:
+        return headline.declared.component
+    found = lead.finding if lead is not None else None
+    return None if found is None else (found.used[0] if found.used else found.pair).component
+
+
+def _card(
+    headline: HeadlineResult | None, lead: Lead | None, runs: Sequence[RunSummary]
+) -> HeadlineView | None:
+    if headline is not None:
+        return headline_view(headline, runs)
+    return None if lead is None else lead_view(lead)
+
+
+def _example(shown: Sequence[Example]) -> list[Example]:
+    """The first one, and the first with another outcome."""
+    others = [one for one in shown if one.outcome != shown[0].outcome]
+    return [*shown[:1], *others[:1]]
+
+
+def _blocks(
+    reported: Reported, drawn: Mapping[str, list[Drawn]], component: str | None
+) -> list[Passage]:
+    """The figures that the page shows, those that the run has."""
+    found = drawn.get("heatmap", [])
+    figures = [one for one in found if one.part == component] or found[:1]
+    shown = [maps.heat_maps(reported, figures, alone=True)] if figures else []
+    for name in ("luck", "conditions"):
+        shown += [Passage(figures=drawn[name])] if drawn.get(name) else []
+    return shown
+
+
+def _said(one: Reported) -> list[str]:
+    """What a run says in a few sentences: its finding, else its upper bounds and other ways."""
+    if one.choosing.finding is not None:
+        return [FINDING.say(one.choosing.finding)]
+    bounds = [verdicts.BOUND.say(bound) for bound in one.summary.over_controls]
+    return [sentence for sentence in (*bounds, *beside(one.summary)) if sentence]
+
+
+def carries(runs: Sequence[RunSummary]) -> bool:
+    """Whether any run has transplants, and not conditions alone."""
+    return any(run.components for run in runs) or not any(run.conditions for run in runs)
+
+
+def _title(headline: HeadlineResult | None, runs: Sequence[RunSummary]) -> str:
+    if headline is None and not carries(runs):
+        return "A model under conditions"
+    if headline is None:
+        return "Carrying one activation from one language to another"
+    return (
+        f"Carrying one activation across: {formatting.count(headline.repaired, 'answer')} "
+        "repaired, "
+        f"{headline.broken} broken"
+    )
 
 
 def lead_of(choosing: Sequence[Choosing]) -> Lead | None:
