@@ -92,7 +92,7 @@ def test_five_languages_and_a_repeated_run_fill_their_tables(
     for one in items:
         better = languages.index(one["lang"]) >= int(one["item"][len(one["split"])])
         rows += [row(one["item"], correct=better), row(one["item"], correct=False, target=1)]
-    runs = [write_run(tmp_path / name, items, rows) for name in ("one", "other")]
+    runs = [write_run(tmp_path / name, items, rows, created=name) for name in ("one", "other")]
     shown = visible(build_report(runs, tmp_path / "out"))
     assert "Do repeated runs agree?" in shown
     assert "Spearman" in shown

@@ -13,6 +13,7 @@ from typing import Literal
 _VERSUS = "true* control_union=control* difference*"
 _AT_PAIR = "component pooling split lang in_sample vanilla* transplant*"
 _OF_TEST = "component pooling split lang"
+_COMPARED = "run=runs.0 other_run=runs.1 measure component lang=@lang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,46 @@ TABLES: tuple[FigureTable, ...] = (
         "largest_difference=largest cells=agreement.cells n=agreement.n "
         "clusters=agreement.clusters seed=agreement.seed same_pick=@same_pick",
         of="summary",
+    ),
+    FigureTable(
+        "compared",
+        f"{_COMPARED} first_source=pairs.0.0 first_target=pairs.0.1 second_source=pairs.1.0 "
+        "second_target=pairs.1.1 first_control=controls.0 second_control=controls.1 first* second* "
+        "difference* margin test! visible outcome",
+        "comparison > differences",
+        of="summary",
+        in_papers=False,
+    ),
+    FigureTable(
+        "compared_by_language",
+        f"{_COMPARED} difference=@itself*",
+        "comparison > differences > by_language",
+        of="summary",
+        in_papers=False,
+    ),
+    FigureTable(
+        "difference_map",
+        "run=runs.0 other_run=runs.1 component source target first_gain second_gain difference "
+        "difference_low difference_high n clusters seed",
+        "comparison > maps > cells",
+        of="summary",
+        in_papers=False,
+    ),
+    FigureTable(
+        "answers_that_differ",
+        "where item other_item lang question first second first_correct second_correct change",
+        "comparison > answers",
+        of="summary",
+        in_papers=False,
+    ),
+    FigureTable(
+        "replication",
+        "run=runs.0 other_run=runs.1 component=declared.component source=pair.0 target=pair.1 "
+        "least_gain=declared.least_gain declared_again own_pair first* gain* p=p_value visible "
+        "verdict",
+        "comparison > replication",
+        of="summary",
+        in_papers=False,
     ),
     FigureTable(
         "headline",

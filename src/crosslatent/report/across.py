@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crosslatent.analysis import Summary
 from crosslatent.analysis.across_runs import ModuleHalf, ModuleMeasure, Repeat
-from crosslatent.report import formatting, verdicts
+from crosslatent.report import compared_runs, formatting, verdicts
 from crosslatent.report.figure import draw_forest
 from crosslatent.report.forest import SPREAD, Forest, row, sizes
 from crosslatent.report.safe import file_stem
@@ -26,7 +26,7 @@ _OUTCOMES = {
 
 def sections(summary: Summary, folder: Path) -> list[Section]:
     """What the runs say together; empty if they say nothing. The figures go to `folder`."""
-    found = []
+    found = compared_runs.sections(summary.comparison, summary.comparison_missing, folder)
     claim = summary.modules
     # Without any figure, a sentence about the claim is only in the way.
     if claim is not None and claim.halves:

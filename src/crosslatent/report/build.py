@@ -40,7 +40,12 @@ class ReportPaths:
 
 @readable()
 def build_report(
-    runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0, lead: Lead | None = None
+    runs: Sequence[str | Path | UPath],
+    out: Path,
+    *,
+    seed: int = 0,
+    lead: Lead | None = None,
+    compare: bool = False,
 ) -> ReportPaths:
     """Analyse run folders and write their report.
 
@@ -52,20 +57,21 @@ def build_report(
         out: folder for the report, made if it is not there.
         seed: of the intervals.
         lead: what the page starts with, if the runs declare no headline; see `page.page_view`.
+        compare: refuse runs that cannot be compared, instead of saying so.
 
     Raises:
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
-        UsageError: a selector of another package cannot be loaded.
+        UsageError: a selector of another package cannot be loaded; two runs are one; or `compare`,
+            and there are not two that share questions.
     """
     # Its matrices are small: threads wait for each other longer than they work.
     with threadpool_limits(1):
-        return _built(runs, out, seed, lead)
+        return _built(summarise(runs, seed=seed, insist=compare), runs, out, lead)
 
 
 def _built(
-    runs: Sequence[str | Path | UPath], out: Path, seed: int, lead: Lead | None
+    summary: Summary, runs: Sequence[str | Path | UPath], out: Path, lead: Lead | None
 ) -> ReportPaths:
-    summary = summarise(runs, seed=seed)
     opened = [RunData(RunReader(path)) for path in runs]
     test = summary.headline.declared.test if summary.headline else None
     choosing = [
