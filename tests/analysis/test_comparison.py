@@ -32,7 +32,8 @@ def test_differences_are_those_that_were_built_in(tmp_path: Path) -> None:
     """Of 60 tested questions, A repairs every second, B all but each fifth."""
     items = questions(90)
     first = run_of(tmp_path / "a", items, lambda k: k % 2 == 0)
-    second = run_of(tmp_path / "b", items, lambda k: k % 5 != 0)
+    other = {"name": "other", "n_layers": 2}
+    second = run_of(tmp_path / "b", items, lambda k: k % 5 != 0, model=other)
     found = compare(first, second)
     assert (found.shared.n, found.shared.of_first, found.shared.of_second) == (90, 90, 90)
     gain = of(found, "picked_pair")
@@ -40,8 +41,9 @@ def test_differences_are_those_that_were_built_in(tmp_path: Path) -> None:
     assert (gain.first.value, gain.second.value) == (0.5, 0.8)
     assert gain.difference.value == pytest.approx(0.3)
     assert (gain.difference.n, gain.outcome) == (60, "more")
-    # Right unmodified: none. Solved by any pair, above noise: what the pair repairs, of all 90.
-    assert of(found, "accuracy", None).difference.value == 0
+    # Right unmodified: none of either model. Solved above noise: what the pair repairs, of 90.
+    accuracy = of(found, "accuracy", None)
+    assert (accuracy.difference.value, accuracy.outcome) == (0, "same")
     over = of(found, "over_control")
     assert over.controls == ("noise", "noise")
     assert over.difference.value == pytest.approx(0.3)
@@ -50,6 +52,22 @@ def test_differences_are_those_that_were_built_in(tmp_path: Path) -> None:
     back = compare(second, first)
     assert of(back, "picked_pair").outcome == "less"
     assert of(back, "picked_pair").difference.value == pytest.approx(-0.3)
+
+
+def test_a_model_that_is_right_on_the_same_questions_is_not_compared_unmodified(
+    tmp_path: Path,
+) -> None:
+    items = questions(30)
+    known = lambda k: k % 4 == 0  # noqa: E731
+    first = run_of(tmp_path / "a", items, never, vanilla=known)
+    second = run_of(tmp_path / "b", items, never, vanilla=known)
+    third = run_of(tmp_path / "c", items, never, vanilla=lambda k: k % 4 == 1)
+    found = compare(first, second)
+    assert not any(one.component is None for one in found.differences)
+    assert any("nothing to compare" in sentence for sentence in found.missing)
+    changed = of(compare(first, third), "accuracy", None)
+    assert changed.difference.value == 0
+    assert changed.difference.low is not None
 
 
 def test_maps_and_answers_say_where_runs_differ(tmp_path: Path) -> None:
@@ -169,10 +187,10 @@ def test_runs_without_a_common_question_are_refused(tmp_path: Path) -> None:
     assert summary.comparison_missing is not None
     with pytest.raises(UsageError, match="share questions"):
         summarise([first, second], insist=True)
-    with pytest.raises(UsageError, match="1 runs cannot be compared: give two"):
+    with pytest.raises(UsageError, match="to compare is 1: give two"):
         summarise([first], insist=True)
     third = run_of(tmp_path / "c", questions(9), never)
-    with pytest.raises(UsageError, match="3 runs"):
+    with pytest.raises(UsageError, match="to compare is 3"):
         summarise([first, second, third], insist=True)
     assert summarise([first, second, third]).comparison is None
 
@@ -257,6 +275,20 @@ def test_a_declared_headline_on_other_questions(
     assert found.declared_again
     assert found.first is not None
     assert found.first.value == pytest.approx(sum(k % 3 > 0 for k in range(20, 60)) / 40)
+
+
+def test_another_model_repeats_a_headline_with_its_own_pair(tmp_path: Path) -> None:
+    """It is picked on its own pilot questions, which are left out; a control is missing."""
+    named = declaration(Headline(least_gain=0.05, controls=("noise", "self")))
+    first = run_of(tmp_path / "a", questions(60), lambda k: k % 3 > 0, headline=named)
+    other = {"name": "other", "n_layers": 3}
+    second = run_of(tmp_path / "b", questions(60, 1000), lambda k: True, n_layers=3, model=other)
+    found = compare(first, second).replication
+    assert found is not None
+    assert (found.own_pair, found.declared_again, found.gain.n) == (True, False, 40)
+    assert (found.not_run, found.verdict) == (["self"], "undecided")
+    with pytest.raises(UsageError, match="Nothing is compared"):  # B declares nothing
+        compare(second, first)
 
 
 def test_the_declared_pair_is_compared_on_its_own_split(tmp_path: Path) -> None:

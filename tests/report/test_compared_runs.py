@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslatent.analysis import compare
+from crosslatent.analysis import Headline, compare, declaration
 from crosslatent.cli.app import app
 from crosslatent.core.errors import UsageError
 from crosslatent.report import build_report, compared_runs, drawing
@@ -53,6 +53,18 @@ def test_answers_on_the_page_are_those_that_became_right_and_wrong_in_turns(
     (answers,) = (part for part in parts if part.title == "Answers that differ")
     (table,) = answers.blocks[1].tables
     assert [line[-1] for line in table.rows] == ["became right", "became wrong"] * 6
+
+
+def test_a_headline_on_other_questions_has_its_sentence_and_nothing_else(tmp_path: Path) -> None:
+    headline = declaration(Headline(component="ffn", least_gain=0.05, controls=("noise",)))
+    first = run_of(tmp_path / "a", questions(60), lambda k: k % 3 > 0, headline=headline)
+    second = run_of(tmp_path / "b", questions(600, 1000), lambda k: False)
+    built = build_report([first, second], tmp_path / "out", compare=True)
+    page = built.page.read_text(encoding="utf-8")
+    assert "No question is in both, of 60 in A and 600 in B" in page
+    assert "Refuted: a gain that large is excluded." in page
+    assert "Answers that differ" not in page
+    assert "replication.csv" in {file.name for file in built.tables}
 
 
 def test_runs_that_share_nothing_are_reported_together_unless_compare_is_asked_for(

@@ -157,7 +157,7 @@ def _compared(
     """Two runs side by side, or why they are not; first, so that a refusal takes no time."""
     if len(runs) != 2:
         if insist:
-            raise UsageError(f"{len(runs)} runs cannot be compared: give two.")
+            raise UsageError(f"The number of runs to compare is {len(runs)}: give two.")
         return None, None
     found, why_not = compare_runs(*runs, seed=seed, tune=tune)
     if insist and found is None:

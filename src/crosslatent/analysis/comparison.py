@@ -25,6 +25,7 @@ from crosslatent.analysis.run_differences import (
     differences,
     picks_of,
     sides_of,
+    unmodified_alike,
 )
 from crosslatent.analysis.run_facts import identity
 from crosslatent.analysis.shared_questions import (
@@ -83,7 +84,8 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
-        runs, titles, models: of the first and of the second.
+        runs, tasks, titles, models: of the first and of the second; the names of their folders
+            and tasks, and what tasks and models are called.
         differs: settings that are not the same, such as ``strength: 1.0 and 0.5``.
         shared: how many questions both have.
         differences: the figures, unmodified model first.
@@ -94,6 +96,7 @@ class Comparison:
     """
 
     runs: tuple[str, str]
+    tasks: tuple[str, str]
     titles: tuple[str, str]
     models: tuple[str, str]
     differs: list[str]
@@ -160,7 +163,7 @@ def compare_runs(
         return None, _nothing_shared(first, second)
     sides = sides_of(first, second, shared)
     picks = picks_of(sides, shared, tune, seed) if shared.counts.n else {}
-    answers = list(_answers(sides, picks))
+    answers = [one for one in _answers(sides, picks) if one[0].n]
     return Comparison(
         **_identities(first, second),
         differs=what_differs(first, second),
@@ -176,7 +179,7 @@ def compare_runs(
 
 def _identities(first: RunData, second: RunData) -> dict[str, Any]:
     facts = [identity(one) for one in (first, second)]
-    names = {"runs": "name", "titles": "title", "models": "model"}
+    names = {"runs": "name", "tasks": "task", "titles": "title", "models": "model"}
     return {name: tuple(one[key] for one in facts) for name, key in names.items()}
 
 
@@ -190,6 +193,11 @@ def _nothing_shared(first: RunData, second: RunData) -> str:
 
 def _missing(sides: RunSides, picks: Picks, tune: str) -> Iterator[str]:
     """Sentences on what could not be compared, or not as it usually is."""
+    if unmodified_alike(sides) and len(sides[0].places):
+        yield (
+            "A and B are of the same model, which is right on the same questions without a "
+            "transplant, so there is nothing to compare."
+        )
     layers = [side.data.n_layers for side in sides]
     if layers[0] != layers[1]:
         yield (

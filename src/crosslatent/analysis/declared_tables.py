@@ -13,7 +13,8 @@ from typing import Literal
 _VERSUS = "true* control_union=control* difference*"
 _AT_PAIR = "component pooling split lang in_sample vanilla* transplant*"
 _OF_TEST = "component pooling split lang"
-_COMPARED = "run=runs.0 other_run=runs.1 measure component lang=@lang"
+_RUNS = "task=tasks.0 run=runs.0 other_run=runs.1"
+_COMPARED = f"{_RUNS} measure component lang=@lang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ TABLES: tuple[FigureTable, ...] = (
     ),
     FigureTable(
         "difference_map",
-        "run=runs.0 other_run=runs.1 component source target first_gain second_gain difference "
+        f"{_RUNS} component source target first_gain second_gain difference "
         "difference_low difference_high n clusters seed",
         "comparison > maps > cells",
         of="summary",
@@ -236,7 +237,7 @@ TABLES: tuple[FigureTable, ...] = (
     ),
     FigureTable(
         "replication",
-        "run=runs.0 other_run=runs.1 component=declared.component source=pair.0 target=pair.1 "
+        f"{_RUNS} component=declared.component source=pair.0 target=pair.1 "
         "least_gain=declared.least_gain declared_again own_pair first* gain* p=p_value visible "
         "verdict",
         "comparison > replication",

@@ -19,7 +19,7 @@ from crosslatent.analysis.inference import LEVEL, Corrected, corrected, uncorrec
 from crosslatent.analysis.other_ways import surer
 from crosslatent.analysis.pair_choice import pilot_pair
 from crosslatent.analysis.picked import Pairs, at_pairs
-from crosslatent.analysis.shared_questions import Places, SharedQuestions
+from crosslatent.analysis.shared_questions import Places, SharedQuestions, same_model
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.specs import Component, Pair
 from crosslatent.stats import (
@@ -272,7 +272,7 @@ def _measures(sides: RunSides, picks: Picks) -> Iterator[_Values]:
         "translate_test": lambda data: data.items.translate_test,
         "surer": surer,
     }
-    for name, of in plain.items():
+    for name, of in plain.items() if not unmodified_alike(sides) else ():
         yield _Values(name, None, [of(side.data)[side.places] for side in sides])
     for component, own in picks.items():
         pairs = own[0].pair, own[1].pair
@@ -281,6 +281,18 @@ def _measures(sides: RunSides, picks: Picks) -> Iterator[_Values]:
         yield from _at_declared(sides, component, own)
         yield from _over_pairs(sides, component)
         yield from _over_control(sides, component)
+
+
+def unmodified_alike(sides: RunSides) -> bool:
+    """One model is right on the same questions in both runs: no sample, and nothing to compare."""
+    first, second = (side.data.items for side in sides)
+    return same_model(sides[0].data, sides[1].data) and all(
+        np.array_equal(one[sides[0].places], other[sides[1].places], equal_nan=True)
+        for one, other in (
+            (first.vanilla, second.vanilla),
+            (first.translate_test, second.translate_test),
+        )
+    )
 
 
 def _at(

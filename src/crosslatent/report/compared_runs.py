@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from crosslatent.analysis.comparison import CHANGES, Comparison, OtherAnswer
 from crosslatent.analysis.run_differences import DifferenceMap, RunDifference
+from crosslatent.analysis.shared_questions import SharedCounts
 from crosslatent.report import formatting, verdicts
 from crosslatent.report.figure import Drawn, draw_figure, draw_forest
 from crosslatent.report.figures.heatmap import draw_map
@@ -56,12 +57,8 @@ def _introduction(found: Comparison) -> Iterator[str]:
         f"{letter} is the run {run} ({title}{f'; model {model}' if model else ''})."
         for letter, run, title, model in names
     )
+    yield _shared(found.shared)
     counts = found.shared
-    facts = formatting.count(counts.clusters, "fact")
-    yield (
-        f"{formatting.count(counts.n, 'question')} about {facts} are in both, of "
-        f"{counts.of_first:,} in A and {counts.of_second:,} in B; only these are compared."
-    )
     if counts.same_tokenizer is False:
         yield "The tokenizers differ, so questions are the same by their texts and gold answers."
     if counts.other_tokens:
@@ -71,6 +68,15 @@ def _introduction(found: Comparison) -> Iterator[str]:
     if found.differs:
         yield f"What differs, A first: {'; '.join(found.differs)}."
     yield from found.missing
+
+
+def _shared(counts: SharedCounts) -> str:
+    of_each = f"of {counts.of_first:,} in A and {counts.of_second:,} in B"
+    if not counts.n:
+        return f"No question is in both, {of_each}, so only A\u2019s headline is judged on B."
+    facts = formatting.count(counts.clusters, "fact")
+    shared = formatting.count(counts.n, "question")
+    return f"{shared} about {facts} are in both, {of_each}; only these are compared."
 
 
 def _forests(found: Comparison, folder: Path) -> Iterator[Drawn]:
