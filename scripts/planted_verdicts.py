@@ -279,6 +279,19 @@ NOT_PLANTED: Mapping[str, str] = {
     "finding.harms": "a pair that helps on pilot questions and harms others",
     "traits.none": "more languages",
     "claim.verdict": "runs of two types of tasks",
+    **dict.fromkeys(
+        (f"compared.{name}" for name in ("more", "less", "same", "undecided")), "two runs"
+    ),
+    **dict.fromkeys(
+        (
+            f"replication.{name}"
+            for name in (
+                *("replicated", "refuted", "undecided", "not_beaten", "not_run"),
+                *("same_pair", "own_pair", "not_declared"),
+            )
+        ),
+        "a second run on other questions",
+    ),
 }
 """Ids that no experiment decides, and what they need: `tests/report/test_verdicts.py` has them."""
 

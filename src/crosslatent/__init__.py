@@ -17,7 +17,8 @@ from crosslatent.core import __version__
 
 if TYPE_CHECKING:
     from crosslatent import lens
-    from crosslatent.api import Run, sweep
+    from crosslatent.analysis.comparison import Comparison
+    from crosslatent.api import Run, compare, sweep
     from crosslatent.api.choosers import Chooser, load_chooser
     from crosslatent.api.transplants import TransplantResult, transplant
     from crosslatent.contracts import Outcome, check
@@ -45,16 +46,17 @@ if TYPE_CHECKING:
     from crosslatent.tasks.rules import register_rule
 
 __all__ = [
-    "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Control", "CrosslatentError", "Improvement",
-    "Intervention", "Item", "Model", "Outcome", "Run", "Selector", "Steer", "Task", "Tokens",
-    "Transplant", "TransplantResult", "Verdict", "__version__", "capture", "check", "improve",
-    "intervened", "lens", "load", "load_chooser", "load_prompts", "load_task", "patched",
-    "register_control", "register_figure", "register_intervention", "register_metric",
-    "register_rule", "register_selector", "sweep", "transplant", "wrap",
+    "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Comparison", "Control", "CrosslatentError",
+    "Improvement", "Intervention", "Item", "Model", "Outcome", "Run", "Selector", "Steer", "Task",
+    "Tokens", "Transplant", "TransplantResult", "Verdict", "__version__", "capture", "check",
+    "compare", "improve", "intervened", "lens", "load", "load_chooser", "load_prompts",
+    "load_task", "patched", "register_control", "register_figure", "register_intervention",
+    "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 
 _NAMES = {
-    "api": ("Run", "sweep"),
+    "analysis.comparison": ("Comparison",),
+    "api": ("Run", "compare", "sweep"),
     "api.choosers": ("Chooser", "load_chooser"),
     "api.transplants": ("TransplantResult", "transplant"),
     "contracts": ("Outcome", "check"),

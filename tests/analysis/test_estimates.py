@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -142,8 +144,10 @@ def test_of_a_folder_and_of_a_run(made):
 
 def test_keys_tell_runs_of_one_task_apart(tmp_path: Path):
     run = DATA / "runs" / "t5"
-    copy = tmp_path / "again"
-    copy.symlink_to(run)
+    copy = shutil.copytree(run, tmp_path / "again")
+    manifest = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    changed = json.dumps(manifest | {"created": "2026-01-01T00:00:00+00:00"})
+    (copy / "run.json").write_text(changed, encoding="utf-8")
     table = long_table(summarise([run, copy]))
     assert not table.duplicated(KEYS).any()
     several = Counter(table.group.str.contains("run=again").dropna())

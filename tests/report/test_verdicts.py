@@ -11,12 +11,15 @@ from crosslatent.analysis.across_runs import ModuleClaim, ModuleHalf
 from crosslatent.analysis.attribution_quality import AttributionResult, Trust
 from crosslatent.analysis.bounds import BoundVersus, OverControls, Rival, UpperBound, Versus
 from crosslatent.analysis.carried import Follow, SpelledGroup, Spelling
+from crosslatent.analysis.headline import Headline
 from crosslatent.analysis.inference import Corrected
 from crosslatent.analysis.language_traits import LanguageCorrelation
 from crosslatent.analysis.layers import LayerGain
 from crosslatent.analysis.other_ways import OtherWay
 from crosslatent.analysis.passk import PassAtK
 from crosslatent.analysis.picked import ControlAtPair
+from crosslatent.analysis.replication import Replication
+from crosslatent.analysis.run_differences import RunDifference
 from crosslatent.report.verdicts import CARRIED, FAMILIES, FEWEST
 from crosslatent.report.verdicts.choosing import Choice
 from crosslatent.report.verdicts.diagnosis import Carried, Spelled
@@ -135,6 +138,30 @@ def maps(**changes: Any) -> Maps:
 def correlation(rho: float | None, holm: float | None) -> LanguageCorrelation:
     test = Corrected(holm, holm, holm, "traits", 4)
     return LanguageCorrelation("ffn", "gain", "same_script", rho, 6, test, 100, 0, "")
+
+
+def compared(outcome: str, gap: Estimate) -> RunDifference:
+    test = Corrected(0.01, 0.04, 0.02, "figures", 3)
+    sides = ("picked_pair", "ffn", ((0, 0), (1, 1)), None, FLAT, UP)
+    return RunDifference(*sides, gap, {}, 0.05, test, 0.08, outcome)
+
+
+def repeated(
+    verdict: str = "replicated", gain: Estimate = UP, over: Estimate = UP, **changes: Any
+) -> Replication:
+    controls = [ControlAtPair("noise", None, FLAT, FLAT, over, identity=False)]
+    default = {"declared_again": True, "own_pair": False, "not_run": []} | changes
+    return Replication(
+        declared=Headline(),
+        pair=(3, 7),
+        first=UP,
+        gain=gain,
+        p_value=0.01,
+        controls=controls,
+        visible=0.1,
+        verdict=verdict,
+        **default,
+    )
 
 
 def claim(*halves: ModuleHalf) -> ModuleClaim:
@@ -336,6 +363,18 @@ CASES: dict[str, tuple[Any, Any]] = {
     "strict.room": (choice(selector()), choice(selector(strict_room=None))),
     "strict.lacking": (choice(selector(), strict_missing=["self"]), choice(selector())),
     "strict.no_control": (choice(selector(), strict_controls=[]), choice(selector())),
+    "compared.more": (compared("more", UP), compared("same", FLAT)),
+    "compared.less": (compared("less", DOWN), compared("more", UP)),
+    "compared.same": (compared("same", FLAT), compared("undecided", FLAT)),
+    "compared.undecided": (compared("undecided", FLAT), compared("same", FLAT)),
+    "replication.replicated": (repeated("replicated", UP), repeated("undecided", UP)),
+    "replication.refuted": (repeated("refuted", DOWN), repeated("replicated", UP)),
+    "replication.undecided": (repeated("undecided", FLAT), repeated("refuted", DOWN)),
+    "replication.not_beaten": (repeated(gain=UP, over=FLAT), repeated(gain=UP)),
+    "replication.not_run": (repeated(not_run=["noise"]), repeated()),
+    "replication.same_pair": (repeated(), repeated(own_pair=True)),
+    "replication.own_pair": (repeated(own_pair=True), repeated()),
+    "replication.not_declared": (repeated(declared_again=False), repeated()),
 }
 """By id: a subject that the sentence is true of, and one that it is not."""
 

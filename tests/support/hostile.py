@@ -44,15 +44,18 @@ _ARMS = (
 )
 
 
-def hostile_run(path: Path, **manifest: Any) -> Path:
-    """A run in which every text that a file can hold is `BAD`, with all that reports show."""
+def hostile_run(path: Path, *, shift: int = 0, **manifest: Any) -> Path:
+    """A run in which every text that a file can hold is `BAD`, with all that reports show.
+
+    With another `shift`, other answers are right.
+    """
     items = [
         hostile_item(f"{split}{lang}{fact}", lang, split, fact)
         for split in SPLITS
         for lang in LANGUAGES
         for fact in range(3)
     ]
-    rows = [one for place, each in enumerate(items) for one in _rows(each, place, items)]
+    rows = [one for place, each in enumerate(items) for one in _rows(each, place + shift, items)]
     failures = [{"item": items[-1]["item"], "reason": bad("reason"), "kind": "prompt"}]
     return write_run(path, items, rows, **{"failures": failures} | hostile_manifest() | manifest)
 

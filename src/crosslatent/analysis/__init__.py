@@ -16,6 +16,7 @@ from crosslatent.analysis.across_runs import (
     module_sample,
     repeats,
 )
+from crosslatent.analysis.comparison import Comparison, compare, compare_runs
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.figure_tables import long_table
 from crosslatent.analysis.headline import (
@@ -26,6 +27,7 @@ from crosslatent.analysis.headline import (
     read_headline,
 )
 from crosslatent.analysis.run_summary import RunSummary, summarise_run, summary_of
+from crosslatent.core.errors import UsageError
 from crosslatent.core.untrusted import json_text
 from crosslatent.runs.contents import readable
 from crosslatent.stats import CONFIDENCE, RESAMPLES
@@ -39,10 +41,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 4
 
 __all__ = [
+    "Comparison",
     "Headline",
     "HeadlineResult",
     "RunSummary",
     "Summary",
+    "compare",
     "declaration",
     "estimates",
     "summarise",
@@ -58,6 +62,8 @@ class Summary:
     Attributes:
         modules: attention against feed-forward; None if no run can tell anything of it.
         repeats: runs of one task on one model, two by two.
+        comparison: of exactly two runs, the second beside the first; None if they share nothing,
+            with a sentence on it in `comparison_missing`.
     """
 
     schema_version: int
@@ -69,6 +75,8 @@ class Summary:
     modules: ModuleClaim | None
     repeats: list[Repeat]
     runs: list[RunSummary]
+    comparison: Comparison | None = None
+    comparison_missing: str | None = None
 
 
 def estimates(run: str | Path | UPath | RunReader, *, seed: int = 0) -> pd.DataFrame:
@@ -91,15 +99,19 @@ def estimates(run: str | Path | UPath | RunReader, *, seed: int = 0) -> pd.DataF
 
 
 @readable()
-def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) -> Summary:
-    """Analyse run folders.
+def summarise(
+    runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0, insist: bool = False
+) -> Summary:
+    """Analyse run folders; two that share questions are compared.
 
     Args:
         runs: one or more run folders, or their readers.
         seed: of the intervals.
+        insist: refuse what cannot be compared.
 
     Raises:
         RunFolderError: a folder is no run folder, or declares a headline that cannot be read.
+        UsageError: two runs are one; or `insist`, and there are not two that share questions.
     """
     from crosslatent.runs.reader import RunReader
 
@@ -109,8 +121,9 @@ def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) 
     tune = headline.tune if headline else "pilot"
     opened: list[OpenedRun] = []
     samples: list[ModuleSample] = []
-    for reader in readers:
-        data = RunData(reader, seed)
+    runs_data = [RunData(reader, seed) for reader in readers]
+    compared = _compared(runs_data, seed, tune, insist)
+    for data in runs_data:
         opened.append(OpenedRun(data, summary_of(data, tune, headline)))
         samples.append(module_sample(*opened[-1]))
         # Large runs fill gigabytes, and what is left to do needs little of them.
@@ -127,6 +140,8 @@ def summarise(runs: Sequence[str | Path | UPath | RunReader], *, seed: int = 0) 
         modules=judge_modules(samples, seed),
         repeats=repeats(opened, seed),
         runs=summaries,
+        comparison=compared[0],
+        comparison_missing=compared[1],
     )
 
 
@@ -134,6 +149,22 @@ def to_json(summary: Summary, **more: Any) -> str:
     """The summary as JSON text, with more plain data beside it: undefined is null, never NaN."""
     plain = {**asdict(summary), **more}
     return json_text(plain, indent=1)
+
+
+def _compared(
+    runs: Sequence[RunData], seed: int, tune: str, insist: bool
+) -> tuple[Comparison | None, str | None]:
+    """Two runs side by side, or why they are not; first, so that a refusal takes no time."""
+    if len(runs) != 2:
+        if insist:
+            raise UsageError(f"The number of runs to compare is {len(runs)}: give two.")
+        return None, None
+    found, why_not = compare_runs(*runs, seed=seed, tune=tune)
+    if insist and found is None:
+        raise UsageError(why_not)
+    for data in runs:
+        data.forget_cubes()
+    return found, why_not
 
 
 def _judge(

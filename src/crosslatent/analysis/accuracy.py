@@ -197,18 +197,19 @@ def grid(
         split=split,
         lang=lang,
         vanilla=data.mean(np.where(covered, vanilla, np.nan), mask, seed=seed),
-        accuracy=_matrix(known_mean(correct[mask], 0).tolist(), size),
-        gain=_matrix([gain.value for gain in gains], size),
-        gain_low=_matrix([gain.low for gain in gains], size),
-        gain_high=_matrix([gain.high for gain in gains], size),
-        changed=_matrix(known_mean(changed[mask], 0).tolist(), size),
+        accuracy=matrix(known_mean(correct[mask], 0).tolist(), size),
+        gain=matrix([gain.value for gain in gains], size),
+        gain_low=matrix([gain.low for gain in gains], size),
+        gain_high=matrix([gain.high for gain in gains], size),
+        changed=matrix(known_mean(changed[mask], 0).tolist(), size),
         n=int(covered.sum()),
         clusters=len(set(data.items.clusters_of(covered))),
         seed=seed,
     )
 
 
-def _matrix(cells: Sequence[float | None], size: int) -> Matrix:
+def matrix(cells: Sequence[float | None], size: int) -> Matrix:
+    """Cells of all pairs, source by source, as [source][target]; NaN is None."""
     known = [None if cell is None or np.isnan(cell) else float(cell) for cell in cells]
     return [known[row * size : (row + 1) * size] for row in range(size)]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crosslatent.analysis.data import RunData, known_mean
-from crosslatent.analysis.inference import LEVEL, Corrected, corrected, uncorrected
+from crosslatent.analysis.inference import LEVEL, Corrected, corrected, uncorrected, within
 from crosslatent.analysis.items import ALL
 from crosslatent.analysis.picked import Picked, at_pairs, pairs_of_items
 from crosslatent.analysis.run_summary import RunSummary
@@ -234,20 +234,11 @@ def _adjusted(halves: Sequence[ModuleHalf]) -> list[ModuleHalf]:
 def _outcome(measure: ModuleMeasure, predicted: Component) -> str:
     gap = measure.difference
     significant = measure.test.holm is not None and measure.test.holm < LEVEL
+    if within(gap, measure.margin):
+        return "equal"
     if significant and (gap.above_zero or gap.below_zero):
-        within = abs(gap.value or 0.0) < measure.margin and _inside(measure)
-        if not within:
-            return "for" if gap.above_zero == (predicted == "attn") else "against"
-    return "equal" if _inside(measure) else "unclear"
-
-
-def _inside(measure: ModuleMeasure) -> bool:
-    """The whole interval lies within the margin: two one-sided tests at 2.5 % each."""
-    low, high = measure.difference.low, measure.difference.high
-    if low is None or high is None:
-        # No question differs at all, as where both components picked the same effect.
-        return measure.difference.value == 0 and measure.difference.clusters > 1
-    return -measure.margin < low and high < measure.margin
+        return "for" if gap.above_zero == (predicted == "attn") else "against"
+    return "unclear"
 
 
 def _half_verdict(outcomes: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ from typing import Literal
 _VERSUS = "true* control_union=control* difference*"
 _AT_PAIR = "component pooling split lang in_sample vanilla* transplant*"
 _OF_TEST = "component pooling split lang"
+_RUNS = "task=tasks.0 run=runs.0 other_run=runs.1"
+_COMPARED = f"{_RUNS} measure component lang=@lang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,41 @@ TABLES: tuple[FigureTable, ...] = (
         "task run=runs.0 other_run=runs.1 differs component spearman=agreement^ "
         "largest_difference=largest cells=agreement.cells n=agreement.n "
         "clusters=agreement.clusters seed=agreement.seed same_pick=@same_pick",
+        of="summary",
+    ),
+    FigureTable(
+        "compared",
+        f"{_COMPARED} first_source=pairs.0.0 first_target=pairs.0.1 second_source=pairs.1.0 "
+        "second_target=pairs.1.1 first_control=controls.0 second_control=controls.1 first* second* "
+        "difference* margin test! visible outcome",
+        "comparison > differences",
+        of="summary",
+    ),
+    FigureTable(
+        "compared_by_language",
+        f"{_COMPARED} difference=@itself*",
+        "comparison > differences > by_language",
+        of="summary",
+    ),
+    FigureTable(
+        "difference_map",
+        f"{_RUNS} component source target first_gain second_gain difference "
+        "difference_low difference_high n clusters seed",
+        "comparison > maps > cells",
+        of="summary",
+    ),
+    FigureTable(
+        "answers_that_differ",
+        "where item other_item lang question first second first_correct second_correct change",
+        "comparison > answers",
+        of="summary",
+    ),
+    FigureTable(
+        "replication",
+        f"{_RUNS} component=declared.component source=pair.0 target=pair.1 "
+        "least_gain=declared.least_gain declared_again own_pair first* gain* p=p_value visible "
+        "verdict",
+        "comparison > replication",
         of="summary",
     ),
     FigureTable(

@@ -48,7 +48,7 @@ _ANSWERED_BY = ("control", "answered_by", "selector", "condition")
 """Columns that say what gave the answers."""
 
 _NOTES = ("source", "target", "layer", "tests", "permutations", "resamples", "cells", "p_bh",
-    "languages",
+    "languages", "first_source", "first_target", "second_source", "second_target",
 )  # fmt: skip
 """Numbers that are no figures."""
 

@@ -13,6 +13,7 @@ from crosslatent.analysis.items import ALL, Mask
 from crosslatent.analysis.picked import Picked, at_pairs, pairs_of_items
 from crosslatent.core.specs import Component
 from crosslatent.stats import (
+    CONFIDENCE,
     Detectable,
     Estimate,
     Floats,
@@ -23,6 +24,7 @@ from crosslatent.stats import (
     effect_sizes,
     holm,
 )
+from crosslatent.stats.clusters import share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,43 @@ def corrected(p_values: Sequence[float | None], family: str) -> list[Corrected]:
 def uncorrected(p_value: float | None) -> Corrected:
     """The p-value of a single test, such as a pre-registered comparison; not adjusted."""
     return Corrected(p_value, None, None, "", 1)
+
+
+def ends(estimate: Estimate) -> tuple[float, float] | None:
+    """The interval of a difference, also where no cluster differs from the others.
+
+    There, as many clusters may hide a share of differing ones: up to the upper end of the exact
+    interval of none out of them.
+    """
+    if estimate.low is not None and estimate.high is not None:
+        return estimate.low, estimate.high
+    if estimate.value is None or estimate.undefined or not estimate.clusters:
+        return None
+    hidden = share_interval(0.0, estimate.clusters, CONFIDENCE)[1]
+    return estimate.value - hidden, estimate.value + hidden
+
+
+def within(estimate: Estimate, margin: float) -> bool:
+    """The whole interval lies within the margin: two one-sided tests at 2.5 % each."""
+    found = ends(estimate)
+    return found is not None and -margin < found[0] and found[1] < margin
+
+
+def visible(after: Floats, before: Floats, clusters: Sequence[str]) -> float | None:
+    """The smallest difference that data like these show in 80 % of samples, as a share.
+
+    Where nothing differs, the largest share of clusters that may differ all the same; None without
+    data.
+
+    Args:
+        after: by item, shape (n,); NaN = missing.
+        before: the same.
+        clusters: length n.
+    """
+    found = detectable_difference(after, before, clusters)
+    if found.value is None and found.clusters:
+        return share_interval(0.0, found.clusters, CONFIDENCE)[1]
+    return found.value
 
 
 def significance(

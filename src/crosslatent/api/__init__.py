@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
+    from crosslatent.analysis import Comparison
     from crosslatent.model import Model
     from crosslatent.sweeps import Progress
 
@@ -107,6 +108,31 @@ class Run:
         if component is not None and component not in ran:
             raise PairError(f"The run has no {component!r} rows: it has {', '.join(ran)}.")
         return heatmap(self._reader, check_component(component or ran[0]))
+
+
+def compare(
+    first: Run | str | Path | UPath, second: Run | str | Path | UPath, *, seed: int = 0
+) -> Comparison:
+    """Compare two runs on the questions that both have, the second minus the first.
+
+    Args:
+        first: a run, its folder or its URL.
+        second: another one.
+        seed: of the intervals and tests.
+
+    Returns:
+        The figures with their intervals, maps, and the answers that differ; `to_pandas` has the
+        figures as a table. See docs/runs.md.
+
+    Raises:
+        UsageError: both are one run; or they share no question, and the second one does not repeat
+            the declared headline of the first on others.
+        RunFolderError: one is no run folder, or is damaged.
+    """
+    from crosslatent.analysis import compare as compare_folders
+
+    paths = (one.path if isinstance(one, Run) else one for one in (first, second))
+    return compare_folders(*paths, seed=seed)
 
 
 class SweepOptions(SweepSpec, RunSettings, RaySettings):

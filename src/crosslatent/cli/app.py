@@ -72,12 +72,21 @@ def report(
         list[str], typer.Argument(metavar="RUN...", help="Run folders of sweeps, or their URLs.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")],
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Refuse two runs that share no question, instead of saying so."
+        ),
+    ] = False,
 ) -> None:
-    """Make an HTML report, figures and tables from the rows of one or more runs."""
+    """Make an HTML report, figures and tables from the rows of one or more runs.
+
+    Two runs that share questions are compared: the second minus the first.
+    """
     check_output_folder(out, "summary.json")
     from crosslatent.report import build_report
 
-    print_paths(build_report(runs, out))
+    print_paths(build_report(runs, out, compare=compare))
 
 
 def lm_eval(context: typer.Context) -> None:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
-from crosslatent.report import across, safe
+from crosslatent.report import across, compared_runs, safe
 from crosslatent.report.answers import answers
 from crosslatent.report.figure import Drawn, Reported, draw_run
 from crosslatent.report.front import BIBTEX, Lead, front_view
@@ -54,7 +54,12 @@ class ReportPaths:
 
 @readable()
 def build_report(
-    runs: Sequence[str | Path | UPath], out: Path, *, seed: int = 0, lead: Lead | None = None
+    runs: Sequence[str | Path | UPath],
+    out: Path,
+    *,
+    seed: int = 0,
+    lead: Lead | None = None,
+    compare: bool = False,
 ) -> ReportPaths:
     """Analyse run folders and write their report.
 
@@ -66,20 +71,21 @@ def build_report(
         out: folder for the report, made if it is not there.
         seed: of the intervals.
         lead: what the page starts with, if the runs declare no headline; see `front.front_view`.
+        compare: refuse runs that cannot be compared, instead of saying so.
 
     Raises:
         RunFolderError: a run folder cannot be read, or `out` cannot be written.
-        UsageError: a selector of another package cannot be loaded.
+        UsageError: a selector of another package cannot be loaded; two runs are one; or `compare`,
+            and there are not two that share questions.
     """
     # Its matrices are small: threads wait for each other longer than they work.
     with threadpool_limits(1):
-        return _built(runs, out, seed, lead)
+        return _built(summarise(runs, seed=seed, insist=compare), runs, out, lead)
 
 
 def _built(
-    runs: Sequence[str | Path | UPath], out: Path, seed: int, lead: Lead | None
+    summary: Summary, runs: Sequence[str | Path | UPath], out: Path, lead: Lead | None
 ) -> ReportPaths:
-    summary = summarise(runs, seed=seed)
     opened = [RunData(RunReader(path)) for path in runs]
     test = summary.headline.declared.test if summary.headline else None
     choosing = [
@@ -147,7 +153,8 @@ def pages_of(
     drawn = [draw_run(*one) for one in zip(reported, [folder] * len(names), names, strict=True)]
     views = [run_view(*one) for one in zip(reported, data, drawn, names, strict=True)]
     declares = headline is not None or any(one.manifest.get("headline") for one in data)
-    together = across.sections(summary, folder)
+    versus = compared_runs.sections(summary.comparison, folder)
+    together = [*versus, *across.sections(summary, folder)]
     front = front_view(reported, views, drawn, together, declares=declares, lead=lead)
     script = SCRIPT if any(block.maps for block in front.blocks) else []
     found = {PAGE: render("report.html.j2", front, STYLE, script, bibtex=BIBTEX)}

@@ -52,7 +52,9 @@ class Reported:
     @cached_property
     def estimates(self) -> pd.DataFrame:
         """Every figure of the run in one long table, see `crosslatent.analysis.estimates`."""
-        alone = replace(self.analysis, runs=[self.summary], modules=None, repeats=[])
+        alone = replace(
+            self.analysis, runs=[self.summary], modules=None, repeats=[], comparison=None
+        )
         return long_table(alone, [self.choosing])
 
 
@@ -175,8 +177,13 @@ def draw_one(name: str, run: Reported, stem: Path, width: float) -> Drawn | None
 
 def draw_forest(title: str, rows: Forest, stem: Path) -> Drawn:
     """Draw a forest and write its files."""
-    drawn = _drawn(lambda axes, caption: draw(axes, caption, title, rows), stem)
-    assert drawn is not None, "a forest that is drawn has rows"
+    return draw_figure(lambda axes, caption: draw(axes, caption, title, rows), stem)
+
+
+def draw_figure(draw: Callable[[Axes, list[str]], pd.DataFrame], stem: Path) -> Drawn:
+    """Draw a figure that has rows and is of no single run, and write its files."""
+    drawn = _drawn(draw, stem)
+    assert drawn is not None, "a figure that is drawn has rows"
     return drawn
 
 

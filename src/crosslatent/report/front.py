@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crosslatent.analysis import Summary
 from crosslatent.analysis.data import control_name
 from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core import __version__
 from crosslatent.report import formatting, gains, maps, verdicts
+from crosslatent.report.compared_runs import IN_SHORT, TITLE
 from crosslatent.report.examples import Example
 from crosslatent.report.figure import Drawn, Reported
 from crosslatent.report.verdicts.effects import Beside
@@ -92,12 +94,13 @@ def front_view(
     """
     summary = reported[0].analysis
     headline = summary.headline
-    chosen = [one.choosing for one in reported]
-    lead = None if declares else lead or lead_of(chosen)
-    place = _place(reported, headline, lead)
+    # Of two that are compared, the page is about the first.
+    about = reported[:1] if summary.comparison is not None else reported
+    lead = None if declares else lead or lead_of([one.choosing for one in about])
+    place = _place(about, headline, lead)
     summaries = [one.summary for one in reported]
     return FrontView(
-        title=_title(headline, summaries) if lead is None else lead_title(lead),
+        title=_title(summary, lead),
         models=formatting.listing(dict.fromkeys(run.model for run in summaries if run.model)),
         run=runs[place],
         headline=(card := _card(headline, lead, summaries)),
@@ -106,12 +109,16 @@ def front_view(
         example=_example(runs[place].examples),
         ways=Passage(figures=drawn[place].get("compared", [])),
         blocks=_blocks(reported[place], drawn[place], _component(headline, lead)),
-        missing=[(run.title, run.missing) for run in runs if run.missing],
+        missing=[
+            *((run.title, run.missing) for run in runs if run.missing),
+            *([(TITLE, [summary.comparison_missing])] if summary.comparison_missing else []),
+        ],
         others=[
             OtherRun(run.name, run.title, _said(one))
             for k, (run, one) in enumerate(zip(runs, reported, strict=True))
             if k != place
         ],
+        compared=[part for part in across if part.title in IN_SHORT],
         across=across,
     )
 
@@ -174,16 +181,17 @@ def carries(runs: Sequence[RunSummary]) -> bool:
     return any(run.components for run in runs) or not any(run.conditions for run in runs)
 
 
-def _title(headline: HeadlineResult | None, runs: Sequence[RunSummary]) -> str:
-    if headline is None and not carries(runs):
+def _title(summary: Summary, lead: Lead | None) -> str:
+    if summary.comparison is not None:
+        return TITLE
+    if lead is not None:
+        return lead_title(lead)
+    if summary.headline is None and not carries(summary.runs):
         return "A model under conditions"
-    if headline is None:
+    if summary.headline is None:
         return "Carrying one activation from one language to another"
-    return (
-        f"Carrying one activation across: {formatting.count(headline.repaired, 'answer')} "
-        "repaired, "
-        f"{headline.broken} broken"
-    )
+    repaired = formatting.count(summary.headline.repaired, "answer")
+    return f"Carrying one activation across: {repaired} repaired, {summary.headline.broken} broken"
 
 
 def lead_of(choosing: Sequence[Choosing]) -> Lead | None:

@@ -137,6 +137,7 @@ class FrontView:
         blocks: other figures of `run`; the first may be a heat map.
         missing: by run, what was not run, and how to get it.
         others: all other runs.
+        compared: two runs side by side, in short.
         across: what the runs say together; it has a page of its own.
     """
 
@@ -151,4 +152,5 @@ class FrontView:
     blocks: list[Passage]
     missing: list[tuple[str, list[str]]]
     others: list[OtherRun]
+    compared: list[Section]
     across: list[Section]

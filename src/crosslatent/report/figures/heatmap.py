@@ -25,23 +25,39 @@ def heatmap(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
     """Gain of every pair of layers; share of changed outputs without gold answers."""
     grid = own_grids(run.summary, run.part, run.split)[0]
     view, end = map_view(grid), 100 * limit(run.summary, grid)
+    unit = (
+        "points above or below the unmodified answers" if view.has_gain else "% of outputs changed"
+    )
+    draw_map(axes, view, end, unit)
+    where = "" if grid.split == ALL else f", {safe.short(grid.split)} questions"
+    name = formatting.first_upper(formatting.component(run.part))
+    axes.set(title=f"{name}{where}")
+    pick = pooled(run.summary, run.part)
+    if pick is not None:
+        _outline(axes, pick.choices[ALL].pair)
+    caption.append(caption_of(grid))
+    return _table(grid)
+
+
+def draw_map(axes: Axes, view: MapView, end: float, unit: str) -> None:
+    """Cells of all pairs with their scale.
+
+    Args:
+        axes: what to draw on.
+        view: the cells.
+        end: of the scale, in points or percent.
+        unit: what is drawn, below the scale.
+    """
     stops = colours.DIVERGING_LIGHT if view.has_gain else colours.SEQUENTIAL_LIGHT
     scale = LinearSegmentedColormap.from_list("scale", list(stops))
     low = -end if view.has_gain else 0.0
     _cells(axes, view, scale, low, end)
-    where = "" if grid.split == ALL else f", {safe.short(grid.split)} questions"
-    name = formatting.first_upper(formatting.component(run.part))
-    axes.set(title=f"{name}{where}", xlabel="target layer (where the vector lands)")
+    axes.set_xlabel("target layer (where the vector lands)")
     axes.set_ylabel("source layer (where it is read)")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_aspect("equal")
-    pick = pooled(run.summary, run.part)
-    if pick is not None:
-        _outline(axes, pick.choices[ALL].pair)
-    _bar(axes, scale, low, end, "points" if view.has_gain else "% of outputs changed")
-    caption.append(caption_of(grid))
-    return _table(grid)
+    _bar(axes, scale, low, end, unit)
 
 
 def _cells(
@@ -97,8 +113,7 @@ def _bar(axes: Axes, scale: LinearSegmentedColormap, low: float, high: float, ti
             gid=f"cell-tick-{place}",
         )
     bar.set(xlim=(0, 1), ylim=(0, 1), yticks=[], xticks=[])
-    name = f"{title} above or below the unmodified answers" if low < 0 else title
-    bar.set_xlabel(name, fontsize=7.5, labelpad=12)
+    bar.set_xlabel(title, fontsize=7.5, labelpad=12)
     bar.spines[:].set_visible(False)
 
 

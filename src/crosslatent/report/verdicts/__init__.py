@@ -1,6 +1,7 @@
 """Sentences that judge: one template and one condition for each id (see `family`)."""
 
 from crosslatent.report.verdicts.choosing import BEATS, RECOVERS, STRICT
+from crosslatent.report.verdicts.comparing import COMPARED, REPLICATION
 from crosslatent.report.verdicts.diagnosis import (
     CARRIED,
     CLAIM,
@@ -47,6 +48,8 @@ FAMILIES = (
     STRICT,
     RANKING,
     FINDING,
+    COMPARED,
+    REPLICATION,
 )
 """Every family; every id of theirs has a test."""
 
@@ -55,6 +58,7 @@ __all__ = [
     "BOUND",
     "CARRIED",
     "CLAIM",
+    "COMPARED",
     "EXPLORATORY",
     "FAMILIES",
     "FEWEST",
@@ -68,6 +72,7 @@ __all__ = [
     "PASS_AT_K",
     "RANKING",
     "RECOVERS",
+    "REPLICATION",
     "SPELLED",
     "STRICT",
     "TRAITS",
