@@ -170,7 +170,8 @@ class Selected(Shown):
         else:
             what = {"other": "answer the other prompt"}.get(self.way, "leave the answer as it is")
         cost = f"{self.cost:.3g} times the forward passes of one answer"
-        facts = Rows([("chosen", what), ("among", f"{self.candidates} pairs"), ("cost", cost)])
+        among = f"{self.candidates} pairs" if self.candidates else "both prompts"
+        facts = Rows([("chosen", what), ("among", among), ("cost", cost)])
         both = before_and_after(self.vanilla, self.output, "as chosen")
         return Card(
             f"Chosen by {self.selector}", [facts, both, Sentences(self.warnings, soft=True)]

@@ -34,6 +34,9 @@ class Captures(dict[Component, Tensor], Shown):
         super().__init__(vectors)
         self.prompts = prompts
 
+    def __repr__(self) -> str:
+        return self._card().text()
+
     def _card(self) -> Card:
         rows = []
         for kind, vectors in self.items():

@@ -209,10 +209,10 @@ def saved_card(saved: SavedSelector) -> Card:
     model, task = origin.get("model") or {}, origin.get("task") or {}
     facts = [
         ("what it does", saved.about),
-        ("pairs", formatting.listing([*pairs[:8], *more]) or "none"),
+        ("transplants", formatting.listing([*pairs[:8], *more]) or "none"),
         ("cost", f"{fitted.cost:.3g} times the forward passes of one answer"),
-        ("fitted on", f"{origin.get('items', '?')} questions of {task.get('name') or '?'}"),
-        ("for the model", str(model.get("name") or "?")),
+        ("fitted on", f"{origin.get('items', '?')} questions ({task.get('name') or 'no name'})"),
+        ("for the model", str(model.get("name") or "no name")),
     ]
     measured = origin.get("measured") or {}
     return Card(f"Chooser {saved.name}", [Rows(facts), Sentences([measured.get("sentence", "")])])
