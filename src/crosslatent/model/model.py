@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from crosslatent.core.cards import Card, Rows, Shown
+from crosslatent.core.costs import human_bytes
 from crosslatent.core.errors import ModelError, PairError
 from crosslatent.core.seen import Seen
 from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component, canonical_hash
@@ -238,13 +239,11 @@ class Model(Shown):
         return tuple(found)
 
     def _card(self) -> Card:
-        weights = list(self.hf.parameters())
-        size = sum(each.numel() * each.element_size() for each in weights)
-        count = sum(each.numel() for each in weights)
+        count, size = self.hf.num_parameters(), human_bytes(self.hf.get_memory_footprint())
         places = ", ".join(sorted({str(each) for each in self.devices}))
         facts = [
             ("kind", f"{type(self.hf).__name__}, {self.n_layers} blocks of width {self.d_model}"),
-            ("weights", f"{count:,} in {str(self.dtype).removeprefix('torch.')}, {_bytes(size)}"),
+            ("weights", f"{count:,} in {str(self.dtype).removeprefix('torch.')}, {size}"),
             ("device", places),
             ("prompts", f"up to {self.context_length or 'any number of'} tokens, answers included"),
         ]
@@ -263,12 +262,6 @@ class Model(Shown):
         if len(known) == len(ids):
             return ""
         return self._decoded(known, skip_special_tokens=skip_special_tokens)
-
-
-def _bytes(size: int) -> str:
-    """A size in the unit that gives it few digits."""
-    power = min((max(size, 1).bit_length() - 1) // 10, 4)
-    return f"{size / 1024**power:.3g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
 def _found_modules(model: Model) -> list[tuple[str, ...]]:

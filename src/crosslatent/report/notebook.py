@@ -38,7 +38,9 @@ def run_card(reader: RunReader) -> Card:
     rows = data.con.execute("SELECT count(*) FROM rows").fetchall()[0][0]
     items = data.items
     model = PurePath(str(reader.manifest.get("model", {}).get("name", ""))).name
+    task = (reader.manifest.get("task") or {}).get("name") or "some questions"
     size = [
+        ("folder", reader.name),
         ("model", f"{model}, {data.n_layers} blocks"),
         ("questions", f"{len(items.ids):,} ({formatting.listing(_languages(data))})"),
         ("rows", f"{rows:,}"),
@@ -50,7 +52,7 @@ def run_card(reader: RunReader) -> Card:
     best = {} if finding is None else {finding.pair.component: finding.pair}
     parts: list[Part] = [Rows(size), Sentences(said), Sentences([divided], soft=True)]
     parts += _maps(data, {name: (one.source, one.target) for name, one in best.items()})
-    return Card(f"Run {reader.name}", [*parts, *_bounds(data)])
+    return Card(f"Run of {task}", [*parts, *_bounds(data)])
 
 
 def _languages(data: RunData) -> list[str]:
