@@ -28,7 +28,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-contracts test-device test-lowest test-newest test-newest-part \
-	lint format bench demo-model docs docs-planted models pins clean $(NEWEST)
+	lint format bench demo-model docs docs-planted notebooks models pins clean $(NEWEST)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ docs: $(VENV)/.stamp-base ## write docs/cli.md, docs/run-folder.md and docs/scal
 
 docs-planted: $(VENV)/.stamp-base ## sweep all planted variants, write their part of docs/planted.md and its pictures
 	$(BIN)/python -m scripts.planted_docs
+
+notebooks: $(VENV)/.stamp-dev ## execute docs/notebooks/*.ipynb and save their outputs
+	$(BIN)/python -m scripts.notebooks
 
 models: $(VENV)/.stamp-dev ## run the contracts on all families, write docs/models.json and docs/models.md
 	$(BIN)/python -m scripts.models_docs

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.settings import complete, documented, part
 from crosslatent.core.specs import Component, check_component
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from crosslatent.sweeps import Progress
 
 
-class Run:
+class Run(Shown):
     """A run folder: rows as a data frame, upper bounds and heat maps."""
 
     def __init__(self, path: str | Path | UPath) -> None:
@@ -46,6 +47,14 @@ class Run:
         """
         self._reader = RunReader(path)
         self.path = self._reader.path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _card(self) -> Card:
+        from crosslatent.report.notebook import run_card
+
+        return run_card(self._reader)
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `runs.schema.ROWS`."""
@@ -108,6 +117,8 @@ class Run:
         if component is not None and component not in ran:
             raise PairError(f"The run has no {component!r} rows: it has {', '.join(ran)}.")
         return heatmap(self._reader, check_component(component or ran[0]))
+
+    plot = heatmap
 
 
 def compare(

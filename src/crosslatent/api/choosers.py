@@ -17,9 +17,10 @@ import numpy as np
 from crosslatent.answering.ask import Prompted, ask
 from crosslatent.answering.gradients import AttributionScore, attribute
 from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts, spell
-from crosslatent.api.transplants import Selected
+from crosslatent.api.transplants import Selected, ends, texts
 from crosslatent.core import shared_settings as shared
 from crosslatent.core import specs
+from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import AsChat, Site, TransplantSpec
@@ -54,7 +55,7 @@ _Records = tuple[Record, dict[TransplantSpec, Record], Record | None]
 """What was answered to one question: unmodified, with each candidate, and to aux."""
 
 
-class Chooser:
+class Chooser(Shown):
     """A fitted selector, or one fixed pair, with which a model answers.
 
     Attributes:
@@ -64,6 +65,11 @@ class Chooser:
     def __init__(self, saved: SavedSelector) -> None:
         """Take a selector that was fitted or read."""
         self.saved = saved
+
+    def _card(self) -> Card:
+        from crosslatent.report.notebook import saved_card
+
+        return saved_card(self.saved)
 
     @documented(shared.AnswerSettings)
     def answers(
@@ -364,8 +370,6 @@ class _Chunk:
     ) -> Selected:
         setting, item = self._setting, self._items[place]
         main, aux = self._main[place], self._aux[place]
-        ends = (self._model.decoder_reads(ids)[-1] for ids in (main, aux))
-        main_token, aux_token = map(self._model.token_text, ends)
         thought = thought_note(
             self._model,
             Prompt(item.main),
@@ -379,17 +383,11 @@ class _Chunk:
             selector=setting.saved.name,
             chosen=pairs[choice] if choice >= 0 else None,
             way="transplant" if choice >= 0 else "other" if choice == OTHER else "unmodified",
-            vanilla=self._model.text_of(list(vanilla.ids)),
-            output=self._model.text_of(list(output.ids)),
-            vanilla_ids=vanilla.ids,
-            output_ids=output.ids,
+            **texts(self._model, vanilla, output),
             candidates=len(pairs),
             cost=setting.saved.fitted.cost,
             warnings=(*unlike, *([thought] if thought else [])),
-            main_token=main_token,
-            aux_token=aux_token,
-            main_length=len(main),
-            aux_length=len(aux),
+            **ends(self._model, main, aux),
             trained_on=files.was_fitted_on(setting.saved, map(text_key, (item.main, item.aux))),
         )
 

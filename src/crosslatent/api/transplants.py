@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Unpack
 
 from crosslatent.core import shared_settings as shared
 from crosslatent.core import specs
+from crosslatent.core.cards import (
+    MOST_TOKENS,
+    Card,
+    Part,
+    Rows,
+    Sentences,
+    Shown,
+    TextIn,
+    TokenLine,
+)
 from crosslatent.core.errors import PromptError
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Component, Site, TransplantSpec
@@ -23,7 +33,7 @@ from crosslatent.model.prompts import check_positions
 
 
 @dataclass(frozen=True, slots=True)
-class TransplantResult:
+class TransplantResult(Shown):
     """One transplant beside the unmodified answer.
 
     Attributes:
@@ -41,6 +51,7 @@ class TransplantResult:
         main_length, aux_length: tokens of the prompts.
         thought: mark of the thought that main ends in, which the answer then begins in; None if it
             ends in none.
+        main_pieces, aux_pieces: the last tokens of the prompts as texts, to be shown.
     """
 
     vanilla: str
@@ -58,6 +69,8 @@ class TransplantResult:
     main_length: int
     aux_length: int
     thought: str | None = None
+    main_pieces: tuple[str, ...] = field(default=(), repr=False)
+    aux_pieces: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def same_last_token(self) -> bool:
@@ -74,15 +87,48 @@ class TransplantResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; `thought` only if there is one."""
-        plain = asdict(self)
-        if self.thought is None:
-            del plain["thought"]
-        return plain
+        """Plain data, for JSON; `thought` only if there is one, and no pieces."""
+        left_out = {"main_pieces", "aux_pieces", *(["thought"] if self.thought is None else [])}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+    def _card(self) -> Card:
+        from crosslatent.report import formatting
+
+        main = TransplantSpec(self.component, self.source, self.target)
+        copied = formatting.listing(map(in_words, (main, *self.also)))
+        strength = "" if self.strength == 1 else f", strength {self.strength:g}"
+        tokens = formatting.count(self.positions, "token")
+        unlike = "" if self.same_last_token else "The prompts end in different tokens."
+        blank = "Both prompts end in a blank: answers suffer." if self.ends_in_blank else ""
+        lines = [
+            TokenLine(f"{role} (marked: {what})", pieces, self.positions, length <= len(pieces))
+            for role, what, pieces, length in (
+                ("Other prompt", "read", self.aux_pieces, self.aux_length),
+                ("Prompt", "replaced", self.main_pieces, self.main_length),
+            )
+            if pieces
+        ]
+        end = [before_and_after(self.vanilla, self.output), Sentences([unlike, blank], soft=True)]
+        return Card(f"Transplant of {copied}: last {tokens}{strength}", [*lines, *end])
+
+
+def in_words(pair: TransplantSpec) -> str:
+    """A transplant in words: ``feed-forward 7 -> 6``, with an arrow."""
+    from crosslatent.report import formatting
+
+    return f"{formatting.component(pair.component)} {pair.source} \u2192 {pair.target}"
+
+
+def before_and_after(vanilla: str, output: str, name: str = "with the transplant") -> Part:
+    """Both answers below each other, the second one under a name."""
+    changed = "the same" if vanilla == output else "changed"
+    return Rows(
+        [("unmodified", TextIn(vanilla), ""), (name, TextIn(output), changed)],
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(Shown):
     """The chosen answer beside the unmodified one.
 
     Attributes:
@@ -118,6 +164,19 @@ class Selected:
         """Plain data, for JSON."""
         return asdict(self)
 
+    def _card(self) -> Card:
+        if self.chosen is not None:
+            what = f"transplant {in_words(self.chosen)}"
+        else:
+            what = {"other": "answer the other prompt"}.get(self.way, "leave the answer as it is")
+        cost = f"{self.cost:.3g} times the forward passes of one answer"
+        among = f"{self.candidates} pairs" if self.candidates else "both prompts"
+        facts = Rows([("chosen", what), ("among", among), ("cost", cost)])
+        both = before_and_after(self.vanilla, self.output, "as chosen")
+        return Card(
+            f"Chosen by {self.selector}", [facts, both, Sentences(self.warnings, soft=True)]
+        )
+
 
 @dataclass(slots=True)
 class _Prompts:
@@ -147,24 +206,33 @@ class _Prompts:
             for one in edits
         )
 
-    def ends(self) -> dict[str, Any]:
-        """The last tokens and the lengths, as results have them."""
-        main, aux = (self.model.decoder_reads(ids)[-1] for ids in (self.main, self.aux))
+    def pieces(self) -> dict[str, Any]:
+        """The ends of both prompts, cut at tokens; an encoder's prompt, then the decoder's."""
+        started = self.model.decoder_reads(()) if self.model.has_encoder else ()
         return {
-            "main_token": self.model.token_text(main),
-            "aux_token": self.model.token_text(aux),
-            "main_length": len(self.main),
-            "aux_length": len(self.aux),
+            name: self.model.pieces((*ids, *started)[-MOST_TOKENS:])
+            for name, ids in (("main_pieces", self.main), ("aux_pieces", self.aux))
         }
 
 
-def _texts(model: Model, vanilla: Decoded, output: Decoded) -> dict[str, Any]:
+def texts(model: Model, vanilla: Decoded, output: Decoded) -> dict[str, Any]:
     """Both answers, as results have them."""
     return {
         "vanilla": model.text_of(list(vanilla.ids)),
         "output": model.text_of(list(output.ids)),
         "vanilla_ids": vanilla.ids,
         "output_ids": output.ids,
+    }
+
+
+def ends(model: Model, main: Sequence[int], aux: Sequence[int]) -> dict[str, Any]:
+    """The last tokens and the lengths of two prompts, as results have them."""
+    main_last, aux_last = (model.decoder_reads(ids)[-1] for ids in (main, aux))
+    return {
+        "main_token": model.token_text(main_last),
+        "aux_token": model.token_text(aux_last),
+        "main_length": len(main),
+        "aux_length": len(aux),
     }
 
 
@@ -203,12 +271,13 @@ def transplant(
     prompts.capture(edit.component for edit in edits)
     rows = [(), prompts.row(*edits)]
     return TransplantResult(
-        **_texts(model, *oracle.run_rows(model, prompts.main, rows, max_new_tokens=tokens)),
+        **texts(model, *oracle.run_rows(model, prompts.main, rows, max_new_tokens=tokens)),
         **asdict(edits[0]),
         also=tuple(edits[1:]),
         strength=prompts.strength,
         positions=prompts.positions,
-        **prompts.ends(),
+        **ends(model, prompts.main, prompts.aux),
+        **prompts.pieces(),
         thought=open_thought(model, Prompt(main), chat=chat),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from langcodes import Language
@@ -31,6 +31,11 @@ Malay, and a name in Latin letters for anything.
 LEAST_BYTES = 6
 """Letters that a text must have, counted in bytes of UTF-8: six Latin ones, or two Chinese ones."""
 
+_RIGHT_TO_LEFT = (
+    "Adlm", "Arab", "Aran", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi",
+)  # fmt: skip
+"""ISO 15924 codes of scripts in use that are written from right to left."""
+
 _NO_LANGUAGE = "zxx"  # the identifier's answer to text that is no language, such as code
 
 
@@ -51,16 +56,14 @@ def script_of(code: str) -> str | None:
     return None if language is None else language.maximize().script
 
 
-RIGHT_TO_LEFT = frozenset({"Adlm", "Arab", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa"})
-"""Scripts that are written from right to left, by their ISO 15924 codes (Unicode, UAX 9)."""
+def direction(code: str) -> Literal["ltr", "rtl", "auto"]:
+    """How a language is written, as HTML's ``dir`` has it: "ar" is "rtl", "ur-Latn" is "ltr".
 
-
-def direction(code: str) -> str:
-    """How HTML is to lay out text of a language: ``rtl``, ``ltr``, or ``auto`` if not known."""
+    Returns:
+        "auto" for a code that is not known: the first letter of a text decides.
+    """
     script = script_of(code)
-    if script is None:
-        return "auto"
-    return "rtl" if script in RIGHT_TO_LEFT else "ltr"
+    return "auto" if script is None else "rtl" if script in _RIGHT_TO_LEFT else "ltr"
 
 
 def same_language(first: str, second: str) -> bool:

@@ -1,8 +1,8 @@
 """Texts that others wrote: read without surprises, and shown so that they steer nothing.
 
 A run folder, a selector or a task may come from anybody, and the answers of models are untrusted as
-well. So JSON is read with `parse_json`, and texts are printed with `shown`. Pages, figures
-and tables have their own functions, in `crosslatent.report.safe`.
+well. So JSON is read with `parse_json`, and texts are printed with `shown`, and written into
+pages through `in_page`. Figures and tables have their own functions, in `crosslatent.report.safe`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ _STEERING = re.compile(
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # control characters: colours, cursor, clipboard
     r"|[\u202a-\u202e\u2066\u2067]"  # turn the direction of all that follows
     r"|[\ud800-\udfff]"  # halves of characters, which no encoding has
+)
+_NOT_IN_PAGE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters: none of HTML's
+    r"\u202d\u202e"  # write backwards what follows, so that it reads as something else
+    r"\ud800-\udfff\ufffe\uffff]"  # halves of characters, and what is none
 )
 _IN_JSON = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066\u2067\ud800-\udfff]")
 _HALF = re.compile(r"[\ud800-\udfff]")
@@ -112,6 +117,14 @@ def shown(text: str) -> str:
 
 def _spelled(letter: str) -> str:
     return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+
+
+def in_page(value: Any) -> Any:
+    """What a template shows, without characters that a page cannot hold; escaping comes after it.
+
+    For Jinja's ``finalize``, which hands every value of a template through here.
+    """
+    return _NOT_IN_PAGE.sub("\ufffd", value) if type(value) is str else value
 
 
 def ends_in_blank(text: str) -> bool:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
+from crosslatent.core.cards import Bars, Card, Rows, Sentences, Shown
 from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import Component, Site, check_component
 from crosslatent.interventions.rewrites import Window
@@ -21,6 +22,36 @@ Captured = dict[Component, Float[Tensor, "*prompts layers width"]]
 """Component -> vectors; of several prompts or positions, see `capture`."""
 
 
+class Captures(dict[Component, Tensor], Shown):
+    """What `capture` returns: a dict, of which notebooks show shapes and norms.
+
+    Attributes:
+        prompts: how many prompts were given as a list; None if one was given alone.
+    """
+
+    def __init__(self, vectors: Captured, prompts: int | None) -> None:
+        """Take vectors as `capture` describes them."""
+        super().__init__(vectors)
+        self.prompts = prompts
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _card(self) -> Card:
+        rows = []
+        for kind, vectors in self.items():
+            layers = 0 if self.prompts is None else 1
+            norms = vectors.float().norm(dim=-1).movedim(layers, 0)
+            medians = norms.reshape(len(norms), -1).median(dim=1).values
+            shape = " \u00d7 ".join(map(str, vectors.shape))
+            dtype = str(vectors.dtype).removeprefix("torch.")
+            rows.append((kind, shape, dtype, Bars(medians.tolist())))
+        of = "one prompt" if self.prompts is None else f"{self.prompts} prompts"
+        said = "Norms: from block 0 to the last; with several prompts or positions their median."
+        header = ("component", "shape", "dtype", "norm by block")
+        return Card(f"Activations of {of}", [Rows(rows, header), Sentences([said], soft=True)])
+
+
 def capture(
     model: Model,
     prompts: str | Sequence[str],
@@ -30,7 +61,7 @@ def capture(
     side: Side = "left",
     chunk: int | None = None,
     positions: int = 1,
-) -> Captured:
+) -> Captures:
     """Capture components of all blocks at the last real token (XTransplant, arXiv 2412.12686, 3.1).
 
     Args:
@@ -61,8 +92,9 @@ def capture(
     captured = capture_ids(
         model, ids, kinds, batch_size=batch_size, side=side, chunk=chunk, positions=positions
     )
-    single = isinstance(prompts, str)
-    return {kind: vectors[0] for kind, vectors in captured.items()} if single else captured
+    if isinstance(prompts, str):
+        return Captures({kind: vectors[0] for kind, vectors in captured.items()}, None)
+    return Captures(captured, len(texts))
 
 
 @plain_settings()

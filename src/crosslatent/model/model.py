@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from crosslatent.core.cards import Card, Rows, Shown
+from crosslatent.core.costs import human_bytes
 from crosslatent.core.errors import ModelError, PairError
 from crosslatent.core.seen import Seen
 from crosslatent.core.specs import COMPONENTS, OF_EVERY_MODEL, UNITS, Component, canonical_hash
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class Model(Shown):
     """A loaded model; made by `load` or `wrap`.
 
     Attributes:
@@ -221,6 +223,34 @@ class Model:
         """One token as text, as the tokenizer prints it alone; empty if it does not know it."""
         return self._decoded([token_id], skip_special_tokens=False)
 
+    def pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """A text cut at its tokens: joined, the pieces are the text of `ids`.
+
+        A letter that several tokens spell is with the last of them; the others are empty. What is
+        left of a letter at the beginning is left out.
+        """
+        found, done = [], ""
+        for end in range(1, len(ids) + 1):
+            text = self._decoded(ids[:end], skip_special_tokens=False).lstrip("\ufffd")
+            if end < len(ids):
+                text = text.rstrip("\ufffd")
+            found.append(text[len(done) :])
+            done = text
+        return tuple(found)
+
+    def _card(self) -> Card:
+        count, size = self.hf.num_parameters(), human_bytes(self.hf.get_memory_footprint())
+        places = ", ".join(sorted({str(each) for each in self.devices}))
+        facts = [
+            ("kind", f"{type(self.hf).__name__}, {self.n_layers} blocks of width {self.d_model}"),
+            ("weights", f"{count:,} in {str(self.dtype).removeprefix('torch.')}, {size}"),
+            ("device", places),
+            ("prompts", f"up to {self.context_length or 'any number of'} tokens, answers included"),
+        ]
+        more = [self.has_encoder and "cross-attention", self.layer_kinds and "kind of attention"]
+        header = ["blocks", "attention", "feed-forward", *(name for name in more if name)]
+        return Card(self.name, [Rows(facts), Rows(_found_modules(self), header)])
+
     def _decoded(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         try:
             return str(self.tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
@@ -232,6 +262,29 @@ class Model:
         if len(known) == len(ids):
             return ""
         return self._decoded(known, skip_special_tokens=skip_special_tokens)
+
+
+def _found_modules(model: Model) -> list[tuple[str, ...]]:
+    """What was found in which blocks; those that are alike share a row."""
+    names = {module: name for name, module in model.hf.named_modules()}
+    kinds = model.layer_kinds or [""] * model.n_layers
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for layer, (block, kind) in enumerate(zip(model.blocks, kinds, strict=False)):
+        inside = f"{names.get(block.whole, '')}."
+        found = (
+            "" if one is None else f"{names[one].removeprefix(inside)} ({type(one).__name__})"
+            for one in (block.attn, block.ffn, block.cross_attn)
+        )
+        alike.setdefault((*found, kind), []).append(layer)
+    return [(_ranges(layers), *filter(None, found)) for found, layers in alike.items()]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, neighbours together: ``0-3, 5``."""
+    starts = [one for one in numbers if one - 1 not in numbers]
+    ends = [one for one in numbers if one + 1 not in numbers]
+    both = zip(starts, ends, strict=True)
+    return ", ".join(f"{one}" if one == last else f"{one}-{last}" for one, last in both)
 
 
 def identity_of(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class AnswersView:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Extent:
     """Which rows can be read: a condition of SQL on `rows r`, and what is left out."""
 
     where: str
@@ -91,11 +91,11 @@ def _picked(run: RunSummary, split: str | None) -> dict[str, tuple[int, int]]:
     return {component: site.pair for component, site in sites.items() if site is not None}
 
 
-def _shown(data: RunData, picked: Mapping[str, tuple[int, int]]) -> Shown:
+def _shown(data: RunData, picked: Mapping[str, tuple[int, int]]) -> Extent:
     """What can be read of a run: less of a large one."""
     total, true = _counts(data)
     if total <= WHOLE:
-        return Shown("true", "")
+        return Extent("true", "")
     at = " OR ".join(
         f"(r.component = '{component}' AND r.source = {i} AND r.target = {j})"
         for component, (i, j) in picked.items()
@@ -106,12 +106,12 @@ def _shown(data: RunData, picked: Mapping[str, tuple[int, int]]) -> Shown:
     some = f"r.component IS NULL OR {at or 'false'}"
     where_else = "crosslatent export writes all rows as one table"
     if true <= MOST:
-        return Shown(
+        return Extent(
             f"{some} OR r.control = 'none'",
             f"Of {total:,} answers, those with control vectors are here at {pairs} alone; "
             f"{where_else}.",
         )
-    return Shown(
+    return Extent(
         some,
         f"Of {total:,} answers, the unmodified ones and those at {pairs} are here, with the "
         f"controls there; {where_else}.",
@@ -135,7 +135,7 @@ class _Table:
         donors: control -> for each question the place of the one that its vector is of, or -1.
     """
 
-    def __init__(self, data: RunData, shown: Shown) -> None:
+    def __init__(self, data: RunData, shown: Extent) -> None:
         records = _questions(data)
         self.items = [_question(record) for record in records]
         self.cells: dict[str, dict[str, dict[str, list[int]]]] = {}
@@ -193,7 +193,7 @@ def _question(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rows(data: RunData, shown: Shown) -> Iterator[tuple[Any, ...]]:
+def _rows(data: RunData, shown: Extent) -> Iterator[tuple[Any, ...]]:
     condition = "r.condition" if "condition" in data.columns else "NULL"
     result = data.con.execute(
         f"""

@@ -15,27 +15,18 @@ from typing import Any
 
 import pandas as pd
 
-from crosslatent.core.untrusted import json_text
+from crosslatent.core.untrusted import in_page, json_text
+
+__all__ = [
+    "file_stem", "in_csv", "in_figure", "in_page", "in_script", "printable", "short", "write_csv",
+]  # fmt: skip
 
 LONGEST_LABEL = 48
 """Letters of a name in a figure."""
 LONGEST_STEM = 80
 """Letters of a file's name before its ending; most file systems allow 255 bytes for all of it."""
 
-_NOT_IN_PAGE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters: none of HTML's
-    r"\u202d\u202e"  # write backwards what follows, so that it reads as something else
-    r"\ud800-\udfff\ufffe\uffff]"  # halves of characters, and what is none
-)
 _FORMULA = re.compile(r"[=+\-@\t\r]")
-
-
-def in_page(value: Any) -> Any:
-    """What a template shows, without characters that a page cannot hold; escaping comes after it.
-
-    For Jinja's ``finalize``, which hands every value of a template through here.
-    """
-    return _NOT_IN_PAGE.sub("\ufffd", value) if type(value) is str else value
 
 
 def in_script(plain: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from crosslatent.analysis.data import RunData
+from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import RunFolderError, TaskError
 from crosslatent.core.settings import complete, documented, part, unique
 from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
@@ -21,6 +22,7 @@ from crosslatent.core.untrusted import parse_json
 from crosslatent.model import Model
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.report.front import Lead
+from crosslatent.report.notebook import finding_card
 from crosslatent.report.verdicts.outcome import FINDING, use
 from crosslatent.report.verdicts.outcome import whole as percent
 from crosslatent.runs.files import prepare_folder, write_json
@@ -52,7 +54,7 @@ CONTROLS = ("shuffled", "noise", "self")
 
 
 @dataclass(frozen=True, slots=True)
-class Improvement:
+class Improvement(Shown):
     """What came of it.
 
     Attributes:
@@ -87,6 +89,11 @@ class Improvement:
                 "recommended": self.finding.recommended,
             }
         return data
+
+    def _card(self) -> Card:
+        files = f"Report: {self.report}" + (f"; chooser: {self.chooser}" if self.chooser else "")
+        notes = (self.division, *self.warnings, files)
+        return finding_card("What was found", (self.sentence, self.use), notes, self.finding)
 
 
 @documented(ImproveSettings)
