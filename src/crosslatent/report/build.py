@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
+from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.report import across, compared_runs, safe
 from crosslatent.report.answers import answers
 from crosslatent.report.figure import Drawn, Reported, draw_run
@@ -142,9 +143,8 @@ def pages_of(
         paper: gets figures and tables for a paper; None = they are not made.
     """
     headline = summary.headline
-    test = headline.declared.test if headline is not None else None
     reported = [
-        Reported(summary, run, judged_split(run, test), chosen)
+        Reported(summary, run, judged_split(run, _test(headline, chosen)), chosen)
         for run, chosen in zip(summary.runs, choosing, strict=True)
     ]
     names: list[str] = []
@@ -168,6 +168,13 @@ def pages_of(
     for one in zip(reported, data, drawn, views, strict=True):
         found |= _pages_of_run(*one)
     return found
+
+
+def _test(headline: HeadlineResult | None, chosen: Choosing) -> str | None:
+    """The split that was declared, else the one that the finding is of; None without either."""
+    if headline is not None:
+        return headline.declared.test
+    return chosen.finding.names[1] if chosen.finding is not None else None
 
 
 def _index(drawn: Sequence[Mapping[str, list[Drawn]]], together: Sequence[Section]) -> str:

@@ -16,8 +16,8 @@ from crosslatent.report import colours, formatting, safe
 from crosslatent.report.drawing import WIDTH, figure_of, width_of
 from crosslatent.stats import Estimate
 
-_MARGIN = 8.0
-"""Points left free at both sides: a mark may reach over the end of the scale."""
+MARGIN = 13.0
+"""Points left free at both sides: half of ``100 %`` reaches over the end of the scale."""
 _MOST_LINES = 6
 """Lines of a label, a title or a detail that are drawn."""
 _COLOURS = {
@@ -181,7 +181,7 @@ def draw(axes: Axes, caption: list[str], title: str, forest: Forest) -> pd.DataF
     axes.set_ylim(height, 0)
     width = width_of(axes)
     figure.set_size_inches(width / 72, height / 72)
-    axes.set_position((_MARGIN / width, 0, 1 - 2 * _MARGIN / width, 1))
+    axes.set_position((MARGIN / width, 0, 1 - 2 * MARGIN / width, 1))
     caption.append(forest.caption)
     return pd.DataFrame.from_records(
         [

@@ -12,7 +12,7 @@ from crosslatent.analysis.passk import PassAtK
 from crosslatent.report import colours, formatting
 from crosslatent.report.drawing import WIDTH, figure_of, width_of
 from crosslatent.report.figure import Reported, register_figure
-from crosslatent.report.forest import sizes
+from crosslatent.report.forest import MARGIN, sizes
 
 _HEAD, _EACH, _FOOT = 26.0, 62.0, 22.0
 """Points above the bars, for each of them, and below."""
@@ -32,11 +32,11 @@ def luck(axes: Axes, caption: list[str], run: Reported) -> pd.DataFrame:
         rows += _bar(axes, place, bound, plain[bound.component], sampled.get(bound.component))
     caption.append(
         "Share of questions that at least one pair of layers solves (upper bound), beside as many "
-        "attempts with vectors that know nothing of the answer: what these solve, too, is luck. "
+        "attempts with vectors that know nothing of the answer: luck. "
         f"{sizes([one.strongest.true for one in bounds])}."
     )
     if sampled:
-        caption.append("Diamond: the unmodified model sampled (pass@K), without any transplant.")
+        caption.append("Diamond: the unmodified model sampled (pass@K).")
     return pd.DataFrame.from_records(rows)
 
 
@@ -44,7 +44,7 @@ def _frame(axes: Axes, bars: int) -> None:
     figure, width, height = figure_of(axes), width_of(axes), _HEAD + bars * _EACH + _FOOT
     figure.set_layout_engine("none")
     figure.set_size_inches(width / 72, height / 72)
-    axes.set_position((8 / width, 0, 1 - 16 / width, 1))
+    axes.set_position((MARGIN / width, 0, 1 - 2 * MARGIN / width, 1))
     axes.set(xlim=(0, 1), ylim=(height, 0))
     axes.set_axis_off()
     axes.text(0, 4, "How much is luck", va="top", fontsize=11, color=colours.INK, gid="strong")
