@@ -208,8 +208,9 @@ pairs: a hundred more questions in a language help, a thousand more pairs do not
 
 - A slice has at most {largest} rows. In the 70B model's sweep over all pairs, that is about
   {seconds_per_slice} seconds of work, and gives one part of about {part}. If that many rows take
-  longer, a single process closes a part after about {slice:.0f} seconds; with `--ray`, slices are
-  smaller if there are few rows per worker. A crash loses only the slices in progress.
+  longer, a single process closes a part after about {slice:.0f} seconds; with workers
+  (`--processes`, `--ray`), slices are smaller if there are few rows per worker. A crash loses only
+  the slices in progress.
 - Two inputs are read more than once, and the estimates exclude this: every slice reads the prompts
   of the questions it has rows of, and every worker with rows of the control `mean` reads the aux
   prompts of a whole language and split.

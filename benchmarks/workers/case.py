@@ -24,16 +24,23 @@ def run(model: Path, out: Path, items: int, workers: int, slice_rows: int | None
         workers: of Ray; 0 for this process alone.
         slice_rows: rows of a slice.
     """
-    from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
+    from crosslatent.distributed import (
+        Cluster,
+        ModelSource,
+        SweepJob,
+        run_on_workers,
+        workers_at,
+    )
     from crosslatent.model import load
     from crosslatent.sweeps import SweepSpec, run_sweep
 
     spec = SweepSpec(component=("attn", "ffn"), max_new_tokens=NEW_TOKENS)
     started = time.monotonic()
     if workers:
-        job = SweepJob(ModelSource.of(model), task(items), spec, str(out))
-        with counted() as parts:
-            outcome = run_on_ray(job, Cluster(workers=workers), slice_rows=slice_rows)
+        job = SweepJob(task(items), spec, str(out))
+        place = Cluster(workers=workers)
+        with counted() as parts, workers_at(place, ModelSource.of(model)) as pool:
+            outcome = run_on_workers(job, pool, slice_rows=slice_rows)
     else:
         parts = []
         outcome = run_sweep(load(model), task(items), spec, out)

@@ -6,21 +6,31 @@ row exists: seed, splits, controls, and the one comparison that counts (`HEADLIN
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from crosslatent.analysis import Headline, declaration
 from crosslatent.analysis.headline import BLIND
 from crosslatent.analysis.pair_choice import PairChoice, pilot_pair
 from crosslatent.core.specs import CONTROLS
-from crosslatent.model import Model, load
+from crosslatent.distributed import (
+    ModelSource,
+    SweepJob,
+    WorkerPool,
+    cores_here,
+    run_on_workers,
+    workers_at,
+)
+from crosslatent.model import Model
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.runs.reader import RunReader
-from crosslatent.sweeps import Progress, SweepSpec, run_sweep
+from crosslatent.sweeps import Progress, SweepOutcome, SweepSpec, run_sweep
+from crosslatent.sweeps.bookkeeping import Show
 from crosslatent.tasks import Task, load_task
 
 TUNE, TEST = "pilot", "final"
@@ -28,6 +38,14 @@ TASKS = ("demo-facts", "demo-codes")
 HEADLINE = Headline(
     task=TASKS[0], component="ffn", tune=TUNE, test=TEST, least_gain=0.05, controls=BLIND
 )
+SHIPPED = ModelSource(
+    str(files("crosslatent") / "data" / "demo" / "model"),
+    device="cpu",
+    dtype="float32",
+    name="crosslatent demo model",
+)
+MOST_PROCESSES = 4
+"""Beyond so many, most of the time is that of the report."""
 SEED = 0
 RUNS = "runs"
 MARKER = f"{RUNS}/{TASKS[0]}/run.json"
@@ -75,9 +93,21 @@ def shipped_model(device: str = "cpu") -> Model:
 
     It runs on the CPU in float32 unless asked otherwise, so that everybody sees the same figures.
     """
-    folder = files("crosslatent") / "data" / "demo" / "model"
-    model = load(str(folder), device=device, dtype="float32")
-    return replace(model, name="crosslatent demo model")
+    return replace(SHIPPED, device=device).load()
+
+
+@contextmanager
+def demo_workers() -> Iterator[WorkerPool | None]:
+    """Processes that load the shipped model, one per core and at most `MOST_PROCESSES`.
+
+    None where there is one core, or a system on which a sweep has one process.
+    """
+    processes = min(cores_here(), MOST_PROCESSES) if os.name == "posix" else 1
+    if processes == 1:
+        yield None
+        return
+    with workers_at(processes, SHIPPED) as pool:
+        yield pool
 
 
 def task_of(name: str) -> Task:
@@ -115,40 +145,46 @@ def run_demo(
     out: Path,
     *,
     model: Model | None = None,
+    pool: WorkerPool | None = None,
     progress: Callable[[str, Progress], None] | None = None,
 ) -> DemoOutcome:
     """Run the demo into `out`, or what is missing of it, and write its report.
 
     Args:
         out: gets ``report.html``, ``summary.json``, figures, tables and the run folders.
-        model: `shipped_model()`, if it is loaded already.
+        model: answers in this process; by default `shipped_model()`.
+        pool: answers instead of a model, see `demo_workers`.
         progress: called after every step of every batch, with the task's name.
 
     Raises:
         RunFolderError: `out` cannot be written, or holds something else.
     """
-    model = model or shipped_model()
+    answering = pool or model or shipped_model()
     runs, rows, seconds = [], 0, 0.0
     for name in TASKS:
-        task = task_of(name)
-        outcome = run_sweep(
-            model,
-            task,
-            spec_of(name),
-            out / RUNS / name,
-            progress=_labelled(progress, name),
-            requested={"task": name, **spec_of(name)},
-            headline=declaration(HEADLINE) if name == HEADLINE.task else None,
-        )
         runs.append(out / RUNS / name)
+        outcome = _sweep(name, runs[-1], answering, _labelled(progress, name))
         rows += outcome.rows
         seconds += outcome.seconds
     return DemoOutcome(build_report(runs, out, seed=SEED), tuple(runs), rows, seconds)
 
 
-def _labelled(
-    progress: Callable[[str, Progress], None] | None, name: str
-) -> Callable[[Progress], Any] | None:
+def _sweep(
+    name: str, out: Path, answering: WorkerPool | Model, progress: Show | None
+) -> SweepOutcome:
+    """Sweep one of the demo's tasks, on workers or with a model in this process."""
+    task, spec = task_of(name), spec_of(name)
+    requested = {"task": name, **spec}
+    headline = declaration(HEADLINE) if name == HEADLINE.task else None
+    if isinstance(answering, Model):
+        return run_sweep(
+            answering, task, spec, out, progress=progress, requested=requested, headline=headline
+        )
+    job = SweepJob(task, spec, str(out.absolute()), requested=requested, headline=headline)
+    return run_on_workers(job, answering, progress=progress)
+
+
+def _labelled(progress: Callable[[str, Progress], None] | None, name: str) -> Show | None:
     if progress is None:
         return None
     return lambda state: progress(name, state)

@@ -13,6 +13,7 @@ import pytest
 from crosslatent.analysis import SCHEMA_VERSION, RunSummary, summarise
 from crosslatent.analysis.items import ALL
 from crosslatent.report import ReportPaths, build_report, drawing, formatting, graded
+from support.pages import text_of
 from support.runs import Record, item, row, write_run
 from support.simulated import simulate
 
@@ -171,7 +172,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def visible(paths: ReportPaths) -> str:
-    text = paths.page.read_text(encoding="utf-8")
+    text = text_of(paths.page)
     return re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
 
 
@@ -210,7 +211,7 @@ def test_tables_hold_what_the_summary_says(tmp_path: Path) -> None:
     for name in ("scores", "scores_at_pair", "fidelity", "fidelity_at_pair", "rules"):
         frame = pd.read_csv(tmp_path / "out" / "tables" / f"{name}.csv")
         assert len(frame) == len(summary[name]) > 0, name
-        assert (tmp_path / "out" / "tables" / f"{name}.tex").is_file()
+        assert (tmp_path / "out" / "tables" / f"{name}.csv").is_file()
     frame = pd.read_csv(tmp_path / "out" / "tables" / "picked.csv")
     tests = [test for pick in summary["picked"] for test in pick["tests"]]
     assert frame["unparseable"].tolist() == pytest.approx(

@@ -345,7 +345,9 @@ def test_other_ends_are_no_blanks(sweep, tmp_path, end):
     ("options", "says"),
     [
         (["--ray-workers=2"], "--ray-workers is about workers of Ray: add --ray"),
-        (["--slice-rows=9"], "--slice-rows is about workers of Ray: add --ray"),
+        (["--slice-rows=9"], "--slice-rows is about workers: add --processes or --ray"),
+        (["--processes=2", "--ray"], "--processes is 2, but with --ray the number of workers is"),
+        (["--processes=0"], "0 is too small: give 1 or more"),
         (["--ray", "--ray-gpus=-1"], "-1 GPUs cannot be given: give 0 or more"),
     ],
 )

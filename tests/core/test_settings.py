@@ -24,7 +24,7 @@ from crosslatent.core.settings import (
     settings_of,
     whole,
 )
-from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec
+from crosslatent.sweeps.spec import RunSettings, SweepSpec, WorkerSettings
 
 
 class Basket(TypedDict, total=False):
@@ -115,7 +115,7 @@ def test_a_part_of_several_groups():
     given = {"engine": "oracle", "strength": 2.0, "ray": "local"}
     assert part(RunSettings, given) == complete(RunSettings, {"engine": "oracle"})
     assert part(SweepSpec, given)["strength"] == 2.0
-    assert part(RaySettings, given)["ray"] == "local"
+    assert part(WorkerSettings, given)["ray"] == "local"
 
 
 def test_run_json_keeps_what_decides_a_result():
@@ -143,7 +143,7 @@ def test_python_shows_settings_as_keywords():
 
 
 def test_every_setting_of_a_sweep_says_what_it_is():
-    for group in (SweepSpec, RunSettings, RaySettings):
+    for group in (SweepSpec, RunSettings, WorkerSettings):
         for name, one in settings_of(group).items():
             assert one.help.endswith("."), name
             assert one.is_switch or one.only_python or one.metavar, name

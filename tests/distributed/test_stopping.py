@@ -15,15 +15,16 @@ import pytest
 from crosslatent.runs import RunReader
 from support.models import save_tiny
 
-pytest.importorskip("ray", reason="Ray is an extra: pip install 'crosslatent[ray]'")
 pytestmark = pytest.mark.slow
 
 LONG = 240.0
 """Seconds for what takes some on a machine that does nothing else."""
 
 
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
+@pytest.fixture(scope="module", params=["--processes=2", "--ray"])
+def command(tmp_path_factory, request):
+    if request.param == "--ray":
+        pytest.importorskip("ray", reason="Ray is an extra: pip install 'crosslatent[ray]'")
     place = tmp_path_factory.mktemp("stopping")
     rows = [
         {"id": f"q{n}", "main": f"Swali la {n}? Jibu:", "aux": f"Question {n}? Answer:"}
@@ -33,7 +34,8 @@ def command(tmp_path_factory):
     prompts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     folder = save_tiny(place / "model")
     fixed = [f"--model={folder}", f"--prompts={prompts}", "--component=attn,ffn"]
-    workers = ["--ray", "--ray-workers=2", "--slice-rows=64"]
+    workers = [request.param, "--slice-rows=64"]
+    workers += ["--ray-workers=2"] * (request.param == "--ray")
     return [sys.executable, "-m", "crosslatent", "sweep", *fixed, "--max-new-tokens=8", *workers]
 
 
@@ -66,7 +68,8 @@ def test_a_stopped_sweep_leaves_nobody_and_goes_on(command, tmp_path, number, co
     assert running.returncode == code, err
     assert said in err
     assert "Traceback" not in err
-    workers = [one for one in below if one.is_running() and "ray::Worker" in " ".join(_line(one))]
+    marks = ("ray::Worker", "crosslatent.distributed.process_workers")
+    workers = [one for one in below if any(mark in " ".join(_line(one)) for mark in marks)]
     until(lambda: not any(map(_alive, workers)))
     before = {part.name for part in out.glob("rows/part-*.parquet")}
     done = subprocess.run(call, capture_output=True, text=True, timeout=LONG, check=False)

@@ -10,7 +10,13 @@ import pytest
 
 from crosslatent.core.errors import ModelError, RunFolderError, SweepError, UsageError
 from crosslatent.distributed import worker_pool as module
-from crosslatent.distributed.cluster import Cluster, Resources, connected, resources
+from crosslatent.distributed.cluster import (
+    Cluster,
+    RayWorkers,
+    Resources,
+    connected,
+    resources,
+)
 from crosslatent.distributed.worker import About, WrittenPart, versions
 from crosslatent.distributed.worker_pool import WorkerPool
 from crosslatent.sweeps.work_units import RowRange, WorkUnit
@@ -61,7 +67,7 @@ class FakeRay:
     def remote(self, _kind):
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start))
 
-    def _start(self, _job):
+    def _start(self, _source):
         self.started += 1
         return _Worker(self, self.started)
 
@@ -105,7 +111,7 @@ def good(worker, method, arguments):
 
 def crew_of(behave, workers=2, **settings):
     ray = FakeRay(behave)
-    return WorkerPool(ray, "job", Resources(workers, 1.0, 0.0), **settings), ray
+    return WorkerPool(RayWorkers(ray, "source", Resources(workers, 1.0, 0.0)), **settings), ray
 
 
 def done(pool):
@@ -119,7 +125,7 @@ ALL = [(n, True) for n in range(20)]
 def test_every_slice_is_done_once(workers):
     pool, ray = crew_of(good, workers)
     pool.first()
-    pool.greet(lambda worker: worker.check.remote(1, {}))
+    pool.greet("check", "job", 1, {})
     assert done(pool) == ALL
     assert (ray.started, ray.killed, pool.lost) == (workers, [], 0)
 
@@ -305,7 +311,52 @@ def test_new_workers_are_asked_first_whether_they_fit():
 
     pool, _ = crew_of(behave)
     pool.first()
-    pool.greet(lambda worker: worker.check.remote(1, {}))
+    pool.greet("check", "job", 1, {})
     assert done(pool) == ALL
     assert sorted(asked) == sorted(set(asked))
     assert set(asked) >= {1, 2, 3}
+
+
+def test_workers_that_answer_late_are_asked_about_the_sweep_of_now():
+    """One that was asked about the sweep before, or not yet, gets no work of this one."""
+    asked = []
+
+    def behave(worker, method, arguments):
+        if method == "check":
+            asked.append((worker, arguments[0]))
+        if method == "do":
+            assert (worker, "second") in asked
+        return good(worker, method, arguments)
+
+    pool, _ = crew_of(behave, workers=5)
+    pool.first()
+    pool.greet("check", "first", 1, {})
+    pool.greet("check", "second", 2, {})
+    assert done(pool) == ALL
+    assert (1, "second") in asked or (2, "second") in asked
+
+
+def test_an_error_ends_the_workers_and_only_that():
+    pool, ray = crew_of(good)
+    with pool.ended_by_errors():
+        assert done(pool) == ALL
+    assert not ray.killed
+    with pytest.raises(KeyboardInterrupt), pool.ended_by_errors():
+        raise KeyboardInterrupt
+    assert sorted(ray.killed) == [1, 2]
+
+
+def test_a_sweep_is_prepared_by_another_worker_if_one_dies_over_it():
+    def behave(worker, method, arguments):
+        if method == "prepare":
+            return "prepared" if worker > deadly else LostError("out of memory")
+        return good(worker, method, arguments)
+
+    deadly = 2
+    pool, _ = crew_of(behave, workers=1)
+    assert pool.ask("prepare", "job") == "prepared"
+    assert pool.lost == 2
+    assert done(pool) == ALL
+    deadly = 99
+    with pytest.raises(SweepError, match=r"died while the sweep was prepared \(out of memory\)"):
+        pool.ask("prepare", "job")

@@ -20,7 +20,7 @@ from crosslatent.runs.contents import readable
 from crosslatent.runs.run_folder import VECTORS
 from crosslatent.runs.run_path import run_path
 from crosslatent.runs.vector_parts import VectorParts
-from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec
+from crosslatent.sweeps.spec import RunSettings, SweepSpec, WorkerSettings, uses_workers
 from crosslatent.tasks import Item, Task, task_of
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def compare(
     return compare_folders(*paths, seed=seed)
 
 
-class SweepOptions(SweepSpec, RunSettings, RaySettings):
+class SweepOptions(SweepSpec, RunSettings, WorkerSettings):
     """The settings of `sweep`."""
 
 
@@ -165,7 +165,7 @@ def sweep(
 
     Args:
         model: the model; or its folder or name on the hub, which is then loaded as `load` does, or,
-            with `ray`, by every worker.
+            with `processes` or `ray`, by every worker.
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
         out: the run folder or its URL, resumed if it holds the same run; None makes a temporary
             folder.
@@ -173,7 +173,7 @@ def sweep(
         {settings}
 
     Raises:
-        UsageError: something in the arguments does not fit the model or the items; with `ray`, a
+        UsageError: something in the arguments does not fit the model or the items; with workers, a
             model that is loaded already.
         SweepError: one item after another fails.
     """
@@ -181,11 +181,11 @@ def sweep(
     from crosslatent.sweeps import run_sweep
 
     complete(SweepOptions, options)
-    spec, ray = part(SweepSpec, options), part(RaySettings, options)
+    spec, asked = part(SweepSpec, options), part(WorkerSettings, options)
     running = part(RunSettings, options)
     task = items if isinstance(items, Task) else task_of(items)
     folder = run_path(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
-    if ray["ray"] is None:
+    if not uses_workers(asked):
         loaded = model if isinstance(model, Model) else load(model)
         outcome = run_sweep(
             loaded, task, spec, folder, progress=progress, warned=_warned, **running
@@ -193,16 +193,16 @@ def sweep(
         return Run(outcome.path)
     if isinstance(model, Model):
         raise UsageError(
-            f"With ray, every worker loads the model itself, but {model.name!r} is loaded already: "
-            "give its folder or name instead."
+            f"With processes or ray, every worker loads the model itself, but {model.name!r} is "
+            "loaded already: give its folder or name instead."
         )
-    from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
+    from crosslatent.distributed import ModelSource, SweepJob, place_of, run_on_workers, workers_at
 
-    job = SweepJob(ModelSource.of(model), task, spec, str(folder.absolute()), running=running)
-    cluster = Cluster(ray["ray"], ray["ray_workers"], ray["ray_gpus"])
-    outcome = run_on_ray(
-        job, cluster, slice_rows=ray["slice_rows"], progress=progress, warned=_warned
-    )
+    job = SweepJob(task, spec, str(folder.absolute()), running=running)
+    with workers_at(place_of(asked), ModelSource.of(model)) as pool:
+        outcome = run_on_workers(
+            job, pool, slice_rows=asked["slice_rows"], progress=progress, warned=_warned
+        )
     return Run(outcome.path)
 
 

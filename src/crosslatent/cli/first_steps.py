@@ -188,18 +188,19 @@ def demo(
         return
     if (variant, noise) != (None, None):
         raise UsageError("--variant and --noise are of planted models: add --planted.")
-    from crosslatent.demo import MARKER, first_look, run_demo, shipped_model
+    from crosslatent.demo import MARKER, demo_workers, first_look, run_demo, shipped_model
 
     out = out or Path("demo-output")
     terminal.check_output_folder(out, MARKER)
     for line in introduction():
         terminal.say(line)
-    with terminal.stoppable():
-        model = shipped_model()
+    with terminal.stoppable(), demo_workers() as pool:
+        model = None
         if not (out / MARKER).exists():
+            model = shipped_model()
             terminal.say(first_words(first_look(model)))
         with terminal.progresses() as show:
-            outcome = run_demo(out, model=model, progress=show)
+            outcome = run_demo(out, model=model, pool=pool, progress=show)
     if outcome.rows:
         terminal.say(f"{outcome.rows:,} answers in {terminal.duration(outcome.seconds)}.")
     summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))

@@ -14,13 +14,18 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import check_output_folder, duration, progress, say, stoppable, warn
 from crosslatent.cli.validation import blank_ends, not_judged
 from crosslatent.core import costs, specs
-from crosslatent.core.errors import CrosslatentError, UsageError
+from crosslatent.core.errors import CrosslatentError
 from crosslatent.core.settings import kept, unique
 from crosslatent.runs.run_path import run_path
-from crosslatent.sweeps.spec import RaySettings, RunSettings, SweepSpec, chat_settings
+from crosslatent.sweeps.spec import (
+    RunSettings,
+    SweepSpec,
+    WorkerSettings,
+    chat_settings,
+    uses_workers,
+)
 
 if TYPE_CHECKING:
-    from crosslatent.distributed import Cluster
     from crosslatent.model import Model
     from crosslatent.sweeps import SweepOutcome, SweepPlan
     from crosslatent.tasks import Item, Task
@@ -47,7 +52,7 @@ def sweep(
     counterparts: questions.CounterpartSettings,
     spec: SweepSpec,
     running: RunSettings,
-    ray: RaySettings,
+    workers: WorkerSettings,
     declare: Annotated[str | None, _DECLARE] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
@@ -57,7 +62,7 @@ def sweep(
     options.check_chat(spec)
     _check_names(spec)
     specs.check_engine(running["engine"])
-    cluster = _cluster_of(ray)
+    alone = not uses_workers(workers)
     auto = counterparts["aux"] is not None
     target = questions.target_language(asked["aux_lang"], asked["prompts"])
     questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
@@ -66,7 +71,7 @@ def sweep(
     check_output_folder(location, "run.json")
     # Workers load the model themselves; here it may still be wanted for counterparts.
     translates = auto and counterparts["translate_with"] == questions.SELF
-    loaded = options.load_model(model) if cluster is None or dry_run or translates else None
+    loaded = options.load_model(model) if alone or dry_run or translates else None
     from crosslatent.sweeps.sweep_run import timed
 
     # Counterparts are asked for at the time of the run's prompts, too.
@@ -98,19 +103,20 @@ def sweep(
     }
     with stoppable(), progress(task.name) as show:
         how: dict[str, Any] = {"progress": show, "warned": warn}
-        if cluster is None:
+        if alone:
             assert loaded is not None
             from crosslatent.sweeps import run_sweep
 
             how |= {"requested": requested, "failures": failures, "headline": headline}
             outcome = run_sweep(loaded, task, spec, location, **how, **running)
         else:
-            from crosslatent.distributed import SweepJob, run_on_ray
+            from crosslatent.distributed import SweepJob, place_of, run_on_workers, workers_at
 
             where, more = str(location.absolute()), (failures, requested, headline, running)
-            job = SweepJob(options.source_of(model), task, spec, where, *more)
-            how |= {"slice_rows": ray["slice_rows"], "tell": say}
-            outcome = run_on_ray(job, cluster, **how)
+            job = SweepJob(task, spec, where, *more)
+            how["slice_rows"] = workers["slice_rows"]
+            with workers_at(place_of(workers), options.source_of(model), say) as pool:
+                outcome = run_on_workers(job, pool, **how)
     _note(task.items)
     _report(outcome, notes)
 
@@ -281,24 +287,6 @@ def _with_address(arguments: Sequence[str]) -> Iterator[str]:
         following = arguments[at + 1 : at + 2]
         if argument == _FLAG and (not following or following[0].startswith("-")):
             yield _LOCAL
-
-
-def _cluster_of(asked: RaySettings) -> Cluster | None:
-    """What the options ask for; None without ``--ray``.
-
-    Raises:
-        UsageError: a setting of workers without ``--ray``.
-    """
-    address = asked["ray"]
-    if address is None:
-        for name, value in asked.items():
-            if value is not None:
-                flag = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag} is about workers of Ray: add --ray, or leave it out.")
-        return None
-    from crosslatent.distributed import Cluster
-
-    return Cluster(address, asked["ray_workers"], asked["ray_gpus"])
 
 
 @dataclass(frozen=True, slots=True)

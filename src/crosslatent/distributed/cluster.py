@@ -7,11 +7,13 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from crosslatent.core.errors import UsageError
+from crosslatent.distributed.worker import ModelSource, SweepJob, Worker
+from crosslatent.distributed.worker_pool import LostWorkerError, ours
 
 LOCAL = "local"
 """The address for a Ray on this machine that is started for the sweep and ends with it."""
@@ -67,6 +69,76 @@ class Resources:
     workers: int
     cpus: float
     gpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class RayWorkers:
+    """Workers of Ray, for a `WorkerPool`.
+
+    Attributes:
+        ray: the module, connected.
+        source: where each loads the model from.
+        resources: how many there are to be, and what each is given.
+    """
+
+    ray: Any
+    source: ModelSource
+    resources: Resources
+    advice: ClassVar[str] = "see Ray's logs on its machine"
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be."""
+        return self.resources.workers
+
+    def start(self) -> Any:
+        """A new worker, placed when there is room for it."""
+        wanted = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
+        return self.ray.remote(Worker).options(**wanted).remote(self.source)
+
+    def share(self, job: SweepJob) -> Any:
+        """A job in Ray's memory: it is handed over once, however large its task."""
+        return self.ray.put(job)
+
+    def call(self, worker: Any, method: str, *arguments: Any) -> Any:
+        """Ask for a method; returns the reference of the answer."""
+        return getattr(worker, method).remote(*arguments)
+
+    def wait(self, references: Sequence[Any], seconds: float) -> Any:
+        """A reference whose answer is there, or None."""
+        ready, _ = self.ray.wait([*references], num_returns=1, timeout=seconds)
+        return ready[0] if ready else None
+
+    def get(self, reference: Any) -> Any:
+        """An answer, or our own exception as it was raised.
+
+        Raises:
+            CrosslatentError: see `worker_pool.ours`.
+            LostWorkerError: the worker has died.
+        """
+        try:
+            return self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            raise ours(error.cause, self.advice) from error
+        except lost_errors(self.ray) as error:
+            raise LostWorkerError(str(error)) from error
+
+    def end(self, worker: Any) -> None:
+        """Kill a worker; what cannot be ended because the cluster is gone has ended with it."""
+        with suppress(self.ray.exceptions.RayError, RuntimeError, ConnectionError, ValueError):
+            self.ray.kill(worker, no_restart=True)
+
+
+def lost_errors(ray: Any) -> tuple[type[Exception], ...]:
+    """Exceptions of Ray that mean that a worker has died, for any reason."""
+    kinds = ray.exceptions
+    return (
+        kinds.RayActorError,
+        kinds.OutOfMemoryError,
+        kinds.NodeDiedError,
+        kinds.WorkerCrashedError,
+        kinds.ObjectLostError,
+    )
 
 
 @contextmanager
@@ -183,7 +255,11 @@ def _arguments(cluster: Cluster) -> dict[str, Any]:
     if cluster.address == LOCAL:
         given |= {"include_dashboard": False, "object_store_memory": _OBJECTS}
         if cluster.workers is not None:
-            affinity = getattr(os, "sched_getaffinity", None)
-            cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-            given["num_cpus"] = max(cluster.workers, cores)
+            given["num_cpus"] = max(cluster.workers, cores_here())
     return given
+
+
+def cores_here() -> int:
+    """Cores of this machine that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -6,8 +6,9 @@ import os
 import platform
 import socket
 import time
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class ModelSource:
         dtype: of the weights.
         quantization: "8bit", "4bit" or None.
         modules: where the modules are, if that is not found.
+        name: what run.json calls the model; its path by default.
     """
 
     path: str
@@ -54,6 +56,7 @@ class ModelSource:
     dtype: str = AUTO
     quantization: str | None = None
     modules: Mapping[str, str] | None = None
+    name: str | None = None
 
     @classmethod
     def of(cls, path: str | Path, **arguments: Any) -> ModelSource:
@@ -68,7 +71,9 @@ class ModelSource:
             ModelError: see `crosslatent.model.load`.
         """
         arguments = {each.name: getattr(self, each.name) for each in fields(self)}
-        return load(**arguments)
+        name = arguments.pop("name")
+        model = load(**arguments)
+        return model if name is None else replace(model, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,6 @@ class SweepJob:
     """A sweep for workers.
 
     Attributes:
-        model: where they load the model from.
         task: the questions.
         spec: what to run.
         location: the run folder: a whole path or a URL that all of them reach.
@@ -84,9 +88,9 @@ class SweepJob:
         requested: the arguments as the user gave them, kept in run.json.
         headline: a comparison declared before any row exists, kept in run.json.
         running: how it is run.
+        key: by which a worker knows it again.
     """
 
-    model: ModelSource
     task: Task
     spec: SweepSpec
     location: str
@@ -94,6 +98,7 @@ class SweepJob:
     requested: Mapping[str, Any] = field(default_factory=dict)
     headline: Mapping[str, Any] | None = None
     running: RunSettings = field(default_factory=lambda: complete(RunSettings, {}))
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +136,12 @@ class WrittenPart:
 
 
 class Worker:
-    """Does work units of a job; what it needs for that is made when it is first needed."""
+    """Does work units of one job after another, with one model."""
 
-    def __init__(self, job: SweepJob) -> None:
-        """Keep the job; nothing is loaded yet, so that a failure is reported as a result."""
-        self._job = job
-        self._path: EnginePath | None = None
+    def __init__(self, source: ModelSource) -> None:
+        """Keep where the model is; nothing is loaded yet, so that a failure is an answer."""
+        self._source = source
+        self._at: _JobAtWork | None = None
 
     def about(self) -> About:
         """Load the model, and say who this is.
@@ -151,24 +156,24 @@ class Worker:
             devices=tuple(sorted(str(device) for device in set(self._model.devices))),
         )
 
-    def prepare(self) -> Prepared:
-        """Resolve and check the sweep.
+    def prepare(self, job: SweepJob) -> Prepared:
+        """Resolve and check a sweep.
 
         Raises:
             UsageError: see `sweeps.plan_sweep`.
         """
-        self._path = chosen_path(self._model, self._job.running["engine"])
-        job = self._job
+        at = self._take(job)
         headline = None if job.headline is None else dict(job.headline)
-        return prepare(self._plan, dict(job.requested), headline)
+        return prepare(at.plan, dict(job.requested), headline)
 
-    def check(self, session: int, manifest: dict[str, Any]) -> None:
-        """Refuse to work where the model, its prompts or the run folder are others than elsewhere.
+    def check(self, job: SweepJob, session: int, manifest: dict[str, Any]) -> None:
+        """Take a job; refuse it where model, prompts or run folder are others than elsewhere.
 
         Raises:
             ModelError: this worker has loaded another model, or its prompts give other token ids.
             RunFolderError: it does not see the run folder, or another session has taken it.
         """
+        at = self._take(job)
         own = self._model.identity_now
         different = [name for name in sorted(own) if own[name] != manifest["model"].get(name)]
         if different:
@@ -177,17 +182,17 @@ class Worker:
                 f"({', '.join(different)} differ): give a folder with the same files, and the same "
                 "dtype, on all machines."
             )
-        if self._plan.tokens.hash != manifest["inputs"]["prompts"]:
+        if at.plan.tokens.hash != manifest["inputs"]["prompts"]:
             raise ModelError(
                 f"On {socket.gethostname()!r} the prompts give other token ids than elsewhere "
-                f"({self._plan.tokens.hash} and {manifest['inputs']['prompts']}): use the same "
+                f"({at.plan.tokens.hash} and {manifest['inputs']['prompts']}): use the same "
                 "versions of transformers and tokenizers on all machines, and a chat template that "
                 "asks neither for the time zone nor for the language of the machine."
             )
-        check_fence(self._location, session)
+        check_fence(at.location, session)
 
     def do(self, piece: WorkUnit, session: int) -> WrittenPart:
-        """Do a work unit and write its part.
+        """Do a work unit of the job that was checked last, and write its part.
 
         Args:
             piece: the work unit.
@@ -198,9 +203,33 @@ class Worker:
             RunFolderError: the part cannot be written, or another session has taken the folder.
             SweepError: one item after another fails.
         """
+        assert self._at is not None, "a worker gets work units after `check`"
+        return self._at.do(piece, session)
+
+    def _take(self, job: SweepJob) -> _JobAtWork:
+        if self._at is None or self._at.job.key != job.key:
+            path = chosen_path(self._model, job.running["engine"])
+            self._at = _JobAtWork(self._model, job, path)
+        return self._at
+
+    @cached_property
+    def _model(self) -> Model:
+        return self._source.load()
+
+
+@dataclass
+class _JobAtWork:
+    """A job and what is made for it when it is first needed."""
+
+    model: Model
+    job: SweepJob
+    path: EnginePath
+
+    def do(self, piece: WorkUnit, session: int) -> WrittenPart:
+        """See `Worker.do`."""
         started = time.monotonic()
         if piece.kind != ROWS_TABLE:
-            found = list(extras(self._plan, piece.kind, piece.ranges, Streak()))
+            found = list(extras(self.plan, piece.kind, piece.ranges, Streak()))
             self._write(piece, session, [made for made, _ in found if made is not None])
             failures = tuple(failure for _, failure in found if failure is not None)
             return WrittenPart(0, failures, (), time.monotonic() - started)
@@ -221,12 +250,12 @@ class Worker:
 
     def _write(self, piece: WorkUnit, session: int, made: Sequence[Extra]) -> None:
         """Write the part of a work unit, unless a later session has taken the folder meanwhile."""
-        check_fence(self._location, session)
+        check_fence(self.location, session)
         table: PartFolder
         if piece.kind == ROWS_TABLE:
-            table = PartTable(self._location / ROWS_TABLE, ROWS)
+            table = PartTable(self.location / ROWS_TABLE, ROWS)
         else:
-            table = extra_at(self._location, piece.kind)
+            table = extra_at(self.location, piece.kind)
         if piece.instead_of is not None:
             _drop(table, part_name(session, piece.instead_of))
         whole = joined(made)
@@ -235,27 +264,24 @@ class Worker:
         name = part_name(session, piece.number)
         table.write(name, whole)
         try:
-            check_fence(self._location, session)
+            check_fence(self.location, session)
         except RunFolderError:
             _drop(table, name)
             raise
 
     @cached_property
-    def _model(self) -> Model:
-        return self._job.model.load()
+    def plan(self) -> SweepPlan:
+        """The sweep, resolved with the model."""
+        return plan_sweep(self.model, self.job.task, self.job.spec, self.job.failures)
 
     @cached_property
-    def _plan(self) -> SweepPlan:
-        return plan_sweep(self._model, self._job.task, self._job.spec, self._job.failures)
+    def location(self) -> RunPath:
+        """The run folder."""
+        return run_path(self.job.location)
 
     @cached_property
     def _answering(self) -> RowWorker:
-        path = self._path or chosen_path(self._model, self._job.running["engine"])
-        return RowWorker(self._plan, path, self._job.running["batch_rows"])
-
-    @cached_property
-    def _location(self) -> RunPath:
-        return run_path(self._job.location)
+        return RowWorker(self.plan, self.path, self.job.running["batch_rows"])
 
 
 def _drop(table: PartFolder, name: str) -> None:

@@ -1,22 +1,21 @@
 """A free worker gets the next work unit. The units of a lost one are done again by another.
 
-Ray places the processes and tells when one is gone. A new worker gets a work unit only when it has
-answered, so that what cannot be placed yet (a node that is gone, a cluster that is busy) holds
-nothing up.
+A `Backend` starts the workers and says when one is gone: Ray (`cluster`), or processes of this
+machine (`process_workers`). A new worker gets a work unit only when it has answered, so that what
+cannot be placed yet (a node that is gone, a cluster that is busy) holds nothing up.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from crosslatent.core.errors import CrosslatentError, SweepError, UsageError
-from crosslatent.distributed.cluster import Resources
-from crosslatent.distributed.worker import About, SweepJob, Worker, WrittenPart, versions
+from crosslatent.distributed.worker import About, SweepJob, WrittenPart, versions
 from crosslatent.sweeps.work_units import WorkUnit
 
 TRIES = 3
@@ -55,35 +54,67 @@ class Result:
     reason: str = ""
 
 
+class LostWorkerError(Exception):
+    """A worker has died, by whatever."""
+
+
+class Backend(Protocol):
+    """Starts workers, each with the model, and carries questions and answers."""
+
+    advice: ClassVar[str]
+    """What to do about a worker that died or failed, as the end of a sentence."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be."""
+
+    def start(self) -> Any:
+        """A new worker; it need not answer yet."""
+
+    def share(self, job: SweepJob) -> Any:
+        """A job in the form in which `call` hands it to many workers."""
+
+    def call(self, worker: Any, method: str, *arguments: Any) -> Any:
+        """Ask for a method of `worker.Worker`; returns a reference to the answer at once."""
+
+    def wait(self, references: Sequence[Any], seconds: float) -> Any:
+        """One of the references whose answer is there; None if there is none in time."""
+
+    def get(self, reference: Any) -> Any:
+        """The answer.
+
+        Raises:
+            CrosslatentError: the worker raised it, or something else (`ours`).
+            LostWorkerError: the worker is gone.
+        """
+
+    def end(self, worker: Any) -> None:
+        """End a worker at once, if it is still there."""
+
+
 @dataclass(slots=True)
 class WorkerPool:
-    """The workers of a sweep.
+    """Workers that have loaded a model, for one sweep after another.
 
     Attributes:
-        ray: the module, connected.
-        job: sent to every worker.
-        resources: how many there are to be.
+        backend: where they are.
         tell: gets a sentence when nothing can be done but wait.
         lost: workers that were lost so far.
     """
 
-    ray: Any
-    job: SweepJob
-    resources: Resources
+    backend: Backend
     tell: Callable[[str], None] = unheard
     lost: int = 0
-    _job: Any = field(default=None, init=False)
-    _starting: dict[Any, Any] = field(default_factory=dict, init=False)
-    """Reference of an answer that is awaited -> the worker that gives it."""
+    _starting: dict[Any, tuple[Any, Any]] = field(default_factory=dict, init=False)
+    """Reference of an answer that is awaited -> the worker that gives it, and what it was asked."""
     _working: dict[Any, tuple[Any, WorkUnit]] = field(default_factory=dict, init=False)
     _free: list[Any] = field(default_factory=list, init=False)
     _ready: Callable[[Any], Any] | None = field(default=None, init=False)
     _failed_starts: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Start the workers; the task is handed to Ray once, however large."""
-        self._job = self.ray.put(self.job)
-        for _ in range(self.resources.workers):
+        """Start the workers."""
+        for _ in range(self.backend.workers):
             self._start()
 
     def __enter__(self) -> Self:
@@ -95,9 +126,19 @@ class WorkerPool:
     def dismiss(self) -> None:
         """End all workers at once: rows that they have not written are run again later."""
         at_work = [worker for worker, _ in self._working.values()]
-        for worker in (*self._free, *at_work, *self._starting.values()):
-            self._end(worker)
+        starting = [worker for worker, _ in self._starting.values()]
+        for worker in (*self._free, *at_work, *starting):
+            self.backend.end(worker)
         self._free, self._working, self._starting = [], {}, {}
+
+    @contextmanager
+    def ended_by_errors(self) -> Iterator[None]:
+        """Inside, whatever is raised ends the workers first."""
+        try:
+            yield
+        except BaseException:
+            self.dismiss()
+            raise
 
     @property
     def size(self) -> int:
@@ -115,24 +156,30 @@ class WorkerPool:
             deque(self._wait(), maxlen=0)
         return self._free[0]
 
-    def ask(self, worker: Any, method: str, *arguments: Any) -> Any:
-        """One worker's answer.
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """The answer of a worker that is there; of another one if it dies over it.
 
         Raises:
             CrosslatentError: what it raised.
-            SweepError: it was lost.
+            SweepError: several were lost.
         """
-        try:
-            return self._get(getattr(worker, method).remote(*arguments))
-        except lost_errors(self.ray) as error:
-            raise SweepError(_lost("while the sweep was prepared", error)) from error
+        for left in reversed(range(TRIES)):
+            worker = self.first()
+            try:
+                return self.backend.get(self.backend.call(worker, method, *arguments))
+            except LostWorkerError as error:
+                if not left:
+                    raise SweepError(self._lost("while the sweep was prepared", error)) from error
+                self._free.remove(worker)
+                self._replace(worker)
+        raise AssertionError("the last try returns or raises")
 
-    def greet(self, ready: Callable[[Any], Any]) -> None:
+    def greet(self, method: str, *arguments: Any) -> None:
         """From now on, a worker gets work units only after this was asked of it."""
-        self._ready = ready
+        self._ready = lambda worker: self.backend.call(worker, method, *arguments)
         free, self._free = self._free, []
         for worker in free:
-            self._starting[ready(worker)] = worker
+            self._starting[self._ready(worker)] = (worker, self._ready)
 
     def do(self, work_units: Iterable[WorkUnit], session: int) -> Iterator[Result]:
         """Have work units done, and yield them as they are.
@@ -146,7 +193,8 @@ class WorkerPool:
         while True:
             while self._free and (piece := queue.next()) is not None:
                 worker = self._free.pop()
-                self._working[worker.do.remote(piece, session)] = (worker, piece)
+                reference = self.backend.call(worker, "do", piece, session)
+                self._working[reference] = (worker, piece)
             if not self._working and queue.empty():
                 return
             for piece, answer in self._wait():
@@ -157,14 +205,13 @@ class WorkerPool:
                     given_up += 1
                     if given_up == LOST_IN_A_ROW:
                         raise SweepError(
-                            _lost(f"with each of {given_up} work units in a row", answer)
+                            self._lost(f"with each of {given_up} work units in a row", answer)
                         )
-                    yield Result(piece, None, _lost(f"{TRIES} times", answer))
+                    yield Result(piece, None, self._lost(f"{TRIES} times", answer))
 
     def _start(self) -> None:
-        wanted = {"num_cpus": self.resources.cpus, "num_gpus": self.resources.gpus}
-        worker = self.ray.remote(Worker).options(**wanted).remote(self._job)
-        self._starting[worker.about.remote()] = worker
+        worker = self.backend.start()
+        self._starting[self.backend.call(worker, "about")] = (worker, None)
 
     def _wait(self) -> Iterator[tuple[WorkUnit, Any]]:
         """Wait for one message; yield a work unit with its result, if it is a result."""
@@ -174,8 +221,8 @@ class WorkerPool:
             return
         worker, piece = self._working.pop(reference)
         try:
-            answer = self._get(reference)
-        except lost_errors(self.ray) as error:
+            answer = self.backend.get(reference)
+        except LostWorkerError as error:
             self._replace(worker)
             yield piece, error
         else:
@@ -183,31 +230,30 @@ class WorkerPool:
             yield piece, answer
 
     def _started(self, reference: Any) -> None:
-        """A worker has answered that it is there, or is lost."""
-        worker = self._starting.pop(reference)
+        """A worker has answered that it is there or ready, or is lost."""
+        worker, asked = self._starting.pop(reference)
         try:
-            answer = self._get(reference)
-        except lost_errors(self.ray) as error:
+            answer = self.backend.get(reference)
+        except LostWorkerError as error:
             self._failed_starts += 1
-            if self._failed_starts >= STARTS * self.resources.workers:
-                raise SweepError(_lost("while they loaded the model", error)) from error
+            if self._failed_starts >= STARTS * self.backend.workers:
+                raise SweepError(self._lost("while they loaded the model", error)) from error
             self._replace(worker)
             return
         self._failed_starts = 0
         if isinstance(answer, About):
             _check_versions(answer)
-            if self._ready is not None:
-                self._starting[self._ready(worker)] = worker
-                return
-        self._free.append(worker)
+        if self._ready is None or asked is self._ready:
+            self._free.append(worker)
+        else:
+            self._starting[self._ready(worker)] = (worker, self._ready)
 
     def _next(self) -> Any:
         """The next answer that is there; while there is none, it is said why that may be."""
         while True:
-            waited = [*self._working, *self._starting]
-            ready, _ = self.ray.wait(waited, num_returns=1, timeout=SECONDS)
-            if ready:
-                return ready[0]
+            ready = self.backend.wait([*self._working, *self._starting], SECONDS)
+            if ready is not None:
+                return ready
             if not self._working:
                 self.tell(
                     f"No worker has answered for {SECONDS:.0f} s: they may still be loading the "
@@ -216,31 +262,11 @@ class WorkerPool:
 
     def _replace(self, worker: Any) -> None:
         self.lost += 1
-        self._end(worker)
+        self.backend.end(worker)
         self._start()
 
-    def _end(self, worker: Any) -> None:
-        # What cannot be ended because the cluster is gone has ended with it.
-        with suppress(self.ray.exceptions.RayError, RuntimeError, ConnectionError, ValueError):
-            self.ray.kill(worker, no_restart=True)
-
-    def _get(self, reference: Any) -> Any:
-        """An answer, or our own exception as it was raised.
-
-        Raises:
-            CrosslatentError: the worker's.
-            SweepError: the worker raised something else.
-        """
-        try:
-            return self.ray.get(reference)
-        except self.ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, CrosslatentError):
-                raise cause from None
-            raise SweepError(
-                f"A worker of the sweep failed ({type(cause).__name__}: {_line(cause)}): see Ray's "
-                "logs on its machine; what was finished is kept."
-            ) from error
+    def _lost(self, when: str, error: Any) -> str:
+        return f"A worker of the sweep died {when} ({_line(error)}): {self.backend.advice}."
 
 
 class _Queue:
@@ -278,15 +304,14 @@ class _Queue:
         return left > 0
 
 
-def lost_errors(ray: Any) -> tuple[type[Exception], ...]:
-    """Exceptions of Ray that mean that a worker has died, for any reason."""
-    kinds = ray.exceptions
-    return (
-        kinds.RayActorError,
-        kinds.OutOfMemoryError,
-        kinds.NodeDiedError,
-        kinds.WorkerCrashedError,
-        kinds.ObjectLostError,
+def ours(cause: Exception, advice: str) -> CrosslatentError:
+    """What a worker raised: our own exception as it is, everything else as one sentence."""
+    if isinstance(cause, CrosslatentError):
+        return cause
+    kind = type(cause).__name__
+    return SweepError(
+        f"A worker of the sweep failed ({kind}: {_line(cause)}): {advice}; what was finished is "
+        "kept."
     )
 
 
@@ -298,10 +323,6 @@ def _check_versions(about: About) -> None:
                 f"The worker on {about.host!r} has {name} {there}, but {version} is here: install "
                 "the same on all machines."
             )
-
-
-def _lost(when: str, error: Any) -> str:
-    return f"A worker of the sweep died {when} ({_line(error)}): see Ray's logs on its machine."
 
 
 def _line(error: Any) -> str:

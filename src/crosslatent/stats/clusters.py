@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from scipy.stats import beta, norm, t
 
 Floats = NDArray[np.float64]
 _DRAWS_AT_ONCE = 500
-_SMALL = 500_000
-"""Draws of so many numbers take 4 MB."""
+_SMALL = 3_000_000
+"""Draws of so many numbers take 3 MB as bytes, and 24 MB as floats."""
 
 
 def check_lengths(observations: int, clusters: Sequence[str]) -> None:
@@ -45,8 +46,9 @@ def sums_and_counts(
 
 def cluster_draws(clusters: int, seed: int, resamples: int) -> Floats:
     """How often each cluster is drawn in each resample, shape (resamples, clusters)."""
-    kept = _small_draws if clusters * resamples <= _SMALL else _large_draws
-    return kept(clusters, seed, resamples)
+    if clusters * resamples > _SMALL:
+        return _large_draws(clusters, seed, resamples)
+    return _small_draws(clusters, seed, resamples).astype(np.float64)
 
 
 def _draw(clusters: int, seed: int, resamples: int) -> Floats:
@@ -63,8 +65,12 @@ def _draw(clusters: int, seed: int, resamples: int) -> Floats:
 
 # Groups of questions have many sizes, most of them small, and each is asked for many times: a few
 # large ones must not drive out the small ones.
-_small_draws = lru_cache(maxsize=64)(_draw)
 _large_draws = lru_cache(maxsize=8)(_draw)
+
+
+@lru_cache(maxsize=96)
+def _small_draws(clusters: int, seed: int, resamples: int) -> NDArray[np.unsignedinteger[Any]]:
+    return _draw(clusters, seed, resamples).astype(np.min_scalar_type(clusters))
 
 
 def expanded_tails(confidence: float, clusters: int) -> tuple[float, float]:

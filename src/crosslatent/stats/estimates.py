@@ -273,7 +273,10 @@ def _same_rows_present(table: Floats) -> list[NDArray[np.intp]]:
     """Groups of columns with the same missing rows (usually one group)."""
     if table.shape[1] == 0:
         return []
-    _, group = np.unique(np.isnan(table), axis=1, return_inverse=True)
+    missing = np.isnan(table)
+    if (missing == missing[:, :1]).all():
+        return [np.arange(table.shape[1])]
+    _, group = np.unique(missing, axis=1, return_inverse=True)
     return [np.flatnonzero(group.ravel() == place) for place in range(int(group.max()) + 1)]
 
 

@@ -5,6 +5,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+from crosslatent.core.errors import UsageError
 from crosslatent.core.pairs import NONE
 from crosslatent.core.settings import (
     Setting,
@@ -138,9 +139,20 @@ def _gpus(text: str) -> float:
     return number
 
 
-class RaySettings(TypedDict, total=False):
-    """Workers of Ray, instead of this process: no result depends on them."""
+class WorkerSettings(TypedDict, total=False):
+    """Workers, instead of this process: no result depends on them."""
 
+    processes: Annotated[
+        int,
+        Setting(
+            "Processes of this machine that answer; 1 is this one alone.",
+            "N",
+            default=1,
+            read=positive,
+            aside=True,
+            python="With more, each loads the model, and so a sweep is given its folder or name.",
+        ),
+    ]
     ray: Annotated[
         str | None,
         Setting(
@@ -153,15 +165,39 @@ class RaySettings(TypedDict, total=False):
     ray_workers: Annotated[
         int | None,
         count(
-            "Workers; one per GPU by default, without GPUs one per core and at most four.",
+            "Workers of Ray; one per GPU by default, without GPUs one per core and at most four.",
             "N",
             aside=True,
         ),
     ]
     ray_gpus: Annotated[
-        float | None, Setting("GPUs of each worker; one by default.", "K", read=_gpus, aside=True)
+        float | None,
+        Setting("GPUs of each worker of Ray; one by default.", "K", read=_gpus, aside=True),
     ]
     slice_rows: Annotated[int | None, count("Rows that a worker gets at a time.", "N", aside=True)]
+
+
+def uses_workers(asked: WorkerSettings) -> bool:
+    """Whether workers are asked for, instead of this process.
+
+    Raises:
+        UsageError: both sorts of workers, or a setting of workers without them.
+    """
+    several, ray = asked["processes"] != 1, asked["ray"] is not None
+    if several and ray:
+        raise UsageError(
+            f"--processes is {asked['processes']}, but with --ray the number of workers is that of "
+            "--ray-workers: leave one of the two out."
+        )
+    for name in ("ray_workers", "ray_gpus"):
+        if asked.get(name) is not None and not ray:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is about workers of Ray: add --ray, or leave it out.")
+    if asked["slice_rows"] is not None and not (several or ray):
+        raise UsageError(
+            "--slice-rows is about workers: add --processes or --ray, or leave it out."
+        )
+    return several or ray
 
 
 def components_of(spec: SweepSpec) -> tuple[str, ...]:

@@ -1,21 +1,32 @@
-"""A sweep on workers of Ray: the rows of one without, resumed, and through lost workers."""
+"""A sweep on workers: the rows of one without, resumed, and through lost workers."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pandas as pd
 import psutil
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 import crosslatent as xl
-from crosslatent.core.errors import ModelError, RunFolderError, TaskError, UsageError
+from crosslatent.core.errors import ModelError, RunFolderError, SweepError, TaskError, UsageError
 from crosslatent.core.settings import complete
-from crosslatent.distributed import Cluster, ModelSource, SweepJob, run_on_ray
+from crosslatent.distributed import (
+    Cluster,
+    ModelSource,
+    SweepJob,
+    run_on_workers,
+    workers_at,
+)
+from crosslatent.distributed.process_workers import ProcessWorkers
 from crosslatent.distributed.worker import Worker
+from crosslatent.distributed.worker_pool import LostWorkerError
 from crosslatent.model import load
 from crosslatent.runs import RunReader
 from crosslatent.runs.reader import read_extra
@@ -34,10 +45,8 @@ SPEC = SweepSpec(
     attribution=True,
     samples=2,
 )
-TWO = Cluster(workers=2)
+SERVE = "crosslatent.distributed.process_workers import serve"
 STABLE = [column for column in ROWS.names if column not in ("seconds", "path")]
-
-pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 def make_item(number, **changes):
@@ -69,8 +78,13 @@ def alone(folder, tmp_path_factory):
     return out
 
 
-def job(folder, out, spec=SPEC, task=TASK, **changes):
-    return SweepJob(ModelSource.of(folder), task, spec, str(out), **changes)
+def job(out, spec=SPEC, task=TASK, **changes):
+    return SweepJob(task, spec, str(out), **changes)
+
+
+def run(place, folder, a_job, **how):
+    with workers_at(place, ModelSource.of(folder)) as pool:
+        return run_on_workers(a_job, pool, **how)
 
 
 def table(path):
@@ -92,10 +106,10 @@ def assert_same_run(one, other):
         pd.testing.assert_frame_equal(*frames, atol=1e-4, check_categorical=False)
 
 
-def test_two_workers_give_the_rows_of_none(folder, alone, tmp_path):
+def test_two_workers_give_the_rows_of_none(two, folder, alone, tmp_path):
     states = []
     out = tmp_path / "run"
-    outcome = run_on_ray(job(folder, out), TWO, progress=states.append, slice_rows=100)
+    outcome = run(two, folder, job(out), progress=states.append, slice_rows=100)
     assert outcome.rows == len(table(alone))
     assert not outcome.faults
     assert_same_run(out, alone)
@@ -112,12 +126,12 @@ def test_two_workers_give_the_rows_of_none(folder, alone, tmp_path):
         manifest["status"].pop("seconds")
         manifest["status"].pop("paths")
     assert manifests[0] == manifests[1]
-    again = run_on_ray(job(folder, out), TWO)
+    again = run(two, folder, job(out))
     assert again.rows == 0
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_without_ray_and_with_it(folder, alone, tmp_path):
+def test_a_run_goes_on_without_workers_and_with_them(two, folder, alone, tmp_path):
     """Who began a run does not matter to who ends it."""
 
     class EnoughError(Exception):
@@ -128,13 +142,13 @@ def test_a_run_goes_on_without_ray_and_with_it(folder, alone, tmp_path):
             raise EnoughError
 
     for name, begin, end in (
-        ("ray-first", "ray", "here"),
-        ("here-first", "here", "ray"),
+        ("workers-first", "workers", "here"),
+        ("here-first", "here", "workers"),
     ):
         out = tmp_path / name
         ways = {
-            "ray": lambda show, out=out: run_on_ray(
-                job(folder, out), TWO, slice_rows=64, progress=show
+            "workers": lambda show, out=out: run(
+                two, folder, job(out), slice_rows=64, progress=show
             ),
             "here": lambda show, out=out: run_sweep(
                 load(folder), TASK, SPEC, out, progress=show, batch_rows=40, part_seconds=0.0
@@ -150,13 +164,14 @@ def test_a_run_goes_on_without_ray_and_with_it(folder, alone, tmp_path):
 
 
 def workers():
-    """Processes that do slices for this one, and for no other that uses Ray."""
+    """Processes that do work units for this one, and for no other."""
     below = psutil.Process().children(recursive=True)
-    return [one.pid for one in below if " ".join(one.cmdline()).startswith("ray::Worker")]
+    lines = {one.pid: " ".join(one.cmdline()) for one in below}
+    return [pid for pid, line in lines.items() if line.startswith("ray::Worker") or SERVE in line]
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
-def test_killed_workers_lose_nothing(folder, alone, tmp_path, kills):
+def test_killed_workers_lose_nothing(two, folder, alone, tmp_path, kills):
     killed = []
 
     def kill(state):
@@ -166,42 +181,43 @@ def test_killed_workers_lose_nothing(folder, alone, tmp_path, kills):
             killed.append(pid)
 
     out = tmp_path / "run"
-    outcome = run_on_ray(job(folder, out), TWO, slice_rows=64, progress=kill)
+    outcome = run(two, folder, job(out), slice_rows=64, progress=kill)
+    assert two != 2 or not workers()
     assert len(killed) == len(set(killed)) == kills
     assert not outcome.faults
     assert_same_run(out, alone)
 
 
 @pytest.mark.slow
-def test_bad_items_are_left_out_as_without_ray(folder, tmp_path):
+def test_bad_items_are_left_out_as_without_workers(two, folder, tmp_path):
     items = [make_item(0), make_item(1, main="x" * 400), make_item(2)]
     spec = SweepSpec(pairs="0:0", max_new_tokens=2)
     out = tmp_path / "run"
-    outcome = run_on_ray(job(folder, out, spec, task_of(items)), TWO)
+    outcome = run(two, folder, job(out, spec, task_of(items)))
     assert list(outcome.failures) == ["q1"]
     assert "400 tokens" in outcome.failures["q1"]
     assert outcome.status["items"] == 2
     strict = complete(RunSettings, {"strict": True})
     with pytest.raises(TaskError, match="'q1' cannot be run"):
-        run_on_ray(job(folder, tmp_path / "strict", spec, task_of(items), running=strict), TWO)
+        run(two, folder, job(tmp_path / "strict", spec, task_of(items), running=strict))
     assert not (tmp_path / "strict").exists()
 
 
 @pytest.mark.slow
-def test_other_arguments_are_refused(folder, alone):
+def test_other_arguments_are_refused(two, folder, alone):
     other = SweepSpec(component=("ffn",), max_new_tokens=3)
     with pytest.raises(RunFolderError, match="components"):
-        run_on_ray(job(folder, alone, other), TWO)
+        run(two, folder, job(alone, other))
 
 
-def test_what_is_wrong_with_the_model_is_told_as_without_ray(tmp_path):
+def test_what_is_wrong_with_the_model_is_told_as_without_workers(two, tmp_path):
     with pytest.raises(ModelError, match="nowhere"):
-        run_on_ray(job(tmp_path / "nowhere", tmp_path / "run"), TWO)
+        run(two, tmp_path / "nowhere", job(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_a_folder_that_workers_cannot_write_stops_the_run(folder, tmp_path):
+def test_a_folder_that_workers_cannot_write_stops_the_run(two, folder, tmp_path):
     out = tmp_path / "run"
 
     def lose(state):
@@ -209,36 +225,109 @@ def test_a_folder_that_workers_cannot_write_stops_the_run(folder, tmp_path):
             (out / "run.json").unlink(missing_ok=True)
 
     with pytest.raises(RunFolderError):
-        run_on_ray(job(folder, out), TWO, slice_rows=64, progress=lose)
+        run(two, folder, job(out), slice_rows=64, progress=lose)
 
 
-def test_workers_that_do_not_suffice_are_told(folder, tmp_path):
+def test_workers_that_do_not_suffice_are_told(folder, tmp_path, ray_here):
     with pytest.raises(UsageError, match="get 1 GPUs, but no machine .* than 0"):
-        run_on_ray(job(folder, tmp_path / "run"), Cluster(gpus=1))
+        run(Cluster(gpus=1), folder, job(tmp_path / "run"))
     with pytest.raises(UsageError, match="1 or more"):
         Cluster(workers=0)
 
 
-def test_the_python_interface(folder, tmp_path):
+@pytest.mark.parametrize("how", [{"processes": 2}, {"ray": "local", "ray_workers": 1}])
+def test_the_python_interface(folder, tmp_path, how, request):
+    if "ray" in how:
+        request.getfixturevalue("ray_here")
     items = [{"main": f"Swali {n}:", "aux": f"Question {n}:", "answer": "a"} for n in range(3)]
     settings = {"component": "ffn", "pairs": [(0, 0)], "max_new_tokens": 2}
-    run = xl.sweep(folder, items, **settings, out=tmp_path / "run", ray="local", ray_workers=1)
+    found = xl.sweep(folder, items, **settings, out=tmp_path / "run", **how)
     here = xl.sweep(folder, items, **settings, out=tmp_path / "here")
-    pd.testing.assert_frame_equal(table(run.path), table(here.path), atol=1e-5)
+    pd.testing.assert_frame_equal(table(found.path), table(here.path), atol=1e-5)
     with pytest.raises(UsageError, match="loaded already"):
-        xl.sweep(load(folder), items, **settings, ray="local")
+        xl.sweep(load(folder), items, **settings, **how)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"processes": 0}, "number of processes is 0: it must be 1 or more"),
+        ({"processes": 2, "ray": "local"}, "--processes is 2, but with --ray"),
+        ({"ray_workers": 2}, "--ray-workers is about workers of Ray"),
+        ({"processes": 2, "ray_gpus": 1.0}, "--ray-gpus is about workers of Ray"),
+        ({"slice_rows": 64}, "--slice-rows is about workers"),
+    ],
+)
+def test_settings_of_workers_that_do_not_fit_are_refused(folder, tmp_path, how, says):
+    with pytest.raises(UsageError, match=says):
+        xl.sweep(folder, TASK, out=tmp_path / "run", **how)
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_on_one_gpu_are_refused(folder, monkeypatch):
+    monkeypatch.setattr(
+        "crosslatent.distributed.process_workers.resolve_device", lambda _name: torch.device("cuda")
+    )
+    with pytest.raises(UsageError, match="2 processes would share the device 'cuda'"):
+        ProcessWorkers(ModelSource.of(folder), 2)
+    assert ProcessWorkers(ModelSource.of(folder), 1).workers == 1
+
+
+def test_a_pool_does_one_sweep_after_another(two, folder, alone, tmp_path):
+    """Workers that are new in the second sweep do it, too, and none still does the first."""
+    codes = SweepSpec(component=("ffn",), max_new_tokens=3)
+    with workers_at(two, ModelSource.of(folder)) as pool:
+        run_on_workers(job(tmp_path / "first"), pool, slice_rows=200)
+        killed = workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        run_on_workers(job(tmp_path / "second", codes), pool, slice_rows=20)
+        assert pool.lost == 1
+        assert killed not in workers()
+    assert_same_run(tmp_path / "first", alone)
+    run_sweep(load(folder), TASK, codes, tmp_path / "here")
+    pd.testing.assert_frame_equal(table(tmp_path / "second"), table(tmp_path / "here"), atol=1e-5)
+
+
+def test_what_ends_a_process_is_named(folder):
+    processes = ProcessWorkers(ModelSource.of(folder), 1)
+    worker = processes.start()
+    processes.call(worker, "about")
+    assert processes.get(worker).pid != os.getpid()
+    processes.call(worker, "no_such_method")
+    with pytest.raises(SweepError, match=r"failed \(AttributeError: 'Worker' object has no"):
+        processes.get(worker)
+    os.kill(processes.get(processes.call(worker, "about")).pid, signal.SIGKILL)
+    with pytest.raises(LostWorkerError, match="killed by signal 9"):
+        processes.get(processes.call(worker, "about"))
+    processes.end(worker)
+    processes.end(worker)
+
+
+def test_a_script_needs_no_guard_around_its_main_part(folder, tmp_path):
+    script = tmp_path / "script.py"
+    out = tmp_path / "run"
+    script.write_text(
+        "import crosslatent as xl\n"
+        "items = [{'main': f'Swali {n}:', 'aux': f'Question {n}:'} for n in range(2)]\n"
+        f"run = xl.sweep({str(folder)!r}, items, max_new_tokens=1, processes=2, out={str(out)!r})\n"
+        "print(len(run.to_pandas()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"{2 * (2 + 16)}\n"), done.stderr
 
 
 def test_a_worker_whose_prompts_give_other_token_ids_is_refused(folder, tmp_path):
-    worker = Worker(job(folder, tmp_path / "run"))
-    prepared = worker.prepare()
+    worker = Worker(ModelSource.of(folder))
+    prepared = worker.prepare(job(tmp_path / "run"))
     with RunFolder.open(tmp_path / "run", prepared.manifest) as there:
-        Worker(job(folder, tmp_path / "run")).check(there.session, prepared.manifest)
-        other = task_of([make_item(n, main=f"Nyingine {n}?") for n in range(6)])
+        Worker(ModelSource.of(folder)).check(
+            job(tmp_path / "run"), there.session, prepared.manifest
+        )
+        other = job(tmp_path / "run", task=task_of([make_item(n, main=f"{n}?") for n in range(6)]))
         with pytest.raises(ModelError, match="the prompts give other token ids than elsewhere"):
-            Worker(job(folder, tmp_path / "run", task=other)).check(
-                there.session, prepared.manifest
-            )
+            worker.check(other, there.session, prepared.manifest)
 
 
 def test_workers_are_told_the_time_at_which_the_run_was_made(folder, tmp_path, monkeypatch):
@@ -255,5 +344,5 @@ def test_workers_are_told_the_time_at_which_the_run_was_made(folder, tmp_path, m
     for part in (tmp_path / "run" / "rows").glob("part-*"):
         part.unlink()
     monkeypatch.undo()
-    assert run_on_ray(job(dated, tmp_path / "run", spec), TWO).rows == len(before)
+    assert run(2, dated, job(tmp_path / "run", spec)).rows == len(before)
     pd.testing.assert_frame_equal(table(tmp_path / "run"), before, atol=1e-5)
