@@ -37,6 +37,8 @@ def transplant_study(folder: Path, task: Task, runs: Path) -> dict[str, Any]:
     model = load(str(folder), device="cpu", dtype="float32")
     spec: SweepSpec = {
         **SPEC,
+        "attribution": True,
+        "samples": 9,
         "component": COMPONENTS,
         "controls": CONTROLS if task.max_new_tokens == OPTION_TOKENS else (),
         "control_splits": (TEST,),
