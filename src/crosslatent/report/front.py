@@ -151,8 +151,9 @@ def _card(
 
 
 def _example(shown: Sequence[Example]) -> list[Example]:
-    """The first one, and the first with another outcome."""
+    """The first one, and one with another outcome: a broken one, if any is."""
     others = [one for one in shown if one.outcome != shown[0].outcome]
+    others.sort(key=lambda one: one.outcome != "broken")
     return [*shown[:1], *others[:1]]
 
 

@@ -13,6 +13,7 @@ from crosslatent.analysis import Summary
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.languages import direction
+from crosslatent.core.specs import Component, check_component
 from crosslatent.report import (
     evidence,
     formatting,
@@ -84,16 +85,13 @@ def run_view(
         name: what its files begin with.
     """
     run = reported.summary
-    headline = reported.analysis.headline
-    declared = headline.declared if headline is not None else None
-    component = declared.component if declared and declared.component in run.components else None
-    site = site_of(run, component, reported.split)
+    site = site_of(run, _component(reported), reported.split)
     return RunView(
         name=name,
         title=run.title,
         intro=_intro(run),
         carries=carries([run]),
-        declared=headline is not None,
+        declared=reported.analysis.headline is not None,
         missing=[*run.missing, *selector_verdicts.missing(reported.choosing)],
         site_sentence=_site_sentence(site, run) if site is not None else "",
         examples=examples(data, site) if site is not None else [],
@@ -106,6 +104,15 @@ def run_view(
         notes=[*sections.notes(run), *graded.notes(run)],
         method=_method(reported.analysis),
     )
+
+
+def _component(reported: Reported) -> Component | None:
+    """The component that was declared, else that of the finding; None if there is neither."""
+    headline, finding = reported.analysis.headline, reported.choosing.finding
+    if headline is not None:
+        declared = headline.declared.component
+        return declared if declared in reported.summary.components else None
+    return check_component(finding.pair.component) if finding is not None else None
 
 
 def _sections(
