@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -38,7 +38,7 @@ _ATTRIBUTES = """
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e]")
-ADDRESS = re.compile(r"#[\w-]+|(\.\./|pages/)?[\w%.-]+\.(html|js|png|pdf|svg|csv)")
+ADDRESS = re.compile(r"#[\w-]+|(\.\./|pages/|figures/)?[\w%.-]+\.(html|js|png|pdf|svg|csv)")
 STYLE = re.compile(r"color:var\(--lang-\d\)|[\w-]+: [\w#.,() -]+(; [\w-]+: [\w#.,() -]+)*;? ?")
 
 
@@ -65,7 +65,7 @@ def test_the_report_of_a_hostile_run_shows_text(report: ReportPaths) -> None:
     check(report.page.parent / "figures" / "index.html", plain_scripts=0)
     # Of a browser of answers, one script is its own and one the data beside it.
     found = [
-        check(page, 2 if page.stem.endswith("-answers") else page.stem != "together")
+        check(page, 2 if page.stem.endswith(".answers") else page.stem != "together")
         for page in (report.page, *pages)
     ]
     shown = "".join(text for page in found for text in page.texts)
@@ -78,6 +78,19 @@ def test_the_report_of_a_hostile_run_shows_text(report: ReportPaths) -> None:
     assert not any("pwned" in style for style in styles)
 
 
+def texts_in(plain: object) -> Iterator[str]:
+    """Every text in a value of JSON, names too."""
+    if isinstance(plain, dict):
+        for name, value in plain.items():
+            yield name
+            yield from texts_in(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from texts_in(value)
+    elif isinstance(plain, str):
+        yield plain
+
+
 def test_the_data_of_answers_is_one_value_that_ends_no_script(report: ReportPaths) -> None:
     files = [page for page in report.pages if page.suffix == ".js"]
     assert len(files) == 2
@@ -87,8 +100,10 @@ def test_the_data_of_answers_is_one_value_that_ends_no_script(report: ReportPath
         assert start == "window.crosslatentAnswers"
         assert not STEERING.search(text)
         assert not re.search("[<\u2028\u2029]", text)
-        items = json.loads(value.rstrip().removesuffix(";"))["items"]
-        assert any("window.pwned=1" in "".join(one["main"]) for one in items), "nothing is lost"
+        data = json.loads(value.rstrip().removesuffix(";"))
+        assert any("window.pwned=1" in "".join(one["main"]) for one in data["items"]), "it is there"
+        # As the page decodes it.
+        assert not [one for one in texts_in(data) if STEERING.search(one)]
 
 
 def test_the_summary_is_json_that_a_terminal_can_show(report: ReportPaths) -> None:
@@ -137,7 +152,7 @@ def test_what_is_harmless_stays_as_it_is() -> None:
     assert in_csv("en->x") == "en->x"
     assert in_csv("-x") == "'-x"
     assert file_stem("demo-facts") == "demo-facts"
-    assert json.loads(in_script({"a": BAD})) == {"a": BAD}
+    assert json.loads(in_script({"a": [BAD]})) == {"a": [in_page(BAD)]}
     assert not re.search("[<\u2028\u2029\u202e]", in_script({"a": BAD}))
 
 
@@ -272,7 +287,7 @@ def test_a_browser_finds_nothing_to_run(
     of_report = {"report": report.page}
     for page in report.pages:
         if page.suffix == ".html" and page.stem != "together":
-            of_report["answers" if page.stem.endswith("-answers") else "run"] = page
+            of_report["answers" if page.stem.endswith(".answers") else "run"] = page
     source = {**of_report, **lens_pages}[name]
     # Beside its data.
     page = source.with_name("driven.html")

@@ -85,6 +85,7 @@ def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
     folder, paths = built
     out = folder / "out"
     assert sorted(entry.name for entry in out.iterdir()) == [
+        ".files-of-report.json",
         "figures",
         "pages",
         "paper",
@@ -94,8 +95,8 @@ def test_everything_is_written(built: tuple[Path, ReportPaths]) -> None:
     ]
     assert {file.name for file in paths.pages} == {
         "together.html",
-        *(f"{run}{end}" for run in ("world", "culture") for end in (".html", "-answers.html")),
-        *(f"{run}-answers.js" for run in ("world", "culture")),
+        *(f"{run}{end}" for run in ("world", "culture") for end in (".html", ".answers.html")),
+        *(f"{run}.answers.js" for run in ("world", "culture")),
     }
     index = (out / "figures" / "index.html").read_text(encoding="utf-8")
     drawn = [file for file in paths.figures if file.name != "index.html"]
@@ -118,7 +119,7 @@ def test_pages_are_well_formed_and_fetch_nothing_but_the_data_beside_them(
     built: tuple[Path, ReportPaths],
 ) -> None:
     page = Page(text_of(built[1]))
-    assert page.fetched == ["culture-answers.js", "world-answers.js"]
+    assert page.fetched == ["culture.answers.js", "world.answers.js"]
     assert Page(built[1].page.read_text(encoding="utf-8")).fetched == []
     assert page.open == []
     assert "@import" not in text_of(built[1]).split("</style>")[0]
@@ -176,7 +177,7 @@ def test_heat_maps_carry_the_grids_of_one_split_each_the_test_split_first(
     assert payload["views"][0]["z"] == [[round(100 * cell, 2) for cell in line] for line in first]
     assert payload["diverging"], "the colour scale is centred on the unmodified accuracy"
     assert len(re.findall(r'data-cell="\d-\d"', text)) == 2 * 9
-    assert text.count('data-answers="world-answers.html"') == 2
+    assert text.count('data-answers="world.answers.html"') == 2
     assert "source 0 → target 0" in payload["views"][0]["hover"][0][0]
 
 
@@ -245,6 +246,96 @@ def test_rebuilding_gives_the_same_page_and_spares_other_files(
     for file in mine:
         assert file.read_text(encoding="utf-8") == "mine"
         file.unlink()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_an_earlier_report_wrote_is_gone_but_no_other_file(tmp_path: Path) -> None:
+    rows = [row("a", "vanilla"), row("a"), row("a", "noise", False)]
+    first = write_run(tmp_path / "one", [item("a")], rows, task={"name": "before"})
+    out = build_report([first], tmp_path / "out").page.parent
+    mine = out / "pages" / "mine.html"
+    mine.write_text("mine", encoding="utf-8")
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine", encoding="utf-8")
+    listed = json.loads((out / ".files-of-report.json").read_text(encoding="utf-8"))
+    (out / ".files-of-report.json").write_text(json.dumps([*listed, "../outside.txt"]))
+    assert (out / "pages" / "before.answers.js").exists()
+    later = [row("a", "vanilla", None), row("a", correct=None)]
+    second = write_run(tmp_path / "two", [item("a", answer=None)], later, task={"name": "after"})
+    build_report([second], out)
+    assert sorted(page.name for page in (out / "pages").iterdir()) == [
+        "after.answers.html",
+        "after.answers.js",
+        "after.html",
+        "mine.html",
+    ]
+    assert not list((out / "paper").glob("*.tex"))
+    assert outside.exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_luck_compares_the_same_questions(tmp_path: Path) -> None:
+    names = [f"q{k}" for k in range(20)]
+    rows = [row(name, "vanilla", k < 6) for k, name in enumerate(names)]
+    rows += [row(name, correct=k < 10) for k, name in enumerate(names)]
+    noise = [row(name, "noise", k < 8) for k, name in enumerate(names)]
+    values = {}
+    for asked in (20, 15):
+        run = write_run(tmp_path / str(asked), map(item, names), rows + noise[:asked])
+        out = build_report([run], tmp_path / f"out{asked}")
+        (file,) = (one for one in out.figures if one.name.endswith("luck.csv"))
+        lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+        values[asked] = {name: float(value) for _, name, value in lines}
+    assert values[20] == {"unmodified": 0.3, "noise": 0.4, "true": 0.5}
+    # Without noise rows of some questions, these are in no part of the bar.
+    assert values[15] == pytest.approx({"noise": 8 / 15, "true": 10 / 15})
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_to_the_counterpart_has_the_text_of_its_own_options(tmp_path: Path) -> None:
+    items = [item("a", aux_labels=["no", "yes"], aux_answer="(2)")]
+    rows = [row("a", "vanilla"), row("a"), row("a", "translate_test", output="(2)")]
+    rows[-1]["prediction"] = "(2)"
+    out = build_report([write_run(tmp_path / "run", items, rows)], tmp_path / "out")
+    (file,) = (page for page in out.pages if page.suffix == ".js")
+    data = json.loads(file.read_text(encoding="utf-8").partition(" = ")[2].rstrip(";\n"))
+    (one,) = data["items"]
+    assert one["answers"][one["vanilla"]] == ["(1)", "ndiyo", 1]
+    assert one["answers"][one["translate_test"]] == ["(2)", "yes", 1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_page_is_another_run_s(tmp_path: Path) -> None:
+    rows = [row("a", "vanilla"), row("a")]
+    names = ["facts", "facts-answers", "together", "facts.answers"]
+    runs = [
+        write_run(tmp_path / str(k), [item("a", main=f"{name}:")], rows, task={"name": name})
+        for k, name in enumerate(names)
+    ]
+    paths = build_report(runs, tmp_path / "out")
+    answers = [page for page in paths.pages if page.name.endswith(".answers.js")]
+    assert len(answers) == len(names)
+    texts = [page.read_text(encoding="utf-8") for page in answers]
+    assert all(sum(f'"{name}"' in text for text in texts) == 1 for name in names)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_card_is_of_the_run_that_declares_whatever_its_folder_is_called(
+    tmp_path: Path,
+) -> None:
+    names = [f"{split}{k}" for split in ("pilot", "final") for k in range(12)]
+    items = [item(name, split=name.rstrip("0123456789")) for name in names]
+    runs = []
+    for place, repaired in enumerate((0, 6)):
+        rows = [row(name, "vanilla", False) for name in names]
+        rows += [row(name, correct=k % 12 < repaired) for k, name in enumerate(names)]
+        headline = {"headline": declaration(Headline())} if place else {}
+        task = {"name": f"task{place}", "title": f"Title {place}"}
+        runs.append(write_run(tmp_path / str(place) / "run", items, rows, task=task, **headline))
+    front = build_report(runs, tmp_path / "out").page.read_text(encoding="utf-8")
+    assert "6 answers repaired, 0 broken" in front
+    assert "<bdi>Title 1</bdi>: " in front
+    assert 'href="pages/task1.html"' in front.partition('<section class="headline"')[0]
 
 
 @pytest.mark.usefixtures("quick")

@@ -94,7 +94,7 @@ def test_every_prompt_has_its_language_and_direction_with_the_touched_token_last
 
 
 def answers_of(paths: ReportPaths) -> dict:
-    text = (paths.page.parent / "pages" / "scripts-answers.js").read_text(encoding="utf-8")
+    text = (paths.page.parent / "pages" / "scripts.answers.js").read_text(encoding="utf-8")
     assert text.startswith("window.crosslatentAnswers = ")
     return json.loads(text.partition(" = ")[2].rstrip(";\n"))
 
@@ -152,7 +152,7 @@ def test_a_click_on_the_map_shows_the_answers_of_that_pair(
         pytest.skip("no Chromium is installed")
     folder = built.page.parent / "pages"
     page = folder / "driven.html"
-    text = (folder / "scripts-answers.html").read_text(encoding="utf-8")
+    text = (folder / "scripts.answers.html").read_text(encoding="utf-8")
     page.write_text(text + DRIVER, encoding="utf-8")
     done = subprocess.run(
         [

@@ -172,7 +172,9 @@ def _judge(
 ) -> tuple[HeadlineResult | None, str | None]:
     if headline is None:
         return None, "No run declares a headline."
-    for run, own in zip(summaries, declared, strict=True):
+    # The run that declares it comes before others of the same task.
+    for place in sorted(range(len(summaries)), key=lambda place: declared[place] is None):
+        run, own = summaries[place], declared[place]
         if run.task == headline.task or (headline.task is None and own is not None):
-            return judge(headline, run)
+            return judge(headline, run, place)
     return None, f"No run is of the task {headline.task!r} that the headline names."

@@ -196,7 +196,7 @@ def _missing(sides: RunSides, picks: Picks, tune: str) -> Iterator[str]:
     if unmodified_alike(sides) and len(sides[0].places):
         yield (
             "A and B are of the same model, which is right on the same questions without a "
-            "transplant, so there is nothing to compare."
+            "transplant: its unmodified answers are not compared."
         )
     layers = [side.data.n_layers for side in sides]
     if layers[0] != layers[1]:

@@ -51,6 +51,7 @@ class HeadlineResult:
     """What came of the declared headline.
 
     Attributes:
+        place: of the run among those that were analysed, from 0: names of folders may be the same.
         p_value, p_method, changed_clusters: of the change, as in `PairTest`.
         conditions: each condition declared beforehand, and whether it holds; None = could not be
             judged, because something that it needs was not run.
@@ -58,6 +59,7 @@ class HeadlineResult:
     """
 
     declared: Headline
+    place: int
     run: str
     task: str
     source: int
@@ -100,7 +102,9 @@ def read_headline(manifest: Mapping[str, Any]) -> Headline | None:
     return headline
 
 
-def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, str | None]:
+def judge(
+    declared: Headline, run: RunSummary, place: int = 0
+) -> tuple[HeadlineResult | None, str | None]:
     """The declared headline on one run: the result, or the reason why there is none."""
     pick = _pooled(declared, run)
     if pick is None:
@@ -117,6 +121,7 @@ def judge(declared: Headline, run: RunSummary) -> tuple[HeadlineResult | None, s
     same = {name: getattr(test, name) for name in (*names, "changed_clusters", "controls")}
     return HeadlineResult(
         declared=declared,
+        place=place,
         run=run.name,
         task=run.task,
         source=choice.source,

@@ -146,7 +146,9 @@ def on_every_split(
 
 
 def judged_split(picked: Sequence[Picked], wanted: str | None) -> str | None:
-    """The split that figures are shown of: the declared one, else the last not tuned on.
+    """The split that figures are shown of: the declared one, else the first not tuned on.
+
+    That is the one that `select` tests on, too: ``unseen`` before ``final`` and others.
 
     Returns:
         None if no picked pair was tested on a split that it was not picked on.
@@ -154,7 +156,7 @@ def judged_split(picked: Sequence[Picked], wanted: str | None) -> str | None:
     splits = {test.split: None for pick in picked for test in pick.tests if not test.in_sample}
     if wanted in splits:
         return wanted
-    return list(splits)[-1] if splits else None
+    return next(iter(splits), None)
 
 
 def pairs_of_items(data: RunData, choices: dict[str, PairChoice]) -> Pairs:

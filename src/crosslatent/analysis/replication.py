@@ -6,6 +6,7 @@ The rules are in docs/methods.md 5.6.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -59,13 +60,16 @@ def replication(first: RunData, second: RunData, shared: SharedQuestions) -> Rep
     """Judge the first run's headline on other questions of the second.
 
     None if there is no headline, if the second run neither is of the same task nor declares the
-    same component, or if it has no rows of other questions at the pair.
+    same component, if its transplants are others (strength, tokens touched, direction), or if it
+    has no rows of other questions at the pair.
     """
     headline, again = read_headline(first.manifest), read_headline(second.manifest)
     if headline is None:
         return None
     declared_again = again is not None and again.component == headline.component
     if not declared_again and _task(first) != _task(second):
+        return None
+    if _transplant(first) != _transplant(second):
         return None
     own_pair, mask = not same_model(first, second), _others(first, second, shared)
     if own_pair:
@@ -82,6 +86,12 @@ def replication(first: RunData, second: RunData, shared: SharedQuestions) -> Rep
     return replace(
         found, declared_again=declared_again, own_pair=own_pair, first=_own(first, headline)
     )
+
+
+def _transplant(data: RunData) -> tuple[Any, ...]:
+    """What makes a transplant, beside its component and pair."""
+    spec, task = data.spec, data.manifest.get("task") or {}
+    return spec.get("strength", 1.0), spec.get("positions", 1), task.get("direction")
 
 
 def _task(data: RunData) -> str | None:

@@ -153,6 +153,8 @@ class WorkerPool:
             SweepError: workers die while they load it.
         """
         while not self._free:
+            if not self._starting and not self._working:
+                self._start()  # all were dismissed
             deque(self._wait(), maxlen=0)
         return self._free[0]
 

@@ -16,7 +16,7 @@ from crosslatent.core.languages import direction
 from crosslatent.report import formatting
 from crosslatent.report.examples import gold_of, label_of, prompt_of, site_of
 from crosslatent.report.gains import stratum_name
-from crosslatent.report.safe import in_page, in_script
+from crosslatent.report.safe import in_script
 from crosslatent.report.views import Passage
 
 WHOLE = 10_000
@@ -71,7 +71,9 @@ def answers(
         "items": table.items,
         "cells": table.cells,
         "donors": table.donors,
-        "components": [[one, formatting.component(one)] for one in table.cells if one],
+        "components": [
+            [one, formatting.component(one) if one else "conditions"] for one in table.cells
+        ],
         "arms": {
             arm: called.get(arm) or formatting.first_upper(stratum_name(run, arm))
             for arms in table.cells.values()
@@ -81,7 +83,7 @@ def answers(
         "split": split or "",
         "picked": {component: f"{i}-{j}" for component, (i, j) in picked.items()},
     }
-    script = f"window.crosslatentAnswers = {in_page(in_script(plain))};\n"
+    script = f"window.crosslatentAnswers = {in_script(plain)};\n"
     return AnswersView(name, run.title, shown.left_out, maps), script
 
 
@@ -94,7 +96,7 @@ def _picked(run: RunSummary, split: str | None) -> dict[str, tuple[int, int]]:
 def _shown(data: RunData, picked: Mapping[str, tuple[int, int]]) -> Extent:
     """What can be read of a run: less of a large one."""
     total, true = _counts(data)
-    if total <= WHOLE:
+    if total <= WHOLE or not picked:
         return Extent("true", "")
     at = " OR ".join(
         f"(r.component = '{component}' AND r.source = {i} AND r.target = {j})"
@@ -103,7 +105,7 @@ def _shown(data: RunData, picked: Mapping[str, tuple[int, int]]) -> Extent:
     pairs = formatting.listing(
         f"{formatting.component(component)} {i} \u2192 {j}" for component, (i, j) in picked.items()
     )
-    some = f"r.component IS NULL OR {at or 'false'}"
+    some = f"r.component IS NULL OR {at}"
     where_else = "crosslatent export writes all rows as one table"
     if true <= MOST:
         return Extent(
@@ -143,7 +145,8 @@ class _Table:
         self._known: list[dict[tuple[str, str, int], int]] = [{} for _ in self.items]
         for row in _rows(data, shown):
             place, component, arm, pair, output, prediction, correct, donor = row
-            label = label_of(records[place], prediction)
+            aux = arm == "translate_test"
+            label = label_of(records[place], prediction, "aux_labels" if aux else "labels")
             answer = self._answer(place, (output.strip(), label, _state(correct)))
             if component is None and arm in ("vanilla", "translate_test"):
                 self.items[place][arm] = answer

@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 
 from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
-from crosslatent.analysis.headline import HeadlineResult
 from crosslatent.report import across, compared_runs, safe
 from crosslatent.report.answers import answers
 from crosslatent.report.figure import Drawn, Reported, draw_run
@@ -36,6 +35,8 @@ FIGURES = "figures"
 TABLES = "tables"
 PAPER = "paper"
 PAGES = "pages"
+TOGETHER = "together"
+"""Page of what the runs say together; no run's page has that name."""
 STYLE, SCRIPT = ["report.css"], ["report.js"]
 
 
@@ -95,7 +96,7 @@ def _built(
         )
         for data in opened
     ]
-    with published(out, PAGE) as (draft, written):
+    with published(out, PAGE, replaces=True) as (draft, written):
         _write(summary, opened, choosing, draft, lead)
     return ReportPaths(
         page=out / PAGE,
@@ -143,13 +144,15 @@ def pages_of(
         paper: gets figures and tables for a paper; None = they are not made.
     """
     headline = summary.headline
+    test = headline.declared.test if headline is not None else None
     reported = [
-        Reported(summary, run, judged_split(run, _test(headline, chosen)), chosen)
+        Reported(summary, run, judged_split(run, test), chosen)
         for run, chosen in zip(summary.runs, choosing, strict=True)
     ]
-    names: list[str] = []
+    names = [TOGETHER]
     for run in summary.runs:
         names.append(safe.file_stem(run.task, names))
+    del names[0]
     drawn = [draw_run(*one) for one in zip(reported, [folder] * len(names), names, strict=True)]
     views = [run_view(*one) for one in zip(reported, data, drawn, names, strict=True)]
     declares = headline is not None or any(one.manifest.get("headline") for one in data)
@@ -164,17 +167,10 @@ def pages_of(
         write_paper(reported[at], drawn[at], "".join(shown[:1]), paper)
     found[f"{FIGURES}/index.html"] = _index(drawn, together)
     if together:
-        found[f"{PAGES}/together.html"] = render("together.html.j2", front, STYLE, [])
+        found[f"{PAGES}/{TOGETHER}.html"] = render("together.html.j2", front, STYLE, [])
     for one in zip(reported, data, drawn, views, strict=True):
         found |= _pages_of_run(*one)
     return found
-
-
-def _test(headline: HeadlineResult | None, chosen: Choosing) -> str | None:
-    """The split that was declared, else the one that the finding is of; None without either."""
-    if headline is not None:
-        return headline.declared.test
-    return chosen.finding.names[1] if chosen.finding is not None else None
 
 
 def _index(drawn: Sequence[Mapping[str, list[Drawn]]], together: Sequence[Section]) -> str:
@@ -189,12 +185,13 @@ def _pages_of_run(
     reported: Reported, data: RunData, drawn: Mapping[str, list[Drawn]], view: RunView
 ) -> dict[str, str]:
     """The page of a run's figures, and the browser of its answers with its data."""
+    # A stem holds no dot, so none is another one's with this ending.
     start = f"{PAGES}/{view.name}"
     maps = heat_maps(reported, drawn.get("heatmap", []))
     page, script = answers(data, reported.summary, reported.split, view.name, maps)
     scripts = [*SCRIPT, "answers.js"]
     return {
         f"{start}.html": render("run.html.j2", view, STYLE, SCRIPT if maps else []),
-        f"{start}-answers.html": render("answers.html.j2", page, STYLE, scripts),
-        f"{start}-answers.js": script,
+        f"{start}.answers.html": render("answers.html.j2", page, STYLE, scripts),
+        f"{start}.answers.js": script,
     }

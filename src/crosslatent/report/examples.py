@@ -64,7 +64,7 @@ def site_of(run: RunSummary, component: Component | None, test: str | None) -> E
     if pooled:
         best = max(pooled, key=lambda pick: pick.choices[ALL].correct)
         splits = [t.split for t in best.tests if not t.in_sample] or [best.tests[0].split]
-        split = test if test in splits else splits[-1]
+        split = test if test in splits else splits[0]
         return ExampleSite(best.component, best.choices[ALL].pair, split, True)
     cells = [
         (value, grid.component, (i, j))
@@ -172,9 +172,15 @@ def _answer(record: dict[str, Any], when: str) -> Answer:
     )
 
 
-def label_of(record: Mapping[str, Any], option: str | None) -> str:
-    """What an option says; empty if there is no option or the options speak for themselves."""
-    named = dict(zip(record["options"] or (), record["labels"] or (), strict=False))
+def label_of(record: Mapping[str, Any], option: str | None, which: str = "labels") -> str:
+    """What an option says; empty if there is no option or the options speak for themselves.
+
+    Args:
+        record: a row of the table of items.
+        option: that an answer names.
+        which: ``labels`` of main, or ``aux_labels``: options may mean something else there.
+    """
+    named = dict(zip(record["options"] or (), record.get(which) or (), strict=False))
     return "" if option is None else str(named.get(option) or "")
 
 

@@ -94,10 +94,8 @@ def front_view(
     """
     summary = reported[0].analysis
     headline = summary.headline
-    # Of two that are compared, the page is about the first.
-    about = reported[:1] if summary.comparison is not None else reported
-    lead = None if declares else lead or lead_of([one.choosing for one in about])
-    place = _place(about, headline, lead)
+    lead = None if declares else lead or lead_of([one.choosing for one in reported])
+    place = _place(reported, headline, lead)
     summaries = [one.summary for one in reported]
     return FrontView(
         title=_title(summary, lead),
@@ -108,6 +106,8 @@ def front_view(
         headline_missing=summary.headline_missing if declares else None,
         example=_example(runs[place].examples),
         ways=Passage(figures=drawn[place].get("compared", [])),
+        about="AB"[place] if summary.comparison is not None else "",
+        blocks_title=_blocks_title(drawn[place]),
         blocks=_blocks(reported[place], drawn[place], _component(headline, lead)),
         missing=[
             *((run.title, run.missing) for run in runs if run.missing),
@@ -125,13 +125,11 @@ def front_view(
 
 def _place(reported: Sequence[Reported], headline: HeadlineResult | None, lead: Lead | None) -> int:
     """The run that the page is about: the headline's, else that of the finding, else the first."""
-    for place, one in enumerate(reported):
-        if headline is not None and one.summary.name == headline.run:
-            return place
-        found = one.choosing.finding
-        if headline is None and lead is not None and found is not None and found == lead.finding:
-            return place
-    return 0
+    if headline is not None:
+        return headline.place
+    found = lead.finding if lead is not None else None
+    places = (k for k, one in enumerate(reported) if found and one.choosing.finding == found)
+    return next(places, 0)
 
 
 def _component(headline: HeadlineResult | None, lead: Lead | None) -> str | None:
@@ -167,6 +165,12 @@ def _blocks(
     for name in ("luck", "conditions"):
         shown += [Passage(figures=drawn[name])] if drawn.get(name) else []
     return shown
+
+
+def _blocks_title(drawn: Mapping[str, list[Drawn]]) -> str:
+    if "luck" in drawn:
+        return "Where, and how much of it is luck"
+    return "Every pair of layers" if "heatmap" in drawn else "Under conditions"
 
 
 def _said(one: Reported) -> list[str]:
@@ -281,7 +285,7 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
     """The card of the comparison that was declared before any answer existed."""
     gain = headline.gain
     declared = headline.declared
-    run = next((one for one in runs if one.name == headline.run), None)
+    run = runs[headline.place]
     what, aim = formatting.component(declared.component), formatting.points(declared.least_gain)
     carried = f"{what} output of block {headline.source} carried to block {headline.target}"
     where = f"{headline.n} {declared.test} questions about {headline.clusters} facts"
@@ -303,7 +307,7 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
     sentences = [
         f"{formatting.first_upper(verdicts.GAIN.say(gain))} on {where}: {shares}",
         f"{changes} {picked}",
-        gains.where_named(run, declared.component, pair) if run is not None else "",
+        gains.where_named(run, declared.component, pair),
         headline.warning or "",
     ]
     return HeadlineView(
@@ -311,7 +315,7 @@ def headline_view(headline: HeadlineResult, runs: Sequence[RunSummary]) -> Headl
         loss=(gain.value or 0.0) < 0,
         unit=f"points, {formatting.interval(gain, difference=True)}",
         sentences=[sentence for sentence in sentences if sentence],
-        beside=beside(run) if run is not None else [],
+        beside=beside(run),
         conditions=[
             Declared(_CONDITIONS[name].format(aim=aim), _state(held), _against(headline, name))
             for name, held in headline.conditions.items()

@@ -21,7 +21,7 @@ from crosslatent.stats import Estimate, PairedMethod
 
 
 def judged_split(run: RunSummary, wanted: str | None) -> str | None:
-    """The split that gains are shown on: the declared one, else the last that was not tuned on."""
+    """The split that gains are shown on: the declared one, else the first that was not tuned on."""
     return split_of_picks(run.picked, wanted)
 
 

@@ -44,8 +44,10 @@ def run_card(reader: RunReader) -> Card:
         ("model", f"{model}, {data.n_layers} blocks"),
         ("questions", f"{len(items.ids):,} ({formatting.listing(_languages(data))})"),
         ("rows", f"{rows:,}"),
-        ("unmodified", f"{_share(data.mean(items.vanilla))} right"),
     ]
+    right = data.mean(items.vanilla)
+    if right.value is not None:
+        size.append(("unmodified", f"{_share(right)} right"))
     finding, why = find(data)
     said = [why] if finding is None else [FINDING.say(finding), use(finding)]
     divided = "" if finding is None else why
@@ -156,6 +158,8 @@ def _svg(inner: str, size: int, n_layers: int, name: str) -> str:
 
 def _bounds(data: RunData) -> list[Part]:
     """The union over all pairs beside the strongest control."""
+    if data.mean(data.items.vanilla).value is None:
+        return []
     rows = [_bound(data, one) for one in data.components]
     header = ("right with any pair", "true counterpart", "strongest control", "difference")
     note = "Some pair of many is right by luck alone: only the difference says something."

@@ -77,7 +77,7 @@ def _results(run: RunSummary, picks: list[tuple[Picked, PairTest]]) -> Table:
     caption = (
         f"Right answers on {test.split} questions: one pair of layers for all of them"
         f"{' (picked on these same ones)' if test.in_sample else ''}, and other vectors at the "
-        f"same pair. {_sizes(test.gain)} p: permutation test by fact, two-sided."
+        f"same pair. {_sizes([one.gain for _, one in picks])} p: {_methods(picks)}, two-sided."
     )
     return Table(["", "right", "gain, points", "p"], [start, *rows], caption, frozenset({1, 2, 3}))
 
@@ -98,10 +98,11 @@ def _bounds(run: RunSummary) -> Table:
         ]
         for one in run.over_controls
     ]
+    differences = [one.strongest.difference for one in run.over_controls]
     head = ["", "any pair", "strongest control", "difference, points", "p", "pass@K"]
     caption = (
         "Questions that at least one pair of layers solves, beside as many attempts with vectors "
-        f"that know nothing of the answer. {_sizes(run.over_controls[0].strongest.difference)} "
+        f"that know nothing of the answer. {_sizes(differences)} "
         "pass@K: the unmodified model sampled."
     )
     return Table(head, rows, caption, frozenset(range(1, 6)))
@@ -122,7 +123,7 @@ def _ways(run: RunSummary) -> Table:
         rows.append([name, *_cells(one.accuracy, one.gain)])
     caption = (
         f"Other ways to answer the {run.ways[0].split} questions, against the unmodified model. "
-        f"{_sizes(run.ways[0].gain)}"
+        f"{_sizes([one.gain for one in run.ways])}"
     )
     return Table(["", "right", "gain, points"], rows, caption, frozenset({1, 2}))
 
@@ -134,8 +135,14 @@ def _cells(accuracy: Estimate, gain: Estimate) -> list[str]:
     ]
 
 
-def _sizes(one: Estimate) -> str:
+def _methods(picks: list[tuple[Picked, PairTest]]) -> str:
+    names = {"exact McNemar": "exact McNemar test", "permutation by cluster": "permutation by fact"}
+    return formatting.listing(dict.fromkeys(names[test.p_method] for _, test in picks))
+
+
+def _sizes(shown: list[Estimate]) -> str:
     return (
-        f"n = {one.n:,} questions, {one.clusters:,} facts; in parentheses, 95\u202f% intervals "
-        "that resample facts."
+        f"n = {formatting.range_of([one.n for one in shown])} questions, "
+        f"{formatting.range_of([one.clusters for one in shown])} facts; in parentheses, "
+        "95\u202f% intervals that resample facts."
     )

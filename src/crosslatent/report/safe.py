@@ -36,7 +36,14 @@ def in_script(plain: Any) -> str:
         ValueError: a number is not finite.
     """
     # Neither "</script" nor "<!--", which would hide the end of the element from the browser.
-    return json_text(plain).replace("<", "\\u003c")
+    return json_text(_cleaned(plain)).replace("<", "\\u003c")
+
+
+def _cleaned(plain: Any) -> Any:
+    """The same with every text as `in_page` leaves it: a script writes it into the page."""
+    if isinstance(plain, dict):
+        return {in_page(key): _cleaned(value) for key, value in plain.items()}
+    return [_cleaned(one) for one in plain] if isinstance(plain, list | tuple) else in_page(plain)
 
 
 def printable(text: str) -> str:

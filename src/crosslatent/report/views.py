@@ -134,7 +134,8 @@ class FrontView:
         headline_missing: why what was declared could not be judged.
         example: one question that was repaired, and one that was not.
         ways: the figure of other ways to answer, if there is one.
-        blocks: other figures of `run`; the first may be a heat map.
+        about: of two runs that are compared, which one `run` is: A or B.
+        blocks_title, blocks: other figures of `run`; the first may be a heat map.
         missing: by run, what was not run, and how to get it.
         others: all other runs.
         compared: two runs side by side, in short.
@@ -149,6 +150,8 @@ class FrontView:
     headline_missing: str | None
     example: list[Example]
     ways: Passage
+    about: str
+    blocks_title: str
     blocks: list[Passage]
     missing: list[tuple[str, list[str]]]
     others: list[OtherRun]

@@ -121,7 +121,10 @@
       var gold = element("p", "gold", "Right: "), text = element("bdi", "", item.gold);
       text.lang = item.lang;
       gold.appendChild(text);
-      gold.appendChild(document.createTextNode(" \u00b7 " + (item.split ? item.split + " \u00b7 " : "") + item.id));
+      [item.split, item.id].filter(Boolean).forEach(function (name) {
+        gold.appendChild(document.createTextNode(" \u00b7 "));
+        gold.appendChild(element("bdi", "", name));
+      });
       whole.appendChild(gold);
     }
     return whole;
@@ -133,7 +136,8 @@
     list.textContent = "";
     all.slice(at.page * EACH, (at.page + 1) * EACH).forEach(function (one) { list.appendChild(card(one)); });
     all.forEach(function (one) { counts[one.outcome] = (counts[one.outcome] || 0) + 1; });
-    said.textContent = (at.missing ? at.missing.replace("-", " \u2192 ") + " is not here, see below. " : "")
+    said.textContent = (at.missing ? at.missing.replace("-", " \u2192 ") + " is not here; shown is "
+      + at.pair.replace("-", " \u2192 ") + ". " : "")
       + all.length + (all.length === 1 ? " question" : " questions")
       + Object.keys(counts).filter(Boolean).map(function (name) { return ", " + counts[name] + " " + name; }).join("")
       + (pages > 1 ? "; page " + (at.page + 1) + " of " + pages : "");
@@ -153,7 +157,7 @@
   }
 
   function fromAddress() {
-    var asked = /^#([A-Za-z_]+)-(\d+-\d+)$/.exec(decodeURIComponent(window.location.hash));
+    var asked = /^#([A-Za-z_]+)-(\d+-\d+)$/.exec(window.location.hash);
     go(asked ? asked[1] : "", asked ? asked[2] : "");
   }
 

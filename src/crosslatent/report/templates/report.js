@@ -82,7 +82,10 @@
       return Boolean(at);
     }
 
+    var picked = null;
+
     function pick() {
+      picked = chosen;
       figure.dispatchEvent(new CustomEvent("pick", { detail: chosen.join("-") }));
     }
 
@@ -91,8 +94,12 @@
       if (place(event)) pick();
     });
     figure.addEventListener("show", function (event) {
-      if (/^\d+-\d+$/.test(event.detail)) say(event.detail.split("-").map(Number));
+      if (!/^\d+-\d+$/.test(event.detail)) return;
+      picked = event.detail.split("-").map(Number);
+      say(picked);
     });
+    // What was looked at in passing is not what is shown below.
+    drawn.addEventListener("mouseleave", function () { if (picked) say(picked); });
     if (figure.dataset.answers) figure.addEventListener("pick", function (event) {
       window.location.href = figure.dataset.answers + "#" + figure.dataset.component + "-" + event.detail;
     });
