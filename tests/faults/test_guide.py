@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from crosslatent.core.errors import UsageError
 from crosslatent.report import build_report
 from crosslatent.report.figure import FIGURES
 from crosslatent.runs.schema import FAILURES
 from crosslatent.sweeps import run_sweep
 from support.faults import exported
+from support.pages import text_of
 
 GUIDE = Path(__file__).parents[2] / "docs" / "runs.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -31,7 +33,12 @@ def test_examples_of_reading_run(whole, block, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(FIGURES, "_kinds", {name: FIGURES[name] for name in FIGURES.own})
     scope = {}
-    exec(compile(block.replace("RUN", str(whole[0])), "runs.md", "exec"), scope)
+    code = compile(re.sub("RUN|runs/before|runs/after", str(whole[0]), block), "runs.md", "exec")
+    if "compare" in block:
+        with pytest.raises(UsageError, match=r"one run|itself|copy"):
+            exec(code, scope)
+        return
+    exec(code, scope)
     printed = capsys.readouterr().out
     if "rows" in scope:
         rows = exported(whole[0])
@@ -42,7 +49,9 @@ def test_examples_of_reading_run(whole, block, tmp_path, monkeypatch, capsys):
     elif "ways" in scope:
         files = build_report([whole[0]], tmp_path / "report")
         assert "-ways.csv" in " ".join(file.name for file in files.figures)
-        assert "Accuracy of every way to answer." in files.page.read_text(encoding="utf-8")
+        assert "Accuracy of every way to answer." in text_of(files.page)
+    elif "run" in scope:
+        assert "<svg" in scope["run"]._repr_html_()
     else:
         assert "shuffled" in printed
 
