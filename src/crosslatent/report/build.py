@@ -66,7 +66,8 @@ def build_report(
     """Analyse run folders and write their report.
 
     Everything is written under a temporary name in `out` first and then renamed, so a crash leaves
-    the report that was there. Other files in `out` are left alone.
+    the report that was there. What an earlier report wrote and this one does not is removed; other
+    files in `out` are left alone.
 
     Args:
         runs: one or more run folders, or their URLs; no model is needed.
