@@ -130,6 +130,17 @@ def test_every_slice_is_done_once(workers):
     assert (ray.started, ray.killed, pool.lost) == (workers, [], 0)
 
 
+def test_a_pool_that_was_dismissed_starts_again_when_it_is_asked():
+    pool, ray = crew_of(good)
+    pool.first()
+    pool.dismiss()
+    assert pool.size == 0
+    pool.first()
+    assert pool.size > 0
+    assert done(pool) == ALL
+    assert ray.started == 3
+
+
 @pytest.mark.parametrize("error", [LostError, KilledError])
 def test_a_lost_worker_is_replaced_and_its_slice_done_again(error):
     tries = []
