@@ -143,7 +143,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-base: $(VENV)/.stamp-torch pyproject.toml
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[report]'
 	@touch $@
 
 # All of .stamp-base is in it: looking up the same packages twice takes half a minute.
@@ -152,5 +152,5 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 	@touch $(VENV)/.stamp-base $@
 
 $(VENV)/.stamp-recipe: $(VENV)/.stamp-base
-	$(INSTALL) -e '.[recipe]'
+	$(INSTALL) -e '.[recipe,report]'
 	@touch $@

@@ -21,6 +21,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from support.shapes import check_shapes
 
 check_shapes()
+collect_ignore = ["core_alone"]  # `test_core_alone.py` runs it in an environment of its own
 # No test fails for being slow: the machine may be busy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

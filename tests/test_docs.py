@@ -6,15 +6,18 @@ import inspect
 import json
 import re
 import shlex
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import typer
+from packaging.requirements import Requirement
 from transformers import CONFIG_MAPPING
 
 from crosslatent.cli.app import app, main
 from crosslatent.core import errors
+from crosslatent.core.imports import EXTRAS
 from crosslatent.planted.planting import VARIANTS
 from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, RowsSection
@@ -232,3 +235,13 @@ def test_python_of_the_tour_runs(capsys):
     assert "correct" in printed
     answer = scope["ids"][0, scope["prompt"]["input_ids"].shape[1] :]
     assert scope["model"].text_of(answer.tolist()).strip() == scope["one"].output.strip()
+
+
+def test_the_installation_page_lists_every_extra():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        declared = tomllib.load(file)["project"]["optional-dependencies"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    own = {"all", "recipe", "build", "test", "dev"}
+    assert declared.keys() - own == EXTRAS.keys()
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == {*EXTRAS, "all"}
+    assert {*declared} - own == set(Requirement(*declared["all"]).extras)

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from crosslatent.analysis.pair_choice import pilot_pair
 from crosslatent.core.specs import COMPONENTS, check_component
-from crosslatent.demo import shipped_model
 from crosslatent.lens import Space, Trained, TrainSpec, evaluate, probe, train, train_answers
 from crosslatent.lens.evaluation.evaluated_conditions import Condition, Steered, Transplanted, Tuned
 from crosslatent.lens.evaluation.evaluation_record import ALL, ConditionResult, Evaluation
 from crosslatent.lens.text_streams import parallel_of_items, texts_of_items
+from crosslatent.model import shipped_model
 from crosslatent.runs import RunReader
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Task, load_task

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crosslatent.core import __version__
+from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
     from crosslatent import lens
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from crosslatent.interventions.kinds.steer import Steer
     from crosslatent.interventions.kinds.transplant import Transplant
     from crosslatent.interventions.patched import intervened, patched
-    from crosslatent.model import Model, load, wrap
+    from crosslatent.model import Model, load, shipped_model, wrap
     from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
     from crosslatent.studies import Improvement, improve
@@ -51,48 +52,43 @@ __all__ = [
     "Tokens", "Transplant", "TransplantResult", "Verdict", "__version__", "capture", "check",
     "compare", "improve", "intervened", "lens", "load", "load_chooser", "load_prompts",
     "load_task", "patched", "register_control", "register_figure", "register_intervention",
-    "register_metric", "register_rule", "register_selector", "sweep", "transplant", "wrap",
+    "register_metric", "register_rule", "register_selector", "shipped_model", "sweep",
+    "transplant", "wrap",
 ]  # fmt: skip
 
-_NAMES = {
-    "analysis.comparison": ("Comparison",),
-    "api": ("Run", "compare", "sweep"),
-    "api.choosers": ("Chooser", "load_chooser"),
-    "api.transplants": ("TransplantResult", "transplant"),
-    "contracts": ("Outcome", "check"),
-    "core.errors": ("CrosslatentError",),
-    "interventions.activations": ("capture",),
-    "interventions.intervention": (
-        "ALL",
-        "LAST",
-        "PROMPT",
-        "Intervention",
-        "Tokens",
-        "register_intervention",
-    ),
-    "interventions.kinds.ablate": ("Ablate",),
-    "interventions.kinds.steer": ("Steer",),
-    "interventions.kinds.transplant": ("Transplant",),
-    "interventions.patched": ("intervened", "patched"),
-    "model": ("Model", "load", "wrap"),
-    "report.figure": ("register_figure",),
-    "selectors": ("Selector", "register_selector"),
-    "studies": ("Improvement", "improve"),
-    "sweeps.control": ("Control", "register_control"),
-    "tasks": ("Item", "Task", "Verdict", "load_prompts", "load_task"),
-    "tasks.metrics": ("register_metric",),
-    "tasks.rules": ("register_rule",),
-}
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+_get, __dir__ = lazily(
+    __name__,
+    {
+        "analysis.comparison": ("Comparison",),
+        "api": ("Run", "compare", "sweep"),
+        "api.choosers": ("Chooser", "load_chooser"),
+        "api.transplants": ("TransplantResult", "transplant"),
+        "contracts": ("Outcome", "check"),
+        "core.errors": ("CrosslatentError",),
+        "interventions.activations": ("capture",),
+        "interventions.intervention": (
+            "ALL",
+            "LAST",
+            "PROMPT",
+            "Intervention",
+            "Tokens",
+            "register_intervention",
+        ),
+        "interventions.kinds.ablate": ("Ablate",),
+        "interventions.kinds.steer": ("Steer",),
+        "interventions.kinds.transplant": ("Transplant",),
+        "interventions.patched": ("intervened", "patched"),
+        "model": ("Model", "load", "shipped_model", "wrap"),
+        "report.figure": ("register_figure",),
+        "selectors": ("Selector", "register_selector"),
+        "studies": ("Improvement", "improve"),
+        "sweeps.control": ("Control", "register_control"),
+        "tasks": ("Item", "Task", "Verdict", "load_prompts", "load_task"),
+        "tasks.metrics": ("register_metric",),
+        "tasks.rules": ("register_rule",),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "lens":
-        return import_module(f"{__name__}.lens")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return import_module(f"{__name__}.lens") if name == "lens" else _get(name)

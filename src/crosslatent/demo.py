@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +25,7 @@ from crosslatent.distributed import (
     run_on_workers,
     workers_at,
 )
-from crosslatent.model import Model
+from crosslatent.model import Model, loading, shipped_model
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress, SweepOutcome, SweepSpec, run_sweep
@@ -39,10 +38,7 @@ HEADLINE = Headline(
     task=TASKS[0], component="ffn", tune=TUNE, test=TEST, least_gain=0.05, controls=BLIND
 )
 SHIPPED = ModelSource(
-    str(files("crosslatent") / "data" / "demo" / "model"),
-    device="cpu",
-    dtype="float32",
-    name="crosslatent demo model",
+    str(loading.SHIPPED), device="cpu", dtype="float32", name=loading.SHIPPED_NAME
 )
 MOST_PROCESSES = 4
 """Beyond so many, most of the time is that of the report."""
@@ -84,14 +80,6 @@ class DemoOutcome:
     runs: tuple[Path, ...]
     rows: int
     seconds: float
-
-
-def shipped_model(device: str = "cpu") -> Model:
-    """The small multilingual model that comes with the package.
-
-    It runs on the CPU in float32 unless asked otherwise, so that everybody sees the same figures.
-    """
-    return replace(SHIPPED, device=device).load()
 
 
 @contextmanager

@@ -198,10 +198,10 @@ def test_other_options_that_count_for_nothing_or_make_no_sense(train, tmp_path, 
 def test_a_cache_that_cannot_be_written_is_refused_first(train, folder, tmp_path):
     (tmp_path / "cache").write_text("mine")
     for place in (tmp_path / "cache", tmp_path / "cache" / "below"):
-        train("--cache", place, model="nowhere").assert_refused("cache", "is a file")
+        train("--cache", place).assert_refused("cache", "is a file")
     (tmp_path / "locked").mkdir(mode=0o500)
     if not os.access(tmp_path / "locked", os.W_OK):
-        train("--cache", tmp_path / "locked", model="nowhere").assert_refused("no permission")
+        train("--cache", tmp_path / "locked").assert_refused("no permission")
 
 
 def test_a_task_shares_its_central_states_between_languages(train, folder, tmp_path):

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from crosslatent import engine, load, wrap
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.core.errors import ModelError
+from crosslatent.core.errors import MissingExtraError, ModelError
 from crosslatent.engine import best_path, oracle
 from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.model import loading
@@ -94,6 +94,6 @@ def test_a_model_can_be_loaded_spread(tmp_path):
 
 
 def test_spreading_without_accelerate_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="--device spread needs accelerate"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="several devices needs accelerate"):
         load(save_tiny(tmp_path / "model"), device="spread")

@@ -18,6 +18,7 @@ from crosslatent.core.subspace import fit_means
 from crosslatent.lens.evaluation.evaluated_conditions import Combined, Steered, Transplanted, Tuned
 from crosslatent.lens.evaluation.evaluating import evaluate
 from crosslatent.lens.space import Space, SpaceRecord
+from crosslatent.model import shipped_model
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.tasks import Item, Task, task_of
 from support.rows import wrapped
@@ -138,4 +139,4 @@ def some_of_the_demo(name: str, out: Path, every: int = 40) -> None:
     few = replace(task, items=task.items[::every])
     less = {"controls": ("self",), "attribution": False, "samples": 0}
     spec = SweepSpec(**{**demo.spec_of(name), **less})
-    run_sweep(demo.shipped_model(), few, spec, out)
+    run_sweep(shipped_model(), few, spec, out)

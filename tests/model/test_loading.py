@@ -10,6 +10,7 @@ from torch import nn
 
 import crosslatent as xl
 from crosslatent.core.errors import ModelError
+from crosslatent.model.folder import layers_of
 from support.models import FAMILIES, save_tiny, tiny_model
 
 
@@ -17,6 +18,7 @@ from support.models import FAMILIES, save_tiny, tiny_model
 def test_folders_of_every_family_load(tmp_path, family):
     model = xl.load(save_tiny(tmp_path / family, family))
     assert (model.n_layers, model.d_model) == (4, 32)
+    assert layers_of(tmp_path / family) in (4, None)
     assert model.dtype == torch.float32
     assert model.eos_ids == {model.tokenizer.eos_token_id}
 

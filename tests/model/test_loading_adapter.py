@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import crosslatent as xl
-from crosslatent.core.errors import ModelError
+from crosslatent.core.errors import MissingExtraError, ModelError
 from crosslatent.model import adapters
 from support.models import byte_tokenizer, save_tiny
 
@@ -262,6 +262,6 @@ def test_an_offloaded_base_is_refused(base, adapter):
 
 
 def test_without_peft_the_message_says_what_to_install(adapter, monkeypatch):
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'crosslatent\[lens\]'"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"need peft, .* pip install .*\[lens\]'"):
         xl.load(adapter)

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 import crosslatent as xl
 from crosslatent.cli.app import main
 from crosslatent.contracts import CONTRACTS, Subject, run
-from crosslatent.core.errors import ModelError
+from crosslatent.core.errors import MissingExtraError, ModelError
 from crosslatent.engine import best_path
 from crosslatent.engine.memory import bytes_per_row
 from crosslatent.engine.near_ties import TieBreaker
@@ -52,7 +52,8 @@ def only(monkeypatch):
     def leave(library):
         left = {"accelerate", library}
         monkeypatch.setattr(
-            quantized, "find_spec", lambda name: find_spec(name) if name in left else None
+            "crosslatent.core.imports.find_spec",
+            lambda name: find_spec(name) if name in left else None,
         )
 
     return leave
@@ -147,8 +148,10 @@ def test_a_folder_that_is_quantised_says_what_reads_it(folder, tmp_path, monkeyp
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(quantized, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="quantised by bitsandbytes, which is not installed"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: None)
+    with pytest.raises(
+        MissingExtraError, match="few bits need bitsandbytes, which is not installed"
+    ):
         xl.load(tmp_path)
 
 
@@ -185,12 +188,12 @@ def test_near_ties_cannot_be_settled_in_float32(folder, only, bits, library):
 def test_unknown_bits_and_missing_libraries_are_said(folder, monkeypatch):
     with pytest.raises(ModelError, match="Unknown quantization '3bit': use 8bit or 4bit"):
         xl.load(folder, quantization="3bit")
-    monkeypatch.setattr(quantized, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="8bit needs torchao or bitsandbytes, and neither is"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="need torchao or bitsandbytes, which are not"):
         xl.load(folder, quantization="8bit")
     found = {"torchao", "bitsandbytes"}
-    monkeypatch.setattr(quantized, "find_spec", lambda name: name in found or None)
-    with pytest.raises(ModelError, match="4bit needs accelerate, which is not installed"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: name in found or None)
+    with pytest.raises(MissingExtraError, match="need accelerate, which is not installed"):
         xl.load(folder, quantization="4bit")
 
 

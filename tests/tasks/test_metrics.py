@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslatent.stats.clusters import normalised
+from crosslatent.core.normal import normalised
 from crosslatent.tasks import Item
 from crosslatent.tasks.metrics import (
     METRICS,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from crosslatent.analysis.data import RunData
 from crosslatent.analysis.items import ALL, Mask
+from crosslatent.core.normal import normalised
 from crosslatent.core.specs import PRESETS, Component, TransplantSpec, resolve_layer
 from crosslatent.stats import Estimate, Floats
-from crosslatent.stats.clusters import normalised
 
 
 @dataclass(frozen=True, slots=True)

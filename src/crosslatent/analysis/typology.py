@@ -28,7 +28,7 @@ from crosslatent.stats import Floats
 
 MISSING = (
     "No typological distances: they need the features of URIEL, which the extra "
-    "'distances' installs (pip install 'crosslatent[distances]')."
+    "'distances' installs."
 )
 
 LEAST_FEATURES = 50

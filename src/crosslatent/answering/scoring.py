@@ -10,13 +10,13 @@ from typing import Any
 
 from crosslatent.core.errors import PromptError
 from crosslatent.core.languages import identify
+from crosslatent.core.normal import normalised
 from crosslatent.core.specs import ACCURACY
 from crosslatent.engine.decoding import Decoded
 from crosslatent.model import Model
 from crosslatent.model.chat import Prompt
 from crosslatent.model.continuation import Context, Ids, context_of, written
 from crosslatent.model.prompts import check_known, encode
-from crosslatent.stats.clusters import normalised
 from crosslatent.tasks import RULES, Item, Verdict
 from crosslatent.tasks.metrics import METRICS, MetricInput, applicable_metrics
 from crosslatent.tasks.rules import (

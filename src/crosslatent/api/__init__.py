@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import complete, documented, part
 from crosslatent.core.specs import Component, check_component
 from crosslatent.runs import RunReader
@@ -52,6 +53,7 @@ class Run(Shown):
         return f"Run({str(self.path)!r})"
 
     def _card(self) -> Card:
+        need("stats")
         from crosslatent.report.notebook import run_card
 
         return run_card(self._reader)
@@ -66,7 +68,7 @@ class Run(Shown):
         """The rows for polars, mappings as lists of keys and values.
 
         Raises:
-            UsageError: polars is not installed.
+            MissingExtraError: polars is not installed.
         """
         return self._reader.to_polars()
 
@@ -89,7 +91,12 @@ class Run(Shown):
         return found
 
     def estimates(self, *, seed: int = 0) -> pd.DataFrame:
-        """Every figure of the run in one long table; see `analysis.estimates` and docs/runs.md."""
+        """Every figure of the run in one long table; see `analysis.estimates` and docs/runs.md.
+
+        Raises:
+            MissingExtraError: the libraries of the extra ``stats`` are not installed.
+        """
+        need("stats")
         from crosslatent.analysis import estimates
 
         return estimates(self._reader, seed=seed)
@@ -98,7 +105,11 @@ class Run(Shown):
         """Share of items that any pair solves, by component and control, with intervals.
 
         See docs/methods.md 1.3: an upper bound means little without its controls beside it.
+
+        Raises:
+            MissingExtraError: the libraries of the extra ``stats`` are not installed.
         """
+        need("stats")
         from crosslatent.analysis.figure_tables import upper_bounds
 
         return upper_bounds(self._reader)
@@ -108,7 +119,9 @@ class Run(Shown):
 
         Raises:
             PairError: the run does not have this component.
+            MissingExtraError: the libraries of the extra ``report`` are not installed.
         """
+        need("report")
         from crosslatent.report import heatmap
 
         ran: list[Component] = self._reader.manifest["spec"].get("components", [])
@@ -140,6 +153,7 @@ def compare(
             the declared headline of the first on others.
         RunFolderError: one is no run folder, or is damaged.
     """
+    need("stats")
     from crosslatent.analysis import compare as compare_folders
 
     paths = (one.path if isinstance(one, Run) else one for one in (first, second))

@@ -171,8 +171,7 @@ def load_chooser(path: str | Path) -> Chooser:
     Raises:
         UsageError: the file is not there, is none of ours, or is damaged.
     """
-    file, named = Path(path), Path(f"{path}.json")
-    return Chooser(files.load(named if named.is_file() and not file.is_file() else file))
+    return Chooser(files.load(Path(path)))
 
 
 def _items(prompts: Prompts, translator: Translator | None = None) -> tuple[Item, ...]:

@@ -31,6 +31,7 @@ from crosslatent.cli.sweeping import RayCommand, sweep
 from crosslatent.cli.terminal import INTERRUPTED, check_output_folder, print_paths, say
 from crosslatent.cli.transplanting import transplant
 from crosslatent.core.errors import CrosslatentError, UsageError
+from crosslatent.core.imports import extra_of, need
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
 
@@ -83,7 +84,12 @@ def report(
 
     Two runs that share questions are compared: the second minus the first.
     """
+    need("report")
     check_output_folder(out, "summary.json")
+    from crosslatent.runs.reader import RunReader
+
+    for run in runs:
+        RunReader(run)  # refuses what is no run folder, before figures are drawn
     from crosslatent.report import build_report
 
     print_paths(build_report(runs, out, compare=compare))
@@ -173,11 +179,14 @@ def main(arguments: Sequence[str], invocation: options.Invocation | None = None)
     except _usage_error_type() as error:
         say(f"Error: {_usage_message(error)}")
         return 2
-    except CrosslatentError as error:
+    except (CrosslatentError, ModuleNotFoundError) as error:
+        known = extra_of(error) if isinstance(error, ModuleNotFoundError) else error
+        if known is None:
+            raise
         if invocation.debug:
             traceback.print_exc()
-        say(f"Error: {error}")
-        return error.exit_code
+        say(f"Error: {known}")
+        return known.exit_code
     except (typer.Abort, KeyboardInterrupt):
         say("Interrupted.")
         return INTERRUPTED

@@ -6,17 +6,20 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
 
 from crosslatent.cli.terminal import warn
 from crosslatent.core.errors import UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import REQUIRED, Setting, complete, names, settings_of
+from crosslatent.core.specs import TransplantSpec, resolve_layer
 
 if TYPE_CHECKING:
     from crosslatent.distributed import ModelSource
@@ -235,6 +238,55 @@ def check_seed(settings: Mapping[str, Any]) -> None:
         )
 
 
+def check_model(settings: Mapping[str, Any]) -> None:
+    """Refuse, before torch is imported, what cannot be loaded as far as that can be seen.
+
+    Args:
+        settings: its name, and some of the others of `ModelSettings`.
+
+    Raises:
+        UsageError: --modules cannot be read.
+        ModelError: there is no such folder, device, dtype or quantisation.
+    """
+    from crosslatent.model import folder
+
+    _with_paths(settings)
+    folder.check_dtype(settings.get("dtype", "auto"))
+    folder.check_device(settings.get("device", "auto"))
+    if (bits := settings.get("quantization")) is not None:
+        folder.check_bits(bits)
+    folder.check_place(settings["model"])
+
+
+def check_layers(model: str, carried: Iterable[TransplantSpec]) -> None:
+    """Refuse layers that a model does not have, as far as its folder says how many there are.
+
+    Raises:
+        PairError: it does not have one.
+    """
+    from crosslatent.model.folder import layers_of
+
+    if (depth := layers_of(model)) is not None:
+        for one in carried:
+            resolve_layer(one.source, depth, "source")
+            resolve_layer(one.target, depth, "target")
+
+
+def check_chooser(file: Path, model: str) -> None:
+    """Refuse a chooser that cannot be read or does not fit the model, before that is loaded.
+
+    Raises:
+        UsageError: it cannot, or does not as far as the model's folder says.
+    """
+    need("stats")
+    from crosslatent.model.folder import layers_of
+    from crosslatent.selectors import saved
+
+    selector = saved.load(file)
+    if (depth := layers_of(model)) is not None:
+        saved.check_model(selector, depth)
+
+
 def load_model(settings: Mapping[str, Any]) -> "Model":
     """Load a model without the chatter of the libraries below.
 
@@ -245,6 +297,7 @@ def load_model(settings: Mapping[str, Any]) -> "Model":
         UsageError: --modules cannot be read.
         ModelError: it cannot be loaded.
     """
+    check_model(settings)
     given = _with_paths(settings)
     quiet()
     from crosslatent.model import load

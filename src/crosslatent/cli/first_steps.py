@@ -13,6 +13,7 @@ import typer
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.core.errors import ContractError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import Setting, several
 from crosslatent.core.specs import check_component
 
@@ -182,13 +183,15 @@ def demo(
     ] = None,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
+    need("report")
     options.quiet()
     if planted:
         planted_demo(out or Path("planted-output"), variant or "plain", noise or 0.0)
         return
     if (variant, noise) != (None, None):
         raise UsageError("--variant and --noise are of planted models: add --planted.")
-    from crosslatent.demo import MARKER, demo_workers, first_look, run_demo, shipped_model
+    from crosslatent.demo import MARKER, demo_workers, first_look, run_demo
+    from crosslatent.model import shipped_model
 
     out = out or Path("demo-output")
     terminal.check_output_folder(out, MARKER)

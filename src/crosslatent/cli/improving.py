@@ -10,6 +10,7 @@ import typer
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
+from crosslatent.core.imports import need
 from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
 from crosslatent.core.specs import chat_of, right_now
 
@@ -28,15 +29,16 @@ def improve(
     json: options.JsonOption = False,
 ) -> None:
     """Split your questions, find what answers them better, test it on the rest, and keep it."""
-    from crosslatent.studies.improvement import improve as run
-    from crosslatent.studies.questions import answered
-
+    need("report")
+    options.check_model({"model": model, **loading})
     options.check_chat(tried)
     options.check_seed(tried)
     auto = counterparts["aux"] is not None
     target = questions.target_language(asked["aux_lang"], asked["prompts"])
     questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
     task = questions.load_questions(asked, auto=auto)
+    from crosslatent.studies.questions import answered
+
     answered(task, {})
     terminal.check_output_folder(out, IMPROVE_MARKER)
     loaded = options.load_model({"model": model, **loading})
@@ -47,6 +49,8 @@ def improve(
     )
     if counterparts["save_parallel"] is not None:
         questions.save_parallel(task, counterparts["save_parallel"])
+    from crosslatent.studies.improvement import improve as run
+
     with terminal.stoppable(), terminal.progresses() as show:
         found = run(
             loaded,

@@ -12,6 +12,7 @@ from crosslatent.cli import terminal
 from crosslatent.cli.asked_questions import load_questions
 from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
 from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import path, repeated
 from crosslatent.lens.lens_settings import EvaluationSpec
 
@@ -77,6 +78,8 @@ def evaluate(
     json: options.JsonOption = False,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
+    need("lens")
+    options.check_model(model)
     from crosslatent.lens.evaluation.evaluation_record import EVALUATION_FILE
 
     options.check_chat(spec)

@@ -14,6 +14,7 @@ import typer
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
+from crosslatent.core.imports import need
 from crosslatent.core.languages import ENGLISH
 from crosslatent.lens.lens_settings import ProbeSpec
 
@@ -37,6 +38,8 @@ def probe(
     json: options.JsonOption = False,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
+    need("lens")
+    options.check_model(model)
     from crosslatent.lens.lens_settings import check_enough, check_pooling, check_probe
     from crosslatent.lens.space import MARKER
 

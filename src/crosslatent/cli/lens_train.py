@@ -16,6 +16,7 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli import lens_texts, terminal
 from crosslatent.cli.lens_texts import ANSWERS, LENS, TrainingTexts
 from crosslatent.core.errors import UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import settings_of
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
@@ -61,6 +62,8 @@ def train(
     json: options.JsonOption = False,
 ) -> None:
     """Train a model's top blocks: towards its language subspaces (Lens), or on gold answers."""
+    need("lens")
+    options.check_model(model)
     from crosslatent.lens.training.record import FOLDER
 
     if lora:

@@ -18,6 +18,7 @@ from crosslatent.cli import terminal
 from crosslatent.cli.terminal import print_json, print_table, print_text, say
 from crosslatent.core import shared_settings as shared
 from crosslatent.core.errors import TaskError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import Setting, path
 from crosslatent.core.shared_settings import SelectSettings
 from crosslatent.core.specs import canonical_hash, chat_of, right_now
@@ -62,6 +63,7 @@ def select(
     json: options.JsonOption = False,
 ) -> None:
     """Choose layer pairs on some questions, and test the choice on others."""
+    need("stats")
     from crosslatent.runs.reader import RunReader
     from crosslatent.selectors import evaluate_run, selectors_of
     from crosslatent.tasks.task import text_key
@@ -238,14 +240,18 @@ def answer(
     ] = False,
 ) -> None:
     """Answer every question as a chooser chooses: unmodified, as aux is, or with a transplant."""
-    from crosslatent.api.choosers import load_chooser
+    options.check_model(model)
     from crosslatent.tasks import load_prompts
 
     if answers["chat"] is not None:
         options.check_chat(answers)
     auto = counterparts["aux"] is not None
     questions.check_parallel(counterparts["save_parallel"], auto, prompts)
-    choosing, task = load_chooser(chooser), load_prompts(prompts, counterparts=not auto)
+    options.check_chooser(chooser, model["model"])
+    task = load_prompts(prompts, counterparts=not auto)
+    from crosslatent.api.choosers import load_chooser
+
+    choosing = load_chooser(chooser)
     loaded = options.load_model(model) if auto else None
     if loaded is not None:
         task = _translated(task, loaded, counterparts, model, answers)

@@ -15,13 +15,16 @@ from crosslatent.cli.terminal import check_output_folder, duration, progress, sa
 from crosslatent.cli.validation import blank_ends, not_judged
 from crosslatent.core import costs, specs
 from crosslatent.core.errors import CrosslatentError
+from crosslatent.core.imports import need
 from crosslatent.core.settings import kept, unique
+from crosslatent.model.folder import layers_of
 from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.spec import (
     RunSettings,
     SweepSpec,
     WorkerSettings,
     chat_settings,
+    check_spec,
     uses_workers,
 )
 
@@ -59,16 +62,15 @@ def sweep(
     ] = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
-    options.check_chat(spec)
-    _check_names(spec)
-    specs.check_engine(running["engine"])
     alone = not uses_workers(workers)
+    _check(model, spec, running["engine"], here=alone)
     auto = counterparts["aux"] is not None
     target = questions.target_language(asked["aux_lang"], asked["prompts"])
     questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
     everything = questions.load_questions(asked, auto=auto)
     location = run_path(out)
     check_output_folder(location, "run.json")
+    headline = _declared(declare, everything, spec)
     # Workers load the model themselves; here it may still be wanted for counterparts.
     translates = auto and counterparts["translate_with"] == questions.SELF
     loaded = options.load_model(model) if alone or dry_run or translates else None
@@ -86,7 +88,6 @@ def sweep(
     )
     if counterparts["save_parallel"] is not None and not dry_run:
         questions.save_parallel(task, counterparts["save_parallel"])
-    headline = _declared(declare, task, spec)
     notes = _prompt_notes(task, spec, loaded)
     if dry_run:
         _dry_run(loaded, task, spec, failures, notes)
@@ -140,6 +141,7 @@ def _prompt_notes(task: Task, spec: SweepSpec, model: Model | None) -> tuple[str
 def _declared(text: str | None, task: Task, spec: SweepSpec) -> dict[str, Any] | None:
     if text is None:
         return None
+    need("stats")
     from crosslatent.analysis.headline import declaration, declared
 
     components = unique(spec["component"]) or ("attn",)
@@ -177,12 +179,13 @@ def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
 
 def _concluded(outcome: SweepOutcome) -> Iterator[str]:
     """What the run shows on questions that no choice was made on, and what to do next."""
-    from crosslatent.analysis.data import RunData
-    from crosslatent.report.verdicts import outcome as said
-    from crosslatent.runs.reader import RunReader
-    from crosslatent.selectors.findings import find
-
     try:
+        need("stats")
+        from crosslatent.analysis.data import RunData
+        from crosslatent.report.verdicts import outcome as said
+        from crosslatent.runs.reader import RunReader
+        from crosslatent.selectors.findings import find
+
         data = RunData(RunReader(outcome.path))
         found, why = find(data)
     except CrosslatentError as error:
@@ -242,18 +245,17 @@ def _note(items: Sequence[Item]) -> None:
         say(f"Note: {line}")
 
 
-def _check_names(spec: SweepSpec) -> None:
-    """Refuse, before a large model is loaded, what can be."""
-    for name in unique(spec["component"]):
-        specs.check_component(name)
-    specs.check_controls(spec["controls"])
+def _check(model: options.ModelSettings, spec: SweepSpec, engine: str, *, here: bool) -> None:
+    """Refuse what can be before torch is imported; `here` = this process loads the model."""
+    if here:
+        options.check_model(model)
+    options.check_chat(spec)
+    specs.check_engine(engine)
+    check_spec(spec, layers_of(model["model"]))
     if texts := [one for one in spec["conditions"] if isinstance(one, str)]:
         from crosslatent.interventions.condition import check_texts
 
         check_texts(texts)
-    pairs = spec["pairs"]
-    if isinstance(pairs, str) and pairs.startswith("preset:"):
-        specs.check_preset(pairs.removeprefix("preset:"))
 
 
 def _dry_run(

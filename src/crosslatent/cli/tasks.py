@@ -102,7 +102,7 @@ def show(
     model = _model_of(tokenizer)
     views = view_prompts(chosen, model, chat=chat)
     if model is not None:
-        from crosslatent.sweeps.tokens import prompts_of
+        from crosslatent.answering import prompts_of
 
         questions.warn_of_thought(model, prompts_of(chosen)[0], chat, loaded.max_new_tokens)
     if json:
@@ -272,17 +272,17 @@ def view_prompts(item: "Item", model: "Model | None", *, chat: AsChat) -> list[P
     Raises:
         ModelError: `chat`, but the tokenizer has no chat template.
     """
+    from crosslatent.answering import prompts_of
+
+    asked = zip(("main", "aux"), (item.lang, item.aux_lang), prompts_of(item), strict=True)
+    if model is None:
+        return [PromptView(role, lang, prompt.plain()) for role, lang, prompt in asked]
     from crosslatent.model.chat import put_as_chat
     from crosslatent.model.prompts import encode_many
-    from crosslatent.sweeps.tokens import prompts_of
 
-    languages = {"main": item.lang, "aux": item.aux_lang}
     views = []
-    for (role, lang), prompt in zip(languages.items(), prompts_of(item), strict=True):
+    for role, lang, prompt in asked:
         text = prompt.plain()
-        if model is None:
-            views.append(PromptView(role, lang, text))
-            continue
         if chat:
             text = str(put_as_chat(model, prompt, tokenize=False, chat=chat))
         (ids,) = encode_many(model, [prompt], chat=chat)

@@ -52,12 +52,15 @@ def transplant(
     json: options.JsonOption = False,
 ) -> None:
     """Carry one activation from aux to main, and show the answer beside the unmodified one."""
+    options.check_model(model)
     check_alone(selector, carried, about)
     # With a selector and neither of --chat and --no-chat, its run decides about both.
     if answer["chat"] is not None or selector is None:
         options.check_chat(answer)
     if selector is None:
-        shared.transplant_of(carried)
+        options.check_layers(model["model"], [shared.transplant_of(carried), *carried["also"]])
+    else:
+        options.check_chooser(selector, model["model"])
     main, aux = _prompts(prompts["main"], prompts["aux"])
     questions.check_parallel(prompts["save_parallel"], aux is None, None)
     loaded = options.load_model(model)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
 
+from crosslatent.core.errors import MissingExtraError
 from crosslatent.core.languages import UNKNOWN, direction, identify
 from crosslatent.core.untrusted import in_page, shown
 
@@ -91,10 +92,13 @@ class Shown:
         """What is shown."""
 
     def _repr_html_(self) -> str:
-        return self._card().html()
+        return self._repr_mimebundle_()["text/html"]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        card = self._card()
+        try:
+            card = self._card()
+        except MissingExtraError as error:
+            card = Card(repr(self), [Sentences([str(error)])])
         return {"text/plain": card.text(), "text/html": card.html()}
 
 

@@ -19,6 +19,10 @@ class UsageError(CrosslatentError):
     exit_code = 2
 
 
+class MissingExtraError(UsageError):
+    """A library that is not installed, since it belongs to an extra of the package."""
+
+
 class PairError(UsageError):
     """A layer, component, preset or pair specification that the model does not have."""
 

@@ -3,11 +3,12 @@
 Rules, metrics, checks of tasks, votes of selectors, donors with the same answer and reports all use
 `normal`, or `fold`, in which case does not count either. What they make one is listed in
 ``docs/methods.md``, section 4.1. What is chosen on one copy of a question has seen the other, so
-copies are not independent, whatever their ids.
+copies are not independent, whatever their ids. `normalised` is of probabilities.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -206,3 +207,14 @@ def _copies(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
 
 def _count(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
+
+
+def normalised(logprobs: Sequence[float | None]) -> list[float] | None:
+    """Log-probabilities of options as probabilities that add up to 1; None if one is not known."""
+    known = [value for value in logprobs if value is not None and not math.isnan(value)]
+    top = max(known, default=-math.inf)
+    if len(known) < len(logprobs) or not math.isfinite(top):
+        return None
+    weights = [math.exp(value - top) for value in known]
+    total = sum(weights)
+    return [weight / total for weight in weights]

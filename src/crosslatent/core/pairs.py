@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,20 @@ def resolve_pairs(spec: str | Iterable[Pair], n_layers: int) -> PairPlan:
     if spec.endswith(".json") or os.path.isfile(spec):  # noqa: PTH113 - no error on long texts
         return _from_file(Path(spec), n_layers)
     raise PairError(f"Cannot read the pairs {spec!r}: {_HELP}.")
+
+
+def check_pairs(spec: str | Iterable[Pair], n_layers: int | None) -> None:
+    """Refuse a pair specification before the model is loaded.
+
+    Args:
+        spec: as in `resolve_pairs`.
+        n_layers: number of decoder blocks; None if that is not known yet.
+
+    Raises:
+        PairError: the text is not understood, or a layer is out of range.
+    """
+    if n_layers is not None or spec not in SHAPES:
+        resolve_pairs(spec, n_layers or sys.maxsize)
 
 
 def _as_text(pairs: Iterable[Pair]) -> str:

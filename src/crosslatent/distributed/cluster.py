@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from crosslatent.core.errors import UsageError
+from crosslatent.core.imports import need
 from crosslatent.distributed.worker import ModelSource, SweepJob, Worker
 from crosslatent.distributed.worker_pool import LostWorkerError, ours
 
@@ -241,12 +242,9 @@ def _own_signals() -> Iterator[None]:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "Ray is not installed: pip install 'crosslatent[ray]', or leave --ray out."
-        ) from error
+    need("ray")
+    import ray
+
     return ray
 
 

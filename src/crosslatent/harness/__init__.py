@@ -8,15 +8,14 @@ import.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
-from crosslatent.harness.command import check_installed
+from crosslatent.core.imports import installed, need
 
 __all__ = ["CrosslatentLM"]
 
 # Without the harness this package can still be imported: its command then says what is missing.
-if find_spec("lm_eval") is not None:
+if installed("lm_eval"):
     # A registry that is not empty is not filled any more: the harness's own models come first.
     import lm_eval.models  # noqa: F401
 
@@ -26,5 +25,5 @@ if find_spec("lm_eval") is not None:
 def __getattr__(name: str) -> Any:
     """Say why the model is not there, if it is not."""
     if name == "CrosslatentLM":
-        check_installed()
+        need("lm-eval")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,10 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.core.specs import AUTO, TransplantSpec, check_component, check_engine, check_preset
 from crosslatent.core.untrusted import parse_json
 
@@ -23,18 +23,6 @@ _FEWSHOT_SEED_AT = 3
 """Which of the four numbers of ``--seed`` draws the examples."""
 
 
-def check_installed() -> None:
-    """Refuse to go on without the harness.
-
-    Raises:
-        UsageError: lm_eval is not installed.
-    """
-    if find_spec("lm_eval") is None:
-        raise UsageError(
-            "lm-evaluation-harness (lm_eval) is not installed: pip install 'crosslatent[lm-eval]'."
-        )
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the harness's command line and return its exit code.
 
@@ -42,9 +30,9 @@ def run(arguments: Sequence[str]) -> int:
         arguments: as after ``lm_eval``; a lone ``--help`` shows the options of ``lm_eval run``.
 
     Raises:
-        UsageError: lm_eval is not installed, or the model's arguments are wrong.
+        UsageError: the model's arguments are wrong, or lm_eval is not installed.
     """
-    check_installed()
+    need("lm-eval")
     from lm_eval.__main__ import cli_evaluate
 
     own = sys.argv

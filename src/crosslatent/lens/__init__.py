@@ -8,8 +8,9 @@ Names are imported when first used: reading a space takes no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
     from crosslatent.core.subspace import Subspace, fit_means, fit_subspaces
@@ -36,29 +37,21 @@ __all__ = [
     "load_space", "probe", "steered", "train", "train_answers",
 ]  # fmt: skip
 
-_NAMES = {
-    "core.subspace": ("Subspace", "fit_means", "fit_subspaces"),
-    "lens.evaluation.evaluated_conditions": (
-        "Combined", "Steered", "Transplanted", "Tuned", "Unmodified",
-    ),
-    "lens.evaluation.evaluating": ("evaluate",),
-    "lens.evaluation.evaluation_record": ("Evaluation",),
-    "lens.probing": ("probe",),
-    "lens.space": ("Space", "load_space"),
-    "lens.steering": ("Steering", "steered"),
-    "lens.training.answer_objective": ("train_answers",),
-    "lens.training.execution": ("Trained",),
-    "lens.training.lens_objective": ("train",),
-    "lens.training.train_spec": ("LoraSpec", "TrainSpec"),
-}  # fmt: skip
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"crosslatent.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        ".core.subspace": ("Subspace", "fit_means", "fit_subspaces"),
+        "evaluation.evaluated_conditions": (
+            "Combined", "Steered", "Transplanted", "Tuned", "Unmodified",
+        ),
+        "evaluation.evaluating": ("evaluate",),
+        "evaluation.evaluation_record": ("Evaluation",),
+        "probing": ("probe",),
+        "space": ("Space", "load_space"),
+        "steering": ("Steering", "steered"),
+        "training.answer_objective": ("train_answers",),
+        "training.execution": ("Trained",),
+        "training.lens_objective": ("train",),
+        "training.train_spec": ("LoraSpec", "TrainSpec"),
+    },
+)  # fmt: skip

@@ -6,7 +6,6 @@ import hashlib
 import json
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from crosslatent.core.errors import ModelError
+from crosslatent.core.imports import need
 from crosslatent.core.untrusted import parse_json
+from crosslatent.model.folder import ADAPTER, is_adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
@@ -50,11 +50,6 @@ class Chain:
     folders: tuple[Path, ...]
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and not a whole model."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
-
-
 def trace(folder: Path) -> Chain:
     """Follow an adapter to the model it was trained on, which may be an adapter's folder itself.
 
@@ -69,7 +64,7 @@ def trace(folder: Path) -> Chain:
         if any(folder.samefile(seen) for seen in folders):
             raise ModelError(
                 f"The adapter {str(folder)!r} is based on itself: base_model_name_or_path in its "
-                f"{CONFIG} must name the model that it was trained on."
+                f"{ADAPTER} must name the model that it was trained on."
             )
         _check_weights(folder)
         folders.insert(0, folder)
@@ -93,7 +88,7 @@ def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
         ModelError: PEFT is not installed, the weights are quantised or not in memory, or the
             adapter does not fit the model.
     """
-    check_peft()
+    need("lens", "peft")
     _check_mergeable(hf, folder)
     from peft import PeftModel
 
@@ -116,7 +111,7 @@ def merge(hf: PreTrainedModel, folder: Path) -> PreTrainedModel:
     if left_out:
         raise ModelError(
             f"The adapter {str(folder)!r} does not fit its base: {len(left_out)} weights have no "
-            f"counterpart ({left_out[0]}); name the model that it was trained on in {CONFIG}."
+            f"counterpart ({left_out[0]}); name the model that it was trained on in {ADAPTER}."
         )
     if lost > MOST_LOST:
         warnings.warn(
@@ -176,20 +171,8 @@ def quantisation_of(hf: PreTrainedModel) -> str | None:
     return str(getattr(method, "value", method) or "an unnamed method")
 
 
-def check_peft() -> None:
-    """Refuse to go on without PEFT (which brings accelerate).
-
-    Raises:
-        ModelError: it is not installed.
-    """
-    if find_spec("peft") is None:
-        raise ModelError(
-            "Adapters need peft, which is not installed: pip install 'crosslatent[lens]'."
-        )
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
+    path = folder / ADAPTER
     try:
         config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -222,7 +205,7 @@ def _find(base: str, folder: Path) -> Path | str:
     if base.startswith(("/", ".", "~")) or "\\" in base or base.count("/") > 1:
         raise ModelError(
             f"The adapter {str(folder)!r} was trained on {base!r}, which is not there: put that "
-            f"model there, or change base_model_name_or_path in {CONFIG}."
+            f"model there, or change base_model_name_or_path in {ADAPTER}."
         )
     return base
 
@@ -254,7 +237,7 @@ def _refuse_quantised(folder: Path, method: str | None) -> None:
     if method is not None:
         raise ModelError(
             f"The adapter {str(folder)!r} can be trained on, but not merged into, a base that is "
-            f"quantised ({method}): name an unquantised copy of the base in {CONFIG}."
+            f"quantised ({method}): name an unquantised copy of the base in {ADAPTER}."
         )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
 from string import ascii_letters
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 from jinja2.ext import Extension
@@ -23,7 +23,9 @@ from jinja2.parser import Parser
 
 from crosslatent.core.errors import ModelError
 from crosslatent.core.specs import AsChat, Chat, check_time
-from crosslatent.model.model import Model
+
+if TYPE_CHECKING:
+    from crosslatent.model.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,28 @@ from transformers import (
 )
 
 from crosslatent.core.errors import ModelError
+from crosslatent.core.imports import need
 from crosslatent.core.seen import Seen, joined, read_seen
 from crosslatent.model import adapters, quantized
 from crosslatent.model.blocks import resolve
+from crosslatent.model.folder import (
+    TOKENIZERS,
+    check_dtype,
+    check_folder,
+    holds,
+    is_adapter,
+    no_device,
+)
 from crosslatent.model.model import Model, identity_of
 from crosslatent.model.modes import plain_settings
 from crosslatent.model.structure import kind_of
 from crosslatent.model.tokenizers import load_tokenizer, warn_of_another
 from crosslatent.model.unwrapping import bare
 
-_DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 SPREAD = "spread"
-_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
+SHIPPED = Path(__file__).parents[1] / "data" / "demo" / "model"
+SHIPPED_NAME = "crosslatent demo model"
 _UNREADABLE = (OSError, ValueError, KeyError, ImportError)
-_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @plain_settings()
@@ -76,14 +79,14 @@ def load(
             that cannot be done; or weights that would have to be on disk.
     """
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    if not adapters.is_adapter(Path(path)):
+    if not is_adapter(Path(path)):
         return _load_whole(path, device, dtype, quantization, options, modules)
     if quantization is not None:
         raise ModelError(
             f"The adapter {str(path)!r} is merged into its base, which cannot be done in "
             f"{quantization}: load it without quantization."
         )
-    adapters.check_peft()
+    need("lens", "peft")
     found = adapters.trace(Path(path))
     options["revision"] = revision or found.revision
     try:
@@ -93,6 +96,21 @@ def load(
             f"Cannot load the base {found.base!r} of the adapter {str(path)!r}: {error}"
         ) from error
     return _merged(base, Path(path), found.folders, trust_remote_code)
+
+
+def shipped_model(device: str = "cpu") -> Model:
+    """The small multilingual model that comes with the package.
+
+    It has 8 blocks, and runs in float32 and on the CPU unless asked otherwise, so that its figures
+    are the same everywhere.
+
+    Args:
+        device: as in `load`.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    return replace(load(SHIPPED, device=device, dtype="float32"), name=SHIPPED_NAME)
 
 
 def _load_whole(
@@ -140,7 +158,7 @@ def seen_by(path: str | Path) -> Seen | None:
     Raises:
         ModelError: there is a damaged record, or an adapter without its base.
     """
-    if not adapters.is_adapter(Path(path)):
+    if not is_adapter(Path(path)):
         return read_seen(Path(path))
     found = adapters.trace(Path(path))
     # What an ordinary base was made of is not known of any model, and counts for nothing here.
@@ -156,8 +174,8 @@ def read_ahead(
     Raises:
         ModelError: what `load` refuses, as far as it can be seen without the weights.
     """
-    if adapters.is_adapter(Path(path)):
-        adapters.check_peft()
+    if is_adapter(Path(path)):
+        need("lens", "peft")
         found = adapters.trace(Path(path))
         config, tokenizer = read_ahead(found.base, revision=revision or found.revision)
         return config, _tokenizer_of(found.folders, trust_remote_code=False) or tokenizer
@@ -216,7 +234,7 @@ def _tokenizer_of(
 ) -> PreTrainedTokenizerBase | None:
     """The tokenizer of the last adapter that has one."""
     for folder in reversed(folders):
-        if _holds(folder, _TOKENIZERS):
+        if holds(folder, TOKENIZERS):
             try:
                 return load_tokenizer(folder, trust_remote_code=trust_remote_code)
             except (OSError, ValueError, KeyError) as error:
@@ -290,7 +308,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"The device {name!r} cannot be used: try auto, cpu or cuda.") from error
+        raise no_device(name) from error
     return device
 
 
@@ -300,10 +318,7 @@ def _first_line(error: Exception) -> str:
 
 def _spread() -> dict[str, Any]:
     """Arguments that place a model over several devices."""
-    if find_spec("accelerate") is None:
-        raise ModelError(
-            f"--device {SPREAD} needs accelerate, which is not installed: pip install accelerate."
-        )
+    need("spread")
     return {"device_map": "auto"}
 
 
@@ -325,38 +340,6 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype | str:
     """
     if name == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
-    if name not in _DTYPES:
-        raise ModelError(f"Unknown dtype {name!r}: use auto, {', '.join(_DTYPES)}.")
-    return _DTYPES[name]
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that lacks what a model needs.
-
-    Raises:
-        ModelError: it has no config, tokenizer or weights, or only weights that are pickled.
-    """
-    if not folder.is_dir() or not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{str(folder)!r} is not a model folder: it must hold config.json, a tokenizer and "
-            "*.safetensors."
-        )
-    # Some versions of transformers make up an empty tokenizer where there is none.
-    if not _holds(folder, _TOKENIZERS):
-        raise ModelError(
-            f"{str(folder)!r} holds no tokenizer: it must hold tokenizer.json beside config.json."
-        )
-    if _holds(folder, ("*.safetensors",)):
-        return
-    if _holds(folder, _PICKLED):
-        raise ModelError(
-            f"{str(folder)!r} holds pickled weights only, which can run code when read: save them "
-            "with model.save_pretrained(folder), which writes model.safetensors."
-        )
-    raise ModelError(
-        f"{str(folder)!r} holds no weights: it must hold model.safetensors (or its shards)."
-    )
-
-
-def _holds(folder: Path, patterns: Sequence[str]) -> bool:
-    return any(path for pattern in patterns for path in folder.glob(pattern))
+    check_dtype(name)
+    kind: torch.dtype = getattr(torch, name)
+    return kind

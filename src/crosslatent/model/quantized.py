@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, TorchAoConfig
 
 from crosslatent.core.errors import ModelError
+from crosslatent.core.imports import installed, need
+from crosslatent.model.folder import check_bits
 
 _GROUP = 32
 """Weights that share a scale in torchao's 4 bits; divides the widths of all usual models."""
@@ -72,7 +73,7 @@ def settings(name: str, config: PreTrainedConfig, dtype: torch.dtype | str) -> A
             "give the model that they were made of."
         )
     stored: Any = config.get_text_config(decoder=True).dtype or torch.bfloat16
-    make = next(make for library, make in LIBRARIES[name] if find_spec(library) is not None)
+    make = next(make for library, make in LIBRARIES[name] if installed(library))
     return make(dtype if isinstance(dtype, torch.dtype) else stored)
 
 
@@ -82,19 +83,9 @@ def check(name: str) -> None:
     Raises:
         ModelError: it does.
     """
-    if name not in LIBRARIES:
-        raise ModelError(f"Unknown quantization {name!r}: use {' or '.join(LIBRARIES)}.")
-    known = [library for library, _ in LIBRARIES[name]]
-    if not any(find_spec(library) is not None for library in known):
-        raise ModelError(
-            f"--quantization {name} needs {' or '.join(known)}, and neither is installed: pip "
-            "install 'crosslatent[quantize]'."
-        )
-    if find_spec("accelerate") is None:
-        raise ModelError(
-            f"--quantization {name} needs accelerate, which is not installed: pip install "
-            "'crosslatent[quantize]'."
-        )
+    check_bits(name)
+    need("quantize", either=[library for library, _ in LIBRARIES[name]])
+    need("quantize", "accelerate")
 
 
 def is_stored(config: PreTrainedConfig) -> bool:
@@ -104,11 +95,8 @@ def is_stored(config: PreTrainedConfig) -> bool:
         ModelError: they are, and the library that reads them is not installed.
     """
     method = _method_in(config)
-    if method in ("bitsandbytes", "torchao") and find_spec(method) is None:
-        raise ModelError(
-            f"The weights are quantised by {method}, which is not installed: pip install "
-            "'crosslatent[quantize]'."
-        )
+    if method in ("bitsandbytes", "torchao"):
+        need("quantize", method)
     return method is not None
 
 

@@ -5,8 +5,9 @@ Names are imported when first used: words for a card need no Matplotlib.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
     from crosslatent.report.build import ReportPaths, build_report
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportPaths", "build_report", "heatmap"]
 
-_HOMES = {"ReportPaths": "build", "build_report": "build", "heatmap": "maps"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazily(
+    __name__, {"build": ("ReportPaths", "build_report"), "maps": ("heatmap",)}
+)

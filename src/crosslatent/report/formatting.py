@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from crosslatent.core.languages import UNKNOWN, name_of
-from crosslatent.stats import Estimate
+
+if TYPE_CHECKING:
+    from crosslatent.stats import Estimate
 
 MINUS = "\u2212"
 NARROW = "\u202f"

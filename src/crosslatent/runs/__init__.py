@@ -7,8 +7,9 @@ DuckDB nor Arrow.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
     from crosslatent.runs.reader import RunReader
@@ -16,10 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "RunReader"]
 
-_HOMES = {"RunFolder": "run_folder", "RunReader": "reader"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazily(__name__, {"run_folder": ("RunFolder",), "reader": ("RunReader",)})

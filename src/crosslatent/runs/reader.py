@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crosslatent.core.errors import RunFolderError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.runs.contents import ADDED, check_columns, check_values, readable
 from crosslatent.runs.files import whole_file
 from crosslatent.runs.manifest import CLEARING, read_manifest
@@ -95,16 +96,12 @@ class RunReader:
         """The rows for polars, mappings as lists of keys and values.
 
         Raises:
-            UsageError: polars is not installed.
+            MissingExtraError: polars is not installed.
             RunFolderError: a part is damaged.
         """
-        try:
-            import polars as pl
-        except ImportError as error:
-            raise UsageError(
-                "polars is not installed: install it, or crosslatent[polars]; to_pandas needs "
-                "nothing more."
-            ) from error
+        need("polars")
+        import polars as pl
+
         frame = pl.from_arrow(PartTable(self.path / ROWS_TABLE, ROWS).read())
         assert isinstance(frame, pl.DataFrame)
         return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from crosslatent.core.errors import RunFolderError, StorageError
+from crosslatent.core.imports import need
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -61,6 +62,7 @@ def run_path(where: str | Path | UPath) -> RunPath:
 
 
 def _remote(url: str) -> RunPath:
+    need("remote")
     from fsspec import get_filesystem_class
     from upath import UPath
 

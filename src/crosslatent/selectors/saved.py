@@ -173,11 +173,13 @@ def _put_back(path: Path, old: bytes | None) -> None:
 
 
 def load(file: Path) -> SavedSelector:
-    """Read what `save` wrote.
+    """Read what `save` wrote; the name may lack ``.json``.
 
     Raises:
         UsageError: a file is not there, is none of ours, or does not belong to the other.
     """
+    if not file.is_file() and (named := Path(f"{file}.json")).is_file():
+        file = named
     content = _json(file)
     version = content.get("version")
     if content.get("format") != FORMAT or version != VERSION:

@@ -143,14 +143,3 @@ def share_interval(share: float, n: float, confidence: float) -> tuple[float, fl
     low = beta.ppf(tail, right, n - right + 1) if right > 0 else 0.0
     high = beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
     return float(low), float(high)
-
-
-def normalised(logprobs: Sequence[float | None]) -> list[float] | None:
-    """Log-probabilities of options as probabilities that add up to 1; None if one is not known."""
-    known = [value for value in logprobs if value is not None and not math.isnan(value)]
-    top = max(known, default=-math.inf)
-    if len(known) < len(logprobs) or not math.isfinite(top):
-        return None
-    weights = [math.exp(value - top) for value in known]
-    total = sum(weights)
-    return [weight / total for weight in weights]

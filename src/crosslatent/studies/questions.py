@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslatent.analysis.data import RunData
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import name_of
 from crosslatent.core.normal import fold
 from crosslatent.selectors.division import FEWEST, Division, divide
 from crosslatent.tasks import Item, Task
+
+if TYPE_CHECKING:
+    from crosslatent.analysis.data import RunData
 
 LEAST_KNOWN = 0.1
 """Below this share of right open answers, in both languages, a model does not know the answers."""

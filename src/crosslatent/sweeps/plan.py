@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from crosslatent.answering import prompts_of
 from crosslatent.answering.gradients import check_attribution
 from crosslatent.core.errors import PairError, TaskError
-from crosslatent.core.pairs import NONE, PRESET, PairPlan, resolve_pairs
+from crosslatent.core.pairs import PairPlan, resolve_pairs
 from crosslatent.core.settings import complete
 from crosslatent.core.specs import (
     STRATA,
     AsChat,
     Chat,
     Component,
-    check_component,
     check_controls,
-    check_preset,
 )
 from crosslatent.interventions.condition import Condition, conditions_of
 from crosslatent.interventions.intervention import check_row, tail
 from crosslatent.model import Model
 from crosslatent.model.chat import thought_note
 from crosslatent.sweeps.control import described
-from crosslatent.sweeps.spec import SweepSpec, chat_settings, components_of, pairs_of
-from crosslatent.sweeps.tokens import PromptTokens, prompts_of
+from crosslatent.sweeps.spec import SweepSpec, carried_by, chat_settings, check_spec, pairs_of
+from crosslatent.sweeps.tokens import PromptTokens
 from crosslatent.sweeps.work_units import SweepGrid
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.rules import LIKELIHOOD_MEAN
@@ -136,12 +134,11 @@ def plan_sweep(
             run at all.
     """
     spec = complete(SweepSpec, spec)
-    components = tuple(map(model.check_component, _components(spec)))
+    check_spec(spec, model.n_layers)
+    components = tuple(map(model.check_component, carried_by(spec)))
     if spec["attribution"]:
         check_attribution(model)
     new_tokens = _new_tokens(task, spec)
-    _check_edit(spec["strength"], spec["positions"])
-    _check_samples(spec)
     pairs = resolve_pairs(pairs_of(spec), model.n_layers)
     conditions = conditions_of(model, spec["conditions"])
     left_out = failures or {}
@@ -209,41 +206,6 @@ def _new_tokens(task: Task, spec: SweepSpec) -> int:
     return new_tokens
 
 
-def _check_edit(strength: float, positions: int) -> None:
-    if not math.isfinite(strength):
-        raise PairError(f"The strength is {strength}: it must be a finite number.")
-    if positions < 1:
-        raise PairError(f"The number of positions is {positions}: it must be 1 or more.")
-
-
-def _check_samples(spec: SweepSpec) -> None:
-    if spec["samples"] < 0:
-        raise TaskError(f"The number of samples is {spec['samples']}: it must be 0 or more.")
-    if spec["samples"] and spec["score_only"]:
-        raise TaskError(
-            "Sampled answers are texts, and score_only makes none: leave one of the two out."
-        )
-
-
-def _check_no_grid(spec: SweepSpec) -> None:
-    """Refuse what is of pairs of layers where there are none.
-
-    Raises:
-        PairError: something is.
-    """
-    asked = {
-        "component": spec["component"],
-        "controls": spec["controls"],
-        "attribution": spec["attribution"],
-        "keep_vectors": spec["keep_vectors"],
-    }
-    if named := [name for name, value in asked.items() if value]:
-        raise PairError(
-            f"There are no pairs of layers, so {', '.join(named)} would do nothing: leave that "
-            'out, or ask for pairs, such as "all".'
-        )
-
-
 def _check_spans(conditions: Iterable[Condition], tokens: PromptTokens) -> None:
     """Refuse conditions that change tokens which some prompt does not have.
 
@@ -256,21 +218,3 @@ def _check_spans(conditions: Iterable[Condition], tokens: PromptTokens) -> None:
                 check_row(one.row, ends.main_length)
             except PairError as error:
                 raise PairError(f"The condition {one.name!r} and item {name!r}: {error}") from error
-
-
-def _components(spec: SweepSpec) -> tuple[Component, ...]:
-    asked = tuple(dict.fromkeys(check_component(name) for name in components_of(spec)))
-    pairs = pairs_of(spec)
-    if pairs == NONE:
-        _check_no_grid(spec)
-        return ()
-    if not isinstance(pairs, str) or not pairs.startswith(PRESET):
-        return asked or ("attn",)
-    name = pairs.removeprefix(PRESET)
-    preset = check_preset(name)
-    if asked not in ((), (preset.component,)):
-        raise PairError(
-            f"The preset {name!r} carries {preset.component}, but {', '.join(asked)} was asked: "
-            "leave the component out, or name the pairs."
-        )
-    return (preset.component,)

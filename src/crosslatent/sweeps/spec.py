@@ -2,11 +2,12 @@
 
 # Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from crosslatent.core.errors import UsageError
-from crosslatent.core.pairs import NONE
+from crosslatent.core.errors import PairError, TaskError, UsageError
+from crosslatent.core.pairs import NONE, PRESET, check_pairs
 from crosslatent.core.settings import (
     Setting,
     count,
@@ -18,7 +19,18 @@ from crosslatent.core.settings import (
     whole,
 )
 from crosslatent.core.shared_settings import POSITIONS, STRENGTH
-from crosslatent.core.specs import AUTO, CHAT, CHAT_ARGS, AsChat, Pair, chat_of
+from crosslatent.core.specs import (
+    AUTO,
+    CHAT,
+    CHAT_ARGS,
+    AsChat,
+    Component,
+    Pair,
+    chat_of,
+    check_component,
+    check_controls,
+    check_preset,
+)
 
 if TYPE_CHECKING:
     from crosslatent.interventions.condition import Condition
@@ -211,6 +223,82 @@ def pairs_of(spec: SweepSpec) -> str | tuple[Pair, ...]:
     if pairs is not None:
         return pairs if isinstance(pairs, str) else tuple(pairs)
     return NONE if spec["conditions"] and not (spec["component"] or spec["controls"]) else "all"
+
+
+def carried_by(spec: SweepSpec) -> tuple[Component, ...]:
+    """The components that a spec carries over, those of its preset or the usual one among them.
+
+    Raises:
+        PairError: an unknown component or preset, or settings that do not go together.
+    """
+    asked = tuple(dict.fromkeys(check_component(name) for name in components_of(spec)))
+    pairs = pairs_of(spec)
+    if pairs == NONE:
+        _check_no_grid(spec)
+        return ()
+    if not isinstance(pairs, str) or not pairs.startswith(PRESET):
+        return asked or ("attn",)
+    name = pairs.removeprefix(PRESET)
+    preset = check_preset(name)
+    if asked not in ((), (preset.component,)):
+        raise PairError(
+            f"The preset {name!r} carries {preset.component}, but {', '.join(asked)} was asked: "
+            "leave the component out, or name the pairs."
+        )
+    return (preset.component,)
+
+
+def check_spec(spec: SweepSpec, n_layers: int | None) -> None:
+    """Refuse what no model could do, or none of this depth.
+
+    Args:
+        spec: what to run.
+        n_layers: number of decoder blocks; None if that is not known yet.
+
+    Raises:
+        UsageError: a name, a number or a pair of layers that cannot be, or settings that do not go
+            together.
+    """
+    _check_edit(spec["strength"], spec["positions"])
+    _check_samples(spec)
+    carried_by(spec)
+    check_controls(spec["controls"])
+    check_pairs(pairs_of(spec), n_layers)
+
+
+def _check_edit(strength: float, positions: int) -> None:
+    if not math.isfinite(strength):
+        raise PairError(f"The strength is {strength}: it must be a finite number.")
+    if positions < 1:
+        raise PairError(f"The number of positions is {positions}: it must be 1 or more.")
+
+
+def _check_samples(spec: SweepSpec) -> None:
+    if spec["samples"] < 0:
+        raise TaskError(f"The number of samples is {spec['samples']}: it must be 0 or more.")
+    if spec["samples"] and spec["score_only"]:
+        raise TaskError(
+            "Sampled answers are texts, and score_only makes none: leave one of the two out."
+        )
+
+
+def _check_no_grid(spec: SweepSpec) -> None:
+    """Refuse what is of pairs of layers where there are none.
+
+    Raises:
+        PairError: something is.
+    """
+    asked = {
+        "component": spec["component"],
+        "controls": spec["controls"],
+        "attribution": spec["attribution"],
+        "keep_vectors": spec["keep_vectors"],
+    }
+    if named := [name for name, value in asked.items() if value]:
+        raise PairError(
+            f"There are no pairs of layers, so {', '.join(named)} would do nothing: leave that "
+            'out, or ask for pairs, such as "all".'
+        )
 
 
 def chat_settings(spec: SweepSpec) -> AsChat:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from crosslatent.answering import prompts_of
 from crosslatent.answering.scoring import SpelledAnswers, answers_of, spell
 from crosslatent.core.errors import ModelError, PromptError, SweepError
 from crosslatent.core.specs import AsChat
@@ -236,14 +237,6 @@ def mark_of(several: Iterable[Sequence[int]]) -> bytes:
     for ids in several:
         digest.update(array("q", [len(ids), *ids]).tobytes())
     return digest.digest()
-
-
-def prompts_of(item: Item) -> tuple[Prompt, Prompt]:
-    """Main and aux as the model is asked, with the item's shots before them."""
-    return (
-        Prompt(item.main, tuple((shot.main, shot.main_answer) for shot in item.shots)),
-        Prompt(item.aux, tuple((shot.aux, shot.aux_answer) for shot in item.shots)),
-    )
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
+from crosslatent.core.imports import need
 from crosslatent.tasks.definition import ENDINGS, Quoting, RowsSection
 from crosslatent.tasks.expressions import compiled
 from crosslatent.tasks.row_values import KeptAsFloat, some
@@ -162,6 +163,7 @@ def _clone(data: Path, hub: str) -> Path:
 def _load(
     source: str, config: str | None, files: str | None, split: str, revision: str | None
 ) -> Any:
+    need("tasks")
     import datasets
     from datasets.exceptions import DatasetsError
 

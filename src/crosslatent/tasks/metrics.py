@@ -20,7 +20,6 @@ from functools import update_wrapper
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
 
 from crosslatent.core.languages import same_language
 from crosslatent.core.normal import fold
@@ -142,10 +141,12 @@ def js_similarity(probabilities: Sequence[float], shares: Sequence[float]) -> fl
         raise ValueError(f"{len(probabilities)} probabilities but {len(shares)} shares")
     if not (_is_distribution(probabilities) and _is_distribution(shares)):
         return None
+    sides = np.array([probabilities, shares], dtype=float)
+    sides /= sides.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise = np.where(sides > 0, sides * np.log2(sides / sides.mean(axis=0)), 0.0)
     # Of two sides that are all but equal, rounding can leave the root of a number below zero.
-    with np.errstate(invalid="ignore"):
-        distance = float(jensenshannon(probabilities, shares, base=2))
-    return 1.0 if math.isnan(distance) else min(1.0, max(0.0, 1.0 - distance))
+    return 1.0 - math.sqrt(min(1.0, max(0.0, float(surprise.sum()) / 2)))
 
 
 def words_of(text: str, lang: str) -> list[str]:

@@ -29,13 +29,15 @@ from transformers.models.auto.modeling_auto import (
 
 from crosslatent import engine
 from crosslatent.core.errors import ModelError
+from crosslatent.core.imports import install_command
 from crosslatent.core.languages import name_of
 from crosslatent.core.specs import AsChat, Chat
 from crosslatent.engine.memory import MOST_TOKENS, MOST_TOKENS_ELSEWHERE, attempt, release
 from crosslatent.engine.requests import Request
 from crosslatent.model import Model
 from crosslatent.model.chat import Prompt, check_chat, put_as_chat
-from crosslatent.model.loading import check_folder, resolve_device, resolve_dtype
+from crosslatent.model.folder import check_folder
+from crosslatent.model.loading import resolve_device, resolve_dtype
 from crosslatent.model.model import identity_of
 from crosslatent.model.modes import generating
 from crosslatent.model.prompts import encode_many
@@ -213,7 +215,7 @@ def load_translator(
         raise ModelError(
             f"Cannot load a translation model from {name!r} ({reason}): give a folder with "
             "config.json, a tokenizer and *.safetensors, or a name that the hub knows; many "
-            "tokenizers need pip install sentencepiece."
+            f"tokenizers need sentencepiece ({install_command('translate')})."
         ) from error
     torch.nn.Module.to(hf, device=where)
     translator = wrap_translator(hf, tokenizer, name=name)

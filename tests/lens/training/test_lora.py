@@ -13,12 +13,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.errors import MissingExtraError, ModelError, UsageError
 from crosslatent.core.specs import Site
 from crosslatent.lens.training.fork import fork
 from crosslatent.lens.training.lora import add_lora, check_weights
 from crosslatent.lens.training.train_spec import LoraSpec
-from crosslatent.model import adapters, reading, wrap
+from crosslatent.model import reading, wrap
 from support.models import FAMILIES, save_tiny, tiny_model
 
 IDS = torch.arange(7, 19)[None]
@@ -217,8 +217,8 @@ def test_a_second_set_of_adapters_is_refused():
 
 
 def test_without_peft_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'crosslatent\[lens\]'"):
+    monkeypatch.setattr("crosslatent.core.imports.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"need peft, .* pip install .*\[lens\]'"):
         add_lora(tiny(), (3,), SPEC)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
+from crosslatent.answering import prompts_of
 from crosslatent.answering.ask import Prompted, ask
 from crosslatent.answering.scoring import ItemScorer, SpelledAnswers, distinct_starts
 from crosslatent.core.errors import TaskError, UsageError
@@ -22,7 +23,7 @@ from crosslatent.interventions.intervention import Intervention
 from crosslatent.lens.evaluation.evaluation_record import AnswerRow, Role
 from crosslatent.lens.lens_settings import EvaluationSpec
 from crosslatent.model import Model
-from crosslatent.sweeps.tokens import PromptTokens, prompts_of
+from crosslatent.sweeps.tokens import PromptTokens
 from crosslatent.tasks import RULES, Item, Task
 from crosslatent.tasks.rules import LIKELIEST_START, LIKELIHOOD, LIKELIHOOD_MEAN
 

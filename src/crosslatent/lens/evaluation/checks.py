@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from crosslatent.answering import prompts_of
 from crosslatent.core.errors import ModelError, PromptError, SpaceError, UsageError
 from crosslatent.core.specs import check_component, resolve_layer
 from crosslatent.lens.compatibility import check_decoder, check_origin, check_shape
@@ -26,7 +27,6 @@ from crosslatent.lens.steering import interventions_of
 from crosslatent.model import Model, load
 from crosslatent.model.loading import read_ahead
 from crosslatent.model.prompts import encode_many
-from crosslatent.sweeps.tokens import prompts_of
 
 _COMPARED = 64
 """Questions whose tokens are compared between two models' tokenizers."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from crosslatent.answering import prompts_of
 from crosslatent.core.errors import ModelError, UsageError
 from crosslatent.core.seen import Seen, row_key
 from crosslatent.core.settings import documented
@@ -42,7 +43,6 @@ from crosslatent.model.chat import Prompt, check_chat
 from crosslatent.model.continuation import context_of, written
 from crosslatent.model.modes import answering
 from crosslatent.model.prompts import encode_many
-from crosslatent.sweeps.tokens import prompts_of
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.task import fact_key, fact_of, text_key
 

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from crosslatent.core.errors import ModelError, UsageError
+from crosslatent.core.imports import need
 from crosslatent.lens.training.processes import seeded
 from crosslatent.model import Model
-from crosslatent.model.adapters import CONFIG, WEIGHTS, check_peft, quantisation_of
+from crosslatent.model.adapters import WEIGHTS, quantisation_of
+from crosslatent.model.folder import ADAPTER
 from crosslatent.runs.files import whole_file, write_json
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Adapted:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / WEIGHTS) as temporary:
             save_file(self.state(), temporary, metadata={"format": "pt"})
-        write_json(folder / CONFIG, self._described(base_name))
+        write_json(folder / ADAPTER, self._described(base_name))
 
     def restore(self, folder: Path) -> None:
         """Take the weights that `save` wrote into a folder.
@@ -91,7 +93,7 @@ class Adapted:
         """The content of `adapter_config.json`."""
         with TemporaryDirectory() as name:
             self._config.save_pretrained(name)
-            config: dict[str, Any] = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
+            config: dict[str, Any] = json.loads((Path(name) / ADAPTER).read_text(encoding="utf-8"))
         # PEFT shortens long lists to endings that are the same in this model; whole names tell a
         # reader more.
         return config | {
@@ -116,7 +118,7 @@ def add_lora(model: Model, blocks: Sequence[int], spec: LoraSpec, *, seed: int =
         ModelError: PEFT is not installed, the model has adapters already, or a block has no linear
             layer.
     """
-    check_peft()
+    need("lens", "peft")
     chosen = _checked_blocks(model, blocks)
     layers, left_out = _linear_layers(model, chosen)
     from peft import LoraConfig, inject_adapter_in_model

@@ -10,13 +10,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from crosslatent.core.errors import UsageError
+from crosslatent.core.imports import need
 
 T = TypeVar("T")
 
@@ -46,11 +45,7 @@ class Processes:
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        if find_spec("accelerate") is None:
-            raise UsageError(
-                "Training in several processes needs accelerate, which is not installed: "
-                "pip install 'crosslatent[lens]'."
-            )
+        need("lens", "accelerate")
         from accelerate import PartialState
 
         state = PartialState(cpu=cpu)
