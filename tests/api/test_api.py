@@ -30,7 +30,10 @@ def test_layers_from_the_end_are_resolved_and_the_touched_tokens_named():
     [
         ({"source": 4}, "source layer 4 is out of range: this model has 4 blocks"),
         ({"target": -5}, "target layer -5 is out of range"),
-        ({"component": "mlp"}, "Unknown component 'mlp': use one of attn, ffn"),
+        (
+            {"component": "mlp"},
+            "Unknown component 'mlp' (did you mean 'ffn'?): use one of attn, ffn",
+        ),
         ({"main": " "}, "main prompt is empty"),
         ({"aux": ""}, "aux prompt is empty"),
         ({"main": "x" * 300}, "main prompt has 300 tokens"),

@@ -116,14 +116,12 @@ def test_the_config_says_how_many_blocks_there_are(tiny_folder, tmp_path):
     ("build", "driver", "known"),
     [("2.9.0+cpu", True, False), ("2.9.0", False, False), ("2.9.0", True, True)],
 )
-def test_cuda_needs_a_build_and_a_driver(monkeypatch, build, driver, known):
-    def find(_name):
-        if not driver:
-            raise OSError("no such library")
-
+def test_cuda_needs_a_build_and_a_driver(monkeypatch, tmp_path, build, driver, known):
+    if driver:
+        (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(folder, "version", lambda _name: build)
     monkeypatch.setattr(folder.sys, "platform", "linux")
-    monkeypatch.setattr(folder.ctypes, "CDLL", find)
+    monkeypatch.setattr(folder, "DEVICES", tmp_path)
     if known:
         folder.check_device("cuda:1")
     else:

@@ -90,7 +90,9 @@ def test_broken_folders_are_refused(tmp_path, break_it, says):
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not a model folder"):
         xl.load(tmp_path)
-    with pytest.raises(ModelError, match="Cannot load a language model from 'no/such'"):
+    with pytest.raises(
+        ModelError, match="Cannot load 'no/such': there is no such folder here, the hub is"
+    ):
         xl.load("no/such")
 
 

@@ -145,7 +145,7 @@ def validate(
 
 
 def _load(task: str, asked: TaskQuestions) -> "Task":
-    from crosslatent.tasks.task_loading import is_prompts
+    from crosslatent.tasks.prompt_files import is_prompts
 
     source = {"prompts": Path(task)} if is_prompts(task) else {"task": task}
     languages = {name: asked[name] for name in ("data", "lang", "aux_lang")}

@@ -7,6 +7,8 @@ own, so an unknown code is never an error here.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
+from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +46,39 @@ def name_of(code: str) -> str:
     language = _parse(code)
     name = "" if language is None else str(language.display_name())
     return code if not name or "Unknown" in name else name
+
+
+def code_of(name: str) -> str:
+    """The code of a language: of its name in any language ("hausa" is "ha"), or a code as it is.
+
+    Raises:
+        LookupError: it is neither; the message says what may have been meant.
+    """
+    if _parse(name) is not None or name in ("", UNKNOWN):
+        return name
+    import langcodes
+
+    try:
+        return str(langcodes.find(name))
+    except LookupError:
+        known = {name_of(code).casefold(): code for code in _identifier().labels}
+        found = get_close_matches(name.casefold(), known, n=1, cutoff=0.7)
+        meant = f" (did you mean {known[found[0]]!r}, {found[0].title()}?)" if found else ""
+        raise LookupError(
+            f"{name!r} is neither a code nor a name of a language{meant}: write its ISO 639 code, "
+            "such as 'sw', or a code of your own that begins with x-, such as 'x-mine'"
+        ) from None
+
+
+def code_among(name: str, known: Collection[str]) -> str:
+    """A language as `known` spells it: as given, or else the code that it is the name of."""
+    if name in known:
+        return name
+    try:
+        code = code_of(name)
+    except LookupError:
+        return name
+    return next((one for one in known if same_language(one, code)), name)
 
 
 def script_of(code: str) -> str | None:

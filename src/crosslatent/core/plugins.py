@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.untrusted import one_line
+from crosslatent.core.untrusted import nearest, one_line
 
 PACKAGE = "crosslatent"
 
@@ -113,7 +113,8 @@ class Registry(Generic[_Kind]):
                 self._kinds[name] = self._loaded(entries[name])
             else:
                 raise UsageError(
-                    f"Unknown {self.noun} {name!r}: use one of {', '.join(self.names())}."
+                    f"Unknown {self.noun} {name!r}{nearest(name, self.names())}: use one of "
+                    f"{', '.join(self.names())}."
                 )
         return self._kinds[name]
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
 from crosslatent.core.settings import Setting
-from crosslatent.core.untrusted import parse_json
+from crosslatent.core.untrusted import nearest, parse_json
 
 Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
 """What is carried across. Definitions: XTransplant (arXiv 2412.12686), section 3; ``attn_residual``
@@ -127,6 +127,13 @@ def near_tie_margin(dtype: str) -> float:
     return _NEAR_TIE.get(dtype, _NEAR_TIE["bfloat16"])
 
 
+_OTHER_NAMES = {
+    "attention": "attn", "self_attn": "attn", "mlp": "ffn", "feed-forward": "ffn",
+    "feedforward": "ffn", "residual": "block", "layer": "block", "hidden": "block",
+}  # fmt: skip
+"""What components are called elsewhere."""
+
+
 def check_component(name: str) -> Component:
     """Return `name` as a component.
 
@@ -137,7 +144,8 @@ def check_component(name: str) -> Component:
     for component in known:
         if name == component:
             return component
-    raise PairError(f"Unknown component {name!r}: use one of {', '.join(known)}.")
+    meant = nearest(name, known, _OTHER_NAMES)
+    raise PairError(f"Unknown component {name!r}{meant}: use one of {', '.join(known)}.")
 
 
 def check_controls(names: Sequence[str]) -> tuple[str, ...]:
@@ -149,7 +157,8 @@ def check_controls(names: Sequence[str]) -> tuple[str, ...]:
     known = [*CONTROLS, *(name for name in CONTROL_KINDS.names() if name not in CONTROLS)]
     for name in names:
         if name not in known:
-            raise UsageError(f"Unknown control {name!r}: use {', '.join(known)}.")
+            meant = nearest(name, known)
+            raise UsageError(f"Unknown control {name!r}{meant}: use {', '.join(known)}.")
     return tuple(control for control in known if control in names)
 
 
@@ -160,7 +169,8 @@ def check_engine(name: str) -> str:
         UsageError: there is no such path.
     """
     if name not in (AUTO, *PATHS):
-        raise UsageError(f"Unknown engine {name!r}: use {AUTO}, {', '.join(PATHS)}.")
+        meant = nearest(name, (AUTO, *PATHS))
+        raise UsageError(f"Unknown engine {name!r}{meant}: use {AUTO}, {', '.join(PATHS)}.")
     return name
 
 
@@ -171,7 +181,8 @@ def check_preset(name: str) -> TransplantSpec:
         PairError: there is no such preset.
     """
     if name not in PRESETS:
-        raise PairError(f"Unknown preset {name!r}: use one of {', '.join(PRESETS)}.")
+        meant = nearest(name, PRESETS)
+        raise PairError(f"Unknown preset {name!r}{meant}: use one of {', '.join(PRESETS)}.")
     return PRESETS[name]
 
 

@@ -11,7 +11,8 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 _STEERING = re.compile(
@@ -150,3 +151,19 @@ def json_text(data: Any, *, indent: int | None = None) -> str:
         data, indent=indent, ensure_ascii=False, allow_nan=False, separators=separators
     )
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def nearest(given: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """The known name that was probably meant, for the end of a message.
+
+    Args:
+        given: what was given.
+        known: the names that there are.
+        others: what some people call them, in small letters -> the name here.
+
+    Returns:
+        " (did you mean 'ffn'?)", or nothing.
+    """
+    names = {name.casefold(): name for name in known} | dict(others or {})
+    found = get_close_matches(given.casefold(), names, n=1, cutoff=0.7)
+    return f" (did you mean {names[found[0]]!r}?)" if found else ""

@@ -5,7 +5,6 @@ A wrong name or device is refused in a moment, and not after a large model has b
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,9 @@ BITS = ("8bit", "4bit")
 TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 _PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 _ON_THE_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+DEVICES = Path("/dev")
+_DEVICES = ("nvidia*", "nvhost*", "nvmap", "dxg")
+"""What a driver of NVIDIA makes there: on servers, on boards, under Windows."""
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
@@ -32,6 +34,14 @@ def check_place(place: str | Path) -> None:
         ModelError: it is not.
     """
     path = Path(place)
+    if str(place) in ("", "."):
+        raise ModelError(f"The model is {str(place)!r}: give a folder, or a name on the hub.")
+    if path.is_file():
+        gguf = "a GGUF file cannot be read" if path.suffix == ".gguf" else "it is a file"
+        raise ModelError(
+            f"{str(place)!r} is no model folder ({gguf}): give the folder that holds config.json, "
+            "a tokenizer and *.safetensors."
+        )
     if not path.exists():
         if _ON_THE_HUB.fullmatch(str(place)) is None:
             raise ModelError(
@@ -109,11 +119,7 @@ def _may_have_cuda() -> bool:
             return True
     if not sys.platform.startswith("linux"):
         return sys.platform == "win32"
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    return any(path for kind in _DEVICES for path in DEVICES.glob(kind))
 
 
 def check_dtype(name: str) -> None:

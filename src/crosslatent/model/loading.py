@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from crosslatent.core.errors import ModelError
+from crosslatent.core.hub import tried_once
 from crosslatent.core.imports import need
 from crosslatent.core.seen import Seen, joined, read_seen
 from crosslatent.model import adapters, quantized
@@ -130,23 +131,26 @@ def _load_whole(
     if quantization is not None:
         quantized.check(quantization)
     placed = _spread() if spread else {}
-    try:
-        config = _config_of(path, **options)
-        loads = kind_of(config).loads
-        tokenizer = load_tokenizer(path, **options)
-        placed = _quantised(quantization, config, kind, where) | placed
-        hf = loads.from_pretrained(
-            path, config=config, dtype=kind, use_safetensors=True, **options, **placed
-        )
-    except RuntimeError as error:  # which kernels for quantised weights raise where they cannot run
-        if quantization is None or isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise ModelError(
-            f"The weights of {str(path)!r} cannot be loaded in {quantization} on {where} "
-            f"({_first_line(error)}): use another --device, or leave --quantization out."
-        ) from error
-    except (*_UNREADABLE, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+    with tried_once(path) as offline:
+        try:
+            config = _config_of(path, **options)
+            loads = kind_of(config).loads
+            tokenizer = load_tokenizer(path, **options)
+            placed = _quantised(quantization, config, kind, where) | placed
+            hf = loads.from_pretrained(
+                path, config=config, dtype=kind, use_safetensors=True, **options, **placed
+            )
+        except (
+            RuntimeError
+        ) as error:  # which kernels for quantised weights raise where they cannot run
+            if quantization is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ModelError(
+                f"The weights of {str(path)!r} cannot be loaded in {quantization} on {where} "
+                f"({_first_line(error)}): use another --device, or leave --quantization out."
+            ) from error
+        except (*_UNREADABLE, SafetensorError) as error:
+            raise _unreadable(path, error, offline) from error
     if not placed:
         torch.nn.Module.to(hf, device=where)
     return replace(_wrapped(hf, tokenizer, str(path), modules), seen=read_seen(Path(path)))
@@ -181,12 +185,13 @@ def read_ahead(
         return config, _tokenizer_of(found.folders, trust_remote_code=False) or tokenizer
     if Path(path).exists():
         check_folder(Path(path))
-    try:
-        config = _config_of(path, revision=revision)
-        kind_of(config)  # refuses what cannot answer a prompt
-        return config, load_tokenizer(path, revision=revision)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    with tried_once(path) as offline:
+        try:
+            config = _config_of(path, revision=revision)
+            kind_of(config)  # refuses what cannot answer a prompt
+            return config, load_tokenizer(path, revision=revision)
+        except _UNREADABLE as error:
+            raise _unreadable(path, error, offline) from error
 
 
 def _config_of(
@@ -210,7 +215,13 @@ def _config_of(
     return config
 
 
-def _unreadable(path: str | Path, error: Exception) -> ModelError:
+def _unreadable(path: str | Path, error: Exception, offline: str) -> ModelError:
+    if offline:
+        return ModelError(
+            f"Cannot load {str(path)!r}: there is no such folder here, {offline}, and its cache "
+            "does not hold it: give a folder with config.json, a tokenizer and *.safetensors, or "
+            "come back to this name with a network."
+        )
     return ModelError(
         f"Cannot load a language model from {str(path)!r} ({_first_line(error)}): give a "
         "folder with config.json, a tokenizer and *.safetensors, or a name that the hub knows."

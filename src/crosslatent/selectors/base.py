@@ -19,6 +19,7 @@ from crosslatent.analysis.pair_choice import PairScore, Scope, Tie, best_pair
 from crosslatent.core.errors import UsageError
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import TransplantSpec, check_component
+from crosslatent.core.untrusted import nearest
 from crosslatent.selectors.candidates import (
     FIXED_COST,
     NOT_RUN,
@@ -161,7 +162,10 @@ def selectors_of(strategy: str) -> list[Selector]:
     named = [selector for selector in every if strategy in (ALL, selector.name)]
     if not named:
         names = ", ".join([*known, ORACLE, ALL])
-        raise UsageError(f"Unknown strategy {strategy!r}: use {names}, or one selector's name.")
+        meant = nearest(strategy, SELECTORS.names())
+        raise UsageError(
+            f"Unknown strategy {strategy!r}{meant}: use {names}, or one selector's name."
+        )
     return named
 
 

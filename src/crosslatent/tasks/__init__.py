@@ -1,16 +1,14 @@
 """Tasks: items, loaders and answer rules. Nothing here knows of models or results."""
 
 from crosslatent.tasks.item import Item, Shot
+from crosslatent.tasks.prompt_files import items_of, load_prompts, task_of
 from crosslatent.tasks.rules import RULES, Rule, Verdict
 from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
 from crosslatent.tasks.task_loading import (
     TaskSummary,
-    items_of,
     list_tasks,
-    load_prompts,
     load_task,
     summarize,
-    task_of,
 )
 
 __all__ = [

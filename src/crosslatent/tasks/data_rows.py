@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
+from crosslatent.core.hub import tried_once
 from crosslatent.core.imports import need
 from crosslatent.tasks.definition import ENDINGS, Quoting, RowsSection
 from crosslatent.tasks.expressions import compiled
@@ -170,12 +171,14 @@ def _load(
     what = f"the data set {source}" + (f" ({config})" if config else "")
     quiet = datasets.utils.logging
     quiet.disable_progress_bar()
+    offline = ""
     try:
-        return datasets.load_dataset(
-            source, config, split=split, data_files=files, revision=revision
-        )
+        with tried_once(source) as offline:
+            return datasets.load_dataset(
+                source, config, split=split, data_files=files, revision=revision
+            )
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = offline or str(error).strip().split("\n")[0] or type(error).__name__
         raise TaskError(
             f"Cannot load {what}, split {split!r} ({reason}): check the name and the network, or "
             "give a folder with a copy of it (--data DIR)."

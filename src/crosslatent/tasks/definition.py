@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crosslatent.core.errors import TaskError
-from crosslatent.core.languages import ENGLISH
+from crosslatent.core.languages import ENGLISH, code_among
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import ACCURACY
 from crosslatent.tasks.metrics import METRICS
@@ -165,6 +165,9 @@ class Definition(JudgedFields):
         else:
             away = [name for name in own if name != ENGLISH or self.direction == "custom"]
             mains, auxes = asked or away, aux or [ENGLISH]
+        mains, auxes = (
+            [code_among(name, self.languages) for name in some] for some in (mains, auxes)
+        )
         for name in (*mains, *auxes):
             if name not in self.languages:
                 known = ", ".join(self.languages)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import UNKNOWN, same_language
 from crosslatent.core.normal import fold, one_cluster_each, says_something
+from crosslatent.core.untrusted import nearest
 from crosslatent.tasks.naming import clash
 from crosslatent.tasks.sources import read_objects
 
@@ -125,7 +127,7 @@ def _is_texts(value: Any) -> bool:
     return _is_list(value, str)
 
 
-_TEXT = ("a text", _is_text)
+TEXT = ("a text", _is_text)
 _GOLDS = (
     "a text or a list of texts that is not empty",
     lambda value: _is_text(value) or (_is_texts(value) and len(value) > 0),
@@ -133,14 +135,14 @@ _GOLDS = (
 _TEXTS = ("a list of texts", _is_texts)
 
 FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "id": _TEXT,
-    "lang": _TEXT,
-    "aux_lang": _TEXT,
-    "main": _TEXT,
-    "aux": _TEXT,
-    "cluster": _TEXT,
-    "split": _TEXT,
-    "paraphrase": _TEXT,
+    "id": TEXT,
+    "lang": TEXT,
+    "aux_lang": TEXT,
+    "main": TEXT,
+    "aux": TEXT,
+    "cluster": TEXT,
+    "split": TEXT,
+    "paraphrase": TEXT,
     "answer": _GOLDS,
     "aux_answer": _GOLDS,
     "options": _TEXTS,
@@ -204,9 +206,31 @@ def item_from_dict(
     return item
 
 
+_LINE = '{"main": "...", "aux": "...", "answer": "..."}'
+"""How a line of prompts looks."""
+
+_OTHER_NAMES = {
+    "main": ("question", "prompt", "text", "input", "query", "instruction"),
+    "aux": ("english", "translation", "counterpart", "question_en", "prompt_en", "text_en"),
+    "answer": ("gold", "label", "target", "output", "correct", "solution", "correct_answer"),
+    "options": ("choices", "candidates"),
+    "labels": ("option_texts", "choice_texts"),
+    "lang": ("language", "lang_code", "locale"),
+    "cluster": ("fact", "group", "topic"),
+    "split": ("subset", "set", "part"),
+}
+"""What fields are called elsewhere."""
+
+
 def _check_fields(data: Mapping[str, Any], where: str, needed: tuple[str, ...]) -> None:
+    others = {other: name for name, some in _OTHER_NAMES.items() for other in some}
     for name in needed:
         if not isinstance(data.get(name), str) or not data[name].strip():
+            here = [other for other in data if others.get(other.casefold()) == name]
+            if here and name not in data:
+                raise TaskError(
+                    f"{where}: the field {name!r} is missing: call the field {here[0]!r} so."
+                )
             way_out = " (--aux auto translates main)" if name == "aux" else ""
             raise TaskError(
                 f"{where}: the field {name!r} is {data.get(name)!r}, but every item needs both a "
@@ -214,7 +238,10 @@ def _check_fields(data: Mapping[str, Any], where: str, needed: tuple[str, ...]) 
             )
     for name, value in data.items():
         if name not in FIELDS:
-            raise TaskError(f"{where}: unknown field {name!r}; known are {', '.join(FIELDS)}.")
+            meant = nearest(name, FIELDS, others)
+            raise TaskError(
+                f"{where}: unknown field {name!r}{meant}; known are {', '.join(FIELDS)}."
+            )
         kind, holds = FIELDS[name]
         if value is not None and not holds(value):
             raise TaskError(f"{where}: the field {name!r} is {value!r}, but {kind} belongs there.")
@@ -332,13 +359,35 @@ def read_items(path: Traversable, *, counterparts: bool = True) -> tuple[Item, .
         TaskError: the file cannot be read or holds no item; a line is no JSON object; a field is
             missing, unknown or of the wrong type; an id appears twice.
     """
+    return items_from(read_objects(path), path, counterparts=counterparts)
+
+
+def items_from(
+    objects: Iterable[tuple[int, str | None, Mapping[str, Any]]],
+    path: Traversable,
+    *,
+    counterparts: bool = True,
+) -> tuple[Item, ...]:
+    """The items of a file; see `read_items`.
+
+    Args:
+        objects: the line, the key if there is one, and the fields of each item. An item without an
+            id is called by its key or line; more of one line are "1-2", "1-3".
+        path: the file, for messages.
+        counterparts: whether every item must have its aux prompt.
+    """
     items: dict[str, Item] = {}
-    for line, key, data in read_objects(path):
+    on_line = Counter[int]()
+    for line, key, data in objects:
         where = f"{path}:{line}"
-        item = item_from_dict(data, where, key or str(line), counterparts=counterparts)
+        on_line[line] += 1
+        number = str(line) if on_line[line] == 1 else f"{line}-{on_line[line]}"
+        item = item_from_dict(data, where, key or number, counterparts=counterparts)
         if item.id in items:
             raise TaskError(f"{where}: the field 'id' is {item.id!r} a second time.")
         items[item.id] = item
     if not items:
-        raise TaskError(f"{path}: the file holds no items; write one JSON object per line.")
+        raise TaskError(
+            f"{path}: the file holds no items: write one JSON object per line, such as {_LINE}."
+        )
     return tuple(items.values())

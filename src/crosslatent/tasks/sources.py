@@ -25,7 +25,7 @@ def read_text(path: Traversable) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise TaskError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise TaskError(f"Cannot read {path} ({error.strerror or error}): give a file.") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise TaskError(
@@ -229,8 +229,8 @@ def _parse(text: str, where: str) -> Any:
         ) from error
     except json.JSONDecodeError as error:
         raise TaskError(
-            f"{where}: this is not JSON ({error.msg}, column {error.colno}); write one value per "
-            "line."
+            f"{where}: this is not JSON ({error.msg}, column {error.colno}): write one JSON object "
+            'per line, such as {"main": "...", "aux": "..."}.'
         ) from error
     except _MistakeError as error:
         raise TaskError(f"{where}: {error}.") from error

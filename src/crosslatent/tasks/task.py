@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 from crosslatent.core.errors import TaskError
+from crosslatent.core.languages import code_among
 from crosslatent.core.normal import unspaced
 from crosslatent.core.seen import Keys, Seen, among, hash_of
 from crosslatent.core.specs import ACCURACY, canonical_hash
@@ -99,7 +100,8 @@ class Task:
         Raises:
             TaskError: a language that the task does not have.
         """
-        wanted = None if languages is None else list(languages)
+        known = (*self.languages, *self.aux_languages)
+        wanted = None if languages is None else [code_among(name, known) for name in languages]
         elsewhere = wanted is not None and not set(wanted) <= set(self.languages)
         if self.direction == "x->en" and aux_languages is None and elsewhere:
             wanted, aux_languages = None, wanted
@@ -134,6 +136,8 @@ class Task:
         kept = self.items
         for names, known, what, field in chosen:
             if names is not None:
+                if field != "split":
+                    names = [code_among(name, known) for name in names]  # noqa: PLW2901
                 wanted = _known(names, known, f"Task {self.name!r}", what)
                 kept = tuple(item for item in kept if getattr(item, field) in wanted)
         if limit is not None:

@@ -6,7 +6,7 @@ that the authors of XTransplant released. See ``docs/tasks.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
+from crosslatent.core.untrusted import nearest
 from crosslatent.tasks.data_rows import RowSource
 from crosslatent.tasks.definition import Definition, check_definition, only
-from crosslatent.tasks.item import Item, item_from_dict, read_items, with_one_cluster_each
+from crosslatent.tasks.item import (
+    Item,
+    read_items,
+    with_one_cluster_each,
+)
 from crosslatent.tasks.naming import clash
+from crosslatent.tasks.prompt_files import is_prompts
 from crosslatent.tasks.released import ReleasedReader
 from crosslatent.tasks.row_items import Builder
 from crosslatent.tasks.rules import RULES, contains, rule_for
-from crosslatent.tasks.sources import read_text
-from crosslatent.tasks.task import DEFAULT_NEW_TOKENS, Task
+from crosslatent.tasks.task import Task
 from crosslatent.tasks.yaml_file import YamlFile, read_yaml
 
 
@@ -177,84 +182,6 @@ def _check_contained(file: YamlFile, rule: str, item: Item) -> None:
         )
 
 
-def load_prompts(path: str | Path, *, counterparts: bool = True) -> Task:
-    """Load prompts: JSON Lines, or a JSON list, of objects with `main`, `aux` and more of an item.
-
-    The answer rule is ``option`` if the items have options, else ``contains``.
-
-    Args:
-        path: the file.
-        counterparts: whether every item must have its aux prompt.
-
-    Raises:
-        TaskError: the file cannot be read or has a mistake; the message names the file, the line
-            and the field.
-    """
-    path = Path(path)
-    return _task(read_items(path, counterparts=counterparts), path.stem, f"Prompts of {path.name}")
-
-
-def is_prompts(name: str | Path) -> bool:
-    """Whether a name is that of prompts, and not of a task: .jsonl, or .json that holds a list."""
-    path = Path(name)
-    if path.suffix != ".json" or not path.is_file():
-        return path.suffix == ".jsonl"
-    return read_text(path).lstrip()[:1] == "["
-
-
-def task_of(items: Iterable[Item | Mapping[str, Any]], name: str = "items") -> Task:
-    """Make a task of items in memory; see `items_of`.
-
-    Raises:
-        TaskError: see `items_of`; or some items have options and some have not.
-    """
-    checked = items_of(items)
-    return _task(checked, name, f"{len(checked)} items")
-
-
-def items_of(
-    items: Iterable[Item | Mapping[str, Any]], *, counterparts: bool = True
-) -> tuple[Item, ...]:
-    """Items in memory: `Item`, or mappings with the same fields as in a file.
-
-    Args:
-        items: the items.
-        counterparts: whether every item must have its aux prompt.
-
-    Raises:
-        TaskError: there are no items, an id appears twice, or an item has a mistake; the message
-            names its place in the sequence.
-    """
-    checked: dict[str, Item] = {}
-    for number, given in enumerate(items, start=1):
-        where = f"item {number}"
-        fields = given.to_dict() if isinstance(given, Item) else given
-        if not isinstance(fields, Mapping):
-            raise TaskError(
-                f"{where}: an Item, or a mapping of its fields, belongs here, not {fields!r}."
-            )
-        item = item_from_dict(fields, where, str(number), counterparts=counterparts)
-        if item.id in checked:
-            raise TaskError(f"{where}: the id {item.id!r} appears a second time.")
-        checked[item.id] = item
-    if not checked:
-        raise TaskError("There are no items: give one or more.")
-    return tuple(checked.values())
-
-
-def _task(items: tuple[Item, ...], name: str, title: str) -> Task:
-    return Task(
-        name=name,
-        title=title,
-        description="",
-        direction="custom",
-        type="custom",
-        rule=rule_for(items),
-        max_new_tokens=DEFAULT_NEW_TOKENS,
-        items=with_one_cluster_each(items),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class TaskSummary:
     """One line about a task: what `crosslatent tasks ls` prints.
@@ -379,6 +306,6 @@ def load_task(
     if path.is_file():
         return read_task(path, path.parent, wanted)
     raise TaskError(
-        f"Unknown task {str(name_or_path)!r}: give one of {', '.join(shipped) or 'none'}, or the "
-        "path of a task's YAML file."
+        f"Unknown task {str(name_or_path)!r}{nearest(str(name_or_path), shipped)}: give one of "
+        f"{', '.join(shipped) or 'none'}, or the path of a task's YAML file."
     )

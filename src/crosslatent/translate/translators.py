@@ -29,6 +29,7 @@ from transformers.models.auto.modeling_auto import (
 
 from crosslatent import engine
 from crosslatent.core.errors import ModelError
+from crosslatent.core.hub import tried_once
 from crosslatent.core.imports import install_command
 from crosslatent.core.languages import name_of
 from crosslatent.core.specs import AsChat, Chat
@@ -203,20 +204,21 @@ def load_translator(
     kind = resolve_dtype(dtype, where)
     if Path(path).exists():
         check_folder(Path(path))
-    try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
-        _check_type(config.model_type, name)
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        hf = AutoModelForSeq2SeqLM.from_pretrained(
-            path, config=config, dtype=kind, use_safetensors=True, revision=revision
-        )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(
-            f"Cannot load a translation model from {name!r} ({reason}): give a folder with "
-            "config.json, a tokenizer and *.safetensors, or a name that the hub knows; many "
-            f"tokenizers need sentencepiece ({install_command('translate')})."
-        ) from error
+    with tried_once(path) as offline:
+        try:
+            config = AutoConfig.from_pretrained(path, revision=revision)
+            _check_type(config.model_type, name)
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+            hf = AutoModelForSeq2SeqLM.from_pretrained(
+                path, config=config, dtype=kind, use_safetensors=True, revision=revision
+            )
+        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+            reason = offline or next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ModelError(
+                f"Cannot load a translation model from {name!r} ({reason}): give a folder with "
+                "config.json, a tokenizer and *.safetensors, or a name that the hub knows; many "
+                f"tokenizers need sentencepiece ({install_command('translate')})."
+            ) from error
     torch.nn.Module.to(hf, device=where)
     translator = wrap_translator(hf, tokenizer, name=name)
     hf.generation_config = translator.decoding  # for calls of `hf.generate` by hand
