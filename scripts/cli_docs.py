@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.cli.app import command
+from crosslatent.cli.command_class import EXAMPLES
 
 TARGET = Path(__file__).parents[1] / "docs" / "cli.md"
 _HEAD = """# The command line
@@ -34,6 +35,8 @@ def _commands(name: str, found: Any) -> Iterator[str]:
 def _section(name: str, found: Any) -> Iterator[str]:
     yield f"## {name}\n"
     yield f"{_cell(found.help or '').strip()}\n"
+    if examples := EXAMPLES.get(name.partition(" ")[2]):
+        yield "\n".join(["```sh", *(f"crosslatent {each}" for each in examples), "```\n"])
     arguments = [each for each in found.params if each.param_type_name == "argument"]
     for each in arguments:
         yield f"- `{each.metavar or each.name.upper()}`: {_cell(each.help or '')}"
@@ -42,7 +45,7 @@ def _section(name: str, found: Any) -> Iterator[str]:
     options = [each for each in found.params if each.param_type_name == "option"]
     panels: dict[str, list[Any]] = {}
     for each in options:
-        if not each.hidden and each.name != "help":
+        if not each.hidden and each.name not in ("help", "help_all"):
             panels.setdefault(each.rich_help_panel or "", []).append(each)
     for title, group in panels.items():
         if title:

@@ -37,6 +37,8 @@ RUN_JSON = {
     "samples, keep_vectors; chat_args, if the chat template gets arguments; donor_strata, if "
     "the control `shuffled` is run; conditions, if there are any: id (the hash in rows), name, "
     "kind and settings, and its interventions; other_controls: controls of other packages",
+    "planned": "rows that the whole run has, as the first call planned it; missing in runs of "
+    "earlier versions",
     "inputs": "`prompts`: hash of the token ids of all prompts that can be run, including "
     "paraphrases and scored options; `ends`: token ids that end an answer; `modules`: the value of "
     "--modules; `clock`: the time that the chat template gets whenever it asks for it (null "

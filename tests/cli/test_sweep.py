@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from crosslatent.cli.terminal import duration, progress, sweep_pace
+from crosslatent.cli.terminal import progress, sweep_pace
+from crosslatent.core.costs import duration
 from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress
 from support.models import CONTEXT, save_tiny

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crosslatent.cli.sweeping import estimate
 from crosslatent.core import costs
 from crosslatent.core.pairs import resolve_pairs
 from crosslatent.distributed import LARGEST
 from crosslatent.sweeps import SweepSpec, plan_sweep
+from crosslatent.sweeps.forecast import estimate
 from crosslatent.sweeps.work_units import ROWS_TOGETHER
 from crosslatent.tasks import Item, task_of
 from scripts.scale_designs import LARGE, SLICE_SECONDS, SMALL, designs

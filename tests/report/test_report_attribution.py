@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crosslatent.analysis.attribution_quality import Agreement, AttributionResult, TopPairs, Trust
-from crosslatent.report.attribution import attribution
+from crosslatent.report.selector_verdicts import attribution
 from crosslatent.stats import Estimate
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import crosslatent as xl
 from crosslatent.analysis import summarise
-from crosslatent.cli.sweeping import estimate
 from crosslatent.core.errors import PairError, RunFolderError, UsageError
 from crosslatent.core.specs import PATHS, Site
 from crosslatent.engine import oracle
@@ -21,6 +20,7 @@ from crosslatent.report.build import build_report
 from crosslatent.runs import RunReader
 from crosslatent.runs.schema import ROWS
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
+from crosslatent.sweeps.forecast import estimate
 from crosslatent.tasks import Item, task_of
 from support.rows import ids_of, wrapped
 

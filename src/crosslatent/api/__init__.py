@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from crosslatent.core.bars import told
 from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.imports import need
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from crosslatent.analysis import Comparison
     from crosslatent.model import Model
+    from crosslatent.runs.run_status import RunStatus
     from crosslatent.sweeps import Progress
 
 
@@ -57,6 +59,12 @@ class Run(Shown):
         from crosslatent.report.notebook import run_card
 
         return run_card(self._reader)
+
+    def status(self) -> RunStatus:
+        """How far the run is, also while a sweep is writing to it."""
+        from crosslatent.runs.run_status import read_status
+
+        return read_status(self.path)
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows, one per generated answer; columns as in `runs.schema.ROWS`."""
@@ -170,7 +178,7 @@ def sweep(
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
     out: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
     **options: Unpack[SweepOptions],
 ) -> Run:
     """Run every (source, target) pair on every item; see `sweeps.run_sweep`.
@@ -183,7 +191,7 @@ def sweep(
         items: a task, or items, or objects with `main`, `aux` and what else `tasks.Item` has.
         out: the run folder or its URL, resumed if it holds the same run; None makes a temporary
             folder.
-        progress: called after every step of every batch.
+        progress: True for a bar; or a function, called after every step of every batch.
         {settings}
 
     Raises:
@@ -201,9 +209,10 @@ def sweep(
     folder = run_path(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
     if not uses_workers(asked):
         loaded = model if isinstance(model, Model) else load(model)
-        outcome = run_sweep(
-            loaded, task, spec, folder, progress=progress, warned=_warned, **running
-        )
+        with told(progress, task.name) as show:
+            outcome = run_sweep(
+                loaded, task, spec, folder, progress=show, warned=_warned, **running
+            )
         return Run(outcome.path)
     if isinstance(model, Model):
         raise UsageError(
@@ -213,10 +222,9 @@ def sweep(
     from crosslatent.distributed import ModelSource, SweepJob, place_of, run_on_workers, workers_at
 
     job = SweepJob(task, spec, str(folder.absolute()), running=running)
-    with workers_at(place_of(asked), ModelSource.of(model)) as pool:
-        outcome = run_on_workers(
-            job, pool, slice_rows=asked["slice_rows"], progress=progress, warned=_warned
-        )
+    source, slices = ModelSource.of(model), asked["slice_rows"]
+    with workers_at(place_of(asked), source) as pool, told(progress, task.name) as show:
+        outcome = run_on_workers(job, pool, slice_rows=slices, progress=show, warned=_warned)
     return Run(outcome.path)
 
 

@@ -19,19 +19,31 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
-from crosslatent.cli import tasks
+from crosslatent.cli import tasks, terminal
+from crosslatent.cli.command_class import Command
 from crosslatent.cli.first_steps import check, demo
-from crosslatent.cli.improving import improve
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
 from crosslatent.cli.lens_train import train
 from crosslatent.cli.selecting import answer, select
-from crosslatent.cli.sweeping import RayCommand, sweep
-from crosslatent.cli.terminal import INTERRUPTED, check_output_folder, print_paths, say
+from crosslatent.cli.sweeping import sweep
+from crosslatent.cli.terminal import (
+    INTERRUPTED,
+    check_output_folder,
+    plain_paths,
+    print_json,
+    print_paths,
+    print_plain,
+    say,
+    status_lines,
+)
 from crosslatent.cli.transplanting import transplant
 from crosslatent.core.errors import CrosslatentError, UsageError
 from crosslatent.core.imports import extra_of, need
+from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
+from crosslatent.core.specs import chat_of, right_now
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
 
@@ -48,6 +60,7 @@ def export(
             metavar="FILE", help="Where to; standard output for csv and jsonl if left out."
         ),
     ] = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
     from crosslatent.runs.reader import check_format, export_rows
@@ -56,6 +69,10 @@ def export(
     if out is not None:
         rows = export_rows(run, out, kind)
         say(f"{rows} rows written to {out}")
+        if json:
+            print_json({"rows": rows, "format": kind, "out": str(out)})
+    elif json:
+        raise UsageError("--json says what was written to a file: give --out FILE too.")
     elif kind == "parquet":
         raise UsageError("Parquet is not text: say where to write it with --out FILE.")
     else:
@@ -79,6 +96,7 @@ def report(
             "--compare", help="Refuse two runs that share no question, instead of saying so."
         ),
     ] = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Make an HTML report, figures and tables from the rows of one or more runs.
 
@@ -92,7 +110,87 @@ def report(
         RunReader(run)  # refuses what is no run folder, before figures are drawn
     from crosslatent.report import build_report
 
-    print_paths(build_report(runs, out, compare=compare))
+    written = build_report(runs, out, compare=compare)
+    if json:
+        print_json(plain_paths(written))
+    else:
+        print_paths(written)
+
+
+@options.command
+def status(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
+    json: options.JsonOption = False,
+) -> None:
+    """Say how far a run is, also while a sweep is writing to it."""
+    from crosslatent.runs.run_status import read_status
+
+    found = read_status(run)
+    if json:
+        print_json(found.to_dict())
+    else:
+        for line in status_lines(found):
+            print_plain(line)
+
+
+@options.command
+def improve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder for runs, report and chooser; repeat to resume."),
+    ],
+    asked: questions.PlainQuestionSettings,
+    counterparts: questions.CounterpartSettings,
+    tried: ImproveSettings,
+    loading: options.ModuleSettings,
+    json: options.JsonOption = False,
+) -> None:
+    """Split your questions, find what answers them better, test it on the rest, and keep it."""
+    need("report")
+    options.check_model({"model": model, **loading})
+    options.check_chat(tried)
+    options.check_seed(tried)
+    auto = counterparts["aux"] is not None
+    target = questions.target_language(asked["aux_lang"], asked["prompts"])
+    questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
+    task = questions.load_questions(asked, auto=auto)
+    from crosslatent.studies.questions import answered
+
+    answered(task, {})
+    terminal.check_output_folder(out, IMPROVE_MARKER)
+    loaded = options.load_model({"model": model, **loading})
+    chat = chat_of(tried["chat"], tried["chat_args"], right_now())
+    maker = questions.CounterpartMaker(loaded, counterparts, loading, target, chat)
+    task, failures = questions.prepare_questions(
+        task, maker if auto else None, limit=asked["limit"]
+    )
+    if counterparts["save_parallel"] is not None:
+        questions.save_parallel(task, counterparts["save_parallel"])
+    from crosslatent.studies.improvement import improve as run
+
+    with terminal.stoppable(), terminal.progresses() as show:
+        found = run(
+            loaded,
+            task,
+            out=out,
+            progress=show,
+            warned=terminal.warn,
+            failures=failures,
+            **tried,
+        )
+    if json:
+        terminal.print_json(found.to_dict())
+        return
+    if found.division:
+        terminal.say(found.division)
+    terminal.say(f"Report: {found.report}")
+    if found.finding is not None and found.finding.recommended is not None:
+        terminal.say(
+            f"Your next questions: crosslatent answer --model {model} --chooser {out / CHOOSER} "
+            "--prompts FILE --out FILE"
+        )
+    terminal.print_text(f"{found.sentence} {found.use}")
 
 
 def lm_eval(context: typer.Context) -> None:
@@ -110,25 +208,29 @@ lens_app = typer.Typer(
     invoke_without_command=True,
     callback=options.need_command,
 )
-lens_app.command("probe")(probe)
-lens_app.command("train")(train)
-lens_app.command("eval")(evaluate)
+lens_app.command("probe", cls=Command)(probe)
+lens_app.command("train", cls=Command)(train)
+lens_app.command("eval", cls=Command)(evaluate)
 
 app = typer.Typer(
     name="crosslatent",
     help="Carry activations across languages in a language model, and measure what they change.",
-    add_completion=False,
+    epilog="For example: crosslatent improve MODEL --prompts mine.jsonl --out improved",
     pretty_exceptions_enable=False,
 )
-for _function in (demo, transplant, check):
-    app.command()(_function)
-app.command(cls=RayCommand)(sweep)
-for _function in (improve, export, select, answer, report):
-    app.command()(_function)
-app.add_typer(tasks.app, name="tasks")
-app.add_typer(lens_app, name="lens")
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "First steps": (demo, transplant, check),
+    "Better answers to your own questions": (improve, answer),
+    "Sweeps over layers": (sweep, status, report, select, export),
+}
+for _panel, _functions in _PANELS.items():
+    for _function in _functions:
+        app.command(cls=Command, rich_help_panel=_panel)(_function)
+app.add_typer(tasks.app, name="tasks", rich_help_panel="First steps")
+app.add_typer(lens_app, name="lens", rich_help_panel="More")
 app.command(
     "lm-eval",
+    rich_help_panel="More",
     context_settings={
         # Everything behind the command's name is the harness's, --help included.
         "allow_extra_args": True,

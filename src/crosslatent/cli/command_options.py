@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_
 
 import typer
 
+from crosslatent.cli.command_class import completion, show_all
 from crosslatent.cli.terminal import warn
 from crosslatent.core.errors import UsageError
 from crosslatent.core.imports import need
@@ -47,6 +48,12 @@ DebugOption = Annotated[
     typer.Option(
         "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
     ),
+]
+
+
+_HelpAllOption = Annotated[
+    bool,
+    typer.Option("--help-all", help="Show all options and exit.", callback=show_all, is_eager=True),
 ]
 
 
@@ -125,10 +132,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             default = inspect.signature(function).parameters[name].default
             parameters.append(_keyword(name, annotation, default))
     parameters.append(_keyword("debug", DebugOption, False))
+    parameters.append(_keyword("help_all", _HelpAllOption, False))
 
     @wraps(function)
     def call(**given: Any) -> None:
-        del given["debug"]  # its callback has read it
+        del given["debug"], given["help_all"]  # their callbacks have read them
         for name, group in groups.items():
             taken = {
                 each: given.pop(each)
@@ -168,6 +176,7 @@ def _option(group: type[Any], name: str, setting: Setting) -> inspect.Parameter:
         "help": setting.help,
         "metavar": setting.metavar,
         "rich_help_panel": panel,
+        "autocompletion": completion(name),
     }
     if setting.is_switch:
         switch: Any = bool if setting.default is not None else bool | None

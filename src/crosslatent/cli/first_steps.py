@@ -3,7 +3,6 @@
 # Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
 import json as json_format
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -12,6 +11,8 @@ import typer
 
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
+from crosslatent.cli.demo_words import first_words, introduction, summary_lines
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import ContractError, UsageError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import Setting, several
@@ -20,7 +21,6 @@ from crosslatent.core.specs import check_component
 if TYPE_CHECKING:
     from crosslatent.contracts import Outcome, Subject
     from crosslatent.contracts.facts import CheckCost, ModelReport
-    from crosslatent.demo import FirstLook
 
 _PARTS = {
     "blocks": "blocks",
@@ -78,7 +78,7 @@ def check(
     outcomes = []
     for name in contracts.CONTRACTS:
         outcomes.append(contracts.run(name, subject))
-        terminal.say(f"{name}: {outcomes[-1].status} ({terminal.duration(outcomes[-1].seconds)})")
+        terminal.say(f"{name}: {outcomes[-1].status} ({duration(outcomes[-1].seconds)})")
     if json:
         terminal.print_json(_plain(found, subject, cost, outcomes))
     else:
@@ -92,7 +92,7 @@ def _announced(subject: "Subject", cost: "CheckCost", quick: bool) -> str:
     shorter = "" if quick else "; --quick takes fewer"
     return (
         f"Checking {blocks}, on {texts}: up to {cost.forwards:,} forwards of up to {cost.tokens} "
-        f"tokens at {cost.seconds:.2g} s, {terminal.duration(cost.total)} at most{shorter}."
+        f"tokens at {cost.seconds:.2g} s, {duration(cost.total)} at most{shorter}."
     )
 
 
@@ -181,12 +181,14 @@ def demo(
             metavar="LENGTH", help="Noise in every module of the planted model, such as 0.2."
         ),
     ] = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
     need("report")
     options.quiet()
     if planted:
-        planted_demo(out or Path("planted-output"), variant or "plain", noise or 0.0)
+        where = out or Path("planted-output")
+        planted_demo(where, variant or "plain", noise or 0.0, as_json=json)
         return
     if (variant, noise) != (None, None):
         raise UsageError("--variant and --noise are of planted models: add --planted.")
@@ -205,15 +207,19 @@ def demo(
         with terminal.progresses() as show:
             outcome = run_demo(out, model=model, pool=pool, progress=show)
     if outcome.rows:
-        terminal.say(f"{outcome.rows:,} answers in {terminal.duration(outcome.seconds)}.")
+        terminal.say(f"{outcome.rows:,} answers in {duration(outcome.seconds)}.")
     summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))
+    if json:
+        files = terminal.plain_paths(outcome.report)
+        terminal.print_json({"summary": summary, "rows": outcome.rows, "files": files})
+        return
     for line in summary_lines(summary):
         print(line)
     print()
     terminal.print_paths(outcome.report)
 
 
-def planted_demo(out: Path, variant: str, noise: float) -> None:
+def planted_demo(out: Path, variant: str, noise: float, *, as_json: bool = False) -> None:
     """Plant, predict, sweep and compare."""
     from crosslatent.planted.planted_demo import MARKER, run_planted
     from crosslatent.planted.planting import VARIANTS
@@ -225,6 +231,16 @@ def planted_demo(out: Path, variant: str, noise: float) -> None:
     )
     with terminal.stoppable(), terminal.progresses() as show:
         outcome = run_planted(variant, out, noise=noise, progress=show)
+    path, digest = outcome.prediction
+    if as_json:
+        found = {
+            "agreements": [asdict(one) for one in outcome.agreements],
+            "prediction": {"file": str(path), "sha256": digest},
+            "picture": str(outcome.picture),
+            "files": terminal.plain_paths(outcome.report),
+        }
+        terminal.print_json(found)
+        return
     print("Answers under every pair of layers, and what was predicted of them")
     head = ("component", "vectors", "answers", "right or wrong as predicted", "largest difference")
     rows = [
@@ -238,153 +254,6 @@ def planted_demo(out: Path, variant: str, noise: float) -> None:
         for one in outcome.agreements
     ]
     terminal.print_table(head, rows, right=head[2:])
-    path, digest = outcome.prediction
     print(f"The largest difference is that of a pair's share of right answers. Prediction: {path}")
     print(f"(SHA-256 {digest}). Planted beside measured: {outcome.picture}")
     terminal.print_paths(outcome.report)
-
-
-def first_words(found: "FirstLook") -> str:
-    """What a first look says, and why it is no result yet."""
-    pair = found.pair
-    return (
-        f"A first look, {pair.n} {pair.split} questions: {found.vanilla} right unmodified, "
-        f"{pair.correct} with {pair.component} {pair.source} -> {pair.target}, the best of all "
-        "pairs on these same questions. That is too good to be true: below, a pair is picked on "
-        "some questions and tested on others."
-    )
-
-
-def introduction() -> Iterator[str]:
-    """What is about to be done, for somebody who has never heard of it."""
-    from crosslatent.demo import TASKS, task_of
-
-    yield (
-        "A model often knows a fact in one language and fails to give it in another. The demo asks "
-        "a small multilingual model each question as it is, and again with one internal vector of "
-        "the same question in the other language copied in (a transplant)."
-    )
-    yield (
-        "A sweep does that for every pair of layers: the one that the vector is read in (source), "
-        "and the one that it is copied to (target). Then it does the same with other vectors (of "
-        "other questions, of the question itself, their mean, random noise: the controls), which "
-        "say how much of the gain is luck."
-    )
-    for number, name in enumerate(TASKS, 1):
-        task = task_of(name)
-        size = f"{len(task.items):,} questions"
-        yield f"Task {number} of {len(TASKS)}, {name}: {task.title} ({size})."
-    yield (
-        "While it runs: prompts are read once each; then items (questions) are answered, and a row "
-        "is one answer with one vector copied in."
-    )
-
-
-def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What summary.json says, in a few lines for people."""
-    headline = summary["headline"]
-    if headline is None:
-        yield f"No headline: {summary['headline_missing']}"
-    else:
-        yield from _headline(headline)
-        for run in summary["runs"]:
-            if run["name"] == headline["run"]:
-                yield from _ways(run)
-    for run in summary["runs"]:
-        if run["upper_bounds"]:
-            yield (
-                f"\n{run['title']}: share of the questions that at least one pair of layers "
-                "solves, beside as many tries with other vectors"
-            )
-            yield from _bounds(run)
-
-
-def _headline(headline: Mapping[str, Any]) -> Iterator[str]:
-    from crosslatent.report.verdicts import HEADLINE
-
-    declared = headline["declared"]
-    yield (
-        f"Declared before the run: {declared['component']} {headline['source']} -> "
-        f"{headline['target']}, picked on the {declared['tune']} questions, tested on the "
-        f"{headline['n']} {declared['test']} ones."
-    )
-    yield (
-        f"  (This output of block {headline['source']}, read in the counterpart, is copied to "
-        f"block {headline['target']} of the question.)"
-    )
-    yield f"  {'right, unmodified':<28} {_percent(headline['vanilla'])}"
-    yield f"  {'right, with transplant':<28} {_percent(headline['transplant'])}"
-    yield (
-        f"  {'gain':<28} {_points(headline['gain'])}; {headline['repaired']} repaired, "
-        f"{headline['broken']} broken"
-    )
-    yield "  Gain at the same pair with other vectors:"
-    for control in headline["controls"]:
-        yield f"    {_control(control):<26} {_points(control['gain'])}"
-    yield f"  {HEADLINE.say(headline['conditions'])}"
-    for held, said in ((False, "does not hold"), (None, "not judged")):
-        for name, found in headline["conditions"].items():
-            if found is held:
-                yield f"    {said}: {name.replace('_', ' ')}"
-
-
-def _ways(run: Mapping[str, Any]) -> Iterator[str]:
-    """Other ways to answer the same questions, and the pair that the paper recommends."""
-    names = {
-        "translate_test": "the counterpart answered instead (translate-test)",
-        "surer": "both answered, the likelier answer kept (surer)",
-        "surer_calibrated": "the same, calibrated on the pilot questions",
-        "preset": "the pair that the paper recommends",
-    }
-    if run["ways"]:
-        yield "  Right without a transplant, or with the paper's own pair:"
-    for way in run["ways"]:
-        new = "surer" in run["exploratory"] and way["name"].startswith("surer")
-        note = "; exploratory: defined after the rows were seen" if new else ""
-        pair = " {} {} -> {}".format(*way["pair"]) if way["pair"] else ""
-        yield (
-            f"    {names[way['name']]}{pair}: {_percent(way['accuracy'])}, gain "
-            f"{_points(way['gain'])}{note}"
-        )
-
-
-def _bounds(run: Mapping[str, Any]) -> Iterator[str]:
-    for bound in run["upper_bounds"]:
-        controls = [
-            f"{_control(versus)} {_percent(versus['overall']['control'])}"
-            for versus in run["bounds_versus"]
-            if versus["component"] == bound["component"]
-        ]
-        beside = f" beside {', '.join(controls)}" if controls else ""
-        yield f"  {bound['component']:<5} {_percent(bound['overall'])}{beside}"
-        for found in run["pass_at_k"]:
-            if found["component"] == bound["component"]:
-                yield f"        {_sampled(found, run['exploratory'])}"
-
-
-def _sampled(found: Mapping[str, Any], exploratory: Sequence[str]) -> str:
-    """pass@K of a component, and the bound minus it."""
-    note = "; exploratory: defined after the rows were seen" if "pass_at_k" in exploratory else ""
-    gap = "fewer samples than pairs, so not compared"
-    if found["versus"] is not None:
-        gap = f"the pairs minus that: {_points(found['versus']['difference'])}"
-    return f"sampled without a transplant ({found['name']}) {_percent(found['share'])}; {gap}{note}"
-
-
-def _control(control: Mapping[str, Any]) -> str:
-    name = str(control["control"])
-    return f"{name} ({control['stratum'].replace('_', ' ')})" if control["stratum"] else name
-
-
-def _percent(estimate: Mapping[str, Any]) -> str:
-    value = estimate["value"]
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _points(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    text = f"{100 * estimate['value']:+.1f} points"
-    if estimate["low"] is None:
-        return text
-    return f"{text} ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"

@@ -11,6 +11,7 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.asked_questions import load_questions
 from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import path, repeated
@@ -186,7 +187,7 @@ def _tell(evaluation: "Evaluation") -> None:
     seconds = sum(condition.seconds for condition in evaluation.conditions)
     terminal.say(
         f"{len(evaluation.rows):,} answers under {len(evaluation.conditions)} conditions; "
-        f"{terminal.duration(seconds)} for the questions themselves."
+        f"{duration(seconds)} for the questions themselves."
     )
 
 

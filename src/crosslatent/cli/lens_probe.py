@@ -14,6 +14,7 @@ import typer
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
+from crosslatent.core.costs import duration
 from crosslatent.core.imports import need
 from crosslatent.core.languages import ENGLISH
 from crosslatent.lens.lens_settings import ProbeSpec
@@ -82,7 +83,7 @@ def _probe(model: "Model", stream: "TextStream", spec: ProbeSpec, task: "Task | 
             show(Progress("capture", done, total, 0.0, 0, time.monotonic() - started))
 
         space = probe(model, stream, progress=tell, task=task, **spec)
-    terminal.say(f"{total:,} texts read in {terminal.duration(time.monotonic() - started)}.")
+    terminal.say(f"{total:,} texts read in {duration(time.monotonic() - started)}.")
     return space
 
 

@@ -15,6 +15,7 @@ import typer
 from crosslatent.cli import command_options as options
 from crosslatent.cli import lens_texts, terminal
 from crosslatent.cli.lens_texts import ANSWERS, LENS, TrainingTexts
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import UsageError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import settings_of
@@ -250,10 +251,10 @@ def _tell_saved(record: TrainRecord) -> None:
 
 def _summary(record: TrainRecord) -> str:
     share = record.parameters / max(record.total_parameters, 1)
-    steps = f"{record.steps:,} steps in {terminal.duration(record.seconds.get('train', 0.0))}"
+    steps = f"{record.steps:,} steps in {duration(record.seconds.get('train', 0.0))}"
     trunk = record.trunk
     reused = f", {trunk['reused']:,} of them reused" if trunk.get("reused") else ""
-    below = terminal.duration(record.seconds.get("trunk", 0.0))
+    below = duration(record.seconds.get("trunk", 0.0))
     early = f"stopped early, with the weights of step {record.best_step}"
     return (
         f"{record.parameters:,} parameters ({share:.1%}) of blocks "

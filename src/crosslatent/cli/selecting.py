@@ -17,6 +17,7 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.terminal import print_json, print_table, print_text, say
 from crosslatent.core import shared_settings as shared
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import Setting, path
@@ -270,7 +271,7 @@ def answer(
                 ways[one.way] += 1
                 _say(number + 1, len(items), one.warnings if number == len(done) else ())
     said = ", ".join(f"{n:,} {_WAYS[way]}" for way, n in ways.most_common())
-    spent = terminal.duration(time.monotonic() - started)
+    spent = duration(time.monotonic() - started)
     new = len(items) - len(done)
     print(f"{len(items):,} answers in {out}, {new:,} of them now ({spent}): {said}.")
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
-from crosslatent.cli.terminal import check_output_folder, duration, progress, say, stoppable, warn
+from crosslatent.cli.terminal import (
+    check_output_folder,
+    print_json,
+    progress,
+    say,
+    stoppable,
+    warn,
+)
 from crosslatent.cli.validation import blank_ends, not_judged
-from crosslatent.core import costs, specs
+from crosslatent.core import specs
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import CrosslatentError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import kept, unique
@@ -30,14 +36,13 @@ from crosslatent.sweeps.spec import (
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
-    from crosslatent.sweeps import SweepOutcome, SweepPlan
+    from crosslatent.sweeps import SweepOutcome
     from crosslatent.tasks import Item, Task
 
 _DECLARE = typer.Option(
     metavar="C,GAIN",
     help="Declare before answers exist: component and gain aimed at, such as ffn,0.05.",
 )
-_FLAG, _LOCAL = "--ray", "local"
 _SHOWN = 10
 """Items that are named one by one; the others are in the run folder."""
 
@@ -58,8 +63,12 @@ def sweep(
     workers: WorkerSettings,
     declare: Annotated[str | None, _DECLARE] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print rows and estimated cost; write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print rows, cost and time, after a trial of seconds; write nothing."
+        ),
     ] = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Run many transplants of a task and store every answer."""
     alone = not uses_workers(workers)
@@ -90,18 +99,16 @@ def sweep(
         questions.save_parallel(task, counterparts["save_parallel"])
     notes = _prompt_notes(task, spec, loaded)
     if dry_run:
-        _dry_run(loaded, task, spec, failures, notes)
+        _dry_run(loaded, task, spec, running, failures, notes, as_json=json)
         return
-    requested = {
-        **_kept(
-            (options.ModelSettings, model),
-            (questions.QuestionSettings, asked),
-            (questions.CounterpartSettings, counterparts),
-            (SweepSpec, spec),
-            (RunSettings, running),
-        ),
-        **maker.to_dict(),
-    }
+    requested = _kept(
+        (options.ModelSettings, model),
+        (questions.QuestionSettings, asked),
+        (questions.CounterpartSettings, counterparts),
+        (SweepSpec, spec),
+        (RunSettings, running),
+    )
+    requested |= maker.to_dict()
     with stoppable(), progress(task.name) as show:
         how: dict[str, Any] = {"progress": show, "warned": warn}
         if alone:
@@ -119,7 +126,7 @@ def sweep(
             with workers_at(place_of(workers), options.source_of(model), say) as pool:
                 outcome = run_on_workers(job, pool, **how)
     _note(task.items)
-    _report(outcome, notes)
+    _report(outcome, notes, as_json=json)
 
 
 def _kept(*groups: tuple[type[Any], Any]) -> dict[str, Any]:
@@ -149,18 +156,19 @@ def _declared(text: str | None, task: Task, spec: SweepSpec) -> dict[str, Any] |
     return declaration(declared(text, task.name, components, splits, spec["controls"]))
 
 
-def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
-    """Print the outcome of a sweep; the run folder on stdout, all else on stderr.
+def _report(outcome: SweepOutcome, notes: Iterable[str] = (), *, as_json: bool = False) -> None:
+    """Print the outcome of a sweep; the run folder, or JSON, on stdout, all else on stderr.
 
     Args:
         outcome: what came of it.
         notes: what else deserves a look.
+        as_json: print JSON.
 
     Raises:
         Exit: with 1, if an item failed or a row is no number.
     """
-    faults = outcome.faults
-    for line in (*_warnings(outcome), *notes):
+    faults, warnings = outcome.faults, [*_warnings(outcome), *notes]
+    for line in warnings:
         warn(line)
     if outcome.rows:
         say(f"{outcome.rows:,} rows in {duration(outcome.seconds)}.")
@@ -168,13 +176,29 @@ def _report(outcome: SweepOutcome, notes: Iterable[str] = ()) -> None:
         say("Nothing was missing.")
     _say_respelled(outcome.status)
     _say_near_ties(outcome.status)
-    for line in _concluded(outcome):
+    said = list(_concluded(outcome))
+    for line in said:
         say(line)
-    print(outcome.path)
+    if as_json:
+        print_json(_plain(outcome, warnings, said))
+    else:
+        print(outcome.path)
     if faults:
         for line in faults.lines():
             say(f"Failed: {line}")
         raise typer.Exit(1)
+
+
+def _plain(outcome: SweepOutcome, warnings: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
+    return {
+        "run": str(outcome.path),
+        "rows": outcome.rows,
+        "seconds": outcome.seconds,
+        "status": outcome.status,
+        "failures": outcome.failures,
+        "warnings": list(warnings),
+        "said": list(said),
+    }
 
 
 def _concluded(outcome: SweepOutcome) -> Iterator[str]:
@@ -259,9 +283,17 @@ def _check(model: options.ModelSettings, spec: SweepSpec, engine: str, *, here: 
 
 
 def _dry_run(
-    model: Any, task: Task, spec: SweepSpec, failures: dict[str, str], notes: Sequence[str]
+    model: Any,
+    task: Task,
+    spec: SweepSpec,
+    running: RunSettings,
+    failures: dict[str, str],
+    notes: Sequence[str],
+    *,
+    as_json: bool,
 ) -> None:
     from crosslatent.sweeps import plan_sweep
+    from crosslatent.sweeps.forecast import estimate, tried
 
     for line in notes:
         warn(line)
@@ -271,100 +303,10 @@ def _dry_run(
         warn(note)
     for item, reason in plan.failures.items():
         warn(f"item {item!r} would be left out: {reason}")
-    for line in estimate(plan).lines():
+    trial = tried(plan, engine=running["engine"], batch_rows=running["batch_rows"])
+    cost = estimate(plan, trial)
+    if as_json:
+        print_json(cost.to_dict())
+        return
+    for line in cost.lines():
         print(line)
-
-
-class RayCommand(TyperCommand):
-    """A command whose option ``--ray`` may be given without a value."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; ``--ray`` without a value gets its default address."""
-        return super().parse_args(ctx, list(_with_address(args)))
-
-
-def _with_address(arguments: Sequence[str]) -> Iterator[str]:
-    for at, argument in enumerate(arguments):
-        yield argument
-        following = arguments[at + 1 : at + 2]
-        if argument == _FLAG and (not following or following[0].startswith("-")):
-            yield _LOCAL
-
-
-@dataclass(frozen=True, slots=True)
-class SweepCost:
-    """Rows of a sweep, and tokens through the model if every answer has full length.
-
-    Attributes:
-        items: items that can be run.
-        rows: rows, those of controls, vanilla and translate-test included.
-        tokens: with each item's prompts read once and their keys and values shared by its rows;
-            see `core.costs.tokens_through` for what is left out.
-        separate_tokens: if every row read both prompts again.
-        parameters: of the model; a token costs about twice as many floating-point operations.
-        storage: of the rows, on disk.
-    """
-
-    items: int
-    rows: int
-    tokens: int
-    separate_tokens: int
-    parameters: int
-    storage: costs.Storage
-
-    def lines(self) -> list[str]:
-        """The estimate for people."""
-        flops = costs.operations(self.tokens, self.parameters)
-        saved = self.separate_tokens / self.tokens
-        low, high = costs.human_bytes(self.storage.low), costs.human_bytes(self.storage.high)
-        return [
-            f"items   {self.items:,}",
-            f"rows    up to {self.rows:,}",
-            f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
-            f"work    about {flops:.1e} floating-point operations",
-            f"disk    about {low}, up to {high} if all outputs are different",
-        ]
-
-
-def estimate(plan: SweepPlan) -> SweepCost:
-    """Estimate a sweep from its plan; no forward pass is run."""
-    prompts = [ends.main_length + ends.aux_length for ends in plan.tokens.ends.values()]
-    n_options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
-    new, scored = plan.max_new_tokens, _option_tokens(plan)
-    mean = sum(prompts) / len(prompts)
-    return SweepCost(
-        items=len(prompts),
-        rows=plan.rows,
-        tokens=round(costs.tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
-        separate_tokens=round(costs.tokens_apart(mean, plan.rows, new) + scored),
-        parameters=plan.model.hf.num_parameters(),
-        storage=costs.storage(
-            plan.rows,
-            0 if plan.spec["score_only"] else new,
-            sum(n_options) / len(n_options),
-            scored=plan.scoring,
-        ),
-    )
-
-
-def _left(plan: SweepPlan) -> float:
-    """Share of the model that is left to do for a row's first token, on average over all rows."""
-    done = 0.0
-    for item in plan.grid.items:
-        targets = [target for _, target in plan.pairs.for_language(item.lang)]
-        done += plan.grid.rows_of(item) * costs.share_left(targets, plan.model.n_layers)
-    return done / plan.rows
-
-
-def _option_tokens(plan: SweepPlan) -> int:
-    """Tokens of options that are read to score them, in all rows."""
-    if not plan.scoring:
-        return 0
-    from crosslatent.engine.option_tree import OptionTree
-
-    return sum(
-        plan.rows_of([item])
-        * len(OptionTree.of(plan.tokens.answers[item.id].main.continuations).tokens)
-        for item in plan.task.items
-        if item.id in plan.tokens
-    )

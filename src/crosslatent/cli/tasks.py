@@ -11,6 +11,7 @@ import typer
 
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
+from crosslatent.cli.command_class import Command
 from crosslatent.cli.terminal import print_json, print_plain, print_table, print_text
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.settings import Setting, complete
@@ -52,7 +53,7 @@ class TokenizerSettings(TypedDict, total=False):
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
 
 
-@app.command("ls")
+@app.command("ls", cls=Command)
 @options.command
 def list_all(json: options.JsonOption = False) -> None:
     """List the tasks that come with the package."""
@@ -79,7 +80,7 @@ def _some(languages: tuple[str, ...]) -> str:
     return f"{shown} and {more} more" if more > 1 else ", ".join(languages)
 
 
-@app.command()
+@app.command(cls=Command)
 @options.command
 def show(
     task: TaskArgument,
@@ -122,7 +123,7 @@ def show(
         _print_item(chosen, views)
 
 
-@app.command()
+@app.command(cls=Command)
 @options.command
 def validate(
     task: TaskArgument,

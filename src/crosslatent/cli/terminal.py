@@ -8,35 +8,39 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from crosslatent.core.bars import (
+    console,
+    progress,
+    progresses,
+    right,
+    say,
+    sweep_pace,
+    time_left,
+)
+from crosslatent.core.costs import duration
 from crosslatent.core.errors import RunFolderError
 from crosslatent.core.untrusted import json_text, shown
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from crosslatent.report import ReportPaths
     from crosslatent.runs.run_path import RunPath
-    from crosslatent.sweeps import Progress as SweepProgress
+    from crosslatent.runs.run_status import RunStatus
+
+__all__ = ["console", "progress", "progresses", "right", "say", "sweep_pace", "time_left"]
+"""What is made elsewhere, and is part of what commands print."""
 
 INTERRUPTED, TERMINATED = 130, 143
 """What a shell makes of Ctrl-C and SIGTERM: 128 and the number of the signal."""
-
-_SECONDS_PER_LINE = 15.0
-
-
-def say(message: str) -> None:
-    """Print one line to stderr; names and texts in it cannot steer the terminal."""
-    print(shown(message), file=sys.stderr)
 
 
 def warn(message: str) -> None:
@@ -62,6 +66,35 @@ def print_text(text: str, style: str | None = None) -> None:
 def print_paths(paths: ReportPaths) -> None:
     """Print where a report is."""
     print(f"Figures:  {paths.summary}\nReport:   {paths.page}")
+
+
+def plain_paths(paths: ReportPaths) -> dict[str, Any]:
+    """The files of a report by kind, for JSON."""
+    return {
+        name: [str(one) for one in found] if isinstance(found, tuple) else str(found)
+        for name, found in asdict(paths).items()
+    }
+
+
+def status_lines(found: RunStatus) -> Iterator[str]:
+    """How far a run is, for people."""
+    planned = "" if found.planned is None else f" of {found.planned:,}"
+    yield f"{found.task} on {found.model}"
+    yield f"rows      {found.rows:,}{planned}, of {found.items:,} items"
+    if found.failures:
+        yield f"failures  {found.failures:,} items, see failures.parquet"
+    if said := right(found.unmodified, found.transplanted):
+        yield f"so far    {said}"
+    if found.writer is not None:
+        rate = found.rows_per_second
+        pace = "" if rate is None else f", {rate:,.0f} rows/s"
+        left = "" if found.seconds_left is None else f", {duration(found.seconds_left)} left"
+        writer = found.writer
+        yield f"running   process {writer['pid']} on {writer['host']}{pace}{left}"
+    elif found.complete:
+        yield f"complete  Next: crosslatent report {found.path} --out DIR"
+    else:
+        yield "stopped   Nothing writes to it here: the same sweep command again goes on with it."
 
 
 def print_table(
@@ -104,23 +137,6 @@ def print_answers(titles: Sequence[str], answers: Sequence[str]) -> None:
     table = Table(*titles, show_lines=True, expand=False)
     table.add_row(*(Text(answer.strip() or "(nothing)") for answer in answers))
     console().print(table)
-
-
-def console(*, stderr: bool = False) -> Console:
-    """The console for tables; texts of users and models are no markup and steer no terminal."""
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
-
-    class Careful(Console):
-        """Escapes control characters in everything that is printed."""
-
-        def render(
-            self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterable[Segment]:
-            for segment in super().render(renderable, options):
-                yield segment if segment.control else segment._replace(text=shown(segment.text))
-
-    return Careful(markup=False, emoji=False, highlight=False, stderr=stderr)
 
 
 def check_output_folder(path: RunPath, marker: str, *, keep: str = "") -> None:
@@ -167,82 +183,6 @@ def check_writable_folder(path: Path) -> None:
         raise RunFolderError(
             f"Cannot write to {str(path)!r} (no permission): give a folder that can be written."
         )
-
-
-def duration(seconds: float) -> str:
-    """A time span for people: "8 s", "2 min 05 s", "3 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def time_left(seconds: float, share: float) -> str:
-    """The time that is left after `seconds` for a share of the work, for people."""
-    return f"{duration(seconds / share * (1 - share)) if share else 'some time'} left"
-
-
-def sweep_pace(state: SweepProgress) -> tuple[float, str]:
-    """How much of this stage of this run is done, from 0 to 1; the rate and what is left."""
-    if state.stage == "capture":
-        share = state.done / state.total
-        left = time_left(state.seconds, share)
-        return share, f"read {state.done:,} of {state.total:,} prompts, {left}"
-    share = min(state.rows / state.all_rows, 1.0) if state.all_rows else 1.0
-    rate = state.rows / state.seconds if state.seconds else 0.0
-    by = "" if not state.workers else f" by {state.workers:,} workers"
-    left = time_left(state.seconds, share)
-    done = f"{state.done:,} of {state.total:,} items, {state.rows:,.0f} rows"
-    return share, f"{done}, {rate:,.0f} rows/s{by}, {left}"
-
-
-@contextmanager
-def progress(label: str) -> Iterator[Callable[[SweepProgress], None]]:
-    """Yield a function that shows a state of the sweep called `label`."""
-    with progresses() as show:
-        yield lambda state: show(label, state)
-
-
-@contextmanager
-def progresses(
-    pace: Callable[[Any], tuple[float, str]] = sweep_pace, *, quiet: bool = False
-) -> Iterator[Callable[[str, Any], None]]:
-    """Yield a function that shows a state of one of several jobs, given its label.
-
-    Args:
-        pace: of a state, which has a stage and its seconds: how much is done, and that in words.
-        quiet: show nothing.
-    """
-    if quiet or not sys.stderr.isatty():
-        shown_at: dict[tuple[str, str], float] = {}
-
-        def show_line(label: str, state: Any) -> None:
-            key = (label, state.stage)
-            if not quiet and state.seconds - shown_at.get(key, 0.0) >= _SECONDS_PER_LINE:
-                shown_at[key] = state.seconds
-                say(f"{label}: {pace(state)[1]}")
-
-        yield show_line
-        return
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[pace]}", markup=False),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
-        jobs: dict[str, Any] = {}
-
-        def show_bar(label: str, state: Any) -> None:
-            if label not in jobs:
-                jobs[label] = bars.add_task(label, total=1.0, pace="")
-            share, words = pace(state)
-            bars.update(jobs[label], completed=share, pace=words)
-
-        yield show_bar
 
 
 class Terminated(KeyboardInterrupt):

@@ -131,3 +131,13 @@ def human_bytes(size: float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if size >= 99.5 or unit == "bytes" else f"{size:.2g} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people: "8 s", "2 min 05 s", "3 h 10 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -26,7 +26,6 @@ from crosslatent.report import (
     traits,
     verdicts,
 )
-from crosslatent.report.attribution import attribution
 from crosslatent.report.examples import ExampleSite, examples, site_of
 from crosslatent.report.figure import FIGURES, Drawn, Reported
 from crosslatent.report.front import beside, carries
@@ -193,7 +192,7 @@ def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, lis
     """How pairs were chosen for each question."""
     choosing, new = reported.choosing, reported.summary.exploratory
     title = "Choosing the pair without the answer" if choosing.evaluation else ""
-    blocks = attribution(choosing.attribution)
+    blocks = selector_verdicts.attribution(choosing.attribution)
     if choosing.evaluation is not None:
         table = selector_verdicts.selectors_table(choosing.evaluation)
         said = selector_verdicts.verdict(choosing.evaluation, new)

@@ -118,6 +118,7 @@ class _Manifest(_Part):
     model: _Model = _Model()
     task: _Task = _Task()
     spec: _Spec = _Spec()
+    planned: int | None = None
     inputs: _Inputs | None = None
     headline: _Headline | None = None
     status: dict[str, Any] | None = None

@@ -42,6 +42,23 @@ def hold(location: RunPath) -> Hold:
     return _Locked(location) if isinstance(location, Path) else _Leased(location)
 
 
+def writer_of(location: RunPath) -> dict[str, Any] | None:
+    """The process that writes to a folder now, without asking for its lock.
+
+    Returns:
+        Its `pid`, `host` and `started` (ISO 8601); None if there is none, or if it is on another
+        machine and does not renew a lease there.
+    """
+    leased = not isinstance(location, Path)
+    found = _said(location / (LEASE if leased else OWNER))
+    here = all(found.get(name) == value for name, value in _pids().items())
+    lives = not _is_stale(found) if leased else here and _is_alive(found.get("pid"))
+    if not found or not lives:
+        return None
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(found.get("started", 0)))
+    return {"pid": found.get("pid"), "host": str(found.get("host")), "started": started}
+
+
 def _me() -> dict[str, Any]:
     return {"pid": os.getpid(), "started": time.time()} | _pids()
 
@@ -105,6 +122,7 @@ class _Locked:
                 f"{str(location / LOCK)!r} is a link: remove it, or give another folder."
             )
         self._lock = FileLock(location / LOCK, thread_local=False)
+        self._owner = location / OWNER
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -113,12 +131,15 @@ class _Locked:
             advice = "give a folder on a file system that has locks."
             raise refusal(f"Cannot lock {str(location / LOCK)!r}", error, advice) from error
         try:
-            write_json(location / OWNER, _me())
+            write_json(self._owner, _me())
         except RunFolderError:
             self._lock.release()
             raise
 
     def release(self) -> None:
+        if self._lock.is_locked:
+            with suppress(RunFolderError):
+                remove(self._owner)
         self._lock.release()
 
 

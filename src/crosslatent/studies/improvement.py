@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from crosslatent.analysis.data import RunData
+from crosslatent.core.bars import told
 from crosslatent.core.cards import Card, Shown
 from crosslatent.core.errors import RunFolderError, TaskError
 from crosslatent.core.settings import complete, documented, part, unique
@@ -102,7 +103,7 @@ def improve(
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
     out: str | Path,
-    progress: Callable[[str, Progress], None] | None = None,
+    progress: Callable[[str, Progress], None] | bool | None = None,
     warned: Callable[[str], None] | None = None,
     failures: Mapping[str, str] | None = None,
     **options: Unpack[ImproveSettings],
@@ -117,7 +118,8 @@ def improve(
         items: a task, or items, or objects with `main`, `aux`, `answer` and what else
             `tasks.Item` has; 12 or more with gold answers.
         out: a folder for runs, report and chooser; the same call again resumes.
-        progress: called after every step of every batch, with the name of what is being done.
+        progress: True for bars; or a function, called after every step of every batch with the
+            name of what is being done.
         warned: gets warnings as they arise.
         failures: item -> why it cannot be asked, as far as that is known already.
         {settings}
@@ -134,8 +136,8 @@ def improve(
         model.check_component(check_component(name))
     division_of(task, asked["seed"])
     _begin(Path(out), model, task, asked)
-    work = _Work(model, Path(out), asked, progress, warned)
-    found = work.done(task)
+    with told(progress) as show:
+        found = _Work(model, Path(out), asked, show, warned).done(task)
     write_json(Path(out) / RESULT, found.to_dict())
     return found
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from crosslatent.core.errors import (
     MemoryShortError,
@@ -170,6 +170,9 @@ class Progress:
         all_rows: rows that this run has to answer.
         seconds: time that this stage has taken.
         workers: processes that answer; 0 for this one alone.
+        unmodified: right answers of this run without a transplant, and how many were judged;
+            (0, 0) where workers answer, or nothing can be judged.
+        transplanted: the same of true transplants, over all their pairs.
     """
 
     stage: Stage
@@ -179,6 +182,8 @@ class Progress:
     all_rows: int
     seconds: float
     workers: int = 0
+    unmodified: tuple[int, int] = (0, 0)
+    transplanted: tuple[int, int] = (0, 0)
 
 
 Show = Callable[[Progress], None]
@@ -205,6 +210,7 @@ class Tracker:
     all_rows: int
     _rows: float = field(default=0.0, init=False)
     _workers: int = field(default=0, init=False)
+    _judged: Counter[tuple[str, bool]] = field(default_factory=Counter, init=False)
     _spent: dict[Stage, float] = field(default_factory=dict, init=False)
     _last_report: float = field(default_factory=time.monotonic, init=False)
 
@@ -217,6 +223,12 @@ class Tracker:
         self._rows, self._workers = rows, workers
         self._tell("answer", self.done, self.total)
 
+    def judged(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """These rows have been answered, as `runs.schema.ROWS` has them."""
+        self._judged.update(
+            (row["control"], row["correct"]) for row in rows if row["correct"] is not None
+        )
+
     def finished(self) -> None:
         """One more item has all its rows."""
         self.done += 1
@@ -227,5 +239,7 @@ class Tracker:
         now = time.monotonic()
         self._spent[stage] = seconds = self._spent.get(stage, 0.0) + now - self._last_report
         self._last_report = now
-        state = Progress(stage, done, total, self._rows, self.all_rows, seconds, self._workers)
-        self.show(state)
+        right = {name: self._judged[name, True] for name in ("vanilla", "none")}
+        shares = [(n, n + self._judged[name, False]) for name, n in right.items()]
+        counts = (self._rows, self.all_rows, seconds, self._workers)
+        self.show(Progress(stage, done, total, *counts, *shares))

@@ -205,6 +205,7 @@ def build_manifest(
             "repeats": repeat_notes(task.items),
         },
         "spec": plan.to_dict(),
+        "planned": plan.rows,
         "inputs": {
             "prompts": plan.tokens.hash,
             "ends": sorted(model.eos_ids),

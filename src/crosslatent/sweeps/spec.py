@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SweepSpec(TypedDict, total=False):
-    """What decides the rows of a sweep, beside the model and the task."""
+    """What is carried across, and its controls."""
 
     component: Annotated[
         str | Sequence[str],
@@ -123,7 +123,7 @@ class SweepSpec(TypedDict, total=False):
 
 
 class RunSettings(TypedDict, total=False):
-    """How the rows are computed: no result depends on it."""
+    """How the rows are computed, which changes no result."""
 
     engine: Annotated[
         str,
@@ -152,7 +152,7 @@ def _gpus(text: str) -> float:
 
 
 class WorkerSettings(TypedDict, total=False):
-    """Workers, instead of this process: no result depends on them."""
+    """Workers, instead of this process."""
 
     processes: Annotated[
         int,

@@ -169,6 +169,7 @@ class _Run:
             for done in worker.answer(ranges, tracker.answered):
                 self.tally.fail([done.failure])
                 self.tally.add(len(done.rows), done.paths)
+                tracker.judged(done.rows)
                 parts.add(done.rows)
                 left[done.row_range.item] -= 1
                 if not left[done.row_range.item] and done.rows:
