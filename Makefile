@@ -83,9 +83,11 @@ bench: $(VENV)/.stamp-dev ## time sweeps beside other schemes (over an hour; BEN
 demo-model: $(VENV)/.stamp-recipe ## train the shipped model again (up to an hour on 2 cores)
 	$(BIN)/python -m recipes.demo_model build
 
-docs: $(VENV)/.stamp-base ## write docs/cli.md, docs/run-folder.md and docs/scale.md from the code, docs/models.md from what `make models` found
+docs: $(VENV)/.stamp-base ## write docs/cli.md, docs/python.md, docs/run-folder.md and docs/scale.md from the code, the index of docs/errors.md, docs/models.md from what `make models` found
 	$(BIN)/python scripts/run_folder_docs.py
 	$(BIN)/python -m scripts.cli_docs
+	$(BIN)/python -m scripts.python_docs
+	$(BIN)/python -m scripts.errors_index
 	$(BIN)/python -m scripts.scale_docs
 	$(BIN)/python -m scripts.models_docs --render
 

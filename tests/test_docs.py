@@ -15,6 +15,7 @@ import typer
 from packaging.requirements import Requirement
 from transformers import CONFIG_MAPPING
 
+import crosslatent
 from crosslatent.cli.app import app, main
 from crosslatent.core import errors
 from crosslatent.core.imports import EXTRAS
@@ -23,7 +24,15 @@ from crosslatent.tasks import RULES
 from crosslatent.tasks.definition import Definition, Language, Released, RowsSection
 from crosslatent.tasks.item import FIELDS as ITEM_FIELDS
 from crosslatent.tasks.metrics import METRICS
-from scripts import cli_docs, models_docs, planted_docs, released_models, scale_docs
+from scripts import (
+    cli_docs,
+    errors_index,
+    models_docs,
+    planted_docs,
+    python_docs,
+    released_models,
+    scale_docs,
+)
 from scripts.run_folder_docs import RUN_JSON, TARGET, render
 from support.families import REFUSED
 from support.models import ALL_FAMILIES
@@ -245,3 +254,25 @@ def test_the_installation_page_lists_every_extra():
     assert declared.keys() - own == EXTRAS.keys()
     assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == {*EXTRAS, "all"}
     assert {*declared} - own == set(Requirement(*declared["all"]).extras)
+
+
+def test_the_python_reference_is_up_to_date_and_whole():
+    named = {name for group in python_docs.GROUPS.values() for name in group}
+    assert {name for name in named if "." not in name} == {*crosslatent.__all__} - {"lens"}
+    assert python_docs.TARGET.read_text(encoding="utf-8") == python_docs.render(), "run `make docs`"
+
+
+def test_every_message_is_in_the_index():
+    page = errors_index.TARGET.read_text(encoding="utf-8")
+    assert page == errors_index.render(page), "run `make docs`"
+
+
+def test_only_public_names_are_listed():
+    assert dir(crosslatent) == sorted(crosslatent.__all__)
+    assert dir(crosslatent.lens) == sorted(crosslatent.lens.__all__)
+    for name in (*crosslatent.__all__, *(f"lens.{each}" for each in crosslatent.lens.__all__)):
+        found = crosslatent
+        for part in name.split("."):
+            found = getattr(found, part)
+        if callable(found):
+            assert inspect.getdoc(found), name

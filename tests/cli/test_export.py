@@ -39,3 +39,10 @@ def test_jsonl_to_standard_output(capfd, run):
     assert main(["export", str(run), "--format=jsonl"]) == 0
     records = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [record["output"] for record in records] == ["(1)", "ü"]
+
+
+def test_json_says_what_was_written(cli, run, tmp_path):
+    out = tmp_path / "x.csv"
+    found = cli("export", run, "--format=csv", f"--out={out}", "--json")
+    assert found.json == {"rows": 2, "format": "csv", "out": str(out)}
+    cli("export", run, "--format=csv", "--json").assert_refused("--out FILE")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 import crosslatent
-from crosslatent.cli.app import excepthook
+from crosslatent.cli.app import command, excepthook
+from crosslatent.cli.command_class import EXAMPLES, RARE
 from crosslatent.cli.command_options import Invocation
 
 COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
@@ -116,3 +119,75 @@ def test_version_is_the_package_version(cli):
     except PackageNotFoundError:
         pytest.skip("the package runs from its source folder and is not installed")
     assert installed == crosslatent.__version__
+
+
+def test_rare_options_are_shown_when_asked_for(cli):
+    short, whole = cli("sweep", "--help").out, cli("sweep", "--help-all").out
+    assert "--pairs" in short
+    assert "--slice-rows" not in short
+    assert "more options: --help-all" in short
+    assert "--slice-rows" in whole
+    assert "more options" not in whole
+    again = cli("sweep", "--help").out
+    assert again == short
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_help_fits_and_has_two_examples(cli, monkeypatch, name, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    said = cli(*name.split(), "--help").out
+    assert max(map(len, said.splitlines())) <= int(columns)
+    assert "\x1b[" not in said
+    assert said.count(f"crosslatent {name}") >= 2
+    assert " ".join(said.split()).count(EXAMPLES[name][0].partition(" --")[0]) >= 1
+
+
+@pytest.mark.parametrize("example", [example for both in EXAMPLES.values() for example in both])
+def test_every_example_is_right_as_far_as_it_is_parsed(example):
+    arguments = shlex.split(example)
+    found = command()
+    while hasattr(found, "commands"):
+        found = found.commands[arguments.pop(0)]
+    context = found.make_context("crosslatent", arguments)
+    assert context.params
+
+
+def test_every_command_has_examples():
+    def names(found, before=()):
+        for name, each in found.commands.items():
+            yield from (
+                names(each, (*before, name))
+                if hasattr(each, "commands")
+                else [" ".join((*before, name))]
+            )
+
+    assert set(names(command())) - {"lm-eval"} == EXAMPLES.keys()
+
+
+def test_rare_options_are_options():
+    def options(found):
+        below = getattr(found, "commands", None)
+        own = [] if below else [one.name for one in found.params]
+        return {*own, *(name for each in (below or {}).values() for name in options(each))}
+
+    assert options(command()) >= RARE
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("swe", {"sweep"}),
+        ("sweep --task demo-f", {"demo-facts"}),
+        ("sweep --controls shuffled,no", {"shuffled,noise"}),
+        ("transplant --preset c", {"culture"}),
+    ],
+)
+def test_the_shell_completes(words, completed):
+    asked = {"_CROSSLATENT_COMPLETE": "complete_bash", "COMP_WORDS": f"crosslatent {words}"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from crosslatent.cli.app import entry; entry()"],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, **asked, "COMP_CWORD": str(len(words.split()))},
+    )  # fmt: skip
+    assert set(done.stdout.split()) == completed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,9 @@ def test_summary_lines_call_new_figures_exploratory(cli, run, tmp_path):
     assert "exploratory" not in "\n".join(summary_lines(summary))
     summary["runs"][0]["exploratory"] = ["surer"]
     assert "exploratory: defined after the rows were seen" in "\n".join(summary_lines(summary))
+
+
+def test_json_names_the_files(cli, run, tmp_path):
+    found = cli("report", run, f"--out={tmp_path / 'report'}", "--json").json
+    assert found["page"] == str(tmp_path / "report" / "report.html")
+    assert all(Path(one).is_file() for one in (*found["figures"], *found["tables"]))

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from crosslatent.cli.terminal import progress, sweep_pace
+from crosslatent.core.bars import fitting
 from crosslatent.core.costs import duration
 from crosslatent.runs.reader import RunReader
 from crosslatent.sweeps import Progress
@@ -128,13 +129,10 @@ def state(done, total, rows, all_rows, seconds, stage="answer"):
 
 def test_pace_counts_only_what_this_run_does():
     # 80 of the 100 items were done by an earlier run.
-    assert (
-        sweep_pace(state(81, 100, 50, 1000, 2.0))[1]
-        == "81 of 100 items, 50 rows, 25 rows/s, 38 s left"
-    )
+    assert sweep_pace(state(81, 100, 50, 1000, 2.0))[1] == "81 of 100 items, 38 s left, 25 rows/s"
     # Half of a large batch is progress too.
-    assert sweep_pace(state(80, 100, 500.4, 1000, 20))[1].endswith("500 rows, 25 rows/s, 20 s left")
-    assert sweep_pace(state(80, 100, 0, 1000, 0.0))[1].endswith("0 rows, 0 rows/s, some time left")
+    assert sweep_pace(state(80, 100, 500.4, 1000, 20))[1].endswith("20 s left, 25 rows/s")
+    assert sweep_pace(state(80, 100, 0, 1000, 0.0))[1].endswith("some time left, 0 rows/s")
     assert (
         sweep_pace(state(32, 128, 0, 1000, 3.0, "capture"))[1] == "read 32 of 128 prompts, 9 s left"
     )
@@ -158,8 +156,15 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys):
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "facts: read 8 of 16 prompts, 16 s left",
-        "facts: 2 of 4 items, 20 rows, 1 rows/s, 16 s left",
+        "facts: 2 of 4 items, 16 s left, 1 rows/s",
     ]
+
+
+def test_right_answers_so_far_are_part_of_it():
+    told = Progress("answer", 1, 2, 10.0, 20, 1.0, 0, (1, 4), (3, 4))
+    assert sweep_pace(told)[1] == "1 of 2 items, 1 s left, 25% right, 75% transplanted, 10 rows/s"
+    assert fitting("1 of 2 items, 1 s left, 25% right", 25) == "1 of 2 items, 1 s left"
+    assert fitting("1 of 2 items", 3) == "1 of 2 items"
 
 
 class Terminal(io.StringIO):
@@ -356,3 +361,34 @@ def test_settings_of_workers_ask_for_ray(sweep, options, says):
     found = sweep("--pairs=0:1", *options)
     assert found.code == 2
     assert says in found.err
+
+
+def test_json_says_what_came_of_it(sweep, tmp_path):
+    done = sweep("--pairs=0:0", "--json")
+    assert (done.code, done.json["rows"], done.json["run"]) == (0, 12, str(tmp_path / "run"))
+    assert done.json["status"]["items"] == 4
+    assert done.json["said"][-1].startswith("Next: crosslatent report")
+    again = sweep("--pairs=0:0", "--json")
+    assert again.json["rows"] == 0
+
+
+def test_a_dry_run_answers_a_few_rows_and_keeps_none(sweep, tmp_path):
+    shown = sweep("--pairs=all", "--dry-run")
+    assert shown.code == 0
+    assert "in one process of this machine, as it is now" in shown.out
+    found = sweep("--pairs=all", "--dry-run", "--json").json
+    assert found["rows"] == 4 * (2 + 16)
+    assert found["trial"]["low"] <= found["trial"]["high"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_tracker_counts_right_answers(sweep, tmp_path, monkeypatch):
+    states = []
+    monkeypatch.setattr(
+        "crosslatent.sweeps.sweep_run.Tracker.finished",
+        lambda tracker: states.append(dict(tracker._judged)),
+    )
+    sweep("--pairs=0:0,1:1")
+    with RunReader(tmp_path / "run").connect() as rows:
+        found = rows.execute("SELECT control, correct, count(*) FROM rows GROUP BY ALL").fetchall()
+    assert states[-1] == {(control, right): n for control, right, n in found}
