@@ -32,6 +32,16 @@ RARE = frozenset({
 })  # fmt: skip
 """Options that few calls need, by the names of their settings."""
 
+_MACHINE, _CONTROLS = "Machine", "Controls and samples"
+PANELS = {
+    **dict.fromkeys(
+        ("dtype", "quantization", "engine", "batch_rows", "strict", "processes", "ray",
+         "ray_workers", "ray_gpus", "slice_rows", "exact"), _MACHINE,
+    ),
+    **dict.fromkeys(("controls", "seed", "samples", "declare"), _CONTROLS),
+}  # fmt: skip
+"""Where the help shows options of several groups, by the names of their settings."""
+
 _TWO = '--main "Mnyama: mkunga. Ni wa kundi gani? Jibu:" --aux "Animal: eel. What kind? Answer:"'
 EXAMPLES: dict[str, tuple[str, str]] = {
     "demo": ("demo", "demo --planted --variant plain --out planted"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_
 
 import typer
 
-from crosslatent.cli.command_class import completion, show_all
+from crosslatent.cli.command_class import PANELS, completion, show_all
 from crosslatent.cli.terminal import warn
 from crosslatent.core.errors import UsageError
 from crosslatent.core.imports import need
@@ -171,7 +171,8 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def _option(group: type[Any], name: str, setting: Setting) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     flags = setting.flags or (f"{flag}/--no-{flag[2:]}" if setting.default is True else flag,)
-    panel = (inspect.getdoc(group) or "").partition("\n")[0].removesuffix(".")
+    title = (inspect.getdoc(group) or "").partition("\n")[0].removesuffix(".")
+    panel = PANELS.get(name, title) if is_typeddict(group) else title
     look: dict[str, Any] = {
         "help": setting.help,
         "metavar": setting.metavar,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SweepSpec(TypedDict, total=False):
-    """What is carried across, and its controls."""
+    """What is carried across."""
 
     component: Annotated[
         str | Sequence[str],
@@ -123,7 +123,7 @@ class SweepSpec(TypedDict, total=False):
 
 
 class RunSettings(TypedDict, total=False):
-    """How the rows are computed, which changes no result."""
+    """How the run is made."""
 
     engine: Annotated[
         str,
