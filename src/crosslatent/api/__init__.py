@@ -17,6 +17,7 @@ from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.imports import need
 from crosslatent.core.settings import complete, documented, part
 from crosslatent.core.specs import Component, check_component
+from crosslatent.core.untrusted import check_type
 from crosslatent.runs import RunReader
 from crosslatent.runs.contents import readable
 from crosslatent.runs.run_folder import VECTORS
@@ -48,6 +49,8 @@ class Run(Shown):
         Raises:
             RunFolderError: it is not one, has no rows yet, or is damaged.
         """
+        if not hasattr(path, "joinpath"):
+            check_type(path, str, "A run is the path or the URL of its folder")
         self._reader = RunReader(path)
         self.path = self._reader.path
 
@@ -199,7 +202,7 @@ def sweep(
             model that is loaded already.
         SweepError: one item after another fails.
     """
-    from crosslatent.model import Model, load
+    from crosslatent.model import Model, loaded
     from crosslatent.sweeps import run_sweep
 
     complete(SweepOptions, options)
@@ -208,10 +211,9 @@ def sweep(
     task = items if isinstance(items, Task) else task_of(items)
     folder = run_path(out if out is not None else tempfile.mkdtemp(prefix="crosslatent-"))
     if not uses_workers(asked):
-        loaded = model if isinstance(model, Model) else load(model)
         with told(progress, task.name) as show:
             outcome = run_sweep(
-                loaded, task, spec, folder, progress=show, warned=_warned, **running
+                loaded(model), task, spec, folder, progress=show, warned=_warned, **running
             )
         return Run(outcome.path)
     if isinstance(model, Model):

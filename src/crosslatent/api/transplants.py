@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from crosslatent.core import shared_settings as shared
@@ -21,13 +22,13 @@ from crosslatent.core.cards import (
 from crosslatent.core.errors import PromptError
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.specs import Component, Site, TransplantSpec
-from crosslatent.core.untrusted import ends_in_blank
+from crosslatent.core.untrusted import check_type, ends_in_blank
 from crosslatent.engine import oracle
 from crosslatent.engine.decoding import Decoded
 from crosslatent.interventions.activations import Captured, capture_ids
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
-from crosslatent.model import Model, encode
+from crosslatent.model import Model, encode, loaded
 from crosslatent.model.chat import Prompt, open_thought
 from crosslatent.model.prompts import check_positions
 
@@ -238,12 +239,16 @@ def ends(model: Model, main: Sequence[int], aux: Sequence[int]) -> dict[str, Any
 
 @documented(shared.TransplantSettings)
 def transplant(
-    model: Model, *, main: str, aux: str, **options: Unpack[shared.TransplantSettings]
+    model: Model | str | Path,
+    *,
+    main: str,
+    aux: str,
+    **options: Unpack[shared.TransplantSettings],
 ) -> TransplantResult:
     """Answer `main` with an activation of `aux` in it (XTransplant, arXiv 2412.12686, section 3.1).
 
     Args:
-        model: the model.
+        model: the model; or its folder or name on the hub, which is then loaded at every call.
         main: the prompt that is answered.
         aux: its counterpart in another language.
         {settings}
@@ -255,7 +260,9 @@ def transplant(
         ModelError: the tokenizer has no chat template, or it does not read an argument.
         UsageError: `chat_args` without `chat`, or some that are no plain data.
     """
-    asked = complete(shared.TransplantSettings, options)
+    asked, model = complete(shared.TransplantSettings, options), loaded(model)
+    check_type(main, str, "main is a text")
+    check_type(aux, str, "aux is a text")
     tokens = shared.NEW_TOKENS if asked["max_new_tokens"] is None else asked["max_new_tokens"]
     if tokens < 1:
         raise PromptError(f"max_new_tokens is {tokens}: it must be 1 or more.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from crosslatent.contracts.facts import cost, found
 from crosslatent.contracts.guarantees import (
@@ -21,7 +22,7 @@ from crosslatent.contracts.guarantees import (
 )
 from crosslatent.contracts.subject import Broken, NotApplicable, Outcome, Subject
 from crosslatent.core.specs import check_component
-from crosslatent.model import Model
+from crosslatent.model import Model, loaded
 
 __all__ = [
     "CONTRACTS",
@@ -95,11 +96,13 @@ def subject_of(model: Model, *, components: Sequence[str] = (), quick: bool = Fa
     return Subject.of(model, new_tokens=_QUICK_TOKENS, most_layers=_QUICK_LAYERS, components=kinds)
 
 
-def check(model: Model, *, components: Sequence[str] = (), quick: bool = False) -> list[Outcome]:
+def check(
+    model: Model | str | Path, *, components: Sequence[str] = (), quick: bool = False
+) -> list[Outcome]:
     """Run all contracts on a model, as ``crosslatent check`` does.
 
     Args:
-        model: the model; nothing stays behind in it.
+        model: the model, in which nothing stays behind; or its folder or name.
         components: "attn", "ffn", "attn_residual", "block", and in encoder-decoder models
             "cross_attn": what is carried over; by default what each contract takes by itself.
         quick: fewer blocks and tokens, for large models.
@@ -112,4 +115,4 @@ def check(model: Model, *, components: Sequence[str] = (), quick: bool = False) 
         PairError: an unknown component, or one that the model does not have.
         PromptError: the model's context is too short for the texts that are asked.
     """
-    return list(run_all(subject_of(model, components=components, quick=quick)))
+    return list(run_all(subject_of(loaded(model), components=components, quick=quick)))

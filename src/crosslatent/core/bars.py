@@ -86,6 +86,8 @@ def told(progress: Callable[..., None] | bool | None, *label: str) -> Iterator[A
         label: of the only job that there is; without one, the function takes it with each state.
     """
     if progress is not True:
+        if progress and not callable(progress):
+            raise TypeError(f"progress is {progress!r}: give True, or a function.")
         yield progress or None
         return
     with progresses() as show:

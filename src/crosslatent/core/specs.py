@@ -296,6 +296,8 @@ def resolve_layer(layer: int, n_layers: int, role: str = "") -> int:
     Raises:
         PairError: the model has no such block.
     """
+    if not isinstance(layer, int):
+        raise PairError(f"The {role} layer is {layer!r}: give a whole number, not a text.")
     if not -n_layers <= layer < n_layers:
         which = f"{role} layer" if role else "layer"
         raise PairError(

@@ -153,6 +153,21 @@ def json_text(data: Any, *, indent: int | None = None) -> str:
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def check_type(value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse an argument of another type than belongs there.
+
+    Args:
+        value: what was given.
+        kinds: what it may be.
+        wanted: that in words, such as "main is a text".
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, kinds):
+        raise TypeError(f"{wanted}, not {type(value).__name__} ({short(repr(value))}).")
+
+
 def nearest(given: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """The known name that was probably meant, for the end of a message.
 

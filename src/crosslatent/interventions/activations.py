@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from crosslatent.core.cards import Bars, Card, Rows, Sentences, Shown
 from crosslatent.core.errors import PromptError
 from crosslatent.core.specs import Component, Site, check_component
+from crosslatent.core.untrusted import check_type
 from crosslatent.interventions.rewrites import Window
 from crosslatent.model import Model, PromptBatch, caches, encode, encode_batch, reading
 from crosslatent.model.modes import answering, plain_settings
@@ -83,6 +84,7 @@ def capture(
             than `positions`.
         PairError: an unknown component, or one that the model does not have.
     """
+    check_type(model, Model, "A model is what xl.load returns")
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not texts:
         raise PromptError("There is no prompt to capture from: give at least one.")

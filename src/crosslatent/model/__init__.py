@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
-    from crosslatent.model.loading import load, shipped_model, wrap
+    from crosslatent.model.loading import load, loaded, shipped_model, wrap
     from crosslatent.model.model import Model
     from crosslatent.model.prompts import PromptBatch, encode, encode_batch
     from crosslatent.model.sites import entering, reading, rewriting
 
 __all__ = [
-    "Model", "PromptBatch", "encode", "encode_batch", "entering", "load", "reading", "rewriting",
-    "shipped_model", "wrap",
+    "Model", "PromptBatch", "encode", "encode_batch", "entering", "load",
+    "loaded", "reading", "rewriting", "shipped_model", "wrap",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "loading": ("load", "shipped_model", "wrap"),
+        "loading": ("load", "loaded", "shipped_model", "wrap"),
         "model": ("Model",),
         "prompts": ("PromptBatch", "encode", "encode_batch"),
         "sites": ("entering", "reading", "rewriting"),

@@ -20,12 +20,14 @@ from crosslatent.core.errors import ModelError
 from crosslatent.core.hub import tried_once
 from crosslatent.core.imports import need
 from crosslatent.core.seen import Seen, joined, read_seen
+from crosslatent.core.untrusted import check_type
 from crosslatent.model import adapters, quantized
 from crosslatent.model.blocks import resolve
 from crosslatent.model.folder import (
     TOKENIZERS,
     check_dtype,
     check_folder,
+    check_place,
     holds,
     is_adapter,
     no_device,
@@ -79,6 +81,7 @@ def load(
             not found; an adapter without its base, or one that cannot be merged; a quantisation
             that cannot be done; or weights that would have to be on disk.
     """
+    check_type(path, (str, Path), "A model is loaded from a folder or by a name on the hub")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if not is_adapter(Path(path)):
         return _load_whole(path, device, dtype, quantization, options, modules)
@@ -97,6 +100,19 @@ def load(
             f"Cannot load the base {found.base!r} of the adapter {str(path)!r}: {error}"
         ) from error
     return _merged(base, Path(path), found.folders, trust_remote_code)
+
+
+def loaded(model: Model | str | Path) -> Model:
+    """A model, or the one of a folder or name.
+
+    Raises:
+        TypeError: it is neither.
+        ModelError: see `load`.
+    """
+    if isinstance(model, Model):
+        return model
+    check_type(model, (str, Path), "A model is what xl.load returns, or its folder or name")
+    return load(model)
 
 
 def shipped_model(device: str = "cpu") -> Model:
@@ -126,8 +142,7 @@ def _load_whole(
     spread = device == SPREAD
     where = resolve_device("auto" if spread else device)
     kind = resolve_dtype(dtype, where)
-    if Path(path).exists():
-        check_folder(Path(path))
+    check_place(path)
     if quantization is not None:
         quantized.check(quantization)
     placed = _spread() if spread else {}

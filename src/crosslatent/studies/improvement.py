@@ -20,7 +20,7 @@ from crosslatent.core.settings import complete, documented, part, unique
 from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
 from crosslatent.core.specs import canonical_hash, check_component
 from crosslatent.core.untrusted import parse_json
-from crosslatent.model import Model
+from crosslatent.model import Model, loaded
 from crosslatent.report import ReportPaths, build_report
 from crosslatent.report.front import Lead
 from crosslatent.report.notebook import finding_card
@@ -99,7 +99,7 @@ class Improvement(Shown):
 
 @documented(ImproveSettings)
 def improve(
-    model: Model,
+    model: Model | str | Path,
     items: Task | Sequence[Item | Mapping[str, Any]],
     *,
     out: str | Path,
@@ -114,7 +114,7 @@ def improve(
     cross-validation. The sentence is about questions that the choice has not seen.
 
     Args:
-        model: the model.
+        model: the model, or its folder or name on the hub.
         items: a task, or items, or objects with `main`, `aux`, `answer` and what else
             `tasks.Item` has; 12 or more with gold answers.
         out: a folder for runs, report and chooser; the same call again resumes.
@@ -132,6 +132,7 @@ def improve(
     """
     asked = complete(ImproveSettings, options)
     task = answered(items if isinstance(items, Task) else task_of(items), failures or {})
+    model = loaded(model)
     for name in unique(asked["component"]):
         model.check_component(check_component(name))
     division_of(task, asked["seed"])

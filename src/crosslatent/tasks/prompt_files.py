@@ -127,6 +127,11 @@ def items_of(
         TaskError: there are no items, an id appears twice, or an item has a mistake; the message
             names its place in the sequence.
     """
+    if isinstance(items, str | bytes | Mapping):
+        raise TaskError(
+            f"The questions are {short(repr(items))}: give a task (xl.load_task), or a list of "
+            "objects with main and aux."
+        )
     checked: dict[str, Item] = {}
     for number, given in enumerate(items, start=1):
         where = f"item {number}"

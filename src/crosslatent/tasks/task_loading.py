@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslatent.core.errors import TaskError
-from crosslatent.core.untrusted import nearest
+from crosslatent.core.untrusted import check_type, nearest
 from crosslatent.tasks.data_rows import RowSource
 from crosslatent.tasks.definition import Definition, check_definition, only
 from crosslatent.tasks.item import (
@@ -292,6 +292,11 @@ def load_task(
         TaskError: there is no such task or language, the data cannot be loaded, or a file has a
             mistake; the message names the file, the line and the field.
     """
+    check_type(
+        name_or_path,
+        (str, Path),
+        "A task is a name or a file (questions of your own: load_prompts)",
+    )
     folder = None if data is None else Path(data)
     wanted = Wanted(folder, languages, aux_languages, counterparts)
     shipped = shipped_files()
