@@ -39,7 +39,7 @@ _STATS = ("scipy", "sklearn", "threadpoolctl")
 EXTRAS = {
     "stats": Extra("Intervals, tests and the choice of pairs need", _STATS),
     "report": Extra("Reports and figures need", ("matplotlib", "plotly", *_STATS)),
-    "tasks": Extra("Tasks whose data come from the hub or a CSV file need", ("datasets",)),
+    "tasks": Extra("Tasks whose data come from the hub need", ("datasets",)),
     "lens": Extra("Lens and adapters need", ("accelerate", "peft", "matplotlib", *_STATS)),
     "spread": Extra("A model over several devices needs", ("accelerate",)),
     "ray": Extra("Sweeps on workers of Ray need", ("ray",)),
