@@ -13,7 +13,7 @@ import crosslatent as xl
 TARGET = Path(__file__).parents[1] / "docs" / "python.md"
 HEAD = """# Python reference
 
-Every public name, as `import crosslatent as xl` has it. This page is written by
+Every public name; `xl` is the package. This page is written by
 `make docs` from the docstrings. How the parts go together: [tour](tour.md), [runs](runs.md),
 [own questions](own-questions.md), [Lens](lens.md).
 """

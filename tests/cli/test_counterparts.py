@@ -10,6 +10,7 @@ import pytest
 
 import crosslatent.translate
 from crosslatent.runs.reader import RunReader
+from support.faults import overridden
 
 
 @dataclass
@@ -46,11 +47,12 @@ def sweep(cli, tiny_folder, tmp_path):
     def call(*options, prompts=PROMPTS, out="run"):
         path = tmp_path / "prompts.jsonl"
         path.write_text("\n".join(json.dumps(prompt) for prompt in prompts), encoding="utf-8")
-        return cli(
-            "sweep", f"--model={tiny_folder}", f"--prompts={path}", f"--out={tmp_path / out}",
+        fixed = [
+            f"--model={tiny_folder}", f"--prompts={path}", f"--out={tmp_path / out}",
             f"--translation-cache={tmp_path / 'cache.sqlite'}", "--max-new-tokens=3",
-            "--pairs=0:0", *options,
-        )  # fmt: skip
+            "--pairs=0:0",
+        ]  # fmt: skip
+        return cli("sweep", *overridden([*fixed, *options]))
 
     return call
 

@@ -76,7 +76,9 @@ def evaluate(cli, tiny_folder, tmp_path, drawn):
 
     def call(*options, out=tmp_path / "out", prompts=prompts):
         fixed = [f"--model={tiny_folder}", f"--prompts={prompts}", f"--out={out}"]
-        return cli("lens", "eval", *fixed, "--max-new-tokens=2", "--rule=first_token", *options)
+        if not any(one.startswith("--rule=") for one in options):
+            fixed.append("--rule=first_token")
+        return cli("lens", "eval", *fixed, "--max-new-tokens=2", *options)
 
     return call
 

@@ -85,6 +85,7 @@ def test_the_name_of_a_task_is_no_markup_of_a_progress_bar(
     class State:
         stage, done, total, rows, all_rows, seconds = "answer", 1, 2, 3.0, 6, 1.0
         workers = 0
+        unmodified = transplanted = (0, 0)
 
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)

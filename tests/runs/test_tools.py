@@ -156,5 +156,5 @@ def test_floats_come_back_bit_by_bit(tmp_path):
 
 def test_polars_that_is_missing_is_named(plain, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
-    with pytest.raises(UsageError, match=r"crosslatent\[polars\]"):
+    with pytest.raises(UsageError, match=r"need polars, .* pip install .*\[polars\]"):
         xl.Run(plain).to_polars()

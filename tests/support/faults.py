@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ class Forks:
         """Run `crosslatent ARGV` in a new process.
 
         Args:
-            argv: the command line.
+            argv: the command line; of an option that is given again, the last one counts.
             folder: where steps are counted; see `support.disasters`, as for the next four.
             at: number of the step; 0 for no disaster.
             how: what happens.
@@ -203,7 +203,7 @@ class Forks:
         place = self.place / f"{self.count:04d}"
         place.mkdir()
         asked = self.ask(
-            argv=[str(argument) for argument in argv],
+            argv=overridden(argv),
             out=str(place / "out"),
             err=str(place / "err"),
             record=str(place / "record"),
@@ -218,6 +218,16 @@ class Forks:
     def run(self, *argv: object, **how: Any) -> Ended:
         """Run a command line until it ends."""
         return self.start(*argv, **how).ended()
+
+
+def overridden(argv: Iterable[object]) -> list[str]:
+    """A command line in which options that come later replace those of the same name."""
+    given: dict[str, str] = {}
+    for argument in map(str, argv):
+        name = argument.partition("=")[0] if argument.startswith("--") else argument
+        given.pop(name, None)
+        given[name] = argument
+    return list(given.values())
 
 
 def _text_of(path: Path) -> str:
