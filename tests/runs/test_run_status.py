@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 
+import psutil
 import pytest
 
 import crosslatent as xl
@@ -56,6 +57,35 @@ def test_a_process_that_is_gone_is_not_at_work(folder):
     assert read_status(folder).writer is None
 
 
+def test_another_process_with_the_number_of_the_writer_is_not_it(folder):
+    lock = hold(folder)
+    owner = folder / ".owner.json"
+    content = json.loads(owner.read_text())
+    began = psutil.Process().create_time()
+    owner.write_text(json.dumps(content | {"started": began - 60}))
+    assert read_status(folder).writer is None
+    owner.write_text(json.dumps(content))
+    assert read_status(folder).state == "running"
+    lock.release()
+    assert read_status(folder).state == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("crosslatent sweep --out 'my run'", "crosslatent sweep --out 'my run'"),
+        ("crosslatent sweep; rm -r x", "crosslatent 'sweep;' rm -r x"),
+        ("crosslatent sweep 'cut", "with the same arguments again"),
+        ("notebook.py", "with the same arguments again"),
+        (None, "with the same arguments again"),
+    ],
+)
+def test_a_stopped_run_names_the_command_that_goes_on(tmp_path, command, said):
+    sessions = [{**session(10)[0], "command": command}]
+    folder = write_run(tmp_path / "run", [item("a")], [row("a")], planned=2, sessions=sessions)
+    assert read_status(folder).next.endswith(said)
+
+
 def test_before_the_first_row(folder):
     for part in (folder / "rows").iterdir():
         part.unlink()
@@ -74,9 +104,10 @@ def test_a_finished_run_of_an_earlier_version(tmp_path):
 def test_the_command(folder, capsys):
     assert main(["status", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "rows      5 of 20, of 2 items" in said
+    assert "rows      5 of 20, of 2 of 2 items" in said
     assert "50% right, 67% transplanted" in said
-    assert "the same sweep command again goes on" in said
+    assert "stopped   No process of this machine writes to it" in said
+    assert "next      xl.sweep(..., out=" in said
     assert main(["status", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["planned"] == 20
 

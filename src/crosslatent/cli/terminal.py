@@ -80,7 +80,8 @@ def status_lines(found: RunStatus) -> Iterator[str]:
     """How far a run is, for people."""
     planned = "" if found.planned is None else f" of {found.planned:,}"
     yield f"{found.task} on {found.model}"
-    yield f"rows      {found.rows:,}{planned}, of {found.items:,} items"
+    items = "" if found.planned_items is None else f" of {found.planned_items:,}"
+    yield f"rows      {found.rows:,}{planned}, of {found.items:,}{items} items"
     if found.failures:
         yield f"failures  {found.failures:,} items, see failures.parquet"
     if said := right(found.unmodified, found.transplanted):
@@ -92,9 +93,10 @@ def status_lines(found: RunStatus) -> Iterator[str]:
         writer = found.writer
         yield f"running   process {writer['pid']} on {writer['host']}{pace}{left}"
     elif found.complete:
-        yield f"complete  Next: crosslatent report {found.path} --out DIR"
+        yield "complete  Everything that can be run has been."
     else:
-        yield "stopped   Nothing writes to it here: the same sweep command again goes on with it."
+        yield "stopped   No process of this machine writes to it: the same command goes on with it."
+    yield f"next      {found.next}"
 
 
 def print_table(

@@ -22,6 +22,8 @@ BEAT_SECONDS = 20.0
 """A lease is renewed so often."""
 STALE_SECONDS = 300.0
 """A lease that has not been renewed for so long is free; clocks must not differ by more."""
+_CLOCK_SECONDS = 2.0
+"""By how much the start of a process may seem later than what it said of itself."""
 SETTLE_SECONDS = 0.5
 """How long to wait before looking who has a lease that two may have taken at once."""
 
@@ -52,11 +54,25 @@ def writer_of(location: RunPath) -> dict[str, Any] | None:
     leased = not isinstance(location, Path)
     found = _said(location / (LEASE if leased else OWNER))
     here = all(found.get(name) == value for name, value in _pids().items())
-    lives = not _is_stale(found) if leased else here and _is_alive(found.get("pid"))
+    lives = not _is_stale(found) if leased else here and _is_at_work(found)
     if not found or not lives:
         return None
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(found.get("started", 0)))
     return {"pid": found.get("pid"), "host": str(found.get("host")), "started": started}
+
+
+def _is_at_work(owner: dict[str, Any]) -> bool:
+    """Whether the process lives that has said so; a later one may have got its number."""
+    import psutil
+
+    pid, since = owner.get("pid"), owner.get("started")
+    if not _is_alive(pid) or not isinstance(since, int | float):
+        return False
+    try:
+        began: float = psutil.Process(pid).create_time()
+    except psutil.Error:
+        return False
+    return began <= since + _CLOCK_SECONDS
 
 
 def _me() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -228,6 +229,6 @@ def environment_of(model: Model) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """What this process was called with; without the folder of the program."""
+    """What this process was called with, for a shell; without the folder of the program."""
     program = sys.argv[0].rsplit("/", 1)[-1]
-    return " ".join(["crosslatent" if program == "__main__.py" else program, *sys.argv[1:]])
+    return shlex.join(["crosslatent" if program == "__main__.py" else program, *sys.argv[1:]])
