@@ -11,8 +11,8 @@ import pytest
 
 import crosslatent
 from crosslatent.cli.app import command, excepthook
-from crosslatent.cli.command_class import EXAMPLES, RARE
-from crosslatent.cli.command_options import Invocation
+from crosslatent.cli.command_class import EXAMPLES, Invocation, lines_of
+from crosslatent.core.settings import Panel
 
 COMMANDS = ("check", "demo", "transplant", "sweep", "export", "report", "tasks")
 
@@ -125,7 +125,7 @@ def test_rare_options_are_shown_when_asked_for(cli):
     short, whole = cli("sweep", "--help").out, cli("sweep", "--help-all").out
     assert "--pairs" in short
     assert "--slice-rows" not in short
-    assert "more options: --help-all" in short
+    assert "more options: crosslatent sweep --help-all" in short
     assert "--slice-rows" in whole
     assert "more options" not in whole
     again = cli("sweep", "--help").out
@@ -140,7 +140,9 @@ def test_help_fits_and_has_two_examples(cli, monkeypatch, name, columns):
     assert max(map(len, said.splitlines())) <= int(columns)
     assert "\x1b[" not in said
     assert said.count(f"crosslatent {name}") >= 2
-    assert " ".join(said.split()).count(EXAMPLES[name][0].partition(" --")[0]) >= 1
+    lines = [line.strip() for line in said.splitlines()]
+    for example in EXAMPLES[name]:
+        assert all(line.strip() in lines for line in lines_of(example).splitlines())
 
 
 @pytest.mark.parametrize("example", [example for both in EXAMPLES.values() for example in both])
@@ -165,13 +167,44 @@ def test_every_command_has_examples():
     assert set(names(command())) - {"lm-eval"} == EXAMPLES.keys()
 
 
-def test_rare_options_are_options():
-    def options(found):
-        below = getattr(found, "commands", None)
-        own = [] if below else [one.name for one in found.params]
-        return {*own, *(name for each in (below or {}).values() for name in options(each))}
+def commands_of(found, before=()):
+    for name, each in found.commands.items():
+        if hasattr(each, "commands"):
+            yield from commands_of(each, (*before, name))
+        else:
+            yield " ".join((*before, name)), each
 
-    assert options(command()) >= RARE
+
+COMMANDS_OF = {name: each for name, each in commands_of(command()) if name != "lm-eval"}
+
+
+@pytest.mark.parametrize("name", COMMANDS_OF)
+def test_options_are_in_panels_and_few_of_them_are_shown(name):
+    options = [one for one in COMMANDS_OF[name].params if one.param_type_name == "option"]
+    assert {one.rich_help_panel for one in options} <= set(Panel)
+    panels = [tuple(Panel).index(one.rich_help_panel) for one in options]
+    assert panels == sorted(panels)
+    assert sum(not one.hidden for one in options) <= 14
+    for one in options:
+        assert not (one.required and one.hidden), one.name
+
+
+def test_an_example_is_the_same_on_several_lines():
+    name, (example, _) = "transplant", EXAMPLES["transplant"]
+    lines = lines_of(example)
+    assert lines.count(" \\\n  ") >= 2
+    assert shlex.split(lines.replace("\\\n", "")) == shlex.split(f"crosslatent {example}")
+    assert example.startswith(name)
+
+
+@pytest.mark.parametrize("setting", [{}, {"NO_COLOR": "1"}, {"COLUMNS": "200"}])
+def test_a_pipe_gets_help_without_colours(setting):
+    done = subprocess.run(
+        [sys.executable, "-m", "crosslatent", "tasks", "ls", "--help"],
+        capture_output=True, text=True, check=True, env={**os.environ, **setting},
+    )  # fmt: skip
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "crosslatent tasks ls --json" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -181,6 +214,9 @@ def test_rare_options_are_options():
         ("sweep --task demo-f", {"demo-facts"}),
         ("sweep --controls shuffled,no", {"shuffled,noise"}),
         ("transplant --preset c", {"culture"}),
+        ("sweep --pairs preset:g", {"preset:generation"}),
+        ("select RUN --strategy conf", {"confidence"}),
+        ("sweep --slice", {"--slice-rows"}),
     ],
 )
 def test_the_shell_completes(words, completed):

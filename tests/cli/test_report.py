@@ -85,5 +85,7 @@ def test_summary_lines_call_new_figures_exploratory(cli, run, tmp_path):
 
 def test_json_names_the_files(cli, run, tmp_path):
     found = cli("report", run, f"--out={tmp_path / 'report'}", "--json").json
-    assert found["page"] == str(tmp_path / "report" / "report.html")
-    assert all(Path(one).is_file() for one in (*found["figures"], *found["tables"]))
+    assert (found["out"], found["runs"]) == (str(tmp_path / "report"), [str(run)])
+    files = found["files"]
+    assert files["page"] == str(tmp_path / "report" / "report.html")
+    assert all(Path(one).is_file() for one in (*files["figures"], *files["tables"]))

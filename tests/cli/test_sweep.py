@@ -365,7 +365,7 @@ def test_settings_of_workers_ask_for_ray(sweep, options, says):
 
 def test_json_says_what_came_of_it(sweep, tmp_path):
     done = sweep("--pairs=0:0", "--json")
-    assert (done.code, done.json["rows"], done.json["run"]) == (0, 12, str(tmp_path / "run"))
+    assert (done.code, done.json["rows"], done.json["out"]) == (0, 12, str(tmp_path / "run"))
     assert done.json["status"]["items"] == 4
     assert done.json["said"][-1].startswith("Next: crosslatent report")
     again = sweep("--pairs=0:0", "--json")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from crosslatent.cli.command_options import command
 from crosslatent.core.settings import (
     REQUIRED,
+    Panel,
     Setting,
     complete,
     documented,
@@ -30,14 +31,16 @@ from crosslatent.sweeps.spec import RunSettings, SweepSpec, WorkerSettings
 class Basket(TypedDict, total=False):
     """What is bought."""
 
-    shop: Annotated[str, Setting(help="Where.", default=REQUIRED, metavar="NAME")]
+    shop: Annotated[
+        str, Setting(help="Where.", default=REQUIRED, metavar="NAME", panel=Panel.MODEL)
+    ]
     fruit: Annotated[tuple[str, ...], Setting(help="Which.", default=(), metavar="F,F", read=names)]
     count: Annotated[int, Setting(help="How many.", default=2, metavar="N", read=positive)]
     note: Annotated[
         list[str], Setting(help="Said.", default=(), repeated=True, read=sorted, metavar="TEXT")
     ]
     file: Annotated[Path | None, Setting(help="List.", metavar="FILE", read=Path, aside=True)]
-    wrap: Annotated[bool, Setting(help="In paper.", default=False)]
+    wrap: Annotated[bool, Setting(help="In paper.", default=False, rare=True)]
     cash: Annotated[bool, Setting(help="Paid so.", default=True)]
     least: Annotated[
         int | None,
@@ -96,9 +99,11 @@ def test_what_no_setting_can_be_is_refused(arguments, said):
     assert not got
 
 
-def test_help_names_the_group_and_the_defaults():
+def test_help_names_panels_and_defaults_and_leaves_out_what_is_rare():
     _, result = run("--help")
-    assert "What is bought" in result.output
+    assert f" {Panel.MODEL} ─" in result.output
+    assert "--wrap" not in result.output
+    assert run("--wrap", "--shop=x")[0]["wrap"] is True
     assert "How many. [default: 2]" in " ".join(result.output.split())
     assert "--who" not in result.output
 

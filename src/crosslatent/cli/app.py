@@ -22,7 +22,7 @@ import typer
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli import tasks, terminal
-from crosslatent.cli.command_class import Command
+from crosslatent.cli.command_class import Command, CommandGroup, DebugOption, Invocation
 from crosslatent.cli.first_steps import check, demo
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
@@ -42,25 +42,40 @@ from crosslatent.cli.terminal import (
 from crosslatent.cli.transplanting import transplant
 from crosslatent.core.errors import CrosslatentError, UsageError
 from crosslatent.core.imports import extra_of, need
+from crosslatent.core.settings import REQUIRED, Panel, Setting, needed, path, switch
 from crosslatent.core.shared_settings import CHOOSER, IMPROVE_MARKER, ImproveSettings
 from crosslatent.core.specs import chat_of, right_now
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], None]
 
 
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")
+]
+
+
 @options.command
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
+    run: RunArgument,
     format: Annotated[  # noqa: A002 - the option's public name
-        str, typer.Option(metavar="FORMAT", help="parquet, csv or jsonl.")
+        str,
+        Setting(
+            "parquet, csv or jsonl.",
+            "FORMAT",
+            default=REQUIRED,
+            panel=Panel.OUTPUT,
+            known=("parquet", "csv", "jsonl"),
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Where to; standard output for csv and jsonl if left out."
+        path(
+            "Where to; standard output for csv and jsonl if left out.",
+            "FILE",
+            panel=Panel.OUTPUT,
         ),
-    ] = None,
-    json: options.JsonOption = False,
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Write the rows of a run, each with its item, as one table."""
     from crosslatent.runs.reader import check_format, export_rows
@@ -70,7 +85,7 @@ def export(
         rows = export_rows(run, out, kind)
         say(f"{rows} rows written to {out}")
         if json:
-            print_json({"rows": rows, "format": kind, "out": str(out)})
+            print_json({"out": str(out), "rows": rows, "format": kind})
     elif json:
         raise UsageError("--json says what was written to a file: give --out FILE too.")
     elif kind == "parquet":
@@ -89,14 +104,12 @@ def report(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Run folders of sweeps, or their URLs.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")],
+    out: Annotated[Path, needed("Folder for the report.", "DIR", panel=Panel.OUTPUT)],
     compare: Annotated[
         bool,
-        typer.Option(
-            "--compare", help="Refuse two runs that share no question, instead of saying so."
-        ),
-    ] = False,
-    json: options.JsonOption = False,
+        switch("Refuse two runs that share no question, instead of saying so.", panel=Panel.OUTPUT),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Make an HTML report, figures and tables from the rows of one or more runs.
 
@@ -112,15 +125,15 @@ def report(
 
     written = build_report(runs, out, compare=compare)
     if json:
-        print_json(plain_paths(written))
+        print_json({"out": str(out), "runs": runs, "files": plain_paths(written)})
     else:
         print_paths(written)
 
 
 @options.command
 def status(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder of a sweep, or its URL.")],
-    json: options.JsonOption = False,
+    run: RunArgument,
+    json: options.JsonOption,
 ) -> None:
     """Say how far a run is, also while a sweep is writing to it."""
     from crosslatent.runs.run_status import read_status
@@ -138,13 +151,13 @@ def improve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder for runs, report and chooser; repeat to resume."),
+        needed("Folder for runs, report and chooser; repeat to resume.", "DIR", panel=Panel.OUTPUT),
     ],
     asked: questions.PlainQuestionSettings,
     counterparts: questions.CounterpartSettings,
     tried: ImproveSettings,
     loading: options.ModuleSettings,
-    json: options.JsonOption = False,
+    json: options.JsonOption,
 ) -> None:
     """Split your questions, find what answers them better, test it on the rest, and keep it."""
     need("report")
@@ -180,7 +193,7 @@ def improve(
             **tried,
         )
     if json:
-        terminal.print_json(found.to_dict())
+        terminal.print_json({"out": str(out), **found.to_dict()})
         return
     if found.division:
         terminal.say(found.division)
@@ -204,6 +217,7 @@ def lm_eval(context: typer.Context) -> None:
 
 
 lens_app = typer.Typer(
+    cls=CommandGroup,
     help="Lens: where a model keeps its languages, and training its top blocks with that.",
     invoke_without_command=True,
     callback=options.need_command,
@@ -214,6 +228,7 @@ lens_app.command("eval", cls=Command)(evaluate)
 
 app = typer.Typer(
     name="crosslatent",
+    cls=CommandGroup,
     help="Carry activations across languages in a language model, and measure what they change.",
     epilog="For example: crosslatent improve MODEL --prompts mine.jsonl --out improved",
     pretty_exceptions_enable=False,
@@ -259,7 +274,7 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
-    debug: options.DebugOption = False,
+    debug: DebugOption = False,
 ) -> None:
     options.need_command(context)
 
@@ -270,9 +285,9 @@ def command() -> Any:
     return typer.main.get_command(app)
 
 
-def main(arguments: Sequence[str], invocation: options.Invocation | None = None) -> int:
+def main(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
     """Run the command line and return its exit code: what is raised on purpose becomes one."""
-    invocation = invocation or options.Invocation()
+    invocation = invocation or Invocation()
     try:
         code = command().main(
             list(arguments), prog_name="crosslatent", standalone_mode=False, obj=invocation
@@ -310,7 +325,7 @@ def _usage_message(error: Exception) -> str:
     return f"{message.rstrip('.')} (see '{context.command_path} --help')."
 
 
-def excepthook(invocation: options.Invocation) -> ExceptHook:
+def excepthook(invocation: Invocation) -> ExceptHook:
     """For unexpected exceptions: the interpreter still exits with 1, but without a traceback."""
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
@@ -325,6 +340,6 @@ def excepthook(invocation: options.Invocation) -> ExceptHook:
 
 def entry() -> NoReturn:
     """The console script."""
-    invocation = options.Invocation()
+    invocation = Invocation()
     sys.excepthook = excepthook(invocation)
     sys.exit(main(sys.argv[1:], invocation))

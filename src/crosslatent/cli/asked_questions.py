@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import say, warn
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import Setting, count, path, several, whole
+from crosslatent.core.settings import More, Panel, Setting, count, path, several, whole
 from crosslatent.core.specs import AsChat
 
 if TYPE_CHECKING:
@@ -48,24 +48,56 @@ def only_auto(text: str) -> str:
     return text
 
 
+def task_names() -> list[str]:
+    """The tasks that come with the package; no file of them is read."""
+    from crosslatent.tasks.task_loading import shipped_files
+
+    return list(shipped_files())
+
+
 class _Sources(TypedDict, total=False):
-    task: Annotated[str | None, Setting("A task; see 'crosslatent tasks ls'.", "NAME|FILE")]
+    task: Annotated[
+        str | None,
+        Setting(
+            "A task; see 'crosslatent tasks ls'.",
+            "NAME|FILE",
+            panel=Panel.QUESTIONS,
+            known=task_names,
+        ),
+    ]
     prompts: Annotated[
-        Path | None, path("Instead of a task: JSON Lines with id, main, aux, maybe answer.", "FILE")
+        Path | None,
+        path(
+            "Instead of a task: JSON Lines with id, main, aux, maybe answer.",
+            "FILE",
+            panel=Panel.QUESTIONS,
+        ),
     ]
 
 
 class LanguageSettings(TypedDict, total=False):
     """Which questions."""
 
-    data: Annotated[Path | None, path("Folder with the task's data, instead of the hub.", "DIR")]
+    data: Annotated[
+        Path | None,
+        path(
+            "Folder with the task's data, instead of the hub.",
+            "DIR",
+            panel=Panel.QUESTIONS,
+            rare=True,
+        ),
+    ]
     lang: Annotated[
-        tuple[str, ...], several("Languages that the task is about; all by default.", "L,L")
+        tuple[str, ...],
+        several("Languages that the task is about; all by default.", "L,L", panel=Panel.QUESTIONS),
     ]
     aux_lang: Annotated[
         tuple[str, ...],
         several(
-            "Languages of aux; English, or the local one for culture tasks, by default.", "L,L"
+            "Languages of aux; English, or the local one for culture tasks, by default.",
+            "L,L",
+            panel=Panel.QUESTIONS,
+            rare=True,
         ),
     ]
 
@@ -74,18 +106,31 @@ class ShotSettings(TypedDict, total=False):
     """What comes before a question."""
 
     shots: Annotated[
-        int, Setting("Solved pilot questions before each one.", "K", default=0, read=whole)
+        int,
+        Setting(
+            "Solved pilot questions before each one.",
+            "K",
+            default=0,
+            read=whole,
+            panel=Panel.QUESTIONS,
+            rare=True,
+        ),
     ]
 
 
 class PlainQuestionSettings(_Sources, LanguageSettings, total=False):
     """Which questions."""
 
-    limit: Annotated[int | None, count("The first N items per language and split.", "N")]
+    limit: Annotated[
+        int | None, count("The first N items per language and split.", "N", panel=Panel.QUESTIONS)
+    ]
 
 
 class QuestionSettings(PlainQuestionSettings, ShotSettings, total=False):
     """Which questions."""
+
+
+_RARE: More = {"panel": Panel.COUNTERPARTS, "rare": True}
 
 
 class TranslationSettings(TypedDict, total=False):
@@ -97,14 +142,21 @@ class TranslationSettings(TypedDict, total=False):
             "What makes the counterparts of --aux auto: the model itself, or a translation model.",
             "self|MODEL",
             default=SELF,
+            **_RARE,
         ),
     ]
     translation_cache: Annotated[
-        Path | None, path("Where translations are kept between runs.", "FILE", aside=True)
+        Path | None,
+        path("Where translations are kept between runs.", "FILE", aside=True, **_RARE),
     ]
     save_parallel: Annotated[
         Path | None,
-        path("Write the questions with their counterparts, for --prompts.", "FILE", aside=True),
+        path(
+            "Write the questions with their counterparts, for --prompts.",
+            "FILE",
+            aside=True,
+            **_RARE,
+        ),
     ]
 
 
@@ -113,7 +165,12 @@ class CounterpartSettings(TranslationSettings, total=False):
 
     aux: Annotated[
         str | None,
-        Setting("Translate the counterparts that the data lacks.", "auto", read=only_auto),
+        Setting(
+            "Translate the counterparts that the data lacks.",
+            "auto",
+            read=only_auto,
+            panel=Panel.QUESTIONS,
+        ),
     ]
 
 

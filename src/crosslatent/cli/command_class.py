@@ -6,41 +6,22 @@ Help in panels with two examples, rare options with ``--help-all`` alone, each o
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from crosslatent.core import specs
 from crosslatent.core.errors import UsageError
+from crosslatent.core.settings import Panel
 
-ALL = "crosslatent.help_all"
-"""Where a context says that rare options are shown too."""
-
-RARE = frozenset({
-    "accumulate", "align", "allow_training_data", "also", "at", "attribution", "batch_rows",
-    "central_answers", "central_data", "chat_args", "checkpoint_every", "clip", "combine", "data",
-    "debug", "declare", "dtype", "engine", "evaluate_every", "evaluate_on", "exact", "field",
-    "force", "gradient_checkpointing", "held_out", "keep_vectors", "alpha", "dropout",
-    "max_tokens", "modules", "options", "patience", "pooling", "positions",
-    "precision", "quantization", "rank", "ray_gpus", "ray_workers", "retain", "revision", "rule",
-    "samples", "save_dtype", "save_parallel", "schedule", "score_options", "seed", "separate",
-    "shots", "slice_rows", "strength", "strict", "test", "translate_with", "translation_cache",
-    "tune", "warmup", "weight_decay",
-})  # fmt: skip
-"""Options that few calls need, by the names of their settings."""
-
-_MACHINE, _CONTROLS = "Machine", "Controls and samples"
-PANELS = {
-    **dict.fromkeys(
-        ("dtype", "quantization", "engine", "batch_rows", "strict", "processes", "ray",
-         "ray_workers", "ray_gpus", "slice_rows", "exact"), _MACHINE,
-    ),
-    **dict.fromkeys(("controls", "seed", "samples", "declare"), _CONTROLS),
-}  # fmt: skip
-"""Where the help shows options of several groups, by the names of their settings."""
+_PANELS = tuple(Panel)
+_WIDTH = 74
+"""Columns of a line of an example."""
 
 _TWO = '--main "Mnyama: mkunga. Ni wa kundi gani? Jibu:" --aux "Animal: eel. What kind? Answer:"'
 EXAMPLES: dict[str, tuple[str, str]] = {
@@ -90,38 +71,38 @@ EXAMPLES: dict[str, tuple[str, str]] = {
 RAY, _LOCAL = "--ray", "local"
 
 
-def _tasks() -> list[str]:
-    from crosslatent.tasks.task_loading import shipped_files
-
-    return sorted(shipped_files())
-
-
-_COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
-    "task": _tasks,
-    "component": lambda: specs.COMPONENTS,
-    "components": lambda: specs.COMPONENTS,
-    "controls": lambda: specs.CONTROLS,
-    "preset": lambda: specs.PRESETS,
-    "engine": lambda: (specs.AUTO, *specs.PATHS),
-    "device": lambda: ("auto", "cpu", "cuda", "mps", "spread"),
-    "dtype": lambda: ("auto", "float32", "bfloat16", "float16"),
-    "quantization": lambda: ("8bit", "4bit"),
-    "aux": lambda: ("auto",),
-}
-"""What the shell may put in place of the beginning of a value, by the name of its setting."""
+def lines_of(example: str) -> str:
+    """An example as lines for a shell, none of which is wrapped at 80 columns."""
+    lines = [""]
+    for part in re.split(" (?=--)", f"crosslatent {example}"):
+        if lines[-1] and len(lines[-1]) + len(part) + 3 > _WIDTH:
+            lines[-1] += " \\"
+            lines.append(f"  {part}")
+        else:
+            lines[-1] = f"{lines[-1]} {part}".lstrip() if len(lines) == 1 else f"{lines[-1]} {part}"
+    return "\n".join(lines)
 
 
-def completion(name: str) -> Callable[[str], list[str]] | None:
-    """What completes the value of an option: of several names, the last one; None if nothing."""
-    if name not in _COMPLETED:
-        return None
+def completion(known: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What completes the value of an option: of several names, the last one.
+
+    Args:
+        known: the names there are; a function is called only when a shell asks.
+    """
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        known = _COMPLETED[name]()
-        return [f"{before}{comma}{one}" for one in known if one.startswith(last)]
+        names = known() if callable(known) else known
+        return [f"{before}{comma}{one}" for one in names if one.startswith(last)]
 
     return complete
+
+
+def in_panels(annotation: Any) -> int:
+    """A key to sort parameters by: arguments, then options in the order of panels."""
+    about = next(iter(getattr(annotation, "__metadata__", ())), None)
+    panel = getattr(about, "rich_help_panel", None)
+    return _PANELS.index(panel) if panel in _PANELS else -1
 
 
 class Command(TyperCommand):
@@ -144,30 +125,112 @@ class Command(TyperCommand):
         """Read the arguments; ``--ray`` without a value gets its default address."""
         return super().parse_args(ctx, list(_with_address(args)))
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """``--help``, beside ``--help-all``."""
+        option: Any = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = Panel.HELP
+        return option
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters, as the help shows them."""
+        return _without_types(super().get_params(ctx))
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help: its rare options with ``--help-all`` alone, then the examples."""
-        params: list[Any] = [*self.params]
-        rare = [] if ctx.meta.get(ALL) else [one for one in params if one.name in RARE]
+        from rich.markup import escape
+
+        rare = sum(_is_hidden(one) for one in self.params)
         name = ctx.command_path.partition(" ")[2]
-        lines = [f"  crosslatent {example}" for example in EXAMPLES.get(name, ())]
-        more = f"{len(rare)} more options: --help-all" if rare else ""
-        self.epilog = "\n\n".join(filter(None, ["Examples:" if lines else "", *lines, more]))
-        shown = [(one, getattr(one, "hidden", False)) for one in rare]
-        try:
-            for one, _ in shown:
-                one.hidden = True
-            super().format_help(ctx, formatter)
-        finally:
-            for one, before in shown:
-                one.hidden = before
+        examples = "\n".join(["Examples:", *map(lines_of, EXAMPLES[name])])
+        more = f"{rare} more options: {ctx.command_path} --help-all" if rare else ""
+        self.epilog = escape("\n\n".join(filter(None, [examples, more])))
+        super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Commands and all options, rare ones too."""
+        with _revealed(self):
+            return super().shell_complete(ctx, incomplete)
 
 
-def show_all(context: typer.Context, value: bool) -> None:
+class CommandGroup(TyperGroup):
+    """Commands under one name."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own parameters, as the help shows them."""
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Parameters of which a switch has no value to name."""
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return parameters
+
+
+def _is_hidden(parameter: Any) -> bool:
+    return bool(getattr(parameter, "hidden", False))
+
+
+@contextmanager
+def _revealed(found: Any) -> Iterator[None]:
+    """Inside, no option of a command is hidden."""
+    rare = [one for one in found.params if _is_hidden(one)]
+    for one in rare:
+        one.hidden = False
+    try:
+        yield
+    finally:
+        for one in rare:
+            one.hidden = True
+
+
+def _show_all(context: typer.Context, value: bool) -> None:
     """The callback of ``--help-all``."""
     if value and not context.resilient_parsing:
-        context.meta[ALL] = True
-        print(context.get_help(), end="")  # with Rich, it is printed and not returned
+        with _revealed(context.command):
+            print(context.get_help(), end="")  # with Rich, it is printed and not returned
         raise typer.Exit
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What holds for a whole invocation; Typer hands it on as the context's object."""
+
+    debug: bool = False
+
+
+def _set_debug(context: typer.Context, value: bool) -> bool:
+    root = context.find_root()
+    if value and isinstance(root.obj, Invocation):
+        root.obj.debug = True
+    return value
+
+
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show the traceback of an error.",
+        callback=_set_debug,
+        is_eager=True,
+        hidden=True,
+        rich_help_panel=Panel.HELP,
+    ),
+]
+
+
+HelpAllOption = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        help="Show all options and exit.",
+        callback=_show_all,
+        is_eager=True,
+        rich_help_panel=Panel.HELP,
+    ),
+]
 
 
 def _refuse_twice(given: Sequence[Any]) -> None:

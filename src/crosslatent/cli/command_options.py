@@ -8,52 +8,36 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints, is_typeddict
 
 import typer
 
-from crosslatent.cli.command_class import PANELS, completion, show_all
+from crosslatent.cli.command_class import DebugOption, HelpAllOption, completion, in_panels
 from crosslatent.cli.terminal import warn
 from crosslatent.core.errors import UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import REQUIRED, Setting, complete, names, settings_of
+from crosslatent.core.settings import (
+    REQUIRED,
+    More,
+    Panel,
+    Setting,
+    complete,
+    names,
+    settings_of,
+    switch,
+)
 from crosslatent.core.specs import TransplantSpec, resolve_layer
+from crosslatent.model.folder import BITS, DTYPES
 
 if TYPE_CHECKING:
     from crosslatent.distributed import ModelSource
     from crosslatent.model import Model
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
-
-
-@dataclass(slots=True)
-class Invocation:
-    """What holds for a whole invocation; Typer hands it on as the context's object."""
-
-    debug: bool = False
-
-
-def _set_debug(context: typer.Context, value: bool) -> bool:
-    root = context.find_root()
-    if value and isinstance(root.obj, Invocation):
-        root.obj.debug = True
-    return value
-
-
-DebugOption = Annotated[
-    bool,
-    typer.Option(
-        "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
-    ),
-]
-
-
-_HelpAllOption = Annotated[
-    bool,
-    typer.Option("--help-all", help="Show all options and exit.", callback=show_all, is_eager=True),
+JsonOption = Annotated[
+    bool, switch("Print JSON for programs to read (docs/json.md).", panel=Panel.OUTPUT)
 ]
 
 
@@ -71,18 +55,39 @@ def _module_paths(text: str) -> dict[str, str]:
 MODEL_HELP = "Model folder, or name on the hub."
 
 
+_RARE: More = {"panel": Panel.MODEL, "rare": True}
+
+
 class _NamedModel(TypedDict, total=False):
-    model: Annotated[str, Setting(MODEL_HELP, "MODEL", default=REQUIRED)]
+    model: Annotated[str, Setting(MODEL_HELP, "MODEL", default=REQUIRED, panel=Panel.MODEL)]
 
 
 class LoadingSettings(TypedDict, total=False):
     """How the model is loaded."""
 
-    revision: Annotated[str | None, Setting("Branch, tag or commit of a model on the hub.", "REV")]
-    device: Annotated[
-        str, Setting("auto, cpu, cuda, cuda:1, mps, or spread over all.", "DEVICE", default="auto")
+    revision: Annotated[
+        str | None, Setting("Branch, tag or commit of a model on the hub.", "REV", **_RARE)
     ]
-    dtype: Annotated[str, Setting("auto, float32, bfloat16 or float16.", "DTYPE", default="auto")]
+    device: Annotated[
+        str,
+        Setting(
+            "auto, cpu, cuda, cuda:1, mps, or spread over all.",
+            "DEVICE",
+            default="auto",
+            known=("auto", "cpu", "cuda", "mps", "spread"),
+            **_RARE,
+        ),
+    ]
+    dtype: Annotated[
+        str,
+        Setting(
+            "auto, float32, bfloat16 or float16.",
+            "DTYPE",
+            default="auto",
+            known=("auto", *DTYPES),
+            **_RARE,
+        ),
+    ]
 
 
 class _Modules(TypedDict, total=False):
@@ -91,6 +96,7 @@ class _Modules(TypedDict, total=False):
         Setting(
             "Where a model's modules are, if that is not found: blocks=PATH,attn=PATH,ffn=PATH.",
             "PART=PATH,...",
+            **_RARE,
         ),
     ]
 
@@ -107,48 +113,60 @@ class ModelSettings(PlainModelSettings, _Modules, total=False):
     """Which model, and how it is loaded."""
 
     quantization: Annotated[
-        str | None, Setting("Hold the weights of linear layers in 8bit or 4bit.", "BITS")
+        str | None,
+        Setting("Hold the weights of linear layers in 8bit or 4bit.", "BITS", known=BITS, **_RARE),
     ]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """The function as Typer takes it: each setting of its groups is an option, and --debug.
 
-    A parameter whose type is a group of settings (`core.settings`) gets all of them, given or not.
+    A parameter whose type is a group of settings (`core.settings`) gets all of them, given or not;
+    one that is annotated with a setting gets this one. The help shows them by panels.
     """
-    groups: dict[str, type[Any]] = {}
-    parameters = []
-    for name, annotation in get_type_hints(function, include_extras=True).items():
-        if name == "return":
-            continue
-        if is_typeddict(annotation) or is_dataclass(annotation):
-            groups[name] = annotation
-            parameters += [
-                _option(annotation, *each)
-                for each in settings_of(annotation).items()
-                if not each[1].only_python
-            ]
-        else:
-            default = inspect.signature(function).parameters[name].default
-            parameters.append(_keyword(name, annotation, default))
-    parameters.append(_keyword("debug", DebugOption, False))
-    parameters.append(_keyword("help_all", _HelpAllOption, False))
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if _is_group(kind)}
+    defaults = inspect.signature(function).parameters
+    parameters = [
+        each
+        for name, kind in hints.items()
+        if name != "return"
+        for each in _parameters(name, kind, defaults[name].default)
+    ]
+    of_all = {"debug": DebugOption, "help_all": HelpAllOption}
+    parameters += [_keyword(name, kind, False) for name, kind in of_all.items()]
+    parameters.sort(key=lambda one: in_panels(one.annotation))
 
     @wraps(function)
     def call(**given: Any) -> None:
         del given["debug"], given["help_all"]  # their callbacks have read them
         for name, group in groups.items():
-            taken = {
-                each: given.pop(each)
-                for each, setting in settings_of(group).items()
-                if not setting.only_python
-            }
+            taken = {each: given.pop(each) for each, _ in _options_of(group)}
             given[name] = complete(group, _taken(group, taken))
         function(**given)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
+
+
+def _is_group(kind: Any) -> bool:
+    return is_typeddict(kind) or is_dataclass(kind)
+
+
+def _options_of(group: Any) -> list[tuple[str, Setting]]:
+    return [each for each in settings_of(group).items() if not each[1].only_python]
+
+
+def _parameters(name: str, kind: Any, default: Any) -> Iterator[inspect.Parameter]:
+    """What Typer gets of one parameter of a command."""
+    alone = [one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Setting)]
+    if alone:
+        yield _option(name, alone[0])
+    elif _is_group(kind):
+        yield from (_option(*each) for each in _options_of(kind))
+    else:
+        yield _keyword(name, kind, default)
 
 
 def _taken(group: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,16 +186,15 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     )
 
 
-def _option(group: type[Any], name: str, setting: Setting) -> inspect.Parameter:
+def _option(name: str, setting: Setting) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     flags = setting.flags or (f"{flag}/--no-{flag[2:]}" if setting.default is True else flag,)
-    title = (inspect.getdoc(group) or "").partition("\n")[0].removesuffix(".")
-    panel = PANELS.get(name, title) if is_typeddict(group) else title
     look: dict[str, Any] = {
         "help": setting.help,
         "metavar": setting.metavar,
-        "rich_help_panel": panel,
-        "autocompletion": completion(name),
+        "rich_help_panel": setting.panel,
+        "hidden": setting.rare,
+        "autocompletion": completion(setting.known) if setting.known != () else None,
     }
     if setting.is_switch:
         switch: Any = bool if setting.default is not None else bool | None

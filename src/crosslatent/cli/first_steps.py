@@ -15,8 +15,8 @@ from crosslatent.cli.demo_words import first_words, introduction, summary_lines
 from crosslatent.core.costs import duration
 from crosslatent.core.errors import ContractError, UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import Setting, several
-from crosslatent.core.specs import check_component
+from crosslatent.core.settings import Panel, Setting, path, real, several, switch
+from crosslatent.core.specs import COMPONENTS, check_component
 
 if TYPE_CHECKING:
     from crosslatent.contracts import Outcome, Subject
@@ -49,11 +49,15 @@ class CheckSettings(TypedDict, total=False):
     components: Annotated[
         tuple[str, ...],
         several(
-            "attn, ffn, attn_residual, block, cross_attn; all that there are by default.", "C,C"
+            "attn, ffn, attn_residual, block, cross_attn; all that there are by default.",
+            "C,C",
+            panel=Panel.CARRIED,
+            known=COMPONENTS,
         ),
     ]
     quick: Annotated[
-        bool, Setting("Three blocks and two new tokens, for large models.", default=False)
+        bool,
+        switch("Three blocks and two new tokens, for large models.", panel=Panel.CARRIED),
     ]
 
 
@@ -62,7 +66,7 @@ def check(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
     loading: options.ModuleSettings,
     checked: CheckSettings,
-    json: options.JsonOption = False,
+    json: options.JsonOption,
 ) -> None:
     """Find the modules of a model, and check that transplants in it can be relied on."""
     kinds = [check_component(name) for name in checked["components"]]
@@ -161,27 +165,31 @@ def _refuse(model: str, outcomes: "list[Outcome]") -> None:
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for runs and report: demo-output, or planted-output with --planted.",
+        path(
+            "Folder for runs and report: demo-output, or planted-output with --planted.",
+            "DIR",
+            panel=Panel.OUTPUT,
         ),
-    ] = None,
+    ],
     planted: Annotated[
-        bool, typer.Option("--planted", help="A model whose right answers are known, instead.")
-    ] = False,
+        bool, switch("A model whose right answers are known, instead.", panel=Panel.MODEL)
+    ],
     variant: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="What is planted, see docs/planted.md; plain by default."
+        Setting(
+            "What is planted, see docs/planted.md; plain by default.", "NAME", panel=Panel.MODEL
         ),
-    ] = None,
+    ],
     noise: Annotated[
         float | None,
-        typer.Option(
-            metavar="LENGTH", help="Noise in every module of the planted model, such as 0.2."
+        Setting(
+            "Noise in every module of the planted model, such as 0.2.",
+            "LENGTH",
+            read=real,
+            panel=Panel.MODEL,
         ),
-    ] = None,
-    json: options.JsonOption = False,
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Sweep the shipped model on its tasks; report what transplants repair, and what luck does."""
     need("report")
@@ -211,7 +219,8 @@ def demo(
     summary = json_format.loads(outcome.report.summary.read_text(encoding="utf-8"))
     if json:
         files = terminal.plain_paths(outcome.report)
-        terminal.print_json({"summary": summary, "rows": outcome.rows, "files": files})
+        made = {"out": str(out), "rows": outcome.rows, "runs": [str(run) for run in outcome.runs]}
+        terminal.print_json({**made, "summary": summary, "files": files})
         return
     for line in summary_lines(summary):
         print(line)
@@ -234,6 +243,8 @@ def planted_demo(out: Path, variant: str, noise: float, *, as_json: bool = False
     path, digest = outcome.prediction
     if as_json:
         found = {
+            "out": str(out),
+            "rows": outcome.rows,
             "agreements": [asdict(one) for one in outcome.agreements],
             "prediction": {"file": str(path), "sha256": digest},
             "picture": str(outcome.picture),

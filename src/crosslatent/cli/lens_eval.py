@@ -5,8 +5,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
-import typer
-
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.asked_questions import load_questions
@@ -14,7 +12,7 @@ from crosslatent.cli.lens_texts import EvaluatedSettings, divergence_texts
 from crosslatent.core.costs import duration
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import path, repeated
+from crosslatent.core.settings import Panel, needed, path, repeated, switch
 from crosslatent.lens.lens_settings import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -38,20 +36,29 @@ class ConditionSettings(TypedDict, total=False):
             "A trained model or adapter; NAME:LANG=DIR for one of several, each for a "
             "language. Can be repeated.",
             "NAME=DIR",
+            panel=Panel.CONDITIONS,
         ),
     ]
-    space: Annotated[Path | None, path("Language subspaces of the model, for --steer.", "SPACE")]
+    space: Annotated[
+        Path | None,
+        path("Language subspaces of the model, for --steer.", "SPACE", panel=Panel.CONDITIONS),
+    ]
     steer: Annotated[
         list[str],
         repeated(
             "Steering towards the question's language, in LAYER (or several, by commas); "
             "with ':agnostic' after it, of the shared part towards the central language.",
             "NAME=LAYER:ALPHA",
+            panel=Panel.CONDITIONS,
         ),
     ]
     transplant: Annotated[
         list[str],
-        repeated("A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J.", "C:I:J"),
+        repeated(
+            "A transplant from the counterpart, such as ffn:0:0; NAME=C:I:J.",
+            "C:I:J",
+            panel=Panel.CONDITIONS,
+        ),
     ]
     condition: Annotated[
         list[str],
@@ -59,24 +66,40 @@ class ConditionSettings(TypedDict, total=False):
             "An intervention that is the same for all questions, such as "
             "ablate:heads:2:0,3 or ablate:neurons:each:all. Repeat for more.",
             "[NAME=]KIND:...",
+            panel=Panel.CONDITIONS,
+            rare=True,
         ),
     ]
     combine: Annotated[
-        list[str], repeated("The steering S and the transplant T at once.", "NAME=S+T")
+        list[str],
+        repeated(
+            "The steering S and the transplant T at once.",
+            "NAME=S+T",
+            panel=Panel.CONDITIONS,
+            rare=True,
+        ),
     ]
 
 
 @options.command
 def evaluate(
     model: options.PlainModelSettings,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for answers and report; new.")],
+    out: Annotated[
+        Path,
+        needed(
+            "Folder for answers and report; new.",
+            "DIR",
+            panel=Panel.OUTPUT,
+        ),
+    ],
     under: ConditionSettings,
     asked: EvaluatedSettings,
     spec: EvaluationSpec,
     new: Annotated[
-        bool, typer.Option("--new", help="Replace an evaluation that is there.")
-    ] = False,
-    json: options.JsonOption = False,
+        bool,
+        switch("Replace an evaluation that is there.", panel=Panel.OUTPUT, rare=True),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Compare a model with trained, steered or otherwise changed versions of itself."""
     need("lens")

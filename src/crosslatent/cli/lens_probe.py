@@ -9,14 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.cli.lens_texts import ProbedTexts, read_task, text_stream
 from crosslatent.core.costs import duration
 from crosslatent.core.imports import need
 from crosslatent.core.languages import ENGLISH
+from crosslatent.core.settings import Panel, needed, switch
 from crosslatent.lens.lens_settings import ProbeSpec
 
 if TYPE_CHECKING:
@@ -32,11 +31,21 @@ _WIDTH = 100
 @options.command
 def probe(
     model: options.PlainModelSettings,
-    out: Annotated[Path, typer.Option(metavar="SPACE", help="Folder for the subspaces; new.")],
+    out: Annotated[
+        Path,
+        needed(
+            "Folder for the subspaces; new.",
+            "SPACE",
+            panel=Panel.OUTPUT,
+        ),
+    ],
     texts: ProbedTexts,
     spec: ProbeSpec,
-    new: Annotated[bool, typer.Option("--new", help="Replace a space that is there.")] = False,
-    json: options.JsonOption = False,
+    new: Annotated[
+        bool,
+        switch("Replace a space that is there.", panel=Panel.OUTPUT, rare=True),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Find what languages share in a model's states, and where they differ, layer by layer."""
     need("lens")

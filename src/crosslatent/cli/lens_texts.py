@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.cli.asked_questions import PlainQuestionSettings
 from crosslatent.core.errors import UsageError
-from crosslatent.core.settings import Setting, count, path, several
+from crosslatent.core.settings import Panel, Setting, count, path, several
 
 if TYPE_CHECKING:
     from crosslatent.core.seen import Seen
@@ -28,22 +28,40 @@ class _Texts(TypedDict, total=False):
         path(
             "Texts: JSON Lines, JSON, or a folder of sw.txt; with --task, its data folder.",
             "FILE|DIR",
+            panel=Panel.TEXTS,
         ),
     ]
-    task: Annotated[str | None, Setting("Instead: the questions of a task.", "NAME|FILE")]
-    field: Annotated[
-        str | None, Setting("Field of a text, such as input_{lang}; found by default.", "NAME")
+    task: Annotated[
+        str | None, Setting("Instead: the questions of a task.", "NAME|FILE", panel=Panel.TEXTS)
     ]
-    limit: Annotated[int | None, count("The first N rows, or texts or items a language.", "N")]
+    field: Annotated[
+        str | None,
+        Setting(
+            "Field of a text, such as input_{lang}; found by default.",
+            "NAME",
+            panel=Panel.TEXTS,
+            rare=True,
+        ),
+    ]
+    limit: Annotated[
+        int | None, count("The first N rows, or texts or items a language.", "N", panel=Panel.TEXTS)
+    ]
 
 
 class ProbedTexts(_Texts, total=False):
     """Which texts are read."""
 
-    split: Annotated[tuple[str, ...], several("Splits of the task; all by default.", "S,S")]
+    split: Annotated[
+        tuple[str, ...], several("Splits of the task; all by default.", "S,S", panel=Panel.TEXTS)
+    ]
     langs: Annotated[
         tuple[str, ...],
-        several("Languages; those of the task by default.", "L,L", flags=("--langs", "--lang")),
+        several(
+            "Languages; those of the task by default.",
+            "L,L",
+            flags=("--langs", "--lang"),
+            panel=Panel.TEXTS,
+        ),
     ]
 
 
@@ -51,35 +69,70 @@ class TrainingTexts(_Texts, total=False):
     """What is trained on."""
 
     space: Annotated[
-        Path | None, path("Language subspaces, from 'crosslatent lens probe'.", "SPACE")
+        Path | None,
+        path("Language subspaces, from 'crosslatent lens probe'.", "SPACE", panel=Panel.TEXTS),
     ]
     split: Annotated[
-        tuple[str, ...], several("Splits of the task; pilot by default, if it has one.", "S,S")
+        tuple[str, ...],
+        several(
+            "Splits of the task; pilot by default, if it has one.",
+            "S,S",
+            panel=Panel.TEXTS,
+            rare=True,
+        ),
     ]
     langs: Annotated[
         tuple[str, ...],
-        several("Target languages; the task's by default.", "L,L", flags=("--langs", "--lang")),
+        several(
+            "Target languages; the task's by default.",
+            "L,L",
+            flags=("--langs", "--lang"),
+            panel=Panel.TEXTS,
+            rare=True,
+        ),
     ]
-    central: Annotated[str, Setting("The language that is kept as it is.", "L", default="en")]
+    central: Annotated[
+        str,
+        Setting(
+            "The language that is kept as it is.", "L", default="en", panel=Panel.TEXTS, rare=True
+        ),
+    ]
     objective: Annotated[
-        str, Setting("Subspaces, or a task's gold answers (xSFT).", "lens|answers", default=LENS)
+        str,
+        Setting(
+            "Subspaces, or a task's gold answers (xSFT).",
+            "lens|answers",
+            default=LENS,
+            panel=Panel.TRAINING,
+        ),
     ]
 
 
 class EvaluatedSettings(PlainQuestionSettings, total=False):
     """Which questions, and texts for the divergence."""
 
-    split: Annotated[tuple[str, ...], several("Splits to evaluate on; all by default.", "S,S")]
+    split: Annotated[
+        tuple[str, ...],
+        several("Splits to evaluate on; all by default.", "S,S", panel=Panel.QUESTIONS),
+    ]
     central_data: Annotated[
         Path | None,
         path(
             "Texts in the central language for the divergence of trained models and of "
             "steering; by default the task's central prompts of other splits.",
             "FILE",
+            panel=Panel.QUESTIONS,
+            rare=True,
         ),
     ]
     field: Annotated[
-        str | None, Setting("Field of a text in --central-data; found by default.", "NAME")
+        str | None,
+        Setting(
+            "Field of a text in --central-data; found by default.",
+            "NAME",
+            panel=Panel.QUESTIONS,
+            rare=True,
+        ),
     ]
 
 

@@ -18,7 +18,7 @@ from crosslatent.cli.lens_texts import ANSWERS, LENS, TrainingTexts
 from crosslatent.core.costs import duration
 from crosslatent.core.errors import UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import settings_of
+from crosslatent.core.settings import Panel, needed, path, settings_of, switch
 from crosslatent.lens.training.train_spec import LoraSpec, TrainSpec
 
 if TYPE_CHECKING:
@@ -43,24 +43,36 @@ def train(
     model: options.PlainModelSettings,
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="For the trained model; the same command again goes on with it."
+        needed(
+            "For the trained model; the same command again goes on with it.",
+            "DIR",
+            panel=Panel.OUTPUT,
         ),
     ],
     texts: TrainingTexts,
     spec: TrainSpec,
     adapters: LoraSpec,
     lora: Annotated[
-        bool, typer.Option("--lora", help="Train low-rank adapters on these blocks instead.")
-    ] = False,
+        bool,
+        switch(
+            "Train low-rank adapters on these blocks instead.",
+            panel=Panel.TRAINING,
+        ),
+    ],
     cache: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep the states below the trained blocks here, for other runs."
+        path(
+            "Keep the states below the trained blocks here, for other runs.",
+            "DIR",
+            panel=Panel.OUTPUT,
+            rare=True,
         ),
-    ] = None,
-    new: Annotated[bool, typer.Option("--new", help="Start over, also if a run is there.")] = False,
-    json: options.JsonOption = False,
+    ],
+    new: Annotated[
+        bool,
+        switch("Start over, also if a run is there.", panel=Panel.OUTPUT, rare=True),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Train a model's top blocks: towards its language subspaces (Lens), or on gold answers."""
     need("lens")

@@ -20,7 +20,7 @@ from crosslatent.core import shared_settings as shared
 from crosslatent.core.costs import duration
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import Setting, path
+from crosslatent.core.settings import Panel, Setting, needed, path, switch
 from crosslatent.core.shared_settings import SelectSettings
 from crosslatent.core.specs import canonical_hash, chat_of, right_now
 
@@ -37,6 +37,12 @@ _WIDTH = 240
 """Columns that the table of selectors needs to stand on single lines."""
 
 
+_STRATEGIES = (
+    *("pilot", "preset", "confidence", "vote", "learned", "attribution", "halving", "oracle"),
+    "all",
+)
+
+
 class StrategySettings(TypedDict, total=False):
     """What is fitted, and kept."""
 
@@ -47,10 +53,17 @@ class StrategySettings(TypedDict, total=False):
             "or one selector, such as confidence-margin-8; or one of your own.",
             "NAME",
             default="pilot",
+            panel=Panel.CHOICE,
+            known=_STRATEGIES,
         ),
     ]
-    evaluate_on: Annotated[str | None, Setting("Test on this run; RUN itself by default.", "RUN2")]
-    save: Annotated[Path | None, path("Keep the strategy's first selector, as JSON.", "FILE")]
+    evaluate_on: Annotated[
+        str | None, Setting("Test on this run; RUN itself by default.", "RUN2", panel=Panel.CHOICE)
+    ]
+    save: Annotated[
+        Path | None,
+        path("Keep the strategy's first selector, as JSON.", "FILE", panel=Panel.OUTPUT),
+    ]
 
 
 @options.command
@@ -59,9 +72,14 @@ def select(
     how: StrategySettings,
     settings: SelectSettings,
     everything: Annotated[
-        bool, typer.Option("--all", help="Print the table of all selectors and baselines, too.")
-    ] = False,
-    json: options.JsonOption = False,
+        bool,
+        switch(
+            "Print the table of all selectors and baselines, too.",
+            flags=("--all",),
+            panel=Panel.OUTPUT,
+        ),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Choose layer pairs on some questions, and test the choice on others."""
     need("stats")
@@ -227,18 +245,24 @@ def answer(
     answers: shared.AnswerSettings,
     counterparts: questions.CounterpartSettings,
     chooser: Annotated[
-        Path, typer.Option(metavar="FILE", help="What 'improve' or 'select --save' kept.")
+        Path, needed("What 'improve' or 'select --save' kept.", "FILE", panel=Panel.CHOICE)
     ],
     prompts: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="JSON Lines with main, aux, and options if any."),
+        needed("JSON Lines with main, aux, and options if any.", "FILE", panel=Panel.QUESTIONS),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="JSON Lines of answers; repeat to resume.")
+        Path, needed("JSON Lines of answers; repeat to resume.", "FILE", panel=Panel.OUTPUT)
     ],
     force: Annotated[
-        bool, typer.Option("--force", help="Take another model than that it was fitted on.")
-    ] = False,
+        bool,
+        switch(
+            "Take another model than that it was fitted on.",
+            panel=Panel.MODEL,
+            rare=True,
+        ),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Answer every question as a chooser chooses: unmodified, as aux is, or with a transplant."""
     options.check_model(model)
@@ -270,10 +294,13 @@ def answer(
                 _write(file, items[number], one, known)
                 ways[one.way] += 1
                 _say(number + 1, len(items), one.warnings if number == len(done) else ())
+    seconds, new = time.monotonic() - started, len(items) - len(done)
+    if json:
+        counts = {"answers": len(items), "new": new, "seconds": seconds, "ways": dict(ways)}
+        print_json({"out": str(out), **counts})
+        return
     said = ", ".join(f"{n:,} {_WAYS[way]}" for way, n in ways.most_common())
-    spent = duration(time.monotonic() - started)
-    new = len(items) - len(done)
-    print(f"{len(items):,} answers in {out}, {new:,} of them now ({spent}): {said}.")
+    print(f"{len(items):,} answers in {out}, {new:,} of them now ({duration(seconds)}): {said}.")
 
 
 def _translated(

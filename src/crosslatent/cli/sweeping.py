@@ -22,7 +22,7 @@ from crosslatent.core import specs
 from crosslatent.core.costs import duration
 from crosslatent.core.errors import CrosslatentError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import kept, unique
+from crosslatent.core.settings import REQUIRED, Panel, Setting, kept, switch, unique
 from crosslatent.model.folder import layers_of
 from crosslatent.runs.run_path import run_path
 from crosslatent.sweeps.spec import (
@@ -39,9 +39,20 @@ if TYPE_CHECKING:
     from crosslatent.sweeps import SweepOutcome
     from crosslatent.tasks import Item, Task
 
-_DECLARE = typer.Option(
-    metavar="C,GAIN",
-    help="Declare before answers exist: component and gain aimed at, such as ffn,0.05.",
+_DECLARE = Setting(
+    "Declare before answers exist: component and gain aimed at, such as ffn,0.05.",
+    "C,GAIN",
+    panel=Panel.CONTROLS,
+    rare=True,
+)
+_OUT = Setting(
+    "Run folder or URL; the same command again does what is missing.",
+    "RUN",
+    default=REQUIRED,
+    panel=Panel.OUTPUT,
+)
+_DRY_RUN = switch(
+    "Print rows, cost and time, after a trial of seconds; write nothing.", panel=Panel.OUTPUT
 )
 _SHOWN = 10
 """Items that are named one by one; the others are in the run folder."""
@@ -50,25 +61,15 @@ _SHOWN = 10
 @options.command
 def sweep(
     model: options.ModelSettings,
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="RUN", help="Run folder or URL; the same command again does what is missing."
-        ),
-    ],
+    out: Annotated[str, _OUT],
     asked: questions.QuestionSettings,
     counterparts: questions.CounterpartSettings,
     spec: SweepSpec,
     running: RunSettings,
     workers: WorkerSettings,
-    declare: Annotated[str | None, _DECLARE] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print rows, cost and time, after a trial of seconds; write nothing."
-        ),
-    ] = False,
-    json: options.JsonOption = False,
+    declare: Annotated[str | None, _DECLARE],
+    dry_run: Annotated[bool, _DRY_RUN],
+    json: options.JsonOption,
 ) -> None:
     """Run many transplants of a task and store every answer."""
     alone = not uses_workers(workers)
@@ -191,7 +192,7 @@ def _report(outcome: SweepOutcome, notes: Iterable[str] = (), *, as_json: bool =
 
 def _plain(outcome: SweepOutcome, warnings: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
     return {
-        "run": str(outcome.path),
+        "out": str(outcome.path),
         "rows": outcome.rows,
         "seconds": outcome.seconds,
         "status": outcome.status,

@@ -11,10 +11,10 @@ import typer
 
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
-from crosslatent.cli.command_class import Command
+from crosslatent.cli.command_class import Command, CommandGroup, completion
 from crosslatent.cli.terminal import print_json, print_plain, print_table, print_text
 from crosslatent.core.errors import TaskError, UsageError
-from crosslatent.core.settings import Setting, complete
+from crosslatent.core.settings import Panel, Setting, complete
 from crosslatent.core.specs import CHAT, CHAT_ARGS, AsChat, chat_of, right_now
 
 if TYPE_CHECKING:
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from crosslatent.tasks import Item, Task
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="The tasks known, and their items.",
     invoke_without_command=True,
     callback=options.need_command,
 )
 
 TaskArgument = Annotated[
-    str, typer.Argument(metavar="TASK", help="Name, or a YAML, JSON Lines or JSON file.")
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="Name, or a YAML, JSON Lines or JSON file.",
+        autocompletion=completion(questions.task_names),
+    ),
 ]
 OPEN, CLOSE = "\u25b6", "\u25c0"
 """Around the last prompt token."""
@@ -41,21 +47,29 @@ class TaskQuestions(questions.LanguageSettings, questions.ShotSettings, total=Fa
 
     aux: Annotated[
         str | None,
-        Setting("Allow questions whose counterpart is missing.", "auto", read=questions.only_auto),
+        Setting(
+            "Allow questions whose counterpart is missing.",
+            "auto",
+            read=questions.only_auto,
+            panel=Panel.COUNTERPARTS,
+            rare=True,
+        ),
     ]
 
 
 class TokenizerSettings(TypedDict, total=False):
     """How prompts are read."""
 
-    model: Annotated[str | None, Setting("Model whose tokenizer counts.", "MODEL")]
+    model: Annotated[
+        str | None, Setting("Model whose tokenizer counts.", "MODEL", panel=Panel.MODEL)
+    ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
 
 
 @app.command("ls", cls=Command)
 @options.command
-def list_all(json: options.JsonOption = False) -> None:
+def list_all(json: options.JsonOption) -> None:
     """List the tasks that come with the package."""
     from crosslatent.tasks import list_tasks
 
@@ -87,9 +101,10 @@ def show(
     asked: TaskQuestions,
     tokenizer: TokenizerSettings,
     item: Annotated[
-        str | None, typer.Option(metavar="ID", help="Which item; the first by default.")
-    ] = None,
-    json: options.JsonOption = False,
+        str | None,
+        Setting("Which item; the first by default.", "ID", panel=Panel.QUESTIONS),
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Show a task, and one item with both prompts exactly as the model sees them.
 
@@ -129,7 +144,7 @@ def validate(
     task: TaskArgument,
     asked: TaskQuestions,
     tokenizer: TokenizerSettings,
-    json: options.JsonOption = False,
+    json: options.JsonOption,
 ) -> None:
     """Check a task's file, or a file of prompts, and every item in it.
 

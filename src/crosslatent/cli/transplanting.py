@@ -5,15 +5,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli.terminal import print_answers, print_json, print_text, warn
 from crosslatent.core import shared_settings as shared
 from crosslatent.core.errors import PairError, PromptError
 from crosslatent.core.languages import UNKNOWN
-from crosslatent.core.settings import Setting, settings_of
+from crosslatent.core.settings import Panel, Setting, path, settings_of
 from crosslatent.core.specs import AsChat, TransplantSpec, chat_of, right_now
 
 if TYPE_CHECKING:
@@ -24,11 +22,15 @@ if TYPE_CHECKING:
 class PromptSettings(questions.TranslationSettings, total=False):
     """The question, and its counterpart."""
 
-    main: Annotated[str | None, Setting("The prompt that gets answered.", "TEXT|@FILE")]
+    main: Annotated[
+        str | None, Setting("The prompt that gets answered.", "TEXT|@FILE", panel=Panel.QUESTIONS)
+    ]
     aux: Annotated[
         str | None,
         Setting(
-            "Its counterpart, which the vector comes from; auto translates main.", "TEXT|@FILE|auto"
+            "Its counterpart, which the vector comes from; auto translates main.",
+            "TEXT|@FILE|auto",
+            panel=Panel.QUESTIONS,
         ),
     ]
 
@@ -42,14 +44,14 @@ def transplant(
     answer: shared.AnswerSettings,
     selector: Annotated[
         Path | None,
-        typer.Option(
-            "--chooser",
-            "--selector",
-            metavar="FILE",
-            help="Instead of component, layers and preset: what 'improve' or 'select --save' kept.",
+        path(
+            "Instead of component, layers and preset: what 'improve' or 'select --save' kept.",
+            "FILE",
+            flags=("--chooser", "--selector"),
+            panel=Panel.CARRIED,
         ),
-    ] = None,
-    json: options.JsonOption = False,
+    ],
+    json: options.JsonOption,
 ) -> None:
     """Carry one activation from aux to main, and show the answer beside the unmodified one."""
     options.check_model(model)

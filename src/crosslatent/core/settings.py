@@ -11,9 +11,10 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from crosslatent.core.errors import UsageError
 
@@ -23,6 +24,24 @@ REQUIRED: Any = ...
 
 _Group = TypeVar("_Group")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Panel(StrEnum):
+    """Where the help of a command shows an option; in this order."""
+
+    MODEL = "Model"
+    QUESTIONS = "Questions"
+    TEXTS = "Texts"
+    COUNTERPARTS = "Counterparts"
+    CARRIED = "What is carried across"
+    CONDITIONS = "What the model is compared under"
+    CONTROLS = "Controls"
+    CHOICE = "Choice"
+    TRAINING = "Training"
+    ANSWERS = "Answers"
+    MACHINE = "Machine"
+    OUTPUT = "Output"
+    HELP = "Help"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,9 @@ class Setting:
         valid: what its values may be; None is always valid.
         label: its name in messages; that of the field by default.
         shown: its default as the command line says it, if that is not the value.
+        panel: where the help shows it.
+        rare: only ``--help-all`` shows it.
+        known: names that a shell completes; a function is called only then.
     """
 
     help: str
@@ -94,6 +116,9 @@ class Setting:
     valid: Valid | None = None
     label: str = ""
     shown: str | None = None
+    panel: Panel | None = None
+    rare: bool = False
+    known: Iterable[str] | Callable[[], Iterable[str]] = ()
 
     @property
     def is_switch(self) -> bool:
@@ -263,15 +288,24 @@ def names(text: str) -> tuple[str, ...]:
     return unique(parts)
 
 
+class More(TypedDict, total=False):
+    """Attributes of `Setting` that the functions below hand on."""
+
+    flags: tuple[str, ...]
+    aside: bool
+    python: str
+    panel: Panel
+    rare: bool
+    known: Iterable[str] | Callable[[], Iterable[str]]
+
+
 def several(
     help: str,  # noqa: A002 - as in `Setting`
     metavar: str,
-    *,
-    flags: tuple[str, ...] = (),
-    python: str = "",
+    **more: Unpack[More],
 ) -> Setting:
     """Names that commas separate, none by default."""
-    return Setting(help, metavar, default=(), read=names, flags=flags, python=python)
+    return Setting(help, metavar, default=(), read=names, **more)
 
 
 def repeated(
@@ -279,21 +313,30 @@ def repeated(
     metavar: str,
     *,
     read: Callable[[Any], Any] | None = None,
-    flags: tuple[str, ...] = (),
-    python: str = "",
+    **more: Unpack[More],
 ) -> Setting:
     """Texts of an option that may be given several times, none by default."""
-    return Setting(help, metavar, default=(), repeated=True, read=read, flags=flags, python=python)
+    return Setting(help, metavar, default=(), repeated=True, read=read, **more)
 
 
-def path(help: str, metavar: str, *, aside: bool = False) -> Setting:  # noqa: A002
+def path(help: str, metavar: str, **more: Unpack[More]) -> Setting:  # noqa: A002
     """A file or folder, none by default."""
-    return Setting(help, metavar, read=Path, aside=aside)
+    return Setting(help, metavar, read=Path, **more)
 
 
-def count(help: str, metavar: str, *, aside: bool = False, python: str = "") -> Setting:  # noqa: A002
+def needed(help: str, metavar: str, **more: Unpack[More]) -> Setting:  # noqa: A002
+    """A file or folder that must be given."""
+    return Setting(help, metavar, default=REQUIRED, read=Path, **more)
+
+
+def switch(help: str, **more: Unpack[More]) -> Setting:  # noqa: A002
+    """On, or off by default."""
+    return Setting(help, default=False, **more)
+
+
+def count(help: str, metavar: str, **more: Unpack[More]) -> Setting:  # noqa: A002
     """A whole number from 1 up, none by default."""
-    return Setting(help, metavar, read=positive, aside=aside, python=python)
+    return Setting(help, metavar, read=positive, **more)
 
 
 def unique(given: str | Iterable[str]) -> tuple[str, ...]:

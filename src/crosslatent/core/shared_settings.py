@@ -9,18 +9,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
 from crosslatent.core.errors import PairError
-from crosslatent.core.settings import Setting, count, positive, real, repeated, several, whole
+from crosslatent.core.settings import (
+    Panel,
+    Setting,
+    count,
+    positive,
+    real,
+    repeated,
+    several,
+    whole,
+)
 from crosslatent.core.specs import (
     CHAT,
     CHAT_ARGS,
+    OF_EVERY_MODEL,
+    PRESETS,
     Component,
     TransplantSpec,
     check_component,
     check_preset,
 )
 
-STRENGTH = Setting("own + ALPHA * (vector - own); 1 replaces it.", "ALPHA", default=1.0, read=real)
-POSITIONS = Setting("How many of the last tokens to carry over.", "K", default=1, read=positive)
+STRENGTH = Setting(
+    "own + ALPHA * (vector - own); 1 replaces it.",
+    "ALPHA",
+    default=1.0,
+    read=real,
+    panel=Panel.CARRIED,
+    rare=True,
+)
+POSITIONS = Setting(
+    "How many of the last tokens to carry over.",
+    "K",
+    default=1,
+    read=positive,
+    panel=Panel.CARRIED,
+    rare=True,
+)
 NEW_TOKENS = 20
 """Most new tokens of an answer if nothing says how many."""
 
@@ -59,6 +84,7 @@ class AnswerSettings(TypedDict, total=False):
             f"Most tokens of the answer; {NEW_TOKENS}, or with --selector as in its run.",
             "T",
             python="The end token is counted in.",
+            panel=Panel.ANSWERS,
         ),
     ]
     chat: Annotated[
@@ -67,6 +93,7 @@ class AnswerSettings(TypedDict, total=False):
             "Put prompts through the tokenizer's chat template, or not; with --selector as in "
             "its run by default.",
             flags=("--chat/--no-chat",),
+            panel=Panel.ANSWERS,
         ),
     ]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
@@ -81,20 +108,35 @@ class CarriedSettings(TypedDict, total=False):
             "attn, ffn, attn_residual or block.",
             "C",
             python='In encoder-decoder models "cross_attn", too.',
+            panel=Panel.CARRIED,
+            known=OF_EVERY_MODEL,
         ),
     ]
-    source: Annotated[int | None, Setting("Layer in aux, from 0; -1 is the last.", "I", read=whole)]
+    source: Annotated[
+        int | None,
+        Setting("Layer in aux, from 0; -1 is the last.", "I", read=whole, panel=Panel.CARRIED),
+    ]
     target: Annotated[
-        int | None, Setting("Layer in main, from 0; -1 is the last.", "J", read=whole)
+        int | None,
+        Setting("Layer in main, from 0; -1 is the last.", "J", read=whole, panel=Panel.CARRIED),
     ]
     preset: Annotated[
         str | None,
-        Setting("Instead of component and layers: understanding, generation or culture.", "NAME"),
+        Setting(
+            "Instead of component and layers: understanding, generation or culture.",
+            "NAME",
+            panel=Panel.CARRIED,
+            known=PRESETS,
+        ),
     ]
     also: Annotated[
         Sequence[TransplantSpec],
         repeated(
-            "One more transplant in the same answer; may be repeated.", "C:I:J", read=transplants
+            "One more transplant in the same answer; may be repeated.",
+            "C:I:J",
+            read=transplants,
+            panel=Panel.CARRIED,
+            rare=True,
         ),
     ]
     strength: Annotated[float, STRENGTH]
@@ -114,15 +156,28 @@ class AboutSettings(TypedDict, total=False):
             "Language of main, for auto; found out by default.",
             "L",
             python="For culture tasks that of aux. None is not known.",
+            panel=Panel.QUESTIONS,
+            rare=True,
         ),
     ]
-    aux_lang: Annotated[str, Setting("Language that auto translates into.", "L", default="en")]
+    aux_lang: Annotated[
+        str,
+        Setting(
+            "Language that auto translates into.",
+            "L",
+            default="en",
+            panel=Panel.QUESTIONS,
+            rare=True,
+        ),
+    ]
     options: Annotated[
         Sequence[str],
         several(
             "With --selector: what an answer may be, as '(1),(2)'.",
             "O,O",
             python="A selector that was fitted on questions with options needs them.",
+            panel=Panel.QUESTIONS,
+            rare=True,
         ),
     ]
 
@@ -137,18 +192,24 @@ class SelectSettings(TypedDict, total=False):
             "C,C",
             flags=("--component",),
             read=_components,
+            panel=Panel.CHOICE,
         ),
     ]
-    tune: Annotated[str, Setting("Split to fit on.", "SPLIT", default="pilot")]
+    tune: Annotated[str, Setting("Split to fit on.", "SPLIT", default="pilot", panel=Panel.CHOICE)]
     test: Annotated[
-        str | None, Setting("Split to test on; the first that can be by default.", "SPLIT")
+        str | None,
+        Setting("Split to test on; the first that can be by default.", "SPLIT", panel=Panel.CHOICE),
     ]
-    seed: Annotated[int, Setting("Of the intervals.", "S", default=0, read=whole)]
+    seed: Annotated[
+        int, Setting("Of the intervals.", "S", default=0, read=whole, panel=Panel.CHOICE, rare=True)
+    ]
     allow_training_data: Annotated[
         bool,
         Setting(
             "Test also on facts and texts of the split to fit on; every figure says so.",
             default=False,
+            panel=Panel.CHOICE,
+            rare=True,
         ),
     ]
 
@@ -182,17 +243,47 @@ class ImproveSettings(TypedDict, total=False):
 
     component: Annotated[
         str | Sequence[str],
-        several("What is carried across: attn and ffn by default.", "C,C", python="Or one."),
+        several(
+            "What is carried across: attn and ffn by default.",
+            "C,C",
+            python="Or one.",
+            panel=Panel.CARRIED,
+        ),
     ]
     seed: Annotated[
-        int, Setting("Of the split, donors, noise and intervals.", "N", default=0, read=whole)
+        int,
+        Setting(
+            "Of the split, donors, noise and intervals.",
+            "N",
+            default=0,
+            read=whole,
+            panel=Panel.CONTROLS,
+            rare=True,
+        ),
     ]
     max_new_tokens: Annotated[
-        int | None, count(f"Most new tokens; the task's by default, {NEW_TOKENS} for prompts.", "T")
+        int | None,
+        count(
+            f"Most new tokens; the task's by default, {NEW_TOKENS} for prompts.",
+            "T",
+            panel=Panel.ANSWERS,
+            rare=True,
+        ),
     ]
-    score_options: Annotated[bool, Setting("Score whole options, beside decoding.", default=False)]
+    score_options: Annotated[
+        bool,
+        Setting(
+            "Score whole options, beside decoding.", default=False, panel=Panel.ANSWERS, rare=True
+        ),
+    ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     anyway: Annotated[
-        bool, Setting("Try pairs even where the model does not know the answers.", default=False)
+        bool,
+        Setting(
+            "Try pairs even where the model does not know the answers.",
+            default=False,
+            panel=Panel.CARRIED,
+            rare=True,
+        ),
     ]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from crosslatent.core.errors import PairError, UsageError
 from crosslatent.core.plugins import CONTROL_KINDS
-from crosslatent.core.settings import Setting
+from crosslatent.core.settings import Panel, Setting
 from crosslatent.core.untrusted import nearest, parse_json
 
 Component = Literal["attn", "ffn", "attn_residual", "block", "cross_attn", "neurons", "heads"]
@@ -254,7 +254,9 @@ def chat_arguments(texts: Iterable[str]) -> dict[str, Any]:
     return arguments
 
 
-CHAT = Setting("Put prompts through the tokenizer's chat template.", default=False)
+CHAT = Setting(
+    "Put prompts through the tokenizer's chat template.", default=False, panel=Panel.ANSWERS
+)
 CHAT_ARGS = Setting(
     "A switch of the chat template, such as enable_thinking=false; may be repeated.",
     "NAME=VALUE",
@@ -262,6 +264,8 @@ CHAT_ARGS = Setting(
     repeated=True,
     read=chat_arguments,
     python='In Python a mapping, such as {"enable_thinking": False}.',
+    panel=Panel.ANSWERS,
+    rare=True,
 )
 """Settings of every command that asks a model."""
 

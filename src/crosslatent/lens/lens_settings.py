@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, cast, get_args
 
 from crosslatent.core.errors import SpaceError, UsageError
-from crosslatent.core.settings import Setting, positive, real, whole
+from crosslatent.core.settings import Panel, Setting, positive, real, whole
 from crosslatent.core.specs import CHAT, CHAT_ARGS
 
 if TYPE_CHECKING:
@@ -27,12 +27,22 @@ class ProbeSpec(TypedDict, total=False):
     """How texts are read and subspaces fitted."""
 
     central: Annotated[
-        str, Setting(help="The language that directions start from.", default="en", metavar="L")
+        str,
+        Setting(
+            help="The language that directions start from.",
+            default="en",
+            metavar="L",
+            panel=Panel.TEXTS,
+        ),
     ]
     rank: Annotated[
         int | None,
         Setting(
-            help="Of the specific subspaces; languages - 1 by default.", metavar="R", read=whole
+            help="Of the specific subspaces; languages - 1 by default.",
+            metavar="R",
+            read=whole,
+            panel=Panel.ANSWERS,
+            rare=True,
         ),
     ]
     pooling: Annotated[
@@ -41,16 +51,32 @@ class ProbeSpec(TypedDict, total=False):
             help="State of the last token, or of all, averaged.",
             default="last",
             metavar="last|mean",
+            panel=Panel.ANSWERS,
+            rare=True,
         ),
     ]
     batch_size: Annotated[
-        int, Setting(help="Texts per forward.", default=16, metavar="N", read=positive)
+        int,
+        Setting(
+            help="Texts per forward.",
+            default=16,
+            metavar="N",
+            read=positive,
+            panel=Panel.MACHINE,
+            rare=True,
+        ),
     ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     max_tokens: Annotated[
         int | None,
-        Setting(help="Cut longer texts; at the model's context.", metavar="N", read=positive),
+        Setting(
+            help="Cut longer texts; at the model's context.",
+            metavar="N",
+            read=positive,
+            panel=Panel.TEXTS,
+            rare=True,
+        ),
     ]
     held_out: Annotated[
         float,
@@ -60,6 +86,8 @@ class ProbeSpec(TypedDict, total=False):
             metavar="SHARE",
             read=real,
             python="The means of the result are over all texts; 0 tests nothing.",
+            panel=Panel.ANSWERS,
+            rare=True,
         ),
     ]
     seed: Annotated[
@@ -70,6 +98,8 @@ class ProbeSpec(TypedDict, total=False):
             metavar="S",
             read=whole,
             python="A text's content decides with it.",
+            panel=Panel.ANSWERS,
+            rare=True,
         ),
     ]
 
@@ -79,7 +109,12 @@ class EvaluationSpec(TypedDict, total=False):
 
     central: Annotated[
         str | None,
-        Setting(help="The central language; that of --space, else English.", metavar="L"),
+        Setting(
+            help="The central language; that of --space, else English.",
+            metavar="L",
+            panel=Panel.QUESTIONS,
+            rare=True,
+        ),
     ]
     rule: Annotated[
         str | None,
@@ -89,26 +124,50 @@ class EvaluationSpec(TypedDict, total=False):
             metavar="RULE",
             python="first_token is the option with the likeliest first token. All rules that fit "
             "are in the rows.",
+            panel=Panel.ANSWERS,
+            rare=True,
         ),
     ]
     max_new_tokens: Annotated[
         int | None,
-        Setting(help="Most new tokens; the task's by default.", metavar="T", read=positive),
+        Setting(
+            help="Most new tokens; the task's by default.",
+            metavar="T",
+            read=positive,
+            panel=Panel.ANSWERS,
+            rare=True,
+        ),
     ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
     seed: Annotated[
-        int, Setting(help="Of the intervals and tests.", default=0, metavar="S", read=whole)
+        int,
+        Setting(
+            help="Of the intervals and tests.",
+            default=0,
+            metavar="S",
+            read=whole,
+            panel=Panel.ANSWERS,
+            rare=True,
+        ),
     ]
     batch_rows: Annotated[
         int | None,
-        Setting(help="Rows per batch; what memory holds by default.", metavar="N", read=positive),
+        Setting(
+            help="Rows per batch; what memory holds by default.",
+            metavar="N",
+            read=positive,
+            panel=Panel.MACHINE,
+            rare=True,
+        ),
     ]
     allow_training_data: Annotated[
         bool,
         Setting(
             help="Evaluate also on what a condition was trained on; every figure says so.",
             default=False,
+            panel=Panel.QUESTIONS,
+            rare=True,
         ),
     ]
 

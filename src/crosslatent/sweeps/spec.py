@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from crosslatent.core.errors import PairError, TaskError, UsageError
-from crosslatent.core.pairs import NONE, PRESET, check_pairs
+from crosslatent.core.pairs import NONE, PRESET, SHAPES, check_pairs
+from crosslatent.core.plugins import CONTROL_KINDS
 from crosslatent.core.settings import (
+    More,
+    Panel,
     Setting,
     count,
     positive,
@@ -23,6 +26,9 @@ from crosslatent.core.specs import (
     AUTO,
     CHAT,
     CHAT_ARGS,
+    OF_EVERY_MODEL,
+    PATHS,
+    PRESETS,
     AsChat,
     Component,
     Pair,
@@ -37,6 +43,11 @@ if TYPE_CHECKING:
     from crosslatent.interventions.intervention import Intervention
 
 
+_ANSWERS: More = {"panel": Panel.ANSWERS, "rare": True}
+_MACHINE: More = {"panel": Panel.MACHINE, "rare": True}
+_OUTPUT: More = {"panel": Panel.OUTPUT, "rare": True}
+
+
 class SweepSpec(TypedDict, total=False):
     """What is carried across."""
 
@@ -46,6 +57,8 @@ class SweepSpec(TypedDict, total=False):
             "What is carried across: attn (default), ffn, attn_residual, block.",
             "C,C",
             python="One or several; none given means the preset's, else attn.",
+            panel=Panel.CARRIED,
+            known=OF_EVERY_MODEL,
         ),
     ]
     pairs: Annotated[
@@ -55,6 +68,8 @@ class SweepSpec(TypedDict, total=False):
             "PAIRS",
             python="Or (source, target) pairs. By default none where conditions are given, and "
             "neither components nor controls.",
+            panel=Panel.CARRIED,
+            known=(*SHAPES, NONE, *(f"{PRESET}{name}" for name in PRESETS)),
         ),
     ]
     conditions: Annotated[
@@ -66,6 +81,8 @@ class SweepSpec(TypedDict, total=False):
             flags=("--condition",),
             python="Or interventions by name. Each is a row of every item, beside the unmodified "
             "model's.",
+            panel=Panel.CARRIED,
+            rare=True,
         ),
     ]
     controls: Annotated[
@@ -74,27 +91,42 @@ class SweepSpec(TypedDict, total=False):
             "shuffled, noise, mean, self, paraphrase; none by default.",
             "C,C",
             python="Registered ones too.",
+            panel=Panel.CONTROLS,
+            known=CONTROL_KINDS,
         ),
     ]
     control_splits: Annotated[
         Sequence[str] | None,
         Setting("Splits whose items get the controls; None for all.", only_python=True),
     ]
-    seed: Annotated[int, Setting("Seed of donors and noise.", "N", default=0, read=whole)]
+    seed: Annotated[
+        int,
+        Setting(
+            "Seed of donors and noise.", "N", default=0, read=whole, panel=Panel.CONTROLS, rare=True
+        ),
+    ]
     max_new_tokens: Annotated[
         int | None,
         count(
-            "Most new tokens; the task's by default.", "T", python="Items without a task have 20."
+            "Most new tokens; the task's by default.",
+            "T",
+            python="Items without a task have 20.",
+            **_ANSWERS,
         ),
     ]
     score_only: Annotated[
-        bool, Setting("No decoding: the likeliest option is the answer.", default=False)
+        bool,
+        Setting("No decoding: the likeliest option is the answer.", default=False, **_ANSWERS),
     ]
-    score_options: Annotated[bool, Setting("Score whole options, beside decoding.", default=False)]
+    score_options: Annotated[
+        bool,
+        Setting("Score whole options, beside decoding.", default=False, **_ANSWERS),
+    ]
     strength: Annotated[float, STRENGTH]
     positions: Annotated[int, POSITIONS]
     exact: Annotated[
-        bool, Setting("Answer near-ties again in float32, one row at a time.", default=False)
+        bool,
+        Setting("Answer near-ties again in float32, one row at a time.", default=False, **_ANSWERS),
     ]
     chat: Annotated[bool, CHAT]
     chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]
@@ -107,10 +139,14 @@ class SweepSpec(TypedDict, total=False):
         ),
     ]
     attribution: Annotated[
-        bool, Setting("Rank all pairs by gradients too, for selectors.", default=False)
+        bool,
+        Setting("Rank all pairs by gradients too, for selectors.", default=False, **_OUTPUT),
     ]
     samples: Annotated[
-        int, Setting("Sample K answers without transplant too.", "K", default=0, read=positive)
+        int,
+        Setting(
+            "Sample K answers without transplant too.", "K", default=0, read=positive, **_OUTPUT
+        ),
     ]
     keep_vectors: Annotated[
         bool,
@@ -118,6 +154,7 @@ class SweepSpec(TypedDict, total=False):
             "Keep the captured vectors too, in safetensors.",
             default=False,
             python="See `Run.vectors`.",
+            **_OUTPUT,
         ),
     ]
 
@@ -131,16 +168,23 @@ class RunSettings(TypedDict, total=False):
             "auto, shared-prefix, expanded-cache or oracle.",
             "PATH",
             default=AUTO,
+            known=(AUTO, *PATHS),
             python="auto is the fastest that passes a trial on the model; oracle answers one row "
             "at a time.",
+            **_MACHINE,
         ),
     ]
     batch_rows: Annotated[
-        int | None, count("Rows per batch; what memory holds by default.", "N", aside=True)
+        int | None,
+        count("Rows per batch; what memory holds by default.", "N", aside=True, **_MACHINE),
     ]
-    new: Annotated[bool, Setting("Start over, also if a run is there.", default=False, aside=True)]
+    new: Annotated[
+        bool,
+        Setting("Start over, also if a run is there.", default=False, aside=True, **_OUTPUT),
+    ]
     strict: Annotated[
-        bool, Setting("Stop if an item cannot be run, instead of noting it.", default=False)
+        bool,
+        Setting("Stop if an item cannot be run, instead of noting it.", default=False, **_OUTPUT),
     ]
 
 
@@ -163,6 +207,7 @@ class WorkerSettings(TypedDict, total=False):
             read=positive,
             aside=True,
             python="With more, each loads the model, and so a sweep is given its folder or name.",
+            **_MACHINE,
         ),
     ]
     ray: Annotated[
@@ -172,6 +217,7 @@ class WorkerSettings(TypedDict, total=False):
             "[ADDRESS]",
             aside=True,
             python='"local" is this machine.',
+            **_MACHINE,
         ),
     ]
     ray_workers: Annotated[
@@ -180,13 +226,19 @@ class WorkerSettings(TypedDict, total=False):
             "Workers of Ray; one per GPU by default, without GPUs one per core and at most four.",
             "N",
             aside=True,
+            **_MACHINE,
         ),
     ]
     ray_gpus: Annotated[
         float | None,
-        Setting("GPUs of each worker of Ray; one by default.", "K", read=_gpus, aside=True),
+        Setting(
+            "GPUs of each worker of Ray; one by default.", "K", read=_gpus, aside=True, **_MACHINE
+        ),
     ]
-    slice_rows: Annotated[int | None, count("Rows that a worker gets at a time.", "N", aside=True)]
+    slice_rows: Annotated[
+        int | None,
+        count("Rows that a worker gets at a time.", "N", aside=True, **_MACHINE),
+    ]
 
 
 def uses_workers(asked: WorkerSettings) -> bool:

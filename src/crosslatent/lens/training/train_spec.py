@@ -15,6 +15,7 @@ from crosslatent.core.errors import UsageError
 from crosslatent.core.settings import (
     NOT_NEGATIVE,
     SHARE,
+    Panel,
     Setting,
     above_zero,
     at_least,
@@ -83,10 +84,17 @@ def _clip(text: str) -> float | None:
     return None if text == "none" else real(text)
 
 
-_COUNT: dict[str, Any] = {"metavar": "N", "read": positive, "valid": at_least(1)}
-_WEIGHT: dict[str, Any] = {"default": 1.0, "metavar": "W", "read": real, "valid": NOT_NEGATIVE}
-_SHARE: dict[str, Any] = {"metavar": "SHARE", "read": real, "valid": SHARE}
-_FACTOR: dict[str, Any] = {"metavar": "X", "read": real, "valid": above_zero()}
+_RARE: dict[str, Any] = {"panel": Panel.TRAINING, "rare": True}
+_COUNT: dict[str, Any] = {**_RARE, "metavar": "N", "read": positive, "valid": at_least(1)}
+_WEIGHT: dict[str, Any] = {
+    **_RARE,
+    "default": 1.0,
+    "metavar": "W",
+    "read": real,
+    "valid": NOT_NEGATIVE,
+}
+_SHARE: dict[str, Any] = {**_RARE, "metavar": "SHARE", "read": real, "valid": SHARE}
+_FACTOR: dict[str, Any] = {**_RARE, "metavar": "X", "read": real, "valid": above_zero()}
 
 
 def _choice(metavar: str, default: str, names: tuple[str, ...]) -> dict[str, Any]:
@@ -132,6 +140,7 @@ class TrainSpec:
         read=_blocks,
         shown="2",
         python="Blocks are counted from 0; negative ones from the end.",
+        panel=Panel.TRAINING,
     )
     at: tuple[Layer, ...] = setting(
         help="Where losses are read: blocks, final, or all.",
@@ -140,6 +149,7 @@ class TrainSpec:
         read=_layers,
         shown=FINAL,
         python="Terms are averaged over them.",
+        **_RARE,
     )
     align: float = setting(help="Weight: bring together what is shared.", **_WEIGHT)
     separate: float = setting(help="Weight: push targets to their place.", **_WEIGHT)
@@ -151,15 +161,18 @@ class TrainSpec:
         read=_strength,
         shown="1",
         python="lambda_l of docs/methods.md; a mapping by language, 1 for those not named.",
+        **_RARE,
     )
-    epochs: int = setting(help="Passes.", default=1, **_COUNT)
+    epochs: int = setting(help="Passes.", default=1, **_COUNT | {"rare": False})
     max_steps: int | None = setting(
         help="Exactly N steps, in place of passes.",
         python="Two objectives with different numbers of rows have the same budget with it.",
         **_COUNT,
     )
     batch_size: int = setting(help="Rows of a batch, over all processes.", default=8, **_COUNT)
-    lr: float = setting(help="Learning rate.", default=1e-5, label="learning rate", **_FACTOR)
+    lr: float = setting(
+        help="Learning rate.", default=1e-5, label="learning rate", **_FACTOR | {"rare": False}
+    )
     weight_decay: float = setting(
         help="Of AdamW.",
         python="Norms and biases have none.",
@@ -167,7 +180,7 @@ class TrainSpec:
     )
     warmup: float = setting(help="Of all steps, with rising rate.", default=0.05, **_SHARE)
     schedule: str = setting(
-        help="After it: cosine, linear or constant.", **_choice("NAME", "cosine", SCHEDULES)
+        help="After it: cosine, linear or constant.", **_choice("NAME", "cosine", SCHEDULES) | _RARE
     )
     accumulate: int = setting(help="Batches of a step.", default=1, **_COUNT)
     clip: float | None = setting(
@@ -191,7 +204,9 @@ class TrainSpec:
         python="Counts for nothing without a folder to keep them in.",
         **_COUNT,
     )
-    max_tokens: int = setting(help="Cut longer texts.", default=512, **_COUNT)
+    max_tokens: int = setting(
+        help="Cut longer texts.", default=512, **_COUNT | {"panel": Panel.TEXTS}
+    )
     chat: bool = field_of(CHAT)
     chat_args: Mapping[str, Any] | None = field_of(CHAT_ARGS)
     clock: str | None = setting(
@@ -202,19 +217,25 @@ class TrainSpec:
     lora: LoraSpec | None = setting(
         help="Train adapters instead of the blocks' own weights.", only_python=True
     )
-    gradient_checkpointing: bool = setting(help="Less memory, more time.", default=False)
+    gradient_checkpointing: bool = setting(
+        help="Less memory, more time.", default=False, panel=Panel.MACHINE, rare=True
+    )
     precision: str = setting(
         help="auto, float32, or bfloat16 (float32 weights).",
         **_choice("P", AUTO, PRECISIONS),
         python="auto is float32 if the model is in float32, else bfloat16.",
+        panel=Panel.MACHINE,
+        rare=True,
     )
     save_dtype: str = setting(
         help="float32; model (the model's own); auto: float32 if it was trained in that.",
         **_choice("T", AUTO, SAVE_DTYPES),
         python="A half precision has no room for small changes. Adapters are in float32.",
+        panel=Panel.OUTPUT,
+        rare=True,
     )
     central_answers: bool = setting(
-        help="With answers: train on the central prompts too.", default=True
+        help="With answers: train on the central prompts too.", default=True, **_RARE
     )
 
     def __post_init__(self) -> None:
