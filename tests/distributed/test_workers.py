@@ -31,6 +31,7 @@ from crosslatent.model import load
 from crosslatent.runs import RunReader
 from crosslatent.runs.reader import read_extra
 from crosslatent.runs.run_folder import RunFolder
+from crosslatent.runs.run_status import read_status
 from crosslatent.runs.schema import KEY, ROWS
 from crosslatent.sweeps import SweepSpec, run_sweep
 from crosslatent.sweeps.prepared import command_line
@@ -117,6 +118,10 @@ def test_two_workers_give_the_rows_of_none(two, folder, alone, tmp_path):
     assert answers[-1].done == answers[-1].total == 6
     assert answers[-1].rows == answers[-1].all_rows == outcome.rows
     assert max(state.workers for state in answers) == 2
+    found = read_status(out)
+    assert answers[-1].unmodified == found.unmodified
+    assert answers[-1].transplanted == found.transplanted
+    assert found.transplanted[1] > found.unmodified[1] == 6
     manifests = [json.loads((path / "run.json").read_text()) for path in (out, alone)]
     for manifest in manifests:
         assert manifest["command"] == manifest["sessions"][0]["command"] == command_line()

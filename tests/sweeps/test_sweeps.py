@@ -15,6 +15,7 @@ import crosslatent as xl
 from crosslatent.core.errors import PairError, RunFolderError, TaskError, UsageError
 from crosslatent.core.specs import CONTROLS
 from crosslatent.runs import RunReader
+from crosslatent.runs.run_status import read_status
 from crosslatent.runs.schema import ITEMS, KEY, ROWS
 from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.tasks import Item, task_of
@@ -123,6 +124,12 @@ def test_an_interrupted_run_resumes_to_the_same_rows(model, task, whole, tmp_pat
     assert sorted({state.done for state in answers}) == list(range(stop_after, 9))
     assert answers[-1].rows == len(table(out)) - len(table(whole)) * stop_after // 8
     assert_same_rows(out, whole)
+    found = read_status(out)
+    assert found.unmodified[1] == 8
+    assert (answers[-1].unmodified, answers[-1].transplanted) == (
+        found.unmodified, found.transplanted,
+    )  # fmt: skip
+    assert answers[0].unmodified[1] >= stop_after
     assert json.loads((out / "run.json").read_text())["status"]["rows"] == len(table(whole))
 
 

@@ -168,8 +168,10 @@ class _Run:
         pieces = cut(ranges, "rows", size)
         left = Counter(row_range.item for piece in pieces for row_range in piece.ranges)
         items = len(self.prepared.grid.items)
-        tracker = Tracker(self.show, items - len(left), items, wanted)
+        before = Counter(self.folder.judged)
+        tracker = Tracker(self.show, items - len(left), items, wanted, before)
         for result in self._done(cut(ranges, "rows", size)):
+            tracker.judged.update(result.part.judged if result.part is not None else ())
             tracker.answered(self.tally.rows, self.pool.size)
             left.subtract(row_range.item for row_range in result.piece.ranges)
             for item in _items(result.piece.ranges):

@@ -7,6 +7,7 @@ import platform
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from crosslatent.runs.run_folder import check_fence, extra_at, part_name
 from crosslatent.runs.run_path import remove, run_path
 from crosslatent.runs.schema import ROWS, ROWS_TABLE, Failure
 from crosslatent.sweeps import SweepPlan, plan_sweep
-from crosslatent.sweeps.bookkeeping import Streak
+from crosslatent.sweeps.bookkeeping import Judged, Streak, judged
 from crosslatent.sweeps.extras import Extra, joined
 from crosslatent.sweeps.prepared import Prepared, prepare
 from crosslatent.sweeps.spec import RunSettings, SweepSpec
@@ -127,12 +128,14 @@ class WrittenPart:
         failures: items that could not be run.
         paths: how rows were computed, and why no faster way was taken.
         seconds: wall time that the work unit took in its worker.
+        judged: how many of the rows are right and wrong, by control.
     """
 
     rows: int
     failures: tuple[Failure, ...]
     paths: tuple[EnginePath, ...]
     seconds: float
+    judged: Judged = field(default_factory=Counter)
 
 
 class Worker:
@@ -246,7 +249,8 @@ class _JobAtWork:
             raise
         self._write(piece, session, [rows])
         failures = tuple(failure for failure in failed if failure is not None)
-        return WrittenPart(len(rows), failures, tuple(paths), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return WrittenPart(len(rows), failures, tuple(paths), seconds, judged(rows))
 
     def _write(self, piece: WorkUnit, session: int, made: Sequence[Extra]) -> None:
         """Write the part of a work unit, unless a later session has taken the folder meanwhile."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -79,6 +80,8 @@ class RunFolder:
         """What else is kept in parts, by name."""
         self._manifest = manifest
         self._lock = lock
+        self.judged = Counter[tuple[str, bool]]()
+        """(Control, right or wrong) -> rows that were there when the folder was opened."""
         self.inventory = self._taken_stock()
         """The rows that were there when the folder was opened."""
 
@@ -203,13 +206,21 @@ class RunFolder:
 
     def _taken_stock(self) -> Inventory:
         """Read every part, set aside what does not count, and count the rest."""
-        counting = Counting()
-        self.set_aside += self.rows.check(counting.add)
+        counting, judged = Counting(), dict[RunPath, Counter[tuple[str, bool]]]()
+
+        def visit(part: RunPath, table: pa.Table) -> None:
+            counting.add(part, table)
+            judged[part] = _judged(table)
+
+        self.set_aside += self.rows.check(visit)
         for part in counting.doubled():
+            del judged[part]
             reason = "it holds rows that another part holds, too"
             self.set_aside.append(self.rows.set_aside(part, DOUBLED, reason))
         for table in self.extras.values():
             self.set_aside += table.check_items()
+        for counts in judged.values():
+            self.judged.update(counts)
         return counting.inventory()
 
 
@@ -324,6 +335,14 @@ def _remove_tables(location: RunPath) -> None:
                 remove(folder / name)
     for name in (*FILE_TABLES, *PART_TABLES):
         remove(location / f"{name}.parquet")
+
+
+def _judged(rows: pa.Table) -> Counter[tuple[str, bool]]:
+    """How many rows are right and wrong, by control; those that are not judged are left out."""
+    plain = pa.table({"control": rows["control"].cast(pa.string()), "correct": rows["correct"]})
+    counted = plain.group_by(["control", "correct"]).aggregate([([], "count_all")]).to_pylist()
+    known = [one for one in counted if one["correct"] is not None]
+    return Counter({(one["control"], one["correct"]): one["count_all"] for one in known})
 
 
 def _by_path(rows: pa.Table) -> dict[str, dict[str, Any]]:

@@ -187,6 +187,12 @@ class Progress:
 
 
 Show = Callable[[Progress], None]
+Judged = Counter[tuple[str, bool]]
+
+
+def judged(rows: Iterable[Mapping[str, Any]]) -> Judged:
+    """How many of some rows (`runs.schema.ROWS`) are right and wrong, by control."""
+    return Counter((row["control"], row["correct"]) for row in rows if row["correct"] is not None)
 
 
 def silent(_state: Progress) -> None:
@@ -202,15 +208,16 @@ class Tracker:
         done: items that an earlier run has finished.
         total: all items.
         all_rows: rows that this run has to answer.
+        judged: (control, right or wrong) -> rows that are answered, those of earlier runs too.
     """
 
     show: Show
     done: int
     total: int
     all_rows: int
+    judged: Judged = field(default_factory=Counter)
     _rows: float = field(default=0.0, init=False)
     _workers: int = field(default=0, init=False)
-    _judged: Counter[tuple[str, bool]] = field(default_factory=Counter, init=False)
     _spent: dict[Stage, float] = field(default_factory=dict, init=False)
     _last_report: float = field(default_factory=time.monotonic, init=False)
 
@@ -223,12 +230,6 @@ class Tracker:
         self._rows, self._workers = rows, workers
         self._tell("answer", self.done, self.total)
 
-    def judged(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """These rows have been answered, as `runs.schema.ROWS` has them."""
-        self._judged.update(
-            (row["control"], row["correct"]) for row in rows if row["correct"] is not None
-        )
-
     def finished(self) -> None:
         """One more item has all its rows."""
         self.done += 1
@@ -239,7 +240,7 @@ class Tracker:
         now = time.monotonic()
         self._spent[stage] = seconds = self._spent.get(stage, 0.0) + now - self._last_report
         self._last_report = now
-        right = {name: self._judged[name, True] for name in ("vanilla", "none")}
-        shares = [(n, n + self._judged[name, False]) for name, n in right.items()]
+        right = {name: self.judged[name, True] for name in ("vanilla", "none")}
+        shares = [(n, n + self.judged[name, False]) for name, n in right.items()]
         counts = (self._rows, self.all_rows, seconds, self._workers)
         self.show(Progress(stage, done, total, *counts, *shares))

@@ -28,6 +28,7 @@ from crosslatent.sweeps.bookkeeping import (
     Tally,
     Tracker,
     check_strict,
+    judged,
     silent,
 )
 from crosslatent.sweeps.extras import ITEMS_TOGETHER
@@ -163,13 +164,14 @@ class _Run:
         left = Counter(row_range.item for row_range in ranges)
         items = len(self.prepared.grid.items)
         wanted = sum(len(row_range.places) for row_range in ranges)
-        tracker = Tracker(self.show, items - len(left), items, wanted)
+        before = Counter(self.folder.judged)
+        tracker = Tracker(self.show, items - len(left), items, wanted, before)
         worker = RowWorker(self.plan, path, batch_rows, tracker.captured)
         with _Parts(self.folder, self.part_seconds) as parts:
             for done in worker.answer(ranges, tracker.answered):
                 self.tally.fail([done.failure])
                 self.tally.add(len(done.rows), done.paths)
-                tracker.judged(done.rows)
+                tracker.judged.update(judged(done.rows))
                 parts.add(done.rows)
                 left[done.row_range.item] -= 1
                 if not left[done.row_range.item] and done.rows:
