@@ -51,3 +51,12 @@ def test_the_estimate_says_how_it_was_measured(plan):
     assert "64 rows were answered in 2 s" in "\n".join(cost.lines())
     assert json.loads(json.dumps(cost.to_dict()))["trial"]["high"] == 200.0
     assert "not measured" in "\n".join(estimate(plan).lines())
+
+
+def test_the_estimate_names_the_work_that_it_did_not_time(plan):
+    more = SweepSpec(component="ffn", attribution=True, samples=2, max_new_tokens=2)
+    cost = estimate(plan_sweep(plan.model, plan.task, more), Trial(64, 2.0, 90.0, 200.0))
+    assert "answered in 2 s), and the work of --attribution and --samples" in "\n".join(
+        cost.lines()
+    )
+    assert cost.to_dict()["untimed"] == ("attribution", "samples")

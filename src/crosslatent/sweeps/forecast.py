@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from crosslatent.core import costs
 from crosslatent.core.specs import AUTO
@@ -74,6 +74,12 @@ def tried(
 
 _MORE = 1.6
 """A sweep takes up to so much longer than its rows alone: it writes, and reads pools for means."""
+_BESIDE: tuple[Literal["attribution", "samples", "keep_vectors"], ...] = (
+    "attribution",
+    "samples",
+    "keep_vectors",
+)
+"""Settings that ask for work beside the rows, which no trial times."""
 _ROWS, _ITEMS = 4, 16
 """Rows of an item in the first try of a trial, and items that tries take turns with."""
 
@@ -101,6 +107,7 @@ class SweepCost:
         parameters: of the model; a token costs about twice as many floating-point operations.
         storage: of the rows, on disk.
         trial: some rows that were answered; None without one.
+        untimed: settings whose work beside the rows is in no figure of time.
     """
 
     items: int
@@ -110,6 +117,7 @@ class SweepCost:
     parameters: int
     storage: costs.Storage
     trial: Trial | None = None
+    untimed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -127,6 +135,8 @@ class SweepCost:
                 f"{costs.duration(took.low)} to {costs.duration(took.high)} in one process of this "
                 f"machine, as it is now ({took.rows:,} rows were answered in {took.seconds:.0f} s)"
             )
+            more = " and ".join(f"--{name.replace('_', '-')}" for name in self.untimed)
+            pace += f", and the work of {more}" if more else ""
         return [
             f"items   {self.items:,}",
             f"rows    up to {self.rows:,}",
@@ -155,6 +165,7 @@ def estimate(plan: SweepPlan, trial: Trial | None = None) -> SweepCost:
             sum(n_options) / len(n_options),
             scored=plan.scoring,
         ),
+        untimed=tuple(name for name in _BESIDE if plan.spec[name]),
         trial=trial,
     )
 
