@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SECONDS_PER_LINE = 15.0
 """Between two lines, where there is no bar."""
+_SECONDS_PER_PICTURE, _IN_CELL = 0.25, 25
+"""Between two states in a notebook, and characters of its bar."""
 
 
 def say(message: str) -> None:
@@ -78,6 +81,36 @@ def fitting(words: str, room: int) -> str:
 
 
 @contextmanager
+def _in_cell(pace: Callable[[Any], tuple[float, str]]) -> Iterator[Callable[[str, Any], None]]:
+    """Yield what shows states in an output of a notebook's cell, which each one replaces.
+
+    Rich needs ipywidgets for that, which most notebooks lack.
+    """
+    from IPython.display import display
+
+    lines: dict[str, str] = {}
+    output: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    drawn = 0.0
+
+    def draw() -> None:
+        nonlocal drawn
+        drawn = time.monotonic()
+        output.update({"text/plain": "\n".join(lines.values())}, raw=True)
+
+    def show_text(label: str, state: Any) -> None:
+        share, words = pace(state)
+        done = round(share * _IN_CELL)
+        lines[label] = shown(f"{label} {'━' * done}{'┄' * (_IN_CELL - done)} {words}")
+        if time.monotonic() - drawn > _SECONDS_PER_PICTURE:
+            draw()
+
+    try:
+        yield show_text
+    finally:
+        draw()
+
+
+@contextmanager
 def told(progress: Callable[..., None] | bool | None, *label: str) -> Iterator[Any]:
     """Yield what shows the progress that is asked for.
 
@@ -112,7 +145,11 @@ def progresses(
         quiet: show nothing.
     """
     screen = None if quiet else console(stderr=True)
-    if screen is None or not (sys.stderr.isatty() or screen.is_jupyter):
+    if screen is not None and screen.is_jupyter:
+        with _in_cell(pace) as show_text:
+            yield show_text
+        return
+    if screen is None or not sys.stderr.isatty():
         shown_at: dict[tuple[str, str], float] = {}
 
         def show_line(label: str, state: Any) -> None:
@@ -137,7 +174,7 @@ def progresses(
             if label not in jobs:
                 jobs[label] = bars.add_task(label, total=1.0, pace="")
             share, words = pace(state)
-            room = screen.width - len(label) - wide - 3
+            room = screen.width - max(map(len, jobs)) - wide - 3
             bars.update(jobs[label], completed=share, pace=fitting(words, room))
 
         yield show_bar
