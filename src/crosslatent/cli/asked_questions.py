@@ -68,7 +68,7 @@ class _Sources(TypedDict, total=False):
     prompts: Annotated[
         Path | None,
         path(
-            "Instead of a task: JSON Lines with id, main, aux, maybe answer.",
+            "Instead of a task: JSON Lines, JSON, CSV or TSV with main, aux, maybe answer.",
             "FILE",
             panel=Panel.QUESTIONS,
         ),

@@ -249,7 +249,11 @@ def answer(
     ],
     prompts: Annotated[
         Path,
-        needed("JSON Lines with main, aux, and options if any.", "FILE", panel=Panel.QUESTIONS),
+        needed(
+            "JSON Lines, JSON, CSV or TSV with main, aux, and options if any.",
+            "FILE",
+            panel=Panel.QUESTIONS,
+        ),
     ],
     out: Annotated[
         Path, needed("JSON Lines of answers; repeat to resume.", "FILE", panel=Panel.OUTPUT)
