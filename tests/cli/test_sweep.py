@@ -386,7 +386,7 @@ def test_the_tracker_counts_right_answers(sweep, tmp_path, monkeypatch):
     states = []
     monkeypatch.setattr(
         "crosslatent.sweeps.sweep_run.Tracker.finished",
-        lambda tracker: states.append(dict(tracker._judged)),
+        lambda tracker: states.append(dict(tracker.judged)),
     )
     sweep("--pairs=0:0,1:1")
     with RunReader(tmp_path / "run").connect() as rows:
