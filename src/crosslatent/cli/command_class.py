@@ -7,6 +7,7 @@ Help in panels with two examples, rare options with ``--help-all`` alone, each o
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -138,14 +139,13 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help: its rare options with ``--help-all`` alone, then the examples."""
-        from rich.markup import escape
-
         rare = sum(_is_hidden(one) for one in self.params)
         name = ctx.command_path.partition(" ")[2]
         examples = "\n".join(["Examples:", *map(lines_of, EXAMPLES[name])])
         more = f"{rare} more options: {ctx.command_path} --help-all" if rare else ""
-        self.epilog = escape("\n\n".join(filter(None, [examples, more])))
         super().format_help(ctx, formatter)
+        # An epilog of Typer would join the lines of an example, in some versions.
+        print(textwrap.indent("\n\n".join(filter(None, [examples, more])), " ") + "\n")
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Commands and all options, rare ones too."""
