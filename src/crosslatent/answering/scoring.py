@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,8 @@ class ItemScorer:
     not asked for: they decide nothing, but say how likely the gold one and the named one were."""
     spelled: SpelledAnswers | None = None
     """The answers as token ids after the prompt; None for `main` as it is, as plain text."""
+    read: Callable[[str], str] | None = None
+    """The part of an output that is judged; None for all of it."""
     watch: list[int] = field(init=False)
     continuations: tuple[tuple[int, ...], ...] = field(init=False, default=())
     _starts: dict[str, list[int]] = field(init=False)
@@ -215,10 +217,11 @@ class ItemScorer:
             return JudgedOutput({}, {}, None)
         if output not in self._judged:
             rules = sorted({self.rule, *applicable_rules(self.item)})
+            said = output if self.read is None else self.read(output)
             self._judged[output] = JudgedOutput(
-                verdicts={name: RULES[name].judge(output, self.item) for name in rules},
-                scores=self._graded(MetricInput(output), "output"),
-                lang=identify(output),
+                verdicts={name: RULES[name].judge(said, self.item) for name in rules},
+                scores=self._graded(MetricInput(said), "output"),
+                lang=identify(said),
             )
         return self._judged[output]
 
