@@ -1,8 +1,9 @@
 """Kinds by name: those of this package, those registered by a decorator, those of other packages.
 
 A kind is a class, or a function that a decorator has wrapped. One of this package is one file,
-called as it is registered (some sorts have hyphens in names), in the folder of its sort; short functions share the module of their
-sort. Other packages name theirs as entry points. Nothing is imported before a kind is asked for.
+called as it is registered (some sorts have hyphens in names), in the folder of its sort; short
+functions share the module of their sort. Other packages name theirs as entry points. Nothing is
+imported before a kind is asked for.
 """
 
 from __future__ import annotations
