@@ -13,6 +13,7 @@ from crosslatent.core.settings import (
     Panel,
     Setting,
     count,
+    one_of,
     positive,
     real,
     repeated,
@@ -287,3 +288,77 @@ class ImproveSettings(TypedDict, total=False):
             rare=True,
         ),
     ]
+
+
+COMPARE_MARKER = "compare.json"
+"""What an earlier `compare` leaves behind first: its settings, and which questions and model."""
+
+
+class CompareSettings(TypedDict, total=False):
+    """Which methods are compared, and how questions are answered."""
+
+    methods: Annotated[
+        Sequence[str],
+        several(
+            "Which methods; all by default. A name such as transplant means all that begin so.",
+            "M,M",
+            python="Names of `crosslatent.methods.method.METHODS`.",
+            panel=Panel.CONDITIONS,
+        ),
+    ]
+    quick: Annotated[
+        bool,
+        Setting(
+            "Fewer settings, one seed, shorter training: a first look.",
+            default=False,
+            panel=Panel.CONDITIONS,
+        ),
+    ]
+    seeds: Annotated[
+        int,
+        Setting(
+            "How many seeds for what trains or draws.",
+            "N",
+            default=3,
+            read=positive,
+            panel=Panel.TRAINING,
+        ),
+    ]
+    ranking: Annotated[
+        str,
+        Setting(
+            "leagues: one ranking for each league. There is no other, since they are given unlike "
+            "information.",
+            "leagues",
+            default="leagues",
+            valid=one_of("leagues"),
+            panel=Panel.OUTPUT,
+            rare=True,
+        ),
+    ]
+    seed: Annotated[
+        int,
+        Setting(
+            "Of the split, of what is drawn, and of intervals.",
+            "N",
+            default=0,
+            read=whole,
+            panel=Panel.CHOICE,
+            rare=True,
+        ),
+    ]
+    max_new_tokens: Annotated[
+        int | None,
+        count(
+            f"Most new tokens; the task's by default, {NEW_TOKENS} for prompts.",
+            "T",
+            panel=Panel.ANSWERS,
+            rare=True,
+        ),
+    ]
+    batch_rows: Annotated[
+        int | None,
+        count("Rows per batch; what memory holds by default.", "N", panel=Panel.MACHINE, rare=True),
+    ]
+    chat: Annotated[bool, CHAT]
+    chat_args: Annotated[Mapping[str, Any] | None, CHAT_ARGS]

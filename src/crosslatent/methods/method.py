@@ -7,23 +7,29 @@ method is one registered class in one file.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from crosslatent.answering.ask import Prompted, ask
+from crosslatent.answering.ask import JudgedRow, Prompted, ask
 from crosslatent.answering.scoring import ItemScorer
 from crosslatent.core.plugins import Registry
-from crosslatent.core.specs import AsChat
+from crosslatent.core.specs import AsChat, Component, TransplantSpec
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.model.prompts import encode_many
+from crosslatent.runs.schema import RowKey
+from crosslatent.sweeps.control import Donors
 from crosslatent.sweeps.tokens import PromptTokens
+from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item, Task
 
 if TYPE_CHECKING:
+    from crosslatent.analysis.data import RunData
     from crosslatent.model import Model
+    from crosslatent.selectors.division import Division
+    from crosslatent.translate import Translator
 
 League = Literal["given", "made", "none"]
 """What a method has of the English counterpart of the question that it answers: it is given it,
@@ -31,6 +37,9 @@ it makes its own, or it has none."""
 
 Settings = Mapping[str, Any]
 """One configuration of a method: plain data."""
+
+CARRIED: tuple[Component, ...] = ("attn", "ffn")
+"""What transplants carry here."""
 
 _Kind = TypeVar("_Kind", bound="type[Method]")
 
@@ -46,10 +55,11 @@ class Bench:
         new_tokens: most new tokens of an answer.
         chat: whether prompts go through the chat template.
         texts: further texts by language, for what learns without labels.
-        translate: makes English prompts of prompts (text, language -> text); None without a
-            translator.
+        items: all questions of the comparison, those to learn from included; donors of vectors.
+        translator: what makes counterparts; None without one.
         quick: fewer configurations and shorter training.
         batch_rows: rows per batch; None for what memory holds.
+        kept: vectors that were asked for.
     """
 
     model: Model
@@ -58,9 +68,11 @@ class Bench:
     new_tokens: int
     chat: AsChat = False
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    translate: Callable[[str, str], str] | None = None
+    items: tuple[Item, ...] = ()
+    translator: Translator | None = None
     quick: bool = False
     batch_rows: int | None = None
+    kept: dict[int, Vectors] = field(default_factory=dict, repr=False)
 
     def learning_from(self, items: Sequence[Item]) -> Bench:
         """The same with other questions to learn from."""
@@ -82,6 +94,15 @@ class Bench:
         found = encode_many(self.model, [Prompt(text) for text in prompts], chat=self.chat)
         return [tuple(ids) for ids in found]
 
+    def vectors(self, items: Sequence[Item]) -> Vectors:
+        """Vectors of the counterparts of questions; those of `items` are the same as a sweep's."""
+        name = hash(tuple((item.id, item.aux) for item in items))
+        if name not in self.kept:
+            asked = self.tokens(items)
+            able = [item for item in items if item.aux and item.id in asked]
+            self.kept[name] = Vectors(self.model, Donors(able), asked, CARRIED)
+        return self.kept[name]
+
     def tokens(self, items: Sequence[Item], new_tokens: int | None = None) -> PromptTokens:
         """Token ids of questions; `failures` has those that the model cannot take."""
         return PromptTokens(
@@ -91,8 +112,10 @@ class Bench:
             chat=self.chat,
         )
 
-    def scorer(self, item: Item, tokens: PromptTokens) -> ItemScorer:
-        """What judges an answer to a question's main prompt."""
+    def scorer(
+        self, item: Item, tokens: PromptTokens, read: Callable[[str], str] | None = None
+    ) -> ItemScorer:
+        """What judges an answer to a question's main prompt, or the part of it that is read."""
         return ItemScorer(
             self.model,
             item,
@@ -100,6 +123,7 @@ class Bench:
             self.task.metric,
             plain=self.new_tokens,
             spelled=tokens.answers[item.id].main,
+            read=read,
         )
 
 
@@ -119,21 +143,41 @@ class MethodAnswer:
     tokens: int = 0
     failure: str = ""
 
+    @classmethod
+    def of(cls, item: Item, judged: JudgedRow, tokens: int) -> MethodAnswer:
+        """An answer of the engine."""
+        record = {**judged.record, "path": judged.path, "seconds": judged.seconds}
+        return cls(item.id, record, tokens)
+
 
 class Way:
     """A method that is ready to answer questions of some languages.
 
     Attributes:
+        edits_only: it asks the question's own prompt of the model as it is, under `edits`: then
+            many such ways are answered together.
+        key: of its rows, where they are those of a sweep; None for a condition of its own.
         trained: numbers that were learnt.
         labelled: questions whose gold answers were used, to learn from.
         unlabelled: tokens of texts that were learnt from without labels.
         notes: what its results must be read with.
     """
 
+    edits_only: bool = False
+    key: RowKey | None = None
     trained: int = 0
     labelled: int = 0
     unlabelled: int = 0
     notes: tuple[str, ...] = ()
+
+    def prepare(self, items: Sequence[Item], /) -> Mapping[str, str]:
+        """Get ready for some questions, before any other call for them.
+
+        Returns:
+            Id of a question -> why it cannot be asked.
+        """
+        del items
+        return {}
 
     def asked(self, item: Item, /) -> Item:
         """The question as it is asked: its `main` is the prompt, and its `answer` judges."""
@@ -172,32 +216,72 @@ class Way:
             items: the questions.
             advance: gets how many have been answered.
         """
-        asked = [self.asked(item) for item in items]
+        unable = self.prepare(items)
+        asked = {item.id: self.asked(item) for item in items if item.id not in unable}
         with self.installed():
-            tokens = bench.tokens(asked, self.new_tokens(bench))
-            taken = [
-                (item, one) for item, one in zip(items, asked, strict=True) if one.id in tokens
-            ]
+            tokens = bench.tokens(list(asked.values()), self.new_tokens(bench))
+            unable = {**unable, **tokens.failures}
+            taken = [item for item in items if item.id not in unable]
             found = ask(
                 bench.model,
-                [self._prompted(bench, tokens, *both) for both in taken],
+                [
+                    Prompted(
+                        tuple(tokens[item.id].main),
+                        (self.edits(item),),
+                        bench.scorer(asked[item.id], tokens, self.read),
+                    )
+                    for item in taken
+                ],
                 max_new_tokens=self.new_tokens(bench),
                 batch_rows=bench.batch_rows,
                 advance=advance,
             )
-            for item, one in zip(items, asked, strict=True):
-                if one.id not in tokens:
-                    yield MethodAnswer(item.id, failure=tokens.failures[one.id])
-                    continue
-                (judged,) = next(found)
-                record = {**judged.record, "path": judged.path, "seconds": judged.seconds}
-                read = tokens.ends[one.id].main_length + len(judged.decoded.ids)
-                yield MethodAnswer(item.id, record, read + self.extra_tokens(item))
+            for item in items:
+                if item.id in unable:
+                    yield MethodAnswer(item.id, failure=unable[item.id])
+                else:
+                    (judged,) = next(found)
+                    read = tokens.ends[item.id].main_length + len(judged.decoded.ids)
+                    yield MethodAnswer.of(item, judged, read + self.extra_tokens(item))
 
-    def _prompted(self, bench: Bench, tokens: PromptTokens, item: Item, asked: Item) -> Prompted:
-        scorer = bench.scorer(asked, tokens)
-        scorer.read = self.read
-        return Prompted(tuple(tokens[asked.id].main), (self.edits(item),), scorer)
+
+def answer_together(
+    bench: Bench, ways: Sequence[Way], items: Sequence[Item], advance: Callable[[float], None]
+) -> Iterator[list[MethodAnswer]]:
+    """Answers to questions by several ways that edit only; each prompt is read once.
+
+    Yields:
+        For each question, in their order, the answer of each way.
+    """
+    unable: dict[str, str] = {}
+    for way in ways:
+        unable |= way.prepare(items)
+    tokens = bench.tokens([item for item in items if item.id not in unable])
+    unable |= tokens.failures
+    taken = [item for item in items if item.id not in unable]
+    found = ask(
+        bench.model,
+        (
+            Prompted(
+                tuple(tokens[item.id].main),
+                tuple(way.edits(item) for way in ways),
+                bench.scorer(item, tokens),
+            )
+            for item in taken
+        ),
+        max_new_tokens=bench.new_tokens,
+        batch_rows=bench.batch_rows,
+        advance=advance,
+    )
+    for item in items:
+        if item.id in unable:
+            yield [MethodAnswer(item.id, failure=unable[item.id]) for _ in ways]
+            continue
+        read = tokens.ends[item.id].main_length
+        yield [
+            MethodAnswer.of(item, judged, read + len(judged.decoded.ids) + way.extra_tokens(item))
+            for way, judged in zip(ways, next(found), strict=True)
+        ]
 
 
 class Method(ABC):
@@ -234,7 +318,17 @@ class Method(ABC):
         del bench
         return ({},)
 
-    @abstractmethod
+    def by_rows(self, data: RunData, division: Division, seed: int) -> RowChoice | None:
+        """How it chooses among rows that the run folder has; None for a method that answers itself.
+
+        Args:
+            data: the run folder, with the rows of the questions to choose on.
+            division: which these are, and which it is tested on.
+            seed: of folds.
+        """
+        del data, division, seed
+        return None
+
     def fit(self, bench: Bench, langs: Sequence[str], settings: Settings, seed: int) -> Way:
         """Learn what there is to learn, and be ready to answer.
 
@@ -248,6 +342,23 @@ class Method(ABC):
             CrosslatentError: it cannot be learnt from these questions; the method is then a row
                 with this reason.
         """
+        del bench, langs, settings, seed
+        return Way()
+
+
+@dataclass(frozen=True, slots=True)
+class RowChoice:
+    """A choice among rows.
+
+    Attributes:
+        pairs: transplants whose rows it needs of the questions that it is tested on.
+        choose: from the run folder with these rows, the row of each question, as far as known.
+        cost: unmodified answers that one answer costs.
+    """
+
+    pairs: tuple[TransplantSpec, ...]
+    choose: Callable[[RunData], Mapping[str, RowKey]]
+    cost: float
 
 
 METHODS: Registry[type[Method]] = Registry(

@@ -1,0 +1,543 @@
+"""Methods of a comparison, scored from its run folder: gains, intervals, tests, English, price.
+
+Every method is compared with the unmodified model on the same questions; p-values are corrected
+for all methods (Holm). Intervals resample facts, and seeds where a method has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from crosslatent.analysis.inference import LEVEL
+from crosslatent.core.errors import RunFolderError
+from crosslatent.core.languages import can_identify, same_language
+from crosslatent.runs.schema import RowKey
+from crosslatent.stats import (
+    Estimate,
+    Floats,
+    cluster_permutation,
+    clustered_mean,
+    holm,
+    paired_difference,
+)
+
+if TYPE_CHECKING:
+    from crosslatent.runs.reader import RunReader
+
+LEAGUES = ("given", "made", "none")
+LEAGUE_TITLES = {
+    "given": "Given the English prompt of the same question",
+    "made": "Makes its own English prompt",
+    "none": "Without an English prompt",
+}
+VANILLA = "vanilla"
+MARGIN = 0.02
+"""Of non-inferiority in English: 2 points."""
+_ONE_SIDED = 0.90
+"""Confidence of a two-sided interval whose ends are one-sided at 95 %."""
+_RESAMPLES = 2000
+_BOTH = "percentile bootstrap over facts and seeds"
+
+Kept = Literal["kept", "lost", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRows:
+    """The test answers of every method.
+
+    Attributes:
+        records: what the run folder says of each method, by name.
+        items: ids of the questions.
+        langs, clusters: of each.
+        right: name -> 1, 0 or NaN (not known), shape (items, seeds).
+        faithful: name -> the answer is in the language of the question, likewise.
+        named: name -> the output names an answer, likewise.
+        english: name -> right in English, likewise; without methods that cannot be asked.
+        luck: probability that at least one of `attempts` samples of the unmodified model is the
+            gold option, (items,); NaN where it is not known.
+        attempts: transplants that were tried on the pilot.
+        seconds: name -> seconds of wall time of an answer, mean.
+    """
+
+    records: Mapping[str, Mapping[str, Any]]
+    items: tuple[str, ...]
+    langs: tuple[str, ...]
+    clusters: tuple[str, ...]
+    right: Mapping[str, Floats]
+    faithful: Mapping[str, Floats]
+    named: Mapping[str, Floats]
+    english: Mapping[str, Floats]
+    luck: Floats
+    attempts: int
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodScore:
+    """One method on the test questions.
+
+    Attributes:
+        reason: why it has no figures; then all estimates are None.
+        accuracy: share of right answers; `change`: minus the unmodified model's, same questions.
+        p_value: of the change; `holm`: corrected for all methods. None if nothing changed.
+        repaired, broken: wrong -> right and right -> wrong, of the first seed.
+        by_language: change in each language.
+        english: accuracy on the English prompts; `english_change`: minus the unmodified model's.
+        kept: whether English accuracy is within `MARGIN`, one-sided at 95 %.
+        fidelity: share of answers in the language of the question.
+        unnamed: share of answers that name no option.
+        behind: the best of its league minus it; None for the best, and where there is none.
+        relative_tokens: tokens through the model for an answer, relative to the unmodified model.
+    """
+
+    name: str
+    title: str
+    league: str
+    about: str
+    source: str
+    reason: str = ""
+    accuracy: Estimate | None = None
+    change: Estimate | None = None
+    p_value: float | None = None
+    holm: float | None = None
+    repaired: int = 0
+    broken: int = 0
+    by_language: Mapping[str, Estimate] = field(default_factory=dict)
+    english: Estimate | None = None
+    english_change: Estimate | None = None
+    kept: Kept | None = None
+    fidelity: Estimate | None = None
+    unnamed: float | None = None
+    behind: Estimate | None = None
+    seeds: int = 1
+    tried: int = 0
+    chosen: Sequence[Mapping[str, Any]] = ()
+    fit_seconds: float | None = None
+    answer_seconds: float | None = None
+    tokens: float | None = None
+    relative_tokens: float | None = None
+    trained: int = 0
+    labelled: int = 0
+    unlabelled: int = 0
+    left_out: int = 0
+    notes: Sequence[str] = ()
+
+    @property
+    def is_better(self) -> bool:
+        """Shown to be better than the unmodified model."""
+        below = self.holm is not None and self.holm < LEVEL
+        return below and self.change is not None and self.change.above_zero
+
+    @property
+    def is_worse(self) -> bool:
+        """Shown to be worse."""
+        below = self.holm is not None and self.holm < LEVEL
+        return below and self.change is not None and self.change.below_zero
+
+
+@dataclass(frozen=True, slots=True)
+class MethodTable:
+    """All methods.
+
+    Attributes:
+        title: of the task; `model`: its name.
+        scores: in the order of leagues, best first.
+        questions, facts: that were tested on.
+        pass_at: share of questions that luck would solve in as many attempts as transplants were
+            tried: at least one of so many samples of the unmodified model is right.
+        attempts: how many these are.
+    """
+
+    title: str
+    model: str
+    languages: tuple[str, ...]
+    scores: tuple[MethodScore, ...]
+    questions: int
+    facts: int
+    pass_at: Estimate | None
+    attempts: int
+    seed: int
+
+    head = ("method", "league", "accuracy", "change", "p (Holm)", "English", "tokens")
+
+    def score(self, name: str) -> MethodScore:
+        """One method.
+
+        Raises:
+            KeyError: it was not compared.
+        """
+        for one in self.scores:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
+    def of(self, league: str) -> list[MethodScore]:
+        """A league, best first; those without figures last."""
+        return [one for one in self.scores if one.league == league]
+
+    def best(self, league: str) -> MethodScore | None:
+        """The most accurate of those that are shown to be better than the unmodified model."""
+        better = [one for one in self.of(league) if one.is_better]
+        return better[0] if better else None
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """The table as texts."""
+        return [_line(one) for one in self.scores]
+
+    def sentences(self) -> list[str]:
+        """What can be said, one sentence a league."""
+        return [sentence for league in LEAGUES for sentence in self._said(league)]
+
+    def _said(self, league: str) -> Iterator[str]:
+        of_league = [one for one in self.of(league) if one.name != VANILLA and not one.reason]
+        if not of_league:
+            return
+        best, vanilla = self.best(league), self.score(VANILLA).accuracy
+        title = LEAGUE_TITLES[league]
+        if best is None or best.accuracy is None or vanilla is None:
+            yield f"{title}: no method is shown to be better than the unmodified model."
+            return
+        yield (
+            f"{title}: {best.title} is right on {_percent(best.accuracy.value)} of the questions, "
+            f"the unmodified model on {_percent(vanilla.value)} ({_points(best.change)})."
+        )
+        alike = [
+            one.title
+            for one in of_league
+            if one.behind is not None and not one.behind.above_zero and one.is_better
+        ]
+        if alike:
+            yield f"Not told apart from it: {', '.join(alike)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "sentences": self.sentences()}
+
+
+def _line(one: MethodScore) -> tuple[str, ...]:
+    if one.reason or one.accuracy is None:
+        return (one.title, one.league, "-", one.reason, "", "", "")
+    english = "-" if one.english is None else _percent(one.english.value)
+    verdict = f" ({one.kept})" if one.kept else ""
+    return (
+        one.title,
+        one.league,
+        _percent(one.accuracy.value),
+        "" if one.name == VANILLA else _points(one.change),
+        "" if one.holm is None else f"{one.holm:.3f}",
+        f"{english}{verdict}",
+        "" if one.relative_tokens is None else f"{one.relative_tokens:.1f}x",
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _points(change: Estimate | None) -> str:
+    if change is None or change.value is None:
+        return "-"
+    low, high = change.low, change.high
+    ends = "" if low is None or high is None else f", {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{100 * change.value:+.1f} points{ends}"
+
+
+def score_methods(reader: RunReader, seed: int = 0) -> MethodTable:
+    """The methods of a comparison.
+
+    Args:
+        reader: its run folder.
+        seed: of intervals and tests.
+
+    Raises:
+        RunFolderError: the folder is none of a comparison, or it is not complete.
+    """
+    return table_of_methods(read_methods(reader), reader.manifest, seed)
+
+
+_ROWS = """
+SELECT item, control, stratum, component, source, target, condition, correct, output_lang,
+       prediction, gold_score, seconds, lang
+FROM rows WHERE item IN (SELECT unnest($items::VARCHAR[]))
+"""
+_Row = tuple[Any, ...]
+
+
+def read_methods(reader: RunReader) -> MethodRows:
+    """The test answers of a comparison's methods.
+
+    Raises:
+        RunFolderError: see `score_methods`.
+    """
+    status = reader.manifest.get("status") or {}
+    if "methods" not in status:
+        raise RunFolderError(
+            f"{str(reader.path)!r} is not the run folder of a finished comparison of methods: give "
+            "the folder that `crosslatent compare` wrote, or run it again to the end."
+        )
+    parts: list[list[str]] = status["parts"]
+    tested = [one for part in parts for one in part]
+    con = reader.connect()
+    wanted = [*tested, *(f"{one}@en" for one in tested)]
+    found: dict[RowKey, dict[str, _Row]] = {}
+    for item, *rest in con.execute(_ROWS, {"items": wanted}).fetchall():
+        found.setdefault(RowKey(*rest[:6]), {})[item] = tuple(rest[6:])
+    rows = con.execute(
+        "SELECT item, lang, cluster FROM items WHERE item IN (SELECT unnest($1::VARCHAR[])) "
+        "ORDER BY item",
+        [tested],
+    ).fetchall()
+    part_of = {one: place for place, part in enumerate(parts) for one in part}
+    return _Reading(status["methods"], found, rows, part_of).rows()
+
+
+class _Reading:
+    """Rows of a run folder, sorted by method."""
+
+    def __init__(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        found: Mapping[RowKey, Mapping[str, _Row]],
+        items: Sequence[tuple[str, str, str]],
+        part_of: Mapping[str, int],
+    ) -> None:
+        self.records = {record["name"]: record for record in records}
+        self.found, self.items, self.part_of = found, items, part_of
+
+    def rows(self) -> MethodRows:
+        """Everything."""
+        shown = [name for name, record in self.records.items() if not record["reason"]]
+        pilot = self.records.get("transplant-pilot", {})
+        attempts = int(pilot.get("tried") or 0)
+        english = {name: self._values(name, _right, "@en") for name in shown}
+        return MethodRows(
+            records=self.records,
+            items=tuple(one for one, *_ in self.items),
+            langs=tuple(lang for _, lang, _ in self.items),
+            clusters=tuple(cluster for *_, cluster in self.items),
+            right={name: self._values(name, _right) for name in shown},
+            faithful={name: self._values(name, _faithful) for name in shown},
+            named={name: self._values(name, _named) for name in shown},
+            english={n: values for n, values in english.items() if not np.isnan(values).all()},
+            luck=self._luck(attempts),
+            attempts=attempts,
+            seconds={name: float(np.nanmean(self._values(name, _seconds))) for name in shown},
+        )
+
+    def _values(self, name: str, read: Any, ending: str = "") -> Floats:
+        """Something of every answer of a method, shape (items, seeds)."""
+        rows = self.records[name]["rows"]
+        seeds = 1 + max((row["seed"] for row in rows), default=0)
+        values = np.full((len(self.items), seeds), np.nan)
+        for row in rows:
+            there = self.found.get(RowKey(*row["key"]), {})
+            for place, (item, lang, _) in enumerate(self.items):
+                mine = lang in row["langs"] and self.part_of[item] == row["part"]
+                if mine and (answer := there.get(f"{item}{ending}")) is not None:
+                    values[place, row["seed"]] = read(answer)
+        return values
+
+    def _luck(self, attempts: int) -> Floats:
+        """1 - (1 - p)^K with p of the whole gold option (docs/methods.md 1.3)."""
+        golds = self._values(VANILLA, _gold_score)[:, 0]
+        p = np.exp(np.minimum(golds, 0.0))
+        return np.asarray(1 - (1 - p) ** attempts if attempts else np.full(len(p), np.nan))
+
+
+def _right(row: _Row) -> float:
+    return np.nan if row[0] is None else float(row[0])
+
+
+def _faithful(row: _Row) -> float:
+    if row[1] is None or not can_identify(row[5]):
+        return np.nan
+    return float(same_language(row[1], row[5]))
+
+
+def _named(row: _Row) -> float:
+    return float(row[2] is not None)
+
+
+def _gold_score(row: _Row) -> float:
+    return np.nan if row[3] is None else float(row[3])
+
+
+def _seconds(row: _Row) -> float:
+    return float(row[4])
+
+
+def table_of_methods(rows: MethodRows, manifest: Mapping[str, Any], seed: int = 0) -> MethodTable:
+    """Score every method.
+
+    Args:
+        rows: the answers.
+        manifest: run.json.
+        seed: of intervals and tests.
+    """
+    changes = {name: _test(rows, name, seed) for name in rows.right if name != VANILLA}
+    corrected = dict(zip(changes, holm(list(changes.values())).adjusted, strict=True))
+    scores = [
+        _Scoring(rows, name, seed).score(changes.get(name), corrected.get(name))
+        for name in rows.records
+    ]
+    scores = _with_behind(scores, rows, seed)
+    known = ~np.isnan(rows.right[VANILLA][:, 0]) if VANILLA in rows.right else np.zeros(0)
+    luck = rows.luck if rows.attempts else np.full(len(rows.items), np.nan)
+    pass_at = clustered_mean(luck, rows.clusters, seed=seed)
+    return MethodTable(
+        title=str((manifest.get("task") or {}).get("title") or ""),
+        model=str((manifest.get("model") or {}).get("name") or ""),
+        languages=tuple(dict.fromkeys(rows.langs)),
+        scores=tuple(scores),
+        questions=int(known.sum()),
+        facts=len({one for one, there in zip(rows.clusters, known, strict=True) if there}),
+        pass_at=None if pass_at.value is None else pass_at,
+        attempts=rows.attempts,
+        seed=seed,
+    )
+
+
+def _test(rows: MethodRows, name: str, seed: int) -> float | None:
+    """P of a method's change, of the mean over its seeds."""
+    right, was = rows.right[name].mean(axis=1), rows.right[VANILLA][:, 0]
+    if np.isnan(right - was).all():
+        return None
+    return cluster_permutation(right, was, rows.clusters, seed=seed).p_two_sided
+
+
+def over_seeds(
+    values: Floats, clusters: Sequence[str], seed: int, confidence: float = 0.95
+) -> Estimate:
+    """Mean of observations of several seeds, with an interval by facts and seeds.
+
+    One seed: `stats.clustered_mean` of differences. Several: facts and seeds are drawn with
+    replacement, apart.
+
+    Args:
+        values: shape (items, seeds); items with NaN in any seed are left out.
+        clusters: of each item.
+        seed: of the draws.
+        confidence: coverage.
+    """
+    if values.shape[1] == 1:
+        return clustered_mean(
+            values[:, 0], clusters, seed=seed, confidence=confidence, difference=True
+        )
+    known = ~np.isnan(values).any(axis=1)
+    names, places = np.unique(np.asarray(clusters)[known], return_inverse=True)
+    if not known.any():
+        return Estimate(None, None, None, 0, 0, seed, _BOTH, confidence)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, places, values[known])
+    sizes = np.bincount(places).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    facts = rng.multinomial(len(names), [1 / len(names)] * len(names), _RESAMPLES)
+    seeds = rng.multinomial(values.shape[1], [1 / values.shape[1]] * values.shape[1], _RESAMPLES)
+    drawn = np.einsum("rc,cs,rs->r", facts, sums, seeds) / ((facts @ sizes) * seeds.sum(axis=1))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value = float(values[known].mean())
+    if low == high:
+        low = high = None
+    return Estimate(value, low, high, int(known.sum()), len(names), seed, _BOTH, confidence)
+
+
+class _Scoring:
+    """One method."""
+
+    def __init__(self, rows: MethodRows, name: str, seed: int) -> None:
+        self.rows, self.name, self.seed = rows, name, seed
+        self.record = rows.records[name]
+
+    def score(self, p_value: float | None, corrected: float | None) -> MethodScore:
+        """All figures, or the reason why there are none."""
+        record, rows = self.record, self.rows
+        plain = {key: record[key] for key in ("name", "title", "league", "about", "source")}
+        if record["reason"]:
+            return MethodScore(**plain, reason=record["reason"], tried=record["tried"])
+        right, was = rows.right[self.name], rows.right[VANILLA][:, :1]
+        change = right - was
+        vanilla = rows.records[VANILLA]["tokens"]
+        price = ("fit_seconds", "tokens", "trained", "labelled", "unlabelled", "tried", "notes")
+        return MethodScore(
+            **plain,
+            accuracy=self._share(right),
+            change=over_seeds(change, rows.clusters, self.seed),
+            p_value=p_value,
+            holm=corrected,
+            repaired=int((change[:, 0] > 0).sum()),
+            broken=int((change[:, 0] < 0).sum()),
+            by_language=self._by_language(change),
+            **self._english(),
+            fidelity=self._share(rows.faithful[self.name]),
+            unnamed=float(1 - np.nanmean(rows.named[self.name])),
+            seeds=right.shape[1],
+            chosen=record["chosen"],
+            answer_seconds=rows.seconds[self.name],
+            relative_tokens=record["tokens"] / vanilla if record["tokens"] and vanilla else None,
+            left_out=len(record["left_out"]),
+            **{key: record[key] for key in price},
+        )
+
+    def _share(self, values: Floats) -> Estimate:
+        if values.shape[1] == 1:
+            return clustered_mean(values[:, 0], self.rows.clusters, seed=self.seed)
+        return over_seeds(values, self.rows.clusters, self.seed)
+
+    def _by_language(self, change: Floats) -> dict[str, Estimate]:
+        langs = np.array(self.rows.langs)
+        clusters = np.array(self.rows.clusters)
+        return {
+            lang: over_seeds(change[langs == lang], clusters[langs == lang].tolist(), self.seed)
+            for lang in dict.fromkeys(self.rows.langs)
+        }
+
+    def _english(self) -> dict[str, Any]:
+        """English accuracy, and whether it is kept."""
+        found, was = self.rows.english.get(self.name), self.rows.english.get(VANILLA)
+        if found is None or was is None:
+            return {}
+        english = self._share(found)
+        if self.name == VANILLA:
+            return {"english": english}
+        change = over_seeds(found - was[:, :1], self.rows.clusters, self.seed, _ONE_SIDED)
+        return {"english": english, "english_change": change, "kept": _kept(change)}
+
+
+def _kept(change: Estimate) -> Kept:
+    """Whether a loss is below the margin: one-sided, at 95 %."""
+    low = change.value if change.low is None else change.low
+    high = change.value if change.high is None else change.high
+    if low is None or high is None:
+        return "undecided"
+    if low > -MARGIN:
+        return "kept"
+    return "lost" if high < -MARGIN else "undecided"
+
+
+def _with_behind(scores: Sequence[MethodScore], rows: MethodRows, seed: int) -> list[MethodScore]:
+    """Leagues in order, best first, with how far each method is behind the best of its league."""
+    from dataclasses import replace
+
+    found = []
+    for league in LEAGUES:
+        own = [one for one in scores if one.league == league]
+        own.sort(key=lambda one: (bool(one.reason), -_value(one.accuracy)))
+        best = next((one for one in own if one.is_better), None)
+        for one in own:
+            if best is None or one is best or one.reason:
+                found.append(one)
+                continue
+            mean = rows.right[best.name].mean(axis=1)
+            behind = paired_difference(
+                mean, rows.right[one.name].mean(axis=1), rows.clusters, seed=seed
+            )
+            found.append(replace(one, behind=behind))
+    return found
+
+
+def _value(estimate: Estimate | None) -> float:
+    return estimate.value if estimate is not None and estimate.value is not None else -1.0

@@ -1,0 +1,83 @@
+"""What the methods that transplant share (XTransplant, arXiv 2412.12686)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crosslatent.core.specs import Site, TransplantSpec, check_component, resolve_layer
+from crosslatent.interventions.intervention import Intervention
+from crosslatent.interventions.kinds.transplant import Transplant
+from crosslatent.methods.method import Bench, Settings, Way
+from crosslatent.runs.schema import RowKey
+from crosslatent.sweeps.control import SourcePrompt
+from crosslatent.sweeps.vectors import Vectors
+from crosslatent.tasks import Item
+
+
+class TransplantWay(Way):
+    """The output of one block in the counterpart's run replaces one in the question's run."""
+
+    edits_only = True
+
+    def __init__(
+        self, bench: Bench, vectors: Vectors, spec: TransplantSpec, *, sweeps: bool = True
+    ) -> None:
+        """Take what is carried where.
+
+        Args:
+            bench: the model.
+            vectors: of the counterparts.
+            spec: the pair; layers may be counted from the end.
+            sweeps: whether its rows are those that a sweep would have.
+        """
+        layers = bench.model.n_layers
+        self.spec = TransplantSpec(
+            bench.model.check_component(spec.component),
+            resolve_layer(spec.source, layers, "source"),
+            resolve_layer(spec.target, layers, "target"),
+        )
+        self._bench, self._vectors = bench, vectors
+        if sweeps:
+            self.key = RowKey("none", None, self.spec.component, self.spec.source, self.spec.target)
+
+    def prepare(self, items: Sequence[Item], /) -> Mapping[str, str]:
+        """Questions without a counterpart cannot be asked."""
+        known = self._vectors.donors.items
+        return {
+            item.id: "It has no counterpart, or the model cannot take that one."
+            for item in items
+            if item.id not in known
+        }
+
+    def edits(self, item: Item, /) -> tuple[Intervention, ...]:
+        """The transplant."""
+        found = self._vectors.of(SourcePrompt("aux", item.id))[self.spec.component]
+        site = Site(self.spec.component, self.spec.target)
+        return (Transplant(site, found[self.spec.source]),)
+
+    def extra_tokens(self, item: Item, /) -> int:
+        """Those of the counterpart, which is read once."""
+        (ids,) = self._bench.ids([self._vectors.donors.items[item.id].aux])
+        return len(ids)
+
+
+def plain(spec: TransplantSpec) -> Settings:
+    """A pair as settings."""
+    return {"component": spec.component, "source": spec.source, "target": spec.target}
+
+
+def spec_of(settings: Settings) -> TransplantSpec:
+    """A pair from settings."""
+    component = check_component(settings["component"])
+    return TransplantSpec(component, settings["source"], settings["target"])
+
+
+def every_pair(bench: Bench) -> list[Settings]:
+    """Every layer pair of both components; ties go to the smallest target, then largest source."""
+    layers = range(bench.model.n_layers)
+    return [
+        plain(TransplantSpec(component, source, target))
+        for component in ("attn", "ffn")
+        for target in layers
+        for source in reversed(layers)
+    ]

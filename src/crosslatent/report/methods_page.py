@@ -1,0 +1,355 @@
+"""`write_methods_page`: what to do with a model and a language, from a comparison of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from crosslatent.analysis.method_scores import (
+    LEAGUE_TITLES,
+    LEAGUES,
+    MARGIN,
+    VANILLA,
+    MethodScore,
+    MethodTable,
+)
+from crosslatent.report import colours, formatting, safe
+from crosslatent.report.figure import Drawn, draw_figure, draw_forest
+from crosslatent.report.forest import Forest, Row, row, sizes
+from crosslatent.report.page import render
+from crosslatent.report.publish import published
+from crosslatent.report.views import Fact, Passage, Section, Table
+from crosslatent.stats import METHODS
+
+_SHORT = {"given": "given the English prompt", "made": "makes its own", "none": "without"}
+_MARKS = {"given": "o", "made": "s", "none": "D"}
+_COLOURS = {"given": colours.ACCENT, "made": colours.SOFT, "none": colours.LOSS}
+_KEPT = {"kept": "kept", "lost": "lost", "undecided": "undecided", None: ""}
+_HEAD = [
+    "method",
+    "accuracy",
+    "change",
+    "p (Holm)",
+    "in English",
+    "2 points kept?",
+    "in the language",
+    "names no answer",
+    "tokens",
+    "seconds to fit",
+    "numbers learnt",
+    "labelled",
+    "unlabelled tokens",
+    "tried",
+    "seeds",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodsView:
+    """Everything on the page."""
+
+    title: str
+    opening: list[str]
+    sections: list[Section]
+    method: list[Fact]
+
+
+def write_methods_page(table: MethodTable, division: str, out: Path, name: str) -> Path:
+    """Write what a comparison of methods found: a page, ``figures/`` and ``tables/``.
+
+    Args:
+        table: the methods; no model is needed.
+        division: how questions were split, in a sentence.
+        out: folder, made if it is not there; other files in it are left alone.
+        name: of the page.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunFolderError: `out` cannot be written.
+    """
+    with published(out, name, replaces=True) as (draft, _):
+        page = MethodsView(
+            title=f"What helps {safe.printable(table.model)} in {_languages(table)}",
+            opening=_opening(table, division),
+            sections=list(_sections(table, draft / "figures")),
+            method=_facts(table),
+        )
+        text = render("methods.html.j2", page, ["report.css"], [])
+        (draft / name).write_text(text, encoding="utf-8")
+        (draft / "tables").mkdir()
+        safe.write_csv(estimates(table), draft / "tables" / "methods.csv")
+    return out / name
+
+
+def estimates(table: MethodTable) -> pd.DataFrame:
+    """Every figure of every method: a row each."""
+    rows: list[dict[str, Any]] = []
+    for one in table.scores:
+        for measure in ("accuracy", "change", "english", "english_change", "fidelity", "behind"):
+            found = getattr(one, measure)
+            if found is not None:
+                rows.append(_estimated(one, measure, "", found))
+        rows += [_estimated(one, "change", lang, e) for lang, e in one.by_language.items()]
+        if one.reason:
+            rows.append({"method": one.name, "league": one.league, "reason": one.reason})
+    return pd.DataFrame.from_records(rows)
+
+
+def _estimated(one: MethodScore, measure: str, lang: str, found: Any) -> dict[str, Any]:
+    head = {"method": one.name, "league": one.league, "measure": measure, "lang": lang}
+    names = ("value", "low", "high", "confidence", "n", "clusters", "seed")
+    price = {"p_holm": one.holm, "relative_tokens": one.relative_tokens, "seeds": one.seeds}
+    return {**head, **{name: getattr(found, name) for name in names}, **price, "reason": ""}
+
+
+def _languages(table: MethodTable) -> str:
+    return formatting.listing(formatting.language(lang) for lang in table.languages)
+
+
+def _opening(table: MethodTable, division: str) -> list[str]:
+    said = table.sentences()
+    worse = [one.title for one in table.scores if one.is_worse]
+    if worse:
+        said.append(f"Shown to be worse than the unmodified model: {formatting.listing(worse)}.")
+    costly = [one.title for one in table.scores if one.is_better and one.kept == "lost"]
+    if costly:
+        said.append(
+            f"Better in the language, but more than 2 points of English are lost: "
+            f"{formatting.listing(costly)}."
+        )
+    return [*said, division]
+
+
+def _sections(table: MethodTable, folder: Path) -> Iterator[Section]:
+    yield Section("What a gain costs", [Passage([_COST], [_scatter(table, folder)])])
+    for league in LEAGUES:
+        shown = [one for one in table.of(league) if not one.reason]
+        if not shown:
+            continue
+        others = [one for one in shown if one.name != VANILLA]
+        figures = [_forest(league, others, folder)] if others else []
+        yield Section(
+            LEAGUE_TITLES[league],
+            [Passage(_of_league(table, league), figures), Passage(tables=[_table(shown)])],
+        )
+    yield Section("How much would luck give?", [Passage(_luck(table))])
+    yield Section("Language by language", [Passage(tables=[_by_language(table)], fold="Changes")])
+    if missing := [one for one in table.scores if one.reason]:
+        yield Section("Without figures", [Passage(tables=[_reasons(missing)])])
+    yield Section(
+        "What each method does",
+        [
+            Passage(tables=[_about(table.scores)], fold="Every method, and where it is from"),
+            Passage(tables=[_chosen(table.scores)], fold="What was chosen on the pilot questions"),
+        ],
+    )
+
+
+_COST = (
+    "Tokens that pass through the model for an answer, relative to the unmodified one, against the "
+    "change in accuracy. Up is better, left is cheaper. What is learnt beforehand is in the tables."
+)
+
+
+def _scatter(table: MethodTable, folder: Path) -> Drawn:
+    def drawn(axes: Axes, caption: list[str]) -> pd.DataFrame:
+        shown = [one for one in table.scores if _place(one) is not None and one.name != VANILLA]
+        for league in LEAGUES:
+            own = [place for one in shown if one.league == league and (place := _place(one))]
+            if own:
+                axes.scatter(
+                    [x for x, _ in own],
+                    [y for _, y in own],
+                    marker=_MARKS[league],
+                    color=_COLOURS[league],
+                    label=_SHORT[league],
+                    s=22,
+                    zorder=3,
+                )
+        for one in shown:
+            if (place := _place(one)) is not None:
+                axes.annotate(
+                    one.name,
+                    place,
+                    xytext=(4, 3),
+                    textcoords="offset points",
+                    fontsize=6.5,
+                    color=colours.SOFT,
+                )
+        axes.axhline(0, color=colours.GREY, linewidth=0.8)
+        axes.set(xlabel="tokens for an answer, relative", ylabel="points of accuracy")
+        axes.legend(frameon=False, fontsize=7.5, loc="best")
+        axes.margins(x=0.2, y=0.12)
+        caption.append(
+            "Each mark is a method. Intervals are in the figures of the leagues; marks that lie "
+            "close to each other are not told apart by this figure."
+        )
+        return pd.DataFrame.from_records(
+            [
+                {"method": one.name, "league": one.league, "tokens": x, "change": y / 100}
+                for one in shown
+                if (place := _place(one)) is not None
+                for x, y in [place]
+            ],
+            columns=["method", "league", "tokens", "change"],
+        )
+
+    if not any(_place(one) for one in table.scores if one.name != VANILLA):
+        return Drawn("", "", "No method has figures.", "")
+    return draw_figure(drawn, folder / "cost-and-gain")
+
+
+def _place(one: MethodScore) -> tuple[float, float] | None:
+    if one.change is None or one.change.value is None or one.relative_tokens is None:
+        return None
+    return one.relative_tokens, 100 * one.change.value
+
+
+def _forest(league: str, shown: Sequence[MethodScore], folder: Path) -> Drawn:
+    rows = tuple(_row(one) for one in shown if one.change is not None)
+    caption = (
+        f"Points of accuracy more or less than the unmodified model, on the same questions; "
+        f"{sizes([one.change for one in shown if one.change])}. Whiskers: 95\u202f% intervals over "
+        "facts, and over seeds where there are several."
+    )
+    return draw_forest(
+        LEAGUE_TITLES[league], Forest(rows, True, caption), folder / f"league-{league}"
+    )
+
+
+def _row(one: MethodScore) -> Row:
+    assert one.change is not None
+    parts = [f"{one.repaired:,} repaired, {one.broken:,} broken"]
+    if one.holm is not None:
+        parts.append(formatting.p_equals(one.holm))
+    kind = "true" if one.is_better or one.is_worse else "base"
+    return row(one.title, kind, one.change, "; ".join(parts))
+
+
+def _of_league(table: MethodTable, league: str) -> list[str]:
+    best = table.best(league)
+    if best is None:
+        return []
+    alike = [
+        one for one in table.of(league) if one.behind is not None and not one.behind.above_zero
+    ]
+    if not alike:
+        return [f"{best.title} is the best of this league, and told apart from all others."]
+    cheapest = min([best, *alike], key=lambda one: one.relative_tokens or 0.0)
+    said = f"Not told apart from {best.title}: {formatting.listing(o.title for o in alike)}."
+    if cheapest is not best:
+        said += f" Of these, {cheapest.title} passes the fewest tokens through the model."
+    return [said]
+
+
+def _table(shown: Sequence[MethodScore]) -> Table:
+    rows = [_cells(one) for one in shown]
+    caption = (
+        "Change: minus the unmodified model, same questions. p: permutation of facts, corrected "
+        f"for all methods of all leagues (Holm). 2 points kept: the loss in English is below "
+        f"{100 * MARGIN:.0f} points, one-sided at 95\u202f%; undecided where the interval is "
+        "wider. Tokens: through the model for an answer, relative to the unmodified one."
+    )
+    return Table(_HEAD, rows, caption, frozenset(range(1, len(_HEAD))))
+
+
+def _cells(one: MethodScore) -> list[str]:
+    assert one.accuracy is not None
+    plain = one.name == VANILLA
+    return [
+        one.title + (" (makes it)" if one.league == "made" else ""),
+        formatting.percent(one.accuracy.value),
+        ""
+        if plain or one.change is None
+        else formatting.with_interval(one.change, difference=True),
+        "" if one.holm is None else f"{one.holm:.3f}",
+        "" if one.english is None else formatting.percent(one.english.value),
+        _KEPT[one.kept],
+        "" if one.fidelity is None else formatting.percent(one.fidelity.value),
+        formatting.percent(one.unnamed),
+        "" if one.relative_tokens is None else f"{one.relative_tokens:.2g}",
+        "" if one.fit_seconds is None else f"{one.fit_seconds:.1f}",
+        f"{one.trained:,}",
+        f"{one.labelled:,}",
+        f"{one.unlabelled:,}",
+        f"{one.tried:,}",
+        f"{one.seeds}",
+    ]
+
+
+def _luck(table: MethodTable) -> list[str]:
+    if table.pass_at is None:
+        return ["Transplants were not tried, or the gold options were not scored."]
+    share = formatting.with_interval(table.pass_at, difference=False)
+    said = (
+        f"At least one of {table.attempts:,} samples of the unmodified model, as many as pairs "
+        f"were tried, is the gold option for {share} of the questions (pass@{table.attempts:,}). "
+        "Pairs were chosen on other questions, so no figure above profits from that; an upper "
+        "bound over all pairs would."
+    )
+    return [said]
+
+
+def _by_language(table: MethodTable) -> Table:
+    head = ["method", *(formatting.language(lang) for lang in table.languages)]
+    rows = [
+        [
+            one.title,
+            *(
+                formatting.with_interval(one.by_language[lang], difference=True)
+                if lang in one.by_language
+                else ""
+                for lang in table.languages
+            ),
+        ]
+        for one in table.scores
+        if not one.reason and one.name != VANILLA
+    ]
+    caption = "Change in each language. Single languages are not tested; intervals are wide."
+    return Table(head, rows, caption, frozenset(range(1, len(head))))
+
+
+def _reasons(missing: Sequence[MethodScore]) -> Table:
+    rows = [[one.title, safe.printable(one.reason)] for one in missing]
+    return Table(["method", "why there are no figures"], rows, "These were asked for, too.")
+
+
+def _about(scores: Sequence[MethodScore]) -> Table:
+    rows = [
+        [one.title, one.name, _SHORT[one.league], one.about, one.source, " ".join(one.notes)]
+        for one in scores
+    ]
+    head = ["method", "name", "English prompt", "what it does", "source", "notes"]
+    return Table(head, rows, "More in docs/compare.md. [2nd]: by a third party\u2019s account.")
+
+
+def _chosen(scores: Sequence[MethodScore]) -> Table:
+    rows = [
+        [
+            one.title,
+            formatting.listing(formatting.language(lang) for lang in each["langs"]),
+            ", ".join(f"{name} {value}" for name, value in each["settings"].items()) or "-",
+            formatting.percent(each["pilot"]) if "pilot" in each else "",
+            f"{one.tried:,}",
+        ]
+        for one in scores
+        for each in one.chosen
+    ]
+    head = ["method", "for", "settings", "accuracy on pilot questions", "tried"]
+    return Table(head, rows, "Settings are judged on pilot questions that were not learnt from.")
+
+
+def _facts(table: MethodTable) -> list[Fact]:
+    return [
+        Fact(f"{table.questions:,} about {table.facts:,} facts", "questions tested on"),
+        Fact(safe.printable(table.title), "task"),
+        Fact(METHODS, "intervals"),
+        Fact(str(table.seed), "seed"),
+    ]
