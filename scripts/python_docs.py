@@ -24,8 +24,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "Transplant", "Ablate", "Steer", "Tokens", "ALL", "LAST", "PROMPT",
     ),
     "Questions": ("load_task", "load_prompts", "Task", "Item", "Verdict"),
-    "Sweeps and runs": ("sweep", "Run", "compare", "Comparison"),
+    "Sweeps and runs": ("sweep", "Run", "compare_runs", "Comparison"),
     "Better answers": ("improve", "Improvement", "load_chooser", "Chooser"),
+    "Methods side by side": ("compare", "MethodComparison"),
     "Lens": tuple(f"lens.{name}" for name in xl.lens.__all__),
     "Extensions": (
         "register_control", "Control", "register_figure", "register_intervention",

@@ -305,6 +305,9 @@ def test_the_declared_pair_is_compared_on_its_own_split(tmp_path: Path) -> None:
 def test_from_python(tmp_path: Path) -> None:
     first = run_of(tmp_path / "a", questions(30), lambda k: k % 2 == 0)
     second = run_of(tmp_path / "b", questions(30), lambda k: True)
-    by_path, by_run = xl.compare(first, str(second)), xl.compare(xl.Run(first), xl.Run(second))
+    by_path, by_run = (
+        xl.compare_runs(first, str(second)),
+        xl.compare_runs(xl.Run(first), xl.Run(second)),
+    )
     assert isinstance(by_path, xl.Comparison)
     assert by_path == by_run

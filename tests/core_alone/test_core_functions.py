@@ -90,7 +90,7 @@ def test_a_card_without_figures(run):
         (lambda run: run.upper_bound(), "stats"),
         (lambda run: run.heatmap(), "report"),
         (lambda run: run.to_polars(), "polars"),
-        (lambda run: xl.compare(run.path, run.path), "stats"),
+        (lambda run: xl.compare_runs(run.path, run.path), "stats"),
         (lambda run: xl.improve, "stats"),
         (lambda run: xl.load_chooser, "stats"),
         (lambda run: xl.register_figure, "report"),

@@ -7,15 +7,13 @@ for all methods (Holm). Intervals resample facts, and seeds where a method has s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from crosslatent.analysis.inference import LEVEL
-from crosslatent.core.errors import RunFolderError
-from crosslatent.core.languages import can_identify, same_language
-from crosslatent.runs.schema import RowKey
+from crosslatent.analysis.method_rows import VANILLA, MethodRows
 from crosslatent.stats import (
     Estimate,
     Floats,
@@ -25,16 +23,12 @@ from crosslatent.stats import (
     paired_difference,
 )
 
-if TYPE_CHECKING:
-    from crosslatent.runs.reader import RunReader
-
 LEAGUES = ("given", "made", "none")
 LEAGUE_TITLES = {
     "given": "Given the English prompt of the same question",
     "made": "Makes its own English prompt",
     "none": "Without an English prompt",
 }
-VANILLA = "vanilla"
 MARGIN = 0.02
 """Of non-inferiority in English: 2 points."""
 _ONE_SIDED = 0.90
@@ -43,37 +37,6 @@ _RESAMPLES = 2000
 _BOTH = "percentile bootstrap over facts and seeds"
 
 Kept = Literal["kept", "lost", "undecided"]
-
-
-@dataclass(frozen=True, slots=True)
-class MethodRows:
-    """The test answers of every method.
-
-    Attributes:
-        records: what the run folder says of each method, by name.
-        items: ids of the questions.
-        langs, clusters: of each.
-        right: name -> 1, 0 or NaN (not known), shape (items, seeds).
-        faithful: name -> the answer is in the language of the question, likewise.
-        named: name -> the output names an answer, likewise.
-        english: name -> right in English, likewise; without methods that cannot be asked.
-        luck: probability that at least one of `attempts` samples of the unmodified model is the
-            gold option, (items,); NaN where it is not known.
-        attempts: transplants that were tried on the pilot.
-        seconds: name -> seconds of wall time of an answer, mean.
-    """
-
-    records: Mapping[str, Mapping[str, Any]]
-    items: tuple[str, ...]
-    langs: tuple[str, ...]
-    clusters: tuple[str, ...]
-    right: Mapping[str, Floats]
-    faithful: Mapping[str, Floats]
-    named: Mapping[str, Floats]
-    english: Mapping[str, Floats]
-    luck: Floats
-    attempts: int
-    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +148,12 @@ class MethodTable:
         return better[0] if better else None
 
     def lines(self) -> list[tuple[str, ...]]:
-        """The table as texts."""
-        return [_line(one) for one in self.scores]
+        """The table as texts, of methods with figures."""
+        return [_line(one) for one in self.scores if not one.reason]
+
+    def without_figures(self) -> list[str]:
+        """Each method without figures, and why."""
+        return [f"{one.title} ({one.name}): {one.reason}" for one in self.scores if one.reason]
 
     def sentences(self) -> list[str]:
         """What can be said, one sentence a league."""
@@ -203,7 +170,7 @@ class MethodTable:
             return
         yield (
             f"{title}: {best.title} is right on {_percent(best.accuracy.value)} of the questions, "
-            f"the unmodified model on {_percent(vanilla.value)} ({_points(best.change)})."
+            f"the unmodified model on {_percent(vanilla.value)}: {_points(best.change)} points."
         )
         alike = [
             one.title
@@ -219,18 +186,16 @@ class MethodTable:
 
 
 def _line(one: MethodScore) -> tuple[str, ...]:
-    if one.reason or one.accuracy is None:
-        return (one.title, one.league, "-", one.reason, "", "", "")
-    english = "-" if one.english is None else _percent(one.english.value)
-    verdict = f" ({one.kept})" if one.kept else ""
+    english = "" if one.english is None else _percent(one.english.value)
+    verdict = f", {one.kept}" if one.kept else ""
     return (
         one.title,
         one.league,
-        _percent(one.accuracy.value),
+        _percent(one.accuracy.value if one.accuracy else None),
         "" if one.name == VANILLA else _points(one.change),
         "" if one.holm is None else f"{one.holm:.3f}",
         f"{english}{verdict}",
-        "" if one.relative_tokens is None else f"{one.relative_tokens:.1f}x",
+        "" if one.relative_tokens is None else f"{one.relative_tokens:.1f}",
     )
 
 
@@ -242,132 +207,8 @@ def _points(change: Estimate | None) -> str:
     if change is None or change.value is None:
         return "-"
     low, high = change.low, change.high
-    ends = "" if low is None or high is None else f", {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{100 * change.value:+.1f} points{ends}"
-
-
-def score_methods(reader: RunReader, seed: int = 0) -> MethodTable:
-    """The methods of a comparison.
-
-    Args:
-        reader: its run folder.
-        seed: of intervals and tests.
-
-    Raises:
-        RunFolderError: the folder is none of a comparison, or it is not complete.
-    """
-    return table_of_methods(read_methods(reader), reader.manifest, seed)
-
-
-_ROWS = """
-SELECT item, control, stratum, component, source, target, condition, correct, output_lang,
-       prediction, gold_score, seconds, lang
-FROM rows WHERE item IN (SELECT unnest($items::VARCHAR[]))
-"""
-_Row = tuple[Any, ...]
-
-
-def read_methods(reader: RunReader) -> MethodRows:
-    """The test answers of a comparison's methods.
-
-    Raises:
-        RunFolderError: see `score_methods`.
-    """
-    status = reader.manifest.get("status") or {}
-    if "methods" not in status:
-        raise RunFolderError(
-            f"{str(reader.path)!r} is not the run folder of a finished comparison of methods: give "
-            "the folder that `crosslatent compare` wrote, or run it again to the end."
-        )
-    parts: list[list[str]] = status["parts"]
-    tested = [one for part in parts for one in part]
-    con = reader.connect()
-    wanted = [*tested, *(f"{one}@en" for one in tested)]
-    found: dict[RowKey, dict[str, _Row]] = {}
-    for item, *rest in con.execute(_ROWS, {"items": wanted}).fetchall():
-        found.setdefault(RowKey(*rest[:6]), {})[item] = tuple(rest[6:])
-    rows = con.execute(
-        "SELECT item, lang, cluster FROM items WHERE item IN (SELECT unnest($1::VARCHAR[])) "
-        "ORDER BY item",
-        [tested],
-    ).fetchall()
-    part_of = {one: place for place, part in enumerate(parts) for one in part}
-    return _Reading(status["methods"], found, rows, part_of).rows()
-
-
-class _Reading:
-    """Rows of a run folder, sorted by method."""
-
-    def __init__(
-        self,
-        records: Sequence[Mapping[str, Any]],
-        found: Mapping[RowKey, Mapping[str, _Row]],
-        items: Sequence[tuple[str, str, str]],
-        part_of: Mapping[str, int],
-    ) -> None:
-        self.records = {record["name"]: record for record in records}
-        self.found, self.items, self.part_of = found, items, part_of
-
-    def rows(self) -> MethodRows:
-        """Everything."""
-        shown = [name for name, record in self.records.items() if not record["reason"]]
-        pilot = self.records.get("transplant-pilot", {})
-        attempts = int(pilot.get("tried") or 0)
-        english = {name: self._values(name, _right, "@en") for name in shown}
-        return MethodRows(
-            records=self.records,
-            items=tuple(one for one, *_ in self.items),
-            langs=tuple(lang for _, lang, _ in self.items),
-            clusters=tuple(cluster for *_, cluster in self.items),
-            right={name: self._values(name, _right) for name in shown},
-            faithful={name: self._values(name, _faithful) for name in shown},
-            named={name: self._values(name, _named) for name in shown},
-            english={n: values for n, values in english.items() if not np.isnan(values).all()},
-            luck=self._luck(attempts),
-            attempts=attempts,
-            seconds={name: float(np.nanmean(self._values(name, _seconds))) for name in shown},
-        )
-
-    def _values(self, name: str, read: Any, ending: str = "") -> Floats:
-        """Something of every answer of a method, shape (items, seeds)."""
-        rows = self.records[name]["rows"]
-        seeds = 1 + max((row["seed"] for row in rows), default=0)
-        values = np.full((len(self.items), seeds), np.nan)
-        for row in rows:
-            there = self.found.get(RowKey(*row["key"]), {})
-            for place, (item, lang, _) in enumerate(self.items):
-                mine = lang in row["langs"] and self.part_of[item] == row["part"]
-                if mine and (answer := there.get(f"{item}{ending}")) is not None:
-                    values[place, row["seed"]] = read(answer)
-        return values
-
-    def _luck(self, attempts: int) -> Floats:
-        """1 - (1 - p)^K with p of the whole gold option (docs/methods.md 1.3)."""
-        golds = self._values(VANILLA, _gold_score)[:, 0]
-        p = np.exp(np.minimum(golds, 0.0))
-        return np.asarray(1 - (1 - p) ** attempts if attempts else np.full(len(p), np.nan))
-
-
-def _right(row: _Row) -> float:
-    return np.nan if row[0] is None else float(row[0])
-
-
-def _faithful(row: _Row) -> float:
-    if row[1] is None or not can_identify(row[5]):
-        return np.nan
-    return float(same_language(row[1], row[5]))
-
-
-def _named(row: _Row) -> float:
-    return float(row[2] is not None)
-
-
-def _gold_score(row: _Row) -> float:
-    return np.nan if row[3] is None else float(row[3])
-
-
-def _seconds(row: _Row) -> float:
-    return float(row[4])
+    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * change.value:+.1f}{ends}"
 
 
 def table_of_methods(rows: MethodRows, manifest: Mapping[str, Any], seed: int = 0) -> MethodTable:
@@ -520,8 +361,6 @@ def _kept(change: Estimate) -> Kept:
 
 def _with_behind(scores: Sequence[MethodScore], rows: MethodRows, seed: int) -> list[MethodScore]:
     """Leagues in order, best first, with how far each method is behind the best of its league."""
-    from dataclasses import replace
-
     found = []
     for league in LEAGUES:
         own = [one for one in scores if one.league == league]

@@ -145,7 +145,7 @@ class Run(Shown):
     plot = heatmap
 
 
-def compare(
+def compare_runs(
     first: Run | str | Path | UPath, second: Run | str | Path | UPath, *, seed: int = 0
 ) -> Comparison:
     """Compare two runs on the questions that both have, the second minus the first.

@@ -54,6 +54,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "report": ("report RUN --out report", "report RUN RUN2 --out both --compare"),
     "export": ("export RUN --format csv --out rows.csv", "export RUN --format jsonl"),
     "select": ("select RUN", "select RUN --strategy confidence-margin-8 --save chosen.json"),
+    "compare": (
+        "compare --model MODEL --task demo-facts --lang sw --quick --out compared",
+        "compare --model MODEL --prompts mine.jsonl --methods transplant,pim,lora-x --out compared",
+    ),
     "lens probe": (
         "lens probe --model MODEL --task demo-facts --split pilot --out SPACE",
         "lens probe --model MODEL --data texts.jsonl --langs en,sw --out SPACE",

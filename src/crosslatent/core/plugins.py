@@ -181,6 +181,10 @@ class Registry(Generic[_Kind]):
 
 CONTROL_KINDS: Registry[Any] = Registry("control", "sweeps.controls", "sweeps.control:Control")
 """Classes of `crosslatent.sweeps.control.Control`."""
+METHOD_KINDS: Registry[Any] = Registry(
+    "method", "methods.kinds", "methods.method:Method", hyphens=True
+)
+"""Classes of `crosslatent.methods.method.Method`, which `compare` compares."""
 
 
 @lru_cache

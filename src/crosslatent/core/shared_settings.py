@@ -8,12 +8,12 @@ Their functions are in rooms that load torch or DuckDB; ``--help`` needs the set
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
-from crosslatent.core.errors import PairError
+from crosslatent.core.errors import PairError, UsageError
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.settings import (
     Panel,
     Setting,
     count,
-    one_of,
     positive,
     real,
     repeated,
@@ -30,6 +30,7 @@ from crosslatent.core.specs import (
     check_component,
     check_preset,
 )
+from crosslatent.core.untrusted import nearest
 
 STRENGTH = Setting(
     "own + ALPHA * (vector - own); 1 replaces it.",
@@ -294,6 +295,40 @@ COMPARE_MARKER = "compare.json"
 """What an earlier `compare` leaves behind first: its settings, and which questions and model."""
 
 
+def method_names(asked: Iterable[str]) -> tuple[str, ...]:
+    """Names of methods, where the beginning of names means all of them; all if none is given.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    known, found = METHOD_KINDS.names(), {"vanilla"}
+    for name in [*asked] or known:
+        members = [one for one in known if one == name or one.startswith(f"{name}-")]
+        if not members:
+            raise UsageError(
+                f"Unknown method {name!r}{nearest(name, known)}: use one of {', '.join(known)}."
+            )
+        found.update(members)
+    first = ("vanilla", "oracle-en", "transplant-pilot")
+    # What chooses among the rows of others comes after these.
+    return tuple(sorted(found, key=lambda one: (one not in first, one)))
+
+
+def check_ranking(text: str) -> str:
+    """The only ranking that there is.
+
+    Raises:
+        UsageError: another one.
+    """
+    if text != "leagues":
+        raise UsageError(
+            f"The ranking asked for is {text!r}, but methods that are given the English prompt "
+            "know more than those that are not, so there is no ranking of both: give leagues, or "
+            "leave it out."
+        )
+    return text
+
+
 class CompareSettings(TypedDict, total=False):
     """Which methods are compared, and how questions are answered."""
 
@@ -302,8 +337,9 @@ class CompareSettings(TypedDict, total=False):
         several(
             "Which methods; all by default. A name such as transplant means all that begin so.",
             "M,M",
-            python="Names of `crosslatent.methods.method.METHODS`.",
+            python="See `docs/compare.md`.",
             panel=Panel.CONDITIONS,
+            known=METHOD_KINDS.names,
         ),
     ]
     quick: Annotated[
@@ -327,11 +363,10 @@ class CompareSettings(TypedDict, total=False):
     ranking: Annotated[
         str,
         Setting(
-            "leagues: one ranking for each league. There is no other, since they are given unlike "
-            "information.",
+            "leagues: a ranking for each. There is no other, as they are given unlike information.",
             "leagues",
             default="leagues",
-            valid=one_of("leagues"),
+            read=check_ranking,
             panel=Panel.OUTPUT,
             rare=True,
         ),

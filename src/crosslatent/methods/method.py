@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from crosslatent.answering.ask import JudgedRow, Prompted, ask
 from crosslatent.answering.scoring import ItemScorer
-from crosslatent.core.plugins import Registry
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.specs import AsChat, Component, TransplantSpec
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.model.prompts import encode_many
@@ -297,6 +297,7 @@ class Method(ABC):
             pilot questions than those that it has learnt from, and it learns again from all.
         seeded: whether a seed changes what it learns.
         english: whether English questions can be answered under it.
+        least: pilot questions that it needs, in each language where `for_each`.
     """
 
     league: ClassVar[League]
@@ -307,6 +308,22 @@ class Method(ABC):
     fits: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
     english: ClassVar[bool] = True
+    least: ClassVar[int] = 0
+
+    def lacks(self, bench: Bench, langs: Sequence[str]) -> str:
+        """What it would need of the questions or the user, as a sentence; empty if nothing.
+
+        Args:
+            bench: with the pilot questions.
+            langs: the languages that will be asked.
+        """
+        for group in [(lang,) for lang in langs] if self.for_each else [tuple(langs)]:
+            if (there := len(bench.of(group))) < self.least:
+                return (
+                    f"It learns from {self.least} pilot questions or more in {', '.join(group)}, "
+                    f"and there are {there}: add more."
+                )
+        return ""
 
     def refusal(self, bench: Bench) -> str:
         """Why it cannot run here, as a sentence; empty if it can."""
@@ -361,16 +378,10 @@ class RowChoice:
     cost: float
 
 
-METHODS: Registry[type[Method]] = Registry(
-    "method", "methods.kinds", "methods.method:Method", hyphens=True
-)
-"""Classes of methods; other packages name theirs as entry points of ``crosslatent.methods``."""
-
-
 def register_method(name: str) -> Callable[[_Kind], _Kind]:
     """A decorator that makes a method known under a name.
 
     Raises:
         UsageError: the name is another method's.
     """
-    return METHODS.register(name)
+    return METHOD_KINDS.register(name)

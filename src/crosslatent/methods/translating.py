@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from crosslatent.methods.method import Bench
+from crosslatent.methods.method import Bench, Way
+from crosslatent.methods.prompting import counterpart
 from crosslatent.tasks import Item
 from crosslatent.translate import OwnTranslator, add_counterparts
 
@@ -45,6 +46,26 @@ class Translations:
             return 0
         read, written = self._bench.ids([item.main, self.text(item)])
         return len(read) + len(written)
+
+
+class TranslateTestWay(Way):
+    """The question's translation in its place."""
+
+    def __init__(self, translations: Translations) -> None:
+        """Take what translates."""
+        self._translations = translations
+
+    def prepare(self, items: Sequence[Item], /) -> Mapping[str, str]:
+        """Translate them."""
+        return self._translations.prepare(items)
+
+    def asked(self, item: Item, /) -> Item:
+        """The translation, judged as the given counterpart is."""
+        return counterpart(item, self._translations.text(item))
+
+    def extra_tokens(self, item: Item, /) -> int:
+        """Those of the translation."""
+        return self._translations.tokens(item)
 
 
 def own_or_given(bench: Bench) -> Translator:

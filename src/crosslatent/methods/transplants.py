@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from crosslatent.core.specs import Site, TransplantSpec, check_component, resolve_layer
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
-from crosslatent.methods.method import Bench, Settings, Way
+from crosslatent.methods.method import Bench, RowChoice, Settings, Way
 from crosslatent.runs.schema import RowKey
+from crosslatent.selectors.base import Selector
+from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN, OTHER
+from crosslatent.selectors.crossfit import CrossFitted, fitted_and_tested
+from crosslatent.selectors.table import read_table
 from crosslatent.sweeps.control import SourcePrompt
 from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
+
+if TYPE_CHECKING:
+    from crosslatent.analysis.data import RunData
+    from crosslatent.selectors.division import Division
 
 
 class TransplantWay(Way):
@@ -81,3 +90,33 @@ def every_pair(bench: Bench) -> list[Settings]:
         for target in layers
         for source in reversed(layers)
     ]
+
+
+def row_choice(
+    data: RunData, division: Division, selectors: Sequence[Selector], seed: int
+) -> RowChoice:
+    """Fit a selector on the rows of the pilot.
+
+    Raises:
+        UsageError: it cannot be fitted on them.
+        RunFolderError: no pair was run on them.
+    """
+    _, tested = fitted_and_tested(read_table(data), division, selectors, seed)
+
+    def chosen(later: RunData) -> Mapping[str, RowKey]:
+        return _chosen(tested, later)
+
+    return RowChoice(tested.pairs, chosen, tested.cost)
+
+
+def _chosen(tested: CrossFitted, data: RunData) -> dict[str, RowKey]:
+    seen = read_table(data).seen
+    keys = {ABSTAIN: RowKey("vanilla"), OTHER: RowKey("translate_test")}
+    found = {}
+    for item, choice in zip(seen.ids, tested.choose(seen).choice.tolist(), strict=True):
+        if choice in keys:
+            found[item] = keys[choice]
+        elif choice != NOT_RUN:
+            pair = seen.pairs[choice]
+            found[item] = RowKey("none", None, pair.component, pair.source, pair.target)
+    return found

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from crosslatent.analysis.method_rows import VANILLA
 from crosslatent.analysis.method_scores import (
     LEAGUE_TITLES,
     LEAGUES,
     MARGIN,
-    VANILLA,
     MethodScore,
     MethodTable,
 )

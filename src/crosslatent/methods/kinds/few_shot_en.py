@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.prompting import FewShot, solved_in_english, with_answer
+from crosslatent.methods.prompting import DEMONSTRATIONS, FewShot, solved_in_english, with_answer
 
 
 @register_method("few-shot-en")
@@ -16,6 +16,7 @@ class FewShotEnglish(Method):
     title = "Few-shot, English examples"
     about = "Four solved English pilot questions, then the question."
     seeded = True
+    least = DEMONSTRATIONS + 1
 
     def fit(self, bench: Bench, langs: Sequence[str], settings: Settings, seed: int) -> Way:
         """Draw the demonstrations."""

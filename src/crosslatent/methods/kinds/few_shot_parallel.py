@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.prompting import FewShot, both
+from crosslatent.methods.prompting import DEMONSTRATIONS, FewShot, both
 from crosslatent.tasks import Item
 
 
@@ -29,6 +29,7 @@ class FewShotParallel(Method):
         "the same form."
     )
     seeded = True
+    least = DEMONSTRATIONS + 1
     english = False
 
     def fit(self, bench: Bench, langs: Sequence[str], settings: Settings, seed: int) -> Way:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.prompting import FewShot, with_answer
+from crosslatent.methods.prompting import DEMONSTRATIONS, FewShot, with_answer
 
 
 @register_method("few-shot-x")
@@ -16,6 +16,7 @@ class FewShotOwn(Method):
     title = "Few-shot, examples in the language"
     about = "Four solved pilot questions in the same language, then the question."
     seeded = True
+    least = DEMONSTRATIONS + 1
 
     def fit(self, bench: Bench, langs: Sequence[str], settings: Settings, seed: int) -> Way:
         """Draw the demonstrations."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crosslatent.methods.kinds.translate_test import TranslateTestWay
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.translating import Translations
+from crosslatent.methods.translating import TranslateTestWay, Translations
 from crosslatent.translate import OwnTranslator
 
 

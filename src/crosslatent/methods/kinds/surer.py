@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosslatent.methods.kinds.transplant_selector import row_choice
 from crosslatent.methods.method import Method, RowChoice, register_method
+from crosslatent.methods.transplants import row_choice
 from crosslatent.selectors.kinds.untransplanted import Plain
 
 if TYPE_CHECKING:

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.prompting import counterpart
-from crosslatent.methods.translating import Translations
-from crosslatent.tasks import Item
-
-
-class TranslateTestWay(Way):
-    """The question's translation in its place."""
-
-    def __init__(self, translations: Translations) -> None:
-        """Take what translates."""
-        self._translations = translations
-
-    def prepare(self, items: Sequence[Item], /) -> Mapping[str, str]:
-        """Translate them."""
-        return self._translations.prepare(items)
-
-    def asked(self, item: Item, /) -> Item:
-        """The translation, judged as the given counterpart is."""
-        return counterpart(item, self._translations.text(item))
-
-    def extra_tokens(self, item: Item, /) -> int:
-        """Those of the translation."""
-        return self._translations.tokens(item)
+from crosslatent.methods.translating import TranslateTestWay, Translations
 
 
 @register_method("translate-test")
@@ -40,8 +18,9 @@ class TranslateTest(Method):
     source = "arXiv 2308.01223"
     english = False
 
-    def refusal(self, bench: Bench) -> str:
+    def lacks(self, bench: Bench, langs: Sequence[str]) -> str:
         """Without a translator there is nothing to translate with."""
+        del langs
         if bench.translator is None:
             return "No translation model was given: name one with --translate-with."
         return ""
