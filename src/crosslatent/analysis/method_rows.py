@@ -31,6 +31,8 @@ class MethodRecord:
         rows: which rows are its answers to test questions: seed, part, languages, key.
         fit_seconds: to learn once, with the chosen settings; mean.
         tokens: through the model for an answer; mean.
+        kl: divergence from the unmodified model on English pilot prompts, nats per token, of the
+            first seed and language; None where it does not act on texts.
         left_out: questions that could not be asked, and why not the first.
     """
 
@@ -48,6 +50,7 @@ class MethodRecord:
     trained: int = 0
     labelled: int = 0
     unlabelled: int = 0
+    kl: float | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     complete: bool = False

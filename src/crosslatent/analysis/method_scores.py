@@ -51,6 +51,7 @@ class MethodScore:
         by_language: change in each language.
         english: accuracy on the English prompts; `english_change`: minus the unmodified model's.
         kept: whether English accuracy is within `MARGIN`, one-sided at 95 %.
+        kl: divergence from the unmodified model on English prompts, nats per token.
         fidelity: share of answers in the language of the question.
         unnamed: share of answers that name no option.
         behind: the best of its league minus it; None for the best, and where there is none.
@@ -73,6 +74,7 @@ class MethodScore:
     english: Estimate | None = None
     english_change: Estimate | None = None
     kept: Kept | None = None
+    kl: float | None = None
     fidelity: Estimate | None = None
     unnamed: float | None = None
     behind: Estimate | None = None
@@ -302,7 +304,16 @@ class _Scoring:
         right, was = rows.right[self.name], rows.right[VANILLA][:, :1]
         change = right - was
         vanilla = rows.records[VANILLA]["tokens"]
-        price = ("fit_seconds", "tokens", "trained", "labelled", "unlabelled", "tried", "notes")
+        price = (
+            "fit_seconds",
+            "tokens",
+            "trained",
+            "labelled",
+            "unlabelled",
+            "tried",
+            "kl",
+            "notes",
+        )
         return MethodScore(
             **plain,
             accuracy=self._share(right),
@@ -320,7 +331,7 @@ class _Scoring:
             answer_seconds=rows.seconds[self.name],
             relative_tokens=record["tokens"] / vanilla if record["tokens"] and vanilla else None,
             left_out=len(record["left_out"]),
-            **{key: record[key] for key in price},
+            **{key: record[key] for key in (*price, "kl", "notes")},
         )
 
     def _share(self, values: Floats) -> Estimate:

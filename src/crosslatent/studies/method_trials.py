@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from crosslatent.analysis.data import RunData
 from crosslatent.analysis.method_rows import MethodRecord
 from crosslatent.core.errors import CrosslatentError, UsageError
 from crosslatent.core.specs import TransplantSpec, canonical_hash
+from crosslatent.interventions.patched import everywhere
+from crosslatent.lens.evaluation.retention import divergences, held_out_of
 from crosslatent.methods.method import (
     Bench,
     Method,
@@ -30,6 +34,8 @@ from crosslatent.sweeps import Progress
 from crosslatent.sweeps.bookkeeping import Tracker
 from crosslatent.tasks import Item
 
+MOST_TEXTS = 64
+"""Of the divergence."""
 _LEARNT, _JUDGED = 2 / 3, 1 / 3
 """Of the pilot questions: shares that settings are learnt and judged on, of what learns."""
 ALWAYS = ("vanilla", "oracle-en")
@@ -205,8 +211,22 @@ class OneMethod:
                 label = self.method.title
                 self.tokens += self.work.answered({key: way}, every, self.record, label)
                 self._note(way)
+                if self.record.kl is None and self.method.english:
+                    self.record.kl = self._divergence(way, pilot)
             row = {"seed": seed, "part": part, "langs": list(langs), "key": list(key)}
             self.record.rows.append(row)
+
+    def _divergence(self, way: Way, pilot: Sequence[Item]) -> float | None:
+        """KL on English pilot prompts of what acts on any text; None of anything else."""
+        model, row = self.work.bench.model, way.edits(pilot[0]) if pilot else ()
+        around: Callable[[], AbstractContextManager[None]] = way.installed
+        if row and all(each.tokens.kind == "all" for each in row):
+            around = partial(everywhere, model, row)
+        elif type(way).installed is Way.installed:
+            return None
+        texts = list(dict.fromkeys(item.aux for item in pilot if item.aux))[:MOST_TEXTS]
+        held_out = held_out_of(model, texts, chat=self.work.bench.chat)
+        return divergences(model, model, held_out, around=around).estimate().value
 
     @property
     def _seeded(self) -> bool:
