@@ -86,9 +86,7 @@ def test_vanilla_and_oracle_are_the_unmodified_rows(compared):
 def test_the_surer_of_both_copies_one_of_two_rows(compared):
     _, out = compared
     record = next(
-        one
-        for one in RunReader(out / RUN).manifest["status"]["methods"]
-        if one["name"] == "surer"
+        one for one in RunReader(out / RUN).manifest["status"]["methods"] if one["name"] == "surer"
     )
     condition = record["rows"][0]["key"][-1]
     con = RunReader(out / RUN).connect()
@@ -190,9 +188,7 @@ def test_a_killed_comparison_goes_on(diagonal, tmp_path):
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A random model with room for 2,048 tokens."""
-    folder = save_tiny(
-        tmp_path_factory.mktemp("models") / "wide", max_position_embeddings=2048
-    )
+    folder = save_tiny(tmp_path_factory.mktemp("models") / "wide", max_position_embeddings=2048)
     return load(str(folder), device="cpu", dtype="float32")
 
 

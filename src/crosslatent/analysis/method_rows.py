@@ -29,6 +29,7 @@ class MethodRecord:
         chosen: by language (all of them together where it is fitted once) the settings, and their
             accuracy on the pilot questions that they were judged on.
         rows: which rows are its answers to test questions: seed, part, languages, key.
+        trials: which rows are the answers of every configuration to pilot questions.
         fit_seconds: to learn once, with the chosen settings; mean.
         tokens: through the model for an answer; mean.
         kl: divergence from the unmodified model on English pilot prompts, nats per token, of the
@@ -45,6 +46,7 @@ class MethodRecord:
     tried: int = 0
     chosen: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
     fit_seconds: float | None = None
     tokens: float | None = None
     trained: int = 0

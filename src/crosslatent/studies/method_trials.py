@@ -257,6 +257,8 @@ class OneMethod:
             self.record.chosen.append({"langs": list(langs), "settings": dict(settings[0])})
             return settings[0]
         keys = self._tried(part, langs, settings, bench, judge)
+        listed = [None if key is None else list(key) for key in keys]
+        self.record.trials.append({"langs": list(langs), "part": part, "keys": listed})
         scores = [self._score(key, judge) for key in keys]
         best = max(range(len(settings)), key=lambda place: scores[place])
         self.record.chosen.append(
