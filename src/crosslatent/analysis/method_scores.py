@@ -360,11 +360,16 @@ class _Scoring:
 
 
 def _kept(change: Estimate) -> Kept:
-    """Whether a loss is below the margin: one-sided, at 95 %."""
-    low = change.value if change.low is None else change.low
-    high = change.value if change.high is None else change.high
-    if low is None or high is None:
+    """Whether a loss is below the margin: one-sided, at 95 %.
+
+    Where no fact changes, the share that might is bounded exactly: 1 - 0.05^(1/n) with n facts.
+    """
+    if change.value is None:
         return "undecided"
+    low, high = change.low, change.high
+    if low is None or high is None:
+        bound = 1 - 0.05 ** (1 / max(change.clusters, 1))
+        low, high = change.value - bound, change.value + bound
     if low > -MARGIN:
         return "kept"
     return "lost" if high < -MARGIN else "undecided"

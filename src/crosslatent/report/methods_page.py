@@ -173,6 +173,12 @@ def _reference(table: MethodTable, shown: Sequence[MethodScore]) -> list[MethodS
     return [one for one in table.scores if one.name == VANILLA and one not in shown]
 
 
+_MARK = (
+    "Each mark is a method. Intervals are in the figures of the leagues; marks close to each other "
+    "are not told apart by this figure."
+)
+
+
 def _scatter(table: MethodTable, folder: Path) -> Drawn:
     def drawn(axes: Axes, caption: list[str]) -> pd.DataFrame:
         shown = [one for one in table.scores if _place(one) is not None and one.name != VANILLA]
@@ -193,18 +199,10 @@ def _scatter(table: MethodTable, folder: Path) -> Drawn:
         axes.legend(frameon=False, fontsize=7.5, loc="best")
         axes.margins(x=0.2, y=0.12)
         _named(axes, {one.name: place for one in shown if (place := _place(one)) is not None})
-        caption.append(
-            "Each mark is a method. Intervals are in the figures of the leagues; marks that lie "
-            "close to each other are not told apart by this figure."
-        )
-        return pd.DataFrame.from_records(
-            [
-                {"method": one.name, "league": one.league, "tokens": x, "change": y / 100}
-                for one in shown
-                if (place := _place(one)) is not None
-                for x, y in [place]
-            ],
-            columns=["method", "league", "tokens", "change"],
+        caption.append(_MARK)
+        return pd.DataFrame(
+            [(one.name, one.league, *(_place(one) or ())) for one in shown],
+            columns=["method", "league", "tokens", "points"],
         )
 
     if not any(_place(one) for one in table.scores if one.name != VANILLA):
@@ -375,7 +373,7 @@ def _about(scores: Sequence[MethodScore]) -> Table:
         for one in scores
     ]
     head = ["method", "name", "English prompt", "what it does", "source", "notes"]
-    return Table(head, rows, "More in docs/compare.md. [2nd]: by a third party\u2019s account.")
+    return Table(head, rows, "[2nd]: by a third party\u2019s account. More: docs/compare.md.")
 
 
 def _chosen(scores: Sequence[MethodScore]) -> Table:

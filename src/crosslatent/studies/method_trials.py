@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -111,13 +111,8 @@ class Trials:
         tracker: Tracker,
     ) -> Iterator[tuple[RowKey, Item, MethodAnswer]]:
         """Together where ways only edit and lack the same; else one after the other."""
-        groups: dict[tuple[str, ...], list[RowKey]] = {}
-        for key, way in ways.items():
-            if lacking[key]:
-                own = ("" if way.edits_only else str(key), *(item.id for item in lacking[key]))
-                groups.setdefault(own, []).append(key)
         done = 0.0
-        for keys in groups.values():
+        for keys in _together(ways, lacking):
             items = lacking[keys[0]]
             advance = _beyond(done, tracker)
             if ways[keys[0]].edits_only:
@@ -201,20 +196,23 @@ class OneMethod:
         every = [*asked, *english] if self.method.english else asked
         for seed in range(self.work.seeds if self._seeded else 1):
             condition = RowKey("condition", condition=self._id("test", seed=seed))
-            if self._is_complete(condition, every):
-                key = condition
-            else:
+            key = condition
+            if not self._is_complete(condition, every):
                 started = time.monotonic()
                 way = self.method.fit(bench, langs, settings, self.work.seed + seed)
                 self.seconds.append(time.monotonic() - started)
                 key = way.key or condition
-                label = self.method.title
-                self.tokens += self.work.answered({key: way}, every, self.record, label)
-                self._note(way)
-                if self.record.kl is None and self.method.english:
-                    self.record.kl = self._divergence(way, pilot)
+                self._answer(key, way, every, pilot)
             row = {"seed": seed, "part": part, "langs": list(langs), "key": list(key)}
             self.record.rows.append(row)
+
+    def _answer(self, key: RowKey, way: Way, items: Sequence[Item], pilot: Sequence[Item]) -> None:
+        """Test questions, and what is to be known of the method besides."""
+        label = self.method.title
+        self.tokens += self.work.answered({key: way}, items, self.record, label)
+        self._note(way)
+        if self.record.kl is None and self.method.english:
+            self.record.kl = self._divergence(way, pilot)
 
     def _divergence(self, way: Way, pilot: Sequence[Item]) -> float | None:
         """KL on English pilot prompts of what acts on any text; None of anything else."""
@@ -261,14 +259,8 @@ class OneMethod:
         self.record.trials.append({"langs": list(langs), "part": part, "keys": listed})
         scores = [self._score(key, judge) for key in keys]
         best = max(range(len(settings)), key=lambda place: scores[place])
-        self.record.chosen.append(
-            {
-                "langs": list(langs),
-                "settings": dict(settings[best]),
-                "pilot": scores[best][0],
-                "n": len(judge),
-            }
-        )
+        found = {"settings": dict(settings[best]), "pilot": scores[best][0], "n": len(judge)}
+        self.record.chosen.append({"langs": list(langs), **found})
         return settings[best]
 
     def _divided(self, pilot: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -364,6 +356,18 @@ class OneMethod:
         ways = [TransplantWay(self.work.bench, vectors, pair) for pair in pairs]
         by_key = {way.key: way for way in ways if way.key is not None}
         self.work.answered(by_key, asked, self.record, self.method.title)
+
+
+def _together(
+    ways: Mapping[RowKey, Way], lacking: Mapping[RowKey, Sequence[Item]]
+) -> Iterable[list[RowKey]]:
+    """Keys of ways that are answered together."""
+    groups: dict[tuple[str, ...], list[RowKey]] = {}
+    for key, way in ways.items():
+        if lacking[key]:
+            own = ("" if way.edits_only else str(key), *(item.id for item in lacking[key]))
+            groups.setdefault(own, []).append(key)
+    return groups.values()
 
 
 def _key(row: Mapping[str, Any]) -> RowKey:

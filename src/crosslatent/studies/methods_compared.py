@@ -216,22 +216,26 @@ class _Work:
     ) -> MethodTable:
         """All methods; then the figures."""
         self._begin()
-        with RunFolder.open(self.out / RUN, build_manifest(self.plan)) as folder:
+        # How many rows there will be is not known beforehand.
+        manifest = {**build_manifest(self.plan), "planned": None}
+        with RunFolder.open(self.out / RUN, manifest) as folder:
             folder.write_items(self._item_rows())
             trials = self._trials(folder, show)
             for name in names:
                 self._method(trials, name)
-            status = {
-                **folder.totals(near_tie_margin(str(self.model.dtype).removeprefix("torch."))),
-                "items": len(self.items),
-                "failures": 0,
-                "respelled": 0,
-                "methods": [vars(self.records[name]) for name in names],
-                "parts": [sorted(test) for _, test in self.division.parts],
-            }
-            folder.write_status(status)
+            folder.write_status(self._status(folder, names))
         reader = RunReader(self.out / RUN)
         return table_of_methods(read_methods(reader), reader.manifest, self.seed)
+
+    def _status(self, folder: RunFolder, names: Sequence[str]) -> dict[str, Any]:
+        return {
+            **folder.totals(near_tie_margin(str(self.model.dtype).removeprefix("torch."))),
+            "items": len(self.items),
+            "failures": 0,
+            "respelled": 0,
+            "methods": [vars(self.records[name]) for name in names],
+            "parts": [sorted(test) for _, test in self.division.parts],
+        }
 
     def _trials(self, folder: RunFolder, show: Callable[[str, Progress], None] | None) -> Trials:
         ends = self.plan.tokens.ends
