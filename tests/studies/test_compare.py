@@ -16,7 +16,7 @@ from crosslatent.model import load
 from crosslatent.planted.planting import PlantingSettings, plant
 from crosslatent.planted.weights import build
 from crosslatent.runs.reader import RunReader
-from crosslatent.studies.methods_compared import ENGLISH, RESULT, RUN
+from crosslatent.studies.methods_compared import RESULT, RUN, TWINS
 from crosslatent.sweeps import run_sweep
 from support.models import save_tiny
 
@@ -76,7 +76,7 @@ def test_vanilla_and_oracle_are_the_unmodified_rows(compared):
     con = RunReader(out / RUN).connect()
     share = con.execute(
         f"SELECT avg(r.correct::INT) FROM rows r JOIN items i USING (item) "
-        f"WHERE r.control = 'vanilla' AND i.split NOT IN ('{ENGLISH}', 'pilot')"
+        f"WHERE r.control = 'vanilla' AND i.split NOT IN ('{TWINS}', 'pilot')"
     ).fetchone()[0]
     assert found.table.score("vanilla").accuracy.value == pytest.approx(share)
     assert np.isnan(arrays.right["oracle-en"]).sum() == 0
@@ -155,6 +155,13 @@ def test_named_methods_without_what_they_need_are_refused(diagonal, tmp_path):
     with pytest.raises(UsageError, match="120 of 120 questions have no English counterpart"):
         xl.compare(model, alone, out=tmp_path / "out", methods=("pim",))
     assert not (tmp_path / "out").exists()
+
+
+def test_counterparts_in_another_language_are_refused(diagonal, tmp_path):
+    model, task = diagonal
+    odd = replace(task, items=tuple(replace(item, aux_lang="fr") for item in task.items))
+    with pytest.raises(UsageError, match="120 of 120 questions have a counterpart in 'fr'"):
+        xl.compare(model, odd, out=tmp_path / "out", methods=("pim",))
 
 
 def test_names_begin_groups():

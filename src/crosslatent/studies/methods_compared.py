@@ -16,6 +16,7 @@ from crosslatent.analysis.method_scores import MethodTable, table_of_methods
 from crosslatent.core.bars import told
 from crosslatent.core.cards import Card, Rows, Sentences, Shown
 from crosslatent.core.errors import ITEM_FAULTS, CrosslatentError, RunFolderError, UsageError
+from crosslatent.core.languages import ENGLISH, UNKNOWN, same_language
 from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.settings import complete, documented
 from crosslatent.core.shared_settings import (
@@ -51,7 +52,7 @@ RUN = "run"
 """The run folder, below that of the comparison."""
 RESULT = "comparison.json"
 PAGE = "comparison.html"
-ENGLISH = "english"
+TWINS = "english"
 """Split of the English counterparts that methods without a counterpart are asked, too."""
 
 
@@ -127,6 +128,7 @@ def compare(
     check_ranking(asked["ranking"])
     names = method_names(asked["methods"] or ())
     task = answered(items if isinstance(items, Task) else task_of(items), failures or {})
+    _check_counterparts(task)
     division = division_of(task, asked["seed"])
     model = loaded(model)
     work = _Work(model, Path(out), asked, task, division, translator, texts or {})
@@ -138,6 +140,25 @@ def compare(
     found = MethodComparison(table, division.sentence, page, Path(out) / RUN)
     write_json(Path(out) / RESULT, found.to_dict())
     return found
+
+
+def _check_counterparts(task: Task) -> None:
+    """Refuse counterparts in another language than English: all methods here go by English.
+
+    Raises:
+        UsageError: a question has one.
+    """
+    others = [
+        item
+        for item in task.items
+        if item.aux and item.aux_lang != UNKNOWN and not same_language(item.aux_lang, ENGLISH)
+    ]
+    if others:
+        raise UsageError(
+            f"{len(others)} of {len(task.items)} questions have a counterpart in "
+            f"{others[0].aux_lang!r}, but methods are compared with English counterparts: give "
+            "those, or leave the field 'aux' out."
+        )
 
 
 class _Work:
@@ -184,7 +205,7 @@ class _Work:
             batch_rows=asked["batch_rows"],
         )
         self.twins = {
-            item.id: replace(counterpart(item), id=f"{item.id}@en", split=ENGLISH)
+            item.id: replace(counterpart(item), id=f"{item.id}@en", split=TWINS)
             for item in self.items
             if item.aux
         }
