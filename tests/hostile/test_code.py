@@ -65,7 +65,7 @@ def test_modules_are_imported_by_our_own_names_alone() -> None:
     assert found == {
         ("__init__.py", "f'{__name__}.lens'"),
         # Names of files in a folder of the package, and nothing else.
-        ("core/plugins.py", "f'{self._home}.{name}'"),
+        ("core/plugins.py", "self._module(name)"),
         # What packages of ours list in their __init__.
         ("core/imports.py", "found[name]"),
     }

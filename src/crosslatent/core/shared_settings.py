@@ -358,6 +358,7 @@ class CompareSettings(TypedDict, total=False):
             default=3,
             read=positive,
             panel=Panel.TRAINING,
+            rare=True,
         ),
     ]
     ranking: Annotated[
