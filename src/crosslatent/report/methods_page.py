@@ -126,10 +126,8 @@ def _opening(table: MethodTable, division: str) -> list[str]:
         said.append(f"Shown to be worse than the unmodified model: {formatting.listing(worse)}.")
     costly = [one.title for one in table.scores if one.is_better and one.kept == "lost"]
     if costly:
-        said.append(
-            f"Better in the language, but more than 2 points of English are lost: "
-            f"{formatting.listing(costly)}."
-        )
+        named = formatting.listing(costly)
+        said.append(f"Better in the language, but more than 2 points of English are lost: {named}.")
     return [*said, division]
 
 

@@ -140,16 +140,17 @@ class Trials:
 
     def copied(self, source: Mapping[str, RowKey], to: RowKey) -> None:
         """Rows of a choice among rows: each a copy of the chosen one, under another key."""
-        wanted = {
-            (item, key): item for item, key in source.items() if item not in self.known.get(to, {})
-        }
-        rows = []
-        for row in self.folder.rows.read().to_pylist():
-            key = RowKey(*(row[name] for name in RowKey._fields))
-            if (row["item"], key) in wanted:
-                rows.append({**row, **to._asdict(), "donor": None})
-                known = self.known.setdefault(to, {})
-                known[row["item"]] = row["correct"], row["gold_logprob"]
+        there = self.known.get(to, {})
+        table = self.folder.rows.read()
+        keys = zip(*(table[name].to_pylist() for name in ("item", *RowKey._fields)), strict=True)
+        places = [
+            place
+            for place, (item, *key) in enumerate(keys)
+            if item not in there and source.get(item) == tuple(key)
+        ]
+        rows = [{**row, **to._asdict(), "donor": None} for row in table.take(places).to_pylist()]
+        for row in rows:
+            self.known.setdefault(to, {})[row["item"]] = row["correct"], row["gold_logprob"]
         self._write(rows)
 
 
