@@ -31,7 +31,7 @@ class Tokens:
         kind: "last": the last `count` tokens of the prompt; "span": those from `start` up to and
             without `stop`; "prompt": all tokens of the prompt; "all": generated ones as well.
         count: of "last".
-        start, stop: of "span".
+        start, stop: of "span"; of "prompt" and "all", the tokens before `start` are left out.
 
     Raises:
         PairError: no token would be changed.
@@ -60,8 +60,18 @@ class Tokens:
         return self.kind == "last"
 
     @property
+    def everywhere(self) -> bool:
+        """Whether all tokens are changed, so that nothing need be known of the prompt."""
+        return self.kind == "all" and self.start <= 0
+
+    @property
     def about(self) -> str:
         """Which tokens, for people."""
+        left_out = self.start if self.kind in ("prompt", "all") else 0
+        return self._about + (f" but the first {left_out}" if left_out else "")
+
+    @property
+    def _about(self) -> str:
         return {
             "last": f"at the last {self.count} tokens of the prompt"
             if self.count > 1
@@ -77,9 +87,9 @@ class Tokens:
         """Which tokens of a forward are changed, as a mask."""
         lengths = lengths[:, None]
         if self.kind == "all":
-            return torch.ones_like(positions, dtype=torch.bool)
+            return positions >= self.start
         if self.kind == "prompt":
-            return (positions >= 0) & (positions < lengths)
+            return (positions >= max(self.start, 0)) & (positions < lengths)
         if self.kind == "span":
             return (positions >= self.start) & (positions < self.stop)
         return (positions >= lengths - self.count) & (positions < lengths)
@@ -88,6 +98,8 @@ class Tokens:
 LAST = Tokens()
 PROMPT = Tokens("prompt")
 ALL = Tokens("all")
+BUT_THE_FIRST = Tokens("all", start=1)
+"""The first token's state is often hundreds of times larger than others, and of no language."""
 
 Values = Float[Tensor, "tokens width"]
 """Values of a site at the tokens that are changed."""

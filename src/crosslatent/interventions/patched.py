@@ -108,7 +108,7 @@ def everywhere(model: Model, row: Sequence[Intervention]) -> Iterator[None]:
         PairError: an intervention is not on all tokens.
     """
     for each in row:
-        if each.tokens.kind != "all":
+        if not each.tokens.everywhere:
             raise PairError(
                 f"An intervention at {each.site.component} of block {each.site.layer} changes "
                 f"{each.tokens.kind!r} tokens of a prompt, where there is no prompt: give it all "

@@ -56,7 +56,7 @@ class Window:
 
     def among(self, tokens: Tokens, rows: int, width: int) -> Bool[Tensor, "rows pos"] | None:
         """Which tokens of the current forward some tokens are; None for all of them."""
-        if tokens.kind == "all":
+        if tokens.everywhere or (self.start is None and tokens.kind == "all"):
             return None
         if self.start is None:
             return torch.zeros((rows, width), dtype=torch.bool)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from crosslatent.core.errors import PromptError
-from crosslatent.core.specs import FINAL, AsChat, Layer, Site
+from crosslatent.core.specs import FINAL, AsChat, Component, Layer, Site
 from crosslatent.lens.compatibility import check_decoder
 from crosslatent.lens.lens_settings import (
     Pooling,
@@ -115,7 +115,9 @@ def read_states(
     layers: Sequence[Layer] | None = None,
     batch_size: int = 16,
     side: Side = "left",
-) -> Float[Tensor, "texts layers d_model"]:
+    component: Component = "block",
+    special: bool = False,
+) -> Float[Tensor, "texts layers width"]:
     """Hidden states of texts; logits are never made.
 
     The numbers depend neither on the batch size nor on the side of the padding: positions are
@@ -132,6 +134,8 @@ def read_states(
             after the final norm; None for all, in this order.
         batch_size: texts per forward.
         side: where a batch is padded.
+        component: what of the blocks is read, if not their outputs; `layers` are then blocks alone.
+        special: a mean is over the special tokens too.
 
     Returns:
         States on the CPU, in the order of `ids` and of `layers`; float32, or float64 if the model
@@ -151,11 +155,13 @@ def read_states(
     places = [block_index(layer, model.n_layers) for layer in wanted]
     _check_lengths(model, ids)
     dtype = torch.promote_types(model.dtype, torch.float32)
-    states = torch.zeros((len(ids), len(places), model.d_model), dtype=dtype)
+    states = torch.zeros((len(ids), len(places), model.width(component)), dtype=dtype)
+    known = [] if special else model.tokenizer.all_special_ids
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for rows in length_batches(ids, order, model.rotary_limit, most=batch_size):
         batch = encode_batch(model, [ids[row] for row in rows], side)
-        states[rows] = _read_batch(model, batch, places, pooling, dtype)
+        counted = None if pooling == "last" else _counted(batch, known)
+        states[rows] = _read_batch(model, batch, places, counted, component)
     return states
 
 
@@ -204,12 +210,15 @@ def length_batches(
 
 
 def _read_batch(
-    model: Model, batch: PromptBatch, places: list[int | None], pooling: Pooling, dtype: torch.dtype
-) -> Float[Tensor, "batch layers d_model"]:
-    """States of one batch."""
-    shape = (len(batch.ids), len(places), model.d_model)
-    kept = torch.zeros(shape, dtype=dtype)
-    counted = None if pooling == "last" else _counted(batch, model.tokenizer.all_special_ids)
+    model: Model,
+    batch: PromptBatch,
+    places: list[int | None],
+    counted: Bool[Tensor, "batch pos"] | None,
+    component: Component,
+) -> Float[Tensor, "batch layers width"]:
+    """States of one batch; of the last tokens if none are counted."""
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    kept = torch.zeros((len(batch.ids), len(places), model.width(component)), dtype=dtype)
     where: dict[int | None, list[int]] = {}
     for column, place in enumerate(places):
         where.setdefault(place, []).append(column)
@@ -222,7 +231,7 @@ def _read_batch(
     def receive(site: Site, value: Float[Tensor, "batch pos d_model"]) -> None:
         keep(site.layer, value)
 
-    sites = [Site("block", place) for place in where if place is not None]
+    sites = [Site(component, place) for place in where if place is not None]
     decoder: Any = model.hf.base_model
     ((_, inputs),) = batch.parts()
     with answering(model.hf), reading(model, sites, receive) if sites else nullcontext():

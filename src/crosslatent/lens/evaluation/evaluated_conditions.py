@@ -197,7 +197,7 @@ class Intervened:
     @property
     def changes_texts(self) -> bool:
         """Whether it changes a text that is no prompt: then a divergence can be measured."""
-        return all(each.tokens.kind == "all" for each in self.condition.row)
+        return all(each.tokens.everywhere for each in self.condition.row)
 
 
 Condition = Unmodified | Tuned | Steered | Transplanted | Combined | Intervened
