@@ -46,6 +46,8 @@ class EditedWay(Way):
 class Once(Generic[_Made]):
     """Keeps the last thing that was made: configurations differ in less than what they learn."""
 
+    edits_only = True
+
     def __init__(self) -> None:
         """Nothing has been made."""
         self._kept: tuple[tuple[Any, ...], _Made] | None = None

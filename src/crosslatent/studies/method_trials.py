@@ -219,7 +219,7 @@ class OneMethod:
         """KL on English pilot prompts of what acts on any text; None of anything else."""
         model, row = self.work.bench.model, way.edits(pilot[0]) if pilot else ()
         around: Callable[[], AbstractContextManager[None]] = way.installed
-        if row and all(each.tokens.kind == "all" for each in row):
+        if row and all(each.tokens.everywhere for each in row):
             around = partial(everywhere, model, row)
         elif type(way).installed is Way.installed:
             return None
