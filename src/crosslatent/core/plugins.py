@@ -34,7 +34,14 @@ class Registry(Generic[_Kind]):
     """
 
     def __init__(
-        self, noun: str, home: str, base: str, *, decorator: str = "", reserved: Iterable[str] = ()
+        self,
+        noun: str,
+        home: str,
+        base: str,
+        *,
+        decorator: str = "",
+        reserved: Iterable[str] = (),
+        hyphens: bool = False,
     ) -> None:
         """Kinds of a sort.
 
@@ -45,13 +52,15 @@ class Registry(Generic[_Kind]):
             base: their base class, by module and name.
             decorator: what wraps functions in that class; "" = kinds are classes below it.
             reserved: names that no kind may have, as they mean something else.
+            hyphens: names of kinds have hyphens where those of their files have underscores.
         """
-        self._base, self._decorator = base, decorator
+        self._base, self._decorator, self._hyphens = base, decorator, hyphens
         self.noun = noun
         self.group = f"{PACKAGE}.{noun.rsplit(maxsplit=1)[-1]}s"
         self._home = f"{PACKAGE}.{home}"
         places = Path(__file__).parents[1].joinpath(*home.split(".")).glob("*.py")
-        self.own = sorted(place.stem for place in places if place.stem != "__init__")
+        stems = (place.stem for place in places if place.stem != "__init__")
+        self.own = sorted(stem.replace("_", "-") if hyphens else stem for stem in stems)
         self._reserved = frozenset(reserved)
         self._kinds: dict[str, _Kind] = {}
 
@@ -64,7 +73,7 @@ class Registry(Generic[_Kind]):
 
         def enter(kind: _Registered) -> _Registered:
             self._check(name, kind)
-            at_home = kind.__module__ in (self._home, f"{self._home}.{name}")
+            at_home = kind.__module__ in (self._home, self._module(name))
             if name in self._reserved or (name in self.own and not at_home):
                 self._refuse(name, PACKAGE, kind.__module__)
             there = self._kinds.get(name)
@@ -108,7 +117,7 @@ class Registry(Generic[_Kind]):
         entries = {entry.name: entry for entry in self._entries()}
         if name not in self._kinds:
             if name in self.own:
-                importlib.import_module(f"{self._home}.{name}")
+                importlib.import_module(self._module(name))
             elif name in entries:
                 self._kinds[name] = self._loaded(entries[name])
             else:
@@ -117,6 +126,10 @@ class Registry(Generic[_Kind]):
                     f"{', '.join(self.names())}."
                 )
         return self._kinds[name]
+
+    def _module(self, name: str) -> str:
+        """The module of a kind of this package."""
+        return f"{self._home}.{name.replace('-', '_') if self._hyphens else name}"
 
     def _entries(self) -> Iterator[EntryPoint]:
         """The entry points of other packages.
@@ -164,7 +177,9 @@ class Registry(Generic[_Kind]):
         )
 
 
-CONTROL_KINDS: Registry[Any] = Registry("control", "sweeps.controls", "sweeps.control:Control")
+CONTROL_KINDS: Registry[Any] = Registry(
+    "control", "sweeps.controls", "sweeps.control:Control", hyphens=True
+)
 """Classes of `crosslatent.sweeps.control.Control`."""
 
 

@@ -33,7 +33,7 @@ _COLOURS = {
 SPREAD = "Whiskers: 95\u202f% intervals from resampling independent facts."
 STRATA_ORDER = ("shuffled/same_answer", "shuffled/same_symbol", "shuffled/different_answer")
 """Donors chosen by their answers: a diagnosis."""
-VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "noise")
+VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "mean-main", "noise")
 """How controls are listed: from the one that carries most of the counterpart to none of it."""
 CONTROL_ORDER = (*STRATA_ORDER, *VERDICT_ORDER)
 

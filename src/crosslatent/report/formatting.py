@@ -29,6 +29,8 @@ _CONTROLS = {
     "shuffled/any": "another question, drawn blindly",
     "noise": "random noise",
     "mean": "mean vector",
+    "mean-main": "mean vector of the main prompts",
+    "skip": "nothing: zeros",
     "self": "the question\u2019s own layers",
     "paraphrase": "the question in other words, same language",
 }
