@@ -299,7 +299,7 @@ def test_a_sweep_with_controls_options_and_samples(tmp_path):
         items,
         component=("ffn", "cross_attn"),
         pairs="0:1,3:2",
-        controls=("shuffled", "noise", "self"),
+        controls=("shuffled", "noise", "self", "mean-main", "skip"),
         score_options=True,
         samples=2,
         max_new_tokens=NEW,
@@ -317,6 +317,7 @@ def test_a_sweep_with_controls_options_and_samples(tmp_path):
         )  # fmt: skip
         assert alone.output == row.output
     assert rows.option_scores.map(len).eq(3).all()
+    assert len(rows[rows.control == "skip"]) == 3 * 2 * 2
     assert not run.upper_bound().empty
 
 

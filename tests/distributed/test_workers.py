@@ -41,7 +41,7 @@ from support.models import save_tiny
 
 SPEC = SweepSpec(
     component=("attn", "ffn"),
-    controls=("shuffled", "noise", "mean", "self"),
+    controls=("shuffled", "noise", "mean", "self", "mean-main", "skip"),
     max_new_tokens=3,
     attribution=True,
     samples=2,

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from crosslatent.core.errors import UsageError
-from crosslatent.core.specs import CONTROLS, check_controls
+from crosslatent.core.plugins import CONTROL_KINDS
+from crosslatent.core.specs import CONTROLS, FEWER_ATTEMPTS, PART_CONTROLS, check_controls
 from crosslatent.interventions.activations import capture, capture_ids
 from crosslatent.sweeps import vectors as capturing
 from crosslatent.sweeps.control import Donors, Variant
@@ -229,9 +230,34 @@ def test_an_item_with_the_same_aux_prompt_is_neither_donor_nor_part_of_the_mean(
     assert torch.allclose(mean, torch.stack(others).mean(0), atol=1e-5)
 
 
+def test_mean_main_is_of_the_main_prompts_of_the_other_facts(model, vectors):
+    pool = [one for one in ITEMS if one.lang == "sw"]
+    found = vectors.layers(pool[2], Variant("mean-main"), "ffn")
+    others = [ids_of(model, one.main) for one in (*pool[:2], *pool[3:])]
+    assert torch.allclose(found, capture_ids(model, others, KINDS)["ffn"].mean(0), atol=1e-5)
+    assert not torch.allclose(found, vectors.layers(pool[2], Variant("mean"), "ffn"), atol=1e-2)
+    assert CONTROL_KINDS["mean-main"].__module__.endswith("controls.mean_main")
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_skip_is_zero_at_each_target_layer_once(model, positions):
+    vectors = vectors_of(model, ITEMS, positions=positions)
+    for kind in KINDS:
+        found = vectors.layers(ITEMS[0], Variant("skip"), kind)
+        assert found.shape == vectors.layers(ITEMS[0], Variant("none"), kind).shape
+        assert not found.any()
+    skip = Donors(ITEMS).control("skip")
+    assert skip.pairs([(0, 2), (1, 2), (3, 0)]) == [(2, 2), (0, 0)]
+
+
+def test_controls_with_fewer_attempts_are_those_that_say_so():
+    fewer = {name for name in CONTROL_KINDS if not CONTROL_KINDS[name].every_pair}
+    assert fewer == FEWER_ATTEMPTS
+
+
 def test_a_pool_of_one_has_neither_mean_nor_donor():
     alone = [item(0)]
-    found = variants_of(alone, alone[0], CONTROLS)
+    found = variants_of(alone, alone[0], (*CONTROLS, "mean-main"))
     assert [variant.control for variant in found] == ["none", "noise", "self"]
 
 
@@ -271,7 +297,8 @@ def test_few_vectors_are_held_and_no_number_depends_on_it(model, monkeypatch):
 def test_no_bit_depends_on_what_was_asked_before(model, room):
     items = [item(n, cluster=f"fact-{n}", lang="sw" if n % 3 else "hi") for n in range(40)]
     forwards, backwards = (vectors_of(model, items, room=room) for _ in range(2))
-    variants = [(one, v) for one in items for v in variants_of(items, one, CONTROLS)]
+    controls = (*CONTROLS, *PART_CONTROLS)
+    variants = [(one, v) for one in items for v in variants_of(items, one, controls)]
     first = [forwards.layers(one, v, "attn") for one, v in variants]
     second = [backwards.layers(one, v, "attn") for one, v in reversed(variants)]
     assert all(map(torch.equal, first, reversed(second)))
@@ -279,5 +306,6 @@ def test_no_bit_depends_on_what_was_asked_before(model, room):
 
 def test_unknown_controls_are_refused():
     assert check_controls(["self", "noise", "self"]) == ("noise", "self")
+    assert check_controls(["skip", "mean-main", "mean"]) == ("mean", "mean-main", "skip")
     with pytest.raises(UsageError, match="Unknown control 'placebo': use shuffled, noise"):
         check_controls(["placebo"])

@@ -19,7 +19,9 @@ ITEMS = [
 
 @pytest.fixture(scope="module")
 def plan():
-    spec = SweepSpec(component="ffn", pairs="all", controls=("mean", "noise"), max_new_tokens=2)
+    spec = SweepSpec(
+        component="ffn", pairs="all", controls=("mean", "noise", "mean-main"), max_new_tokens=2
+    )
     return plan_sweep(wrapped(), task_of(ITEMS), spec)
 
 

@@ -13,7 +13,7 @@ import torch
 
 import crosslatent as xl
 from crosslatent.core.errors import PairError, RunFolderError, TaskError, UsageError
-from crosslatent.core.specs import CONTROLS
+from crosslatent.core.specs import CONTROLS, PART_CONTROLS
 from crosslatent.runs import RunReader
 from crosslatent.runs.run_status import read_status
 from crosslatent.runs.schema import ITEMS, KEY, ROWS
@@ -21,7 +21,7 @@ from crosslatent.sweeps import SweepSpec, plan_sweep, run_sweep
 from crosslatent.tasks import Item, task_of
 from support.rows import wrapped
 
-SPEC = SweepSpec(component=("attn", "ffn"), controls=CONTROLS, max_new_tokens=3)
+SPEC = SweepSpec(component=("attn", "ffn"), controls=(*CONTROLS, *PART_CONTROLS), max_new_tokens=3)
 STABLE = [column for column in ROWS.names if column not in ("seconds", "path")]
 
 
@@ -77,6 +77,10 @@ def test_every_row_is_there_once(model, task, whole):
     counts = rows.groupby("control").size()
     assert counts["vanilla"] == counts["translate_test"] == 8
     assert counts["none"] == counts["noise"] == counts["mean"] == counts["self"] == 8 * 2 * 16
+    assert counts["mean-main"] == counts["none"]
+    skipped = rows[rows.control == "skip"]
+    assert len(skipped) == 8 * 2 * 4
+    assert (skipped.source == skipped.target).all()
 
 
 def test_tables_have_the_documented_schema(whole):
@@ -103,6 +107,26 @@ def test_the_oracle_gives_the_same_rows(model, task, whole, tmp_path):
     pd.testing.assert_frame_equal(one.drop(columns=floats), other.drop(columns=floats))
     for name in sure:
         assert one[name].to_numpy() == pytest.approx(other[name].to_numpy(), abs=1e-3)
+
+
+def test_skip_is_the_answer_without_the_module_output(model, whole):
+    """Against a hook of torch alone, which zeroes the output at the last token of the prompt."""
+    rows = table(whole)
+    skipped = rows[rows.control == "skip"].set_index(["item", "component", "target"])
+    vanilla = rows[rows.control == "vanilla"].set_index("item")
+    item = make_item(3)
+    ids = torch.tensor([model.tokenizer(item.main)["input_ids"]])
+
+    def zero(_module, _arguments, output):
+        (output[0] if isinstance(output, tuple) else output)[:, -1] = 0
+
+    for layer in range(model.n_layers):
+        with torch.no_grad(), model.blocks[layer].ffn.register_forward_hook(zero):
+            logits = model.hf(ids).logits[0, -1].double()
+        found = skipped.loc[item.id, "ffn", layer]
+        best = float(torch.log_softmax(logits, -1).max())
+        assert found.first_logprob == pytest.approx(best, abs=1e-4)
+        assert abs(found.first_logprob - vanilla.loc[item.id].first_logprob) > 1e-3
 
 
 @pytest.mark.parametrize("stop_after", [1, 5])
@@ -137,8 +161,8 @@ def test_progress_is_told_within_batches(model, task, tmp_path):
     seen = []
     run_sweep(model, task, SPEC, tmp_path / "run", progress=seen.append, batch_rows=50)
     read = [state for state in seen if state.stage == "capture"]
-    # The mean of each pool (a split of four items) is made once.
-    assert [(state.done, state.total) for state in read] == [(n, 4) for n in (1, 2, 3, 4)] * 2
+    # Both means of each pool (a split of four items) are made once.
+    assert [(state.done, state.total) for state in read] == [(n, 4) for n in (1, 2, 3, 4)] * 4
     answers = [state for state in seen if state.stage == "answer"]
     assert [state.rows for state in answers] == sorted(state.rows for state in answers)
     assert len(answers) > 2 * len(table(tmp_path / "run")) / 50

@@ -13,7 +13,7 @@ from crosslatent.sweeps import work_units
 from crosslatent.sweeps.work_units import RowRange, SweepGrid, cut, missing_items, missing_rows
 from crosslatent.tasks import Item
 
-CONTROLS = ("shuffled", "noise", "mean", "self", "paraphrase")
+CONTROLS = ("shuffled", "noise", "mean", "self", "paraphrase", "mean-main", "skip")
 
 
 @dataclass
@@ -71,6 +71,16 @@ def test_rows_have_keys_of_their_own_in_a_fixed_order():
         assert [key.control for key in keys[:2]] == ["vanilla", "translate_test"]
         assert all(set(key[2:]) == {None} for key in keys[:2])
     assert GRID.rows == sum(len(GRID.planned(one)) for one in ITEMS)
+
+
+def test_skip_has_a_row_for_each_target_layer():
+    one = ITEMS[0]
+    places = [row for row in GRID.planned(one) if row.variant.control == "skip"]
+    assert [(row.component, row.source, row.target) for row in places] == [
+        (name, layer, layer) for name in ("attn", "ffn") for layer in range(3)
+    ]
+    pairs = SweepGrid((one,), ("ffn",), resolve_pairs("0:2,1:2", 3), ("skip", "noise"))
+    assert pairs.rows == len(pairs.planned(one)) == 2 + 2 + 2 + 1
 
 
 def test_controls_are_for_their_splits_and_a_paraphrase_for_who_has_one():

@@ -20,7 +20,7 @@ from crosslatent.analysis.data import (
     strata_arms,
     weigh,
 )
-from crosslatent.analysis.headline import BLIND
+from crosslatent.analysis.headline import ALSO_BLIND, BLIND
 from crosslatent.analysis.inference import Corrected, corrected
 from crosslatent.analysis.items import Mask
 from crosslatent.core.specs import IDENTITY_COMPONENTS, Component
@@ -320,7 +320,7 @@ def _rivals(data: RunData, component: Component) -> list[tuple[Rival, Sides]]:
     arms = {control_name(arm.control, arm.stratum): arm for arm in controls(data, component)}
     said = data.spec.get("other_controls") or {}
     others = {name for name, what in said.items() if not what.get("knows_answer")}
-    blind = [*BLIND, *(name for name, arm in arms.items() if arm.control in others)]
+    blind = [*BLIND, *ALSO_BLIND, *(name for name, arm in arms.items() if arm.control in others)]
     found = [_rival(data, name, arms[name]) for name in blind if name in arms]
     known = [one for one in found if one[0].difference.value is not None]
     return sorted(known, key=lambda one: one[0].difference.value or 0.0)

@@ -19,7 +19,7 @@ from crosslatent.analysis.items import (
     load_items,
 )
 from crosslatent.core.errors import RunFolderError
-from crosslatent.core.specs import STRATA, Component, check_component
+from crosslatent.core.specs import FEWER_ATTEMPTS, STRATA, Component, check_component
 from crosslatent.runs.contents import refuse_all
 from crosslatent.stats import Estimate, Floats, PairedTest, clustered_means, paired_test
 
@@ -162,8 +162,17 @@ class RunData:
         return [arm.component for arm in self.arms if arm.is_true]
 
     def controls_of(self, component: Component) -> list[Arm]:
-        """The controls run for a component."""
-        return [arm for arm in self.arms if arm.component == component and not arm.is_true]
+        """The controls run for a component, with as many attempts as true transplants have."""
+        own = [arm for arm in self.arms if arm.component == component and not arm.is_true]
+        return [arm for arm in own if arm.control not in self._fewer]
+
+    @cached_property
+    def _fewer(self) -> frozenset[str]:
+        """Controls that have no row for each pair, those of other packages among them."""
+        others = self.spec.get("other_controls") or {}
+        return FEWER_ATTEMPTS.union(
+            k for k, said in others.items() if not said.get("every_pair", True)
+        )
 
     def cube(self, arm: Arm, measure: Measure = "correct") -> Floats:
         """A measure of every row of an arm.

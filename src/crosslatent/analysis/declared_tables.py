@@ -175,6 +175,23 @@ TABLES: tuple[FigureTable, ...] = (
         "spelling > same|other",
     ),
     FigureTable(
+        "gain_split",
+        "component split lang in_sample source target part=name gap* correct*",
+        "gain_split > parts",
+    ),
+    FigureTable(
+        "gain_beside",
+        "component split lang in_sample source target control=@control gap* correct* "
+        "over_gap* over_correct*",
+        "gain_split > beside",
+    ),
+    FigureTable(
+        "gain_recovery",
+        "component split lang in_sample source target recovery* recovery_of_means* apart* "
+        "left_out no_aux",
+        "gain_split",
+    ),
+    FigureTable(
         "conditions",
         "condition=name id split lang vanilla* accuracy* gain* repaired broken changed* "
         "p_value=test.p_value holm=test.holm",

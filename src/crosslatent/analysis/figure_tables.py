@@ -39,8 +39,8 @@ _TESTED = ("difference", "gain", "spearman")
 
 _GROUPS = (
     "pooling", "in_sample", "stratum", "value", "metric", "rule", "k", "trait", "figure", "spelled",
-    "measure", "type", "run", "other_run", "tune", "test", "other", "outcome", "among", "id",
-    "without_shared_facts",
+    "measure", "type", "part", "run", "other_run", "tune", "test", "other", "outcome", "among",
+    "id", "without_shared_facts",
 )  # fmt: skip
 """Columns that tell figures apart and have no column of their own in the long table."""
 

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 EVERY_CONTROL = ("shuffled/same_answer", "shuffled/different_answer", "noise", "mean", "self")
 BLIND = ("shuffled/any", "noise", "mean", "self")
+ALSO_BLIND = ("mean-main",)
 """Controls that know nothing of the gold answer: those that an upper bound has to beat. A donor
 with the same answer brings the answer along, and a paraphrase the question: they tell what is
-carried, and are no rivals. Controls of other packages come after these, unless they say that they
-know the answer."""
+carried, and are no rivals. `ALSO_BLIND` are rivals where they were run, and nothing is missing
+where not. Controls of other packages come after these, unless they say that they know the
+answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ a split of the task or ``ALL``. What could not be computed is None or left out o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crosslatent.analysis import passk
@@ -33,6 +33,8 @@ from crosslatent.analysis.bounds import (
 )
 from crosslatent.analysis.carried import Follow, Spelling, follows, spellings
 from crosslatent.analysis.data import RunData
+from crosslatent.analysis.gain_split import GainSplit, gain_splits
+from crosslatent.analysis.gain_split import missing as missing_parts
 from crosslatent.analysis.grades import (
     Fidelity,
     FidelityAtPair,
@@ -78,6 +80,7 @@ class RunSummary:
         rules: the unmodified outputs under every rule that fits, the task's own first.
         ways: other ways to answer beside the best pair, on the split that figures are shown of.
         spelling: gains of open questions by how their answers are spelled; empty without any.
+        gain_split: the gains of picked pairs in parts; empty without the controls that it needs.
         exploratory: what of the figures was defined after rows of the task had been seen, as the
             run says: any of strata, strict_room, surer, pass_at_k and
             spelling.
@@ -126,6 +129,7 @@ class RunSummary:
     spelling: list[Spelling]
     exploratory: list[str]
     conditions: list[ConditionFigures]
+    gain_split: list[GainSplit] = field(default_factory=list)
 
 
 PILOT = "pilot"
@@ -188,12 +192,19 @@ def summary_of(data: RunData, tune: str, headline: Headline | None) -> RunSummar
         rules=graded.rules(),
         follow=[one for name in components for one in follows(data, name, picks[name])],
         cost=cost(data),
-        missing=[*missing(data, picks, tune), *passk.missing(data), *missing_certainties(data)],
+        missing=_all_missing(data, picks, tune),
         ways=other_ways(data, tune, shown, facts["type"]),
         spelling=spellings(data, pairs),
         exploratory=exploratory_of(data.manifest),
         conditions=conditions(data),
+        gain_split=gain_splits(data, pairs),
     )
+
+
+def _all_missing(data: RunData, picks: dict[Component, list[Picked]], tune: str) -> list[str]:
+    """Sentences on what the run cannot say."""
+    of_run = [*missing(data, picks, tune), *passk.missing(data), *missing_certainties(data)]
+    return [*of_run, *missing_parts(data)]
 
 
 def exploratory_of(manifest: Mapping[str, Any]) -> list[str]:

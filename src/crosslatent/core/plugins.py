@@ -179,7 +179,9 @@ class Registry(Generic[_Kind]):
         )
 
 
-CONTROL_KINDS: Registry[Any] = Registry("control", "sweeps.controls", "sweeps.control:Control")
+CONTROL_KINDS: Registry[Any] = Registry(
+    "control", "sweeps.controls", "sweeps.control:Control", hyphens=True
+)
 """Classes of `crosslatent.sweeps.control.Control`."""
 METHOD_KINDS: Registry[Any] = Registry(
     "method", "methods.kinds", "methods.method:Method", hyphens=True

@@ -47,6 +47,12 @@ CONTROLS = ("shuffled", "noise", "mean", "self", "paraphrase")
 ``control``, ``none`` is a true transplant, ``vanilla`` the unmodified run over main,
 ``translate_test`` the unmodified run over aux."""
 
+PART_CONTROLS = ("mean-main", "skip")
+"""Controls that say, with ``mean``, which part of an edit carries its gain."""
+
+FEWER_ATTEMPTS = frozenset({"skip"})
+"""Controls without a row for each pair, which no union over pairs is compared with."""
+
 SHARED_PREFIX, EXPANDED_CACHE, ORACLE = PATHS = ("shared-prefix", "expanded-cache", "oracle")
 """Ways to compute rows, from the fastest to the plainest (`crosslatent.engine`)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from crosslatent.core.errors import UsageError
@@ -32,6 +32,7 @@ class EditedWay(Way):
     """
 
     row: tuple[Intervention, ...] = ()
+    edits_only: bool = field(default=True, init=False)
     trained: int = 0
     labelled: int = 0
     unlabelled: int = 0
@@ -45,8 +46,6 @@ class EditedWay(Way):
 
 class Once(Generic[_Made]):
     """Keeps the last thing that was made: configurations differ in less than what they learn."""
-
-    edits_only = True
 
     def __init__(self) -> None:
         """Nothing has been made."""

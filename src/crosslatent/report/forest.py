@@ -33,7 +33,7 @@ _COLOURS = {
 SPREAD = "Whiskers: 95\u202f% intervals from resampling independent facts."
 STRATA_ORDER = ("shuffled/same_answer", "shuffled/same_symbol", "shuffled/different_answer")
 """Donors chosen by their answers: a diagnosis."""
-VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "noise")
+VERDICT_ORDER = ("shuffled/any", "shuffled", "paraphrase", "self", "mean", "mean-main", "noise")
 """How controls are listed: from the one that carries most of the counterpart to none of it."""
 CONTROL_ORDER = (*STRATA_ORDER, *VERDICT_ORDER)
 
@@ -74,7 +74,8 @@ class Forest:
         caption: what is shown, with n and how intervals were made.
         losses: what lies below zero is a loss, and has the colour of one.
         scale: the forest whose scale this one has, so that two can be compared; None = its own.
-        plain: the scale is neither shares nor points, but plain numbers from zero.
+        plain: the scale is neither shares nor points, but plain numbers from zero; of a difference,
+            to both sides of it.
     """
 
     rows: tuple[Row, ...]
@@ -96,7 +97,8 @@ class Forest:
         if self.scale is not None:
             return self.scale.limits
         if self.plain:
-            return 0.0, 1.1 * (max(self._seen, default=0.0) or 1.0)
+            low = 1.1 * min(0.0, *self._seen, 0.0) if self.difference else 0.0
+            return low, 1.1 * (max(self._seen, default=0.0) or 1.0)
         if not self.difference:
             return 0.0, 1.0
         step = self._step
@@ -110,8 +112,11 @@ class Forest:
         if self.scale is not None:
             return self.scale.ticks
         if self.plain:
-            places = MaxNLocator(4).tick_values(*self.limits)
-            return [(value, f"{value:g}") for value in places if value <= self.limits[1]]
+            low, high = self.limits
+            places = [
+                value for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high
+            ]
+            return [(value, f"{value:g}".replace("-", formatting.MINUS)) for value in places]
         if not self.difference:
             return [(k / 4, formatting.percent(k / 4).replace(".0", "")) for k in range(5)]
         low, high = self.limits
@@ -137,6 +142,8 @@ def row(label: str, kind: str, estimate: Estimate, detail: str = "", name: str =
 def number(forest: Forest, line: Row) -> str:
     """The number at the right of a row: value and interval of its first mark."""
     estimate = line.marks[0].estimate
+    if forest.plain and forest.difference:
+        return formatting.signed_interval(estimate)
     if forest.plain:
         ends = "" if estimate.low is None else f" ({estimate.low:.2g} to {estimate.high:.2g})"
         return "not measured" if estimate.value is None else f"{estimate.value:.2g}{ends}"

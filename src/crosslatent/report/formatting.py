@@ -29,6 +29,8 @@ _CONTROLS = {
     "shuffled/any": "another question, drawn blindly",
     "noise": "random noise",
     "mean": "mean vector",
+    "mean-main": "mean vector of the main prompts",
+    "skip": "nothing: zeros",
     "self": "the question\u2019s own layers",
     "paraphrase": "the question in other words, same language",
 }
@@ -172,6 +174,21 @@ def plain(value: float | None) -> str:
         return "\u2013"
     text = f"{abs(value):.2f}" if abs(value) < 10 else f"{abs(value):,.0f}"
     return f"{MINUS}{text}" if value < 0 and float(text.replace(",", "")) else text
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign and a few digits: ``+0.48``, ``+17.4``; a dash if undefined."""
+    if value is None:
+        return "\u2013"
+    text = f"{abs(value):.2f}" if abs(value) < 10 else f"{abs(value):,.1f}"
+    return text if text == "0.00" else f"{'+' if value > 0 else MINUS}{text}"
+
+
+def signed_interval(estimate: Estimate) -> str:
+    """Value and interval of a difference that is no share: ``+0.48 (+0.21 to +0.75)``."""
+    if estimate.low is None or estimate.high is None:
+        return f"{signed(estimate.value)} ({interval(estimate, difference=True)})"
+    return f"{signed(estimate.value)} ({signed(estimate.low)} to {signed(estimate.high)})"
 
 
 def listing(parts: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from crosslatent.core.specs import Component, check_component
 from crosslatent.report import (
     evidence,
     formatting,
+    gain_parts,
     gains,
     graded,
     maps,
@@ -172,6 +173,7 @@ def _sections(
         "Does the answer stay in the language?",
         [Passage(graded.fidelity_sentences(run), figures("fidelity", "fidelity_change"))],
     )
+    yield "Why the pair works, or not", _parts(run, split, figures("parts_of_gain"))
     yield from _what_is_carried(reported, figures)
     yield "", [Passage(figures=figures("kinds"), fold="Gains by kind of question")]
     yield "Would other questions say the same?", traits.stability(run)
@@ -202,6 +204,15 @@ def _chosen(reported: Reported, figures: list[Drawn]) -> Iterator[tuple[str, lis
             *blocks,
         ]
     yield title, blocks
+
+
+def _parts(run: RunSummary, split: str | None, figures: list[Drawn]) -> list[Passage]:
+    """The gain in four parts."""
+    table = gain_parts.split_table(run, split)
+    return [
+        Passage(gain_parts.split_sentences(run, split), figures),
+        Passage(tables=[table] if table else [], fold="Every part in each language"),
+    ]
 
 
 def _what_is_carried(reported: Reported, figures: Any) -> Iterator[tuple[str, list[Passage]]]:

@@ -71,6 +71,7 @@ class _Task(_Part):
 
 class _OtherControl(_Part):
     knows_answer: bool = False
+    every_pair: bool = True
 
 
 class _Condition(_Part):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from crosslatent.core.normal import answer_keys
 from crosslatent.core.plugins import CONTROL_KINDS
-from crosslatent.core.specs import STRATA, Component
+from crosslatent.core.specs import STRATA, Component, Pair
 from crosslatent.tasks import Item
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ class Control:
     Attributes:
         knows_answer: the vectors may carry the gold answer, or the question in other words: then an
             upper bound need not beat this control.
+        every_pair: it has a row for each pair. One with fewer attempts than the true transplants is
+            no control of a union over the pairs, and is compared with nothing but single pairs.
     """
 
     knows_answer: ClassVar[bool] = False
+    every_pair: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         """A control under its registered name."""
@@ -68,6 +71,13 @@ class Control:
         """The rows of vectors that an item has; none if it cannot have the control."""
         del item, donors
         yield Variant(self.name)
+
+    def pairs(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """The (source, target) pairs that it has rows of, each once; by default those of the sweep.
+
+        Where these are others, `every_pair` must be false.
+        """
+        return pairs
 
     def reads(self, item: Item, variant: Variant) -> SourcePrompt:
         """The prompt whose vectors are wanted first; those of some items are captured together."""
@@ -108,10 +118,14 @@ def register_control(name: str) -> Callable[[_Kind], _Kind]:
 def described(names: Iterable[str]) -> dict[str, Any]:
     """What a run folder says of controls that are not this package's: plain data, by name."""
     return {
-        name: {"knows_answer": CONTROL_KINDS[name].knows_answer}
-        for name in names
-        if name not in CONTROL_KINDS.own
+        name: _described(CONTROL_KINDS[name]) for name in names if name not in CONTROL_KINDS.own
     }
+
+
+def _described(kind: type[Control]) -> dict[str, Any]:
+    # Only where it is so, so that runs of before it was asked can be resumed.
+    fewer = {} if kind.every_pair else {"every_pair": False}
+    return {"knows_answer": kind.knows_answer, **fewer}
 
 
 def made(name: str) -> Control:
@@ -209,10 +223,14 @@ class Donors:
     def _variants(self, item: Item, controls: Sequence[str]) -> list[Variant]:
         found = [Variant(TRUE)]
         for name in controls:
-            if name not in self._controls:
-                self._controls[name] = made(name)
-            found += self._controls[name].variants(item, self)
+            found += self.control(name).variants(item, self)
         return found
+
+    def control(self, name: str) -> Control:
+        """A control by its name, the same in every call; the true transplant by `TRUE`."""
+        if name not in self._controls:
+            self._controls[name] = made(name)
+        return self._controls[name]
 
     def same(self, item: Item) -> frozenset[str]:
         """Ids in an item's pool of the same fact or aux prompt, its own among them.

@@ -40,7 +40,7 @@ def tried(
     """Answer some of a sweep's rows, of items from all of it, and write nothing.
 
     Each try takes more rows than the one before, of other items. The first one warms up; rows of
-    the control ``mean`` are left out, since they need the vectors of all items.
+    the controls ``mean`` and ``mean-main`` are left out, since they need the vectors of all items.
 
     Args:
         plan: the sweep.
@@ -72,6 +72,7 @@ def tried(
     return Trial(rows, time.monotonic() - began, low, high)
 
 
+_MEANS = ("mean", "mean-main")
 _MORE = 1.6
 """A sweep takes up to so much longer than its rows alone: it writes, and reads pools for means."""
 _BESIDE: tuple[Literal["attribution", "samples", "keep_vectors"], ...] = (
@@ -91,7 +92,7 @@ def _tokens(plan: SweepPlan, item: Item) -> int:
 
 def _but_mean(plan: SweepPlan, item: Item) -> list[int]:
     planned = plan.grid.planned(item)
-    return [at for at, row in enumerate(planned) if row.variant.control != "mean"]
+    return [at for at, row in enumerate(planned) if row.variant.control not in _MEANS]
 
 
 @dataclass(frozen=True, slots=True)

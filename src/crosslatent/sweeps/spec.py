@@ -88,7 +88,7 @@ class SweepSpec(TypedDict, total=False):
     controls: Annotated[
         Sequence[str],
         several(
-            "shuffled, noise, mean, self, paraphrase; none by default.",
+            "shuffled, noise, mean, self, paraphrase, mean-main, skip; none by default.",
             "C,C",
             python="Registered ones too.",
             panel=Panel.CONTROLS,

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from crosslatent.core.pairs import PairPlan
-from crosslatent.core.specs import Component
+from crosslatent.core.specs import Component, Pair
 from crosslatent.runs.inventory import Inventory
 from crosslatent.runs.schema import RowKey
 from crosslatent.sweeps.control import Donors, Variant
@@ -76,9 +76,8 @@ class SweepGrid:
 
     def rows_of(self, item: Item) -> int:
         """Rows that an item has."""
-        pairs = len(self.components) and len(self.pairs.for_language(item.lang))
-        transplants = len(self.variants(item)) * len(self.components) * pairs
-        return len(UNMODIFIED) + len(self.conditions) + transplants
+        pairs = sum(len(self.pairs_of(item, variant)) for variant in self.variants(item))
+        return len(UNMODIFIED) + len(self.conditions) + pairs * len(self.components)
 
     def variants(self, item: Item) -> list[Variant]:
         """The true transplant of an item, and the controls that it gets; none without a grid."""
@@ -86,6 +85,19 @@ class SweepGrid:
             return []
         wanted = self.control_splits is None or item.split in self.control_splits
         return self.donors.variants(item, self.controls if wanted else ())
+
+    def pairs_of(self, item: Item, variant: Variant) -> tuple[Pair, ...]:
+        """The pairs that a variant of an item has rows of, in their order."""
+        key = item.lang, variant.control
+        if key not in self._pairs:
+            pairs = self.pairs.for_language(item.lang)
+            self._pairs[key] = tuple(self.donors.control(variant.control).pairs(pairs))
+        return self._pairs[key]
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str], tuple[Pair, ...]]:
+        """By language and control, `pairs_of`."""
+        return {}
 
     def planned(self, item: Item) -> list[PlannedRow]:
         """The rows of an item, always in the same order."""
@@ -95,7 +107,7 @@ class SweepGrid:
     def _transplants(self, item: Item) -> Iterator[PlannedRow]:
         for variant in self.variants(item):
             for component in self.components:
-                for source, target in self.pairs.for_language(item.lang):
+                for source, target in self.pairs_of(item, variant):
                     yield PlannedRow(variant, component, source, target)
 
 
