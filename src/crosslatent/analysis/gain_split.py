@@ -8,15 +8,23 @@ take these steps one by one (docs/methods.md 1.8), so that the parts of each que
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from crosslatent.analysis.data import RunData, weigh
 from crosslatent.analysis.items import Mask
+from crosslatent.analysis.method_rows import MethodRecord
 from crosslatent.analysis.picked import PairTest, Picked
-from crosslatent.core.specs import PART_CONTROLS, STRATA, Component
+from crosslatent.core.specs import (
+    PART_CONTROLS,
+    STRATA,
+    Component,
+    TransplantSpec,
+    check_component,
+)
+from crosslatent.runs.schema import RowKey
 from crosslatent.stats import Estimate, Floats
 from crosslatent.stats.estimates import ratio
 
@@ -289,7 +297,13 @@ def values_at(data: RunData, pick: Picked) -> dict[str, Values]:
 
     ``shuffled/any``, the donor that is drawn blindly, is computed where strata were run.
     """
-    rows = list(_rows(data, pick))
+    (choice,) = pick.choices.values()
+    return values_of(data, TransplantSpec(pick.component, choice.source, choice.target))
+
+
+def values_of(data: RunData, pair: TransplantSpec) -> dict[str, Values]:
+    """The same at any pair."""
+    rows = list(_rows(data, pair))
     shape = len(data.items.ids)
     names = dict.fromkeys([*_FIVE, "translate_test", *sorted({row.name for row in rows})])
     found = {
@@ -326,9 +340,41 @@ def _blind(data: RunData, values: Mapping[str, Values]) -> dict[str, Values]:
     return {"shuffled/any": Values(gap, correct, ~np.isnan(correct))}
 
 
-def _rows(data: RunData, pick: Picked) -> Iterator[_Row]:
-    (choice,) = pick.choices.values()
+def _rows(data: RunData, pair: TransplantSpec) -> Iterator[_Row]:
     scores = "r.option_scores" if "option_scores" in data.columns else "NULL"
-    wanted = {"component": pick.component, "source": choice.source, "target": choice.target}
-    rows = data.con.execute(_ROWS.format(scores=scores), wanted).fetchall()
+    rows = data.con.execute(_ROWS.format(scores=scores), asdict(pair)).fetchall()
     return (_Row(*row) for row in rows)
+
+
+def parts_of_methods(
+    data: RunData, records: Mapping[str, MethodRecord]
+) -> dict[str, list[GainPart]]:
+    """The parts of the gain of each transplant of a comparison, with the pair of each language.
+
+    Args:
+        data: the run folder.
+        records: what is kept of each method.
+    """
+    found = {}
+    for name, record in records.items():
+        keys = [(row["langs"], RowKey(*row["key"])) for row in record.rows]
+        if keys and all(key.control == "none" for _, key in keys):
+            found[name] = _pooled(data, keys)
+    return {name: parts for name, parts in found.items() if parts[-1].gap.n}
+
+
+def _pooled(data: RunData, keys: Sequence[tuple[Sequence[str], RowKey]]) -> list[GainPart]:
+    """Parts over languages, each with its own pair."""
+    shape = (len(data.items.ids), len(STEPS))
+    gaps, right = np.full(shape, np.nan), np.full(shape, np.nan)
+    for langs, key in keys:
+        assert key.component is not None
+        assert key.source is not None
+        assert key.target is not None
+        pair = TransplantSpec(check_component(key.component), key.source, key.target)
+        values = values_of(data, pair)
+        mine = np.isin(data.items.lang, list(langs))
+        gaps[mine], right[mine] = (parts_of(values, one)[mine] for one in ("gap", "correct"))
+    every = np.ones(shape[0], dtype=np.bool_)
+    both = [data.means(steps, every, difference=True) for steps in (gaps, right)]
+    return [GainPart(name, *each) for (name, *_), *each in zip(STEPS, *both, strict=True)]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crosslatent.analysis.gain_split import GainPart
 from crosslatent.analysis.inference import LEVEL
 from crosslatent.analysis.method_rows import VANILLA, MethodRows
 from crosslatent.stats import (
@@ -115,6 +116,7 @@ class MethodTable:
         pass_at: share of questions that luck would solve in as many attempts as transplants were
             tried: at least one of so many samples of the unmodified model is right.
         attempts: how many these are.
+        parts: name of a transplant -> the four parts of its gain, and the whole.
     """
 
     title: str
@@ -126,6 +128,7 @@ class MethodTable:
     pass_at: Estimate | None
     attempts: int
     seed: int
+    parts: Mapping[str, Sequence[GainPart]] = field(default_factory=dict)
 
     head = ("method", "league", "accuracy", "change", "p (Holm)", "English", "tokens")
 

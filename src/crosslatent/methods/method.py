@@ -197,6 +197,10 @@ class Way:
         """The part of an output that is judged."""
         return output
 
+    def beside(self) -> Mapping[RowKey, Way]:
+        """Rows that tell why it helps, or not: what answers them, by their keys."""
+        return {}
+
     def extra_tokens(self, item: Item, /) -> int:
         """Tokens through the model beside prompt and answer, such as those of a counterpart."""
         del item

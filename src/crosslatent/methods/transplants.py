@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crosslatent.core.specs import Site, TransplantSpec, check_component, resolve_layer
+from crosslatent.core.specs import (
+    PART_CONTROLS,
+    Site,
+    TransplantSpec,
+    check_component,
+    resolve_layer,
+)
 from crosslatent.interventions.intervention import Intervention
 from crosslatent.interventions.kinds.transplant import Transplant
 from crosslatent.methods.method import Bench, RowChoice, Settings, Way
@@ -14,7 +20,7 @@ from crosslatent.selectors.base import Selector
 from crosslatent.selectors.candidates import ABSTAIN, NOT_RUN, OTHER
 from crosslatent.selectors.crossfit import CrossFitted, fitted_and_tested
 from crosslatent.selectors.table import read_table
-from crosslatent.sweeps.control import SourcePrompt
+from crosslatent.sweeps.control import SourcePrompt, Variant, made
 from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
 
@@ -64,10 +70,52 @@ class TransplantWay(Way):
         site = Site(self.spec.component, self.spec.target)
         return (Transplant(site, found[self.spec.source]),)
 
+    def beside(self) -> Mapping[RowKey, Way]:
+        """Controls that split its gain: loss, size, language, content (docs/methods.md 1.8)."""
+        if self.key is None:
+            return {}
+        names = (*PART_CONTROLS, "mean")
+        ways = [ControlWay(self._vectors, name, self.spec) for name in names]
+        return {way.key: way for way in ways if way.key is not None}
+
     def extra_tokens(self, item: Item, /) -> int:
         """Those of the counterpart, which is read once."""
         (ids,) = self._bench.ids([self._vectors.donors.items[item.id].aux])
         return len(ids)
+
+
+class ControlWay(Way):
+    """A control of a sweep at one pair."""
+
+    edits_only = True
+
+    def __init__(self, vectors: Vectors, name: str, spec: TransplantSpec) -> None:
+        """Take its vectors.
+
+        Args:
+            vectors: of the questions and their counterparts.
+            name: of the control.
+            spec: the pair.
+        """
+        self._vectors, self._name = vectors, name
+        (pair,) = made(name).pairs([(spec.source, spec.target)])
+        self.spec = TransplantSpec(spec.component, *pair)
+        self.key = RowKey(name, None, self.spec.component, *pair)
+
+    def prepare(self, items: Sequence[Item], /) -> Mapping[str, str]:
+        """Questions that cannot have the control."""
+        donors, control = self._vectors.donors, made(self._name)
+        return {
+            item.id: f"It has no vectors of the control {self._name}."
+            for item in items
+            if item.id not in donors.items or not list(control.variants(item, donors))
+        }
+
+    def edits(self, item: Item, /) -> tuple[Intervention, ...]:
+        """The control's vector in the place of the transplant's."""
+        found = self._vectors.layers(item, Variant(self._name), self.spec.component)
+        site = Site(self.spec.component, self.spec.target)
+        return (Transplant(site, found[self.spec.source]),)
 
 
 def plain(spec: TransplantSpec) -> Settings:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from crosslatent.analysis.gain_split import WHOLE
 from crosslatent.analysis.method_rows import VANILLA
 from crosslatent.analysis.method_scores import (
     LEAGUE_TITLES,
@@ -22,6 +23,7 @@ from crosslatent.report import colours, formatting, safe
 from crosslatent.report.drawing import figure_of
 from crosslatent.report.figure import Drawn, draw_figure, draw_forest
 from crosslatent.report.forest import Forest, Row, row, sizes
+from crosslatent.report.gain_parts import ABOUT, NAMES
 from crosslatent.report.page import render
 from crosslatent.report.publish import published
 from crosslatent.report.views import Fact, Passage, Section, Table
@@ -147,6 +149,8 @@ def _sections(table: MethodTable, folder: Path) -> Iterator[Section]:
                 Passage(tables=[_prices(shown)], fold="What each costs"),
             ],
         )
+    if table.parts:
+        yield Section("Why a transplant works, or not", [Passage([ABOUT], [], [_parts(table)])])
     yield Section("How much would luck give?", [Passage(_luck(table))])
     yield Section("Language by language", [Passage(tables=[_by_language(table)], fold="Changes")])
     if missing := [one for one in table.scores if one.reason]:
@@ -326,6 +330,22 @@ def _prices(shown: Sequence[MethodScore]) -> Table:
         for one in shown
     ]
     return Table(_PRICE, rows, caption, frozenset(range(1, len(_PRICE))))
+
+
+def _parts(table: MethodTable) -> Table:
+    rows = [
+        [
+            table.score(name).title,
+            NAMES[part.name] if part.name == WHOLE else f"{part.name}: {NAMES[part.name]}",
+            formatting.signed_interval(part.gap),
+            formatting.with_interval(part.correct, difference=True),
+        ]
+        for name, parts in table.parts.items()
+        for part in parts
+    ]
+    head = ["method", "part", "lead, nats", "right answers, points"]
+    caption = "A part whose interval holds 0 is not shown to do anything. Test questions alone."
+    return Table(head, rows, caption, frozenset((2, 3)))
 
 
 def _luck(table: MethodTable) -> list[str]:

@@ -34,6 +34,8 @@ from crosslatent.sweeps import Progress
 from crosslatent.sweeps.bookkeeping import Tracker
 from crosslatent.tasks import Item
 
+TWINS = "english"
+"""Split of the English counterparts that methods without a counterpart are asked, too."""
 MOST_TEXTS = 64
 """Of the divergence."""
 _LEARNT, _JUDGED = 2 / 3, 1 / 3
@@ -212,6 +214,8 @@ class OneMethod:
         label = self.method.title
         self.tokens += self.work.answered({key: way}, items, self.record, label)
         self._note(way)
+        own = [item for item in items if item.split != TWINS]
+        self.work.answered(way.beside(), own, self.record, f"{label}: controls")
         if self.record.kl is None and self.method.english:
             self.record.kl = self._divergence(way, pilot)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from crosslatent.analysis.data import RunData
+from crosslatent.analysis.gain_split import parts_of_methods
 from crosslatent.analysis.method_rows import MethodRecord, read_methods
 from crosslatent.analysis.method_scores import MethodTable, table_of_methods
 from crosslatent.core.bars import told
@@ -38,7 +40,7 @@ from crosslatent.runs.files import prepare_folder, write_json
 from crosslatent.runs.reader import RunReader
 from crosslatent.runs.run_folder import RunFolder
 from crosslatent.selectors.division import PILOT, UNSEEN, Division
-from crosslatent.studies.method_trials import OneMethod, Trials
+from crosslatent.studies.method_trials import TWINS, OneMethod, Trials
 from crosslatent.studies.questions import answered, division_of
 from crosslatent.sweeps import Progress, SweepSpec
 from crosslatent.sweeps.plan import plan_sweep
@@ -52,8 +54,6 @@ RUN = "run"
 """The run folder, below that of the comparison."""
 RESULT = "comparison.json"
 PAGE = "comparison.html"
-TWINS = "english"
-"""Split of the English counterparts that methods without a counterpart are asked, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,8 @@ class _Work:
                 self._method(trials, name)
             folder.write_status(self._status(folder, names))
         reader = RunReader(self.out / RUN)
-        return table_of_methods(read_methods(reader), reader.manifest, self.seed)
+        table = table_of_methods(read_methods(reader), reader.manifest, self.seed)
+        return replace(table, parts=parts_of_methods(RunData(reader, self.seed), self.records))
 
     def _status(self, folder: RunFolder, names: Sequence[str]) -> dict[str, Any]:
         return {
