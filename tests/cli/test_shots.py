@@ -72,3 +72,21 @@ def test_chat_without_a_template_is_refused(cli, tiny_folder, tmp_path, prompts)
     cli(
         "transplant", *fixed, "--main=a", "--aux=b", "--component=ffn", "--source=0", "--target=0"
     ).assert_refused("no chat template")
+
+
+def test_back_answers_the_counterparts_with_vectors_of_the_questions(
+    cli, tiny_folder, tmp_path, prompts
+):
+    run = tmp_path / "run"
+    asked = ["sweep", f"--model={tiny_folder}", f"--prompts={prompts}", "--pairs=0:0",
+             "--controls=skip,mean-main", "--max-new-tokens=2", f"--out={run}"]  # fmt: skip
+    result = cli(*asked, "--back")
+    assert result.code == 0, result.err
+    with RunReader(run).connect() as connection:
+        items = connection.execute("SELECT main, aux, answer, aux_lang FROM items").fetchall()
+        counts = connection.execute("SELECT control, count(*) FROM rows GROUP BY ALL").fetchall()
+    assert ("City 0?", "Mji 0?", "C0", "sw") in items
+    kinds = ("vanilla", "translate_test", "none", "skip", "mean-main")
+    assert dict(counts) == dict.fromkeys(kinds, 6)
+    assert json.loads((run / "run.json").read_text())["requested"]["back"] is True
+    cli(*asked).assert_refused("task.hash")

@@ -15,6 +15,7 @@ from crosslatent.core.specs import CONTROLS, FEWER_ATTEMPTS, PART_CONTROLS, chec
 from crosslatent.interventions.activations import capture, capture_ids
 from crosslatent.sweeps import vectors as capturing
 from crosslatent.sweeps.control import Donors, Variant
+from crosslatent.sweeps.control import _described as described_kind
 from crosslatent.sweeps.vectors import Vectors
 from crosslatent.tasks import Item
 from support.rows import ids_of, wrapped
@@ -253,6 +254,8 @@ def test_skip_is_zero_at_each_target_layer_once(model, positions):
 def test_controls_with_fewer_attempts_are_those_that_say_so():
     fewer = {name for name in CONTROL_KINDS if not CONTROL_KINDS[name].every_pair}
     assert fewer == FEWER_ATTEMPTS
+    said = [described_kind(CONTROL_KINDS[name]) for name in ("skip", "mean-main")]
+    assert said == [{"knows_answer": False, "every_pair": False}, {"knows_answer": False}]
 
 
 def test_a_pool_of_one_has_neither_mean_nor_donor():

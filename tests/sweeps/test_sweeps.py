@@ -13,7 +13,7 @@ import torch
 
 import crosslatent as xl
 from crosslatent.core.errors import PairError, RunFolderError, TaskError, UsageError
-from crosslatent.core.specs import CONTROLS, PART_CONTROLS
+from crosslatent.core.specs import CONTROLS, OF_EVERY_MODEL, PART_CONTROLS
 from crosslatent.runs import RunReader
 from crosslatent.runs.run_status import read_status
 from crosslatent.runs.schema import ITEMS, KEY, ROWS
@@ -127,6 +127,26 @@ def test_skip_is_the_answer_without_the_module_output(model, whole):
         best = float(torch.log_softmax(logits, -1).max())
         assert found.first_logprob == pytest.approx(best, abs=1e-4)
         assert abs(found.first_logprob - vanilla.loc[item.id].first_logprob) > 1e-3
+
+
+@pytest.mark.parametrize("positions", [1, 3])
+def test_zeros_and_means_are_the_same_on_every_path(model, task, tmp_path, positions):
+    spec = SweepSpec(
+        component=OF_EVERY_MODEL,
+        pairs="0:1,3:2,2:2",
+        controls=("mean", *PART_CONTROLS),
+        positions=positions,
+        max_new_tokens=3,
+    )
+    fast, slow = (
+        table(run_sweep(model, task, spec, tmp_path / engine, engine=engine).path)
+        for engine in ("shared-prefix", "oracle")
+    )
+    assert (fast.output == slow.output).all()
+    skipped = slow[slow.control == "skip"]
+    places = sorted(set(zip(skipped.component, skipped.target, strict=True)))
+    assert places == sorted((name, layer) for name in OF_EVERY_MODEL for layer in (1, 2))
+    assert slow.finite.all()
 
 
 @pytest.mark.parametrize("stop_after", [1, 5])

@@ -157,7 +157,7 @@ def gain_splits(data: RunData, picks: Sequence[Picked]) -> list[GainSplit]:
 
 
 def missing(data: RunData) -> Iterator[str]:
-    """Sentences on parts that cannot be told, of components of which some were asked for."""
+    """Sentences on parts that cannot be computed, of components of which some were asked for."""
     for component in data.components:
         lacking = _lacking(data, component)
         if lacking and not set(PART_CONTROLS) <= set(lacking):

@@ -45,6 +45,9 @@ _DECLARE = Setting(
     panel=Panel.CONTROLS,
     rare=True,
 )
+_BACK = switch(
+    "The other direction: answer aux, with vectors from main.", panel=Panel.QUESTIONS, rare=True
+)
 _OUT = Setting(
     "Run folder or URL; the same command again does what is missing.",
     "RUN",
@@ -68,6 +71,7 @@ def sweep(
     running: RunSettings,
     workers: WorkerSettings,
     declare: Annotated[str | None, _DECLARE],
+    back: Annotated[bool, _BACK],
     dry_run: Annotated[bool, _DRY_RUN],
     json: options.JsonOption,
 ) -> None:
@@ -77,10 +81,12 @@ def sweep(
     auto = counterparts["aux"] is not None
     target = questions.target_language(asked["aux_lang"], asked["prompts"])
     questions.check_parallel(counterparts["save_parallel"], auto, asked["prompts"])
+    from crosslatent.tasks import turned
+
     everything = questions.load_questions(asked, auto=auto)
     location = run_path(out)
     check_output_folder(location, "run.json")
-    headline = _declared(declare, everything, spec)
+    headline = _declared(declare, turned(everything) if back else everything, spec)
     # Workers load the model themselves; here it may still be wanted for counterparts.
     translates = auto and counterparts["translate_with"] == questions.SELF
     loaded = options.load_model(model) if alone or dry_run or translates else None
@@ -98,6 +104,7 @@ def sweep(
     )
     if counterparts["save_parallel"] is not None and not dry_run:
         questions.save_parallel(task, counterparts["save_parallel"])
+    task = turned(task) if back else task
     notes = _prompt_notes(task, spec, loaded)
     if dry_run:
         _dry_run(loaded, task, spec, running, failures, notes, as_json=json)
@@ -109,7 +116,7 @@ def sweep(
         (SweepSpec, spec),
         (RunSettings, running),
     )
-    requested |= maker.to_dict()
+    requested |= maker.to_dict() | ({"back": True} if back else {})
     with stoppable(), progress(task.name) as show:
         how: dict[str, Any] = {"progress": show, "warned": warn}
         if alone:

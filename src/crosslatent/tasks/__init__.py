@@ -3,7 +3,7 @@
 from crosslatent.tasks.item import Item, Shot
 from crosslatent.tasks.prompt_files import items_of, load_prompts, task_of
 from crosslatent.tasks.rules import RULES, Rule, Verdict
-from crosslatent.tasks.task import Direction, Task, TaskType, with_shots
+from crosslatent.tasks.task import Direction, Task, TaskType, turned, with_shots
 from crosslatent.tasks.task_loading import (
     TaskSummary,
     list_tasks,
@@ -27,5 +27,6 @@ __all__ = [
     "load_task",
     "summarize",
     "task_of",
+    "turned",
     "with_shots",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -166,6 +166,56 @@ def _first(items: Iterable[Item], limit: int) -> Iterator[Item]:
         seen[group] += 1
         if seen[group] <= limit:
             yield item
+
+
+_TURNED: Mapping[Direction, Direction] = {
+    "en->x": "x->en",
+    "x->en": "en->x",
+    "custom": "custom",
+}
+
+
+def turned(task: Task) -> Task:
+    """The other direction: what was aux is answered, and vectors come from what was main.
+
+    Answers to aux are judged as those of the translate-test are: by `Item.aux_answer`, or by the
+    option where options are the same in both languages. Paraphrases, which are of main, are left
+    out. Items without a counterpart stay as they are. The name ends in ``-back``.
+
+    Args:
+        task: the task, with its counterparts.
+
+    Raises:
+        TaskError: the answer to aux of an item with options is none of them.
+    """
+    return replace(
+        task,
+        name=f"{task.name}-back",
+        title=f"{task.title}, the other direction",
+        direction=_TURNED[task.direction],
+        items=tuple(_turned(item) if item.aux else item for item in task.items),
+    )
+
+
+def _turned(item: Item) -> Item:
+    there = item.as_aux()
+    if item.options is not None and not set(there.golds) <= set(item.options):
+        raise TaskError(
+            f"Item {item.id!r} cannot be asked the other way round: its answer to aux is "
+            f"{there.golds[0]!r}, which is none of its options ({', '.join(item.options)}). Give "
+            "options that are the same in both languages."
+        )
+    return replace(
+        there,
+        aux_lang=item.lang,
+        main=item.aux,
+        aux=item.main,
+        aux_answer=item.answer,
+        other_aux_answers=item.other_answers,
+        aux_labels=item.labels,
+        shots=tuple(Shot(s.aux, s.aux_answer, s.main, s.main_answer) for s in item.shots),
+        paraphrase=None,
+    )
 
 
 PILOT = "pilot"
