@@ -37,6 +37,7 @@ from crosslatent.methods.learning import (
     central_of,
     check_texts,
     languages_of,
+    read_all,
     read_as_asked,
     some_layers,
     texts_by_language,
@@ -62,8 +63,8 @@ class TextsRead(NamedTuple):
     Attributes:
         target: name of the language of the questions; of several, joined.
         central: the language of their counterparts.
-        texts: language -> texts.
-        ids: language -> their token ids.
+        texts: texts of both.
+        ids: language -> token ids of texts; of other languages too, where they are asked for.
     """
 
     target: str
@@ -194,12 +195,16 @@ class LanguageVector(Method):
         found = texts_by_language(bench, [*langs, central])
         together = dict.fromkeys(text for lang in langs for text in found[lang])
         texts = {target: tuple(together), central: found[central]}
+        ids = {lang: self._ids(bench, some) for lang, some in texts.items()}
+        check_texts(ids, LEAST, self.title)
         if self.others:
             rest = [lang for lang in languages_of(bench) if lang not in (*langs, central)]
-            texts |= texts_by_language(bench, rest)
-        ids = {lang: read_as_asked(bench, some) for lang, some in texts.items()}
-        check_texts(ids, LEAST, self.title)
+            more = read_all(bench, rest)
+            ids |= {lang: some for lang, some in more.items() if len(some) >= LEAST}
         return TextsRead(target, central, texts, ids)
+
+    def _ids(self, bench: Bench, texts: Sequence[str]) -> tuple[Ids, ...]:
+        return tuple(filter(None, read_as_asked(bench, texts)))
 
     def _states(self, bench: Bench, ids: Sequence[Ids]) -> Floats:
         """States of texts in every block, texts layers d_model."""

@@ -99,11 +99,20 @@ def texts_by_language(bench: Bench, langs: Sequence[str]) -> dict[str, tuple[str
 
 
 def read_as_asked(bench: Bench, texts: Sequence[str]) -> tuple[Ids, ...]:
-    """Token ids of texts, through the chat template if questions are; long ones are cut."""
+    """Token ids of texts, through the chat template if questions are; long ones are cut.
+
+    Those of a text may be none.
+    """
     from crosslatent.lens.states import encode_texts
 
     found = encode_texts(bench.model, texts, chat=bench.chat)
-    return tuple(tuple(ids) for ids in found.ids if ids)
+    return tuple(map(tuple, found.ids))
+
+
+def read_all(bench: Bench, langs: Sequence[str] | None = None) -> dict[str, tuple[Ids, ...]]:
+    """Token ids of the texts in languages, by default all; those without a token are left out."""
+    found = texts_by_language(bench, languages_of(bench) if langs is None else langs)
+    return {lang: tuple(filter(None, read_as_asked(bench, texts))) for lang, texts in found.items()}
 
 
 def check_texts(texts: Mapping[str, Sequence[Any]], least: int, title: str) -> None:

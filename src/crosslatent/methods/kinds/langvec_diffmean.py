@@ -31,10 +31,6 @@ class LanguageVectorDiffMean(LanguageVector):
 
     def settings(self, bench: Bench) -> Sequence[Settings]:
         """Steps of either scale, in two blocks; of a quick search, in one."""
-        steps, layers = _STEPS, self.layers(bench)
-        if bench.quick:
-            layers = layers[:1]
-        else:
-            steps += _MORE
-        grid = product(steps, layers)
+        layers = self.layers(bench)
+        grid = product(_STEPS, layers[:1]) if bench.quick else product(_STEPS + _MORE, layers)
         return [{"layer": at, "alpha": alpha, "scale": scale} for (scale, alpha), at in grid]
