@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         for case in cases.cases(quick=options.quick)
         if case.group in groups
     ]
+    if options.dry_run:
+        print(tables.counted(chosen))
+        return 0
     sample = 0 if options.full else options.sample
     settings = Settings(options.venvs, options.repetitions, options.threads, sample)
     results = measure(chosen, settings)
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="threads of every contender (default: 1)")
     add("--full", action="store_true", help="all pairs for everyone, also in the growth cases")
     add("--sample", type=int, help="pairs that contenders which go pair by pair are measured on")
+    add("--dry-run", action="store_true", help="count the work of each case, and run nothing")
     add("--quick", action="store_true", help="tiny shapes: shows that everything runs")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder for cpu.md, cpu.json")
     add("--venvs", type=Path, default=ROOT / ".bench" / "venvs", help="the peers' environments")

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.tables import lines, spread
-from benchmarks.task import Shape
+from crosslatent.core.costs import Shape
 
 SWEEP = 700
 """Instances of the XNLI pilot sweep that times are projected to: 14 languages, 50 each."""
