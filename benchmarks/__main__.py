@@ -8,11 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cases, machine, tables
+from benchmarks import cases, tables
 from benchmarks.against import against, table
 from benchmarks.contenders import CONTENDERS
 from benchmarks.measure import Settings, measure
 from benchmarks.venvs import ROOT
+from crosslatent.core import hardware
 
 GROUPS = ("main", "growth", "memory")
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     sample = 0 if options.full else options.sample
     settings = Settings(options.venvs, options.repetitions, options.threads, sample)
     results = measure(chosen, settings)
-    tables.write(options.out, machine.describe(options.threads), results, options.repetitions)
+    tables.write(options.out, hardware.describe(options.threads), results, options.repetitions)
     print(f"Written: {options.out / 'cpu.md'} and {options.out / 'cpu.json'}", file=sys.stderr)
     return int(any(result.error or result.differing for result in results))
 

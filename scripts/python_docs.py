@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Questions": ("load_task", "load_prompts", "Task", "Item", "Verdict"),
     "Sweeps and runs": ("sweep", "Run", "compare", "Comparison"),
     "Better answers": ("improve", "Improvement", "load_chooser", "Chooser"),
+    "Costs": ("overhead", "Overhead"),
     "Lens": tuple(f"lens.{name}" for name in xl.lens.__all__),
     "Extensions": (
         "register_control", "Control", "register_figure", "register_intervention",

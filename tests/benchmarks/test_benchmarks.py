@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu, machine, tables, worker
+from benchmarks import gpu, tables, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import TINY, cases
 from benchmarks.contenders import CONTENDERS, Contender, authors, engine, expanded, hooks
 from benchmarks.instance import make_task, save_model
 from benchmarks.measure import Settings, measure
 from benchmarks.task import Component, Mode, Task
+from crosslatent.core import hardware
 
 
 class LocalWorker:
@@ -54,7 +55,7 @@ def test_cases_of_every_group_are_measured_checked_and_written(
     chosen = [replace(case, contenders=names) for case in groups.values()]
 
     results = measure(chosen, Settings(tmp_path, repetitions=2, sample=3), LocalWorker)
-    tables.write(tmp_path, machine.describe(1), results, 2)
+    tables.write(tmp_path, hardware.describe(1), results, 2)
 
     written = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))["results"]
     assert len(written) == len(chosen) * len(names)

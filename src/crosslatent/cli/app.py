@@ -23,6 +23,7 @@ from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli import tasks, terminal
 from crosslatent.cli.command_class import Command, CommandGroup, DebugOption, Invocation
+from crosslatent.cli.costing import overhead
 from crosslatent.cli.first_steps import check, demo
 from crosslatent.cli.lens_eval import evaluate
 from crosslatent.cli.lens_probe import probe
@@ -237,6 +238,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "First steps": (demo, transplant, check),
     "Better answers to your own questions": (improve, answer),
     "Sweeps over layers": (sweep, status, report, select, export),
+    "More": (overhead,),
 }
 for _panel, _functions in _PANELS.items():
     for _function in _functions:

@@ -6,10 +6,13 @@ What a machine can do is what its maker publishes; `best_rate` measures what thi
 from __future__ import annotations
 
 import math
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import truediv
+from pathlib import Path
 from typing import Any
 
 from crosslatent.core import costs
@@ -135,6 +138,9 @@ class Shares:
     bandwidth: float = 0.7
 
 
+REACHED = Shares()
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """The time of a batch of equal questions on a machine.
@@ -239,3 +245,29 @@ def _waiter(device: str) -> Callable[[], None]:
     import torch
 
     return torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Processor, cores, memory, threads used, interpreter and torch."""
+    import torch
+
+    return {
+        "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        "cores": os.cpu_count(),
+        "memory_gib": round(int((_field("/proc/meminfo", "MemTotal") or "0").split()[0]) / 2**20),
+        "threads": threads,
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _field(path: str, name: str) -> str | None:
+    """The first value of a name in a file of /proc."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = (line.split(":", 1)[1].strip() for line in lines if line.startswith(name))
+    return next(found, None)

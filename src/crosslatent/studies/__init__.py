@@ -1,4 +1,4 @@
-"""Whole jobs on a user's own questions, from prompts to an answer that can be used."""
+"""Whole jobs: from a user's own questions to an answer that can be used; what answers cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
     from crosslatent.studies.improvement import Improvement, improve
+    from crosslatent.studies.overhead_record import Overhead
+    from crosslatent.studies.overhead_study import overhead
 
-__all__ = ["Improvement", "improve"]
+__all__ = ["Improvement", "Overhead", "improve", "overhead"]
 
-__getattr__, __dir__ = lazily(__name__, {"improvement": ("Improvement", "improve")})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "improvement": ("Improvement", "improve"),
+        "overhead_study": ("overhead",),
+        "overhead_record": ("Overhead",),
+    },
+)
