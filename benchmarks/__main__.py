@@ -8,11 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import cases, machine, tables
+from benchmarks import cases, tables
 from benchmarks.against import against, table
 from benchmarks.contenders import CONTENDERS
 from benchmarks.measure import Settings, measure
 from benchmarks.venvs import ROOT
+from crosslatent.core import hardware
 
 GROUPS = ("main", "growth", "memory")
 
@@ -30,10 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
         for case in cases.cases(quick=options.quick)
         if case.group in groups
     ]
+    if options.dry_run:
+        print(tables.counted(chosen))
+        return 0
     sample = 0 if options.full else options.sample
     settings = Settings(options.venvs, options.repetitions, options.threads, sample)
     results = measure(chosen, settings)
-    tables.write(options.out, machine.describe(options.threads), results, options.repetitions)
+    tables.write(options.out, hardware.describe(options.threads), results, options.repetitions)
     print(f"Written: {options.out / 'cpu.md'} and {options.out / 'cpu.json'}", file=sys.stderr)
     return int(any(result.error or result.differing for result in results))
 
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="threads of every contender (default: 1)")
     add("--full", action="store_true", help="all pairs for everyone, also in the growth cases")
     add("--sample", type=int, help="pairs that contenders which go pair by pair are measured on")
+    add("--dry-run", action="store_true", help="count the work of each case, and run nothing")
     add("--quick", action="store_true", help="tiny shapes: shows that everything runs")
     add("--out", type=Path, default=Path("benchmarks/results"), help="folder for cpu.md, cpu.json")
     add("--venvs", type=Path, default=ROOT / ".bench" / "venvs", help="the peers' environments")

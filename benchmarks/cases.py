@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from benchmarks.contenders import CONTENDERS, LIMIT, OURS
 from benchmarks.instance import make_task
-from benchmarks.task import Component, Mode, Shape, Task
+from benchmarks.task import Component, Mode, Task
+from crosslatent.core.costs import Shape
 
 MAIN = Shape(
     layers=12, hidden=512, intermediate=1376, heads=8, kv_heads=2, head_dim=64, vocab=32000

@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 
-from benchmarks import counting, gpu_tables, instance, rates
+from benchmarks import gpu_tables, instance
 from benchmarks.contenders import authors, ours
-from benchmarks.task import Answers, Component, Mode, Run, Shape, Task
+from benchmarks.contenders.limit import of_task
+from benchmarks.task import Answers, Component, Mode, Run, Task
+from crosslatent.core import hardware
+from crosslatent.core.costs import Shape
+from crosslatent.core.hardware import SIZES
 
-LLAMA_7B = Shape(
-    layers=32, hidden=4096, intermediate=11008, heads=32, kv_heads=32, head_dim=128, vocab=32000
-)
+LLAMA_7B = SIZES["7B"]
 TINY = Shape(layers=3, hidden=32, intermediate=64, heads=4, kv_heads=4, head_dim=8, vocab=300)
 SPREAD = 0.02
 """Standard deviation of the weights; only speed is measured here."""
@@ -105,8 +107,8 @@ def _model(bench: Bench) -> Any:
 def _rate(bench: Bench) -> float:
     """The best measured rate of bfloat16 products, in floating-point operations per second."""
     squares = (4096, 8192) if bench.shape is LLAMA_7B else (256,)
-    sizes = rates.products(bench.shape, bench.shape.layers**2, bench.prompt, squares)
-    return rates.best_rate(sizes, torch.bfloat16, bench.device, seconds=0.2)
+    sizes = hardware.products(bench.shape, bench.shape.layers**2, bench.prompt, squares)
+    return hardware.best_rate(sizes, torch.bfloat16, bench.device, seconds=0.2)
 
 
 def _ours(bench: Bench, run: Run, component: Component, mode: Mode, rate: float) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def _ours(bench: Bench, run: Run, component: Component, mode: Mode, rate: float)
     gpu_tables.reset_peak(bench.device)
     tasks = [bench.task(component, mode, seed=1 + number) for number in range(bench.instances)]
     seconds = [_timed(bench, run, task)[0] for task in tasks]
-    flop = counting.of_task(bench.shape, tasks[0]).flop
+    flop = of_task(bench.shape, tasks[0]).flop
     return {
         "component": component,
         "mode": mode,

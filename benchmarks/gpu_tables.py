@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine
 from benchmarks.tables import lines, spread
-from benchmarks.task import Shape
+from crosslatent.core import hardware
+from crosslatent.core.costs import Shape
 
 SWEEP = 700
 """Instances of the XNLI pilot sweep that times are projected to: 14 languages, 50 each."""
@@ -58,7 +58,7 @@ def content(
     """
     import transformers
 
-    host = machine.describe(threads or torch.get_num_threads())
+    host = hardware.describe(threads or torch.get_num_threads())
     cuda = device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name() if cuda else host["processor"],

@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from benchmarks.task import Component, Mode, Shape, Task
+from benchmarks.task import Component, Mode, Task
+from crosslatent.core.costs import Shape
 
 SPREAD = 0.1
 """Standard deviation of the weights. Under the usual 0.02 every transplant would leave the answer

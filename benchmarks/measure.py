@@ -15,7 +15,8 @@ from benchmarks.cases import Case
 from benchmarks.contenders import CONTENDERS, LIMIT, REFERENCE, Contender
 from benchmarks.instance import save_model
 from benchmarks.process import Worker
-from benchmarks.task import Shape, Task
+from benchmarks.task import Task
+from crosslatent.core.costs import Shape
 
 Rows = dict[tuple[int, int], dict[str, Any]]
 """What a contender answered, by pair: "ids" and "watched"."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.cases import Case
 from benchmarks.contenders import CONTENDERS, LIMIT, OURS
+from benchmarks.contenders.limit import of_task, workload
 from benchmarks.measure import Measured
 
 HEADER = (
@@ -58,6 +59,20 @@ def markdown(machine: dict[str, Any], results: Sequence[Measured], repetitions: 
         for case, rows in by_case:
             parts += [f"### {case.title}", _table(rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def counted(chosen: Sequence[Case]) -> str:
+    """The least work of each case, as any scheme needs it (`core.costs`): nothing is run."""
+    rows = [("group", "case", "pairs", "tokens", "multiply-adds", "of them attention, head")]
+    for case in chosen:
+        task = case.task()
+        found = of_task(case.shape, task)
+        both = found.prefill + found.decode
+        parts = f"{both.attention / both.total:.0%}, {both.head / both.total:.0%}"
+        tokens = f"{workload(task).tokens(task.new_tokens):,.0f}"
+        pairs = f"{len(task.pairs):,}"
+        rows.append((case.group, case.title, pairs, tokens, f"{both.total:.3g}", parts))
+    return lines(rows)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -15,19 +15,6 @@ Mode = Literal["full", "scoring"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of a Llama model; every length is a count of numbers, tokens or blocks."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """One instance of a sweep.
 

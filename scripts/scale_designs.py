@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 
 from crosslatent.core import costs
+from crosslatent.core.costs import Shape
+from crosslatent.core.hardware import MACHINES, SIZES
 from crosslatent.core.pairs import resolve_pairs
 from crosslatent.distributed import LARGEST
 
-PEAK = 989e12
+PEAK = MACHINES["h100"].peak
 """Operations per second of an H100 in bfloat16, dense, as its maker states."""
 UTILISATION = (0.4, 0.1)
 """Share of the peak that is reached, good and poor; an assumption."""
@@ -25,25 +27,19 @@ VARIANTS = 6
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What counts of a model.
+    """A model.
 
     Attributes:
-        parameters: weights.
-        layers: blocks.
-        width: of the hidden state.
-        key_value_width: key-value heads times the size of a head.
+        shape: its sizes.
         gpus: of 80 GB that one copy needs in bfloat16.
     """
 
-    parameters: float
-    layers: int
-    width: int
-    key_value_width: int
+    shape: Shape
     gpus: int
 
 
-SMALL = Size(6.7e9, 32, 4096, 4096, 1)
-LARGE = Size(70.6e9, 80, 8192, 1024, 2)
+SMALL = Size(SIZES["7B"], 1)
+LARGE = Size(SIZES["70B"], 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Design:
     @property
     def targets(self) -> list[int]:
         """The edited layer of each pair."""
-        return [target for _, target in resolve_pairs(self.pairs, self.model.layers).default]
+        return [target for _, target in resolve_pairs(self.pairs, self.model.shape.layers).default]
 
     @property
     def rows(self) -> int:
@@ -79,17 +75,17 @@ class Design:
     @property
     def tokens(self) -> float:
         """Tokens through the model."""
-        left = costs.share_left(self.targets, self.model.layers)
+        left = costs.share_left(self.targets, self.model.shape.layers)
         return costs.tokens_through(self.items * PROMPTS, self.rows, self.new_tokens, left)
 
     @property
     def flops(self) -> float:
         """Floating-point operations: weights, and attention over half of a prompt pair."""
         context = PROMPTS / 2 + self.new_tokens / 2
-        attention = costs.attention_operations(
-            self.tokens, context, self.model.layers, self.model.width
-        )
-        return costs.operations(self.tokens, self.model.parameters) + attention
+        shape = self.model.shape
+        width = shape.heads * shape.head_dim
+        attention = costs.attention_operations(self.tokens, context, shape.layers, width)
+        return costs.operations(self.tokens, shape.parameters) + attention
 
     @property
     def gpu_hours(self) -> tuple[float, float]:

@@ -90,10 +90,12 @@ def assumptions() -> str:
 
 
 def _size(size: Size) -> str:
-    cache = human_bytes(costs.cache_bytes(1, size.layers, size.key_value_width))
+    shape = size.shape
+    cache = human_bytes(costs.cache_bytes(1, shape.layers, shape.key_value_width))
     gpus = "1 GPU" if size.gpus == 1 else f"{size.gpus} GPUs"
     return (
-        f"{size.parameters / 1e9:g} billion parameters, {size.layers} layers, {size.width} wide; "
+        f"{shape.parameters / 1e9:.3g} billion parameters, {shape.layers} layers, "
+        f"{shape.hidden} wide; "
         f"{cache} of keys and values per token; {gpus} of 80 GB per copy"
     )
 
@@ -147,7 +149,7 @@ def facts(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
         _two_digits(everything.gpu_hours[0] * 3600 / everything.model.gpus / everything.slices),
     )
     yield "part", human_bytes(everything.storage.low / everything.slices)
-    shape = LARGE.layers, LARGE.key_value_width
+    shape = LARGE.shape.layers, LARGE.shape.key_value_width
     yield "batch_cache", human_bytes(costs.cache_bytes(256 * NEW_TOKENS, *shape))
     yield "prefix_cache", human_bytes(costs.cache_bytes(PROMPTS / 2, *shape))
     yield "measured_rows", count(rows)

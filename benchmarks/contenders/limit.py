@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks import counting, rates
-from benchmarks.task import Answers, Run, Shape, Task
+from benchmarks.task import Answers, Run, Task
+from crosslatent.core import hardware
+from crosslatent.core.costs import Counted, Shape, Workload, count
 
 TINY = 256
 """Width below which a model is there to show that everything runs: small products do."""
@@ -16,26 +17,23 @@ def prepare(folder: Path) -> Run:
     """Read the shape; the returned function measures the rate and gives the time at that rate."""
     import torch
 
-    shape = shape_of(folder)
-    squares, seconds = (rates.SQUARES, 0.05) if shape.hidden >= TINY else ((TINY,), 0.005)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shape = hardware.shape_of(config)
+    squares, seconds = (hardware.SQUARES, 0.05) if shape.hidden >= TINY else ((TINY,), 0.005)
 
     def run(task: Task) -> Answers:
-        sizes = rates.products(shape, len(task.pairs), len(task.main), squares)
-        rate = rates.best_rate(sizes, torch.float32, seconds=seconds)
-        return Answers((), estimate=counting.of_task(shape, task).flop / rate)
+        sizes = hardware.products(shape, len(task.pairs), len(task.main), squares)
+        rate = hardware.best_rate(sizes, torch.float32, seconds=seconds)
+        return Answers((), estimate=of_task(shape, task).flop / rate)
 
     return run
 
 
-def shape_of(folder: Path) -> Shape:
-    """The shape that a model folder's config tells."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return Shape(
-        layers=config["num_hidden_layers"],
-        hidden=config["hidden_size"],
-        intermediate=config["intermediate_size"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        head_dim=config["head_dim"],
-        vocab=config["vocab_size"],
-    )
+def of_task(shape: Shape, task: Task) -> Counted:
+    """The least work of a task: aux and main once, then every row from the last token on."""
+    return count(shape, workload(task), task.new_tokens)
+
+
+def workload(task: Task) -> Workload:
+    """What a task puts through the model at least; half of the model is left above a target."""
+    return Workload(read=(len(task.aux),), answered=(len(task.main),), forks=len(task.pairs))

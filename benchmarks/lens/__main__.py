@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine
 from benchmarks.lens import tables
 from benchmarks.lens.cases import cases
 from benchmarks.lens.compare import agrees
 from benchmarks.lens.measure import Ask, Measured, empty_interpreter, measure
 from benchmarks.lens.schemes import SCHEMES
+from crosslatent.core import hardware
 
 
 def main(arguments: list[str] | None = None, ask: Ask | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None, ask: Ask | None = None) -> int:
     chosen = [known[name] for name in names]
     schemes = _known(options.schemes.split(",") if options.schemes else list(SCHEMES))
     results = measure(chosen, options.repetitions, options.threads, ask, schemes)
-    tables.write(options.out, machine.describe(options.threads), results, empty)
+    tables.write(options.out, hardware.describe(options.threads), results, empty)
     print((options.out / "lens.md").read_text(encoding="utf-8"))
     print(f"Written: {options.out / 'lens.md'} and {options.out / 'lens.json'}", file=sys.stderr)
     return int(not _sound(results))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.task import Shape
+from crosslatent.core.costs import Shape
 
 CENTRAL = "en"
 TARGETS = ("sw", "bn")

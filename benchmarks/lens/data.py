@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.instance import config
 from benchmarks.lens.cases import CENTRAL, LANGUAGES, LONGEST, SHORTEST
-from benchmarks.task import Shape
+from crosslatent.core.costs import Shape
 
 SPREAD = 0.02
 """Standard deviation of the weights, the usual one."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
 from benchmarks.scale.limits import broken
 from benchmarks.scale.measure import Step, StepError, rows_bytes, run_step
 from benchmarks.scale.synthetic import FULL, SMALL, Shape
 from benchmarks.scale.tables import render
+from crosslatent.core import hardware
 
 ROUNDS = ("write", "resume", "aggregate", "frame", "heatmap", "export", "report")
 
@@ -54,7 +54,7 @@ def _steps(run: Path, shape: Shape, skip_report: bool) -> list[Step]:
 
 def _result(steps: Sequence[Step], shape: Shape, size: int) -> dict[str, Any]:
     return {
-        "machine": machine.describe(1),
+        "machine": hardware.describe(1),
         "shape": {
             "languages": shape.languages,
             "questions": shape.questions,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.instance import save_model
-from benchmarks.machine import describe
-from benchmarks.task import Shape
+from crosslatent.core.costs import Shape
+from crosslatent.core.hardware import describe
 
 SHAPE = Shape(layers=8, hidden=256, intermediate=704, heads=8, kv_heads=4, head_dim=32, vocab=8192)
 RESULTS = Path(__file__).parents[1] / "results"

@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from crosslatent.model import Model, load, shipped_model, wrap
     from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
-    from crosslatent.studies import Improvement, MethodComparison, compare, improve
+    from crosslatent.studies import (
+        Improvement,
+        MethodComparison,
+        Overhead,
+        compare,
+        improve,
+        overhead,
+    )
     from crosslatent.sweeps.control import Control, register_control
     from crosslatent.tasks import Item, Task, Verdict, load_prompts, load_task
     from crosslatent.tasks.metrics import register_metric
@@ -48,12 +55,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Comparison", "Control", "CrosslatentError",
-    "Improvement", "Intervention", "Item", "MethodComparison", "Model", "Outcome", "Run",
-    "Selector", "Steer", "Task", "Tokens", "Transplant", "TransplantResult", "Verdict",
+    "Improvement", "Intervention", "Item", "MethodComparison", "Model", "Outcome", "Overhead",
+    "Run", "Selector", "Steer", "Task", "Tokens", "Transplant", "TransplantResult", "Verdict",
     "__version__", "capture", "check", "compare", "compare_runs", "improve", "intervened",
-    "lens", "load", "load_chooser", "load_prompts", "load_task", "patched", "register_control",
-    "register_figure", "register_intervention", "register_metric", "register_rule",
-    "register_selector", "shipped_model", "sweep", "transplant", "wrap",
+    "lens", "load", "load_chooser", "load_prompts", "load_task", "overhead", "patched",
+    "register_control", "register_figure", "register_intervention", "register_metric",
+    "register_rule", "register_selector", "shipped_model", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 
 _get, __dir__ = lazily(
@@ -81,7 +88,14 @@ _get, __dir__ = lazily(
         "model": ("Model", "load", "shipped_model", "wrap"),
         "report.figure": ("register_figure",),
         "selectors": ("Selector", "register_selector"),
-        "studies": ("Improvement", "MethodComparison", "compare", "improve"),
+        "studies": (
+            "Improvement",
+            "MethodComparison",
+            "Overhead",
+            "compare",
+            "improve",
+            "overhead",
+        ),
         "sweeps.control": ("Control", "register_control"),
         "tasks": ("Item", "Task", "Verdict", "load_prompts", "load_task"),
         "tasks.metrics": ("register_metric",),

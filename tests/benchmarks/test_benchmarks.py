@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import counting, gpu, machine, tables, worker
+from benchmarks import gpu, tables, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import TINY, cases
 from benchmarks.contenders import CONTENDERS, Contender, authors, engine, expanded, hooks
 from benchmarks.instance import make_task, save_model
 from benchmarks.measure import Settings, measure
-from benchmarks.task import Component, Mode, Shape, Task
+from benchmarks.task import Component, Mode, Task
+from crosslatent.core import hardware
 
 
 class LocalWorker:
@@ -54,7 +55,7 @@ def test_cases_of_every_group_are_measured_checked_and_written(
     chosen = [replace(case, contenders=names) for case in groups.values()]
 
     results = measure(chosen, Settings(tmp_path, repetitions=2, sample=3), LocalWorker)
-    tables.write(tmp_path, machine.describe(1), results, 2)
+    tables.write(tmp_path, hardware.describe(1), results, 2)
 
     written = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))["results"]
     assert len(written) == len(chosen) * len(names)
@@ -121,32 +122,6 @@ def test_gpu_command_runs_a_tiny_shape_on_the_cpu(tmp_path: Path) -> None:
     assert "Projected: 700 instances" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
 
 
-def test_operations_of_a_case_counted_by_hand() -> None:
-    shape = Shape(layers=2, hidden=4, intermediate=6, heads=2, kv_heads=1, head_dim=2, vocab=10)
-
-    counted = counting.count(shape, aux=2, main=3, rows=4, new_tokens=2)
-
-    # A block's linear layers: query 4x4, key 4x2, value 4x2, output 4x4, three of 4x6.
-    weights = 16 + 8 + 8 + 16 + 3 * 24
-    # Tokens: 2 of aux, 3 of main, and for each row half of the last prompt token and one fed back.
-    assert counted.linear == (2 + 3 + 4 * 1.5) * weights * 2
-    # Keys seen: aux 1 + 2, main 1 + 2 + 3, a row half of 3 and then 4; scores and values, 2 heads
-    # of 2 numbers each.
-    assert counted.attention == (3 + 6 + 4 * (1.5 + 4)) * 2 * 2 * 2 * 2
-    # Two vectors of logits for each row.
-    assert counted.head == 4 * 2 * 4 * 10
-    assert counted.flop == 2 * (counted.linear + counted.attention + counted.head)
-
-
-def test_scoring_feeds_no_token_back() -> None:
-    shape = Shape(layers=1, hidden=1, intermediate=1, heads=1, kv_heads=1, head_dim=1, vocab=1)
-
-    counted = counting.count(shape, aux=1, main=1, rows=1, new_tokens=1)
-
-    assert counted.linear == 2.5 * (4 + 3)
-    assert counted.attention == 2.5 * 2
-
-
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_a_sample_is_evenly_spaced_and_has_no_pair_twice(count: int) -> None:
     task = make_task(TINY, "ffn", "full", prompt=3, new_tokens=2)
@@ -176,3 +151,12 @@ def test_cases_name_registered_contenders_and_quick_ones_cover_the_same_groups()
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(SystemExit, match="Unknown name 'no-such'"):
         main(["--contenders", "no-such"])
+
+
+def test_a_dry_run_counts_the_work_of_every_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dry-run", "--quick"]) == 0
+
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2 + len(cases(quick=True))
+    # 12 tokens of aux and of main, 9 rows of 4 tokens, of which half a token each is shared: 55.5.
+    assert "| 56 |" in next(line for line in printed if "ffn, 4 new tokens" in line)

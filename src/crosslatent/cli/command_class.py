@@ -32,6 +32,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         f"transplant --model MODEL {_TWO} --preset understanding --json",
     ),
     "check": ("check MODEL", "check MODEL --quick --components attn,ffn"),
+    "overhead": (
+        "overhead --model MODEL --batch-sizes 1 --out overhead",
+        "overhead --plan 7B@h200 --prompt-tokens 300,2000 --json",
+    ),
     "tasks ls": ("tasks ls", "tasks ls --json"),
     "tasks show": ("tasks show demo-facts --lang sw", "tasks show mine.jsonl --model MODEL"),
     "tasks validate": ("tasks validate mine.jsonl", "tasks validate task.yaml --model MODEL"),

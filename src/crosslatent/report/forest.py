@@ -76,6 +76,7 @@ class Forest:
         scale: the forest whose scale this one has, so that two can be compared; None = its own.
         plain: the scale is neither shares nor points, but plain numbers from zero; of a difference,
             to both sides of it.
+        digits: of these numbers.
     """
 
     rows: tuple[Row, ...]
@@ -84,6 +85,7 @@ class Forest:
     losses: bool = field(default=True, kw_only=True)
     scale: Forest | None = field(default=None, kw_only=True)
     plain: bool = field(default=False, kw_only=True)
+    digits: int = field(default=2, kw_only=True)
 
     def kind(self, mark: Mark) -> str:
         """The kind of a mark, which gives its colour: a loss does not have that of a gain."""
@@ -145,8 +147,11 @@ def number(forest: Forest, line: Row) -> str:
     if forest.plain and forest.difference:
         return formatting.signed_interval(estimate)
     if forest.plain:
-        ends = "" if estimate.low is None else f" ({estimate.low:.2g} to {estimate.high:.2g})"
-        return "not measured" if estimate.value is None else f"{estimate.value:.2g}{ends}"
+        low, value, high = (
+            "" if one is None else f"{one:.{forest.digits}g}"
+            for one in (estimate.low, estimate.value, estimate.high)
+        )
+        return (f"{value} ({low} to {high})" if low else value) or "not measured"
     return formatting.with_interval(estimate, difference=forest.difference)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from crosslatent.core.costs import human_bytes
 from crosslatent.core.languages import UNKNOWN, name_of
 
 if TYPE_CHECKING:
@@ -211,3 +212,27 @@ def range_of(numbers: Sequence[int]) -> str:
     """``60``, or ``15 to 60`` with a dash: the least and the largest of some counts."""
     low, high = min(numbers, default=0), max(numbers, default=0)
     return f"{low:,}" if low == high else f"{low:,}\u2013{high:,}"
+
+
+def brief_seconds(seconds: float) -> str:
+    """A short time: ``12.3 ms``, ``1.23 s``."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def multiple(ratio: Mapping[str, float] | None) -> str:
+    """A ratio with its lowest and highest value: ``1.02 (1.01 to 1.05)``; "" for none."""
+    if ratio is None:
+        return ""
+    ends = f" ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio["low"] != ratio["high"] else ""
+    return f"{ratio['median']:.2f}{ends}"
+
+
+def times(way: Mapping[str, Any]) -> list[str]:
+    """Of a way of answering: first token, new token, tokens per second, memory."""
+    seconds = [way["seconds"][phase] for phase in ("first_token", "new_token")]
+    rate, memory = way["tokens_per_second"]["median"], way["memory_bytes"]
+    return [
+        *("" if one is None else brief_seconds(one["median"]) for one in seconds),
+        f"{rate:,.3g}" if rate < 1000 else f"{rate:,.0f}",
+        "" if memory is None else human_bytes(memory),
+    ]

@@ -1,4 +1,4 @@
-"""Whole jobs on a user's own questions, from prompts to an answer that can be used."""
+"""Whole jobs: from a user's own questions to an answer that can be used; what answers cost."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from crosslatent.core.imports import lazily
 if TYPE_CHECKING:
     from crosslatent.studies.improvement import Improvement, improve
     from crosslatent.studies.methods_compared import MethodComparison, compare
+    from crosslatent.studies.overhead_record import Overhead
+    from crosslatent.studies.overhead_study import overhead
 
-__all__ = ["Improvement", "MethodComparison", "compare", "improve"]
+__all__ = ["Improvement", "MethodComparison", "Overhead", "compare", "improve", "overhead"]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "improvement": ("Improvement", "improve"),
         "methods_compared": ("MethodComparison", "compare"),
+        "overhead_study": ("overhead",),
+        "overhead_record": ("Overhead",),
     },
 )
