@@ -7,6 +7,7 @@ import pytest
 
 from crosslatent.analysis.method_rows import MethodRows
 from crosslatent.analysis.method_scores import MARGIN, over_seeds, table_of_methods
+from crosslatent.report.method_words import lines, sentences, without_figures
 
 FACTS, LANGS = 100, ("hi", "sw")
 CLUSTERS = tuple(f"fact {k}" for k in range(FACTS) for _ in LANGS)
@@ -154,7 +155,7 @@ def test_leagues_are_not_mixed_and_those_behind_are_told_apart():
     assert not table.score("close").behind.above_zero
     assert table.score("far").behind.above_zero
     assert table.score("best").behind is None
-    said = " ".join(table.sentences())
+    said = " ".join(sentences(table))
     assert "Not told apart from it: CLOSE." in said
     assert [one.league for one in table.scores] == ["given"] * 3 + ["none"] * 2
 
@@ -166,5 +167,5 @@ def test_a_method_without_figures_has_its_reason():
     table = table_of_methods(made, {})
     assert table.score("absent").reason == "It needs a library."
     assert table.score("absent").accuracy is None
-    assert table.without_figures() == ["ABSENT (absent): It needs a library."]
-    assert len(table.lines()) == 1
+    assert without_figures(table) == ["ABSENT (absent): It needs a library."]
+    assert len(lines(table)) == 1

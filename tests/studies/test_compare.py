@@ -105,7 +105,7 @@ def test_the_page_has_both_leagues_and_what_is_known(compared):
     assert "Given the English prompt of the same question" in page
     assert "there is no ranking over both" in page
     stored = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    assert stored["sentences"] == found.table.sentences()
+    assert stored["sentences"] == found.sentences
     assert {one["name"] for one in stored["scores"]} == {one.name for one in found.table.scores}
 
 

@@ -34,6 +34,7 @@ class MethodRecord:
         tokens: through the model for an answer; mean.
         kl: divergence from the unmodified model on English pilot prompts, nats per token, of the
             first seed and language; None where it does not act on texts.
+        peak_bytes: most memory that learning or answering took beside what was held before.
         left_out: questions that could not be asked, and why not the first.
     """
 
@@ -49,6 +50,7 @@ class MethodRecord:
     trials: list[dict[str, Any]] = field(default_factory=list)
     fit_seconds: float | None = None
     tokens: float | None = None
+    peak_bytes: int | None = None
     trained: int = 0
     labelled: int = 0
     unlabelled: int = 0

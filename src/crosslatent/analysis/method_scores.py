@@ -6,7 +6,7 @@ for all methods (Holm). Intervals resample facts, and seeds where a method has s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -25,11 +25,6 @@ from crosslatent.stats import (
 )
 
 LEAGUES = ("given", "made", "none")
-LEAGUE_TITLES = {
-    "given": "Given the English prompt of the same question",
-    "made": "Makes its own English prompt",
-    "none": "Without an English prompt",
-}
 MARGIN = 0.02
 """Of non-inferiority in English: 2 points."""
 _ONE_SIDED = 0.90
@@ -56,6 +51,7 @@ class MethodScore:
         fidelity: share of answers in the language of the question.
         unnamed: share of answers that name no option.
         behind: the best of its league minus it; None for the best, and where there is none.
+        peak_bytes: most memory beside the model's, to learn or to answer; None if not known.
         relative_tokens: tokens through the model for an answer, relative to the unmodified model.
     """
 
@@ -86,6 +82,7 @@ class MethodScore:
     answer_seconds: float | None = None
     tokens: float | None = None
     relative_tokens: float | None = None
+    peak_bytes: int | None = None
     trained: int = 0
     labelled: int = 0
     unlabelled: int = 0
@@ -130,8 +127,6 @@ class MethodTable:
     seed: int
     parts: Mapping[str, Sequence[GainPart]] = field(default_factory=dict)
 
-    head = ("method", "league", "accuracy", "change", "p (Holm)", "English", "tokens")
-
     def score(self, name: str) -> MethodScore:
         """One method.
 
@@ -152,68 +147,9 @@ class MethodTable:
         better = [one for one in self.of(league) if one.is_better]
         return better[0] if better else None
 
-    def lines(self) -> list[tuple[str, ...]]:
-        """The table as texts, of methods with figures."""
-        return [_line(one) for one in self.scores if not one.reason]
-
-    def without_figures(self) -> list[str]:
-        """Each method without figures, and why."""
-        return [f"{one.title} ({one.name}): {one.reason}" for one in self.scores if one.reason]
-
-    def sentences(self) -> list[str]:
-        """What can be said, one sentence a league."""
-        return [sentence for league in LEAGUES for sentence in self._said(league)]
-
-    def _said(self, league: str) -> Iterator[str]:
-        of_league = [one for one in self.of(league) if one.name != VANILLA and not one.reason]
-        if not of_league:
-            return
-        best, vanilla = self.best(league), self.score(VANILLA).accuracy
-        title = LEAGUE_TITLES[league]
-        if best is None or best.accuracy is None or vanilla is None:
-            yield f"{title}: no method is shown to be better than the unmodified model."
-            return
-        yield (
-            f"{title}: {best.title} is right on {_percent(best.accuracy.value)} of the questions, "
-            f"the unmodified model on {_percent(vanilla.value)}: {_points(best.change)} points."
-        )
-        alike = [
-            one.title
-            for one in of_league
-            if one.behind is not None and not one.behind.above_zero and one.is_better
-        ]
-        if alike:
-            yield f"Not told apart from it: {', '.join(alike)}."
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "sentences": self.sentences()}
-
-
-def _line(one: MethodScore) -> tuple[str, ...]:
-    english = "" if one.english is None else _percent(one.english.value)
-    verdict = f", {one.kept}" if one.kept else ""
-    return (
-        one.title,
-        one.league,
-        _percent(one.accuracy.value if one.accuracy else None),
-        "" if one.name == VANILLA else _points(one.change),
-        "" if one.holm is None else f"{one.holm:.3f}",
-        f"{english}{verdict}",
-        "" if one.relative_tokens is None else f"{one.relative_tokens:.1f}",
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _points(change: Estimate | None) -> str:
-    if change is None or change.value is None:
-        return "-"
-    low, high = change.low, change.high
-    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{100 * change.value:+.1f}{ends}"
+        return asdict(self)
 
 
 def table_of_methods(rows: MethodRows, manifest: Mapping[str, Any], seed: int = 0) -> MethodTable:
@@ -334,7 +270,7 @@ class _Scoring:
             answer_seconds=rows.seconds[self.name],
             relative_tokens=record["tokens"] / vanilla if record["tokens"] and vanilla else None,
             left_out=len(record["left_out"]),
-            **{key: record[key] for key in (*price, "kl", "notes")},
+            **{key: record[key] for key in (*price, "kl", "peak_bytes", "notes")},
         )
 
     def _share(self, values: Floats) -> Estimate:

@@ -147,6 +147,7 @@ def compare(
     answered(task, failures)
     terminal.check_output_folder(out, COMPARE_MARKER)
     loaded = options.load_model(model)
+    from crosslatent.report.method_words import HEAD, lines, without_figures
     from crosslatent.studies.methods_compared import compare as run
 
     with terminal.stoppable(), terminal.progresses() as show:
@@ -164,11 +165,11 @@ def compare(
         terminal.print_json({"out": str(out), **found.to_dict()})
         return
     terminal.say(found.division)
-    terminal.print_table(found.table.head, found.table.lines(), width=100)
-    for line in found.table.without_figures():
+    terminal.print_table(HEAD, lines(found.table), width=100)
+    for line in without_figures(found.table):
         terminal.say(f"Without figures: {line}")
     terminal.say(f"Report: {found.report}")
-    for sentence in found.table.sentences():
+    for sentence in found.sentences:
         terminal.print_text(sentence)
 
 

@@ -13,17 +13,18 @@ from matplotlib.axes import Axes
 from crosslatent.analysis.gain_split import WHOLE
 from crosslatent.analysis.method_rows import VANILLA
 from crosslatent.analysis.method_scores import (
-    LEAGUE_TITLES,
     LEAGUES,
     MARGIN,
     MethodScore,
     MethodTable,
 )
+from crosslatent.core.costs import human_bytes
 from crosslatent.report import colours, formatting, safe
 from crosslatent.report.drawing import figure_of
 from crosslatent.report.figure import Drawn, draw_figure, draw_forest
 from crosslatent.report.forest import Forest, Row, row, sizes
 from crosslatent.report.gain_parts import ABOUT, NAMES
+from crosslatent.report.method_words import LEAGUE_TITLES, luck, of_league, opening
 from crosslatent.report.page import render
 from crosslatent.report.publish import published
 from crosslatent.report.views import Fact, Passage, Section, Table
@@ -48,6 +49,7 @@ _PRICE = [
     "tokens, relative",
     "ms for an answer",
     "s to fit",
+    "memory",
     "numbers learnt",
     "labelled items",
     "unlabelled tokens",
@@ -85,7 +87,7 @@ def write_methods_page(table: MethodTable, division: str, out: Path, name: str) 
     with published(out, name, replaces=True) as (draft, _):
         page = MethodsView(
             title=f"What helps {safe.printable(Path(table.model).name)} in {_languages(table)}",
-            opening=_opening(table, division),
+            opening=opening(table, division),
             sections=list(_sections(table, draft / "figures")),
             method=_facts(table),
         )
@@ -121,18 +123,6 @@ def _languages(table: MethodTable) -> str:
     return formatting.listing(formatting.language(lang) for lang in table.languages)
 
 
-def _opening(table: MethodTable, division: str) -> list[str]:
-    said = table.sentences()
-    worse = [one.title for one in table.scores if one.is_worse]
-    if worse:
-        said.append(f"Shown to be worse than the unmodified model: {formatting.listing(worse)}.")
-    costly = [one.title for one in table.scores if one.is_better and one.kept == "lost"]
-    if costly:
-        named = formatting.listing(costly)
-        said.append(f"Better in the language, but more than 2 points of English are lost: {named}.")
-    return [*said, division]
-
-
 def _sections(table: MethodTable, folder: Path) -> Iterator[Section]:
     yield Section("What a gain costs", [Passage([_COST], [_scatter(table, folder)])])
     for league in LEAGUES:
@@ -144,14 +134,14 @@ def _sections(table: MethodTable, folder: Path) -> Iterator[Section]:
         yield Section(
             LEAGUE_TITLES[league],
             [
-                Passage(_of_league(table, league), figures),
+                Passage(of_league(table, league), figures),
                 Passage(tables=[_table([*_reference(table, shown), *shown])]),
                 Passage(tables=[_prices(shown)], fold="What each costs"),
             ],
         )
     if table.parts:
         yield Section("Why a transplant works, or not", [Passage([ABOUT], [], [_parts(table)])])
-    yield Section("How much would luck give?", [Passage(_luck(table))])
+    yield Section("How much would luck give?", [Passage(luck(table))])
     yield Section("Language by language", [Passage(tables=[_by_language(table)], fold="Changes")])
     if missing := [one for one in table.scores if one.reason]:
         yield Section("Without figures", [Passage(tables=[_reasons(missing)])])
@@ -267,22 +257,6 @@ def _row(one: MethodScore) -> Row:
     return row(one.title, kind, one.change, "; ".join(parts))
 
 
-def _of_league(table: MethodTable, league: str) -> list[str]:
-    best = table.best(league)
-    if best is None:
-        return []
-    alike = [
-        one for one in table.of(league) if one.behind is not None and not one.behind.above_zero
-    ]
-    if not alike:
-        return [f"{best.title} is the best of this league, and told apart from all others."]
-    cheapest = min([best, *alike], key=lambda one: one.relative_tokens or 0.0)
-    said = f"Not told apart from {best.title}: {formatting.listing(o.title for o in alike)}."
-    if cheapest is not best:
-        said += f" Of these, {cheapest.title} passes the fewest tokens through the model."
-    return [said]
-
-
 def _table(shown: Sequence[MethodScore]) -> Table:
     caption = (
         "Change: minus the unmodified model, same questions. p: permutation of facts, corrected "
@@ -313,7 +287,8 @@ def _cells(one: MethodScore) -> list[str]:
 def _prices(shown: Sequence[MethodScore]) -> Table:
     caption = (
         "Tokens: through the model for an answer, counterpart included, relative to the unmodified "
-        "one. Milliseconds: this machine, batches as they came. Labelled: gold answers that were "
+        "one. Milliseconds: this machine, batches as they came. Memory: the most that learning or "
+        "answering took beside what was held. Labelled: gold answers that were "
         "learnt from; settings are chosen by all pilot answers besides. Not asked: questions that "
         "the method could not ask."
     )
@@ -323,6 +298,7 @@ def _prices(shown: Sequence[MethodScore]) -> Table:
             "" if one.relative_tokens is None else f"{one.relative_tokens:.2g}",
             "" if one.answer_seconds is None else f"{1000 * one.answer_seconds:.1f}",
             "" if one.fit_seconds is None else f"{one.fit_seconds:.1f}",
+            "" if one.peak_bytes is None else human_bytes(one.peak_bytes),
             *map("{:,}".format, (one.trained, one.labelled, one.unlabelled, one.tried)),
             f"{one.seeds}",
             f"{one.left_out:,}" if one.left_out else "",
@@ -346,19 +322,6 @@ def _parts(table: MethodTable) -> Table:
     head = ["method", "part", "lead, nats", "right answers, points"]
     caption = "A part whose interval holds 0 is not shown to do anything. Test questions alone."
     return Table(head, rows, caption, frozenset((2, 3)))
-
-
-def _luck(table: MethodTable) -> list[str]:
-    if table.pass_at is None:
-        return ["Transplants were not tried, or the gold options were not scored."]
-    share = formatting.with_interval(table.pass_at, difference=False)
-    said = (
-        f"At least one of {table.attempts:,} samples of the unmodified model, as many as pairs "
-        f"were tried, is the gold option for {share} of the questions (pass@{table.attempts:,}). "
-        "Pairs were chosen on other questions, so no figure above profits from that; an upper "
-        "bound over all pairs would."
-    )
-    return [said]
 
 
 def _by_language(table: MethodTable) -> Table:

@@ -15,7 +15,6 @@ from crosslatent.analysis.run_summary import RunSummary
 from crosslatent.core.languages import direction
 from crosslatent.core.specs import Component, check_component
 from crosslatent.report import (
-    evidence,
     formatting,
     gain_parts,
     gains,
@@ -141,7 +140,7 @@ def _sections(
     yield (
         "Which layers matter",
         [
-            Passage([evidence.layer_sentence(run, profile) for profile in run.layers]),
+            Passage([sections.layer_sentence(run, profile) for profile in run.layers]),
             Passage(figures=figures("layers"), fold="Layer by layer"),
         ],
     )
@@ -163,7 +162,7 @@ def _sections(
             if "gain" in drawn
             else Passage(),
             Passage(tables=[table] if table else [], fold="Every pick on every split"),
-            *evidence.significance(run, split),
+            *sections.significance(run, split),
         ],
     )
     yield from _chosen(reported, figures("selectors", "selectors_versus_pilot"))

@@ -6,12 +6,10 @@ to both prompts and with several pairs come from the engine, as those of chooser
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,8 +218,6 @@ def peak_growth(run: Callable[[], object], model: Model) -> int | None:
             torch.cuda.reset_peak_memory_stats(device)
         run()
         return sum(map(torch.cuda.max_memory_allocated, devices)) - before
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         resident = _status("VmRSS")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +30,12 @@ from crosslatent.runs.reader import RunReader
 from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.schema import RowKey
 from crosslatent.selectors.division import Division, deal
+from crosslatent.studies.answering_ways import peak_growth
 from crosslatent.sweeps import Progress
 from crosslatent.sweeps.bookkeeping import Tracker
 from crosslatent.tasks import Item
 
+_Found = TypeVar("_Found")
 TWINS = "english"
 """Split of the English counterparts that methods without a counterpart are asked, too."""
 MOST_TEXTS = 64
@@ -201,18 +203,31 @@ class OneMethod:
             condition = RowKey("condition", condition=self._id("test", seed=seed))
             key = condition
             if not self._is_complete(condition, every):
-                started = time.monotonic()
-                way = self.method.fit(bench, langs, settings, self.work.seed + seed)
-                self.seconds.append(time.monotonic() - started)
+                way = self._fitted(bench, langs, settings, seed)
                 key = way.key or condition
                 self._answer(key, way, every, pilot)
             row = {"seed": seed, "part": part, "langs": list(langs), "key": list(key)}
             self.record.rows.append(row)
 
+    def _fitted(self, bench: Bench, langs: tuple[str, ...], settings: Settings, seed: int) -> Way:
+        started = time.monotonic()
+        way = self._measured(lambda: self.method.fit(bench, langs, settings, self.work.seed + seed))
+        self.seconds.append(time.monotonic() - started)
+        return way
+
+    def _measured(self, run: Callable[[], _Found]) -> _Found:
+        """What a call returns; the most memory that it took is kept."""
+        found: list[_Found] = []
+        grown = peak_growth(lambda: found.append(run()), self.work.bench.model)
+        if grown is not None:
+            self.record.peak_bytes = max(self.record.peak_bytes or 0, grown)
+        return found[0]
+
     def _answer(self, key: RowKey, way: Way, items: Sequence[Item], pilot: Sequence[Item]) -> None:
         """Test questions, and what is to be known of the method besides."""
         label = self.method.title
-        self.tokens += self.work.answered({key: way}, items, self.record, label)
+        tokens = self._measured(lambda: self.work.answered({key: way}, items, self.record, label))
+        self.tokens += tokens
         self._note(way)
         own = [item for item in items if item.split != TWINS]
         self.work.answered(way.beside(), own, self.record, f"{label}: controls")

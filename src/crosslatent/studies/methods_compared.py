@@ -35,6 +35,7 @@ from crosslatent.methods.method import (
 )
 from crosslatent.methods.prompting import counterpart
 from crosslatent.model import Model, loaded
+from crosslatent.report.method_words import HEAD, lines, sentences, without_figures
 from crosslatent.report.methods_page import write_methods_page
 from crosslatent.runs.files import prepare_folder, write_json
 from crosslatent.runs.reader import RunReader
@@ -72,20 +73,24 @@ class MethodComparison(Shown):
     report: Path
     run: Path
 
+    @property
+    def sentences(self) -> list[str]:
+        """What can be said, one sentence a league."""
+        return sentences(self.table)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; paths are below the output folder."""
         return {
             **self.table.to_dict(),
+            "sentences": self.sentences,
             "division": self.division,
             "report": self.report.name,
             "run": self.run.name,
         }
 
     def _card(self) -> Card:
-        rows = Rows(self.table.lines(), self.table.head)
-        said = Sentences(
-            [*self.table.sentences(), *self.table.without_figures(), f"Report: {self.report}"]
-        )
+        rows = Rows(lines(self.table), HEAD)
+        said = Sentences([*self.sentences, *without_figures(self.table), f"Report: {self.report}"])
         return Card("Methods side by side", [rows, said])
 
 
@@ -331,7 +336,7 @@ class _Work:
         record = MethodRecord(name, method.title, method.league, method.about, method.source)
         self.records[name] = record
         try:
-            record.reason = self._lacks(method) or method.refusal(self.bench)
+            record.reason = self._lacks(method) or method.refusal(self._pilot())
             if not record.reason:
                 OneMethod(trials, method, record).run()
         except CrosslatentError as error:
@@ -348,6 +353,9 @@ class _Work:
                 f"{without} of {len(self.items)} questions have no English counterpart (aux), and "
                 "this method is given it."
             )
+        return method.lacks(self._pilot(), self.langs)
+
+    def _pilot(self) -> Bench:
+        """With the fewest questions to learn from that any part of the division has."""
         tune = min((tune for tune, _ in self.division.parts), key=len)
-        pilot = [item for item in self.items if item.id in tune]
-        return method.lacks(self.bench.learning_from(pilot), self.langs)
+        return self.bench.learning_from([item for item in self.items if item.id in tune])
