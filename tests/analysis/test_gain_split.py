@@ -97,6 +97,10 @@ def test_recovery_never_divides_by_next_to_nothing(tmp_path: Path) -> None:
     assert one.recovery.value == pytest.approx(5 / 8)
     assert one.recovery_of_means.value == pytest.approx(5 / 8)
     assert one.apart.value == pytest.approx(5.0)
+    worse = [scored(r["item"], "translate_test", -10.0) for r in rows if r["control"] == "vanilla"]
+    others = [r for r in rows if r["control"] != "translate_test"]
+    one = split_at(run_of(tmp_path / "worse", [*others, *worse]))
+    assert one.recovery.value == one.recovery_of_means.value == pytest.approx(-5 / 8)
     without = [r for r in rows if r["control"] != "translate_test"]
     one = split_at(run_of(tmp_path / "none", without))
     assert (one.recovery.n, one.apart.n, one.no_aux) == (0, 0, FACTS)

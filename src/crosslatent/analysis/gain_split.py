@@ -232,7 +232,9 @@ def _recovery(data: RunData, values: Mapping[str, Values], mask: Mask) -> dict[s
     far = np.asarray(np.abs(lead) > EPS)
     divided = np.divide(gain, lead, out=np.full(len(gain), np.nan), where=far)
     apart = np.where(np.abs(lead) <= EPS, gain, np.nan)
-    top, below = (np.where(far, side, np.nan)[mask] for side in (gain, lead))
+    # Where aux is worse than main, both sides are negative: the ratio of their losses.
+    sign = -1.0 if np.nansum(lead[mask & far]) < 0 else 1.0
+    top, below = (sign * np.where(far, side, np.nan)[mask] for side in (gain, lead))
     return {
         "recovery": data.mean(divided, mask, difference=True),
         "recovery_of_means": ratio(top, below, data.items.clusters_of(mask), seed=data.seed),
