@@ -79,10 +79,14 @@ def rows_of(model, tokens):
         (Ablate(Site("attn", 1), scale=4.0, tokens=tokens),),
         (Ablate(Site("ffn", 1), means=drawn(d, seed=2), tokens=tokens),),
         (Ablate(Site("block", 2), directions=basis, tokens=tokens),),
-        (Push(Site("block", 1), drawn(d, seed=1), 0.7, "relative", tokens=tokens),),
-        (Push(Site("block", 2), drawn(d, seed=3), 4.0, "unit", keep_norm=True, tokens=tokens),),
-        (LinearMap(Site("attn", 1), drawn(5, d, seed=4), drawn(5, d, seed=5), 0.5, tokens),),
-        (Scale(Site("neurons", 1), 4 * drawn(model.width("neurons")), tokens),),
+        (
+            Push(Site("block", 1), drawn(d, seed=1), 0.7, "relative", tokens=tokens),
+            Scale(Site("neurons", 2), 4 * drawn(model.width("neurons")), tokens),
+        ),
+        (
+            LinearMap(Site("attn", 1), drawn(5, d, seed=4), drawn(5, d, seed=5), 0.5, tokens),
+            Push(Site("block", 2), drawn(d, seed=3), 4.0, "unit", keep_norm=True, tokens=tokens),
+        ),
         (steer, zero),
     ]
     vectors = capture_ids(model, [ids_of(model, OTHER)], ["ffn"])["ffn"][0]
