@@ -20,6 +20,7 @@ from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import (
     ALL,
+    BUT_THE_FIRST,
     KINDS,
     LAST,
     PROMPT,
@@ -28,9 +29,12 @@ from crosslatent.interventions.intervention import (
     register_intervention,
 )
 from crosslatent.interventions.kinds.ablate import Ablate
+from crosslatent.interventions.kinds.linear_map import LinearMap
+from crosslatent.interventions.kinds.push import Push
+from crosslatent.interventions.kinds.scale import Scale
 from crosslatent.interventions.kinds.steer import Steer
 from crosslatent.interventions.kinds.transplant import Transplant
-from crosslatent.interventions.patched import intervened
+from crosslatent.interventions.patched import everywhere, intervened
 from crosslatent.model.trace import hidden_of, with_hidden
 from support.rows import ids_of, wrapped
 from support.two_stacks import wrapped_stacks
@@ -41,7 +45,15 @@ NEW_TOKENS = 5
 WATCH = (40, 50, 60, 70, 80, 90)
 OPTIONS = ((70, 71, 72), (70, 75), (80,))
 SPAN = Tokens("span", start=2, stop=7)
-EVERY = {"last": LAST, "last three": Tokens("last", 3), "span": SPAN, "prompt": PROMPT, "all": ALL}
+EVERY = {
+    "last": LAST,
+    "last three": Tokens("last", 3),
+    "span": SPAN,
+    "prompt": PROMPT,
+    "all": ALL,
+    "prompt but two": Tokens("prompt", start=2),
+    "all but the first": BUT_THE_FIRST,
+}
 
 
 @cache
@@ -67,6 +79,14 @@ def rows_of(model, tokens):
         (Ablate(Site("attn", 1), scale=4.0, tokens=tokens),),
         (Ablate(Site("ffn", 1), means=drawn(d, seed=2), tokens=tokens),),
         (Ablate(Site("block", 2), directions=basis, tokens=tokens),),
+        (
+            Push(Site("block", 1), drawn(d, seed=1), 0.7, "relative", tokens=tokens),
+            Scale(Site("neurons", 2), 4 * drawn(model.width("neurons")), tokens),
+        ),
+        (
+            LinearMap(Site("attn", 1), drawn(5, d, seed=4), drawn(5, d, seed=5), 0.5, tokens),
+            Push(Site("block", 2), drawn(d, seed=3), 4.0, "unit", keep_norm=True, tokens=tokens),
+        ),
         (steer, zero),
     ]
     vectors = capture_ids(model, [ids_of(model, OTHER)], ["ffn"])["ffn"][0]
@@ -161,6 +181,7 @@ def formulas(model):
     ray = drawn(d)
     ray = (ray / ray.norm()).float()
     basis = torch.linalg.qr(drawn(d, 2))[0].T.float()
+    square = drawn(d, d).float()
     unit = torch.zeros(d)
     unit[[0, 3]] = 1
     block, ffn = Site("block", 1), Site("ffn", 2)
@@ -182,10 +203,35 @@ def formulas(model):
             lambda h: h + 0.75 * (means - h) * unit,
         ),
         (Ablate, block, {"directions": basis}, lambda h: h - (h @ basis.T) @ basis),
+        (
+            Push,
+            block,
+            {"vector": vector, "alpha": 0.5, "scale": "relative"},
+            lambda h: h + 0.5 * h.norm(dim=-1)[:, None] * vector / vector.norm(),
+        ),
+        (
+            Push,
+            block,
+            {"vector": vector, "alpha": 2.0, "scale": "unit", "keep_norm": True},
+            lambda h: same_length(h, h + 2 * vector / vector.norm()),
+        ),
+        (LinearMap, ffn, {"into": square, "alpha": -0.5}, lambda h: h - 0.5 * h @ square.T),
+        (
+            LinearMap,
+            ffn,
+            {"into": square[:3], "out": square[3:6]},
+            lambda h: h + h @ (square[3:6].T @ square[:3]).T,
+        ),
+        (LinearMap, ffn, {"into": None, "alpha": 0.5}, lambda h: 1.5 * h),
+        (Scale, ffn, {"factors": means}, lambda h: h * means),
     ]
 
 
-@pytest.mark.parametrize("number", range(7))
+def same_length(before, after):
+    return after * (before.norm(dim=-1) / after.norm(dim=-1))[:, None]
+
+
+@pytest.mark.parametrize("number", range(13))
 @pytest.mark.parametrize("name", EVERY)
 def test_numbers_are_those_of_the_formula(name, number):
     model = model_of("llama")
@@ -198,6 +244,8 @@ def test_numbers_are_those_of_the_formula(name, number):
         "span": list(range(2, 7)),
         "prompt": list(range(length)),
         "all": list(range(length)),
+        "prompt but two": list(range(2, length)),
+        "all but the first": list(range(1, length)),
     }[name]
     right = by_hand(model, main, site, change, mask)
     (found,) = oracle.run_rows(
@@ -226,6 +274,59 @@ def test_generate_under_interventions_answers_like_the_oracle(tokens, batch):
             (right,) = oracle.run_rows(model, text, [row], max_new_tokens=NEW_TOKENS)
             if right.min_margin > 1e-3:
                 assert tuple(answer[: len(right.ids)]) == right.ids
+
+
+NEUTRAL = {
+    "push": lambda d, scale: Push(Site("block", 1), drawn(d), 0.0, scale),
+    "push that keeps lengths": lambda d, scale: Push(Site("block", 1), drawn(d), 0.0, scale, True),
+    "push of nothing": lambda d, scale: Push(Site("block", 1), torch.zeros(d), 3.0, scale),
+    "map": lambda d, _: LinearMap(Site("block", 1), drawn(d, d), alpha=0.0, tokens=ALL),
+    "thin map": lambda d, _: LinearMap(Site("ffn", 1), drawn(3, d), drawn(3, d), 0.0, ALL),
+    "scale": lambda d, _: Scale(Site("ffn", 1), torch.ones(d)),
+}
+
+
+@pytest.mark.parametrize("scale", ["raw", "unit", "relative"])
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_nothing_is_changed_bit_for_bit_by_what_changes_nothing(name, scale):
+    model = model_of("llama")
+    main = ids_of(model, MAIN)
+    row = (NEUTRAL[name](model.d_model, scale),)
+    plain, found = one_by_one(model, main, [(), row])
+    assert (found.ids, found.watched, found.scores) == (plain.ids, plain.watched, plain.scores)
+
+
+@pytest.mark.parametrize("scale", ["raw", "unit", "relative"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_push_that_keeps_lengths_does(scale, dtype):
+    own = 100 * drawn(9, 32, seed=7).to(dtype)
+    push = Push(Site("block", 0), drawn(32), 2.0, scale, keep_norm=True)
+    moved = push.change(own)
+    assert moved.dtype == dtype
+    assert (moved != own).any()
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    before, after = own.float().norm(dim=-1), moved.float().norm(dim=-1)
+    torch.testing.assert_close(after, before, rtol=tolerance, atol=0)
+
+
+def test_a_push_of_zeros_stays_finite():
+    own = torch.zeros(2, 8)
+    for scale in ("raw", "unit", "relative"):
+        push = Push(Site("block", 0), torch.zeros(8), 1.0, scale, keep_norm=True)
+        assert torch.equal(push.change(own), own)
+
+
+def test_the_first_token_is_left_alone():
+    model = model_of("llama")
+    main = ids_of(model, MAIN)
+    row = (Push(Site("block", 0), drawn(model.d_model), 1.0, "relative", tokens=BUT_THE_FIRST),)
+    short = main[:1]
+    plain, found = one_by_one(model, short, [(), row])
+    assert found.watched == plain.watched  # The only token of the prompt ...
+    assert found.scores != plain.scores  # ... but not of the answer.
+    assert row[0].tokens.about == "at every token but the first 1"
+    with pytest.raises(PairError, match="where there is no prompt"), everywhere(model, row):
+        pass
 
 
 def test_prompts_of_a_batch_may_have_interventions_of_their_own():
@@ -258,7 +359,7 @@ def test_what_cannot_be_done_is_one_sentence():
 
 
 def test_kinds_are_registered_once():
-    for name, kind in {"transplant": Transplant, "steer": Steer, "ablate": Ablate}.items():
+    for name, kind in {"transplant": Transplant, "steer": Steer, "push": Push}.items():
         assert KINDS[name] is kind
         assert KINDS.name_of(kind) == name
     with pytest.raises(UsageError, match="'steer' of .* has a name that is taken .by crosslatent"):

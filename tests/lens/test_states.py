@@ -7,6 +7,7 @@ import torch
 
 from crosslatent import wrap
 from crosslatent.core.errors import ModelError, PairError, PromptError, SpaceError, UsageError
+from crosslatent.interventions.activations import capture_ids
 from crosslatent.lens import states as states_module
 from crosslatent.lens.states import encode_texts, read_states
 from crosslatent.model import PromptBatch
@@ -211,3 +212,16 @@ class TestEncoding:
     def test_refused(self):
         with pytest.raises(UsageError, match="max_tokens is 0"):
             encode_texts(wrapped(), ["a"], max_tokens=0)
+
+
+@pytest.mark.parametrize("component", ["attn", "ffn", "block", "neurons"])
+def test_other_parts_of_blocks_are_read_at_the_last_token_or_as_a_mean(component):
+    model = wrapped()
+    texts = [list(range(20, 29)), list(range(40, 45))]
+    layers = range(model.n_layers)
+    found = read_states(model, texts, layers=layers, component=component, special=True)
+    right = capture_ids(model, texts, [component])[component]
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+    mean = read_states(model, texts, layers=layers, component=component, pooling="mean")
+    at_each = capture_ids(model, [texts[1]], [component], positions=5)[component]
+    torch.testing.assert_close(mean[1], at_each[0].mean(1), rtol=1e-4, atol=1e-4)

@@ -1,8 +1,9 @@
 """`LanguageVector`: the base of methods that add a vector from one language to another.
 
 With m_l the mean state of texts in a language l in one block, the vector is m_target - m_central,
-and a token's state h becomes h + alpha s(v); docs/methods.md has the presets. Which way helps is
-not assumed: strengths of both signs are tried.
+and a token's state h becomes h + alpha s(v). The kinds differ in which states are averaged, in
+which blocks and tokens are changed, and in s (`Push`). Which way helps is not assumed: strengths of
+both signs are tried.
 """
 
 from __future__ import annotations

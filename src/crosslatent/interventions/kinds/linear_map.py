@@ -45,7 +45,7 @@ class LinearMap(Intervention):
         """What it is, for people; without a full stop."""
         return f"{self.alpha:g} times a linear map added to {self.where}, {self.tokens.about}"
 
-    def mapped(self, own: Values) -> Values:
+    def mapped(self, own: Float[Tensor, "*tokens width"]) -> Float[Tensor, "*tokens width"]:
         """W h, in float32 at least."""
         wide = torch.promote_types(own.dtype, torch.float32)
         values = own.to(wide)

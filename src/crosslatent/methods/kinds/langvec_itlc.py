@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,15 +18,19 @@ COMPONENTS = 100
 """Most components that discriminate; there is one fewer than languages in any case."""
 LEAST_WEIGHT = 0.01
 """Components on which the probe for the language puts less are left out."""
+SHRINKAGE = 0.1
+"""How far the spread of the texts of a language is moved towards one that is alike in all
+directions: there are fewer texts than directions, and languages differ in the others too."""
 _TOLERANCE = 1e-4
-"""Directions in which texts of a language vary less, as a share of the largest, are left out."""
+"""Components that discriminate less, as a share of the best, are left out."""
 
 
 @register_method("langvec-itlc")
 class LanguageVectorITLC(LanguageVector):
     """Linear discriminant analysis of all languages, in the middle block; arXiv 2506.12450.
 
-    The source's probe is a logistic regression on the components; here it is one by least squares.
+    The source's probe is a logistic regression on the components; here it is one by least squares,
+    and the analysis is a shrunken one, since pilots have few texts.
     """
 
     title = "language vector (ITLC)"
@@ -80,21 +84,25 @@ def discriminants(values: Floats, labels: NDArray[np.intp]) -> Discriminants:
     counts = np.bincount(labels)
     means = np.stack([scaled[labels == one].mean(0) for one in range(len(counts))])
     inside = (scaled - means[labels]) / np.sqrt(max(len(labels) - len(counts), 1))
-    whitening = _whitening(inside)
-    between = (np.sqrt(counts)[:, None] * means) @ whitening
-    _, sizes, axes = np.linalg.svd(between, full_matrices=False)
+    whiten = _whitening(inside)
+    _, sizes, axes = np.linalg.svd(whiten(np.sqrt(counts)[:, None] * means), full_matrices=False)
     most = min(COMPONENTS, len(counts) - 1, int((sizes > _TOLERANCE * sizes.max()).sum()))
-    return Discriminants(whitening @ axes[:most].T, scale)
+    return Discriminants(whiten(axes[:most]).T, scale)
 
 
-def _whitening(inside: Floats) -> Float64[Floats, "width directions"]:
-    """What brings the spread of centred values to 1 in every direction that has one."""
+def _whitening(inside: Floats) -> Callable[[Floats], Floats]:
+    """Multiplies rows by the inverse root of a shrunken covariance of centred values.
+
+    That is I / b + V (1 / a - 1 / b) V^T, where b^2 is the shrunken variance outside of the
+    directions V of the values, and a^2 that along them: nothing is width by width.
+    """
     _, sizes, axes = np.linalg.svd(inside, full_matrices=False)
-    kept = sizes > _TOLERANCE * sizes.max()
-    if not kept.any():  # All texts of a language are alike: nothing to whiten.
-        return np.eye(inside.shape[1])
-    whitening: Floats = axes[kept].T / sizes[kept]
-    return whitening
+    everywhere = SHRINKAGE * float((sizes**2).sum()) / inside.shape[1]
+    if not everywhere:  # All texts of a language are alike: nothing to whiten.
+        return lambda rows: rows
+    outside = everywhere**-0.5
+    along = ((1 - SHRINKAGE) * sizes**2 + everywhere) ** -0.5 - outside
+    return lambda rows: outside * rows + ((rows @ axes.T) * along) @ axes
 
 
 def _vector(values: Floats, labels: NDArray[np.intp], pair: tuple[int, int]) -> Floats:
