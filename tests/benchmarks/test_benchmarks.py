@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu, tables, worker
+from benchmarks import gpu, overhead, tables, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import TINY, cases
 from benchmarks.contenders import CONTENDERS, Contender, authors, engine, expanded, hooks
@@ -160,3 +160,18 @@ def test_a_dry_run_counts_the_work_of_every_case(capsys: pytest.CaptureFixture[s
     assert len(printed) == 2 + len(cases(quick=True))
     # 12 tokens of aux and of main, 9 rows of 4 tokens, of which half a token each is shared: 55.5.
     assert "| 56 |" in next(line for line in printed if "ffn, 4 new tokens" in line)
+
+
+def test_counted_and_measured_costs_are_compared(tmp_path: Path) -> None:
+    assert overhead.main(["--quick", "--repetitions", "1", "--out", str(tmp_path)]) == 0
+
+    found = json.loads((tmp_path / "overhead.json").read_text(encoding="utf-8"))
+    # Seven ways beside the unmodified model, three phases, two lengths, two batches.
+    assert len(found["agreement"]) == 7 * 3 * 2 * 2
+    for one in found["agreement"]:
+        assert one["agrees"] == (abs(one["median"] / one["counted"] - 1) <= overhead.AGREES)
+    text = (tmp_path / "overhead.md").read_text(encoding="utf-8")
+    each = 1000 * found["ways"][0]["seconds"]["new_token"]["median"]
+    assert f" and {each:,.3g} ms to the first and for each new token" in text
+    assert "## Prompts of 12 tokens, 4 together" in text
+    assert str(tmp_path) not in text

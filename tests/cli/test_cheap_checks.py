@@ -71,9 +71,21 @@ REFUSED = [
     ("export HERE/empty --format=csv", "run.json"),
     ("select HERE/empty", "run.json"),
     ("lens probe --model=MODEL --out=HERE/space --pooling=x --task=demo-facts", "'x'"),
+    ("overhead --plan=7B@abacus", "'7B@abacus'"),
+    ("overhead --plan=7B@h200 --prompt-tokens=0", "0 is too small"),
+    ("overhead --model=MODEL --prompt-tokens=90000", "180,000"),
+    ("overhead --model=HERE/none", "There is no folder"),
+    ("overhead --plan=7B@h200 --out=HERE/full", "mine.txt"),
     ("lens probe --model=HERE/none --out=HERE/space --task=demo-facts", "There is no folder"),
 ]
-SHOWN = ["tasks ls", "tasks show demo-facts", "tasks validate HERE/one.jsonl", "--version"]
+SHOWN = [
+    "tasks ls",
+    "tasks show demo-facts",
+    "tasks validate HERE/one.jsonl",
+    "--version",
+    "overhead --plan=7B@h200",
+    "overhead --model=MODEL --dry-run --prompt-tokens=20",
+]
 
 
 def test_no_refusal_waits_for_torch(places, tmp_path):

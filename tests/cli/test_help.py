@@ -217,6 +217,7 @@ def test_a_pipe_gets_help_without_colours(setting):
         ("sweep --pairs preset:g", {"preset:generation"}),
         ("select RUN --strategy conf", {"confidence"}),
         ("sweep --slice", {"--slice-rows"}),
+        ("overhead --plan 70B@h2", {"70B@h200"}),
     ],
 )
 def test_the_shell_completes(words, completed):

@@ -70,6 +70,7 @@ def test_a_transplant(cli):
         ["improve", str(MODEL), "--task=nope", "--out=out"],
         ["status", "nope"],
         ["select", "nope"],
+        ["overhead", "--plan=nope"],
         ["check", "./nope"],
         ["tasks", "show", "nope"],
     ],

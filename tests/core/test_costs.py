@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -53,6 +52,27 @@ def test_the_estimate_of_a_sweep_follows_its_pairs():
     prompts, rows = 3 * len("Mji?City?"), 3 * (2 + 4)
     assert tokens("target-first") == prompts + rows * 2
     assert tokens("source-last") == round(prompts + rows * 1.625)
+
+
+def test_the_operations_of_a_sweep_are_those_of_its_items():
+    items = [
+        Item(id=str(n), lang="sw", aux_lang="en", main="Mji?" * (n + 1), aux="City?")
+        for n in (0, 2)
+    ]
+    model = wrapped()
+    found = estimate(plan_sweep(model, task_of(items), SweepSpec(pairs="0:1", max_new_tokens=3)))
+    shape = shape_of(model.hf.config.to_dict())
+    # Feed-forward, vanilla and translate-test; three of four blocks are left for a first token.
+    works = [Workload((5,), (main,), forks=3, left=0.75) for main in (4, 12)]
+    assert found.flops == sum(count(shape, work, 3).flop for work in works)
+    assert f"{found.flops:.1e} floating-point operations" in "\n".join(found.lines())
+
+
+def test_the_operations_of_other_models_follow_their_parameters():
+    model = wrapped("mixtral")
+    items = [Item(id="a", lang="sw", aux_lang="en", main="Mji?", aux="City?")]
+    found = estimate(plan_sweep(model, task_of(items), SweepSpec(pairs="0:1", max_new_tokens=3)))
+    assert found.flops == 2 * found.tokens * found.parameters
 
 
 def test_no_slice_of_the_page_is_larger_than_those_of_the_code():
@@ -207,7 +227,7 @@ def test_what_a_method_costs_beside_the_unmodified_model():
 
 def test_a_plan_is_the_longer_of_computing_and_moving():
     shape = SIZES["7B"]
-    machine = Machine("one", peak=1e14, bandwidth=1e12, memory=math.inf)
+    machine = Machine("one", peak=1e14, bandwidth=1e12, memory=None)
     work, all_of_it = Workload(answered=(1000,)), Shares(1, 1)
     found = planned(shape, work, 11, 1, machine, all_of_it)
     assert found.first == pytest.approx(count(shape, work, 11).prefill.flop / 1e14)

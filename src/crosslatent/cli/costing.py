@@ -35,10 +35,10 @@ def overhead(
     if out is not None:
         need("report")
         terminal.check_output_folder(out, MARKER)
-    if model is not None:
+    runs = model is not None and asked["plan"] is None and not asked["dry_run"]
+    if runs:
         options.check_model({"model": model, **loading})
     study.check_overhead(model, asked)
-    runs = model is not None and asked["plan"] is None and not asked["dry_run"]
     loaded = options.load_model({"model": model, **loading}) if runs else model
     found = study.overhead(loaded, progress=terminal.say, **asked)
     files = [] if out is None else _written(found, out)

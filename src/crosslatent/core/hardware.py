@@ -40,14 +40,14 @@ class Machine:
         name: for people.
         peak: floating-point operations per second of dense matrix products, as published.
         bandwidth: bytes per second between memory and cores, as published.
-        memory: bytes; infinite where a system has as much as one puts in.
+        memory: bytes; None where a system has as much as one puts in.
         number: bytes of a number of the type that the peak is of: 2 bfloat16, 4 float32.
     """
 
     name: str
     peak: float
     bandwidth: float
-    memory: float
+    memory: float | None
     number: int = 2
 
 
@@ -58,7 +58,7 @@ MACHINES = {
     "l40s": Machine("NVIDIA L40S", 362e12, 864e9, 48e9),
     "rtx4090": Machine("NVIDIA GeForce RTX 4090", 165.2e12, 1008e9, 24e9),
     # 96 cores at 2.4 GHz, 32 operations a cycle; twelve channels of DDR5-4800.
-    "cpu": Machine("AMD EPYC 9654, 96 cores, float32", 7.37e12, 460.8e9, math.inf, 4),
+    "cpu": Machine("AMD EPYC 9654, 96 cores, float32", 7.37e12, 460.8e9, None, 4),
 }
 """By name. GPUs: bfloat16 without sparsity, float32 accumulation."""
 
@@ -177,7 +177,7 @@ def planned(
     per_token = batch * costs.cache_bytes(1, shape.layers, shape.key_value_width, machine.number)
     prompts, steps = sum(work.answered), new_tokens - 1
     memory = shape.parameters * machine.number + per_token * (prompts + work.rows * steps)
-    devices = max(1, math.ceil(memory / (_USABLE * machine.memory)))
+    devices = 1 if machine.memory is None else math.ceil(memory / (_USABLE * machine.memory))
     weights, forwards = shape.moved * machine.number, bool(work.read) + bool(work.answered)
     seen = per_token * (prompts + work.rows * (steps + 1) / 2)
     speed = devices * machine.peak * shares.compute, devices * machine.bandwidth * shares.bandwidth

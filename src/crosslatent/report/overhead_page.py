@@ -27,7 +27,7 @@ _PHASES = {
     "new_token": "each new token",
 }
 _HEAD = ("way", "first token", "new token", "tokens/s", "memory")
-_RATIOS = ("way", "first token", "counted", "new token", "counted", "answer", "counted")
+_RATIOS = ("way", "first token", "counted", "new token", "counted", "answer", "counted", "expected")
 
 Record = Mapping[str, Any]
 
@@ -76,7 +76,8 @@ def page_view(found: Record, folder: Path) -> OverheadView:
         opening=_OPENINGS[found["kind"]],
         sections=[
             Section(
-                "Times the unmodified model", [Passage(figures=answers), *filter(None, folded)]
+                "A whole answer beside the unmodified one",
+                [Passage(figures=answers), *filter(None, folded)],
             ),
             Section("All figures", [Passage(tables=[one]) for one in _tables(found)]),
         ],
@@ -164,6 +165,7 @@ def _multiples(way: Record) -> Iterator[str]:
     for phase in ("first_token", "new_token", "answer"):
         yield formatting.multiple(way["ratios"].get(phase))
         yield "" if way["counted"][phase] is None else f"{way['counted'][phase]:.2f}"
+    yield "" if way["expected"] is None else f"{way['expected']:.2f}"
 
 
 def _machine(found: Record) -> Iterator[Fact]:

@@ -55,9 +55,9 @@ class OverRounds:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> OverRounds:
-        """Of the values of all rounds."""
-        return cls(median(values), min(values), max(values))
+    def of(cls, values: Sequence[float]) -> OverRounds | None:
+        """Of the values of all rounds; None without any."""
+        return cls(median(values), min(values), max(values)) if values else None
 
 
 Figures = Mapping[str, OverRounds | None]
@@ -76,6 +76,8 @@ class WayCost:
             token.
         seconds: by phase (`PHASES`), of a batch; empty if nothing was measured or planned.
         ratios: the same as multiples of vanilla's in the same round.
+        expected: ratio of whole answers if each phase took as many times vanilla's own time as it
+            has multiply-adds; None where nothing was measured or planned.
         tokens_per_second: new tokens of answers.
         memory_bytes: measured: what is taken beside weights at most; planned: weights, keys and
             values.
@@ -91,6 +93,7 @@ class WayCost:
     counted: Mapping[str, float | None]
     seconds: Figures
     ratios: Figures
+    expected: float | None = None
     tokens_per_second: OverRounds | None = None
     memory_bytes: float | None = None
     waits_for: tuple[str, str] | None = None
@@ -112,8 +115,15 @@ def with_times(
             way,
             seconds={phase: OverRounds.of(own[phase]) for phase in PHASES},
             ratios={phase: OverRounds.of(_ratios(own[phase], vanilla[phase])) for phase in PHASES},
+            expected=median(_expected(way.counted, *each) for each in rounds["vanilla"]),
             tokens_per_second=OverRounds.of([given / seconds for seconds in own["answer"]]),
         )
+
+
+def _expected(counted: Mapping[str, float | None], first: float, answer: float) -> float:
+    """The ratio of whole answers, by the multiply-adds of each phase and vanilla's time in it."""
+    phases = (counted["first_token"] or 0) * first + (counted["new_token"] or 0) * (answer - first)
+    return phases / answer
 
 
 def _by_phase(rounds: Rounds, new_tokens: int) -> dict[str, list[float]]:

@@ -52,9 +52,11 @@ _NO_TIME = (
     "keys and values. Starting kernels, choosing tokens and this package take no time."
 )
 _COUNTED = (
-    "Multiply-adds are those of linear layers, attention and the head that any implementation "
-    "needs. They say nothing of memory: weights are read once for all rows of a batch, so answers "
-    "that are decoded together take less time than their multiply-adds."
+    "Multiply-adds are those of linear layers, attention and the head in a plain implementation; "
+    "the engine saves what the last block makes of all prompt tokens but the last. They say "
+    "nothing of memory: weights are read once for all rows of a batch, so answers that are decoded "
+    "together take less time than their multiply-adds. What is expected of a whole answer weighs "
+    "the multiply-adds of each phase by the unmodified model's own time in it."
 )
 
 
@@ -256,6 +258,12 @@ class _Job:
             for name, work in works.items()
         }
 
+    def unrun(self, prompt: int, batch: int) -> dict[str, WayCost]:
+        """The ways that differ where nothing is run, counted: the engine's own cost is not."""
+        ways = self.ways(prompt, batch)
+        del ways["engine"]
+        return ways
+
     def planned(self, prompt: int, batch: int, machine: Machine) -> dict[str, Planned]:
         """The time of every way on a machine."""
         left = share_left([target for _, target in self.pairs], self.shape.layers)
@@ -299,7 +307,7 @@ def _phases(counted: Counted) -> tuple[float, float, float]:
 
 
 def _counted(job: _Job) -> Overhead:
-    ways = [way for cell in job.cells for way in job.ways(*cell).values()]
+    ways = [way for cell in job.cells for way in job.unrun(*cell).values()]
     return job.found("counted", ways, {}, [_WAYS])
 
 
@@ -312,7 +320,7 @@ def _plan(job: _Job, machine: Machine) -> Overhead:
             name: [(one.first, one.first + (job.new_tokens - 1) * one.token)]
             for name, one in times.items()
         }
-        for way in with_times(job.ways(prompt, batch), rounds, job.new_tokens):
+        for way in with_times(job.unrun(prompt, batch), rounds, job.new_tokens):
             one = times[way.way]
             ways.append(replace(way, memory_bytes=one.memory, waits_for=one.limits))
     return job.found("planned", ways, asdict(machine), list(_assumed(job, machine, most)))

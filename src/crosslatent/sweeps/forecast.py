@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from crosslatent.core import costs
+from crosslatent.core.errors import UsageError
+from crosslatent.core.hardware import shape_of
 from crosslatent.core.specs import AUTO
 from crosslatent.engine import chosen_path
 from crosslatent.engine.option_tree import OptionTree
@@ -105,7 +107,9 @@ class SweepCost:
         tokens: with each item's prompts read once and their keys and values shared by its rows;
             see `core.costs.tokens_through` for what is left out.
         separate_tokens: if every row read both prompts again.
-        parameters: of the model; a token costs about twice as many floating-point operations.
+        parameters: of the model.
+        flops: floating-point operations of products of matrices; of a model that `core.hardware`
+            cannot count, two for each parameter and token.
         storage: of the rows, on disk.
         trial: some rows that were answered; None without one.
         untimed: settings whose work beside the rows is in no figure of time.
@@ -116,6 +120,7 @@ class SweepCost:
     tokens: int
     separate_tokens: int
     parameters: int
+    flops: float
     storage: costs.Storage
     trial: Trial | None = None
     untimed: tuple[str, ...] = ()
@@ -126,7 +131,6 @@ class SweepCost:
 
     def lines(self) -> list[str]:
         """The estimate for people."""
-        flops = costs.operations(self.tokens, self.parameters)
         saved = self.separate_tokens / self.tokens
         low, high = costs.human_bytes(self.storage.low), costs.human_bytes(self.storage.high)
         took = self.trial
@@ -142,7 +146,7 @@ class SweepCost:
             f"items   {self.items:,}",
             f"rows    up to {self.rows:,}",
             f"tokens  up to {self.tokens:,} through the model ({saved:.1f} times less than by row)",
-            f"work    about {flops:.1e} floating-point operations",
+            f"work    about {self.flops:.1e} floating-point operations",
             f"time    {pace}",
             f"disk    about {low}, up to {high} if all outputs are different",
         ]
@@ -154,12 +158,14 @@ def estimate(plan: SweepPlan, trial: Trial | None = None) -> SweepCost:
     n_options = [len(item.options or ()) for item in plan.task.items if item.id in plan.tokens]
     new, scored = plan.max_new_tokens, _option_tokens(plan)
     mean = sum(prompts) / len(prompts)
+    tokens = round(costs.tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored)
     return SweepCost(
         items=len(prompts),
         rows=plan.rows,
-        tokens=round(costs.tokens_through(sum(prompts), plan.rows, new, _left(plan)) + scored),
+        tokens=tokens,
         separate_tokens=round(costs.tokens_apart(mean, plan.rows, new) + scored),
         parameters=plan.model.hf.num_parameters(),
+        flops=_flops(plan, tokens, scored),
         storage=costs.storage(
             plan.rows,
             0 if plan.spec["score_only"] else new,
@@ -173,11 +179,32 @@ def estimate(plan: SweepPlan, trial: Trial | None = None) -> SweepCost:
 
 def _left(plan: SweepPlan) -> float:
     """Share of the model that is left to do for a row's first token, on average over all rows."""
-    done = 0.0
+    return sum(plan.grid.rows_of(one) * _left_of(plan, one) for one in plan.grid.items) / plan.rows
+
+
+def _left_of(plan: SweepPlan, item: Item) -> float:
+    targets = [target for _, target in plan.pairs.for_language(item.lang)]
+    return costs.share_left(targets, plan.model.n_layers)
+
+
+def _flops(plan: SweepPlan, tokens: int, scored: int) -> float:
+    """Floating-point operations of all rows, with those of the options that are scored."""
+    try:
+        shape = shape_of(plan.model.hf.config.to_dict())
+    except UsageError:
+        return costs.operations(tokens, plan.model.hf.num_parameters())
+    found = 0.0
     for item in plan.grid.items:
-        targets = [target for _, target in plan.pairs.for_language(item.lang)]
-        done += plan.grid.rows_of(item) * costs.share_left(targets, plan.model.n_layers)
-    return done / plan.rows
+        ends = plan.tokens.ends[item.id]
+        work = costs.Workload(
+            (ends.aux_length,),
+            (ends.main_length,),
+            plan.grid.rows_of(item),
+            _left_of(plan, item),
+        )
+        found += costs.count(shape, work, plan.max_new_tokens).flop
+    mean = sum(ends.main_length for ends in plan.tokens.ends.values()) / len(plan.tokens.ends)
+    return found + costs.forward(shape, 1, mean, logits=1).times(scored).flop
 
 
 def _option_tokens(plan: SweepPlan) -> int:
