@@ -124,30 +124,31 @@ def train_weights(loss: TokenLoss, weights: Weights, spec: TrainSpec) -> list[fl
     return [point.loss for point in loop.progressed.curve]
 
 
-def spec_of(chat: AsChat, model: Model, settings: Settings, seed: int, rows: int = 16) -> TrainSpec:
+def spec_of(chat: AsChat, model: Model, settings: Settings, seed: int, **others: Any) -> TrainSpec:
     """Settings of training: AdamW without decay, a cosine down to 0, gradients of norm 1 at most.
 
     Args:
         chat: how prompts go through the chat template.
         model: whose context limits prompts.
-        settings: with "lr" and "epochs".
+        settings: "lr" and "epochs".
         seed: of the order.
-        rows: samples of a step.
+        others: further fields.
+
+    Raises:
+        UsageError: a value is not valid.
     """
     template = chat if isinstance(chat, Chat) else Chat()
-    return TrainSpec(
-        lr=settings["lr"],
-        epochs=settings["epochs"],
-        batch_size=rows,
-        seed=seed,
-        weight_decay=0.0,
-        held_out=0.0,
-        max_tokens=min(model.context_length or _LONGEST, _LONGEST),
-        chat=bool(chat),
-        chat_args=dict(template.arguments) or None,
-        clock=template.now,
-        central_answers=False,
-    )
+    usual: dict[str, Any] = {
+        "batch_size": 16,
+        "weight_decay": 0.0,
+        "held_out": 0.0,
+        "max_tokens": min(model.context_length or _LONGEST, _LONGEST),
+        "chat": bool(chat),
+        "chat_args": dict(template.arguments) or None,
+        "clock": template.now,
+        "central_answers": False,
+    }
+    return TrainSpec(**usual | {"seed": seed, **settings, **others})
 
 
 @contextmanager
@@ -197,10 +198,11 @@ def unsupported(model: Model, what: str) -> str:
     return ""
 
 
-def missing(*modules: str) -> str:
+def missing(modules: Sequence[str]) -> str:
     """What to install where libraries of the extra "lens" are missing; empty if none is."""
     try:
-        need("lens", *modules)
+        if modules:
+            need("lens", *modules)
     except MissingExtraError as error:
         return str(error)
     return ""
@@ -232,9 +234,9 @@ class TunedWay(Way):
     def installed(self) -> Iterator[None]:
         """While open, the weights are in the model."""
         with restored(self.model.hf) as held:
-            with plain_settings(), torch.no_grad():
+            with plain_settings():
                 for name, weight in self.put(self.model, 0, held).items():
-                    weight.copy_(self.state[name])
+                    weight.data.copy_(self.state[name])
             yield
 
 
@@ -267,7 +269,7 @@ class Tuning(Method):
             if there < LEAST
             else ""
         )
-        return unsupported(bench.model, self.title) or missing(*self.modules) or few
+        return unsupported(bench.model, self.title) or missing(self.modules) or few
 
     def settings(self, bench: Bench) -> Sequence[Settings]:
         """Learning rates, each with the same number of passes."""
