@@ -128,6 +128,7 @@ class SoftTuning(Tuning):
 
     read_tokens: ClassVar[int] = 0
     epochs = 5
+    taken = VIRTUAL
 
     def refusal(self, bench: Bench) -> str:
         """As ever, or a model whose prompts are read in both directions."""

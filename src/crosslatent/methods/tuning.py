@@ -29,6 +29,7 @@ from crosslatent.methods.method import Bench, League, Method, Settings, Way
 from crosslatent.model import encode_batch
 from crosslatent.model.adapters import quantisation_of
 from crosslatent.model.modes import answering, plain_settings
+from crosslatent.model.unwrapping import adapters_of
 from crosslatent.tasks import Item
 from crosslatent.tasks.item import Shot, has_answer
 
@@ -124,7 +125,9 @@ def train_weights(loss: TokenLoss, weights: Weights, spec: TrainSpec) -> list[fl
     return [point.loss for point in loop.progressed.curve]
 
 
-def spec_of(chat: AsChat, model: Model, settings: Settings, seed: int, **others: Any) -> TrainSpec:
+def spec_of(
+    chat: AsChat, model: Model, settings: Settings, seed: int, taken: int = 0, **others: Any
+) -> TrainSpec:
     """Settings of training: AdamW without decay, a cosine down to 0, gradients of norm 1 at most.
 
     Args:
@@ -132,6 +135,7 @@ def spec_of(chat: AsChat, model: Model, settings: Settings, seed: int, **others:
         model: whose context limits prompts.
         settings: "lr" and "epochs".
         seed: of the order.
+        taken: positions of the context that are not for prompts.
         others: further fields.
 
     Raises:
@@ -142,7 +146,7 @@ def spec_of(chat: AsChat, model: Model, settings: Settings, seed: int, **others:
         "batch_size": 16,
         "weight_decay": 0.0,
         "held_out": 0.0,
-        "max_tokens": min(model.context_length or _LONGEST, _LONGEST),
+        "max_tokens": max(1, min(model.context_length or _LONGEST, _LONGEST) - taken),
         "chat": bool(chat),
         "chat_args": dict(template.arguments) or None,
         "clock": template.now,
@@ -177,8 +181,13 @@ def restored(hf: PreTrainedModel) -> Iterator[ExitStack]:
             delattr(hf, name)  # PEFT leaves its config
 
 
-def english(item: Item) -> Item:
-    """A question's counterpart as a question of its own, with its gold answer."""
+def english(bench: Bench) -> list[Item]:
+    """The English counterparts of the questions to learn from, with their gold answers."""
+    return [one for one in map(_counterpart, bench.learn) if one.main and has_answer(one)]
+
+
+def _counterpart(item: Item) -> Item:
+    """A question's counterpart as a question of its own."""
     shots = tuple(Shot(shot.aux, shot.aux_answer, shot.aux, shot.aux_answer) for shot in item.shots)
     return replace(item.as_aux(), main=item.aux, shots=shots)
 
@@ -193,6 +202,11 @@ def unsupported(model: Model, what: str) -> str:
     method = quantisation_of(model.hf)
     if method is not None:
         return f"{what} is not trained on quantised weights ({method}): load the model unquantised."
+    if adapters_of(model.hf):
+        return (
+            f"The model {model.name!r} has adapters already, and {what} is trained on one without: "
+            "merge them first (merge_and_unload), or take the model without them."
+        )
     if any(weight.device.type == "meta" for weight in model.hf.parameters()):
         return f"{what} needs all weights in memory: load the model on one device."
     return ""
@@ -247,6 +261,7 @@ class Tuning(Method):
         rates: learning rates that are tried; the first one alone where it must be quick.
         epochs: passes over the samples.
         modules: libraries that it needs.
+        taken: positions that it takes of the model's context.
     """
 
     league: ClassVar[League] = "none"
@@ -256,6 +271,7 @@ class Tuning(Method):
     rates: ClassVar[tuple[float, ...]]
     epochs: ClassVar[int] = 3
     modules: ClassVar[tuple[str, ...]] = ("peft",)
+    taken: ClassVar[int] = 0
 
     def questions(self, bench: Bench) -> list[Item]:
         """The questions that it learns from."""
@@ -299,7 +315,7 @@ class Tuning(Method):
         """
         del langs
         model = bench.model
-        spec = spec_of(bench.chat, model, settings, seed)
+        spec = spec_of(bench.chat, model, settings, seed, self.taken)
         samples, _ = samples_of(model, self.questions(bench), spec)
         with restored(model.hf) as held, plain_settings():
             weights = self.put(model, seed, held)

@@ -90,7 +90,7 @@ def _scaled(model: Model) -> _Scaled:
 
 
 def _keys_and_values(model: Model) -> list[nn.Module]:
-    """The matrices of attention on which keys and values in the cache depend directly.
+    """The matrices of blocks on which keys and values in the cache depend directly.
 
     A matrix that gives queries too (one for all three) is among them; scaling both has the same
     effect as scaling keys more.
@@ -100,16 +100,16 @@ def _keys_and_values(model: Model) -> list[nn.Module]:
 
     def cut(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         leaves[module] = output.detach().requires_grad_(True)
-        return leaves[module]
+        return leaves[module].clone()  # some blocks add to it in place
 
     cache = DynamicCache(config=model.hf.config)
     with ExitStack() as hooks, answering(model.hf, gradients=True):
         for _, block in blocks:
-            for module in _matrices(block.attn):
+            for module in _matrices(block.whole):
                 hooks.callback(module.register_forward_hook(cut).remove)
         ((_, inputs),) = encode_batch(model, [(0, 1)]).parts()
         caches.forward(model.hf, inputs, cache)
-        giving = [list(_giving(cache, layer, leaves, block.attn)) for layer, block in blocks]
+        giving = [list(_giving(cache, layer, leaves, block.whole)) for layer, block in blocks]
     silent = next((layer for layer, modules in enumerate(giving) if not modules), None)
     if silent is not None:
         raise ModelError(
@@ -120,13 +120,13 @@ def _keys_and_values(model: Model) -> list[nn.Module]:
 
 
 def _giving(
-    cache: DynamicCache, layer: int, leaves: dict[nn.Module, Tensor], attn: nn.Module
+    cache: DynamicCache, layer: int, leaves: dict[nn.Module, Tensor], whole: nn.Module
 ) -> Iterator[nn.Module]:
-    """The matrices of a block's attention on whose outputs its keys or values depend."""
-    own = [module for module in _matrices(attn) if module in leaves]
+    """The matrices of a block on whose outputs its keys or values depend directly."""
+    own = [module for module in _matrices(whole) if module in leaves]
     kept: Any = cache.layers[layer] if layer < len(cache.layers) else None
     parts: tuple[Any, ...] = () if kept is None else (kept.keys, kept.values)
-    sums = [part.float().sum() for part in parts if part.requires_grad]
+    sums = [part.float().sum() for part in parts if getattr(part, "requires_grad", False)]
     if not own or not sums:
         return
     total = torch.stack(sums).sum()

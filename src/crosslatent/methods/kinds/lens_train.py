@@ -90,7 +90,7 @@ class _TrainedBlocks(Way):
 
     def __init__(self, model: Model, weights: Mapping[str, Tensor]) -> None:
         self.model = model
-        self.state = {name: weight.detach() for name, weight in weights.items()}
+        self.state = {name: weight.detach().cpu() for name, weight in weights.items()}
         self.trained = sum(weight.numel() for weight in self.state.values())
 
     @contextmanager

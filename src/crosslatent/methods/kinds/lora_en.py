@@ -5,7 +5,6 @@ from __future__ import annotations
 from crosslatent.methods.method import Bench, register_method
 from crosslatent.methods.tuning import LoraTuning, english
 from crosslatent.tasks import Item
-from crosslatent.tasks.item import has_answer
 
 
 @register_method("lora-en")
@@ -18,4 +17,4 @@ class LoraOnEnglish(LoraTuning):
 
     def questions(self, bench: Bench) -> list[Item]:
         """The counterparts, as questions."""
-        return list(filter(has_answer, map(english, filter(lambda one: one.aux, bench.learn))))
+        return english(bench)

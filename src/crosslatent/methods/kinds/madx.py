@@ -33,7 +33,6 @@ from crosslatent.methods.tuning import (
 from crosslatent.model.modes import plain_settings
 from crosslatent.model.trace import Output, hidden_of, with_hidden
 from crosslatent.tasks import Item
-from crosslatent.tasks.item import has_answer
 
 if TYPE_CHECKING:
     from crosslatent.model import Model
@@ -61,7 +60,7 @@ class StackedAdapters(Tuning):
 
     def questions(self, bench: Bench) -> list[Item]:
         """The English counterparts, as questions."""
-        return list(filter(has_answer, map(english, filter(lambda one: one.aux, bench.learn))))
+        return english(bench)
 
     def put(self, model: Model, seed: int, held: ExitStack, /) -> Weights:
         """Put both adapters after every feed-forward."""
