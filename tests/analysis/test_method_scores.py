@@ -30,6 +30,7 @@ def record(name, league, reason="", tokens=20.0):
         "unlabelled": 0,
         "left_out": {},
         "kl": None,
+        "peak_bytes": None,
         "notes": [],
     }
 

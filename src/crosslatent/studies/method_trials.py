@@ -25,7 +25,7 @@ from crosslatent.methods.method import (
     Way,
     answer_together,
 )
-from crosslatent.methods.transplants import TransplantWay
+from crosslatent.methods.pair_ways import TransplantWay
 from crosslatent.runs.reader import RunReader
 from crosslatent.runs.run_folder import RunFolder
 from crosslatent.runs.schema import RowKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crosslatent.methods.method import Method, RowChoice, register_method
-from crosslatent.methods.transplants import row_choice
+from crosslatent.methods.pair_ways import row_choice
 from crosslatent.selectors.kinds.untransplanted import Plain
 
 if TYPE_CHECKING:

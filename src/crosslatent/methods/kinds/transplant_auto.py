@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
+from crosslatent.methods.pair_ways import TransplantWay, every_pair, spec_of
 from crosslatent.methods.translating import Translations, own_or_given
-from crosslatent.methods.transplants import TransplantWay, every_pair, spec_of
 from crosslatent.tasks import Item
 
 

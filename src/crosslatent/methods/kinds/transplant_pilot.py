@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.transplants import TransplantWay, every_pair, spec_of
+from crosslatent.methods.pair_ways import TransplantWay, every_pair, spec_of
 
 
 @register_method("transplant-pilot")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crosslatent.core.specs import PRESETS
 from crosslatent.methods.method import Bench, Method, Settings, Way, register_method
-from crosslatent.methods.transplants import TransplantWay, plain, spec_of
+from crosslatent.methods.pair_ways import TransplantWay, plain, spec_of
 
 
 @register_method("transplant-preset")
