@@ -10,6 +10,7 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core.errors import SpaceError, UsageError
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
@@ -19,13 +20,12 @@ from crosslatent.lens.probing import probe
 from crosslatent.lens.states import read_states
 from crosslatent.methods import language_vectors
 from crosslatent.methods.kinds.langvec_itlc import discriminants
-from crosslatent.methods.method import METHODS
 from crosslatent.model import reading
 from support.planted_languages import SHIFT, bench_of, items, marked_model
 from support.rows import assert_equal, wrapped
 from support.two_stacks import wrapped_stacks
 
-NAMES = [name for name in METHODS.own if name.startswith("langvec-")]
+NAMES = [name for name in METHOD_KINDS.own if name.startswith("langvec-")]
 WATCH, OPTIONS = tuple(range(40, 90)), ((70, 71), (75,))
 
 
@@ -35,7 +35,7 @@ def bench():
 
 
 def fitted(name, bench, lang="up", **settings):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     chosen = dict(method.settings(bench)[0]) | settings
     return method.fit(bench, [lang], chosen, 0)
 
@@ -89,7 +89,7 @@ def test_discriminants_of_languages_that_vary_alike_are_their_difference():
     inside = (values / found.scale) @ found.projection
     spread = np.stack([inside[labels == one].std(0) for one in range(3)])
     np.testing.assert_allclose(spread, 1.0, atol=0.15)
-    method = METHODS["langvec-itlc"]()
+    method = METHOD_KINDS["langvec-itlc"]()
     states = {name: values[labels == k][:, None] for k, name in enumerate(("en", "up", "no"))}
     (vector,) = method.directions(states, "up", "en")
     planted = centres[1] - centres[0]
@@ -109,7 +109,7 @@ def test_itlc_points_from_one_planted_language_to_the_other():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_strength_0_changes_nothing_bit_for_bit(name, bench):
-    for chosen in METHODS[name]().settings(bench):
+    for chosen in METHOD_KINDS[name]().settings(bench):
         row = fitted(name, bench, **chosen | {"alpha": 0.0}).row
         # The steering of Lens has no hook then; of the others they are there.
         assert bool(row) == (name != "langvec-lens")
@@ -122,7 +122,7 @@ def test_strength_0_changes_nothing_bit_for_bit(name, bench):
 @pytest.mark.parametrize("path", [SHARED_PREFIX, EXPANDED_CACHE])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_path_equals_the_oracle(name, path, bench):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     rows = [method.fit(bench, ["up"], chosen, 0).row for chosen in method.settings(bench)[:5]]
     plain = by_oracle(bench, [()])
     expected = by_oracle(bench, rows)
@@ -168,7 +168,10 @@ def test_which_tokens_each_changes(bench):
     assert tokens.pop("langvec-kh") == {PROMPT}
     assert tokens.pop("langvec-recover") == {BUT_THE_FIRST}
     assert set(map(frozenset, tokens.values())) == {frozenset({ALL})}
-    assert {one["tokens"] for one in METHODS["langvec-kh"]().settings(bench)} == {"prompt", "last"}
+    assert {one["tokens"] for one in METHOD_KINDS["langvec-kh"]().settings(bench)} == {
+        "prompt",
+        "last",
+    }
     assert fitted("langvec-kh", bench, tokens="last").row[0].tokens == LAST
 
 
@@ -193,8 +196,8 @@ def test_special_tokens_count_in_the_mean_where_the_source_counts_them():
     assert not torch.equal(without, with_all)
     every = read_states(model, [ids[0][:1]], layers=layers)
     torch.testing.assert_close(4 * with_all, 3 * without + every, rtol=1e-4, atol=1e-4)
-    assert METHODS["langvec-kh"].special
-    assert not METHODS["langvec-recover"].special
+    assert METHOD_KINDS["langvec-kh"].special
+    assert not METHOD_KINDS["langvec-recover"].special
 
 
 def test_lens_is_the_steering_of_a_space(bench):
@@ -208,7 +211,7 @@ def test_lens_is_the_steering_of_a_space(bench):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_few_and_have_both_signs(name, bench):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     for quick, most in ((False, 16), (True, 4)):
         grid = method.settings(replace(bench, quick=quick))
         assert len(grid) <= most
@@ -218,7 +221,7 @@ def test_settings_are_few_and_have_both_signs(name, bench):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_learnt_is_counted_and_read_once(name, bench, monkeypatch):
-    method, counted = METHODS[name](), []
+    method, counted = METHOD_KINDS[name](), []
 
     def counting(*args, **kwargs):
         counted.append(1)
@@ -246,5 +249,5 @@ def test_too_few_texts_and_encoders_are_refused(bench):
         fitted("langvec-kh", few)
     encoder = replace(bench, model=wrapped_stacks("t5"))
     for name in NAMES:
-        assert METHODS[name]().refusal(bench) == ""
-        assert METHODS[name]().refusal(encoder).startswith("An encoder reads the prompts")
+        assert METHOD_KINDS[name]().refusal(bench) == ""
+        assert METHOD_KINDS[name]().refusal(encoder).startswith("An encoder reads the prompts")

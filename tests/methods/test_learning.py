@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crosslatent import load_task
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.methods.learning import (
     Once,
     central_of,
@@ -15,12 +16,14 @@ from crosslatent.methods.learning import (
     some_layers,
     texts_by_language,
 )
-from crosslatent.methods.method import METHODS, Bench
+from crosslatent.methods.method import Bench
 from crosslatent.model import shipped_model
 from support.planted_languages import bench_of, items
 from support.rows import wrapped
 
-NAMES = [name for name in METHODS.own if name.partition("-")[0] in ("langvec", "incline", "clas")]
+NAMES = [
+    name for name in METHOD_KINDS.own if name.partition("-")[0] in ("langvec", "incline", "clas")
+]
 LEARN, ASKED = 12, 6
 
 
@@ -45,7 +48,7 @@ def nothing(_count):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_answers_questions(name, shipped, asked):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     assert method.league == "none"
     assert method.title
     assert method.about.endswith(".")

@@ -9,18 +9,18 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core.errors import UsageError
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
 from crosslatent.interventions.activations import capture_ids
 from crosslatent.interventions.intervention import LAST
 from crosslatent.methods.linear_maps import RIDGES, Map, fitted_map, quality_of, ridge_map
-from crosslatent.methods.method import METHODS
 from support.planted_languages import bench_of, items
 from support.rows import assert_equal, wrapped
 from support.two_stacks import wrapped_stacks
 
-NAMES = [name for name in METHODS.own if name.startswith("incline-")]
+NAMES = [name for name in METHOD_KINDS.own if name.startswith("incline-")]
 WATCH = tuple(range(40, 90))
 
 
@@ -38,7 +38,7 @@ def whole(one):
 
 
 def fitted(name, bench, seed=0, **settings):
-    return METHODS[name]().fit(bench, ["up"], {"alpha": 0.5} | settings, seed)
+    return METHOD_KINDS[name]().fit(bench, ["up"], {"alpha": 0.5} | settings, seed)
 
 
 def by_oracle(bench, rows, item=0):
@@ -167,16 +167,16 @@ def test_the_control_without_a_map_makes_states_longer(bench):
     assert (way.trained, way.unlabelled, way.notes) == (0, 0, ())
     own = torch.randn(3, bench.model.d_model)
     torch.testing.assert_close(way.row[0].change(own), 1.25 * own)
-    assert not METHODS["incline-identity"].fits
+    assert not METHOD_KINDS["incline-identity"].fits
 
 
 def test_the_shuffled_control_gives_no_text_its_own_counterpart():
-    method, states = METHODS["incline-shuffled"](), torch.arange(9.0)[:, None, None]
+    method, states = METHOD_KINDS["incline-shuffled"](), torch.arange(9.0)[:, None, None]
     for seed in range(20):
         shuffled = method.targets(states, seed).flatten().tolist()
         assert sorted(shuffled) == list(range(9))
         assert all(place != value for place, value in enumerate(shuffled))
-    assert METHODS["incline-shuffled"].seeded
+    assert METHOD_KINDS["incline-shuffled"].seeded
 
 
 def test_what_was_learnt_is_said(bench):
@@ -193,7 +193,7 @@ def test_what_was_learnt_is_said(bench):
 
 def test_settings_are_few_and_have_both_signs(bench):
     for quick, most in ((False, 10), (True, 4)):
-        grid = METHODS["incline-block"]().settings(replace(bench, quick=quick))
+        grid = METHOD_KINDS["incline-block"]().settings(replace(bench, quick=quick))
         assert len(grid) == most
         assert sum(one["alpha"] for one in grid) == 0
         assert all(-1 <= one["alpha"] <= 1 and one["alpha"] for one in grid)
@@ -202,7 +202,7 @@ def test_settings_are_few_and_have_both_signs(bench):
 def test_what_cannot_be_fitted_is_refused(bench):
     with pytest.raises(UsageError, match="There are 5 texts in 'up' for INCLINE to learn from"):
         fitted("incline-block", bench.learning_from(items(5)))
-    method = METHODS["incline-block"]()
+    method = METHOD_KINDS["incline-block"]()
     assert method.refusal(bench) == ""
     alone = bench.learning_from([replace(item, aux="") for item in bench.learn])
     assert method.refusal(alone).startswith("No pilot question has a counterpart")

@@ -9,10 +9,10 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core.errors import UsageError
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX, Site
 from crosslatent.engine import EnginePath, oracle
 from crosslatent.engine.requests import Request
-from crosslatent.methods.method import METHODS
 from crosslatent.methods.neuron_classes import (
     LearntClasses,
     NeuronClasses,
@@ -35,7 +35,7 @@ def bench():
 
 
 def fitted(name, bench, seed=0, **settings):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     return method.fit(bench, ["up"], dict(method.settings(bench)[0]) | settings, seed)
 
 
@@ -117,7 +117,7 @@ def test_random_neurons_are_as_many_in_every_block(bench):
         not torch.equal(a.factors, b.factors) for a, b in zip(other.row, again.row, strict=True)
     )
     assert "drawn at random" in other.notes[1]
-    assert METHODS["clas-random"].seeded
+    assert METHOD_KINDS["clas-random"].seeded
 
 
 @pytest.mark.parametrize("name", ["clas", "clas-random"])
@@ -154,7 +154,7 @@ def test_two_factors_are_all_that_matters():
 
 def test_windows_are_late_and_one_setting_changes_signs(bench):
     for quick, most in ((False, 12), (True, 4)):
-        grid = METHODS["clas"]().settings(replace(bench, quick=quick))
+        grid = METHOD_KINDS["clas"]().settings(replace(bench, quick=quick))
         assert 4 <= len(grid) <= most
         assert any(factors_of(one)[0] < 0 for one in grid)
         for one in grid:
@@ -169,7 +169,7 @@ def test_all_languages_are_learnt_from(bench):
 
 
 def test_what_cannot_run_says_why(bench):
-    method = METHODS["clas"]()
+    method = METHOD_KINDS["clas"]()
     assert method.refusal(bench) == ""
     two = bench.learning_from(items(16, ["up"]))
     assert method.refusal(two).startswith("There are texts in 2 languages (en, up), but")

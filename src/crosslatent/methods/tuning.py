@@ -1,7 +1,7 @@
 """What methods that train have in common: samples, the loss, training, and a model left as it was.
 
 They learn from gold answers (or from texts) with everything of the model frozen but what they add.
-The loss is on the answer alone, after the prompt as it is asked later (METHODS-2, section 7.3).
+The loss is on the answer alone, after the prompt as it is asked later.
 """
 
 from __future__ import annotations
