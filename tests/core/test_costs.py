@@ -155,9 +155,10 @@ def flops(run):
     return sum(counts.values()) - attention, attention
 
 
-@pytest.mark.parametrize("family", [*PLAIN_FAMILIES, "gpt_neox", "phi3"])
+@pytest.mark.parametrize("family", [*PLAIN_FAMILIES, "gpt_neox", "phi3", "nemotron", "xglm"])
 def test_counts_are_those_of_torch(family):
-    more = {"num_key_value_heads": 4} if family == "gpt_neox" else {}  # it does not share them
+    # These do not share keys, whatever the config states.
+    more = {"num_key_value_heads": 4} if family in ("gpt_neox", "xglm") else {}
     hf, _ = tiny_model(family, **more)
     hf.set_attn_implementation("eager")
     shape = shape_of(hf.config.to_dict())
@@ -196,6 +197,7 @@ def test_a_decoded_token_sees_all_keys_before_it():
         ({"hidden_size": 8, "num_attention_heads": 2, "vocab_size": 9}, "'num_hidden_layers'"),
         ({"is_encoder_decoder": True}, "an encoder"),
         ({"num_local_experts": 8}, "experts"),
+        ({"text_config": {"moe_num_experts": 8}}, "experts"),
     ],
 )
 def test_a_config_that_cannot_be_counted_is_refused(config, words):

@@ -65,16 +65,17 @@ MACHINES = {
 _NAMES = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "hidden": ("hidden_size", "n_embd", "d_model"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     "vocab": ("vocab_size",),
 }
 """How configs call the sizes that each of them has."""
 _KEY_VALUE = ("num_key_value_heads", "num_kv_heads")
 _INNER = ("intermediate_size", "n_inner", "ffn_dim")
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _UNGATED = (
-    "bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "opt",
-    "phi", "starcoder2",
+    "apertus", "arcee", "biogpt", "bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gpt_neox_japanese", "gptj", "jais2", "mpt", "nanochat", "nemotron", "opt",
+    "persimmon", "phi", "starcoder2", "xglm",
 )  # fmt: skip
 """Model types whose feed-forward has two matrices."""
 
