@@ -79,7 +79,7 @@ def p_values(stored: Stored, rng: np.random.Generator) -> dict[str, tuple[float 
     plain = stored.said[RowKey(VANILLA)]
     found = {}
     for record in stored.records:
-        if record["name"] == VANILLA or record["reason"]:
+        if record["name"] == VANILLA or record["reason"] or record["control"]:
             continue
         selects = len(record["trials"]) and len(record["trials"][0]["keys"]) > 1
         pairs = (

@@ -20,6 +20,7 @@ def record(name, league, reason="", tokens=20.0):
         "league": league,
         "about": "",
         "source": "",
+        "control": False,
         "reason": reason,
         "tried": 1,
         "chosen": [],
@@ -159,6 +160,17 @@ def test_leagues_are_not_mixed_and_those_behind_are_told_apart():
     said = " ".join(sentences(table))
     assert "Not told apart from it: CLOSE." in said
     assert [one.league for one in table.scores] == ["given"] * 3 + ["none"] * 2
+
+
+def test_a_control_is_never_the_best_and_takes_no_part_in_the_correction():
+    vanilla = answers(0.5)
+    good = np.maximum(vanilla, answers(0.3, seed=1))
+    made = rows({"vanilla": vanilla, "good": good, "control": np.ones_like(vanilla)})
+    made.records["control"]["control"] = True
+    table = table_of_methods(made, {})
+    assert table.best("none").name == "good"
+    assert table.score("control").holm is None
+    assert table.score("good").holm == pytest.approx(table.score("good").p_value)
 
 
 def test_a_method_without_figures_has_its_reason():

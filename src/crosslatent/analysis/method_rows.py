@@ -24,6 +24,7 @@ class MethodRecord:
     """What is kept of a method: plain data, in the marker of the comparison and in run.json.
 
     Attributes:
+        control: it is a control of another method.
         reason: why it has no figures; empty if it has.
         tried: configurations tried on pilot questions.
         chosen: by language (all of them together where it is fitted once) the settings, and their
@@ -43,6 +44,7 @@ class MethodRecord:
     league: str
     about: str
     source: str
+    control: bool = False
     reason: str = ""
     tried: int = 0
     chosen: list[dict[str, Any]] = field(default_factory=list)

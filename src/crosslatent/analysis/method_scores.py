@@ -40,6 +40,7 @@ class MethodScore:
     """One method on the test questions.
 
     Attributes:
+        control: a control of another method: never the best, and not in the correction.
         reason: why it has no figures; then all estimates are None.
         accuracy: share of right answers; `change`: minus the unmodified model's, same questions.
         p_value: of the change; `holm`: corrected for all methods. None if nothing changed.
@@ -60,6 +61,7 @@ class MethodScore:
     league: str
     about: str
     source: str
+    control: bool = False
     reason: str = ""
     accuracy: Estimate | None = None
     change: Estimate | None = None
@@ -144,7 +146,7 @@ class MethodTable:
 
     def best(self, league: str) -> MethodScore | None:
         """The most accurate of those that are shown to be better than the unmodified model."""
-        better = [one for one in self.of(league) if one.is_better]
+        better = [one for one in self.of(league) if one.is_better and not one.control]
         return better[0] if better else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +163,9 @@ def table_of_methods(rows: MethodRows, manifest: Mapping[str, Any], seed: int = 
         seed: of intervals and tests.
     """
     changes = {name: _test(rows, name, seed) for name in rows.right if name != VANILLA}
-    corrected = dict(zip(changes, holm(list(changes.values())).adjusted, strict=True))
+    named = [name for name in changes if not rows.records[name]["control"]]
+    adjusted = holm([changes[name] for name in named]).adjusted
+    corrected = dict(zip(named, adjusted, strict=True))
     scores = [
         _Scoring(rows, name, seed).score(changes.get(name), corrected.get(name))
         for name in rows.records
@@ -227,6 +231,10 @@ def over_seeds(
     return Estimate(value, low, high, int(known.sum()), len(names), seed, _BOTH, confidence)
 
 
+_SAID = ("name", "title", "league", "about", "source", "control")
+"""What a record says of itself."""
+
+
 class _Scoring:
     """One method."""
 
@@ -237,7 +245,9 @@ class _Scoring:
     def score(self, p_value: float | None, corrected: float | None) -> MethodScore:
         """All figures, or the reason why there are none."""
         record, rows = self.record, self.rows
-        plain = {key: record[key] for key in ("name", "title", "league", "about", "source")}
+        plain = {
+            key: record[key] for key in ("name", "title", "league", "about", "source", "control")
+        }
         if record["reason"]:
             return MethodScore(**plain, reason=record["reason"], tried=record["tried"])
         right, was = rows.right[self.name], rows.right[VANILLA][:, :1]
@@ -320,7 +330,7 @@ def _with_behind(scores: Sequence[MethodScore], rows: MethodRows, seed: int) -> 
     for league in LEAGUES:
         own = [one for one in scores if one.league == league]
         own.sort(key=lambda one: (bool(one.reason), -_value(one.accuracy)))
-        best = next((one for one in own if one.is_better), None)
+        best = next((one for one in own if one.is_better and not one.control), None)
         for one in own:
             if best is None or one is best or one.reason:
                 found.append(one)

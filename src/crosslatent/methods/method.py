@@ -301,6 +301,7 @@ class Method(ABC):
             pilot questions than those that it has learnt from, and it learns again from all.
         seeded: whether a seed changes what it learns.
         english: whether English questions can be answered under it.
+        control: it shows what another method does without its point, and is never recommended.
         least: pilot questions that it needs, in each language where `for_each`.
     """
 
@@ -313,6 +314,7 @@ class Method(ABC):
     seeded: ClassVar[bool] = False
     english: ClassVar[bool] = True
     least: ClassVar[int] = 0
+    control: ClassVar[bool] = False
 
     def lacks(self, bench: Bench, langs: Sequence[str]) -> str:
         """What it would need of the questions or the user, as a sentence; empty if nothing.

@@ -240,8 +240,8 @@ class OneMethod:
         around: Callable[[], AbstractContextManager[None]] = way.installed
         if row and all(each.tokens.everywhere for each in row):
             around = partial(everywhere, model, row)
-        elif type(way).installed is Way.installed:
-            return None
+        elif type(way).installed is Way.installed or type(way).answers is not Way.answers:
+            return None  # nothing acts on texts that are no questions
         texts = list(dict.fromkeys(item.aux for item in pilot if item.aux))[:MOST_TEXTS]
         held_out = held_out_of(model, texts, chat=self.work.bench.chat)
         return divergences(model, model, held_out, around=around).estimate().value

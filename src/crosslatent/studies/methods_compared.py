@@ -35,6 +35,7 @@ from crosslatent.methods.method import (
 )
 from crosslatent.methods.prompting import counterpart
 from crosslatent.model import Model, loaded
+from crosslatent.report.formatting import first_upper
 from crosslatent.report.method_words import HEAD, lines, sentences, without_figures
 from crosslatent.report.methods_page import write_methods_page
 from crosslatent.runs.files import prepare_folder, write_json
@@ -333,7 +334,9 @@ class _Work:
         if name in self.records and self.records[name].complete:
             return
         method = METHOD_KINDS[name]()
-        record = MethodRecord(name, method.title, method.league, method.about, method.source)
+        title = first_upper(method.title)
+        said = (method.league, method.about, method.source, method.control)
+        record = MethodRecord(name, title, *said)
         self.records[name] = record
         try:
             record.reason = self._lacks(method) or method.refusal(self._pilot())

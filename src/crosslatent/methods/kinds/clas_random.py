@@ -11,6 +11,7 @@ class ClasRandom(NeuronScaling):
     """As many neurons of both classes in every block, drawn at random."""
 
     title = "CLAS with random neurons (control)"
+    control = True
     about = "Multiplies as many neurons as CLAS by its factors, but neurons that are drawn."
     seeded = True
 

@@ -13,6 +13,7 @@ class InclineIdentity(LinearMaps):
     """W = I, so that h becomes (1 + alpha) h: what of INCLINE is a mere change of length."""
 
     title = "INCLINE without a map (control)"
+    control = True
     about = "Multiplies the output of every block at the prompt's last token by one number."
     fits = False
     seeded = False

@@ -15,6 +15,7 @@ class InclineShuffled(LinearMaps):
     """Every text is mapped to the counterpart of another one."""
 
     title = "INCLINE with shuffled pairs (control)"
+    control = True
     about = (
         "Maps the output of every block at the prompt's last token towards another question's "
         "counterpart, and adds a share of the image."
