@@ -31,6 +31,7 @@ from crosslatent.methods.method import Bench, MethodAnswer
 from crosslatent.methods.tuning import Reads, TunedWay, Tuning, Weights
 from crosslatent.model import encode_batch
 from crosslatent.model.modes import answering, plain_settings
+from crosslatent.model.structure import text_config
 from crosslatent.sweeps.tokens import PromptTokens
 from crosslatent.tasks import Item
 
@@ -209,7 +210,10 @@ def _scores(
 
 def _batches(bench: Bench, items: Sequence[Item], tokens: PromptTokens) -> Iterator[list[Item]]:
     """Questions that are read together: of one length where attention has a window."""
-    windowed = any("full" not in kind for kind in bench.model.layer_kinds or ())
+    fields: dict[str, Any] = text_config(bench.model.hf).to_dict()
+    windowed = any(
+        value and ("window" in name or "chunk" in name) for name, value in fields.items()
+    )
     limited = windowed or bench.model.rotary_limit is not None
     alike: dict[int, list[Item]] = defaultdict(list)
     for item in items:
