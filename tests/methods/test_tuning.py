@@ -11,11 +11,12 @@ import torch
 from crosslatent import engine
 from crosslatent.core import imports
 from crosslatent.core.errors import TrainingError, UsageError
+from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.engine import EnginePath
 from crosslatent.engine.oracle import run_rows
 from crosslatent.engine.requests import Request
 from crosslatent.methods import tuning
-from crosslatent.methods.method import METHODS, Bench, Way
+from crosslatent.methods.method import Bench, Way
 from crosslatent.tasks import Item, Task
 from crosslatent.tasks.item import Shot
 from support.rows import AUX, MAIN, all_rows, assert_equal, ids_of, wrapped
@@ -45,7 +46,7 @@ def bench_of(model, learn=None, **others) -> Bench:
 
 
 def fitted(name, bench, seed=0, langs=("sw",), **settings):
-    method = METHODS[name]()
+    method = METHOD_KINDS[name]()
     return method.fit(bench, langs, dict(method.settings(bench)[0]) | settings, seed)
 
 
@@ -100,7 +101,7 @@ def test_untrained_weights_change_nothing_at_all(name, family):
     model = wrapped(family)
     before = logits(model)
     with Untouched(model.hf), tuning.restored(model.hf) as held:
-        put = METHODS[name]().put(model, 0, held)
+        put = METHOD_KINDS[name]().put(model, 0, held)
         assert put
         assert torch.equal(logits(model), before)
         for weight in put.values():
@@ -244,7 +245,7 @@ def test_scaled_modules_are_seen_and_not_looked_up():
     }.items():
         (note,) = fitted("ia3", bench_of(wrapped(family))).notes
         assert note == f"scales the outputs of {scaled}"
-    assert "no 'neurons' that could be proven" in METHODS["ia3"]().refusal(
+    assert "no 'neurons' that could be proven" in METHOD_KINDS["ia3"]().refusal(
         bench_of(wrapped("mixtral"))
     )
 
@@ -263,12 +264,12 @@ def test_a_loss_that_is_no_number_is_an_error():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_refusals(name, monkeypatch):
-    method, model = METHODS[name](), wrapped()
+    method, model = METHOD_KINDS[name](), wrapped()
     assert method.refusal(bench_of(model)) == ""
     assert "give 8 or more" in method.refusal(bench_of(model, items(7)))
     assert "encoder-decoder" in method.refusal(bench_of(wrapped_stacks("t5")))
     with tuning.restored(model.hf), ExitStack() as held:
-        METHODS["lora-x"]().put(model, 0, held)
+        METHOD_KINDS["lora-x"]().put(model, 0, held)
         assert "has adapters already" in method.refusal(bench_of(model))
     if name in ("lora-en", "lora-x", "ia3", "prefix"):
         with monkeypatch.context() as patched:
@@ -281,7 +282,7 @@ def test_refusals(name, monkeypatch):
 def test_quick_settings_are_few_and_short():
     bench = bench_of(wrapped())
     for name in NAMES:
-        method = METHODS[name]()
+        method = METHOD_KINDS[name]()
         assert len(method.settings(bench)) in (2, 3)
         (only,) = method.settings(replace(bench, quick=True))
         assert only["epochs"] <= method.settings(bench)[0]["epochs"]
