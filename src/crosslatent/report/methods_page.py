@@ -44,6 +44,7 @@ _HEAD = [
     "answers in the language",
     "answers that name nothing",
 ]
+_NOTHING = "\u2013"
 _PRICE = [
     "method",
     "tokens, relative",
@@ -190,8 +191,11 @@ def _scatter(table: MethodTable, folder: Path) -> Drawn:
         axes.set(xlabel="tokens for an answer, relative", ylabel="points of accuracy")
         axes.legend(frameon=False, fontsize=7.5, loc="best")
         axes.margins(x=0.2, y=0.12)
-        _named(axes, {one.name: place for one in shown if (place := _place(one)) is not None})
+        places = {one.name: place for one in shown if (place := _place(one)) is not None}
+        unnamed = _named(axes, places)
         caption.append(_MARK)
+        if unnamed:
+            caption.append(f"{unnamed} marks have no room for a name: see the tables.")
         return pd.DataFrame(
             [(one.name, one.league, *(_place(one) or ())) for one in shown],
             columns=["method", "league", "tokens", "points"],
@@ -206,28 +210,28 @@ _LETTER, _LINE = 3.4, 7.5
 """About the size of a letter of a name in the scatter, and of its line, in points."""
 
 
-def _named(axes: Axes, places: Mapping[str, tuple[float, float]]) -> None:
-    """A name beside each mark, moved up or down where another one is in its place."""
+def _named(axes: Axes, places: Mapping[str, tuple[float, float]]) -> int:
+    """A name beside each mark, the furthest from zero first; how many have no room for one."""
     axes.autoscale_view()
     to_points = 72 / figure_of(axes).dpi
     taken: list[tuple[float, float, float]] = []
-    for name, place in sorted(places.items(), key=lambda one: -one[1][1]):
+    for name, place in sorted(places.items(), key=lambda one: -abs(one[1][1])):
         x, y = axes.transData.transform(place) * to_points
-        wide, shift = len(name) * _LETTER, 0.0
-        while any(
-            abs(y + shift - other) < _LINE and x < end and x + wide > start
-            for start, end, other in taken
-        ):
-            shift -= _LINE
-        taken.append((x, x + wide, y + shift))
-        axes.annotate(
-            name,
-            place,
-            xytext=(5, shift - 2),
-            textcoords="offset points",
-            fontsize=6.5,
-            color=colours.SOFT,
-        )
+        end = x + len(name) * _LETTER
+        free = [
+            shift
+            for shift in (0.0, -_LINE, _LINE)
+            if not any(
+                abs(y + shift - height) < _LINE and x < right and end > left
+                for left, right, height in taken
+            )
+        ]
+        if free:
+            taken.append((x, end, y + free[0]))
+            look: dict[str, Any] = {"fontsize": 6.5, "color": colours.SOFT}
+            at = (5, free[0] - 2)
+            axes.annotate(name, place, xytext=at, textcoords="offset points", **look)
+    return len(places) - len(taken)
 
 
 def _place(one: MethodScore) -> tuple[float, float] | None:
@@ -265,8 +269,14 @@ def _table(shown: Sequence[MethodScore]) -> Table:
         "where the interval is wider. KL: from the unmodified model on English pilot prompts, nats "
         "per token, of what also acts on them; no verdict is made of it."
     )
-    rows = [_cells(one) for one in shown]
-    return Table(_HEAD, rows, caption, frozenset(range(1, len(_HEAD))))
+    return _filled(_HEAD, [_cells(one) for one in shown], caption)
+
+
+def _filled(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Table:
+    """A table without the columns that no row fills; all but the first are numbers."""
+    kept = [k for k in range(len(head)) if any(row[k] not in ("", _NOTHING) for row in rows)]
+    columns = [[row[k] for k in kept] for row in rows]
+    return Table([head[k] for k in kept], columns, caption, frozenset(range(1, len(kept))))
 
 
 def _cells(one: MethodScore) -> list[str]:
@@ -305,7 +315,7 @@ def _prices(shown: Sequence[MethodScore]) -> Table:
         ]
         for one in shown
     ]
-    return Table(_PRICE, rows, caption, frozenset(range(1, len(_PRICE))))
+    return _filled(_PRICE, rows, caption)
 
 
 def _parts(table: MethodTable) -> Table:
