@@ -233,7 +233,7 @@ def test_the_cost_is_counted():
 def test_a_language_adapter_learns_from_the_texts_that_are_given():
     bench = bench_of(wrapped(), texts={"sw": ["habari za asubuhi"], "en": ["good morning"]})
     assert fitted("madx", bench).unlabelled == len(b"habari za asubuhi") + len(b"good morning")
-    with pytest.raises(UsageError, match="There is no text in xx"):
+    with pytest.raises(UsageError, match="There is no text in 'xx'"):
         fitted("madx", bench, langs=("xx",))
 
 

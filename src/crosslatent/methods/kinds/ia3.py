@@ -53,10 +53,12 @@ class ScaledActivations(Tuning):
 
         del seed, held
         scaled = _scaled(model)
+        turned = any(isinstance(one, Conv1D) for one in model.hf.modules())
         config = IA3Config(
             task_type="CAUSAL_LM",
             target_modules=[*scaled.heads, *scaled.neurons],
             feedforward_modules=list(scaled.neurons),
+            fan_in_fan_out=turned,
         )
         inject_adapter_in_model(config, model.hf)
         return floats(model.hf, "ia3_")

@@ -169,7 +169,7 @@ def _texts(bench: Bench, langs: Sequence[str], spec: TrainSpec) -> list[AnswerSa
         found += [AnswerSample(lang, "", ids, 1, ids[1:]) for ids in several]
     if not found:
         raise UsageError(
-            f"There is no text in {', '.join(langs)} for a language adapter to learn from: give "
-            "texts, or questions in that language to learn from."
+            f"There is no text in {', '.join(map(repr, langs))} for a language adapter to learn "
+            "from: give texts, or questions in that language to learn from."
         )
     return found
