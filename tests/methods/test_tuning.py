@@ -10,7 +10,7 @@ import torch
 
 from crosslatent import engine
 from crosslatent.core import imports
-from crosslatent.core.errors import TrainingError, UsageError
+from crosslatent.core.errors import ModelError, TrainingError, UsageError
 from crosslatent.core.plugins import METHOD_KINDS
 from crosslatent.engine import EnginePath
 from crosslatent.engine.oracle import run_rows
@@ -277,6 +277,40 @@ def test_refusals(name, monkeypatch):
             assert "pip install" in method.refusal(bench_of(model))
     monkeypatch.setattr(model.hf, "quantization_method", "gptq", raising=False)
     assert "quantised weights (gptq)" in method.refusal(bench_of(model))
+
+
+def test_a_model_that_cannot_run_with_adapters_is_named():
+    model = wrapped("phimoe")  # its router is a linear layer that returns two tensors
+    with Untouched(model.hf), pytest.raises(ModelError, match="LoRA on the languages does not"):
+        fitted("lora-x", bench_of(model))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_in_half_precision_stay_so(name):
+    model = wrapped()
+    model.hf.to(torch.bfloat16)
+    bench = bench_of(model)
+    with Untouched(model.hf):
+        way = fitted(name, bench)
+        assert len(answers(way, bench)) == 8
+    assert name == "lens-train" or {one.dtype for one in way.state.values()} == {torch.float32}
+
+
+def test_gold_answers_become_likelier_in_the_shipped_model():
+    from crosslatent.model import shipped_model
+    from crosslatent.tasks import load_task
+
+    task = load_task("demo-facts")
+    learn = tuple(item for item in task.items if item.split == "pilot" and item.lang == "es")
+    unseen = [item for item in task.items if item.split == "unseen" and item.lang == "es"]
+    bench = Bench(shipped_model(), task, learn, 2)
+    way = fitted("lora-x", bench, lr=1e-3, epochs=3)
+
+    def gold(each, asked):
+        return sum(one.record["gold_score"] for one in answers(each, bench, asked)) / len(asked)
+
+    assert gold(way, learn) > gold(Way(), learn) + 0.5
+    assert gold(way, unseen) > gold(Way(), unseen)
 
 
 def test_quick_settings_are_few_and_short():

@@ -17,9 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from crosslatent.core.errors import MissingExtraError
+from crosslatent.core.errors import MissingExtraError, ModelError
 from crosslatent.core.imports import need
 from crosslatent.core.specs import AsChat, Chat
+from crosslatent.core.untrusted import one_line
 from crosslatent.lens.training.answer_objective import ANSWER, AnswerSample, samples_of
 from crosslatent.lens.training.loop import Loop
 from crosslatent.lens.training.parallel_rows import RowSplit, pieces_of
@@ -123,6 +124,24 @@ def train_weights(loss: TokenLoss, weights: Weights, spec: TrainSpec) -> list[fl
         loop = Loop(loss, weights, (), split, spec, Processes())
         loop.run()
     return [point.loss for point in loop.progressed.curve]
+
+
+def _try_once(loss: TokenLoss, what: str) -> None:
+    """Run the shortest sample.
+
+    Raises:
+        ModelError: the model's own code fails on modules that were put into it, such as adapters
+            around a router of experts, which returns more than one tensor.
+    """
+    shortest = min(range(len(loss.samples)), key=lambda row: len(loss.samples[row].ids))
+    try:
+        with answering(loss.model.hf):
+            loss.losses([shortest])
+    except (AttributeError, TypeError, LookupError, ValueError) as error:
+        raise ModelError(
+            f"{what} does not work in {type(loss.model.hf).__name__} ({type(error).__name__}: "
+            f"{one_line(error)}): use another method."
+        ) from error
 
 
 def spec_of(
@@ -311,6 +330,7 @@ class Tuning(Method):
 
         Raises:
             UsageError: no question has a gold answer and fits into the model's context.
+            ModelError: the model cannot be run with what was put into it.
             TrainingError: the loss is no longer a finite number.
         """
         del langs
@@ -320,6 +340,7 @@ class Tuning(Method):
         with restored(model.hf) as held, plain_settings():
             weights = self.put(model, seed, held)
             loss = TokenLoss(model, samples, self.reads(weights))
+            _try_once(loss, self.title)
             losses = train_weights(loss, weights, spec)
             way = self.way(model, weights)
         way.losses, way.labelled = losses, len(samples)

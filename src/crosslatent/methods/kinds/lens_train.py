@@ -76,6 +76,7 @@ class LensTraining(Method):
             chat=spec.chat,
             chat_args=spec.chat_args,
             max_tokens=spec.max_tokens,
+            held_out=0.0,  # nothing is reported of the space itself
         )
         trained = train(bench.model, space, rows, central=central, spec=spec)
         blocks = spec.trained_blocks(bench.model.n_layers)

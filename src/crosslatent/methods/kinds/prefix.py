@@ -26,7 +26,7 @@ class PrefixTuning(SoftTuning):
     title = "prefix tuning"
     about = "Trained keys and values of virtual tokens before the prompt, in every block."
     source = "arXiv 2101.00190"
-    rates = (3e-2, 1e-2)
+    rates = (1e-2, 3e-2)
 
     def fresh(self, model: Model, /) -> Weights:
         """Keys and values as PEFT draws them, virtual tokens by all layers' numbers.

@@ -28,7 +28,7 @@ class PromptTuning(SoftTuning):
     title = "prompt tuning"
     about = "Trained embeddings of virtual tokens before the prompt."
     source = "arXiv 2104.08691"
-    rates = (3e-2, 1e-2)
+    rates = (1e-2, 3e-2)
     modules = ()
     read_tokens = VIRTUAL
 
