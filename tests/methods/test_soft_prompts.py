@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from crosslatent.methods.method import METHODS, Bench
+from crosslatent.core.plugins import METHOD_KINDS
+from crosslatent.methods.method import Bench
 from crosslatent.methods.soft_prompts import VIRTUAL
 from crosslatent.model import caches, encode_batch
 from crosslatent.tasks import Item, Task
@@ -33,7 +34,7 @@ def bench_of(model, **others):
 
 def way_of(name, bench):
     """Large vectors, so that they change answers."""
-    way = METHODS[name]().fit(bench, ("sw",), {"lr": 0.1, "epochs": 2}, 0)
+    way = METHOD_KINDS[name]().fit(bench, ("sw",), {"lr": 0.1, "epochs": 2}, 0)
     draw = torch.Generator().manual_seed(3)
     for weight in way.state.values():
         weight += torch.randn(weight.shape, generator=draw)
@@ -179,4 +180,4 @@ def test_models_that_read_both_ways_are_refused(monkeypatch):
     model = wrapped()
     monkeypatch.setattr("crosslatent.model.model.reads_both_ways", lambda _: True)
     for name in NAMES:
-        assert "both directions" in METHODS[name]().refusal(bench_of(model))
+        assert "both directions" in METHOD_KINDS[name]().refusal(bench_of(model))

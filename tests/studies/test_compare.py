@@ -210,7 +210,7 @@ def wide(tmp_path_factory):
 
 def test_long_methods_run_on_a_random_model_with_room(diagonal, wide, tmp_path, no_page):
     _, task = diagonal
-    few = replace(task, items=task.items[:60])
+    few = replace(task, items=tuple(item for item in task.items if item.lang == "sw")[:15])
     names = ("xlt", "self-translate", "few-shot-en", "few-shot-x", "few-shot-parallel")
     found = xl.compare(wide, few, out=tmp_path / "out", methods=names, seeds=2)
     for name in ("xlt", "few-shot-en", "few-shot-x", "few-shot-parallel"):

@@ -7,6 +7,7 @@ form of it, and the only one for quantised weights, which cannot take a small st
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +135,9 @@ def add_lora(model: Model, blocks: Sequence[int], spec: LoraSpec, *, seed: int =
         task_type="CAUSAL_LM",
     )
     training = model.hf.training
-    with seeded(seed):
+    with seeded(seed), warnings.catch_warnings():
+        # Of layers that hold their weights transposed, which PEFT sees by itself.
+        warnings.filterwarnings("ignore", "fan_in_fan_out", UserWarning)
         inject_adapter_in_model(config, model.hf, adapter_name=_NAME)
     model.hf.train(training)
     parameters = [weight for _, weight in _adapters(model)]

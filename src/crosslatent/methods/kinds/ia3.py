@@ -6,6 +6,7 @@ keys and values of the cache, and the matrix that `model.units` proves to end th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -60,7 +61,10 @@ class ScaledActivations(Tuning):
             feedforward_modules=list(scaled.neurons),
             fan_in_fan_out=turned,
         )
-        inject_adapter_in_model(config, model.hf)
+        with warnings.catch_warnings():
+            # Of layers that hold their weights transposed, which PEFT sees by itself.
+            warnings.filterwarnings("ignore", "fan_in_fan_out", UserWarning)
+            inject_adapter_in_model(config, model.hf)
         return floats(model.hf, "ia3_")
 
     def fit(self, bench: Bench, langs: Sequence[str], settings: Settings, seed: int) -> Way:
