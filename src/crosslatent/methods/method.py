@@ -38,8 +38,13 @@ it makes its own, or it has none."""
 Settings = Mapping[str, Any]
 """One configuration of a method: plain data."""
 
+Read = tuple[tuple[Item, ...], PromptTokens]
+
 CARRIED: tuple[Component, ...] = ("attn", "ffn")
 """What transplants carry here."""
+
+MOST_READ = 16
+"""Sets of questions whose token ids are kept."""
 
 _Kind = TypeVar("_Kind", bound="type[Method]")
 
@@ -60,6 +65,7 @@ class Bench:
         quick: fewer configurations and shorter training.
         batch_rows: rows per batch; None for what memory holds.
         kept: vectors that were asked for.
+        read: questions that were asked last, as most methods ask them, with their token ids.
     """
 
     model: Model
@@ -73,6 +79,7 @@ class Bench:
     quick: bool = False
     batch_rows: int | None = None
     kept: dict[int, Vectors] = field(default_factory=dict, repr=False)
+    read: dict[tuple[int, ...], Read] = field(default_factory=dict, repr=False)
 
     def learning_from(self, items: Sequence[Item]) -> Bench:
         """The same with other questions to learn from."""
@@ -105,26 +112,23 @@ class Bench:
 
     def tokens(self, items: Sequence[Item], new_tokens: int | None = None) -> PromptTokens:
         """Token ids of questions; `failures` has those that the model cannot take."""
-        return PromptTokens(
-            self.model,
-            [item if item.aux else replace(item, aux=item.main) for item in items],
-            new_tokens=new_tokens or self.new_tokens,
-            chat=self.chat,
-        )
+        new_tokens = new_tokens or self.new_tokens
+        name = (new_tokens, *map(id, items))
+        if name not in self.read:
+            if len(self.read) == MOST_READ:
+                self.read.pop(next(iter(self.read)))
+            asked = [item if item.aux else replace(item, aux=item.main) for item in items]
+            found = PromptTokens(self.model, asked, new_tokens=new_tokens, chat=self.chat)
+            self.read[name] = tuple(items), found
+        return self.read[name][1]
 
     def scorer(
         self, item: Item, tokens: PromptTokens, read: Callable[[str], str] | None = None
     ) -> ItemScorer:
         """What judges an answer to a question's main prompt, or the part of it that is read."""
-        return ItemScorer(
-            self.model,
-            item,
-            self.task.rule,
-            self.task.metric,
-            plain=self.new_tokens,
-            spelled=tokens.answers[item.id].main,
-            read=read,
-        )
+        spelled = tokens.answers[item.id].main
+        given: dict[str, Any] = {"plain": self.new_tokens, "spelled": spelled, "read": read}
+        return ItemScorer(self.model, item, self.task.rule, self.task.metric, **given)
 
 
 @dataclass

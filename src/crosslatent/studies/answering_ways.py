@@ -209,7 +209,7 @@ def peak_growth(run: Callable[[], object], model: Model) -> int | None:
     On CUDA those of tensors; on the CPU resident memory, whose peak Linux lets start again (None
     elsewhere). What was freed before and is not given back makes it look smaller.
     """
-    gc.collect()
+    gc.collect(1)  # what a call leaves is young; all objects of a process take a quarter second
     release(model.devices)
     devices = [device for device in model.devices if device.type == "cuda"]
     if devices:
