@@ -1,0 +1,1 @@
+"""Culture beyond accuracy: measures of the culture card, and what may be said of them."""
