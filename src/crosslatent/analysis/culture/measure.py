@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
-from crosslatent.analysis.culture.answers import (
+from crosslatent.analysis.culture.culture_answers import (
     Cells,
     Closeness,
     ConditionAnswers,
