@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Sweeps and runs": ("sweep", "Run", "compare_runs", "Comparison"),
     "Better answers": ("improve", "Improvement", "load_chooser", "Chooser"),
     "Methods side by side": ("compare", "MethodComparison"),
+    "Culture": ("culture", "CultureCard", "Measure", "register_measure"),
     "Costs": ("overhead", "Overhead"),
     "Lens": tuple(f"lens.{name}" for name in xl.lens.__all__),
     "Extensions": (

@@ -19,6 +19,7 @@ from crosslatent.core.imports import lazily
 if TYPE_CHECKING:
     from crosslatent import lens
     from crosslatent.analysis.comparison import Comparison
+    from crosslatent.analysis.culture.measure import Measure, register_measure
     from crosslatent.api import Run, compare_runs, sweep
     from crosslatent.api.choosers import Chooser, load_chooser
     from crosslatent.api.transplants import TransplantResult, transplant
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from crosslatent.report.figure import register_figure
     from crosslatent.selectors import Selector, register_selector
     from crosslatent.studies import (
+        CultureCard,
         Improvement,
         MethodComparison,
         Overhead,
         compare,
+        culture,
         improve,
         overhead,
     )
@@ -55,18 +58,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALL", "LAST", "PROMPT", "Ablate", "Chooser", "Comparison", "Control", "CrosslatentError",
-    "Improvement", "Intervention", "Item", "MethodComparison", "Model", "Outcome", "Overhead",
-    "Run", "Selector", "Steer", "Task", "Tokens", "Transplant", "TransplantResult", "Verdict",
-    "__version__", "capture", "check", "compare", "compare_runs", "improve", "intervened",
-    "lens", "load", "load_chooser", "load_prompts", "load_task", "overhead", "patched",
-    "register_control", "register_figure", "register_intervention", "register_metric",
-    "register_rule", "register_selector", "shipped_model", "sweep", "transplant", "wrap",
+    "CultureCard", "Improvement", "Intervention", "Item", "Measure", "MethodComparison", "Model",
+    "Outcome", "Overhead", "Run", "Selector", "Steer", "Task", "Tokens", "Transplant",
+    "TransplantResult", "Verdict", "__version__", "capture", "check", "compare", "compare_runs",
+    "culture", "improve", "intervened", "lens", "load", "load_chooser", "load_prompts",
+    "load_task", "overhead", "patched", "register_control", "register_figure",
+    "register_intervention", "register_measure", "register_metric", "register_rule",
+    "register_selector", "shipped_model", "sweep", "transplant", "wrap",
 ]  # fmt: skip
 
 _get, __dir__ = lazily(
     __name__,
     {
         "analysis.comparison": ("Comparison",),
+        "analysis.culture.measure": ("Measure", "register_measure"),
         "api": ("Run", "compare_runs", "sweep"),
         "api.choosers": ("Chooser", "load_chooser"),
         "api.transplants": ("TransplantResult", "transplant"),
@@ -89,10 +94,12 @@ _get, __dir__ = lazily(
         "report.figure": ("register_figure",),
         "selectors": ("Selector", "register_selector"),
         "studies": (
+            "CultureCard",
             "Improvement",
             "MethodComparison",
             "Overhead",
             "compare",
+            "culture",
             "improve",
             "overhead",
         ),

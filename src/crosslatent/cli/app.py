@@ -23,7 +23,7 @@ from crosslatent.cli import asked_questions as questions
 from crosslatent.cli import command_options as options
 from crosslatent.cli import tasks, terminal
 from crosslatent.cli.command_class import Command, CommandGroup, DebugOption, Invocation
-from crosslatent.cli.compare_methods import compare
+from crosslatent.cli.compare_methods import compare, culture
 from crosslatent.cli.costing import overhead
 from crosslatent.cli.first_steps import check, demo
 from crosslatent.cli.lens_eval import evaluate
@@ -239,7 +239,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "First steps": (demo, transplant, check),
     "Better answers to your own questions": (improve, answer),
     "Sweeps over layers": (sweep, status, report, select, export),
-    "Methods side by side": (compare,),
+    "Methods and culture": (compare, culture),
     "More": (overhead,),
 }
 for _panel, _functions in _PANELS.items():

@@ -62,6 +62,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "compare --model MODEL --task demo-facts --lang sw --quick --out compared",
         "compare --model MODEL --prompts mine.jsonl --methods transplant,pim,lora-x --out compared",
     ),
+    "culture": (
+        "culture --model MODEL --task demo-culture --out card",
+        "culture --model MODEL --data DIR --measures similarity,knowledge --out card",
+    ),
     "lens probe": (
         "lens probe --model MODEL --task demo-facts --split pilot --out SPACE",
         "lens probe --model MODEL --data texts.jsonl --langs en,sw --out SPACE",

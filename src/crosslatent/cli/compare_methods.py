@@ -1,4 +1,4 @@
-"""``crosslatent compare``: what repairs another language, at what price."""
+"""``crosslatent compare`` and ``culture``: methods side by side, and culture beyond accuracy."""
 
 # Annotations are evaluated in this module, since they hold the settings (`core.settings`).
 
@@ -13,13 +13,19 @@ from crosslatent.cli import command_options as options
 from crosslatent.cli import terminal
 from crosslatent.core.errors import TaskError, UsageError
 from crosslatent.core.imports import need
-from crosslatent.core.settings import REQUIRED, Panel, Setting
+from crosslatent.core.settings import REQUIRED, Panel, Setting, several
 from crosslatent.core.shared_settings import (
     COMPARE_MARKER,
     CompareSettings,
     method_names,
 )
 from crosslatent.core.untrusted import nearest
+from crosslatent.studies.culture_settings import MARKER as CULTURE_MARKER
+from crosslatent.studies.culture_settings import (
+    CultureSettings,
+    fixed_pair,
+    measure_names,
+)
 
 _OUT = Setting(
     "Folder for the run folder and the report; repeat to resume, or to add methods.",
@@ -180,3 +186,68 @@ def _translator(name: str | None, model: options.ModelSettings) -> Any:
     from crosslatent.translate import load_translator
 
     return load_translator(name, device=model["device"], dtype=model["dtype"])
+
+
+_CARD_OUT = Setting(
+    "Folder for run folders and the card; repeat to resume, or to add measures.",
+    "DIR",
+    default=REQUIRED,
+    read=Path,
+    panel=Panel.OUTPUT,
+)
+_TASKS = several(
+    "Tasks, by name or file; those of the measures by default.",
+    "NAME|FILE,...",
+    panel=Panel.QUESTIONS,
+)
+_DATA = Setting(
+    "Folder with the tasks' data, instead of the hub.",
+    "DIR",
+    read=Path,
+    panel=Panel.QUESTIONS,
+)
+_CARD_TRANSLATE = Setting(
+    "A translation model, for questions without a prompt in the country's language.",
+    "MODEL",
+    panel=Panel.COUNTERPARTS,
+)
+
+
+@options.command
+def culture(
+    model: options.ModelSettings,
+    out: Annotated[Path, _CARD_OUT],
+    task: Annotated[tuple[str, ...], _TASKS],
+    data: Annotated[Path | None, _DATA],
+    translate_with: Annotated[str | None, _CARD_TRANSLATE],
+    measured: CultureSettings,
+    json: options.JsonOption,
+) -> None:
+    """Measure culture beyond accuracy: opinions, knowledge, norms, stereotypes, with controls."""
+    need("report")
+    options.check_model(model)
+    options.check_chat(measured)
+    options.check_seed(measured)
+    measure_names(measured["measures"] or ())
+    fixed_pair(measured)
+    terminal.check_output_folder(out, CULTURE_MARKER)
+    from crosslatent.studies.culture_tasks import questions_of_card
+
+    found = questions_of_card(task, measured, data)
+    found.check()
+    loaded = options.load_model(model)
+    from crosslatent.report.culture_words import HEAD, lines, without_figures
+    from crosslatent.studies.culture_card import culture as run
+
+    translator = _translator(translate_with, model)
+    with terminal.stoppable(), terminal.progresses() as show:
+        card = run(loaded, found, out=out, translator=translator, progress=show, **measured)
+    if json:
+        terminal.print_json({"out": str(out), **card.to_dict()})
+        return
+    terminal.print_table(HEAD, lines(card.result), width=100)
+    for line in without_figures(card.result):
+        terminal.say(f"Without figures: {line}")
+    terminal.say(f"Report: {card.report}")
+    for sentence in card.sentences:
+        terminal.print_text(sentence)

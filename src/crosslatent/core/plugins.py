@@ -187,6 +187,13 @@ METHOD_KINDS: Registry[Any] = Registry(
     "method", "methods.kinds", "methods.method:Method", hyphens=True
 )
 """Classes of `crosslatent.methods.method.Method`, which `compare` compares."""
+MEASURES: Registry[Any] = Registry(
+    "culture measure",
+    "analysis.culture.measures",
+    "analysis.culture.measure:Measure",
+    hyphens=True,
+)
+"""Classes of `crosslatent.analysis.culture.measure.Measure`, the lines of the culture card."""
 
 
 @lru_cache

@@ -39,7 +39,6 @@ Settings = Mapping[str, Any]
 """One configuration of a method: plain data."""
 
 Read = tuple[tuple[Item, ...], PromptTokens]
-
 CARRIED: tuple[Component, ...] = ("attn", "ffn")
 """What transplants carry here."""
 
@@ -64,6 +63,7 @@ class Bench:
         translator: what makes counterparts; None without one.
         quick: fewer configurations and shorter training.
         batch_rows: rows per batch; None for what memory holds.
+        whole: whether whole options are scored, not only how likely their first tokens are.
         kept: vectors that were asked for.
         read: questions that were asked last, as most methods ask them, with their token ids.
     """
@@ -78,6 +78,7 @@ class Bench:
     translator: Translator | None = None
     quick: bool = False
     batch_rows: int | None = None
+    whole: bool = False
     kept: dict[int, Vectors] = field(default_factory=dict, repr=False)
     read: dict[tuple[int, ...], Read] = field(default_factory=dict, repr=False)
 
@@ -118,7 +119,9 @@ class Bench:
             if len(self.read) == MOST_READ:
                 self.read.pop(next(iter(self.read)))
             asked = [item if item.aux else replace(item, aux=item.main) for item in items]
-            found = PromptTokens(self.model, asked, new_tokens=new_tokens, chat=self.chat)
+            found = PromptTokens(
+                self.model, asked, new_tokens=new_tokens, chat=self.chat, scoring=self.whole
+            )
             self.read[name] = tuple(items), found
         return self.read[name][1]
 
@@ -126,8 +129,8 @@ class Bench:
         self, item: Item, tokens: PromptTokens, read: Callable[[str], str] | None = None
     ) -> ItemScorer:
         """What judges an answer to a question's main prompt, or the part of it that is read."""
-        spelled = tokens.answers[item.id].main
-        given: dict[str, Any] = {"plain": self.new_tokens, "spelled": spelled, "read": read}
+        given: dict[str, Any] = {"plain": self.new_tokens, "whole": self.whole, "read": read}
+        given["spelled"] = tokens.answers[item.id].main
         return ItemScorer(self.model, item, self.task.rule, self.task.metric, **given)
 
 

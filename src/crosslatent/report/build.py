@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from crosslatent.analysis import Summary, summarise, to_json
 from crosslatent.analysis.data import RunData
 from crosslatent.report import across, compared_runs, safe
 from crosslatent.report.answers import answers
+from crosslatent.report.culture_of_run import culture_of_run
 from crosslatent.report.figure import Drawn, Reported, draw_run
 from crosslatent.report.front import BIBTEX, Lead, front_view
 from crosslatent.report.gains import judged_split
@@ -170,7 +171,7 @@ def pages_of(
     if together:
         found[f"{PAGES}/{TOGETHER}.html"] = render("together.html.j2", front, STYLE, [])
     for one in zip(reported, data, drawn, views, strict=True):
-        found |= _pages_of_run(*one)
+        found |= _pages_of_run(*one, folder)
     return found
 
 
@@ -183,15 +184,22 @@ def _index(drawn: Sequence[Mapping[str, list[Drawn]]], together: Sequence[Sectio
 
 
 def _pages_of_run(
-    reported: Reported, data: RunData, drawn: Mapping[str, list[Drawn]], view: RunView
+    reported: Reported,
+    data: RunData,
+    drawn: Mapping[str, list[Drawn]],
+    view: RunView,
+    folder: Path,
 ) -> dict[str, str]:
-    """The page of a run's figures, and the browser of its answers with its data."""
+    """The page of a run's figures, the browser of its answers, and its card of culture if any."""
     # A stem holds no dot, so none is another one's with this ending.
     start = f"{PAGES}/{view.name}"
     maps = heat_maps(reported, drawn.get("heatmap", []))
     page, script = answers(data, reported.summary, reported.split, view.name, maps)
     scripts = [*SCRIPT, "answers.js"]
+    card = culture_of_run(reported, data, folder, view.name)
+    view = replace(view, culture=bool(card))
     return {
+        **({f"{start}.culture.html": card} if card else {}),
         f"{start}.html": render("run.html.j2", view, STYLE, SCRIPT if maps else []),
         f"{start}.answers.html": render("answers.html.j2", page, STYLE, scripts),
         f"{start}.answers.js": script,

@@ -88,6 +88,7 @@ class RunView:
         name: what the run's files begin with, see `safe.file_stem`.
         carries: whether it has transplants, and not conditions alone.
         declared: whether a comparison of the report was declared beforehand.
+        culture: whether it has a card of culture, as a page of its own.
     """
 
     name: str
@@ -102,6 +103,7 @@ class RunView:
     cost: list[Fact]
     notes: list[str]
     method: list[Fact]
+    culture: bool = False
 
     @property
     def anchors(self) -> list[tuple[str, str]]:

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 from crosslatent.core.imports import lazily
 
 if TYPE_CHECKING:
+    from crosslatent.studies.culture_card import CultureCard, culture
     from crosslatent.studies.improvement import Improvement, improve
     from crosslatent.studies.methods_compared import MethodComparison, compare
     from crosslatent.studies.overhead_record import Overhead
     from crosslatent.studies.overhead_study import overhead
 
-__all__ = ["Improvement", "MethodComparison", "Overhead", "compare", "improve", "overhead"]
+__all__ = [
+    "CultureCard", "Improvement", "MethodComparison", "Overhead", "compare", "culture", "improve",
+    "overhead",
+]  # fmt: skip
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "culture_card": ("CultureCard", "culture"),
         "improvement": ("Improvement", "improve"),
         "methods_compared": ("MethodComparison", "compare"),
         "overhead_study": ("overhead",),

@@ -18,6 +18,13 @@ VANILLA, TRANSPLANT = "vanilla", "transplant"
 """Conditions that are always there: the unmodified model; the donor of the own country's language,
 or what takes its place."""
 
+PLAIN = "plain"
+"""The form of a question as it is."""
+
+OTHER_CULTURE, SHUFFLED = "other-culture", "shuffled"
+"""Controls: the donor of the language in which the model is most nearly as accurate as in the own
+one; of another question in the own language."""
+
 CONTROLS = ("other-culture", "same-language", "shuffled", "noise", "prompt-en", "prompt-x")
 """Conditions that a change is held against; the last two are one control in two languages."""
 
@@ -42,6 +49,7 @@ class CultureQuestion:
         votes: how many people gave each of them.
         shares: how the country answered, one share per option.
         strata: groups of its task.
+        main_lang: language that it is asked in.
     """
 
     id: str
@@ -56,6 +64,7 @@ class CultureQuestion:
     votes: tuple[float, ...] = ()
     shares: tuple[float, ...] | None = None
     strata: Mapping[str, str] = field(default_factory=dict)
+    main_lang: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from crosslatent.analysis.culture.culture_answers import (
     ConditionAnswers,
     CultureQuestion,
 )
-from crosslatent.core.plugins import Registry
+from crosslatent.core.plugins import MEASURES
 
 Good = Literal["up", "down", "not worse"]
 """Which change of a measure is for the better."""
@@ -34,6 +34,7 @@ class Measure(ABC):
         tasks: tasks whose questions it reads.
         groups: sign of each group of units.
         variants: whether it reads answers to other forms of a question.
+        place: where it is in the card, from the top.
     """
 
     title: ClassVar[str]
@@ -46,6 +47,7 @@ class Measure(ABC):
     tasks: ClassVar[tuple[str, ...]]
     groups: ClassVar[Mapping[str, float]] = {"": 1.0}
     variants: ClassVar[bool] = False
+    place: ClassVar[int] = 50
 
     @abstractmethod
     def cells(self, questions: Sequence[CultureQuestion], answers: ConditionAnswers, /) -> Cells:
@@ -72,16 +74,6 @@ class Measure(ABC):
         """Figures that it must be read with, by what they are."""
         del questions, answers
         return {}
-
-
-MEASURES: Registry[type[Measure]] = Registry(
-    "culture measure",
-    "analysis.culture.measures",
-    "analysis.culture.measure:Measure",
-    hyphens=True,
-)
-"""The measures by name; other packages name theirs as entry points of the group
-``crosslatent.measures``."""
 
 
 def register_measure(name: str) -> Callable[[_Kind], _Kind]:
