@@ -89,7 +89,7 @@ def culture_sections(result: CultureResult, folder: Path, stem: str = "") -> Ite
         stem: what their names begin with.
     """
     shown = [one for one in result.measures if not one.reason]
-    yield Section("The card", [Passage([_CARD], _changes(shown, folder, stem), [_pooled(shown)])])
+    yield Section("The card", [Passage([_CARD], _changes(shown, folder, stem), _pooled(shown))])
     for task in result.tasks:
         yield Section(
             f"What may be said of each country: {task.task}", list(_task(task, folder, stem))
@@ -103,8 +103,8 @@ def culture_sections(result: CultureResult, folder: Path, stem: str = "") -> Ite
 
 _CARD = (
     "Over all countries, each counted alike. Change: the transplant minus the unmodified model, on "
-    "the same questions. The columns after it: the transplant minus a control; where such an "
-    "interval holds zero, the control does as much."
+    "the same questions. Second table: the transplant minus a control; where an interval holds "
+    "zero, the control does as much."
 )
 
 
@@ -139,36 +139,48 @@ def _estimate(figure: CultureFigure) -> Estimate:
     return Estimate(figure.value, figure.low, figure.high, figure.n, figure.clusters, 0)
 
 
-def _pooled(shown: Sequence[MeasureResult]) -> Table:
-    rows = [_row(one, one.pooled, one.title) for one in shown if one.pooled is not None]
-    return _filled("measure", rows, "")
+def _pooled(shown: Sequence[MeasureResult]) -> list[Table]:
+    """Figures over all countries, and beside controls."""
+    pooled = [(one, one.pooled, one.title) for one in shown if one.pooled is not None]
+    return [_filled("measure", pooled), _controls("measure", pooled)]
 
 
-def _row(one: MeasureResult, figures: MeasureRow, label: str) -> list[str]:
-    change = figures.change
-    return [
-        label,
-        value(figures.vanilla, one),
-        value(figures.transplant, one),
-        with_interval(change, one),
-        formatting.p_value(change.p) if change is not None else "",
-        *(
-            with_interval(figures.against[name], one) if name in figures.against else ""
-            for name in _CONTROLS
-        ),
-        f"{change.n:,}" if change is not None else "",
+_Rows = Sequence[tuple[MeasureResult, MeasureRow, str]]
+
+
+def _filled(first: str, rows: _Rows, caption: str = "") -> Table:
+    """Unmodified, transplanted and the change: a row for each measure or country."""
+    cells = [
+        [
+            label,
+            value(row.vanilla, one),
+            value(row.transplant, one),
+            with_interval(row.change, one),
+            formatting.p_value(row.change.p) if row.change is not None else "",
+            f"{row.change.n:,}" if row.change is not None else "",
+        ]
+        for one, row, label in rows
     ]
+    head = [first, "unmodified", "transplant", "change", "p", "questions"]
+    return Table(head, cells, caption, frozenset(range(1, len(head))))
 
 
-def _filled(first: str, rows: Sequence[Sequence[str]], caption: str) -> Table:
-    """A table without the columns that no row fills."""
-    against = (f"minus {title}" for title in _CONTROLS.values())
-    head = [first, "unmodified", "transplant", "change", "p", *against, "questions"]
-    kept = [
-        k for k in range(len(head)) if not rows or any(line[k] not in ("", "-") for line in rows)
+def _controls(first: str, rows: _Rows) -> Table:
+    """The transplant minus each control; without the controls that no row has."""
+    there = [name for name in _CONTROLS if any(name in row.against for _, row, _ in rows)]
+    cells = [
+        [
+            label,
+            *(
+                with_interval(row.against.get(name), one) if name in row.against else ""
+                for name in there
+            ),
+        ]
+        for one, row, label in rows
+        if row.against
     ]
-    cells = [[line[k] for k in kept] for line in rows]
-    return Table([head[k] for k in kept], cells, caption, frozenset(range(1, len(kept))))
+    head = [first, *(_CONTROLS[name] for name in there)]
+    return Table(head, cells, "The transplant minus a control.", frozenset(range(1, len(head))))
 
 
 def _task(task: CultureTaskResult, folder: Path, stem: str) -> Iterator[Passage]:
@@ -269,8 +281,8 @@ def _measure(one: MeasureResult) -> Iterator[Passage]:
     by_country = [figures for figures in one.rows if figures.country]
     tables = []
     if by_country:
-        rows = [_row(one, figures, with_own_name(figures.country)) for figures in by_country]
-        tables.append(_filled("country", rows, f"{one.about} {one.fails}"))
+        rows = [(one, figures, with_own_name(figures.country)) for figures in by_country]
+        tables += [_filled("country", rows, f"{one.about} {one.fails}"), _controls("country", rows)]
     if one.beside:
         tables.append(_beside(one))
     if tables:

@@ -6,12 +6,12 @@ Each task has a run folder of its own; the card is computed from their rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from crosslatent.analysis.culture.card import CultureResult, CultureTaskResult
+from crosslatent.analysis.culture.card import CultureResult, CultureTaskResult, MeasureResult
 from crosslatent.analysis.culture.culture_answers import TRANSPLANT
 from crosslatent.analysis.culture.measuring import claimed, measured
 from crosslatent.analysis.culture.stored_answers import (
@@ -183,14 +183,19 @@ class _Work:
         return CultureResult(
             model=self.model.name,
             condition=self.asked["method"] or TRANSPLANT,
-            measures=tuple(
-                measured(name, list(self.stored.values()), missing, self.asked["seed"])
-                for name in self.names
-            ),
+            measures=tuple(self._measures(missing)),
             tasks=tuple(tasks),
             missing=missing,
             seed=self.asked["seed"],
         )
+
+    def _measures(self, missing: Mapping[str, str]) -> Iterator[MeasureResult]:
+        """Every measure; of those that were not named, without data, only what would be missed."""
+        stored = list(self.stored.values())
+        for name in self.names:
+            found = measured(name, stored, missing, self.asked["seed"])
+            if not found.reason or self.asked["measures"] or set(found.tasks) & set(missing):
+                yield found
 
     def _begin(self) -> None:
         """Mark the folder as that of this job, or see that it is.

@@ -123,6 +123,8 @@ class CultureTask:
             for item in task.items
             if item.aux and item.answer is not None
         )
+        if len({item.split for item in items}) == 1:  # it is split here
+            items = tuple(replace(item, split=None) for item in items)
         if not items:
             raise TaskError(
                 f"No question of {task.name!r} has a gold answer and a counterpart in its "

@@ -57,9 +57,10 @@ class Similarity(Measure):
         known = ~np.isnan(said).any(1)
         if not known.any():
             return {}
-        widths = [len(one.options or ()) for one in rows.questions]
-        everybody = _filled_mean(rows.people)
-        labels = np.stack([said[known & (np.array(widths) == n)].mean(0) for n in widths])
+        widths = np.array([len(one.options or ()) for one in rows.questions])
+        everybody, labels = _filled_mean(rows.people), np.full_like(said, np.nan)
+        for width in set(widths[known].tolist()):
+            labels[widths == width] = said[known & (widths == width)].mean(0)
         return {
             "closeness of the mean of all countries": _mean(similarity(everybody, people)[known]),
             "closeness of the mean answer by letter": _mean(similarity(labels, people)[known]),
