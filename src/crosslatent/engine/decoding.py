@@ -20,8 +20,11 @@ _WORTH_LEAVING = 0.9
 copies the caches of those that stay."""
 
 
-_LOGITS_AT_ONCE = 2**20
-"""Logits that are summed up together: 4 MiB of float32."""
+_LOGITS_AT_ONCE = {"cpu": 2**20}
+"""Logits that are summed up together: 4 MiB of float32, which a cache of a CPU holds."""
+_LOGITS_AT_ONCE_ELSEWHERE = 2**25
+"""128 MiB of float32: few launches, and no more memory than a batch leaves free."""
+_LOWEST = torch.finfo(torch.float32).min
 
 Tick = Callable[[float], None]
 """Called with the share of a batch that is done, from 0 to 1."""
@@ -190,25 +193,23 @@ class _Surprise:
 
 def _first_steps(logits: Float[Tensor, "rows vocab"]) -> list[FirstStep]:
     """How sure every row is of its next token."""
-    _, best, second = top_two(logits)
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    surprise = [
-        _surprise(part, top) for part, top in zip(logits.split(rows), best.split(rows), strict=True)
-    ]
+    token, best, second = top_two(logits)
+    rows = rows_at_once(logits)
+    parts = zip(logits.split(rows), token.split(rows), best.split(rows), strict=True)
+    surprise = [_surprise(*part) for part in parts]
     values = torch.cat([torch.cat(surprise, dim=1), (best.float() - second.float())[None]])
     return [FirstStep(*row) for row in values.T.tolist()]
 
 
 def _surprise(
-    logits: Float[Tensor, "rows vocab"], best: Float[Tensor, " rows"]
+    logits: Float[Tensor, "rows vocab"], token: Int[Tensor, " rows"], best: Float[Tensor, " rows"]
 ) -> Float32[Tensor, "2 rows"]:
-    """Log-probability of the likeliest token, and entropy of all."""
+    """Log-probability of the likeliest token, and entropy of all; nothing waits for the device."""
     logits = logits.float()
     probs = logits.softmax(-1)
-    likeliest = probs.amax(-1).log()
-    mean = (probs * logits).sum(-1)
-    if mean.isnan().any():  # what is impossible adds nothing: 0 log 0 is 0 here
-        mean = (probs * logits.masked_fill(torch.isneginf(logits), 0.0)).sum(-1)
+    likeliest = probs.gather(-1, token[:, None])[:, 0].log()
+    # What is impossible adds nothing: 0 log 0 is 0 here, and 0 times a finite number as well.
+    mean = logits.clamp_min(_LOWEST).mul_(probs).sum(-1)
     return torch.stack([likeliest, best.float() - likeliest - mean])
 
 
@@ -256,8 +257,14 @@ def logsumexp(logits: Float[Tensor, "rows vocab"]) -> Float32[Tensor, " rows"]:
 
     Some rows at a time: what is made of them on the way then fits into the cache of a CPU.
     """
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    return torch.cat([part.float().logsumexp(-1) for part in logits.split(rows)])
+    parts = logits.split(rows_at_once(logits))
+    return torch.cat([part.float().logsumexp(-1) for part in parts])
+
+
+def rows_at_once(logits: Float[Tensor, "rows vocab"]) -> int:
+    """How many rows are worked on together where each takes more memory than its logits."""
+    most = _LOGITS_AT_ONCE.get(logits.device.type, _LOGITS_AT_ONCE_ELSEWHERE)
+    return max(1, most // logits.shape[-1])
 
 
 def log_probabilities(

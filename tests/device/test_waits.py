@@ -1,0 +1,92 @@
+"""How often the host waits for a device: not more often for more rows or more blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from crosslatent.answering import ask
+from crosslatent.engine import decoding
+from crosslatent.engine.decoding import logsumexp
+from support import accelerator
+from support.rows import AUX, MAIN, ids_of, wrapped
+
+pytestmark = [pytest.mark.device, pytest.mark.usefixtures("nothing_refused")]
+
+
+def waits_of(work):
+    """The operators for which the host waited meanwhile, and the result."""
+    accelerator.waits.clear()
+    result = work()
+    return list(accelerator.waits), result
+
+
+def logits_of(rows, vocab=300):
+    logits = torch.randn((rows, vocab), generator=torch.Generator().manual_seed(rows)) * 3
+    logits[1, 7:] = -torch.inf
+    logits[2] = torch.nan
+    logits[3, 5] = torch.inf
+    return logits
+
+
+@pytest.mark.parametrize("at_once", [300, 2**25])
+def test_first_steps_wait_once_however_many_rows(at_once, monkeypatch):
+    monkeypatch.setattr(decoding, "_LOGITS_AT_ONCE_ELSEWHERE", at_once)
+    for rows in (4, 40):
+        logits = logits_of(rows)
+        expected = decoding._first_steps(logits)
+        there = logits.to(accelerator.device())
+        waits, found = waits_of(partial(decoding._first_steps, there))
+        assert len(waits) == 1
+        assert repr(found) == repr(expected)
+        waits, mass = waits_of(partial(logsumexp, there))
+        assert waits == []
+        torch.testing.assert_close(mass.cpu(), logsumexp(logits), rtol=0, atol=0, equal_nan=True)
+
+
+def test_what_the_accelerator_counts():
+    on = torch.arange(6).to("mockgpu")
+    for work, wanted in (
+        (lambda: on + 1, 0), (lambda: on[2:], 0), (lambda: on[on], 0), (lambda: on.tolist(), 1),
+        (lambda: on[on > 2], 1), (lambda: int(on[0]), 1), (lambda: torch.nonzero(on), 1),
+        (lambda: on[torch.tensor([1])], 1), (lambda: torch.zeros(2, device="mockgpu"), 0),
+        (lambda: torch.tensor([1], device="mockgpu"), 1), (lambda: on.to("mockgpu:1"), 0),
+    ):  # fmt: skip
+        assert len(waits_of(work)[0]) == wanted
+
+
+def on_device():
+    model = wrapped()
+    model.hf.to(accelerator.device())
+    return model
+
+
+@pytest.mark.parametrize("float64", [True, False])
+def test_samples_are_those_of_the_cpu(float64, monkeypatch):
+    """Without float64, a draw differs only where it hits the border of two tokens."""
+    texts = [MAIN, "x", AUX]
+    asked = {"samples": 6, "max_new_tokens": 5}
+    plain, model = wrapped(), on_device()
+    prompts = [ids_of(plain, text) for text in texts]
+    expected = list(ask.sample(plain, prompts, texts, **asked))
+    monkeypatch.setattr(ask, "has_float64", lambda _: float64)
+    assert list(ask.sample(model, prompts, texts, **asked)) == expected
+    assert len({text for found in expected for text in found}) > 10
+
+
+def test_of_a_step_of_samples_the_tokens_alone_cross(monkeypatch):
+    model = on_device()
+    counts = []
+    for samples in (2, 8):
+        for steps in (3, 7):
+            rows = ask.prefill(model, ask.encode_batch(model, [ids_of(model, MAIN)]))
+            ask._repeat(rows, samples)
+            draws = ask._draws(0, "any", samples, steps)
+            waits, ids = waits_of(partial(ask._sampled, rows, draws, 1.0, frozenset()))
+            assert [len(row) for row in ids] == [steps] * samples
+            counts.append(len(waits))
+    few, more, *others = counts
+    assert others == [few, more]
+    assert (more - few) / 4 <= 2, waits
