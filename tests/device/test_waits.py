@@ -7,11 +7,19 @@ from functools import partial
 import pytest
 import torch
 
+from crosslatent import engine
 from crosslatent.answering import ask
-from crosslatent.engine import decoding
+from crosslatent.core.specs import EXPANDED_CACHE, SHARED_PREFIX
+from crosslatent.engine import EnginePath, decoding
 from crosslatent.engine.decoding import logsumexp
+from crosslatent.engine.prefix_attention import shared_attention
+from crosslatent.engine.prefix_cache import SharedCache
+from crosslatent.engine.requests import Request
+from crosslatent.engine.shared import SharedRows, _read_prefixes
+from crosslatent.interventions.rewrites import Window
+from crosslatent.model import Model
 from support import accelerator
-from support.rows import AUX, MAIN, ids_of, wrapped
+from support.rows import AUX, MAIN, all_rows, ids_of, wrapped
 
 pytestmark = [pytest.mark.device, pytest.mark.usefixtures("nothing_refused")]
 
@@ -57,8 +65,8 @@ def test_what_the_accelerator_counts():
         assert len(waits_of(work)[0]) == wanted
 
 
-def on_device():
-    model = wrapped()
+def on_device(family="llama", **overrides):
+    model = wrapped(family, **overrides)
     model.hf.to(accelerator.device())
     return model
 
@@ -90,3 +98,65 @@ def test_of_a_step_of_samples_the_tokens_alone_cross(monkeypatch):
     few, more, *others = counts
     assert others == [few, more]
     assert (more - few) / 4 <= 2, waits
+
+
+STEPS = 4
+
+
+def waits_of_steps(model, path, texts, *, copies=1):
+    """How often the host waits in a step of decoding in which no row ends."""
+    rows = tuple(all_rows(model, ids_of(model, AUX), ["ffn"])) * copies
+    requests = [Request(tuple(ids_of(model, text)), rows) for text in texts]
+    counts = []
+    for new in (2, 2 + STEPS):
+        work = partial(engine.run, model, requests, max_new_tokens=new, path=EnginePath(path))
+        waits, found = waits_of(lambda work=work: list(work()))
+        assert all(len(row.ids) == new for answered in found for row in answered.rows)
+        counts.append(len(waits))
+    return (counts[1] - counts[0]) / STEPS
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Models without an end token."""
+    monkeypatch.setattr(Model, "eos_ids", frozenset())
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_a_step_over_shared_prefixes_waits_once(family):
+    """Whatever the number of blocks, rows and prompts, and where windows hide what is far away."""
+    for layers in (2, 4):
+        model = on_device(family, num_hidden_layers=layers)
+        for texts, copies in (([MAIN], 1), ([MAIN, AUX, MAIN[:9]], 1), ([MAIN, AUX], 2)):
+            assert waits_of_steps(model, SHARED_PREFIX, texts, copies=copies) == 1
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_step_over_copied_prefixes_waits_as_often_for_any_rows():
+    for layers in (2, 4):
+        model = on_device(num_hidden_layers=layers)
+        for copies in (1, 3):
+            assert waits_of_steps(model, EXPANDED_CACHE, [MAIN], copies=copies) <= 2
+
+
+def test_rows_that_leave_wait_as_often_for_any_blocks():
+    counts = []
+    for layers in (2, 4):
+        model = on_device(num_hidden_layers=layers)
+        lengths = torch.tensor([5, 3])
+        cache = SharedCache(prefix_of(model, lengths), torch.tensor([0, 1, 0, 1, 1]), 4)
+        rows = SharedRows(model, cache, lengths)
+        with torch.inference_mode(), shared_attention(model, cache):
+            rows.feed(torch.tensor([4, 9, 6, 7, 8]))
+            before = rows.logits.cpu()
+            waits, _ = waits_of(partial(rows.keep, torch.tensor([0, 3, 4])))
+            counts.append(len(waits))
+            assert torch.equal(rows.logits.cpu(), before[[0, 3, 4]])
+            rows.feed(torch.tensor([9, 9, 9]))
+    assert counts[0] == counts[1] <= 3
+
+
+def prefix_of(model, lengths):
+    starts = [list(range(4, 4 + length)) for length in lengths.tolist()]
+    return _read_prefixes(model, starts, None, Window(lengths - 1))
