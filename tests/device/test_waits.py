@@ -14,6 +14,7 @@ from crosslatent.engine import EnginePath, decoding
 from crosslatent.engine.decoding import logsumexp
 from crosslatent.engine.prefix_attention import shared_attention
 from crosslatent.engine.prefix_cache import SharedCache
+from crosslatent.engine.prefix_layout import Copies, Reach, Step
 from crosslatent.engine.requests import Request
 from crosslatent.engine.shared import SharedRows, _read_prefixes
 from crosslatent.interventions.rewrites import Window
@@ -101,6 +102,11 @@ def test_of_a_step_of_samples_the_tokens_alone_cross(monkeypatch):
 
 
 STEPS = 4
+TREES = Step(
+    torch.tensor([[3, 3, 4], [3, 4, 4]]),
+    torch.tensor([[[1, 0, 0], [0, 1, 0], [1, 0, 1]], [[1, 0, 0], [1, 1, 0], [1, 0, 1]]]).bool(),
+)
+"""Tokens of the options of two prompts."""
 
 
 def waits_of_steps(model, path, texts, *, copies=1):
@@ -138,6 +144,36 @@ def test_a_step_over_copied_prefixes_waits_as_often_for_any_rows():
         model = on_device(num_hidden_layers=layers)
         for copies in (1, 3):
             assert waits_of_steps(model, EXPANDED_CACHE, [MAIN], copies=copies) <= 2
+
+
+@pytest.mark.parametrize("reach", [None, Reach(4), Reach(3, chunked=True)])
+@pytest.mark.parametrize(
+    "step", [Step.chain(2, 1), Step.chain(1, 3), TREES], ids=["one", "three", "trees"]
+)
+def test_masks_are_those_of_the_cpu(step, reach):
+    """What is made on the device waits for no copy but those of several tokens, made once."""
+    pads = Copies(torch.tensor([0, 3]))
+    starts = Copies(7 - pads.here)
+    past = int(step.depths.min())
+    there = accelerator.device()
+    masks = []
+    for device in (torch.device("cpu"), there):
+        fresh = Step(step.depths, step.seen)
+        pads.on(device), starts.on(device)
+        waits, found = waits_of(
+            lambda fresh=fresh, device=device: (
+                fresh.hides_prefix(pads, 7, 6, reach, device),
+                fresh.hides_suffix(starts, past, reach, device),
+            )
+        )
+        masks.append(found)
+    assert len(waits) <= (0 if step.depths.numel() == 1 else 4)
+    for one, other in zip(*masks, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert other.device == there
+            assert torch.equal(one, other.cpu())
+    assert masks[0][0] is not None
 
 
 def test_rows_that_leave_wait_as_often_for_any_blocks():
