@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu, overhead, tables, worker
+from benchmarks import gpu, overhead, records, tables, worker
 from benchmarks.__main__ import main
 from benchmarks.cases import TINY, cases
 from benchmarks.contenders import CONTENDERS, Contender, authors, engine, expanded, hooks
@@ -175,3 +175,9 @@ def test_counted_and_measured_costs_are_compared(tmp_path: Path) -> None:
     assert f" and {each:,.3g} ms to the first and for each new token" in text
     assert "## Prompts of 12 tokens, 4 together" in text
     assert str(tmp_path) not in text
+
+
+def test_judging_is_measured_for_every_kind_of_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert records.main(["--answers", "2", "--repetitions", "1"]) == 0
+    table = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[0][2:] for line in table] == list(records.QUESTIONS)

@@ -239,7 +239,11 @@ def columns_as_a_tensor(monkeypatch):
 
 def suffix_on_the_cpu(monkeypatch):
     """The masks of a step stay where they are made."""
-    monkeypatch.setattr(prefix_layout, "_mask", lambda hidden, device: hidden[:, None, None, None])
+
+    def mask(step, hidden, _device):
+        return hidden(step, torch.device("cpu"))[:, None, None, None]
+
+    monkeypatch.setattr(prefix_layout.Step, "_mask", mask)
 
 
 def read_and_leave(model):

@@ -104,6 +104,24 @@ def test_how_sure_the_first_token_is():
         assert first.margin == pytest.approx(float(best[0] - best[1]), abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_how_sure_where_logits_are_not_finite(dtype):
+    """To the last bit, row by row: what is impossible is left out only where there is such."""
+    logits = (torch.randn((9, 300), generator=torch.Generator().manual_seed(1)) * 3).to(dtype)
+    logits[0, 7:] = logits[1, :299] = logits[2] = -torch.inf
+    logits[3, 5], logits[4, 5], logits[5, [3, 9]] = torch.inf, torch.nan, torch.inf
+    logits[6, :290], logits[7, 3] = torch.finfo(dtype).min, torch.finfo(dtype).max
+    found = [answer.first for answer in greedy(Shown(logits), 1, frozenset())]
+    for row, first in zip(logits.float(), found, strict=True):
+        probs = row.softmax(-1)
+        mean = (probs * row).sum()
+        if mean.isnan():
+            mean = (probs * row.masked_fill(torch.isneginf(row), 0.0)).sum()
+        likeliest = probs.amax().log()
+        expected = [float(likeliest), float(row.amax() - likeliest - mean)]
+        assert repr([first.logprob, first.entropy]) == repr(expected)
+
+
 def test_what_is_not_a_number_is_no_sureness():
     logits = torch.zeros((1, 300))
     logits[0, 3] = torch.nan

@@ -17,7 +17,7 @@ from crosslatent.engine import EnginePath, option_tree, oracle, shared
 from crosslatent.engine.decoding import Decoded
 from crosslatent.engine.prefix_attention import Scoring
 from crosslatent.engine.prefix_cache import Prefix, SharedCache, SuffixLayer
-from crosslatent.engine.prefix_layout import SlotBlock, Step
+from crosslatent.engine.prefix_layout import Copies, SlotBlock, Step
 from crosslatent.engine.requests import Request
 from crosslatent.engine.shared import SharedRows
 from crosslatent.interventions.kinds import transplant
@@ -155,7 +155,7 @@ def positions_of_the_first_rows_only(right, plan, layer, value):
 
 @replaced(Step, "hides_prefix")
 def padding_is_seen(right, step, pads, *rest):
-    return right(step, pads * 0, *rest)
+    return right(step, Copies(pads.here * 0), *rest)
 
 
 @replaced(Step, "hides_prefix")

@@ -35,6 +35,10 @@ refused: list[str] = []
 """What has been refused so far."""
 
 
+waits: list[str] = []
+"""Operators so far for which the host waits for a device; a copy in either direction is one."""
+
+
 def device(index: int = 0) -> torch.device:
     """One of the two devices."""
     return torch.device(NAME, index)
@@ -131,6 +135,11 @@ class Operator:
         "where", "masked_fill", "masked_fill_", "fill", "fill_", "lerp", "addcmul", "addcdiv",
     })  # fmt: skip
 
+    _waits = frozenset({
+        "_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2",
+        "unique_dim", "unique_consecutive", "bincount", "histc",
+    })  # fmt: skip
+
     def __init__(self, function: Any) -> None:
         schema = function._schema
         self.name = schema.name.removeprefix("aten::")
@@ -139,6 +148,7 @@ class Operator:
         self.returned = [one.alias_info for one in schema.returns]
         self.is_copy = self.name in self._copies
         self.is_index = self.name in self._indexes
+        self.is_wait = self.name in self._waits
         pointwise = torch.Tag.pointwise in function.tags or self.name in self._elementwise
         self.is_elementwise = pointwise or self.name.startswith("_foreach")
         self.is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(
@@ -169,6 +179,17 @@ class Operator:
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{' and '.join(found)}! (aten::{self.name})"
             )
+
+    def note_wait(self, args: tuple[Any, ...], kwargs: dict[str, Any], where: torch.device) -> None:
+        """Keep in `waits` that the host waits: for a number, a shape, or a copy to the other."""
+        found = self.is_wait
+        if self.is_copy:
+            found = len({one.device.type for one in _tensors((args, kwargs))} | {where.type}) > 1
+        elif self.is_index:  # places on the CPU are copied; truth values are counted for the shape
+            places = list(_tensors(args[1]))
+            found = any(one.device.type != NAME or one.dtype == torch.bool for one in places)
+        if found:
+            waits.append(self.name)
 
     def targets(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The arguments that it writes into."""
@@ -251,6 +272,7 @@ class MockTensor(torch.Tensor):
         asked = kwargs.get("device")
         where = own.device if asked is None else _exact(asked)
         out = function(*_bare(args), **_bare(kwargs))
+        operator.note_wait(args, kwargs, where)
         if operator.written:
             targets = operator.targets(args, kwargs)
             for each in _tensors(targets):

@@ -7,16 +7,18 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from crosslatent import engine
 from crosslatent.answering.scoring import ItemScorer
 from crosslatent.core.errors import UsageError
 from crosslatent.engine import EnginePath
-from crosslatent.engine.decoding import Decoded, silent
+from crosslatent.engine.decoding import Decoded, rows_at_once, silent
 from crosslatent.engine.near_ties import TieBreaker
 from crosslatent.engine.prefill import Prefilled, prefill
 from crosslatent.engine.requests import Request
@@ -232,26 +234,75 @@ def _sampled(
         eos_ids: tokens that end an answer.
     """
     ids: list[list[int]] = [[] for _ in draws]
-    here = torch.arange(len(draws))  # the answer that each row of the batch writes
-    ends = torch.tensor(sorted(eos_ids), dtype=torch.long)
-    steps = draws.shape[1]
+    here = list(range(len(draws)))  # the answer that each row of the batch writes
+    device, steps = rows.logits.device, draws.shape[1]
+    draws = draws.to(device, torch.float64 if has_float64(device) else torch.float32)
     for step in range(steps):
-        token = _drawn(rows.logits, draws[here, step], temperature)
-        alive = ~torch.isin(token, ends)
-        for row, drawn in zip(here[alive].tolist(), token[alive].tolist(), strict=True):
-            ids[row].append(drawn)
-        if step == steps - 1 or not alive.any():
+        token = _drawn(rows.logits, draws[:, step], temperature)
+        drawn = token.tolist()
+        alive = [at for at, one in enumerate(drawn) if one not in eos_ids]
+        for at in alive:
+            ids[here[at]].append(drawn[at])
+        if step == steps - 1 or not alive:
             break
-        if not alive.all():
-            rows.keep(torch.nonzero(alive).flatten())
-            here, token = here[alive], token[alive]
+        if len(alive) < len(here):
+            stay = torch.tensor(alive, device=device)
+            rows.keep(stay)
+            here, token, draws = [here[at] for at in alive], token[stay], draws[stay]
         rows.feed(token)
     return ids
 
 
 def _drawn(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
-    """The token at which the summed probability passes the random number, rows; on the CPU."""
-    # Not every device has float64, and the sum over a large vocabulary wants it.
-    probs = (logits.cpu().double() / temperature).softmax(-1).cumsum(-1)
+    """The token at which the summed probability passes the random number, rows.
+
+    Args:
+        logits: rows vocab, on any device.
+        draws: uniform random numbers, rows, there too: float64 where the device has that.
+        temperature: what logits are divided by.
+    """
+    draw = _drawn_at if draws.dtype == torch.float64 else _drawn_by_blocks
+    rows = rows_at_once(logits)
+    scaled = (part.to(draws.dtype) / temperature for part in logits.split(rows))
+    return torch.cat([draw(*part) for part in zip(scaled, draws.split(rows), strict=True)])
+
+
+def _drawn_at(logits: Tensor, draws: Tensor) -> Tensor:
+    """As `_drawn`; a sum over a large vocabulary wants float64."""
+    probs = logits.softmax(-1).cumsum(-1)
     passed = draws[:, None] * probs[:, -1:] * _BELOW_ONE
     return torch.searchsorted(probs, passed, right=True)[:, 0]
+
+
+def _drawn_by_blocks(logits: Tensor, draws: Tensor, width: int = 256) -> Tensor:
+    """As `_drawn` in float32: the block of `width` tokens is drawn, then the token in it.
+
+    No sum runs over more than some hundred numbers, so a probability is off by some 1e-6 at most.
+    """
+    vocab = logits.shape[-1]
+    weights = functional.pad(logits.softmax(-1), (0, -vocab % width)).unflatten(-1, (-1, width))
+    sums = weights.sum(-1)
+    before = sums.cumsum(-1)
+    passed = draws * before[:, -1] * _BELOW_ONE
+    block = _first_above(before, passed, sums)
+    left = passed - (before - sums).gather(-1, block)[:, 0]
+    inside = weights.gather(1, block[..., None].expand(-1, -1, width))[:, 0]
+    return (block * width + _first_above(inside.cumsum(-1), left, inside))[:, 0]
+
+
+def _first_above(sums: Tensor, passed: Tensor, parts: Tensor) -> Tensor:
+    """Where a running sum passes a number, rows 1: only at a part above 0; the last if nowhere."""
+    places = torch.arange(parts.shape[-1], device=parts.device)
+    last = torch.where(parts > 0, places, 0).amax(-1, keepdim=True)
+    above = (sums > passed[:, None]) & (parts > 0)
+    first = torch.where(above, places, parts.shape[-1]).amin(-1, keepdim=True)
+    return torch.minimum(first, last)
+
+
+@cache
+def has_float64(device: torch.device) -> bool:
+    """Whether a device computes in float64; Apple's and some of Intel's do not."""
+    try:
+        return torch.ones(1, dtype=torch.float64, device=device).dtype == torch.float64
+    except (RuntimeError, TypeError):
+        return False

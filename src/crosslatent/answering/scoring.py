@@ -18,12 +18,13 @@ from crosslatent.model.chat import Prompt
 from crosslatent.model.continuation import Context, Ids, context_of, written
 from crosslatent.model.prompts import check_known, encode
 from crosslatent.tasks import RULES, Item, Verdict
-from crosslatent.tasks.metrics import METRICS, MetricInput, applicable_metrics
+from crosslatent.tasks.metrics import METRICS, Metric, MetricInput, applicable_metrics
 from crosslatent.tasks.rules import (
     LIKELIEST_START,
     LIKELIHOOD,
     LIKELIHOOD_MEAN,
     PROBABILITY_RULES,
+    Rule,
     applicable_rules,
 )
 
@@ -129,7 +130,8 @@ class ItemScorer:
     _spellings: list[str] = field(init=False, default_factory=list)
     _texts: dict[tuple[int, ...], str] = field(init=False, default_factory=dict)
     _judged: dict[str, JudgedOutput] = field(init=False, default_factory=dict)
-    _metrics: list[str] = field(init=False)
+    _rules: Mapping[str, Rule] = field(init=False)
+    _metrics: Mapping[str, Metric] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find the tokens that tell the item's options (or its gold answer) apart."""
@@ -139,7 +141,10 @@ class ItemScorer:
             context = context_of(self.model, Prompt(self.item.main), ids, chat=False)
             (spelled,) = spell(self.model, [(context, answers_of(self.item))])
         spelled.check(self.model, scored=self.whole)
-        self._metrics = applicable_metrics(self.item, self.metric)
+        rules = sorted({self.rule, *applicable_rules(self.item)}) if self._decodes else ()
+        self._rules = {name: RULES[name] for name in rules}
+        metrics = applicable_metrics(self.item, self.metric)
+        self._metrics = {name: METRICS[name] for name in metrics}
         # Options need distinct first tokens; for an open question any gold answer will do.
         self._starts = (distinct_starts if self.item.options else all_starts)(spelled)
         self.watch = sorted({token for starts in self._starts.values() for token in starts})
@@ -216,10 +221,9 @@ class ItemScorer:
         if not self._decodes:
             return JudgedOutput({}, {}, None)
         if output not in self._judged:
-            rules = sorted({self.rule, *applicable_rules(self.item)})
             said = output if self.read is None else self.read(output)
             self._judged[output] = JudgedOutput(
-                verdicts={name: RULES[name].judge(said, self.item) for name in rules},
+                verdicts={name: each.judge(said, self.item) for name, each in self._rules.items()},
                 scores=self._graded(MetricInput(said), "output"),
                 lang=identify(said),
             )
@@ -227,10 +231,8 @@ class ItemScorer:
 
     def _graded(self, answer: MetricInput, needs: str) -> dict[str, float]:
         """The metrics that fit the item and depend on what `needs` names."""
-        fitting = ((name, METRICS[name]) for name in self._metrics)
-        scores = (
-            (name, each.score(answer, self.item)) for name, each in fitting if each.needs == needs
-        )
+        fitting = ((name, each) for name, each in self._metrics.items() if each.needs == needs)
+        scores = ((name, each.score(answer, self.item)) for name, each in fitting)
         return {name: score for name, score in scores if score is not None}
 
     def _by_probabilities(

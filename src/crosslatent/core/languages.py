@@ -6,10 +6,10 @@ own, so an unknown code is never an error here.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from difflib import get_close_matches
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -132,11 +132,16 @@ def identify(text: str) -> str | None:
         None if the text has too few letters (`LEAST_BYTES`), as option marks such as "(1)" have, or
         the identifier is not sure (`CONFIDENCE`).
     """
-    letters = "".join(letter for letter in text if unicodedata.category(letter)[0] == "L")
-    if len(letters.encode(errors="ignore")) < LEAST_BYTES:
+    if not _has_letters_enough(text):
         return None
     code, confidence = _identifier().classify(text)
     return str(code) if confidence >= CONFIDENCE and code != _NO_LANGUAGE else None
+
+
+def _has_letters_enough(text: str) -> bool:
+    letters = filter(str.isalpha, text)  # Unicode's categories of letters
+    sizes = accumulate(len(letter.encode()) for letter in letters)
+    return any(size >= LEAST_BYTES for size in sizes)
 
 
 @lru_cache(maxsize=10_000)
@@ -164,9 +169,12 @@ def _identifier() -> Any:
 
     Without the rest, such as Wu or Egyptian Arabic, Chinese and Arabic are found more surely.
     """
+    import numpy as np
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     kept = [label for label in identifier.labels if len(label) == 2 or label == _NO_LANGUAGE]
     identifier.set_languages(kept)
+    # It reads whole rows, which the choice of columns has left apart in memory.
+    identifier.nb_ptc = np.ascontiguousarray(identifier.nb_ptc)
     return identifier

@@ -36,25 +36,40 @@ _ONE = {
 _PATTERNS = {one: re.compile(f"[{same}]") for one, same in _ONE.items()}
 _TONES = re.compile("[\u0e48-\u0e4b\u0e4d]{2,}|[\u0ec8-\u0ecb\u0ecd]{2,}")
 """Tone marks and the circle of sara am, of Thai and Lao, which look the same in any order."""
+_TEXTS = 2048
+"""Texts whose forms are kept: rules and metrics ask for those of an answer and its golds anew."""
 
 
+@lru_cache(maxsize=_TEXTS)
 def normal(text: str) -> str:
     """The text as it is compared: NFKC, and what looks or means the same as one character.
 
     Digits of every script are the ASCII ones; apostrophes, quotation marks, dashes and blanks are
     one of each; invisible characters are left out, and so are blanks at the ends.
     """
+    return _normal(text)
+
+
+def _normal(text: str) -> str:
+    """`normal` of a text that is not looked up, nor kept: most long ones come only once."""
     # Before NFKC, which takes some apostrophes apart, and after it, which makes new characters.
-    for _ in range(2):
+    plain = "".join(map(_plain, text))
+    text = unicodedata.normalize("NFKC", plain)
+    if text != plain:
         text = unicodedata.normalize("NFKC", "".join(map(_plain, text)))
     text = _TONES.sub(lambda marks: "".join(sorted(marks[0])), text)
     return " ".join(text.split())
 
 
+@lru_cache(maxsize=_TEXTS)
 def fold(text: str) -> str:
     """`normal` without the difference between upper and lower case."""
-    # Case folding can undo the normal form, so it is normalised once more.
-    return normal(normal(text).casefold())
+    return _folded(normal(text))
+
+
+def _folded(text: str) -> str:
+    """A normal text without case; case folding can undo the normal form."""
+    return _normal(text.casefold())
 
 
 def unspaced(text: str) -> str:
@@ -63,7 +78,7 @@ def unspaced(text: str) -> str:
     Files and templates break lines and set blanks as they please, and some scripts do without, so
     blanks do not make another question. In answers they count: "1 1" is not "11".
     """
-    return fold(text).replace(" ", "")
+    return _folded(_normal(text)).replace(" ", "")
 
 
 def answer_keys(golds: Iterable[str]) -> tuple[str, ...]:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
+
+from crosslatent.engine.prefix_layout import Copies
 
 _WORTH_LEAVING = 0.9
 """DecodingBatch that have ended leave the batch when fewer than this share of it go on: leaving
 copies the caches of those that stay."""
 
 
-_LOGITS_AT_ONCE = 2**20
-"""Logits that are summed up together: 4 MiB of float32."""
+_LOGITS_AT_ONCE = {"cpu": 2**20}
+"""Logits that are summed up together: 4 MiB of float32, which a cache of a CPU holds."""
+_LOGITS_AT_ONCE_ELSEWHERE = 2**25
+"""128 MiB of float32: few launches, and no more memory than a batch leaves free."""
+_LOWEST = torch.finfo(torch.float32).min
 
 Tick = Callable[[float], None]
 """Called with the share of a batch that is done, from 0 to 1."""
@@ -122,21 +127,22 @@ def greedy(
     first = _first_steps(rows.logits)
     surprise = _Surprise.of(n_rows, measured)
     for step in range(max_new_tokens):
-        token, margin, sane = _choose(rows.logits)
+        token, chosen, margin, sane = _choose(rows.logits)
         at = here[alive]
         margins[at] = torch.minimum(margins[at], margin[alive])
         finite[at] &= sane[alive]
-        alive &= ~torch.isin(token, ends)
+        alive &= ~torch.isin(chosen, ends)
         at = here[alive]
-        ids[at, step] = token[alive]
+        ids[at, step] = chosen[alive]
         lengths[at] += 1
         surprise.add(rows.logits, token, alive, here)
         tick((step + 1) / max_new_tokens)
         if not len(at) or step == max_new_tokens - 1:
             break
         if len(at) < _WORTH_LEAVING * len(here):
-            rows.keep(torch.nonzero(alive).flatten())
-            here, token, alive = at, token[alive], alive[alive]
+            stay = torch.nonzero(alive).flatten()
+            rows.keep(stay)
+            here, token, alive = at, token[stay.to(token.device)], alive[alive]
         rows.feed(token)
     means = surprise.means(lengths)
     columns = (ids.tolist(), lengths.tolist(), margins.tolist(), finite.tolist(), first, means)
@@ -146,18 +152,25 @@ def greedy(
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Surprise:
-    """Summed log-probabilities (nats) of the tokens of some rows of the answers."""
+    """Log-probabilities (nats) of the tokens of some rows of the answers.
+
+    Attributes:
+        wanted: which rows of the answers.
+        places: their rows of the batch.
+        steps: what was read of each token: the rows of the answers, and log-probabilities.
+    """
 
     wanted: Bool[Tensor, " rows"]
-    total: Float64[Tensor, " rows"]
+    places: Copies
+    steps: list[tuple[Int[Tensor, " some"], Float32[Tensor, " some"]]] = field(default_factory=list)
 
     @classmethod
     def of(cls, n_rows: int, measured: Sequence[int]) -> _Surprise:
         wanted = torch.zeros(n_rows, dtype=torch.bool)
         wanted[list(measured)] = True
-        return cls(wanted, torch.zeros(n_rows, dtype=torch.float64))
+        return cls(wanted, Copies(torch.nonzero(wanted).flatten()))
 
     def add(
         self,
@@ -170,57 +183,69 @@ class _Surprise:
 
         Args:
             logits: of the batch.
-            token: what each row of the batch chose.
+            token: what each row of the batch chose, where the logits are.
             alive: which of them go on.
             here: the row of the answers that each of them writes.
         """
         at = torch.nonzero(alive & self.wanted[here]).flatten()
         if not len(at):
             return
-        part = logits[at.to(logits.device)]
-        chosen = part.gather(-1, token[at, None].to(part.device))[:, 0].float()
-        self.total[here[at]] += (chosen - logsumexp(part)).cpu().double()
+        if not torch.equal(at, self.places.here):
+            self.places = Copies(at)
+        places = self.places.on(logits.device)
+        part = logits[places]
+        chosen = part.gather(-1, token[places, None])[:, 0].float()
+        self.steps.append((here[at], chosen - logsumexp(part)))
 
     def means(self, lengths: Int[Tensor, " rows"]) -> list[float | None]:
         """Means over so many tokens a row; None where they are not measured, or there is none."""
         known = self.wanted & (lengths > 0)
-        pairs = zip((self.total / lengths).tolist(), known.tolist(), strict=True)
+        total = torch.zeros(len(lengths), dtype=torch.float64)
+        if self.steps:
+            rows, values = zip(*self.steps, strict=True)
+            read = torch.cat(values).cpu().double().split(list(map(len, rows)))
+            for at, part in zip(rows, read, strict=True):
+                total[at] += part
+        pairs = zip((total / lengths).tolist(), known.tolist(), strict=True)
         return [mean if is_known else None for mean, is_known in pairs]
 
 
 def _first_steps(logits: Float[Tensor, "rows vocab"]) -> list[FirstStep]:
     """How sure every row is of its next token."""
-    _, best, second = top_two(logits)
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    surprise = [
-        _surprise(part, top) for part, top in zip(logits.split(rows), best.split(rows), strict=True)
-    ]
+    token, best, second = top_two(logits)
+    rows = rows_at_once(logits)
+    parts = zip(logits.split(rows), token.split(rows), best.split(rows), strict=True)
+    surprise = [_surprise(*part) for part in parts]
     values = torch.cat([torch.cat(surprise, dim=1), (best.float() - second.float())[None]])
     return [FirstStep(*row) for row in values.T.tolist()]
 
 
 def _surprise(
-    logits: Float[Tensor, "rows vocab"], best: Float[Tensor, " rows"]
+    logits: Float[Tensor, "rows vocab"], token: Int[Tensor, " rows"], best: Float[Tensor, " rows"]
 ) -> Float32[Tensor, "2 rows"]:
-    """Log-probability of the likeliest token, and entropy of all."""
+    """Log-probability of the likeliest token, and entropy of all; nothing waits for the device."""
     logits = logits.float()
     probs = logits.softmax(-1)
-    likeliest = probs.amax(-1).log()
-    mean = (probs * logits).sum(-1)
-    if mean.isnan().any():  # what is impossible adds nothing: 0 log 0 is 0 here
-        mean = (probs * logits.masked_fill(torch.isneginf(logits), 0.0)).sum(-1)
+    likeliest = probs.gather(-1, token[:, None])[:, 0].log()
+    # What is impossible adds nothing: 0 log 0 is 0 here, and 0 times a finite number as well.
+    mean = logits.clamp_min(_LOWEST).mul_(probs).sum(-1)
     return torch.stack([likeliest, best.float() - likeliest - mean])
 
 
 def _choose(
     logits: Float[Tensor, "rows vocab"],
-) -> tuple[Int[Tensor, " rows"], Float32[Tensor, " rows"], Bool[Tensor, " rows"]]:
-    """Greedy token, top-2 margin and finiteness of each row, on the CPU."""
+) -> tuple[
+    Int[Tensor, " rows"],
+    Int[Tensor, " rows"],
+    Float32[Tensor, " rows"],
+    Bool[Tensor, " rows"],
+]:
+    """Greedy token of each row, where the logits are; and on the CPU it, margin and finiteness."""
     token, best, second = top_two(logits)
     margin = best.float() - second.float()
     # One transfer in place of three: each waits for the device. Float32 holds ids up to 2^24.
     chosen = torch.stack([token.float(), margin, torch.isfinite(best).float()]).cpu()
-    return chosen[0].long(), chosen[1], chosen[2].bool()
+    return token, chosen[0].long(), chosen[1], chosen[2].bool()
 
 
 def top_two(
@@ -256,8 +281,14 @@ def logsumexp(logits: Float[Tensor, "rows vocab"]) -> Float32[Tensor, " rows"]:
 
     Some rows at a time: what is made of them on the way then fits into the cache of a CPU.
     """
-    rows = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    return torch.cat([part.float().logsumexp(-1) for part in logits.split(rows)])
+    parts = logits.split(rows_at_once(logits))
+    return torch.cat([part.float().logsumexp(-1) for part in parts])
+
+
+def rows_at_once(logits: Float[Tensor, "rows vocab"]) -> int:
+    """How many rows are worked on together where each takes more memory than its logits."""
+    most = _LOGITS_AT_ONCE.get(logits.device.type, _LOGITS_AT_ONCE_ELSEWHERE)
+    return max(1, most // logits.shape[-1])
 
 
 def log_probabilities(

@@ -238,10 +238,10 @@ class _RowLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: Int[Tensor, " kept"]) -> None:
         """Keep only these rows; all have one prefix, so the buffer serves later batches too."""
-        self._rows = len(indices)
+        self._rows, held = len(indices), self.get_seq_length()
         for part in self._buffers:
-            part[: self._rows] = part[indices.to(part.device)]
-        self._show(self.get_seq_length())
+            part[: self._rows, :, :held] = part[indices.to(part.device), :, :held]
+        self._show(held)
 
     def _show(self, stop: int) -> KeysValues:
         keys, values = (buffer[: self._rows, :, :stop] for buffer in self._buffers)

@@ -13,7 +13,7 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from crosslatent.engine.prefix_attention import KeysValues, Scoring, Unshareable, attend
-from crosslatent.engine.prefix_layout import Reach, Slots, Step, select
+from crosslatent.engine.prefix_layout import Copies, Reach, Slots, Step, neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,18 @@ class _Common:
     room: int
     """Most tokens that a row will hold."""
     step: Step = field(default_factory=lambda: Step.chain(0, 1))
+    pads: Copies = field(init=False)
+    """Of `prefix`."""
+    starts: Copies = field(init=False)
+    """Tokens in each group's prefix."""
+    copied: Copies = field(init=False)
+    """Of `groups`."""
     _slots: dict[tuple[int, torch.device], Slots] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pads = Copies(self.prefix.pads)
+        self.starts = Copies(self.prefix.length - self.prefix.pads)
+        self.copied = Copies(self.groups)
 
     def slots(self, n_rows: int, device: torch.device) -> Slots:
         """The arrangement of the first `n_rows` rows; lower blocks may see fewer than all."""
@@ -109,6 +120,7 @@ class _Common:
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         self.groups = self.groups[rows]
+        self.copied = Copies(self.groups)
         self._slots.clear()
 
 
@@ -133,6 +145,11 @@ class SharedCache(Cache):
         """Which prefix each row continues, on the CPU."""
         return self._batch.groups
 
+    @property
+    def copied(self) -> Copies:
+        """`groups` on the devices."""
+        return self._batch.copied
+
     def layer(self, index: int) -> SuffixLayer:
         """The cache of one block."""
         return self._suffixes[index]
@@ -149,8 +166,10 @@ class SharedCache(Cache):
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Keep only these rows, in this order; rows on the CPU."""
         self._batch.keep(rows)
+        together = neighbours(rows)
+        kept = Copies(rows) if together is None else together
         for layer in self._suffixes:
-            layer.keep(rows)
+            layer.keep(kept)
 
 
 class SuffixLayer(DynamicLayer):
@@ -187,7 +206,7 @@ class SuffixLayer(DynamicLayer):
             buffer[:n_rows, :, start : self.length] = states
             if n_rows < len(buffer):
                 # The rows that are not here yet have seen the same as their group's first row.
-                first = self._batch.groups[n_rows:].to(states.device)
+                first = self._batch.copied.on(states.device)[n_rows:]
                 buffer[n_rows:, :, start : self.length] = states[first]
         keys, values = (buffer[:n_rows, :, : self.length] for buffer in self._buffers)
         return keys, values
@@ -210,14 +229,13 @@ class SuffixLayer(DynamicLayer):
             if (prefix[0].shape[1], prefix[1].shape[1]) != (keys.shape[1], values.shape[1]):
                 raise Unshareable("its cache holds something else than the keys of its attention")
             hides_prefix = step.hides_prefix(
-                batch.prefix.pads,
+                batch.pads,
                 batch.prefix.length,
                 prefix[0].shape[-2],
                 self.reach,
                 query.device,
             )
-        starts = batch.prefix.length - batch.prefix.pads
-        hides_suffix = step.hides_suffix(starts, past, self.reach, query.device)
+        hides_suffix = step.hides_suffix(batch.starts, past, self.reach, query.device)
         slots = batch.slots(query.shape[0], query.device)
         return attend(query, prefix, (keys, values), slots, (hides_prefix, hides_suffix), scoring)
 
@@ -229,11 +247,21 @@ class SuffixLayer(DynamicLayer):
             self._expanded = expand(self._prefix.keys, self._prefix.values)
         return self._expanded
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep only these rows."""
+    def keep(self, rows: slice | Copies) -> None:
+        """Keep only these rows; neighbours are not copied, nor is room that is still empty."""
         if self._buffers is not None:
-            keys, values = (select(buffer, rows) for buffer in self._buffers)
+            keys, values = (self._kept(buffer, rows) for buffer in self._buffers)
             self._buffers = (keys, values)
+
+    def _kept(
+        self, buffer: Float[Tensor, "rows kv room width"], rows: slice | Copies
+    ) -> Float[Tensor, "kept kv room width"]:
+        if isinstance(rows, slice):
+            return buffer[rows]
+        kept = buffer.new_empty((len(rows.here), *buffer.shape[1:]))
+        held, into = buffer[:, :, : self.length], kept[:, :, : self.length]
+        torch.index_select(held, 0, rows.on(buffer.device), out=into)
+        return kept
 
     def _buffer(
         self, states: Float[Tensor, "rows kv pos width"]

@@ -7,15 +7,36 @@ sizes are arranged apart, so that the small ones are not filled up to the large 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
+_CPU = torch.device("cpu")
 _LIKE = 2
 """Groups of which none has more than so many times the rows of another share an arrangement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """A small tensor of the CPU, and its copies on other devices.
+
+    Each is made once: whatever is copied between a CPU and a device makes the one wait for the
+    other.
+    """
+
+    here: Tensor
+    _there: dict[torch.device, Tensor] = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> Tensor:
+        """The tensor on a device."""
+        if device == self.here.device:
+            return self.here
+        if device not in self._there:
+            self._there[device] = self.here.to(device)
+        return self._there[device]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +133,16 @@ def select(
         values: of all rows, on any device.
         rows: which, on the CPU.
     """
+    together = neighbours(rows)
+    return values[rows.to(values.device) if together is None else together]
+
+
+def neighbours(rows: Int[Tensor, " kept"]) -> slice | None:
+    """Rows as a range, where each is the next after the one before; rows on the CPU."""
     first, n_rows = int(rows[0]), len(rows)
     if torch.equal(rows, torch.arange(first, first + n_rows)):
-        return values[first : first + n_rows]
-    return values[rows.to(values.device)]
+        return slice(first, first + n_rows)
+    return None
 
 
 Hidden = Bool[Tensor, "_groups 1 1 1 #pos _key"]
@@ -167,9 +194,18 @@ class Step:
         depths = torch.arange(start, start + width)[None]
         return cls(depths, torch.ones(1, width, width, dtype=torch.bool).tril())
 
+    def on(self, device: torch.device) -> Step:
+        """The same tokens on a device; one token alone needs no copy."""
+        if device.type == "cpu":
+            return self
+        if self.depths.numel() == 1:
+            depths = torch.full((1, 1), int(self.depths), device=device)
+            return Step(depths, torch.full((1, 1, 1), bool(self.seen), device=device))
+        return Step(self.depths.to(device), self.seen.to(device))
+
     def hides_prefix(
         self,
-        pads: Int[Tensor, " groups"],
+        pads: Copies,
         length: int,
         kept: int,
         reach: Reach | None,
@@ -186,17 +222,14 @@ class Step:
         """
         key = ("prefix", kept, reach, device)
         if key not in self._made:
-            columns = torch.arange(length - kept, length) - pads[:, None, None]
-            hidden = columns < 0
-            if reach is not None:
-                queries = (length - pads)[:, None, None] + self.depths[..., None]
-                hidden = hidden | reach.hides(queries, columns)
-            self._made[key] = _mask(hidden, device)
+            self._made[key] = self._mask(
+                lambda step, place: _of_prefix(step, pads.on(place), length, kept, reach), device
+            )
         return self._made[key]
 
     def hides_suffix(
         self,
-        starts: Int[Tensor, " groups"],
+        starts: Copies,
         past: int,
         reach: Reach | None,
         device: torch.device,
@@ -211,16 +244,40 @@ class Step:
         """
         key = ("suffix", past, reach, device)
         if key not in self._made:
-            hidden = torch.cat([self.seen.new_zeros(*self.seen.shape[:2], past), ~self.seen], -1)
-            if reach is not None:
-                old = torch.arange(past).expand(len(self.depths), -1)
-                # A window slides along with every group; chunks begin where its text does.
-                first = starts[:, None] if reach.chunked else 0
-                keys, queries = first + torch.cat([old, self.depths], -1), first + self.depths
-                hidden = hidden | reach.hides(queries[..., None], keys[:, None])
-            self._made[key] = _mask(hidden, device)
+            self._made[key] = self._mask(
+                lambda step, place: _of_suffix(step, starts.on(place), past, reach), device
+            )
         return self._made[key]
 
+    def _mask(self, hidden: Callable[[Step, torch.device], Tensor], device: torch.device) -> Mask:
+        """A mask; made on the CPU to know whether it hides anything, then where it is wanted."""
+        found = hidden(self, _CPU)
+        if not bool(found.any()):
+            return None
+        if device.type != "cpu":
+            found = hidden(self.on(device), device)
+        return found[:, None, None, None]
 
-def _mask(hidden: Bool[Tensor, " groups #pos key"], device: torch.device) -> Mask:
-    return hidden[:, None, None, None].to(device) if bool(hidden.any()) else None
+
+def _of_prefix(
+    step: Step, pads: Int[Tensor, " groups"], length: int, kept: int, reach: Reach | None
+) -> Bool[Tensor, " groups #pos key"]:
+    columns = torch.arange(length - kept, length, device=pads.device) - pads[:, None, None]
+    hidden = columns < 0
+    if reach is not None:
+        queries = (length - pads)[:, None, None] + step.depths[..., None]
+        hidden = hidden | reach.hides(queries, columns)
+    return hidden
+
+
+def _of_suffix(
+    step: Step, starts: Int[Tensor, " groups"], past: int, reach: Reach | None
+) -> Bool[Tensor, "#groups pos key"]:
+    hidden = torch.cat([step.seen.new_zeros(*step.seen.shape[:2], past), ~step.seen], -1)
+    if reach is not None:
+        old = torch.arange(past, device=starts.device).expand(len(step.depths), -1)
+        # A window slides along with every group; chunks begin where its text does.
+        first = starts[:, None] if reach.chunked else 0
+        keys, queries = first + torch.cat([old, step.depths], -1), first + step.depths
+        hidden = hidden | reach.hides(queries[..., None], keys[:, None])
+    return hidden

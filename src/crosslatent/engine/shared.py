@@ -25,7 +25,7 @@ from crosslatent.engine.prefix_attention import (
     takes_attention_functions,
 )
 from crosslatent.engine.prefix_cache import Prefix, SharedCache
-from crosslatent.engine.prefix_layout import Step, select
+from crosslatent.engine.prefix_layout import Copies, Step, select
 from crosslatent.engine.requests import Pick, Request
 from crosslatent.interventions.intervention import Intervention, at_end
 from crosslatent.interventions.rewrites import Window, rewrites, rewrites_by_row
@@ -234,6 +234,7 @@ class Growth:
         self._first = sorted(first)
         self._n_groups = n_groups
         self.groups = torch.tensor([*range(n_groups), *(groups[row] for row in self.order)])
+        self._copied = Copies(self.groups)
 
     def rows_at(self, layer: int) -> int:
         """How many rows block `layer` computes."""
@@ -245,10 +246,8 @@ class Growth:
         """Let the rows that join at this block in; at the first, hold back."""
         if layer == 0:
             return value[: self.rows_at(0)]
-        joining = self.groups[len(value) : self.rows_at(layer)]
-        if not len(joining):
-            return value
-        return torch.cat([value, value[joining.to(value.device)]])
+        joining = self._copied.on(value.device)[len(value) : self.rows_at(layer)]
+        return torch.cat([value, value[joining]]) if len(joining) else value
 
     def context(self, layer: int, value: Any) -> Any:
         """What the model made for all rows (position embeddings), for those that are in."""
@@ -267,6 +266,7 @@ class SharedRows:
         self._model = model
         self._cache = cache
         self._lengths = lengths
+        self._starts = Copies(lengths[cache.groups])
         self.depth = 0
         """Tokens that every row has read after its prefix."""
         self.logits: Float[Tensor, "rows vocab"] = torch.empty((0, 0))
@@ -282,11 +282,12 @@ class SharedRows:
         """Read tokens in the first rows, or in all; returns their logits."""
         device = self._model.device
         self._cache.begin(step)
-        groups = self.groups[: len(tokens)]
-        depths = step.depths[groups] if len(step.depths) > 1 else step.depths
+        depths = step.on(device).depths
+        if len(depths) > 1:
+            depths = depths[self._cache.copied.on(device)[: len(tokens)]]
         inputs = {
             "input_ids": tokens.to(device),
-            "position_ids": (self._lengths[groups, None] + depths).to(device),
+            "position_ids": self._starts.on(device)[: len(tokens), None] + depths,
         }
         out = caches.forward(self._model.hf, inputs, self._cache, logits_to_keep=keep)
         logits: Tensor = out.logits
@@ -305,4 +306,5 @@ class SharedRows:
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Let only these rows go on, in this order."""
         self._cache.keep(rows)
+        self._starts = Copies(self._lengths[self.groups])
         self.logits = select(self.logits, rows)

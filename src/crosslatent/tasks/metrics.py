@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from typing import Literal
 
 import numpy as np
@@ -103,8 +103,8 @@ def _is_open(item: Item) -> bool:
 @register_metric("exact_match", fits=_is_open)
 def exact_match(answer: MetricInput, item: Item) -> float | None:
     """1 if the words of the output are those of a gold answer, else 0; see `words_of`."""
-    golds = _golds(item)
-    return float(words_of(answer.output, item.lang) in golds) if golds else None
+    golds = _golds(item.golds, item.lang)
+    return float(_words(answer.output, item.lang) in golds) if golds else None
 
 
 @register_metric("f1", fits=_is_open)
@@ -114,10 +114,13 @@ def f1(answer: MetricInput, item: Item) -> float | None:
     Precision is the share of its words that the gold answer has too, recall the share of the gold
     answer's words that it has. Of several gold answers, the one with the highest score counts.
     """
-    found = words_of(answer.output, item.lang)
+    found = _words(answer.output, item.lang)
+    counts = Counter(found)
     scores = [
-        2 * (Counter(found) & Counter(gold)).total() / (len(found) + len(gold))
-        for gold in _golds(item)
+        2
+        * sum(min(counts[word], n) for word, n in Counter(gold).items() if word in counts)
+        / (len(found) + len(gold))
+        for gold in _golds(item.golds, item.lang)
     ]
     return max(scores, default=None)
 
@@ -157,15 +160,22 @@ def words_of(text: str, lang: str) -> list[str]:
     there is). Words end at blanks; of scripts without blanks, such as Chinese, Japanese and Thai,
     every character with its marks is a word of its own.
     """
+    return list(_words(text, lang))
+
+
+@lru_cache(maxsize=64)
+def _words(text: str, lang: str) -> tuple[str, ...]:
+    """As `words_of`; kept, since several metrics ask for those of one output in turn."""
     words = [word for part in _bare(fold(text)).split() for word in _cut(part)]
     if same_language(lang, "en"):
-        return [word for word in words if word not in _ARTICLES] or words
-    return words
+        words = [word for word in words if word not in _ARTICLES] or words
+    return tuple(words)
 
 
-def _golds(item: Item) -> list[list[str]]:
+@lru_cache(maxsize=256)
+def _golds(golds: tuple[str, ...], lang: str) -> tuple[tuple[str, ...], ...]:
     """The words of each gold answer that has any."""
-    return [words for gold in item.golds if (words := words_of(gold, item.lang))]
+    return tuple(words for gold in golds if (words := _words(gold, lang)))
 
 
 _ARTICLES = ("a", "an", "the")
@@ -174,7 +184,12 @@ _LEFT_OUT = ("P", "S", "Cf")
 
 
 def _bare(text: str) -> str:
-    return "".join(c for c in text if not unicodedata.category(c).startswith(_LEFT_OUT))
+    return "".join(map(_kept, text))
+
+
+@lru_cache(maxsize=65536)
+def _kept(character: str) -> str:
+    return "" if unicodedata.category(character).startswith(_LEFT_OUT) else character
 
 
 def _cut(part: str) -> list[str]:
@@ -184,16 +199,23 @@ def _cut(part: str) -> list[str]:
     words: list[str] = []
     alone = True  # whether the next letter begins a word
     for character in part:
-        if unicodedata.category(character).startswith("M") and words:
+        is_mark, own = _role(character)
+        if is_mark and words:
             words[-1] += character
             continue
-        own = unicodedata.name(character, "").startswith(WITHOUT_BLANKS)
         if own or alone:
             words.append(character)
         else:
             words[-1] += character
         alone = own
     return words
+
+
+@lru_cache(maxsize=65536)
+def _role(character: str) -> tuple[bool, bool]:
+    """Whether it is a mark of the letter before it, and whether it is a word of its own."""
+    is_mark = unicodedata.category(character).startswith("M")
+    return is_mark, unicodedata.name(character, "").startswith(WITHOUT_BLANKS)
 
 
 def _is_distribution(values: Sequence[float]) -> bool:

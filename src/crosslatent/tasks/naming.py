@@ -55,15 +55,16 @@ class _Option:
 
 def named_options(output: str, options: Sequence[str]) -> list[str]:
     """The options that an output names, in their own order; see `rules.option`."""
-    named = _named(output, _read(tuple(options)), whole=True)
+    if not options:
+        return []
+    named = _named(output, tuple(options), whole=True)
     return [option for k, option in enumerate(options) if k in named]
 
 
 def labelled_options(output: str, options: Sequence[str], labels: Sequence[str]) -> list[str]:
     """The options that an output names, by themselves or by labels; see `rules.option_or_label`."""
-    read = _read(tuple(options))
-    plain = tuple(map(_without_mark, labels, read))
-    named = _named(output, read, whole=True) | _named(output, _read(plain), whole=False)
+    plain = _without_marks(tuple(labels), tuple(options))
+    named = _named(output, tuple(options), whole=True) | _named(output, plain, whole=False)
     return [option for k, option in enumerate(options) if k in named]
 
 
@@ -126,11 +127,17 @@ def _read(options: tuple[str, ...]) -> tuple[_Option, ...]:
     )
 
 
-def _named(output: str, read: tuple[_Option, ...], *, whole: bool) -> set[int]:
-    """Which entries an output names."""
-    text, folded = normal(output), fold(output)
+@lru_cache(maxsize=64)
+def _named(output: str, options: tuple[str, ...], *, whole: bool) -> frozenset[int]:
+    """Which entries an output names; kept, since several rules ask it of one output in turn."""
+    read, text, folded = _read(options), normal(output), fold(output)
     words = _outermost([one.places(folded, whole=whole) for one in read])
-    return words | {k for k, one in enumerate(read) if one.is_named_in(text)}
+    return frozenset(words | {k for k, one in enumerate(read) if one.is_named_in(text)})
+
+
+@lru_cache(maxsize=4096)
+def _without_marks(labels: tuple[str, ...], options: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_without_mark, labels, _read(options)))
 
 
 def _without_mark(label: str, option: _Option) -> str:
