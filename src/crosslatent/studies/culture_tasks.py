@@ -80,6 +80,9 @@ def tasks_of(measures: Sequence[str]) -> list[str]:
 
 
 def _load(name: str | Path, data: str | Path | None) -> Task:
+    """A task; its data is in the folder of its name, where there is one."""
+    if data is not None and (Path(data) / str(name)).is_dir():
+        data = Path(data) / str(name)
     return load_task(name, data=data, counterparts=False)
 
 

@@ -34,6 +34,7 @@ class RowQuery:
         lang: their language; `code` as the data spells it.
         split: our name of the split.
         main_lang: where a counterpart is wanted: the language of its main prompt, and `main_code`.
+        part: which of several files, where the task has `parts`.
     """
 
     lang: str
@@ -41,6 +42,7 @@ class RowQuery:
     split: str | None
     main_lang: str | None = None
     main_code: str | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,14 @@ class RowSource:
         rows: what it says of its rows.
         folder: where the task's own files lie.
         data: the user's folder with clones of repositories; None to ask the hub.
+        absent: files of parts that are not there.
     """
 
     file: YamlFile
     rows: RowsSection
     folder: Traversable
     data: Path | None = None
+    absent: list[str] = field(default_factory=list)
     _opened: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @property
@@ -91,9 +95,12 @@ class RowSource:
     def _local(self, pattern: str, asked: RowQuery) -> Iterator[DataRow]:
         split = self.rows.splits.get(asked.split or "")
         place = self._place("files")
-        name = formatted(pattern, place, code=asked.code, lang=asked.lang, split=split)
-        path = self.folder.joinpath(name)
+        values = {"code": asked.code, "lang": asked.lang, "split": split, "part": asked.part}
+        path = self.folder.joinpath(name := formatted(pattern, place, **values))
         if not path.is_file():
+            if asked.part is not None:
+                self.absent.append(str(path))
+                return iter(())
             raise TaskError(f"{self._place('files')}: there is no file {path}.")
         if name.endswith(".parquet"):
             table = _parquet(Path(str(path)))

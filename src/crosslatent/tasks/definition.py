@@ -64,6 +64,7 @@ class RowsSection(_Part):
         quoting, delimiter: of files of delimited text (CSV, TSV), if not as usual for their kind.
         field: of JSON files that are one object: the field that holds the rows.
         revision, config, data_files: of the repository; the last two are expressions.
+        parts: names; `files` is read once for each of them, as ``{part}``, where it is there.
         splits: our name of a split -> theirs.
         parallel: rows of two languages with the same key ask the same.
         key: what tells rows apart; the row's number by default.
@@ -74,6 +75,7 @@ class RowsSection(_Part):
 
     hub: str | None = None
     files: str | None = None
+    parts: Code | None = None
     quoting: Quoting | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     field: str | None = None
@@ -97,6 +99,7 @@ class JudgedFields(_Part):
     options: Listed | None = None
     labels: Listed | None = None
     shares: Code | None = None
+    weights: Code | None = None
     cluster: Code | None = None
     strata: dict[str, Code] = {}
 
@@ -128,7 +131,10 @@ class Released(JudgedFields):
 
 
 class Definition(JudgedFields):
-    """A task's file. Items come ready (`items`), from `rows`, or from a `released` layout."""
+    """A task's file. Items come ready (`items`), from `rows`, or from a `released` layout.
+
+    `aux_template` is the counterpart's prompt, of the same row, where rows are not parallel.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     title: str | None = None
@@ -141,6 +147,7 @@ class Definition(JudgedFields):
     sources: str | list[str] = []
     items: str | list[str] = []
     template: str | None = None
+    aux_template: str | None = None
     languages: dict[str, Language] = {}
     rows: RowsSection | None = None
     released: Released | None = None

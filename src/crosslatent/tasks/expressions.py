@@ -212,7 +212,9 @@ def _environment() -> SandboxedEnvironment:
 
     # Prompts are no HTML: values of a row go into the prompt unescaped.
     environment = Environment(undefined=StrictUndefined, autoescape=False, finalize=written)
-    environment.filters.update(literal=literal, marked=marked, found=found, argmax=argmax)
+    environment.filters.update(
+        literal=literal, marked=marked, found=found, argmax=argmax, for_each_of=for_each_of
+    )
     environment.filters.update(string=_string, join=_join())
     return environment
 
@@ -262,6 +264,11 @@ def marked(text: str, options: Sequence[str]) -> list[str]:
         for match in re.finditer(rf"\(({marks})\)((?:(?!\((?:{marks})\))[^\n])*)", plain)
     }
     return [after.get(key, "") for key in keys]
+
+
+def for_each_of(values: Iterable[Any], lists: Iterable[Sequence[Any]]) -> list[Any]:
+    """Each value as often as the list beside it is long, as one list."""
+    return [value for value, some in zip(values, lists, strict=True) for _ in some]
 
 
 def found(text: str, pattern: str) -> str:

@@ -39,8 +39,7 @@ class Item:
         other_answers: further gold answers of an open question, as good as the first.
         options: the strings that an answer may be, such as "(1)" and "(2)". None for open answers.
         labels: what each option says, for people to read. None if the options speak for themselves.
-        cluster: what is independent (a fact, asked in several languages), which intervals resample;
-            the item itself if empty.
+        cluster: what is independent (a fact, asked in several languages); the item itself if empty.
         split: "pilot", "unseen" or "final"; None if the task has no splits.
         strata: groups to report apart, such as ``{"relation": "continent"}``.
         aux_answer: gold answer in the language of `aux`, by which an answer to `aux` itself is
@@ -50,6 +49,7 @@ class Item:
         shares: how a population answered, one share per option (GlobalOpinionQA). None if unknown.
         shots: questions with their answers that stand before the prompt (few-shot prompts).
         paraphrase: `main` in other words of the same language, for the control of that name.
+        weights: how much each of `golds` counts, such as its votes. None if alike.
     """
 
     id: str
@@ -70,6 +70,7 @@ class Item:
     paraphrase: str | None = None
     other_answers: tuple[str, ...] = ()
     other_aux_answers: tuple[str, ...] = ()
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """An item is its own cluster by default."""
@@ -98,6 +99,7 @@ class Item:
             self,
             answer=golds[0] if golds else None,
             other_answers=golds[1:],
+            weights=self.weights if golds == self.golds else None,
             labels=self.labels if self.aux_labels is None else self.aux_labels,
             lang=self.aux_lang,
         )
@@ -105,6 +107,8 @@ class Item:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for hashing and for JSON; several gold answers are a list."""
         data = asdict(self)
+        if self.weights is None:
+            del data["weights"]  # so that tasks without them keep their hash
         for name, several in (("answer", self.golds), ("aux_answer", self.aux_golds)):
             if data.pop(f"other_{name}s"):
                 data[name] = list(several)
@@ -133,6 +137,10 @@ _GOLDS = (
     lambda value: _is_text(value) or (_is_texts(value) and len(value) > 0),
 )
 _TEXTS = ("a list of texts", _is_texts)
+_NUMBERS = (
+    "a list of numbers from 0 up",
+    lambda value: _is_list(value, (int, float)) and min(value, default=0) >= 0,
+)
 
 FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "id": TEXT,
@@ -148,10 +156,8 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "options": _TEXTS,
     "labels": _TEXTS,
     "aux_labels": _TEXTS,
-    "shares": (
-        "a list of numbers from 0 up",
-        lambda value: _is_list(value, (int, float)) and all(share >= 0 for share in value),
-    ),
+    "shares": _NUMBERS,
+    "weights": _NUMBERS,
     "strata": (
         "an object of texts",
         lambda value: isinstance(value, Mapping) and _is_texts([*value, *value.values()]),
@@ -196,8 +202,9 @@ def item_from_dict(
             golds = present[name]
             first, *others = [golds] if isinstance(golds, str) else dict.fromkeys(golds)
             present |= {name: first, f"other_{name}s": tuple(others)}
-    if "shares" in present:
-        present["shares"] = tuple(map(float, present["shares"]))
+    for name in ("shares", "weights"):
+        if name in present:
+            present[name] = tuple(map(float, present[name]))
     present["shots"] = tuple(Shot(*shot) for shot in present.get("shots", ()))
     present["strata"] = dict(present.get("strata", {}))
     defaults = {"id": default_id, "lang": UNKNOWN, "aux_lang": UNKNOWN, "aux": ""}

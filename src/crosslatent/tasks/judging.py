@@ -29,6 +29,7 @@ class Judging:
     options: Expression | Constant | None
     labels: Expression | Constant | None
     shares: Expression | Constant | None
+    weights: Expression | Constant | None
     cluster: Expression | Constant | None
     strata: Mapping[str, Expression | Constant]
 
@@ -49,7 +50,7 @@ class Judging:
                     return compiled(value, file.where(*place, name))
             return None
 
-        names = ("answer", "options", "labels", "shares", "cluster")
+        names = ("answer", "options", "labels", "shares", "weights", "cluster")
         place, owner = (part, above) if above.strata else ((), task)
         strata = {
             name: compiled(code, file.where(*place, "strata", name))
@@ -75,9 +76,28 @@ class Judging:
             aux_answer=aux_golds[0] if aux_golds else None,
             other_aux_answers=tuple(aux_golds[1:]),
             shares=numbers(self.shares, values, where),
+            weights=self._weights(own, values, where),
         )
         check_judging(item, where)
         return item
+
+    def _weights(self, own: Sequence[str], values: Values, where: str) -> tuple[float, ...] | None:
+        """A weight for each gold answer: that of where it is given first.
+
+        Raises:
+            TaskError: there are more or fewer weights than answers.
+        """
+        found = numbers(self.weights, values, where)
+        if found is None or self.answer is None:
+            return None
+        given = self.answer(values, where)
+        several = given if isinstance(given, list | tuple) else [given]
+        texts = [text(each, where) for each in several]
+        if len(texts) != len(found):
+            raise TaskError(
+                f"{where}: {len(found)} weights for {len(texts)} gold answers; give one each."
+            )
+        return tuple(found[texts.index(each)] for each in own)
 
 
 def _owners(

@@ -21,7 +21,8 @@ from typing import Literal
 
 import numpy as np
 
-from crosslatent.core.languages import same_language
+from crosslatent.core.answer_words import gives_answer
+from crosslatent.core.languages import ENGLISH, same_language
 from crosslatent.core.normal import fold
 from crosslatent.core.plugins import Registry
 from crosslatent.core.specs import ACCURACY
@@ -123,6 +124,21 @@ def f1(answer: MetricInput, item: Item) -> float | None:
         for gold in _golds(item.golds, item.lang)
     ]
     return max(scores, default=None)
+
+
+@register_metric("votes", fits=lambda item: item.options is None and bool(item.weights))
+def votes(answer: MetricInput, item: Item) -> float | None:
+    """Weight of the best gold answer that the output gives, relative to the largest weight.
+
+    BLEnD's weighted score (arXiv 2406.09948) with the rule ``blend_simple``: 0 if none is given.
+    """
+    lang = item.aux_lang if item.lang == ENGLISH else item.lang
+    weighed = list(zip(item.golds, item.weights or (), strict=False))
+    most = max((weight for _, weight in weighed), default=0.0)
+    if most <= 0:
+        return None
+    given = [weight for gold, weight in weighed if gives_answer(answer.output, [gold], lang)]
+    return max(given, default=0.0) / most
 
 
 def js_similarity(probabilities: Sequence[float], shares: Sequence[float]) -> float | None:

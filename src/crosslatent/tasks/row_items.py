@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from crosslatent.core.errors import TaskError
 from crosslatent.core.languages import ENGLISH
@@ -58,6 +59,12 @@ class Builder:
             name: Expression(code, file.where(*place, "each", name))
             for name, code in task.rows.each.items()
         }
+        self._parts = _optional(task.rows.parts, file.where(*place, "parts"))
+        self._aux = (
+            None
+            if task.aux_template is None
+            else Template(task.aux_template, file.where("aux_template"))
+        )
         self._where = _optional(task.rows.where, file.where(*place, "where"))
         self._key = _optional(task.rows.key, file.where(*place, "key"))
         self._judging: dict[str, Judging] = {}
@@ -79,7 +86,12 @@ class Builder:
         own = self._asked(main, aux, split, None)
         if not self._rows.parallel or main == aux:
             for one in own.values():
-                yield self._item(one, one if main == aux else None, aux, split)
+                found = self._item(one, one if main == aux else None, aux, split)
+                yield (
+                    found
+                    if self._aux is None
+                    else replace(found, aux=self._aux(one.values, one.where))
+                )
             return
         others = self._asked(aux, aux, split, main)
         self._check_lengths(own, others, main, aux)
@@ -119,8 +131,9 @@ class Builder:
         code = self._task.languages[lang].code or lang
         main_code = None if main is None else self._task.languages[main].code or main
         found: dict[str, RowQuestion] = {}
-        for row in self._source.read(RowQuery(lang, code, split, main, main_code)):
-            ours = surroundings(self._task, lang, aux, code, row.number)
+        query = RowQuery(lang, code, split, main, main_code)
+        for part, row in self._rows_of(query, surroundings(self._task, lang, aux, code, 0)):
+            ours = {**surroundings(self._task, lang, aux, code, row.number), **part}
             if row.key is not None:
                 ours["row_key"] = row.key
             for asking in self._askings(row, lang, RowValues(plain(row.columns), ours)):
@@ -128,6 +141,18 @@ class Builder:
                     raise TaskError(f"{row.where}: the key {asking.key!r} is repeated here.")
                 found[asking.key] = asking
         return found
+
+    def _rows_of(
+        self, query: RowQuery, ours: Mapping[str, Any]
+    ) -> Iterator[tuple[Mapping[str, str], DataRow]]:
+        """Rows, each with the name of its part, where there are parts."""
+        if self._parts is None:
+            yield from (({}, row) for row in self._source.read(query))
+            return
+        where = self._file.where("rows", "parts")
+        for part in self._parts(RowValues({}, ours), where):
+            for row in self._source.read(replace(query, part=part)):
+                yield {"part": part}, row
 
     def _askings(self, row: DataRow, lang: str, values: Values) -> Iterator[RowQuestion]:
         for name, expression in self._let.items():

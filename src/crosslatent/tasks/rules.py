@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import update_wrapper
 
+from crosslatent.core.answer_words import gives_answer, gives_as_released
 from crosslatent.core.errors import TaskError
+from crosslatent.core.languages import ENGLISH
 from crosslatent.core.normal import answer_keys, fold
 from crosslatent.core.plugins import Registry
 from crosslatent.tasks.item import Item, has_answer
@@ -158,6 +160,33 @@ def contains(output: str, item: Item) -> Verdict:
 def exact(output: str, item: Item) -> Verdict:
     """Right if the output is a gold answer and nothing else; case and outer blanks aside."""
     return _verdict_of_text(output, item, lambda text, keys: fold(text) in set(keys))
+
+
+def _is_weighed(item: Item) -> bool:
+    return item.options is None and item.weights is not None and has_answer(item)
+
+
+@register_rule("blend_simple", fits=_is_weighed)
+def blend_simple(output: str, item: Item) -> Verdict:
+    """Right if the output has a gold answer as whole words; case and marks, such as accents, aside.
+
+    In languages without blanks between words an answer may be within others. For items whose gold
+    answers have weights (BLEnD).
+    """
+    lang = item.aux_lang if item.lang == ENGLISH else item.lang
+    return Verdict(gives_answer(output, item.golds, lang) if item.golds else None, None)
+
+
+@register_rule("blend", fits=_is_weighed)
+def blend(output: str, item: Item) -> Verdict:
+    """BLEnD's rule as released (arXiv 2406.09948), without its ten lemmatisers.
+
+    Right if the output contains a gold answer, also with hyphens for blanks or the reverse, or all
+    of its words, without acute accents. An answer within another word counts: "tea" in "team".
+    """
+    if not item.golds:
+        return Verdict(None, None)
+    return Verdict(any(gives_as_released(output, gold) for gold in item.golds), None)
 
 
 def holds(output: str, keys: Iterable[str]) -> bool:

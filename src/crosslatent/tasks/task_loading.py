@@ -113,7 +113,13 @@ def _items(
             f"holds {places} (--data DIR)."
         )
     source = RowSource(file, task.rows, wanted.data or folder, wanted.data)
-    return tuple(Builder(file, task, source).items(pairs))
+    items = tuple(Builder(file, task, source).items(pairs))
+    if not items and source.absent:
+        raise TaskError(
+            f"There is no file such as {source.absent[0]}, which the data of {task.name!r} is in: "
+            "give the folder that holds it (--data DIR)."
+        )
+    return items
 
 
 def _ready(
