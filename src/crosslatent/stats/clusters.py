@@ -73,6 +73,7 @@ def _small_draws(clusters: int, seed: int, resamples: int) -> NDArray[np.unsigne
     return _draw(clusters, seed, resamples).astype(np.min_scalar_type(clusters))
 
 
+@lru_cache(maxsize=256)
 def expanded_tails(confidence: float, clusters: int) -> tuple[float, float]:
     """The two quantiles of the resampled values that bound an interval.
 

@@ -6,22 +6,28 @@ figures share); tests exchange two conditions within clusters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslatent.analysis.culture.culture_answers import TRANSPLANT, VANILLA, Cells
 from crosslatent.stats.clusters import cluster_draws, expanded_tails
+from crosslatent.stats.hypothesis_tests import holm
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 DRAWS = 2_000
 EXCHANGES = 4_999
 """Drawn at random; with the observed one they make 5,000."""
 _EXACT = 12
 """Up to so many clusters all exchanges are tried."""
 _TINY = 1e-12
+_DEFINED = 0.99
+"""Of the draws of an interval, so many must have a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +36,11 @@ class CultureFigure:
 
     Attributes:
         value: on the scale of the measure.
-        low, high: ends of the 95 % interval.
+        low, high: ends of the 95 % interval; None where all clusters agree, too.
         p: two-sided, that it is zero; None of what is no difference.
         n: units.
         clusters: independent ones among them.
+        floor: the one-sided 95 % lower bound.
     """
 
     value: float | None
@@ -42,6 +49,7 @@ class CultureFigure:
     p: float | None = None
     n: int = 0
     clusters: int = 0
+    floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class MeasureRow:
         change: transplant minus vanilla.
         controls: condition -> control minus vanilla.
         against: condition -> transplant minus control.
+        holm: p of the change, corrected over countries; None of the mean over all.
     """
 
     country: str
@@ -62,11 +71,12 @@ class MeasureRow:
     change: CultureFigure | None
     controls: Mapping[str, CultureFigure] = field(default_factory=dict)
     against: Mapping[str, CultureFigure] = field(default_factory=dict)
+    holm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellSums:
-    """CellSums of numerators and denominators, shape (clusters, countries, groups)."""
+    """Sums of numerators and denominators, shape (clusters, countries, groups)."""
 
     above: Floats
     below: Floats
@@ -96,30 +106,42 @@ class Frame:
 
     def sums(self, cells: Cells, units: set[str]) -> CellSums:
         """Of some units, as far as they are defined."""
-        shape = (len(self.clusters), len(self.countries), len(self.groups))
-        above, below = np.zeros(shape), np.zeros(shape)
-        n = np.zeros(shape[1:], dtype=np.int64)
         kept = [
             k
             for k, name in enumerate(cells.units)
             if name in units and cells.groups[k] in self.groups
         ]
         at = (
-            [self.clusters[cells.clusters[k]] for k in kept],
-            [self.countries[cells.countries[k]] for k in kept],
-            [self.groups[cells.groups[k]] for k in kept],
+            np.array([self.clusters[cells.clusters[k]] for k in kept], dtype=np.intp),
+            np.array([self.countries[cells.countries[k]] for k in kept], dtype=np.intp),
+            np.array([self.groups[cells.groups[k]] for k in kept], dtype=np.intp),
         )
-        np.add.at(above, at, np.asarray(cells.values)[kept])
-        np.add.at(below, at, np.asarray(cells.weights)[kept])
-        np.add.at(n, at[1:], 1)
-        return CellSums(above, below, n)
+        return self.summed(at, np.asarray(cells.values)[kept], np.asarray(cells.weights)[kept])
+
+    def summed(
+        self, at: tuple[Places, Places, Places], values: Floats, weights: Floats
+    ) -> CellSums:
+        """Of units whose places are known.
+
+        Args:
+            at: places of the cluster, the country and the group of each, shape (units,).
+            values: numerators, shape (units,).
+            weights: denominators, same shape.
+        """
+        shape = (len(self.clusters), len(self.countries), len(self.groups))
+        flat = np.ravel_multi_index(at, shape)
+        above, below, n = (
+            np.bincount(flat, some, minlength=math.prod(shape)).reshape(shape)
+            for some in (values, weights, np.ones(len(flat)))
+        )
+        return CellSums(above, below, n.sum(0).astype(np.int64))
 
     def estimate(self, above: Floats, below: Floats) -> Floats:
         """Over all countries, then of each: shape (..., 1 + countries).
 
         Args:
             above: totals, shape (..., countries, groups).
-            below: likewise.
+            below: of the denominators, same shape.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(below > 0, above / below, np.nan)
@@ -140,19 +162,23 @@ class Frame:
 
     def difference(self, one: CellSums, other: CellSums) -> list[CultureFigure]:
         """A condition minus another one, on the same units."""
+        found, p = self.tested(one, other)
+        return self._figures(one, other, found, self._drawn(one) - self._drawn(other), p)
+
+    def tested(self, one: CellSums, other: CellSums) -> tuple[Floats, Floats]:
+        """Differences and their two-sided p, each of shape (1 + countries,)."""
         found = self.estimate(one.above.sum(0), one.below.sum(0)) - self.estimate(
             other.above.sum(0), other.below.sum(0)
         )
         exchanged = self.exchanged(one, other)
         tiny = _TINY + 1e-9 * np.abs(found)
-        further = (np.abs(exchanged) >= np.abs(found) - tiny).sum(0)
-        p = (further + 1) / (len(exchanged) + 1)
-        drawn = self._drawn(one) - self._drawn(other)
-        return self._figures(one, other, found, drawn, p)
+        # An exchange that leaves nothing to divide by counts as further: else p were too small.
+        further = (~(np.abs(exchanged) < np.abs(found) - tiny)).sum(0)
+        return found, (further + 1) / (len(exchanged) + 1)
 
     def exchanged(self, one: CellSums, other: CellSums) -> Floats:
         """The difference after exchanges of the two within clusters, (exchanges, 1 + countries)."""
-        swaps = self._swaps()
+        swaps = self._swaps
         shape = one.above.shape[1:]
 
         def both(a: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -167,6 +193,7 @@ class Frame:
         found: Floats = self.estimate(above[0], below[0]) - self.estimate(above[1], below[1])
         return found
 
+    @cached_property
     def _swaps(self) -> Floats:
         """Which clusters are exchanged, shape (exchanges, clusters)."""
         count = len(self.clusters)
@@ -193,21 +220,13 @@ class Frame:
         clusters = np.concatenate([[touched.any((1, 2)).sum()], touched.any(2).sum(0)])
         figures = []
         for k, value in enumerate(found):
-            known = drawn[:, k][~np.isnan(drawn[:, k])]
-            low = high = None
-            if np.isfinite(value) and clusters[k] > 1 and len(known) > 0.99 * len(drawn):
-                low, high = map(float, np.quantile(known, expanded_tails(0.95, int(clusters[k]))))
-            given = None if p is None or not np.isfinite(value) else float(p[k])
-            figures.append(
-                CultureFigure(
-                    float(value) if np.isfinite(value) else None,
-                    low,
-                    high,
-                    given,
-                    int(n[k]),
-                    int(clusters[k]),
-                )
-            )
+            if not np.isfinite(value):
+                figures.append(CultureFigure(None, n=int(n[k]), clusters=int(clusters[k])))
+                continue
+            low, high, floor = _ends(drawn[:, k], int(clusters[k]))
+            tested = None if p is None else float(p[k])
+            counts = int(n[k]), int(clusters[k])
+            figures.append(CultureFigure(float(value), low, high, tested, *counts, floor))
         return figures
 
 
@@ -237,6 +256,8 @@ def measure_rows(
     others = [name for name in cells if name not in values and ":" not in name]
     controls = {name: paired(name, VANILLA) for name in others}
     against = {name: paired(TRANSPLANT, name) for name in others}
+    p = [one.p for name, one in zip(frame.countries, change[1:], strict=True) if name]
+    corrected = dict(zip([name for name in frame.countries if name], holm(p).adjusted, strict=True))
     return [
         MeasureRow(
             country,
@@ -245,6 +266,7 @@ def measure_rows(
             change[k],
             {name: some[k] for name, some in controls.items()},
             {name: some[k] for name, some in against.items()},
+            corrected.get(country),
         )
         for k, country in enumerate(["", *frame.countries])
         if country or not k
@@ -252,13 +274,33 @@ def measure_rows(
 
 
 def not_worse(row: MeasureRow, margin: float) -> bool | None:
-    """Whether a change is above minus the margin: None where the interval is too wide to tell."""
+    """Whether a change is above minus the margin, by its one-sided bound (non-inferiority).
+
+    False where it is shown to be below; None where the interval is too wide to tell.
+    """
     change = row.change
-    if change is None or change.low is None or change.high is None:
+    if change is None or change.floor is None:
         return None
-    if change.low > -margin:
+    if change.floor > -margin:
         return True
-    return False if change.high < -margin else None
+    high = change.floor if change.high is None else change.high
+    return False if high < -margin else None
+
+
+def _ends(drawn: Floats, clusters: int) -> tuple[float | None, float | None, float | None]:
+    """Both ends of the interval of drawn values, and the one-sided bound.
+
+    Where all clusters agree there is no interval, and the bound is what they agree on, if so many
+    would not agree by chance (exact sign test).
+    """
+    known = drawn[~np.isnan(drawn)]
+    if clusters < 2 or len(known) <= _DEFINED * len(drawn):
+        return None, None, None
+    if np.ptp(known) < _TINY:
+        return None, None, float(known[0]) if 0.5**clusters < 0.05 else None
+    levels = [*expanded_tails(0.95, clusters), expanded_tails(0.9, clusters)[0]]
+    low, high, floor = np.quantile(known, levels).tolist()
+    return low, high, floor
 
 
 def _defined(cells: Cells) -> set[str]:

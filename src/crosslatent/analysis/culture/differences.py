@@ -12,7 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslatent.analysis.culture.contrasts import EXCHANGES, CultureFigure, Frame
+from crosslatent.analysis.culture.contrasts import (
+    EXCHANGES,
+    CellSums,
+    CultureFigure,
+    Frame,
+    Places,
+)
 from crosslatent.analysis.culture.culture_answers import (
     DONOR,
     OTHER_CULTURE,
@@ -22,8 +28,13 @@ from crosslatent.analysis.culture.culture_answers import (
     Cells,
     Closeness,
 )
+from crosslatent.stats.hypothesis_tests import holm
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-6
+"""As near as this, flattened answers are those of the transplant: a temperature is found again with
+an error below it, and probabilities are stored with one. Its sign is no evidence."""
 
 NAMES = {
     "own_gain": "closer to the own country",
@@ -83,22 +94,33 @@ class Contrasts:
                 _mean(np.stack([self.apart(v) for v in every], 1)),
             )
         if flat is not None:
-            found["over_flat"] = (self.own(new), self.own(flat))
+            found["over_flat"] = (self.own(new), _same(self.own(flat), self.own(new)))
         for name, other in (("other_culture", OTHER_CULTURE), ("shuffled", SHUFFLED)):
             if other in runs:
                 found[f"over_{name}"] = (self.own(new), self.own(runs[other]))
         return found
 
-    def cells(self, values: Floats) -> Cells:
-        """One side, as a measure has it."""
-        names = [str(k) for k in self._rows]
-        countries = [self.closeness.countries[k] for k in self.closeness.own]
-        ones = np.ones(len(names))
-        return Cells(names, self.closeness.clusters, countries, [""] * len(names), values, ones)
-
     def frame(self, seed: int, exchanges: int) -> Frame:
         """Of all questions."""
-        return Frame([self.cells(np.zeros(len(self._rows)))], {"": 1.0}, seed, exchanges)
+        names = [str(k) for k in self._rows]
+        none = np.zeros(len(names))
+        asked = [self.closeness.countries[k] for k in self.closeness.own]
+        cells = Cells(names, self.closeness.clusters, asked, [""] * len(names), none, none)
+        return Frame([cells], {"": 1.0}, seed, exchanges)
+
+    def sums(self, frame: Frame, one: Floats, other: Floats) -> tuple[CellSums, CellSums]:
+        """Both sides by cluster and country, of the questions that have both."""
+        kept = np.flatnonzero(~(np.isnan(one) | np.isnan(other)))
+        clusters, countries = self._places(frame)
+        at = clusters[kept], countries[kept], np.zeros(len(kept), dtype=np.intp)
+        ones = np.ones(len(kept))
+        return frame.summed(at, one[kept], ones), frame.summed(at, other[kept], ones)
+
+    def _places(self, frame: Frame) -> tuple[Places, Places]:
+        closeness = self.closeness
+        by_name = [frame.countries.get(name, -1) for name in closeness.countries]
+        clusters = [frame.clusters[name] for name in closeness.clusters]
+        return np.array(clusters, dtype=np.intp), np.array(by_name, dtype=np.intp)[closeness.own]
 
 
 def differences(
@@ -107,17 +129,16 @@ def differences(
     """Every difference: its name -> country ("" = mean over all) -> the figure."""
     contrasts = Contrasts(closeness)
     frame = contrasts.frame(seed, exchanges)
-    return {name: figures_of(contrasts, frame, *sides) for name, sides in contrasts.sides().items()}
+    found = {}
+    for name, sides in contrasts.sides().items():
+        figures = frame.difference(*contrasts.sums(frame, *sides))
+        found[name] = dict(zip(["", *frame.countries], figures, strict=True))
+    return found
 
 
-def figures_of(
-    contrasts: Contrasts, frame: Frame, one: Floats, other: Floats
-) -> dict[str, CultureFigure]:
-    """A difference by country, of the questions that have both sides."""
-    both = ~(np.isnan(one) | np.isnan(other))
-    units = {str(k) for k in np.flatnonzero(both)}
-    sums = [frame.sums(contrasts.cells(side), units) for side in (one, other)]
-    return dict(zip(["", *frame.countries], frame.difference(*sums), strict=True))
+def _same(values: Floats, others: Floats) -> Floats:
+    """Some values, or the others where only rounding keeps the two apart."""
+    return np.where(np.abs(values - others) < ROUNDING, others, values)
 
 
 def _mean(values: Floats) -> Floats:
@@ -129,6 +150,4 @@ def _mean(values: Floats) -> Floats:
 
 def holm_by_country(figures: Mapping[str, float | None]) -> dict[str, float | None]:
     """p-values corrected over countries (Holm)."""
-    from crosslatent.stats.hypothesis_tests import holm
-
     return dict(zip(figures, holm(list(figures.values())).adjusted, strict=True))

@@ -24,9 +24,19 @@ def entropy(p: Floats) -> Floats:
 
 
 def divergence(p: Floats, h: Floats) -> Floats:
-    """Jensen-Shannon divergence in bits, 0 to 1, along the last axis; NaN where a side is NaN."""
+    """Jensen-Shannon divergence in bits, 0 to 1, along the last axis; NaN where a side is NaN.
+
+    An option with p = m (1 + d) and h = m (1 - d) adds m / 2 times (1 + d) log(1 + d) +
+    (1 - d) log(1 - d), which is 2 d artanh(d) + log(1 - d^2): of two distributions that are nearly
+    the same no digits are lost, as they would be in a difference of entropies.
+    """
     p, h = np.broadcast_arrays(p, h)
-    found = entropy((p + h) / 2) - (entropy(p) + entropy(h)) / 2
+    middle = (p + h) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.abs(np.where(middle > 0, (p - h) / 2 / middle, middle))
+        terms = 2 * apart * np.arctanh(apart) + np.log1p(-(apart**2))
+    terms = np.where(apart < 1, terms, np.where(np.isnan(apart), np.nan, 2 * np.log(2)))
+    found: Floats = (middle * terms).sum(-1) / (2 * np.log(2))
     return np.clip(found, 0.0, 1.0)
 
 

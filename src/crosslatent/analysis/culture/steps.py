@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crosslatent.analysis.culture.contrasts import EXCHANGES, CultureFigure, Frame
+from crosslatent.analysis.culture.contrasts import EXCHANGES, Frame
 from crosslatent.analysis.culture.culture_answers import TRANSPLANT, VANILLA, Closeness
 from crosslatent.analysis.culture.differences import (
     Contrasts,
     Floats,
-    differences,
     holm_by_country,
 )
 
@@ -71,16 +70,19 @@ def country_claims(
     """
     contrasts = Contrasts(closeness)
     frame = contrasts.frame(seed, exchanges)
-    found = differences(closeness, seed=seed, exchanges=exchanges)
     changed = _changed(contrasts, frame)
     tests: dict[str, dict[str, float | None]] = {
-        country: {
-            "changed": changed[country],
-            **{name: _above(figures[country]) for name, figures in found.items() if name in _USED},
-        }
-        for country in ["", *frame.countries]
+        country: {"changed": changed[country]} for country in ["", *frame.countries]
     }
-    return _claims(tests, {name: one.n for name, one in found["own_gain"].items()}, alpha)
+    for name, sides in contrasts.sides().items():
+        if name in _USED:
+            found, p = frame.tested(*contrasts.sums(frame, *sides))
+            for country, value, each in zip(tests, found, p, strict=True):
+                tests[country][name] = _above(float(value), float(each))
+    runs = closeness.runs
+    sums, _ = contrasts.sums(frame, contrasts.own(runs[TRANSPLANT]), contrasts.own(runs[VANILLA]))
+    n = dict(zip(tests, [int(sums.n.sum()), *sums.n[:, 0].tolist()], strict=True))
+    return _claims(tests, n, alpha)
 
 
 _USED = {name for names in TESTS.values() for name in names}
@@ -123,11 +125,11 @@ def _of_step(tests: Mapping[str, float | None], step: int) -> float | None:
     return max(known)
 
 
-def _above(figure: CultureFigure) -> float | None:
-    """P that a difference is zero, where it is above zero; else 1."""
-    if figure.value is None or figure.p is None:
+def _above(value: float, p: float) -> float | None:
+    """P that a difference is zero, where it is above zero; else 1; None if it is undefined."""
+    if np.isnan(value):
         return None
-    return figure.p if figure.value > 0 else 1.0
+    return p if value > 0 else 1.0
 
 
 def _changed(contrasts: Contrasts, frame: Frame) -> dict[str, float | None]:
@@ -145,8 +147,7 @@ def _changed(contrasts: Contrasts, frame: Frame) -> dict[str, float | None]:
         sides.append((sure[TRANSPLANT], sure[VANILLA]))
     observed, drawn = [], []
     for one, other in sides:
-        units = {str(k) for k in np.flatnonzero(~(np.isnan(one) | np.isnan(other)))}
-        sums = [frame.sums(contrasts.cells(side), units) for side in (one, other)]
+        sums = contrasts.sums(frame, one, other)
         totals = [frame.estimate(each.above.sum(0), each.below.sum(0)) for each in sums]
         observed.append(np.abs(totals[0] - totals[1]))
         drawn.append(np.abs(frame.exchanged(*sums)))
