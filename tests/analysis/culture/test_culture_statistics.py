@@ -28,8 +28,8 @@ from crosslatent.analysis.culture.opinions import (
 )
 from crosslatent.analysis.culture.steps import country_claims
 from crosslatent.planted.opinion_world import OpinionWorld
+from crosslatent.stats.hypothesis_tests import holm
 from crosslatent.tasks.metrics import js_similarity
-from scripts import culture_null
 
 
 def drawn(n: int, seed: int = 0) -> np.ndarray:
@@ -167,11 +167,6 @@ def exact_p(sides: dict[str, Cells], signs: dict[str, float]) -> float:
     return further / 2**count
 
 
-def _mixed(swap: np.ndarray, one: Cells, other: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Values and weights of one condition, of another one where they are exchanged."""
-    return np.where(swap, other.values, one.values), np.where(swap, other.weights, one.weights)
-
-
 def test_only_units_of_both_conditions_are_compared():
     values = np.arange(24.0)
     some = values.copy()
@@ -180,6 +175,69 @@ def test_only_units_of_both_conditions_are_compared():
     assert row.vanilla.n == 24
     assert row.change.n == 20
     assert row.change.value == pytest.approx(0.0)
+
+
+def test_nearly_the_same_distributions_have_their_true_similarity():
+    """Of p (1 + d) and p (1 - d) the divergence is, for small d, the sum of p d^2 / (2 log 2)."""
+    p, d = drawn(50), 1e-9 * np.random.default_rng(3).normal(size=(50, 4))
+    expected = np.sqrt((p * d**2).sum(1) / (2 * np.log(2)))
+    np.testing.assert_allclose(1 - similarity(p * (1 + d), p * (1 - d)), expected, atol=1e-15)
+    assert (similarity(p, p) == 1.0).all()
+
+
+def test_ragged_options_and_countries_without_data():
+    """Shape (questions, countries, options); options that are not there are 0."""
+    p = np.array([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5]])
+    h = np.array([[[0.1, 0.9, 0.0], [np.nan] * 3], [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]])
+    found = similarity(p[:, None], h)
+    assert np.isnan(found[0, 1])
+    assert found[0, 0] == pytest.approx(js_similarity(p[0, :2], h[0, 0, :2]), abs=1e-12)
+    for country in (0, 1):
+        expected = js_similarity(p[1], h[1, country])
+        assert found[1, country] == pytest.approx(expected, abs=1e-12)
+    assert similarity(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 0.0
+
+
+def test_exchanges_that_leave_nothing_to_divide_by_are_no_evidence():
+    """Each side counts in one cluster: half of the exchanges leave one of them none."""
+    first, second = np.zeros((2, 24))
+    first[:2], second[2:4] = 1, 1
+    sides = {
+        VANILLA: cells(np.zeros(24), weights=second),
+        TRANSPLANT: cells(first, weights=first),
+    }
+    (row, *_) = measure_rows(sides, {"": 1.0}, seed=0)
+    assert row.change.value == 1.0
+    assert row.change.p == pytest.approx(1.0)
+
+
+def test_what_all_clusters_agree_on_has_no_interval():
+    values = np.random.default_rng(0).random(24)
+    sides = {VANILLA: cells(values), TRANSPLANT: cells(values)}
+    (row, *_) = measure_rows(sides, {"": 1.0}, seed=0)
+    assert (row.change.value, row.change.low, row.change.high) == (0.0, None, None)
+    assert row.change.floor == 0.0  # twelve clusters do not agree by chance
+
+
+def test_bounds_of_non_inferiority_are_one_sided():
+    chance = np.random.default_rng(4)
+    values = chance.random(24)
+    sides = {VANILLA: cells(values), TRANSPLANT: cells(values + chance.normal(size=24))}
+    (row, *_) = measure_rows(sides, {"": 1.0}, seed=0)
+    assert row.change.low < row.change.floor < row.change.value
+    between = -(row.change.low + row.change.floor) / 2
+    assert not_worse(row, between) is True
+
+
+def test_changes_are_corrected_over_countries():
+    chance = np.random.default_rng(5)
+    values = chance.random(24)
+    moved = values + 0.3 * chance.normal(size=24) + np.tile([0.3, 0.0], 12)
+    pooled, one, two = measure_rows(
+        {VANILLA: cells(values), TRANSPLANT: cells(moved)}, {"": 1.0}, seed=0
+    )
+    assert pooled.holm is None
+    assert [one.holm, two.holm] == list(holm([one.change.p, two.change.p]).adjusted)
 
 
 def test_not_worse_needs_an_interval_above_the_margin():
@@ -235,7 +293,7 @@ def test_a_temperature_gains_nothing_over_flatness():
 
 
 def test_a_donor_that_does_the_same_for_everybody_is_no_claim():
-    near = OpinionWorld(questions=80, any_shift=0.3).draw(1)
+    near = OpinionWorld(questions=80, mean_shift=0.3).draw(1)
     found = differences(near, seed=0, exchanges=99)["did_full"][""]
     assert found.low < 0 < found.high
     assert all(one.step < 3 for one in country_claims(near, seed=0, exchanges=499))
@@ -262,19 +320,43 @@ def test_without_a_control_a_step_is_not_tested():
     assert "no other country" in only.reasons[2]
 
 
-def test_coverage_nulls_and_power_of_the_script():
-    """Few repetitions, wide bounds: `python -m scripts.culture_null` has the thousand."""
-    few = range(60)
-    assert culture_null.coverage(culture_null.SHIFTED, few) >= 0.85
-    for name in ("nothing", "permuted"):
-        world = (
-            culture_null.NOTHING
-            if name == "nothing"
-            else replace(culture_null.SHIFTED, same_labels=False)
-        )
-        found = culture_null.claimed(replace(world, questions=60), few)
-        assert found[3] <= found[2] <= 0.12
-        assert name == "permuted" or found[1] <= 0.15
-    needed = culture_null.questions_needed(culture_null.SHIFTED)
-    shifted = culture_null.claimed(replace(culture_null.SHIFTED, questions=needed), range(20))
-    assert shifted[3] >= 0.6
+def test_the_joint_test_of_a_change_is_that_of_plain_loops():
+    """All exchanges of eight questions, each change in units of its spread under exchanges."""
+    near = OpinionWorld(questions=8, countries=2, shift=0.1).draw(3)
+    claims = {one.country: one.tests["changed"] for one in country_claims(near, seed=0)}
+    for place, country in enumerate(near.countries):
+        at = np.flatnonzero(near.own == place)
+        changes = [
+            [near.runs[TRANSPLANT][k, place] - near.runs[VANILLA][k, place] for k in at],
+            [near.runs[TRANSPLANT][k, 1 - place] - near.runs[VANILLA][k, 1 - place] for k in at],
+            [near.sureness[TRANSPLANT][k] - near.sureness[VANILLA][k] for k in at],
+        ]
+        every = [
+            [abs(sum(d if pattern >> i & 1 else -d for i, d in enumerate(one))) for one in changes]
+            for pattern in range(2**8)
+        ]
+        spread_of = [np.sqrt(np.mean(np.square(one[:-1]))) for one in zip(*every, strict=True)]
+        largest = [max(v / s for v, s in zip(one, spread_of, strict=True)) for one in every]
+        expected = np.mean([one >= largest[-1] - 1e-9 for one in largest])
+        assert claims[country] == pytest.approx(expected)
+
+
+def test_rounding_is_no_gain_over_flatness():
+    """The model knows the country, so that a temperature alone brings its answers closer to it."""
+    near = OpinionWorld(questions=60, known=0.5, temperature=0.5).draw(0)
+    rounded = replace(near, flat=near.flat - 1e-8)
+    found = differences(rounded, seed=0)
+    assert found["did_country"][""].p < 0.01
+    assert found["over_flat"][""].value == 0.0
+    assert found["over_flat"][""].p == 1.0
+    assert {one.step for one in country_claims(rounded, seed=0)} == {1}
+
+
+def test_a_step_needs_all_of_its_tests():
+    """Any donor brings answers closer to the country asked about: that is the second step."""
+    near = OpinionWorld(questions=100, any_shift=0.3).draw(1)
+    claims = country_claims(near, seed=0)
+    assert {one.step for one in claims} == {2}
+    for one in claims[1:]:
+        names = ("did_full", "over_other_culture", "over_shuffled")
+        assert one.holm[3] >= max(one.tests[name] for name in names)

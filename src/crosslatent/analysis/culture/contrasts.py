@@ -1,7 +1,8 @@
 """Figures of a measure: each condition, changes, controls; with intervals and tests by question.
 
 Conditions are paired by unit. Intervals resample clusters (percentiles of 2,000 draws, which all
-figures share); tests exchange two conditions within clusters.
+figures share, moved outward for few clusters); tests exchange two conditions within
+clusters.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Frame:
         shape = (len(self.clusters), len(self.countries), len(self.groups))
         flat = np.ravel_multi_index(at, shape)
         above, below, n = (
-            np.bincount(flat, some, minlength=math.prod(shape)).reshape(shape)
+            np.bincount(flat, some, minlength=math.prod(shape)).astype(np.float64).reshape(shape)
             for some in (values, weights, np.ones(len(flat)))
         )
         return CellSums(above, below, n.sum(0).astype(np.int64))
@@ -156,9 +157,8 @@ class Frame:
 
     def value(self, one: CellSums) -> list[CultureFigure]:
         """A condition: over all countries, then of each."""
-        return self._figures(
-            one, one, self.estimate(one.above.sum(0), one.below.sum(0)), self._drawn(one), None
-        )
+        found = self.estimate(one.above.sum(0), one.below.sum(0))
+        return self._figures(one, one, found, self._drawn(one), None)
 
     def difference(self, one: CellSums, other: CellSums) -> list[CultureFigure]:
         """A condition minus another one, on the same units."""
@@ -204,10 +204,10 @@ class Frame:
         return chance.integers(0, 2, (self._exchanges, count)).astype(float)
 
     def _drawn(self, one: CellSums) -> Floats:
+        """The estimate in each draw of clusters, shape (draws, 1 + countries)."""
         weights = cluster_draws(len(self.clusters), self._seed, DRAWS)
-        shape = one.above.shape[1:]
         above, below = (
-            (weights @ each.reshape(len(each), -1)).reshape(-1, *shape)
+            (weights @ each.reshape(len(each), -1)).reshape(-1, *one.n.shape)
             for each in (one.above, one.below)
         )
         return self.estimate(above, below)
