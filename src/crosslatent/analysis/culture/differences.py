@@ -26,6 +26,7 @@ from crosslatent.analysis.culture.culture_answers import (
 Floats = NDArray[np.float64]
 
 NAMES = {
+    "changed": "answers change",
     "own_gain": "closer to the own country",
     "other_gain": "closer to other countries",
     "did_country": "own country minus others",
