@@ -10,6 +10,7 @@ import pandas as pd
 
 from crosslatent.analysis.culture.card import CultureResult, CultureTaskResult, MeasureResult
 from crosslatent.analysis.culture.contrasts import CultureFigure, MeasureRow
+from crosslatent.analysis.culture.differences import NAMES
 from crosslatent.analysis.culture.steps import CountryClaim
 from crosslatent.core.countries import with_own_name
 from crosslatent.report import formatting, safe
@@ -191,6 +192,7 @@ def _task(task: CultureTaskResult, folder: Path, stem: str) -> Iterator[Passage]
     yield Passage(said)
     if task.claims:
         yield Passage([], _forests(task, folder, stem), [_claims(task.claims)])
+        yield Passage(tables=[_tests(task.claims)], fold="Test by test")
     if task.matched:
         yield Passage(tables=[_donors(task)], fold="Donor languages, and accuracy in them")
 
@@ -209,29 +211,38 @@ def _pairs(task: CultureTaskResult) -> str:
 
 
 def _claims(claims: Sequence[CountryClaim]) -> Table:
-    tests = list(dict.fromkeys(name for one in claims for name in one.tests))
+    """What is shown for each country."""
     rows = [
         [
-            with_own_name(one.country) if one.country else "all countries",
+            _country(one.country),
             STEPS[one.step],
             *(formatting.p_value(one.holm.get(step)) for step in (1, 2, 3)),
-            *(formatting.p_value(one.tests.get(name)) for name in tests),
             f"{one.n:,}",
         ]
         for one in claims
     ]
-    head = [
-        "country",
-        "what is shown",
-        *(f"step {step}, p (Holm)" for step in (1, 2, 3)),
-        *tests,
-        "questions",
-    ]
+    head = ["country", "what is shown", *(f"step {step}, p" for step in (1, 2, 3)), "questions"]
     caption = (
-        "A step needs the steps before it and all of its tests; p of a step is the largest of its "
-        "tests, corrected over countries (Holm). The columns after it: p of each test."
+        "A step needs the steps before it and all of its tests; its p is the largest of its tests, "
+        "corrected over countries (Holm)."
     )
     return Table(head, rows, caption, frozenset(range(2, len(head))))
+
+
+def _tests(claims: Sequence[CountryClaim]) -> Table:
+    """The p of every test of every country."""
+    names = list(dict.fromkeys(name for one in claims for name in one.tests))
+    rows = [
+        [_country(one.country), *(formatting.p_value(one.tests.get(name)) for name in names)]
+        for one in claims
+    ]
+    head = ["country", *(NAMES.get(name, name) for name in names)]
+    caption = "p of each test; 1 where a difference is not above zero. Not corrected."
+    return Table(head, rows, caption, frozenset(range(1, len(head))))
+
+
+def _country(name: str) -> str:
+    return with_own_name(name) if name else "all countries"
 
 
 def _forests(task: CultureTaskResult, folder: Path, stem: str) -> list[Drawn]:

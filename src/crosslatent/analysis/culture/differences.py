@@ -37,6 +37,7 @@ ROUNDING = 1e-6
 an error below it, and probabilities are stored with one. Its sign is no evidence."""
 
 NAMES = {
+    "changed": "answers change",
     "own_gain": "closer to the own country",
     "other_gain": "closer to other countries",
     "did_country": "own country minus others",

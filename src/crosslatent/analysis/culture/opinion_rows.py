@@ -40,19 +40,19 @@ class OpinionRows:
         Args:
             questions: any; those without shares are left out.
         """
-        self.questions = [one for one in questions if one.shares is not None and one.labels]
+        self.questions = [one for one in questions if one.shares is not None and texts_of(one)]
         self.countries = tuple(dict.fromkeys(one.country for one in self.questions))
         place = {name: k for k, name in enumerate(self.countries)}
         self.own = np.array([place[one.country] for one in self.questions], dtype=np.intp)
-        self._kept = [kept_options(one.labels or (), _missing()) for one in self.questions]
+        self._kept = [kept_options(texts_of(one), _missing()) for one in self.questions]
         self._width = max((len(some) for some in self._kept), default=1)
         asked: dict[tuple[str, tuple[str, ...]], dict[str, Floats]] = {}
         for one, kept in zip(self.questions, self._kept, strict=True):
-            there = asked.setdefault((cluster_of(one), one.labels or ()), {})
+            there = asked.setdefault((cluster_of(one), texts_of(one)), {})
             there.setdefault(one.country, self._padded(one.shares or (), kept))
         self.people = np.full((len(self.questions), len(self.countries), self._width), np.nan)
         for row, one in enumerate(self.questions):
-            for name, shares in asked[cluster_of(one), one.labels or ()].items():
+            for name, shares in asked[cluster_of(one), texts_of(one)].items():
                 self.people[row, place[name]] = shares
             self.people[row, self.own[row]] = self._padded(one.shares or (), self._kept[row])
 
@@ -102,6 +102,11 @@ class OpinionRows:
         """Shares of each question's own country, shape (questions, options)."""
         found: Floats = self.people[np.arange(len(self.questions)), self.own]
         return found
+
+
+def texts_of(question: CultureQuestion) -> tuple[str, ...]:
+    """What the options of a question say: their labels, else themselves."""
+    return question.labels or question.options or ()
 
 
 @lru_cache(maxsize=1)
