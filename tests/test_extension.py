@@ -608,7 +608,8 @@ def test_a_package_brings_ways_to_judge_and_to_choose(crosslatent, tmp_path, tin
             {"rule": "loud"},
             (
                 "FOLDER/quiz.yaml:3: the field 'rule' is 'loud', but one of option, "
-                "option_or_label, authors_option_or_label, contains, exact, silent belongs there."
+                "option_or_label, authors_option_or_label, contains, exact, blend_simple, blend, "
+                "silent belongs there."
             ),
         ),
         (
@@ -616,7 +617,7 @@ def test_a_package_brings_ways_to_judge_and_to_choose(crosslatent, tmp_path, tin
             {"metric": "width"},
             (
                 "FOLDER/quiz.yaml:4: the field 'metric' is 'width', but one of accuracy, "
-                "exact_match, f1, js_similarity, length belongs there."
+                "exact_match, f1, votes, js_similarity, length belongs there."
             ),
         ),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -246,7 +248,11 @@ def test_applicable_rules_have_what_they_need():
     assert applicable_rules(item()) == []
     assert applicable_rules(item("x")) == ["contains", "exact"]
     assert applicable_rules(item(None, NUMBERS)) == ["option"]
-    assert applicable_rules(item("(1)", NUMBERS, LABELS)) == list(RULES)
+    weighed = replace(item("x"), weights=(1.0,))
+    assert applicable_rules(weighed) == ["contains", "exact", "blend_simple", "blend"]
+    of_weighed = ("blend_simple", "blend")
+    every = [name for name in RULES if name not in of_weighed]
+    assert applicable_rules(item("(1)", NUMBERS, LABELS)) == every
 
 
 def test_unknown_rule_names_the_known_ones():
