@@ -233,7 +233,7 @@ def culture(
     terminal.check_output_folder(out, CULTURE_MARKER)
     from crosslatent.studies.culture_tasks import questions_of_card
 
-    found = questions_of_card(task, measured, data)
+    found = questions_of_card(task or (), measured, data)
     found.check()
     loaded = options.load_model(model)
     from crosslatent.report.culture_words import HEAD, lines, without_figures
