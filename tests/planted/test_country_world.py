@@ -74,7 +74,8 @@ def test_the_card_finds_what_is_planted(planted, tmp_path):
         assert max(steps.values()) < 2
     full = task.differences["did_full"][""]
     assert carried != "own" or full.low > 0.1
-    assert carried == "own" or full.low <= 0 <= full.high or abs(full.value) < 1e-6
+    # Where every donor does exactly the same, all questions agree, and there is no interval.
+    assert carried == "own" or abs(full.value) < 1e-6 or full.low <= 0 <= full.high
     assert (tmp_path / "card" / "culture.html").is_file()
     assert model.n_layers == DEPTH
 
