@@ -47,11 +47,12 @@ def culture_of_run(reported: Reported, data: RunData, folder: Path, stem: str) -
     key = RowKey("none", None, component, pair.source, pair.target)
     stored = stored_answers(data, conditions_of_sweep(data, key, seed), tested)
     claims, differences, reason = claimed(stored, seed)
+    plain_pair = {"component": component, "source": pair.source, "target": pair.target}
     task = CultureTaskResult(
         task=summary.task,
         design="",
         division=f"Pairs were picked on other questions than the {len(tested):,} tested on.",
-        pairs=({"component": component, "source": pair.source, "target": pair.target, "how": ""},),
+        pairs=({**plain_pair, "how": "picked"},),
         matched={},
         questions=len(stored.questions),
         countries=tuple(dict.fromkeys(one.country for one in stored.questions if one.country)),

@@ -185,8 +185,11 @@ def _controls(first: str, rows: _Rows) -> Table:
 
 
 def _task(task: CultureTaskResult, folder: Path, stem: str) -> Iterator[Passage]:
-    named = "name the country" if task.design == "named" else "do not name the country"
-    said = [f"{task.division} Prompts {named}. {_pairs(task)}"]
+    designs = {
+        "named": "Prompts name the country. ",
+        "unnamed": "Prompts do not name the country. ",
+    }
+    said = [f"{task.division} {designs.get(task.design, '')}{_pairs(task)}"]
     if task.no_claims:
         said.append(task.no_claims)
     yield Passage(said)
@@ -201,10 +204,11 @@ def _pairs(task: CultureTaskResult) -> str:
     """Which pair, and how it was found."""
     found = []
     for pair in task.pairs:
-        how = {
-            "pilot": f"the best of {pair['tried']:,} on {pair['n']:,} pilot questions",
-            "preset": "the preset",
-        }.get(pair["how"], "as given")
+        how = {"preset": "the preset", "picked": "picked on other questions"}.get(
+            pair["how"], "as given"
+        )
+        if pair["how"] == "pilot":
+            how = f"the best of {pair['tried']:,} on {pair['n']:,} pilot questions"
         name = formatting.component(pair["component"])
         found.append(f"{name}, layer {pair['source']} into layer {pair['target']} ({how})")
     return f"Transplant: {'; '.join(dict.fromkeys(found))}." if found else ""
